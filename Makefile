@@ -1,0 +1,40 @@
+# `make demo` compiles and trains examples/quickstart.parc; `make test` runs the tests.
+
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?= torch==2.13.0
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+
+.PHONY: demo test slow lint clean
+
+demo: $(VENV)/.torch
+	$(BIN)/parc run examples/quickstart.parc
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) out dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "parc needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[torch]' '$(TORCH)'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.torch
+	$(PIP) -e '.[torch,dev]' '$(TORCH)'
+	@touch $@

@@ -1,0 +1,112 @@
+"""Imports run one way, and every library has one home.
+
+Read from the syntax trees, so that an import inside a function counts too.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "parc"
+
+TEXT = {"source", "diagnostic", "resources"}
+FRONT = TEXT | {"syntax", "plan", "events", "cost", "check"}
+BACK = TEXT | {"plan", "events"}
+EVERYTHING = FRONT | {"render", "shard", "emit", "runtime", "verify", "driver", "search"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "source": set(),
+    "resources": set(),
+    "diagnostic": {"source"},
+    "syntax": TEXT,
+    "plan": TEXT | {"syntax"},
+    "events": TEXT | {"plan"},
+    "cost": BACK,
+    "check": TEXT | {"syntax", "plan", "events", "cost"},
+    "search": FRONT,
+    "render": FRONT,
+    "shard": BACK | {"runtime"},
+    "emit": BACK | {"runtime"},
+    "runtime": set(),
+    "verify": BACK | {"runtime"},
+    "driver": EVERYTHING,
+    "cli": EVERYTHING,
+    "lsp": FRONT | {"render"},
+    "__init__": FRONT,
+    "__main__": {"cli"},
+}
+
+HOMES: dict[str, set[str]] = {
+    "torch": {"shard", "emit", "runtime", "verify", "driver"},
+    "lark": {"syntax"},
+    "jinja2": {"emit", "render"},
+    "pygls": {"lsp"},
+}
+
+
+def modules(layer: str) -> list[Path]:
+    package = ROOT / layer
+    return sorted(package.rglob("*.py")) if package.is_dir() else [package.with_suffix(".py")]
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, absolute dotted name) of everything that a module imports."""
+    here = ("parc", *path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(here[: len(here) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+LAYERS = sorted(
+    {
+        path.stem if path.is_file() else path.name
+        for path in ROOT.iterdir()
+        if not path.name.startswith("__pycache__")
+    }
+)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_run_one_way(layer: str) -> None:
+    assert layer in MAY_IMPORT, f"parc/{layer} is new: say in MAY_IMPORT what it may import"
+    faults = [
+        f"{path.relative_to(ROOT.parent)}:{line} imports {name}"
+        for path in modules(layer)
+        for line, name in imported(path)
+        if name.startswith("parc.")
+        if (target := name.split(".")[1]) != layer
+        if target not in MAY_IMPORT[layer]
+    ]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_library_has_one_home(layer: str) -> None:
+    faults = [
+        f"{path.relative_to(ROOT.parent)}:{line} imports {name}"
+        for path in modules(layer)
+        for line, name in imported(path)
+        if layer not in HOMES.get(name.split(".")[0], {layer})
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_the_runtime_needs_pytorch_alone() -> None:
+    """It is copied into what parc emits: torch, the standard library and its own relative imports."""
+    allowed = set(sys.stdlib_module_names) | {"torch"}
+    faults = [
+        f"{path.relative_to(ROOT.parent)}:{line} imports {name}"
+        for path in modules("runtime")
+        for line, name in imported(path)
+        if name.split(".")[0] not in allowed and not name.startswith("parc.runtime.")
+    ]
+    assert not faults, "\n".join(faults)
