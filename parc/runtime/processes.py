@@ -1,0 +1,223 @@
+"""Starting the ranks: all of them here, forked from one parent that has imported torch, or one by torchrun.
+
+Whatever ends a run ends all of it: the first rank that fails is reported with its own traceback and the
+others are stopped; Ctrl-C and SIGTERM stop them; and if the parent is killed outright, Linux kills its children.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import selectors
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import FrameType
+from typing import NoReturn
+
+import torch
+import torch.distributed as dist
+
+from .connect import TIMEOUT, connect, forked_threads, join, loopback
+
+GRACE = 0.3  # s; a rank killed by a signal leaves no report, so wait this long before blaming one that has
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class RankFailed(SystemExit):
+    """A rank ended with an error. Uncaught, it prints that rank's report and exits with status 1."""
+
+    def __init__(self, rank: int, report: str) -> None:
+        super().__init__(f"rank {rank} failed:\n{report.rstrip()}")
+        self.rank = rank
+        self.report = report
+
+
+def launch(world: int, target: Callable[..., None], *args: object, device: str = "cpu") -> None:
+    """Runs `target(*args)` on `world` ranks: as this one of them under torchrun, else forked from here."""
+    if "RANK" not in os.environ:
+        spawn(world, target, *args, device=device)
+        return
+    connect(device)
+    if dist.get_world_size() != world:
+        raise SystemExit(f"the plan has {world} ranks, torchrun started {dist.get_world_size()}")
+    target(*args)
+    dist.destroy_process_group()
+
+
+def spawn(
+    world: int,
+    target: Callable[..., None],
+    *args: object,
+    device: str = "cpu",
+    timeout: timedelta = TIMEOUT,
+) -> None:
+    """Forks `world` ranks on this machine, runs `target(*args)` in each, and returns when all are done.
+
+    A failing rank raises `RankFailed`; SIGINT and SIGTERM raise SystemExit(130) and SystemExit(143). No rank
+    outlives this call. With `device="cuda"` the parent must not have used CUDA before.
+    """
+    ranks: list[_Rank] = []
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with tempfile.TemporaryDirectory(prefix="ranks-") as folder, _exit_on_signal():
+        try:
+            start = _Start(world, f"file://{folder}/store", device, timeout, forked_threads(world))
+            with _signals_held():
+                ranks.extend(_fork(number, start, target, args) for number in range(world))
+            _watch(ranks)
+        finally:
+            _stop(ranks)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What all forked ranks begin with."""
+
+    world: int
+    store: str  # address of the rendezvous
+    device: str
+    timeout: timedelta
+    threads: int
+
+
+@dataclass
+class _Rank:
+    number: int
+    pid: int
+    pipe: int  # where the parent reads the report of a failure: its time, a newline, the traceback
+    report: bytearray = field(default_factory=bytearray)
+    status: int | None = None  # exit status, or minus the signal, once it has ended
+
+    def drain(self) -> bool:
+        """Reads what there is; False at the end of the pipe."""
+        while True:
+            try:
+                piece = os.read(self.pipe, 1 << 16)
+            except BlockingIOError:
+                return True
+            if not piece:
+                return False
+            self.report += piece
+
+    def failure(self) -> tuple[float, str] | None:
+        """(when, why) of a rank that failed, as far as is known; a death without a word counts first."""
+        if self.report:
+            when, _, why = self.report.decode(errors="replace").partition("\n")
+            return float(when), why
+        if self.status:
+            return 0.0, f"ended by {_cause(self.status)}"
+        return None
+
+
+def _watch(ranks: list[_Rank]) -> None:
+    """Returns when all ranks have ended well, raises `RankFailed` soon after the first has not."""
+    pipes = selectors.DefaultSelector()
+    for rank in ranks:
+        pipes.register(rank.pipe, selectors.EVENT_READ, rank)
+    deadline: float | None = None
+    while pipes.get_map() and (deadline is None or time.monotonic() < deadline):
+        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+        for key, _ in pipes.select(wait):
+            rank = key.data
+            if not rank.drain():
+                pipes.unregister(rank.pipe)
+                rank.status = os.waitstatus_to_exitcode(os.waitpid(rank.pid, 0)[1])
+                if rank.failure() and deadline is None:
+                    deadline = time.monotonic() + GRACE
+    failures = [(*failure, rank.number) for rank in ranks if (failure := rank.failure())]
+    if failures:
+        # a rank reports before its sockets close, so the earliest report is the cause of the later ones
+        _, why, number = min(failures)
+        raise RankFailed(number, why)
+
+
+def _stop(ranks: list[_Rank]) -> None:
+    """Kills and reaps what still runs."""
+    for rank in ranks:
+        if rank.status is None:
+            os.kill(rank.pid, signal.SIGKILL)
+    for rank in ranks:
+        if rank.status is None:
+            rank.status = os.waitstatus_to_exitcode(os.waitpid(rank.pid, 0)[1])
+        os.close(rank.pipe)
+
+
+def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[object, ...]) -> _Rank:
+    """One child that runs `target`, with SIGINT and SIGTERM held back until it has handlers of its own."""
+    parent = os.getpid()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        os.set_blocking(reading, False)
+        return _Rank(number, pid, reading)
+    status = 1
+    try:
+        _die_with(parent)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which stops us
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        world = str(start.world)
+        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world)
+        torch.set_num_threads(start.threads)
+        loopback()
+        join(start.store, number, start.world, start.device, start.timeout)
+        target(*args)
+        dist.destroy_process_group()
+        status = 0
+    except BaseException:  # noqa: BLE001 - whatever ends a rank is reported, SystemExit too
+        with os.fdopen(writing, "w") as report:
+            report.write(f"{time.monotonic()}\n{traceback.format_exc()}")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # never return into the parent's frames
+
+
+def _die_with(parent: int) -> None:
+    """Asks Linux to kill this process when its parent dies, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+@contextmanager
+def _exit_on_signal() -> Iterator[None]:
+    """SIGINT and SIGTERM raise SystemExit, with the status a shell expects, so that `finally` blocks run."""
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        for other in STOPPING:  # a second one must not interrupt the cleaning up
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """SIGINT and SIGTERM wait till the end of the block: they find every child either unborn or on record."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
+def _cause(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "signal SIGKILL (the system kills so when memory runs out)"
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
