@@ -1,4 +1,4 @@
-"""`parc build examples/seed.parc` in a fresh process, torch's import included: time, memory, size of the output."""
+"""`parc build examples/seed.parc` in a fresh process, the import of torch included: time, memory, output."""
 
 from __future__ import annotations
 
