@@ -1,0 +1,195 @@
+"""The layout algebra: named axes, ranks, groups, and how far groups reach.
+
+A rank is the mixed-radix number of its coordinates, outermost axis first, so the last axis is the fastest:
+on `[ep: 8, pp: 4, tp: 4]`, rank = (ep * 4 + pp) * 4 + tp. Everything here is integer arithmetic over the
+axes; nothing enumerates ranks unless it is iterated over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    name: str
+    size: int
+
+
+class Lattice:
+    """The integers `base + sum(c_i * stride_i)` with `0 <= c_i < size_i`, in order: strides fall, and nest."""
+
+    __slots__ = ("base", "digits", "size")
+
+    def __init__(self, base: int, digits: Iterable[tuple[int, int]]) -> None:
+        """`digits` are the (size, stride) of each axis, outermost first."""
+        self.base = base
+        self.digits = tuple(digits)
+        self.size = prod(size for size, _ in self.digits)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> int:
+        if not -self.size <= index < self.size:
+            raise IndexError(index)
+        index %= self.size
+        value = self.base
+        for size, stride in reversed(self.digits):
+            index, digit = divmod(index, size)
+            value += digit * stride
+        return value
+
+    def __iter__(self) -> Iterator[int]:
+        return map(self.__getitem__, range(self.size))
+
+    def position(self, value: int) -> int | None:
+        """Where `value` stands among the members; None: it is not one."""
+        rest, index = value - self.base, 0
+        if rest < 0:
+            return None
+        for size, stride in self.digits:
+            digit = min(rest // stride, size - 1)
+            rest -= digit * stride
+            index = index * size + digit
+        return None if rest else index
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and self.position(value) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lattice) and (self.base, self.digits) == (other.base, other.digits)
+
+    def __hash__(self) -> int:
+        return hash((self.base, self.digits))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(str(self[i]) for i in range(min(self.size, 8)))
+        return f"Lattice({shown}{', ..' if self.size > 8 else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The groups of a set of axes: as many as there are coordinates of the other axes, in order of their first ranks."""
+
+    first: Lattice  # the first rank of each group
+    digits: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return self.first.size
+
+    def __getitem__(self, index: int) -> Lattice:
+        return Lattice(self.first[index], self.digits)
+
+    def __iter__(self) -> Iterator[Lattice]:
+        return map(self.__getitem__, range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Named axes, outermost first."""
+
+    axes: tuple[Axis, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of ranks."""
+        return prod(axis.size for axis in self.axes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(axis.name for axis in self.axes)
+
+    def axis(self, name: str) -> Axis:
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise KeyError(name)
+
+    def product(self, names: Iterable[str]) -> int:
+        """Number of ranks of one group over the axes `names`."""
+        return prod(self.axis(name).size for name in names)
+
+    def stride(self, name: str) -> int:
+        """How far apart in rank two neighbours on the axis are."""
+        stride = 1
+        for axis in reversed(self.axes):
+            if axis.name == name:
+                return stride
+            stride *= axis.size
+        raise KeyError(name)
+
+    def coordinates(self, rank: int) -> dict[str, int]:
+        """The rank's coordinate on each axis, outermost first."""
+        if not 0 <= rank < self.size:
+            raise IndexError(rank)
+        digits: list[tuple[str, int]] = []
+        for axis in reversed(self.axes):
+            rank, digit = divmod(rank, axis.size)
+            digits.append((axis.name, digit))
+        return dict(reversed(digits))
+
+    def rank(self, coordinates: Mapping[str, int]) -> int:
+        """The rank at `coordinates`; an axis that is left out counts as 0."""
+        rank = 0
+        for axis in self.axes:
+            digit = coordinates.get(axis.name, 0)
+            if not 0 <= digit < axis.size:
+                raise IndexError(f"{axis.name}: {digit}")
+            rank = rank * axis.size + digit
+        return rank
+
+    def group(self, rank: int, names: Collection[str]) -> Lattice:
+        """The ranks that differ from `rank` on the axes `names` alone, in rank order."""
+        coordinates = self.coordinates(rank)
+        inside = self._digits(names)
+        base = rank - sum(coordinates[name] * self.stride(name) for name in names)
+        return Lattice(base, inside)
+
+    def groups(self, names: Collection[str]) -> Groups:
+        """All groups over the axes `names`: they partition the ranks."""
+        others = [name for name in self.names if name not in names]
+        return Groups(Lattice(0, self._digits(others)), self._digits(names))
+
+    def index(self, rank: int, names: Collection[str]) -> int:
+        """The rank's position in its group over the axes `names`, in rank order."""
+        coordinates = self.coordinates(rank)
+        index = 0
+        for axis in self.axes:
+            if axis.name in names:
+                index = index * axis.size + coordinates[axis.name]
+        return index
+
+    def span(self, names: Collection[str], levels: Iterable[int]) -> tuple[int, ...]:
+        """How many units of each level one group over `names` touches.
+
+        `levels` are the sizes of a cluster, outermost first: in `[8, 16]` the first unit is the whole cluster of
+        128 devices, the second a node of 16. Rank r is device r. Exact where the level's unit and every stride
+        divide one another, or else the most that any group can touch.
+        """
+        sizes = tuple(levels)
+        return tuple(self._touched(names, prod(sizes[i:])) for i in range(len(sizes)))
+
+    def nests(self, unit: int) -> bool:
+        """Whether units of so many ranks cut the mesh along its axes."""
+        strides = [self.stride(name) for name in self.names] + [self.size]
+        return all(unit % stride == 0 or stride % unit == 0 for stride in strides)
+
+    def _touched(self, names: Collection[str], unit: int) -> int:
+        far, near, reach = 1, 1, 1  # groups of far members; members within, and ranks from first to last of them
+        for size, stride in self._digits(names):
+            if stride >= unit:
+                far *= size
+            else:
+                near *= size
+                reach += (size - 1) * stride
+        whole = -(-reach // unit)
+        # A run that starts in the middle of a unit may touch one unit more.
+        return far * (whole if self.nests(unit) else min(near, (reach - 2) // unit + 2))
+
+    def _digits(self, names: Collection[str]) -> tuple[tuple[int, int], ...]:
+        for name in names:
+            self.axis(name)
+        return tuple((axis.size, self.stride(axis.name)) for axis in self.axes if axis.name in names)

@@ -1,0 +1,13 @@
+"""Where the files that are not code lie: beside `parc/` in a checkout, inside it in an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def folder(name: str) -> Path:
+    """The folder `grammar` or `templates`."""
+    installed = PACKAGE / name
+    return installed if installed.is_dir() else PACKAGE.parent / name

@@ -1,0 +1,1 @@
+"""Text to tree, with every fault of the text as a diagnostic."""

@@ -1,0 +1,189 @@
+"""Feeds tokens to the parser and goes on after a fault.
+
+A fault is mended, where that lets the next tokens parse, by one token more, one less or one instead. Otherwise
+the faulty statement is dropped: the parser's stack goes back to where it began, the tokens forward to its end.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+from lark import Token, Tree, UnexpectedToken
+from lark.parsers.lalr_interactive_parser import InteractiveParser
+
+from parc.diagnostic import Diagnostic, Label, error
+from parc.source import Source, Span
+from parc.syntax import table, words
+from parc.syntax.scan import MAX_FAULTS, OPENERS, place, stand_in
+
+STAND_INS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR", "LBRACE", "FOR", "ON", "OVER")
+LOOKAHEAD = 8  # tokens that a mending is tried on
+ENOUGH = 3  # of them parse: the mending is believed
+
+
+class Recovery:
+    def __init__(self, source: Source, tokens: list[Token], start: str, faults: list[Diagnostic]) -> None:
+        self.source = source
+        self.tokens = tokens
+        self.faults = faults
+        self.dropped: list[int] = []  # offsets of the statements that were left out
+        self.parser: InteractiveParser = table.parser().parse_interactive("", start=start)
+        self.heights = [1]  # of the parser's stack where the statement at hand began, for each open body
+        self.openers: list[Token] = []  # every bracket that is open
+        kinds = [token.type for token in tokens]
+        self.unbalanced = kinds.count("LBRACE") > kinds.count("RBRACE")
+
+    def parse(self) -> Tree[Any]:
+        index = 0
+        while True:
+            token = self.tokens[index]
+            if self.unbalanced and self.begins_a_block(index):
+                self.close(index)
+                continue
+            try:
+                result = self.parser.feed_token(token)
+            except UnexpectedToken:
+                index = self.recover(index)
+                continue
+            if token.type == "$END":
+                return result
+            self.follow(token)
+            index += 1
+
+    def follow(self, token: Token) -> None:
+        """Keep track of brackets and of where statements begin, after `token` has been fed."""
+        if token.type in OPENERS:
+            self.openers.append(token)
+        elif token.type in OPENERS.values():
+            self.openers.pop()
+        height = len(self.parser.parser_state.state_stack)
+        if token.type == "LBRACE":
+            self.heights.append(height)
+        elif token.type == "RBRACE":
+            self.heights.pop()
+        elif token.type in ("_NL", "_COMMA") and not self.inside_brackets():
+            self.heights[-1] = height
+
+    def inside_brackets(self) -> bool:
+        return bool(self.openers) and self.openers[-1].type != "LBRACE"
+
+    def begins_a_block(self, index: int) -> bool:
+        """Whether an unclosed body seems to end here: `train first ..` from the first column of a line on."""
+        token = self.tokens[index]
+        return (
+            bool(self.openers)
+            and (token.type, token.column) == ("NAME", 1)
+            and self.tokens[index + 1].type == "NAME"
+        )
+
+    def recover(self, index: int) -> int:
+        """Tell the fault at the token `index`; the index to go on from."""
+        token = self.tokens[index]
+        if token.type == "$END" and self.openers:
+            self.close(index)
+            return index
+        if token.type == "RBRACE" and len(self.heights) == 1:
+            self.tell(token, "this `}` closes nothing", "no body is open here")
+            return index + 1
+        mended = self.mend(index) if len(self.faults) < MAX_FAULTS else None
+        if mended is not None:
+            return mended
+        wanted = words.expected(self.parser.accepts())
+        self.tell(token, f"expected {wanted}, found {words.found(token)}", "not expected here")
+        return self.drop(index)
+
+    def tell(self, token: Token, message: str, label: str) -> None:
+        span = place(self.source, token)
+        if token.type in ("_NL", "_COMMA"):  # these swallow the blank lines after them
+            span = Span(self.source, span.start, span.start + (token.type == "_COMMA"))
+        self.faults.append(error("P001", message, Label(span, label)))
+
+    def mend(self, index: int) -> int | None:
+        """Mend the tokens by the smallest edit that lets most of the next ones parse."""
+        token = self.tokens[index]
+        wanted = self.parser.accepts()
+        edits: list[tuple[list[Token], int]] = []  # what comes instead of how many tokens
+        kinds = [kind for kind in STAND_INS if kind in wanted]
+        edits += [([stand_in(kind, token)], 0) for kind in kinds]
+        edits += [([stand_in(kind, token)], 1) for kind in kinds]
+        edits += [([], 1)]
+        reach, best = max(
+            ((self.reach(index, *edit), -number) for number, edit in enumerate(edits)), default=(index, 0)
+        )
+        if reach < index + ENOUGH:
+            return None
+        instead, count = edits[-best]
+        self.tokens[index : index + count] = instead
+        found = words.found(token)
+        if not instead:
+            self.tell(token, f"{found} is not expected here", f"expected {words.expected(wanted)}")
+        elif count:
+            self.tell(token, f"expected {words.SYMBOLS[instead[0].type]}, found {found}", "instead of this")
+        else:
+            missing = words.SYMBOLS[instead[0].type]
+            self.tell(token, f"expected {missing} before {found}", f"{missing} is missing here")
+        return index
+
+    def reach(self, index: int, instead: list[Token], count: int) -> int:
+        """The index up to which the tokens parse when `count` of them from `index` on are replaced."""
+        trial = self.parser.copy(deepcopy_values=False)
+        trial.parser_state.parse_conf = copy(trial.parser_state.parse_conf)
+        trial.parser_state.parse_conf.callbacks = {}
+        after = index + count
+        for token in [*instead, *self.tokens[after : after + LOOKAHEAD]]:
+            try:
+                trial.feed_token(token)
+            except UnexpectedToken:
+                return after
+            after += token not in instead
+            if token.type in ("_NL", "$END") and after > index + count:
+                return index + LOOKAHEAD  # the statement is whole
+        return index + LOOKAHEAD
+
+    def drop(self, index: int) -> int:
+        """Leave the statement at hand out: the index of the first token after it."""
+        assert self.tokens[index].start_pos is not None
+        self.dropped.append(self.tokens[index].start_pos)
+        self.rewind()
+        inner: list[str] = []  # brackets open between the fault and here
+        for at in range(index, len(self.tokens)):
+            kind = self.tokens[at].type
+            if kind in OPENERS:
+                inner.append(OPENERS[kind])
+            elif kind in inner:
+                while inner.pop() != kind:
+                    pass
+            elif kind == "_NL" and (not inner or ("RBRACE" not in inner and self.begins_a_statement(at + 1))):
+                return at + 1
+            elif (kind == "_COMMA" and not inner) or kind == "$END" or (kind == "RBRACE" and len(self.heights) > 1):
+                return at + (kind == "_COMMA")
+        raise AssertionError("the last token is $END")
+
+    def rewind(self) -> None:
+        """Forget what was read of the statement at hand."""
+        height = self.heights[-1]
+        state = self.parser.parser_state
+        del state.state_stack[height:]
+        del state.value_stack[height - 1 :]
+        while self.inside_brackets():
+            self.openers.pop()
+
+    def begins_a_statement(self, index: int) -> bool:
+        kinds = [token.type for token in self.tokens[index : index + 2]]
+        return kinds[0] in ("RBRACE", "$END") or (
+            kinds[0] == "NAME" and kinds[1] in ("NAME", "EQUAL", "LBRACE", "OVER")
+        )
+
+    def close(self, index: int) -> None:
+        """Close every open bracket before the token `index`, and tell."""
+        labels = [Label(place(self.source, opener), "opened here, never closed") for opener in self.openers]
+        end = place(self.source, self.tokens[index])
+        labels.append(Label(Span(self.source, end.start, end.start), "expected to be closed before here", primary=False))
+        self.faults.append(error("P004", f"`{self.openers[-1]}` is never closed", *labels))
+        closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(self.openers)]
+        if self.reach(index, closers, 0) == index:
+            self.dropped.append(end.start - 1)
+            self.rewind()
+            closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(self.openers)]
+        self.tokens[index:index] = closers

@@ -1,0 +1,93 @@
+"""Text to tokens that the parser can digest: what is odd, too deep or too long is told here and kept from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from math import isinf
+
+from lark import Token
+
+from parc.diagnostic import Diagnostic, Label, error
+from parc.source import Source, Span
+from parc.syntax import table
+
+MAX_CHARACTERS = 256 * 1024
+MAX_TOKENS = 50_000  # about 6,000 lines
+MAX_DEPTH = 32
+MAX_DIGITS = 64
+MAX_FAULTS = 50  # a text with more is not a plan file
+
+NUMBER = re.compile(r"[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE][+-]?[0-9]+)?")  # how the terminal QUANTITY begins
+OPENERS = {"LBRACE": "RBRACE", "LSQB": "RSQB", "LPAR": "RPAR"}
+
+
+def place(source: Source, token: Token) -> Span:
+    assert token.start_pos is not None and token.end_pos is not None
+    return Span(source, token.start_pos, token.end_pos)
+
+
+def stand_in(kind: str, before: Token) -> Token:
+    """A token that the text does not have, just before one that it has."""
+    return Token(kind, "", before.start_pos, before.line, before.column, before.line, before.column, before.start_pos)
+
+
+def end_of(source: Source) -> Token:
+    end = len(source.text)
+    return Token("$END", "", end, 1, 1, 1, 1, end)
+
+
+def scan(source: Source, faults: list[Diagnostic]) -> list[Token]:
+    """The tokens of the text, the end included; none where the text is no plan file at all."""
+    if len(source.text) > MAX_CHARACTERS:
+        message = f"the file has {len(source.text):,} characters; a plan file has at most {MAX_CHARACTERS:,}"
+        faults.append(error("P005", message, Label(source.span(0, 1), "not read")))
+        return [end_of(source)]
+    tokens: list[Token] = []
+    depth = 0
+    for token in _readable(source, faults):
+        depth += (token.type in OPENERS) - (token.type in OPENERS.values())
+        fault = None
+        if len(tokens) >= MAX_TOKENS:
+            fault = error("P005", f"a plan file has at most {MAX_TOKENS:,} words", Label(place(source, token), "read up to here"))
+        elif depth > MAX_DEPTH:
+            fault = error("P006", f"brackets nest more than {MAX_DEPTH} deep", Label(place(source, token), "one too many"))
+        if fault or len(faults) > MAX_FAULTS:
+            faults += [fault] if fault else []
+            return [end_of(source)]
+        tokens.append(token)
+    return [*tokens, end_of(source)]
+
+
+def _readable(source: Source, faults: list[Diagnostic]) -> Iterator[Token]:
+    for token in table.parser().lex(source.text):
+        if token.type == "JUNK":
+            faults.append(_junk(token, place(source, token)))
+            if token.startswith('"'):
+                yield _emptied(token, "STRING")
+        elif token.type == "QUANTITY" and _too_large(token):
+            faults.append(error("P007", "this number is too large", Label(place(source, token), "more than any count or size")))
+            yield _emptied(token, "QUANTITY")
+        else:
+            yield token
+
+
+def _junk(token: Token, span: Span) -> Diagnostic:
+    if token.startswith('"'):
+        return error("P003", "this string is never closed", Label(span, 'no `"` before the end of the line'))
+    help = None
+    if token[0] in "'`":
+        help = 'text stands between double quotes: `"corpus/*.txt"`'
+    elif token[0] == ";":
+        help = "a statement ends at the end of its line or at a comma"
+    return error("P002", f"`{token}` has no meaning here", Label(span, "not part of the language"), help=help)
+
+
+def _too_large(token: Token) -> bool:
+    number = NUMBER.match(token)
+    assert number is not None
+    return len(number[0]) > MAX_DIGITS or isinf(float(number[0]))
+
+
+def _emptied(token: Token, kind: str) -> Token:
+    return Token(kind, "", token.start_pos, token.line, token.column, token.end_line, token.end_column, token.end_pos)
