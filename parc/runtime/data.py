@@ -75,8 +75,8 @@ class Batches:
     """The batch of each step: `sequences` windows of `length` ids, in `microbatches` parts.
 
     The sequences of a run are numbered; the text is cut into windows, and each pass over it takes them in a
-    new order that `seed` fixes. `shift` says who pairs a position with the id after it: "data" makes the labels
-    the next ids, "model" hands over the ids as labels too. An id of `vocabulary` or more is refused: a
+    new order that `seed` fixes. `shift` says who pairs a position with the id after it: "data" makes the
+    labels the next ids, "model" hands over the ids as labels too. An id of `vocabulary` or more is refused: a
     vocabulary-parallel embedding would look it up as zero without a word.
     """
 
@@ -116,6 +116,10 @@ class Batches:
             raise ValueError(f"the data has id {largest}; the model knows ids below {self.vocabulary}")
         tokens = ids[..., :-1].contiguous()
         return tokens, ids[..., 1:].contiguous() if self.shift == "data" else tokens
+
+    def predicted(self, labels: torch.Tensor) -> torch.Tensor:
+        """Those of a step's labels that some position predicts: (.., length), or one less."""
+        return labels[..., 1:] if self.shift == "model" else labels
 
     def sequence(self, number: int) -> torch.Tensor:
         """The ids of sequence `number` of the run, and the one that follows them: (length + 1,) int64."""

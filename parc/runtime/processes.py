@@ -1,7 +1,7 @@
 """Starting the ranks: all of them here, forked from one parent that has imported torch, or one by torchrun.
 
 Whatever ends a run ends all of it: the first rank that fails is reported with its own traceback and the
-others are stopped; Ctrl-C and SIGTERM stop them; and if the parent is killed outright, Linux kills its children.
+others are stopped; Ctrl-C and SIGTERM stop them; and if the parent is killed, Linux kills its children.
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+"""One pipeline stage a rank, on `torch.distributed.pipelining`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+
+from .layout import Layout
+from .objective import scalars
+
+SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+
+
+class Pipeline:
+    """Runs the microbatches of a step through this rank's stage.
+
+    `inputs` and `outputs` are example tensors of one microbatch, as the stage takes them from the stage
+    before and hands them to the one after (on the meta device, say); what is floating point takes its
+    gradient back. They are given, not inferred: inference would run the stages, collectives and all. The
+    first stage takes the tokens, (sequences, length); the last returns its loss, or its loss and balance
+    loss. 1f1b needs as many microbatches as stages.
+    """
+
+    def __init__(
+        self,
+        stage: nn.Module,
+        layout: Layout,
+        *,
+        inputs: tuple[torch.Tensor, ...],
+        outputs: tuple[torch.Tensor, ...],
+        microbatches: int,
+        schedule: Literal["gpipe", "1f1b"],
+        device: torch.device,
+    ) -> None:
+        self.layout = layout
+        self.microbatches = microbatches
+        self.objective: Callable[[torch.Tensor], torch.Tensor] = torch.sum
+        packed = (torch.empty(2, device="meta", requires_grad=True),)
+        self.schedule = SCHEDULES[schedule](
+            PipelineStage(
+                Boundary(stage, layout.last),
+                layout.stage,
+                layout.stages,
+                device,
+                input_args=_receivable(inputs),
+                output_args=packed if layout.last else _receivable(outputs),
+                group=layout.pipeline,
+            ),
+            n_microbatches=microbatches,
+            loss_fn=lambda packed, _target: self.objective(packed),
+            scale_grads=False,  # `objective` divides by what the loss is a mean over
+        )
+
+    def step(
+        self,
+        tokens: torch.Tensor,
+        keywords: Mapping[str, torch.Tensor],
+        objective: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor | None:
+        """Forward and backward of all microbatches; on the last stage their scalars, (microbatches, 2).
+
+        `tokens` and each of `keywords`, which go to this rank's stage by name, are (microbatches,
+        sequences, ..); `objective` makes a microbatch's (2,) scalars the term that is differentiated.
+        """
+        self.objective = objective
+        arguments = (tokens.flatten(0, 1),) if self.layout.stage == 0 else ()
+        named: dict[str, Any] = {name: value.flatten(0, 1) for name, value in keywords.items()}
+        # the schedule wants a target; what the loss needs of the batch is in the keywords
+        merged: Any = self.schedule.step(*arguments, target=tokens.flatten(0, 1), **named)
+        return merged.view(self.microbatches, 2) if self.layout.last else None
+
+
+class Boundary(nn.Module):
+    """A stage as the schedule wants it: outputs that can be sent, and on the last stage one packed tensor."""
+
+    def __init__(self, stage: nn.Module, last: bool) -> None:
+        super().__init__()
+        self.stage = stage
+        self.last = last
+
+    def forward(self, *received: torch.Tensor, **keywords: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        returned = self.stage(*received, **keywords)
+        if self.last:
+            return (scalars(returned),)
+        handed_on = returned if isinstance(returned, tuple) else (returned,)
+        return tuple(tensor.contiguous() for tensor in handed_on)
+
+
+def _receivable(examples: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """`examples`, marked so that gradients of the floating-point ones travel back."""
+    return tuple(tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in examples)
