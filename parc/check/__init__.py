@@ -1,0 +1,1 @@
+"""The rules, and who runs them."""

@@ -1,0 +1,87 @@
+"""A plan file and all that it imports, each file once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from parc.diagnostic import Diagnostic, Label, error
+from parc.source import Source
+from parc.syntax import tree
+from parc.syntax.parse import parse
+
+MOST_FILES = 64
+
+
+def read(path: Path) -> Source | Diagnostic:
+    """The text of a file, or why there is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as fault:
+        return error("P009", f"cannot read `{path}`: {fault.strerror or fault}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = data.count(b"\n", 0, fault.start) + 1
+        return error("P008", f"`{path}` is not a text in UTF-8: line {line} has the byte 0x{data[fault.start]:02x}")
+    return Source(str(path), text.replace("\r\n", "\n"))
+
+
+def project(folder: Path) -> Path:
+    """The folder that imports may not leave: the nearest one around `folder` that is a project's, or itself."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / "pyproject.toml").is_file() or (candidate / ".git").exists():
+            return candidate
+    return folder
+
+
+class Imports:
+    def __init__(self, root: Source, faults: list[Diagnostic]) -> None:
+        self.faults = faults
+        self.files: list[tree.File] = []
+        self.paths: dict[Path, int] = {}  # of each file, its place in `files`
+        self.under_way: list[tuple[Path, tree.Import]] = []
+        path = Path(root.path).resolve()
+        self.project = project(path.parent)
+        self.enter(path, root)
+
+    def enter(self, path: Path, source: Source) -> None:
+        file, faults = parse(source)
+        self.paths[path] = len(self.files)
+        self.files.append(file)
+        self.faults.extend(faults)
+        for statement in file.statements:
+            if isinstance(statement, tree.Import) and isinstance(statement.path, tree.String):
+                self.follow(path, statement, statement.path)
+
+    def follow(self, importer: Path, statement: tree.Import, wanted: tree.String) -> None:
+        try:
+            path = (importer.parent / wanted.value).resolve()
+        except (OSError, ValueError):  # a loop of links, a null character
+            self.faults.append(error("P112", "this names no file", Label(wanted.span, "not a path")))
+            return
+        circle = [link for start, link in self.under_way if start == path] or (path == importer)
+        if not path.is_relative_to(self.project):
+            label = Label(wanted.span, f"outside of `{self.project.name}`")
+            self.faults.append(error("P114", "an import stays within the project's folder", label))
+        elif circle or path in (start for start, _ in self.under_way):
+            self.circle(path, statement)
+        elif path not in self.paths:
+            source = read(path)
+            if isinstance(source, Diagnostic):
+                label = Label(wanted.span, source.message)
+                self.faults.append(error("P112", f'cannot import "{wanted.value}"', label))
+            elif len(self.files) >= MOST_FILES:
+                label = Label(wanted.span, "one too many")
+                self.faults.append(error("P005", f"a plan has at most {MOST_FILES} files", label))
+            else:
+                self.under_way.append((importer, statement))
+                self.enter(path, Source(str(Path(wanted.span.source.path).parent / wanted.value), source.text))
+                self.under_way.pop()
+
+    def circle(self, path: Path, last: tree.Import) -> None:
+        started = [start for start, _ in self.under_way]
+        first = started.index(path) if path in started else len(started)
+        links = [link for _, link in self.under_way[first:]]
+        labels = [Label(last.span, "closes the circle")]
+        labels += [Label(link.span, "on the way", primary=False) for link in links]
+        self.faults.append(error("P113", "these files import one another", *labels))

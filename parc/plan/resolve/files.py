@@ -1,0 +1,148 @@
+"""All blocks of a file and of what it imports, by kind and name, to resolved plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from parc.diagnostic import Diagnostic, Label, error
+from parc.plan import facts
+from parc.plan.resolve import what, where
+from parc.plan.resolve.reader import Reader
+from parc.plan.resolve.scope import Scope
+from parc.plan.suggest import did_you_mean
+from parc.syntax import tree
+
+T = TypeVar("T")
+
+# Which parts the head of each block has: a name, `for`, `on`.
+HEADS = {
+    "cluster": (True, False, False),
+    "model": (True, False, False),
+    "train": (True, False, False),
+    "plan": (True, True, True),
+    "launch": (True, True, False),
+}
+
+
+class Resolver:
+    """`files`: the plan file first, then what it imports."""
+
+    def __init__(self, files: Sequence[tree.File], faults: list[Diagnostic]) -> None:
+        self.faults = faults
+        self.damaged = any(file.damaged for file in files)
+        self.blocks: dict[str, dict[str, tree.Block]] = {kind: {} for kind in HEADS}
+        self.launch_blocks: list[tree.Block] = []
+        self.lets: dict[str, tree.Let] = {}
+        self.scope = Scope(self.lets, faults)
+        self.own = files[0]
+        for file in files:
+            for statement in file.statements:
+                self.sort(statement)
+        self.clusters = self.all("cluster", what.cluster)
+        self.models = self.all("model", what.model)
+        self.trains = self.all("train", self.train)
+        resolved = self.all("plan", self.plan)
+        self.plans = tuple(
+            plan
+            for block in self.own.statements
+            if isinstance(block, tree.Block) and block.label and (plan := resolved.get(block.label.text))
+            if plan.span == block.span
+        )
+        self.launches = tuple(launch for block in self.launch_blocks if (launch := self.launch(block)))
+        for let in self.lets.values():  # a constant that nobody uses may be faulty too
+            self.scope.value(tree.Path(let.name.span, (let.name,)))
+
+    def sort(self, statement: tree.Statement) -> None:
+        match statement:
+            case tree.Let():
+                first = self.lets.setdefault(statement.name.text, statement)
+                if first is not statement:
+                    self.twice(statement.name, first.name)
+            case tree.Block():
+                self.sort_block(statement)
+            case tree.Assignment() | tree.Claim():
+                message = f"`{statement.path.text}` stands outside of every block"
+                help = f"a constant is written `let {statement.path.text} = ..`" if len(statement.path.names) == 1 else None
+                self.faults.append(error("P117", message, Label(statement.path.span, "not in a block"), help=help))
+
+    def sort_block(self, block: tree.Block) -> None:
+        kind = block.kind.text
+        if kind not in HEADS:
+            self.unknown(block.kind, "P103", f"there is no block `{kind}`", HEADS)
+            return
+        if not self.head(block):
+            return
+        if kind == "launch":
+            self.launch_blocks.append(block)
+            return
+        assert block.label is not None
+        first = self.blocks[kind].setdefault(block.label.text, block)
+        if first is not block and first.label:
+            self.twice(block.label, first.label)
+
+    def head(self, block: tree.Block) -> bool:
+        """Whether the block's head has the parts that it must have."""
+        kind = block.kind.text
+        parts = zip(HEADS[kind], (block.label, block.purpose, block.place), ("a name", "`for`", "`on`"), strict=True)
+        sound = True
+        for wanted, part, word in parts:
+            if wanted and part is None:
+                self.head_fault(block.kind, f"a `{kind}` block needs {word}", "missing after this")
+                sound = False
+            elif part is not None and not wanted:
+                self.head_fault(part, f"a `{kind}` block takes no {word}", "not here")
+        if block.over is not None:
+            self.head_fault(block.over, f"a `{kind}` block takes no `over`", "not here")
+        return sound
+
+    def head_fault(self, node: tree.Node, message: str, label: str) -> None:
+        self.faults.append(error("P117", message, Label(node.span, label)))
+
+    def all(self, kind: str, read: Callable[[str, Reader], T | None]) -> dict[str, T | None]:
+        return {
+            name: read(name, Reader(self.scope, f"the {kind} `{name}`", block.span, block.body))
+            for name, block in self.blocks[kind].items()
+        }
+
+    def train(self, name: str, block: Reader) -> facts.Train | None:
+        return what.train(name, block, self.model_of)
+
+    def model_of(self, train: Reader) -> facts.Model | None:
+        node = train.node("model")
+        train.need("model", node)
+        if isinstance(node, tree.Path):
+            return self.find(self.models, tree.Name(node.span, node.text), "model")
+        if node is not None and not isinstance(node, tree.Missing):
+            train.fault("P106", node.span, "`model` is the name of a `model` block", "not a name")
+        return None
+
+    def plan(self, name: str, block: Reader) -> facts.Plan | None:
+        head = self.blocks["plan"][name]
+        assert head.purpose is not None and head.place is not None
+        train = self.find(self.trains, head.purpose, "train")
+        cluster = self.find(self.clusters, head.place, "cluster")
+        block.spans |= {"train": head.purpose.span, "cluster": head.place.span}
+        return where.plan(name, block, train, cluster)
+
+    def launch(self, block: tree.Block) -> facts.Launch | None:
+        assert block.label is not None and block.purpose is not None
+        plans = self.blocks["plan"]
+        if block.purpose.text not in plans:
+            self.find(dict.fromkeys(plans), block.purpose, "plan")
+            return None
+        reader = Reader(self.scope, "the block `launch`", block.span, block.body)
+        return where.launch(block.label.text, block.purpose.text, reader)
+
+    def find(self, found: dict[str, T | None], name: tree.Name, kind: str) -> T | None:
+        if name.text not in found and not self.damaged:
+            self.unknown(name, "P101", f"there is no {kind} `{name.text}`", found)
+        return found.get(name.text)
+
+    def unknown(self, name: tree.Name, code: str, message: str, options: dict[str, T]) -> None:
+        label = Label(name.span, "unknown")
+        self.faults.append(error(code, message, label, help=did_you_mean(name.text, options)))
+
+    def twice(self, again: tree.Name, first: tree.Name) -> None:
+        labels = (Label(again.span, "again here"), Label(first.span, "first here", primary=False))
+        self.faults.append(error("P105", f"`{again.text}` is given twice", *labels))

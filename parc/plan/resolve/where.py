@@ -1,0 +1,188 @@
+"""`plan` and `launch` blocks."""
+
+from __future__ import annotations
+
+from parc.plan import facts
+from parc.plan.mesh import Axis, Mesh
+from parc.plan.resolve.reader import Reader
+from parc.plan.resolve.scope import Quantity, Value, Word
+from parc.plan.suggest import did_you_mean
+from parc.syntax import tree, units
+
+MOST_RANKS = 2**30
+SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev")
+CLAIMS = {
+    "devices": units.NUMBER,
+    "memory.peak": units.SIZE,
+    "mfu": units.NUMBER,
+    "step_time": units.TIME,
+    "tokens_per_second": units.NUMBER,
+}
+
+
+def plan(
+    name: str, block: Reader, train: facts.Train | None, cluster: facts.Cluster | None
+) -> facts.Plan | None:
+    mesh = _mesh(block)
+    layout = _Layout(block, mesh)
+    data, tensor, experts = layout.data(), layout.tensor(), layout.experts()
+    pipeline = layout.pipeline(train.model.shape.layers if train else None)
+    recompute = block.choice("recompute", ("none", "attention", "experts", "layer"), "none")
+    expected = block.block("expect")
+    expect = _claims(expected) if expected else ()
+    if not block.finish() or not layout.sound or mesh is None or train is None or cluster is None:
+        return None
+    return facts.Plan(
+        name=name,
+        train=train,
+        cluster=cluster,
+        mesh=mesh,
+        data=data,
+        tensor=tensor,
+        experts=experts,
+        pipeline=pipeline,
+        recompute=recompute,
+        expect=expect,
+        span=block.span,
+        spans=block.spans,
+    )
+
+
+def _mesh(block: Reader) -> Mesh | None:
+    mesh = Mesh(tuple(Axis(*each) for each in block.sizes("mesh", "[ep: 8, tp: 4]")))
+    if mesh.size > MOST_RANKS:
+        message = f"a mesh has at most {MOST_RANKS:,} ranks"
+        block.fault("P111", block.spans["mesh"], message, f"this one has {mesh.size:,}")
+        return None
+    return mesh if mesh.axes else None
+
+
+class _Layout:
+    """The strategies of one plan. `sound`: each of them could be read."""
+
+    def __init__(self, block: Reader, mesh: Mesh | None) -> None:
+        self.block = block
+        self.mesh = mesh
+        self.sound = True
+
+    def data(self) -> facts.Data | None:
+        inner, axes = self.strategy("data")
+        if inner is None:
+            return None
+        shard = inner.choice("shard", ("none", "optimizer", "parameters"), "none")
+        self.sound &= inner.finish()
+        return facts.Data(axes=axes, shard=shard, span=inner.span, spans=inner.spans)
+
+    def tensor(self) -> facts.Tensor | None:
+        inner, axes = self.strategy("tensor")
+        if inner is None:
+            return None
+        tensor = facts.Tensor(
+            axes=axes,
+            sequence=inner.flag("sequence", False),
+            column=inner.texts("column"),
+            row=inner.texts("row"),
+            replicate=inner.texts("replicate"),
+            span=inner.span,
+            spans=inner.spans,
+        )
+        self.sound &= inner.finish()
+        return tensor
+
+    def experts(self) -> facts.Experts | None:
+        inner, axes = self.strategy("experts")
+        if inner is None:
+            return None
+        split = self.axes(inner, "tensor", inner.node("tensor"))
+        self.sound &= inner.finish()
+        return facts.Experts(axes=axes, tensor=split, span=inner.span, spans=inner.spans)
+
+    def pipeline(self, model_layers: int | None) -> facts.Pipeline | None:
+        inner, axes = self.strategy("pipeline")
+        if inner is None:
+            return None
+        schedule = inner.choice("schedule", SCHEDULES, "1f1b")
+        chunks = inner.count_or("chunks", 1)
+        layers = inner.counts("layers", least=0)
+        if layers is None and "layers" not in inner.assignments:
+            if model_layers is not None and self.mesh:
+                layers = spread(model_layers, self.mesh.product(axes) * chunks)
+            elif "layers" not in inner.assignments and self.block.sound and model_layers is None:
+                help = "or say in the model's `shape` how many `layers` there are"
+                inner.fault("P104", inner.span, "the pipeline needs `layers`", "`layers` is missing", help)
+        self.sound &= inner.finish() and layers is not None
+        return facts.Pipeline(
+            axes=axes, schedule=schedule, chunks=chunks, layers=layers or (), span=inner.span, spans=inner.spans
+        )
+
+    def strategy(self, kind: str) -> tuple[Reader | None, tuple[str, ...]]:
+        """The reader of `kind over [..] { .. }`, and the axes."""
+        blocks = self.block.all_blocks(kind)
+        if not blocks:
+            return None, ()
+        for again in blocks[1:]:
+            self.block.twice(kind, blocks[0].kind.span, again.kind.span)
+        inner = self.block.enter(blocks[0], over=True)
+        return inner, self.axes(inner, "axes", blocks[0].over)
+
+    def axes(self, inner: Reader, key: str, node: tree.Expression | None) -> tuple[str, ...]:
+        """The names of axes in a list: those that the mesh has."""
+        known = self.mesh.names if self.mesh else ()
+        found = inner.names(key, node)
+        for name in found:
+            if self.mesh and name not in known:
+                span = inner.spans[f"{key}.{name}"]
+                inner.fault("P301", span, f"the mesh has no axis `{name}`", "unknown axis", did_you_mean(name, known))
+                self.sound = False
+        return tuple(name for name in found if name in known)
+
+
+def spread(layers: int, stages: int) -> tuple[int, ...]:
+    """As even as possible, the longer stages first; empty where there are not as many layers as stages."""
+    if stages > layers:
+        return ()
+    least, longer = divmod(layers, stages)
+    return (least + 1,) * longer + (least,) * (stages - longer)
+
+
+def _claims(block: Reader) -> tuple[facts.Claim, ...]:
+    claims, found = block.claims, []
+    block.claims = []
+    block.finish()
+    for claim in claims:
+        subject, value = claim.path.text, block.scope.value(claim.value)
+        if subject not in CLAIMS:
+            message = f"nothing is known that is called `{subject}`"
+            block.fault("P101", claim.path.span, message, "unknown figure", did_you_mean(subject, CLAIMS))
+        elif value is not None and (number := _claimed(block, subject, claim, value)) is not None:
+            found.append(
+                facts.Claim(subject=subject, relation=claim.relation, value=number, span=claim.span)  # type: ignore[arg-type]  # the grammar knows these six only
+            )
+    return tuple(found)
+
+
+def _claimed(block: Reader, subject: str, claim: tree.Claim, value: Value) -> int | float | None:
+    """The value of a claim, where it is of the subject's kind; a share of the memory is a plain number."""
+    allowed = {CLAIMS[subject], units.NUMBER} if subject == "memory.peak" else {CLAIMS[subject]}
+    if isinstance(value, Quantity) and value.dimension in allowed:
+        return value.number
+    found = units.words(value.dimension) if isinstance(value, Quantity) else "no number"
+    if isinstance(value, Word):
+        found = f"no constant is called `{value.text}`"
+    code = "P109" if isinstance(value, Quantity) else "P106"
+    block.fault(code, claim.value.span, f"`{subject}` is {units.words(CLAIMS[subject])}", found)
+    return None
+
+
+def launch(kind: str, plan: str, block: Reader) -> facts.Launch:
+    options: dict[str, facts.Scalar] = {}
+    for key in block.assignments:
+        value = block.word(key)
+        if isinstance(value, Quantity):
+            options[key] = value.number
+        elif isinstance(value, Word):
+            options[key] = value.text
+        elif isinstance(value, bool | str):
+            options[key] = value
+    block.finish()
+    return facts.Launch(kind=kind, plan=plan, options=options, span=block.span, spans=block.spans)

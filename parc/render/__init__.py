@@ -1,0 +1,1 @@
+"""One Diagnostic, many costumes."""

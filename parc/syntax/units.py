@@ -1,0 +1,62 @@
+"""Units and what they measure. Values are held in SI: bytes, seconds, FLOP and their quotients."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Dimension(NamedTuple):
+    """Powers of byte, second and FLOP: `GB/s` is (1, -1, 0)."""
+
+    byte: int = 0
+    second: int = 0
+    flop: int = 0
+
+    def times(self, other: Dimension, sign: int = 1) -> Dimension:
+        return Dimension(*(mine + sign * theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+NUMBER = Dimension()
+SIZE = Dimension(byte=1)
+TIME = Dimension(second=1)
+BANDWIDTH = Dimension(byte=1, second=-1)
+WORK = Dimension(flop=1)
+COMPUTE = Dimension(second=-1, flop=1)
+
+WORDS = {
+    NUMBER: "a plain number",
+    SIZE: "a size in bytes, such as `64 GB`",
+    TIME: "a time, such as `3 us`",
+    BANDWIDTH: "a bandwidth, such as `50 GB/s`",
+    WORK: "an amount of work, such as `2 TFLOP`",
+    COMPUTE: "a compute rate, such as `400 TFLOPS`",
+}
+
+_DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
+_SIZES = {f"{prefix}B": scale for prefix, scale in (_DECIMAL | _BINARY).items()}
+
+UNITS: dict[str, tuple[int | float, Dimension]] = {
+    "%": (0.01, NUMBER),
+    **{name: (scale, SIZE) for name, scale in _SIZES.items()},
+    **{f"{name}/s": (scale, BANDWIDTH) for name, scale in _SIZES.items()},
+    **{f"{prefix}FLOP": (scale, WORK) for prefix, scale in _DECIMAL.items()},
+    **{f"{prefix}FLOPS": (scale, COMPUTE) for prefix, scale in _DECIMAL.items()},
+    **{f"{prefix}FLOP/s": (scale, COMPUTE) for prefix, scale in _DECIMAL.items()},
+    "ns": (1e-9, TIME),
+    "us": (1e-6, TIME),
+    "µs": (1e-6, TIME),
+    "ms": (1e-3, TIME),
+    "s": (1, TIME),
+    "min": (60, TIME),
+    "h": (3600, TIME),
+    "d": (86400, TIME),
+}
+
+
+def words(dimension: Dimension) -> str:
+    """What a dimension is called, for messages."""
+    if dimension in WORDS:
+        return WORDS[dimension]
+    powers = zip(("B", "s", "FLOP"), dimension, strict=True)
+    return "a quantity in " + " ".join(f"{unit}^{power}" for unit, power in powers if power)
