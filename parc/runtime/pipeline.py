@@ -82,10 +82,12 @@ class Boundary(nn.Module):
         self.stage = stage
         self.last = last
 
-    def forward(self, *received: torch.Tensor, **keywords: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, *received: torch.Tensor, **keywords: torch.Tensor
+    ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         returned = self.stage(*received, **keywords)
         if self.last:
-            return (scalars(returned),)
+            return scalars(returned)
         handed_on = returned if isinstance(returned, tuple) else (returned,)
         return tuple(tensor.contiguous() for tensor in handed_on)
 

@@ -119,19 +119,19 @@ class _Rank:
 
 def _watch(ranks: list[_Rank]) -> None:
     """Returns when all ranks have ended well, raises `RankFailed` soon after the first has not."""
-    pipes = selectors.DefaultSelector()
-    for rank in ranks:
-        pipes.register(rank.pipe, selectors.EVENT_READ, rank)
     deadline: float | None = None
-    while pipes.get_map() and (deadline is None or time.monotonic() < deadline):
-        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-        for key, _ in pipes.select(wait):
-            rank = key.data
-            if not rank.drain():
-                pipes.unregister(rank.pipe)
-                rank.status = os.waitstatus_to_exitcode(os.waitpid(rank.pid, 0)[1])
-                if rank.failure() and deadline is None:
-                    deadline = time.monotonic() + GRACE
+    with selectors.DefaultSelector() as pipes:
+        for rank in ranks:
+            pipes.register(rank.pipe, selectors.EVENT_READ, rank)
+        while pipes.get_map() and (deadline is None or time.monotonic() < deadline):
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            for key, _ in pipes.select(wait):
+                rank = key.data
+                if not rank.drain():
+                    pipes.unregister(rank.pipe)
+                    rank.status = os.waitstatus_to_exitcode(os.waitpid(rank.pid, 0)[1])
+                    if rank.failure() and deadline is None:
+                        deadline = time.monotonic() + GRACE
     failures = [(*failure, rank.number) for rank in ranks if (failure := rank.failure())]
     if failures:
         # a rank reports before its sockets close, so the earliest report is the cause of the later ones

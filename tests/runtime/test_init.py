@@ -1,0 +1,127 @@
+"""Initial values: the same numbers on every layout, another draw for every tensor and every expert."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+
+from parc.runtime.init import draw, initialise, original_names
+from parc.runtime.layout import Layout
+from parc.runtime.parameters import Stack, parameter
+
+NORMAL = (("normal_", 0.0, 0.02),)
+EXPERTS = 4
+
+
+class Toy(nn.Module):
+    """One parameter of each kind: replicated, column, row, stacked by the user, a list stacked by the compiler."""
+
+    def __init__(self, mesh: DeviceMesh, tp: dict[str, int], ep: dict[str, int]) -> None:
+        super().__init__()
+        column, row = (dict.fromkeys(tp, dim) for dim in (0, 1))
+        inner = dict.fromkeys(tp, 2)
+        self.norm = parameter(mesh, (6,), init=(("fill_", 1.0),))
+        self.column = parameter(mesh, (8, 6), column, init=NORMAL)
+        self.row = parameter(mesh, (6, 8), row, init=NORMAL)
+        self.experts = nn.Module()
+        self.experts.up = parameter(mesh, (EXPERTS, 6, 8), ep | inner, init=NORMAL, experts=True)
+        self.bank = Stack()
+        self.bank.fc = nn.Module()
+        self.bank.fc.weight = parameter(mesh, (EXPERTS, 4, 2), ep, init=NORMAL, experts=True)
+
+
+def full_values(axes: dict[str, int], tp: tuple[str, ...], ep: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    toy = Toy(Layout.build(axes).mesh, dict.fromkeys(tp, 0), dict.fromkeys(ep, 0))
+    initialise(toy, seed=7)
+    values = {}
+    for name, tensor in toy.named_parameters():
+        assert isinstance(tensor, DTensor)
+        values[name] = tensor.full_tensor().detach()
+    return values
+
+
+@pytest.mark.parametrize(
+    ("axes", "tp", "ep"),
+    [
+        ({"tp": 2}, ("tp",), ()),
+        ({"ep": 4}, (), ("ep",)),
+        ({"ep": 2, "tp": 2}, ("tp",), ("ep",)),
+        ({"tp": 2, "ep": 2}, ("tp",), ("ep",)),
+        ({"a": 2, "b": 2}, ("a", "b"), ()),  # two axes share a dim: the outer one splits first
+        ({"a": 2, "b": 2, "tp": 2}, ("tp",), ("a", "b")),
+    ],
+)
+def test_no_layout_changes_an_initial_value(ranks, axes, tp, ep) -> None:
+    (alone,) = ranks(1, full_values, {}, (), ())
+    world = torch.Size(axes.values()).numel()
+    for values in ranks(world, full_values, axes, tp, ep):
+        for name, value in values.items():
+            assert torch.equal(value, alone[name]), name
+
+
+def test_values_are_those_drawn_under_the_users_own_names(ranks) -> None:
+    (values,) = ranks(1, full_values, {}, (), ())
+    assert torch.equal(values["column"], draw(7, "column", (8, 6), torch.float32, NORMAL))
+    assert torch.equal(values["norm"], torch.ones(6))
+    for expert in range(EXPERTS):
+        stacked = draw(7, "experts.up", (6, 8), torch.float32, NORMAL, expert)
+        listed = draw(7, f"bank.{expert}.fc.weight", (4, 2), torch.float32, NORMAL)
+        assert torch.equal(values["experts.up"][expert], stacked)
+        assert torch.equal(values["bank.fc.weight"][expert], listed)
+
+
+def test_original_names_insert_the_experts_index_below_a_stack(ranks) -> None:
+    def names() -> dict[str, tuple[str, ...]]:
+        toy = Toy(Layout.build({}).mesh, {}, {})
+        return {name: originals for name, _, originals in original_names(toy)}
+
+    (found,) = ranks(1, names)
+    assert found["bank.fc.weight"] == tuple(f"bank.{expert}.fc.weight" for expert in range(EXPERTS))
+    assert found["experts.up"] == ("experts.up",)
+
+
+def test_seed_name_and_expert_each_make_another_draw() -> None:
+    draws = [
+        draw(seed, name, (4, 4), torch.float32, NORMAL, expert)
+        for seed in (0, 1)
+        for name in ("a", "b")
+        for expert in (None, 0, 1)
+    ]
+    assert len({tuple(value.flatten().tolist()) for value in draws}) == len(draws)
+
+
+def test_a_draw_repeats_and_leaves_the_global_generator_alone() -> None:
+    state = torch.get_rng_state()
+    first = draw(3, "w", (5,), torch.float32, NORMAL)
+    assert torch.equal(first, draw(3, "w", (5,), torch.float32, NORMAL))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_float64_begins_with_the_float32_numbers() -> None:
+    single, double = (draw(3, "w", (100,), dtype, NORMAL) for dtype in (torch.float32, torch.float64))
+    assert double.dtype == torch.float64
+    assert torch.equal(single.double(), double)
+
+
+def test_recipes_do_what_torch_does() -> None:
+    def value(*recipe: tuple[str | float, ...], shape: tuple[int, ...] = (64, 32)) -> torch.Tensor:
+        return draw(0, "w", shape, torch.float32, recipe)
+
+    uniform = value(("uniform_", -0.5, 0.25))
+    assert -0.5 <= uniform.min() < -0.49
+    assert 0.24 < uniform.max() <= 0.25
+    assert torch.equal(value(("zero_",), ("add_", 2.0), ("mul_", 3.0)), torch.full((64, 32), 6.0))
+    assert torch.equal(value(("fill_", 5.0), ("clamp_", -1.0, 1.0)), torch.ones(64, 32))
+    assert value(("trunc_normal_", 0.0, 1.0, -0.5, 0.5)).abs().max() <= 0.5
+    columns = value(("orthogonal_", 2.0))
+    assert torch.allclose(columns.T @ columns, 4 * torch.eye(32), atol=1e-5)  # float32 rounding of 64 terms
+    padded = value(("normal_", 0.0, 1.0), ("row_zero", 3))
+    assert (padded.abs().sum(1) == 0).nonzero().flatten().tolist() == [3]
+
+
+def test_what_is_no_recipe_is_refused() -> None:
+    with pytest.raises(ValueError, match="layer.w: unknown initial value 'backward'"):
+        draw(0, "layer.w", (2,), torch.float32, (("backward",),))

@@ -1,0 +1,191 @@
+"""A training run on any layout: figures and parameters of a plain loop over the whole batch on one device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from parc.runtime.data import Batches, Bytes
+from parc.runtime.init import initialise
+from parc.runtime.layout import Layout
+from parc.runtime.objective import Objective
+from parc.runtime.optim import AdamWSettings
+from parc.runtime.parameters import parameter
+from parc.runtime.pipeline import Pipeline
+from parc.runtime.training import Trainer
+from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage
+
+SEQUENCES, LENGTH, MICROBATCHES, STEPS = 8, 5, 4, 3
+SETTINGS = AdamWSettings(lr=0.05, clip=0.3, warmup=2, steps=STEPS)
+ROUNDING = 1e-11  # float64; three steps of AdamW, which divides by small numbers
+IGNORED = 3  # an id that is in the data, so that the ranks' numbers of valid labels differ
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Batches:
+    ids = torch.randint(VOCABULARY, (700,), generator=torch.Generator().manual_seed(0))
+    (tmp_path / "ids").write_bytes(bytes(ids.tolist()))
+    data = Bytes([tmp_path / "ids"])
+    return Batches(data, sequences=SEQUENCES, length=LENGTH, microbatches=MICROBATCHES, seed=1)
+
+
+def one_device(batches: Batches, mean: bool) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    """What the run means: written with torch alone, on plain tensors."""
+    torch.set_default_dtype(torch.float64)
+    model = Stage(Layout.build({}).mesh, range(BLOCKS), mean=mean)
+    initialise(model, seed=0)
+    parameters = list(model.parameters())
+    adamw = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.1, foreach=False)
+    figures = []
+    for step in range(STEPS):
+        tokens, labels = batches.step(step)
+        masked = labels if mean else labels.masked_fill(labels == IGNORED, -100)
+        divisor = MICROBATCHES if mean else (masked != -100).sum()
+        losses, balances = zip(
+            *(model(tokens[i], labels=masked[i]) for i in range(MICROBATCHES)), strict=True
+        )
+        loss, balance = sum(losses) / divisor, sum(balances) / MICROBATCHES
+        (loss + 0.2 * balance).backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, 0.3)
+        adamw.param_groups[0]["lr"] = SETTINGS.learning_rate(step)
+        adamw.step()
+        adamw.zero_grad()
+        figures.append(
+            {"loss": loss.item(), "balance": balance.item(), "grad_norm": norm.full_tensor().item()}
+        )
+    return figures, values(model)
+
+
+def values(model: nn.Module) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for name, tensor in model.named_parameters():
+        local: Any = tensor.detach()
+        found[name] = local.full_tensor()
+    return found
+
+
+class Masked(nn.Module):
+    """The toy with labels of `IGNORED` left out, as a vocabulary-parallel loss would leave them out."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def forward(self, *received: torch.Tensor, **keywords: torch.Tensor) -> Any:
+        if "labels" in keywords and not self.stage.mean:
+            labels = keywords["labels"]
+            keywords["labels"] = labels.masked_fill(labels == IGNORED, -100)
+        return self.stage(*received, **keywords)
+
+
+def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -> tuple[Any, ...]:
+    torch.set_default_dtype(torch.float64)
+    data = tuple(axis for axis in axes if axis.startswith("dp"))
+    layout = Layout.build(axes, data=data, pipeline="pp" if "pp" in axes else None)
+    size = BLOCKS // layout.stages
+    own = range(layout.stage * size, (layout.stage + 1) * size)
+    stage = Stage(layout.mesh, own, mean=mean, data_ranks=layout.data_ranks, reduce=data)
+    initialise(stage, seed=0)
+    pipeline = None
+    model = Masked(stage)
+    if layout.pipeline is not None:
+        share = SEQUENCES // MICROBATCHES // layout.data_ranks
+        with torch.device("meta"):
+            between = (torch.empty(share, LENGTH, WIDTH), torch.empty(()))
+            tokens = (torch.empty(share, LENGTH, dtype=torch.int64),)
+        pipeline = Pipeline(
+            model,
+            layout,
+            inputs=between if layout.stage else tokens,
+            outputs=between,
+            microbatches=MICROBATCHES,
+            schedule=schedule,
+            device=torch.device("cpu"),
+        )
+    trainer = Trainer(
+        model,
+        layout,
+        batches,
+        Objective(
+            returns="loss" if mean else "logits",
+            loss_axes=data,
+            balance=0.2,
+            balance_axes=data,
+            ignore_index=IGNORED,
+        ),
+        SETTINGS,
+        pipeline=pipeline,
+        keywords=("labels",) if layout.last else (),
+    )
+    return [trainer.step(step) for step in range(STEPS)], values(stage)
+
+
+@pytest.mark.parametrize("mean", [False, True], ids=["logits", "loss"])
+@pytest.mark.parametrize(
+    ("axes", "schedule"),
+    [
+        ({}, None),
+        ({"dp": 2}, None),
+        ({"tp": 2}, None),  # nothing is sharded over it: its ranks do the same
+        ({"pp": 2}, "gpipe"),
+        ({"pp": 4}, "1f1b"),
+        ({"dp": 2, "pp": 2}, "1f1b"),
+        ({"pp": 2, "dp": 2, "tp": 2}, "gpipe"),
+    ],
+)
+def test_every_layout_trains_as_one_device_does(ranks, batches, axes, schedule, mean) -> None:
+    ((figures, parameters),) = ranks(1, one_device, batches, mean)
+    seen = set()
+    for found_figures, found in ranks(
+        torch.Size(axes.values()).numel(), trained, axes, schedule, batches, mean
+    ):
+        for step, expected in enumerate(figures):
+            for name, value in expected.items():
+                assert found_figures[step][name] == pytest.approx(value, rel=ROUNDING), name
+        for name, value in found.items():
+            torch.testing.assert_close(value, parameters[name], rtol=ROUNDING, atol=ROUNDING)
+        seen |= found.keys()
+    assert seen == parameters.keys()
+
+
+class Loaded(nn.Module):
+    """Counts as an experts module does: `given` tokens to each expert, the same on every microbatch."""
+
+    def __init__(self, layout: Layout, given: list[int]) -> None:
+        super().__init__()
+        self.weight = parameter(layout.mesh, (1,), init=(("zero_",),))
+        self.given = torch.tensor(given)
+        self.load = torch.zeros_like(self.given)
+
+    def forward(self, x_BS: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.load += self.given
+        return self.weight.to_local().sum() * x_BS.sum()
+
+
+def test_the_expert_load_is_that_of_all_data_ranks_and_of_one_step(ranks, batches) -> None:
+    def loads() -> list[float]:
+        layout = Layout.build({"dp": 2}, data=("dp",))
+        model = Loaded(layout, [[6, 0, 0], [0, 2, 1]][layout.data_rank])
+        objective = Objective(returns="loss", loss_axes=("dp",))
+        trainer = Trainer(model, layout, batches, objective, SETTINGS, load_axes=("dp",))
+        return [trainer.step(step)["expert_load"] for step in range(2)]
+
+    assert ranks(2, loads) == [[pytest.approx(6 / 3, rel=1e-6)] * 2] * 2  # float32 counts
+
+
+def test_utilisation_is_told_where_the_peak_is_known(ranks, batches) -> None:
+    def figures(**known: float) -> dict[str, float]:
+        layout = Layout.build({})
+        trainer = Trainer(Loaded(layout, [1]), layout, batches, Objective(returns="loss"), SETTINGS, **known)
+        return trainer.step(0)
+
+    (told,) = ranks(1, lambda: figures(flops=3e9, peak=2e12))
+    seconds = SEQUENCES * LENGTH / told["tokens_per_second"]
+    assert told["mfu"] == pytest.approx(3e9 / 2e12 / seconds)
+    (untold,) = ranks(1, lambda: figures(flops=3e9))
+    assert "mfu" not in untold
+    assert "balance" not in untold
