@@ -67,11 +67,7 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 
 
 LAYERS = sorted(
-    {
-        path.stem if path.is_file() else path.name
-        for path in ROOT.iterdir()
-        if not path.name.startswith("__pycache__")
-    }
+    {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/*.py")}
 )
 
 
