@@ -45,9 +45,9 @@ def launch(world: int, target: Callable[..., None], *args: object, device: str =
     if "RANK" not in os.environ:
         spawn(world, target, *args, device=device)
         return
+    if os.environ["WORLD_SIZE"] != str(world):
+        raise SystemExit(f"the plan has {world} ranks, torchrun started {os.environ['WORLD_SIZE']}")
     connect(device)
-    if dist.get_world_size() != world:
-        raise SystemExit(f"the plan has {world} ranks, torchrun started {dist.get_world_size()}")
     target(*args)
     dist.destroy_process_group()
 

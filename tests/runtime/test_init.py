@@ -17,7 +17,7 @@ EXPERTS = 4
 
 
 class Toy(nn.Module):
-    """One parameter of each kind: replicated, column, row, stacked by the user, a list stacked by the compiler."""
+    """One parameter of each kind: replicated, column, row, stacked by the user, stacked by the compiler."""
 
     def __init__(self, mesh: DeviceMesh, tp: dict[str, int], ep: dict[str, int]) -> None:
         super().__init__()
@@ -123,5 +123,5 @@ def test_recipes_do_what_torch_does() -> None:
 
 
 def test_what_is_no_recipe_is_refused() -> None:
-    with pytest.raises(ValueError, match="layer.w: unknown initial value 'backward'"):
+    with pytest.raises(ValueError, match=r"layer\.w: unknown initial value 'backward'"):
         draw(0, "layer.w", (2,), torch.float32, (("backward",),))

@@ -25,8 +25,10 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks `own` of the model. `balance`: whether its balance loss, the sum of the blocks' mean squares over all
-    `data_ranks`, is returned. `mean`: whether the loss is the mean over tokens, else their sum."""
+    """Blocks `own` of the model, which returns its loss: the mean over tokens if `mean`, else the sum.
+
+    With `balance` it returns a balance loss too: the blocks' mean squares, each a mean over all `data_ranks`.
+    """
 
     def __init__(
         self,
