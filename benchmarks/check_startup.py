@@ -1,6 +1,6 @@
 """`parc check examples/seed.parc` in fresh processes: CPU time, and whether a heavy library crept in.
 
-For an installed parc (`make` installs it): a bare checkout has no parse table, and analyses its grammar each time.
+For an installed parc (`make` installs it): a bare checkout has no parse table and reads its grammar.
 """
 
 from __future__ import annotations
