@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parc.diagnostic import Diagnostic, has_errors
+from parc.check.run import check
+from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.facts import Launch, Plan
 from parc.plan.imports import Imports, read
 from parc.plan.overrides import override
 from parc.plan.resolve.files import Resolver
+from parc.plan.suggest import nearest
 from parc.source import Source
 
 
@@ -42,4 +44,34 @@ def load_text(source: Source, overrides: Sequence[str] = ()) -> Loaded:
     files = Imports(source, faults).files
     resolver = Resolver(override(files, overrides, faults), faults)
     sources = tuple(file.source for file in files)
-    return Loaded(resolver.plans, resolver.launches, tuple(faults), sources)
+    faults += check(resolver.plans, list(faults))
+    return Loaded(resolver.plans, resolver.launches, tuple(_in_order(faults, sources)), sources)
+
+
+def _in_order(faults: list[Diagnostic], sources: tuple[Source, ...]) -> list[Diagnostic]:
+    """By file and by place in it."""
+
+    def place(fault: Diagnostic) -> tuple[int, int]:
+        if fault.span is None or fault.span.source not in sources:
+            return -1, 0
+        return sources.index(fault.span.source), fault.span.start
+
+    return sorted(faults, key=place)
+
+
+def choose(loaded: Loaded, name: str | None) -> Plan | Diagnostic:
+    """The plan of that name, or the only one; otherwise a diagnostic that lists them."""
+    if name is None and len(loaded.plans) == 1:
+        return loaded.plans[0]
+    for plan in loaded.plans:
+        if plan.name == name:
+            return plan
+    if not loaded.plans:
+        return error("P118", "the file has no plan")
+    message = "the file has several plans: say which" if name is None else f"the file has no plan `{name}`"
+    labels = [Label(plan.at("name"), primary=False) for plan in loaded.plans]
+    names = [plan.name for plan in loaded.plans]
+    help = "its plans are " + ", ".join(f"`{each}`" for each in names)
+    if name is not None and (meant := nearest(name, names)):
+        help = f"did you mean `{meant}`?"
+    return error("P118", message, *labels, help=help)

@@ -123,6 +123,8 @@ class Resolver:
         train = self.find(self.trains, head.purpose, "train")
         cluster = self.find(self.clusters, head.place, "cluster")
         block.spans |= {"train": head.purpose.span, "cluster": head.place.span}
+        if head.label:
+            block.spans["name"] = head.label.span
         return where.plan(name, block, train, cluster)
 
     def launch(self, block: tree.Block) -> facts.Launch | None:

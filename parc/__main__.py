@@ -1,0 +1,7 @@
+"""`python -m parc`"""
+
+import sys
+
+from parc.cli import main
+
+sys.exit(main())

@@ -1,0 +1,183 @@
+"""Axes and the strategies laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Label
+from parc.plan.facts import Plan
+from parc.source import Span
+
+
+class Use(NamedTuple):
+    """One mention of an axis by a strategy."""
+
+    strategy: str
+    span: Span
+
+
+def uses(plan: Plan) -> dict[str, list[Use]]:
+    """Who uses each axis, in the order of the mesh."""
+    found: dict[str, list[Use]] = {name: [] for name in plan.mesh.names}
+    for name, strategy in (
+        ("data", plan.data),
+        ("tensor", plan.tensor),
+        ("experts", plan.experts),
+        ("pipeline", plan.pipeline),
+    ):
+        for axis in strategy.axes if strategy else ():
+            found[axis].append(Use(name, strategy.at(f"axes.{axis}")))
+    for axis in plan.experts.tensor if plan.experts else ():
+        found[axis].append(Use("experts' tensor", plan.experts.at(f"tensor.{axis}")))
+    return found
+
+
+# What one axis may carry at once. Data and experts: tokens are exchanged. Tensor and experts: tokens are split
+# before they are dispatched.
+TOGETHER = {
+    frozenset(pair)
+    for pair in (("data", "experts"), ("tensor", "experts"), ("tensor", "experts' tensor"))
+}
+WHY_NOT = {
+    frozenset(("data", "tensor")): "ranks of a data axis hold different tokens, those of a tensor axis the same",
+    frozenset(("data", "experts' tensor")): "the ranks that share an expert must see the same tokens",
+    frozenset(("experts", "experts' tensor")): "an axis tells experts apart or splits each of them",
+}
+
+
+@rule("P302")
+def axis_unused(plan: Plan) -> Iterator[Finding]:
+    """An axis of the mesh carries nothing.
+
+    All ranks along it would do the same work. An axis carries what is laid over it: `data`, `tensor`, `experts`
+    or `pipeline`. An axis of size 1 may be left without.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 2]
+          data over [dp]
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 2]
+          data   over [dp]
+          tensor over [tp]
+        }
+    """
+    for axis, users in uses(plan).items():
+        size = plan.mesh.axis(axis).size
+        if not users and size > 1:
+            span = plan.at(f"mesh.{axis}")
+            yield Finding(
+                f"nothing is laid over the axis `{axis}`",
+                (Label(span, f"{size:,} ranks that would all do the same work"),),
+                help=f"lay a strategy over it, such as `data over [{axis}]`, or leave the axis out",
+            )
+
+
+@rule("P303")
+def axis_used_twice(plan: Plan) -> Iterator[Finding]:
+    """A strategy names an axis twice.
+
+    The axes of a strategy multiply, and an axis is there once.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data over [dp, dp]
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data over [dp]
+        }
+    """
+    for axis, users in uses(plan).items():
+        for strategy in dict.fromkeys(use.strategy for use in users):
+            same = [use for use in users if use.strategy == strategy]
+            if len(same) > 1:
+                message = f"`{strategy}` names the axis `{axis}` {len(same)} times"
+                yield Finding(message, (Label(same[0].span, "once is enough"),))
+
+
+@rule("P304")
+def axis_used_by_strategies_that_exclude_one_another(plan: Plan) -> Iterator[Finding]:
+    """One axis carries two strategies that cannot share it.
+
+    Experts go over an axis that carries data, over one that carries tensors, or over one of their own. All other
+    strategies exclude one another: the ranks along an axis hold either different tokens or the same, either
+    the same layers or others.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data   over [dp]
+          tensor over [dp]
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [dp: 2, tp: 2]
+          data   over [dp]
+          tensor over [tp]
+        }
+    """
+    for axis, users in uses(plan).items():
+        different = {use.strategy: use for use in users}.values()
+        for one, other in combinations(different, 2):
+            pair = frozenset((one.strategy, other.strategy))
+            if pair not in TOGETHER:
+                reason = WHY_NOT.get(pair, "the stages of a pipeline hold different layers, and do different work")
+                yield Finding(
+                    f"the axis `{axis}` cannot carry both {one.strategy} and {other.strategy}",
+                    (Label(other.span, other.strategy), Label(one.span, one.strategy, primary=False)),
+                    (reason,),
+                )
+
+
+@rule("P305")
+def experts_of_a_dense_model(plan: Plan) -> Iterator[Finding]:
+    """The plan lays experts over an axis, but the model has none.
+
+    ## Example
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, experts = 0 }
+        }
+        plan wide for first on farm {
+          mesh = [ep: 4]
+          experts over [ep]
+        }
+
+    ## Instead
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, experts = 0 }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data over [dp]
+        }
+    """
+    shape = plan.train.model.shape
+    if plan.experts and shape.experts == 0:
+        yield Finding(
+            "the model has no experts to lay over an axis",
+            (
+                Label(plan.experts.at("axes"), "experts go here"),
+                Label(shape.at("experts"), "there are none", primary=False),
+            ),
+        )

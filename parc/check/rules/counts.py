@@ -1,0 +1,87 @@
+"""Ranks against devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Label, Severity
+from parc.plan.facts import Plan
+
+
+def _product(sizes: list[int]) -> str:
+    return " x ".join(str(size) for size in sizes)
+
+
+def _labels(plan: Plan) -> tuple[Label, ...]:
+    mesh = _product([axis.size for axis in plan.mesh.axes])
+    levels = _product([level.size for level in plan.cluster.levels])
+    return (
+        Label(plan.at("mesh"), f"{mesh} = {plan.mesh.size:,} ranks"),
+        Label(plan.cluster.at("levels"), f"{levels} = {plan.cluster.devices:,} devices", primary=False),
+    )
+
+
+@rule("P201")
+def too_many_ranks(plan: Plan) -> Iterator[Finding]:
+    """The mesh has more ranks than the cluster has devices.
+
+    The sizes of all axes multiply to the number of ranks, and each rank needs a device of its own: a program
+    with more would never start.
+
+    ## Example
+
+        cluster farm { levels = [node: 8] }
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 4]
+          data   over [dp]
+          tensor over [tp]
+        }
+
+    ## Instead
+
+        cluster farm { levels = [node: 8] }
+        plan wide for first on farm {
+          mesh = [dp: 2, tp: 4]
+          data   over [dp]
+          tensor over [tp]
+        }
+    """
+    if plan.mesh.size > plan.cluster.devices:
+        yield Finding(
+            f"the mesh has {plan.mesh.size:,} ranks, the cluster {plan.cluster.devices:,} devices",
+            _labels(plan),
+            (f"{plan.mesh.size:,} - {plan.cluster.devices:,} = {plan.mesh.size - plan.cluster.devices:,} too many",),
+        )
+
+
+@rule("P202", Severity.WARNING)
+def idle_devices(plan: Plan) -> Iterator[Finding]:
+    """The mesh has fewer ranks than the cluster has devices.
+
+    The rest of the cluster is paid for and does nothing. A larger axis, most easily one that carries data, puts
+    it to work; or else the plan is for a smaller cluster.
+
+    ## Example
+
+        cluster farm { levels = [node: 8] }
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data over [dp]
+        }
+
+    ## Instead
+
+        cluster farm { levels = [node: 8] }
+        plan wide for first on farm {
+          mesh = [dp: 8]
+          data over [dp]
+        }
+    """
+    idle = plan.cluster.devices - plan.mesh.size
+    if idle > 0:
+        yield Finding(
+            f"{idle:,} of {plan.cluster.devices:,} devices are idle",
+            _labels(plan),
+            (f"{plan.cluster.devices:,} - {plan.mesh.size:,} = {idle:,}",),
+        )

@@ -1,0 +1,124 @@
+"""What a model's shape contradicts in itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parc.check.arithmetic import Count, division
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Label
+from parc.plan.facts import Plan
+
+
+@rule("P221")
+def uneven_head_groups(plan: Plan) -> Iterator[Finding]:
+    """The query heads do not divide by the key-value heads.
+
+    In grouped-query attention each key-value head serves an equal number of query heads.
+
+    ## Example
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, heads = 16, kv_heads = 6, experts = 8 }
+        }
+
+    ## Instead
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, heads = 16, kv_heads = 4, experts = 8 }
+        }
+    """
+    shape = plan.train.model.shape
+    if shape.heads and shape.kv_heads:
+        heads = Count(shape.heads, "heads", shape.at("heads"))
+        yield from division(heads, Count(shape.kv_heads, "kv_heads", shape.at("kv_heads")))
+
+
+@rule("P222")
+def hidden_does_not_divide(plan: Plan) -> Iterator[Finding]:
+    """The hidden width does not divide by the heads.
+
+    Where `head_dim` is not given, it is the hidden width divided by the number of heads.
+
+    ## Example
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, hidden = 1000, heads = 16, experts = 8 }
+        }
+
+    ## Instead
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, hidden = 1024, heads = 16, experts = 8 }
+        }
+    """
+    shape = plan.train.model.shape
+    if shape.hidden and shape.heads and shape.head_dim is None:
+        hidden = Count(shape.hidden, "hidden", shape.at("hidden"))
+        yield from division(hidden, Count(shape.heads, "heads", shape.at("heads")))
+
+
+@rule("P223")
+def more_chosen_than_experts(plan: Plan) -> Iterator[Finding]:
+    """`top_k` is more than there are experts.
+
+    A token goes to `top_k` different experts.
+
+    ## Example
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, experts = 8, top_k = 9 }
+        }
+
+    ## Instead
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, experts = 8, top_k = 2 }
+        }
+    """
+    shape = plan.train.model.shape
+    if shape.experts and shape.top_k and shape.top_k > shape.experts:
+        yield Finding(
+            f"a token goes to {shape.top_k:,} of only {shape.experts:,} experts",
+            (
+                Label(shape.at("top_k"), f"chooses {shape.top_k:,}"),
+                Label(shape.at("experts"), f"of {shape.experts:,}", primary=False),
+            ),
+        )
+
+
+@rule("P224")
+def more_dense_than_layers(plan: Plan) -> Iterator[Finding]:
+    """There are more dense layers than layers.
+
+    `dense_layers` counts those of the first layers that have no experts.
+
+    ## Example
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, dense_layers = 17, experts = 8 }
+        }
+
+    ## Instead
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, dense_layers = 1, experts = 8 }
+        }
+    """
+    shape = plan.train.model.shape
+    if shape.layers is not None and shape.dense_layers > shape.layers:
+        yield Finding(
+            f"{shape.dense_layers:,} of {shape.layers:,} layers are dense",
+            (
+                Label(shape.at("dense_layers"), f"{shape.dense_layers:,} dense layers"),
+                Label(shape.at("layers"), f"{shape.layers:,} layers", primary=False),
+            ),
+        )

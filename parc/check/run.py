@@ -1,0 +1,35 @@
+"""All rules on all plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from parc.check import rules
+from parc.check.registry import CHECKS
+from parc.diagnostic import Diagnostic
+from parc.plan.facts import Plan
+from parc.source import Span
+
+assert rules  # importing the package declares its rules
+
+
+def check(plans: Iterable[Plan], faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    """What the rules find, each finding once, however many plans share it.
+
+    Where a value was faulty a default stands in for it, so a finding that points there proves nothing and is
+    left out: `faults` is what reading the file has told.
+    """
+    doubtful = [span for fault in faults if (span := fault.span)]
+    seen: set[object] = set()
+    for plan in plans:
+        for rule in CHECKS.rules:
+            for found in rule.run(plan):
+                places = tuple((id(label.span.source), label.span.start, label.span.end) for label in found.labels)
+                key = (found.code, found.message, places)
+                if key not in seen and not _touches(found, doubtful):
+                    yield found
+                seen.add(key)
+
+
+def _touches(found: Diagnostic, doubtful: list[Span]) -> bool:
+    return any(label.span.overlaps(span) for label in found.labels for span in doubtful)

@@ -1,0 +1,147 @@
+"""The command line: a thin face. Exit codes: 0 all is well, 1 there are faults, 2 wrong usage or environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from parc.diagnostic import Diagnostic
+
+OK, FAULTS, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.run is not _run:  # what follows `parc run` is for the program
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `parc check .. | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULTS
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="parc", description="Compile parallelism plans of Mixture-of-Experts training.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="find the faults of plan files")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("--format", choices=["text", "concise"], default="text")
+    check.set_defaults(run=_check)
+
+    rule = commands.add_parser("rule", help="what a code means and what to do about it")
+    rule.add_argument("code", metavar="CODE")
+    rule.set_defaults(run=_rule)
+
+    build = commands.add_parser("build", help="compile a plan to a training program")
+    build.add_argument("-o", "--out", required=True, type=Path, metavar="DIR")
+    build.set_defaults(run=_build)
+
+    run = commands.add_parser("run", help="compile a plan and train here", epilog="All else goes to the program.")
+    run.add_argument("--device", choices=["cpu", "cuda"])
+    run.set_defaults(run=_run)
+
+    for command in (build, run):
+        command.add_argument("file", type=Path, metavar="FILE")
+        command.add_argument("plan", nargs="?", metavar="PLAN")
+    for command in (check, build, run):
+        command.add_argument(
+            "--set", action="append", default=[], metavar="PATH=VALUE", help="such as first.batch.microbatches=64"
+        )
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    from parc.check.load import load
+
+    found: list[Diagnostic] = []
+    names = []
+    for file in options.files:
+        loaded = load(file, options.set)
+        names += [f"{file}: plan {plan.name}, {plan.mesh.size:,} ranks" for plan in loaded.plans]
+        found += loaded.diagnostics
+    _show(found, options.format)
+    if not found and options.format == "text":
+        print("\n".join([*names, "no faults"]))
+    return _code(found)
+
+
+def _rule(options: argparse.Namespace) -> int:
+    from parc.check.pages import page
+
+    text = page(options.code.upper())
+    if text is None:
+        print(f"parc: there is no rule {options.code}", file=sys.stderr)
+        return USAGE
+    print(text)
+    return OK
+
+
+def _build(options: argparse.Namespace) -> int:
+    driver = _driver()
+    if driver is None:
+        return USAGE
+    found: tuple[Diagnostic, ...] = driver.build(options.file, options.plan, options.out, options.set)
+    _show(found, "text")
+    return _code(found)
+
+
+def _run(options: argparse.Namespace) -> int:
+    driver = _driver()
+    if driver is None:
+        return USAGE
+    code: int = driver.run(options.file, options.plan, options.device, options.rest, options.set)
+    return code
+
+
+def _driver() -> ModuleType | None:
+    """The compiler, which needs torch; None, and told, where that is not installed."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    from parc.diagnostic import error
+
+    if find_spec("torch") is None:
+        help = "pip install 'parc-compiler[torch]'"
+        _show([error("P601", "building and running need PyTorch, which is not installed", help=help)], "text")
+        return None
+    return import_module("parc.driver")
+
+
+def _show(diagnostics: Sequence[Diagnostic], form: str) -> None:
+    if not diagnostics:
+        return
+    from parc.render import text
+
+    if form == "concise":
+        print(text.concise(diagnostics), end="")
+    else:
+        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        print(text.render(diagnostics, color))
+        print(text.summary(diagnostics))
+
+
+def _code(diagnostics: Sequence[Diagnostic]) -> int:
+    """An unreadable file is the caller's fault, everything else the plan's."""
+    from parc.diagnostic import has_errors
+
+    if any(each.code in ("P009", "P601") for each in diagnostics):
+        return USAGE
+    return FAULTS if has_errors(diagnostics) else OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
