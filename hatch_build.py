@@ -1,4 +1,4 @@
-"""Build hook: saves the parse table into the package, so that an installed `parc` does not analyse its grammar."""
+"""Build hook: saves the parse table into the package, so that an installed one need not read its grammar."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-# The package of the rules, loaded before the function below takes its name, so that loading it later cannot take it back.
-import parc.check
+# The package of the rules is loaded before the function below takes its name, or it would take it back later.
+import parc.check  # noqa: F401
 
 if TYPE_CHECKING:
     from os import PathLike

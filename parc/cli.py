@@ -1,4 +1,4 @@
-"""The command line: a thin face. Exit codes: 0 all is well, 1 there are faults, 2 wrong usage or environment."""
+"""The command line: a thin face. Exit codes: 0 all is well, 1 faults, 2 wrong usage or environment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="parc", description="Compile parallelism plans of Mixture-of-Experts training.")
+    parser = argparse.ArgumentParser(
+        prog="parc", description="Compile parallelism plans of Mixture-of-Experts training."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="find the faults of plan files")
@@ -50,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("-o", "--out", required=True, type=Path, metavar="DIR")
     build.set_defaults(run=_build)
 
-    run = commands.add_parser("run", help="compile a plan and train here", epilog="All else goes to the program.")
+    run = commands.add_parser(
+        "run", help="compile a plan and train here", epilog="All else goes to the program."
+    )
     run.add_argument("--device", choices=["cpu", "cuda"])
     run.set_defaults(run=_run)
 
@@ -59,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("plan", nargs="?", metavar="PLAN")
     for command in (check, build, run):
         command.add_argument(
-            "--set", action="append", default=[], metavar="PATH=VALUE", help="such as first.batch.microbatches=64"
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="such as first.batch.microbatches=64",
         )
     return parser
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from parc.source import Span
 
@@ -19,8 +20,7 @@ class Severity(Enum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """A guilty place and what it has to do with the fault. The primary one is where the fault is reported."""
 
     span: Span
@@ -28,8 +28,7 @@ class Label:
     primary: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(NamedTuple):
     """Edits that mend the fault. A safe one does not change what is meant."""
 
     title: str

@@ -1,10 +1,11 @@
-"""Text and places in it. A `Source` is any text file: a plan, the user's model, an argument of the command line."""
+"""Text and places in it. A `Source` is any text: a plan file, a model, an argument of the command line."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,7 @@ class Source:
         return Span(self, start + len(line) - len(line.lstrip()), start + len(line))
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Characters `start` up to `end` of a source (half open, 0-based)."""
 
     source: Source

@@ -58,7 +58,11 @@ def division(amount: Count, parts: Count) -> Iterator[Finding]:
 
 def ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:
     """How many ranks the axes have together, at the place where the mesh says so."""
-    spans = [plan.spans[f"mesh.{name}"] for name in plan.mesh.names if name in axes and f"mesh.{name}" in plan.spans]
+    spans = [
+        plan.spans[f"mesh.{name}"]
+        for name in plan.mesh.names
+        if name in axes and f"mesh.{name}" in plan.spans
+    ]
     span = spans[0].to(spans[-1]) if spans and spans[0].source is spans[-1].source else plan.at("mesh")
     named = " x ".join(f"`{name}`" for name in plan.mesh.names if name in axes)
     return Count(plan.mesh.product(axes), f"{things} of {named}", span)

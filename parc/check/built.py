@@ -1,16 +1,19 @@
-"""What the language allows and `parc build` does not build yet. Called by building, not by `parc check`.
+"""What the language allows and `parc build` does not build yet. For building, not for `parc check`.
 
-As in a rule, the docstring is the page: the example checks clean and is refused by building, the cure is built.
+As in a rule, the docstring is the page: its example checks clean and is refused by building.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from parc.check.registry import LIMITS, Finding, limit
+from parc.check.registry import Finding, Registry
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.plan.facts import Launch, Plan
 from parc.source import Span
+
+LIMITS = Registry()
+limit = LIMITS.rule
 
 
 def unbuilt(plan: Plan, launches: Iterable[Launch] = ()) -> tuple[Diagnostic, ...]:
@@ -193,7 +196,7 @@ def precision(plan: Plan) -> Iterator[Finding]:
         }
     """
     both = plan.train.precision
-    if both.compute != both.master or both.compute == "bf16":
+    if both.compute != both.master:
         span = both.at("compute" if "compute" in both.spans else "master")
         what = f"computing in {both.compute} with {both.master} masters"
         yield _not_yet(what, span, "`compute` and `master` both fp32, or both fp64")

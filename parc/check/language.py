@@ -1,4 +1,4 @@
-"""The pages of the faults that are told while a file is read: syntax (P0xx), names, types and units (P1xx)."""
+"""The pages of what is told while a file is read: syntax (P0xx), names, types and units (P1xx)."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from parc.check.run import check
 from parc.diagnostic import Diagnostic, Label, error, has_errors
@@ -16,8 +16,7 @@ from parc.plan.suggest import nearest
 from parc.source import Source
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """`plans` are those of the file itself that could be resolved: to be believed where there is no error."""
 
     plans: tuple[Plan, ...]

@@ -59,6 +59,4 @@ class Registry:
 
 
 CHECKS = Registry()  # of `parc check`
-LIMITS = Registry()  # of `parc build`: what the language allows and the compiler cannot build yet
 rule = CHECKS.rule
-limit = LIMITS.rule

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from parc.check import rules
-from parc.check.registry import CHECKS
+from parc.check.rules import CHECKS
 from parc.diagnostic import Diagnostic
 from parc.plan.facts import Plan
 from parc.source import Span
-
-assert rules  # importing the package declares its rules
 
 
 def check(plans: Iterable[Plan], faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
@@ -24,7 +21,9 @@ def check(plans: Iterable[Plan], faults: Iterable[Diagnostic]) -> Iterator[Diagn
     for plan in plans:
         for rule in CHECKS.rules:
             for found in rule.run(plan):
-                places = tuple((id(label.span.source), label.span.start, label.span.end) for label in found.labels)
+                places = tuple(
+                    (id(label.span.source), label.span.start, label.span.end) for label in found.labels
+                )
                 key = (found.code, found.message, places)
                 if key not in seen and not _touches(found, doubtful):
                     yield found

@@ -22,12 +22,14 @@ def read(path: Path) -> Source | Diagnostic:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = data.count(b"\n", 0, fault.start) + 1
-        return error("P008", f"`{path}` is not a text in UTF-8: line {line} has the byte 0x{data[fault.start]:02x}")
+        return error(
+            "P008", f"`{path}` is not a text in UTF-8: line {line} has the byte 0x{data[fault.start]:02x}"
+        )
     return Source(str(path), text.replace("\r\n", "\n"))
 
 
 def project(folder: Path) -> Path:
-    """The folder that imports may not leave: the nearest one around `folder` that is a project's, or itself."""
+    """The folder that imports may not leave: the nearest project around `folder`, or itself."""
     for candidate in (folder, *folder.parents):
         if (candidate / "pyproject.toml").is_file() or (candidate / ".git").exists():
             return candidate
@@ -75,7 +77,9 @@ class Imports:
                 self.faults.append(error("P005", f"a plan has at most {MOST_FILES} files", label))
             else:
                 self.under_way.append((importer, statement))
-                self.enter(path, Source(str(Path(wanted.span.source.path).parent / wanted.value), source.text))
+                self.enter(
+                    path, Source(str(Path(wanted.span.source.path).parent / wanted.value), source.text)
+                )
                 self.under_way.pop()
 
     def circle(self, path: Path, last: tree.Import) -> None:

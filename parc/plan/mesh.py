@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     name: str
     size: int
 
 
 class Lattice:
-    """The integers `base + sum(c_i * stride_i)` with `0 <= c_i < size_i`, in order: strides fall, and nest."""
+    """The integers `base + sum(c_i * stride_i)`, `0 <= c_i < size_i`, in order: strides fall, and nest."""
 
     __slots__ = ("base", "digits", "size")
 
@@ -72,7 +72,7 @@ class Lattice:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The groups of a set of axes: as many as there are coordinates of the other axes, in order of their first ranks."""
+    """All groups over a set of axes, in the order of their first ranks."""
 
     first: Lattice  # the first rank of each group
     digits: tuple[tuple[int, int], ...]
@@ -165,9 +165,9 @@ class Mesh:
     def span(self, names: Collection[str], levels: Iterable[int]) -> tuple[int, ...]:
         """How many units of each level one group over `names` touches.
 
-        `levels` are the sizes of a cluster, outermost first: in `[8, 16]` the first unit is the whole cluster of
-        128 devices, the second a node of 16. Rank r is device r. Exact where the level's unit and every stride
-        divide one another, or else the most that any group can touch.
+        `levels` are the sizes of a cluster, outermost first: in `[8, 16]` the first unit is the whole cluster
+        of 128 devices, the second a node of 16. Rank r is device r. Exact where units and mesh nest,
+        or else no less than any group touches.
         """
         sizes = tuple(levels)
         return tuple(self._touched(names, prod(sizes[i:])) for i in range(len(sizes)))
@@ -178,7 +178,11 @@ class Mesh:
         return all(unit % stride == 0 or stride % unit == 0 for stride in strides)
 
     def _touched(self, names: Collection[str], unit: int) -> int:
-        far, near, reach = 1, 1, 1  # groups of far members; members within, and ranks from first to last of them
+        far, near, reach = (
+            1,
+            1,
+            1,
+        )  # far members, near ones, and their reach in ranks
         for size, stride in self._digits(names):
             if stride >= unit:
                 far *= size

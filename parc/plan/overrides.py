@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.suggest import did_you_mean
@@ -12,7 +11,9 @@ from parc.syntax import tree
 from parc.syntax.parse import parse_override
 
 
-def override(files: Sequence[tree.File], settings: Sequence[str], faults: list[Diagnostic]) -> list[tree.File]:
+def override(
+    files: Sequence[tree.File], settings: Sequence[str], faults: list[Diagnostic]
+) -> list[tree.File]:
     """The files, changed as the settings say."""
     changed = list(files)
     for setting in settings:
@@ -37,16 +38,20 @@ def _apply(files: list[tree.File], assignment: tree.Assignment, faults: list[Dia
         return
     number, index, statement = places[0]
     if isinstance(statement, tree.Let):
-        changed: tree.Statement = replace(statement, value=assignment.value)
+        changed: tree.Statement = statement._replace(value=assignment.value)
     else:
         assert isinstance(statement, tree.Block)
         body = _set(_body(statement, assignment), rest, assignment)
-        changed = replace(statement, body=body)
+        changed = statement._replace(body=body)
     statements = files[number].statements
-    files[number] = replace(files[number], statements=(*statements[:index], changed, *statements[index + 1 :]))
+    files[number] = files[number]._replace(
+        statements=(*statements[:index], changed, *statements[index + 1 :])
+    )
 
 
-def _refuse(files: list[tree.File], assignment: tree.Assignment, count: int, faults: list[Diagnostic]) -> None:
+def _refuse(
+    files: list[tree.File], assignment: tree.Assignment, count: int, faults: list[Diagnostic]
+) -> None:
     first = assignment.path.names[0]
     if count:
         message = f"`{first.text}` names {count} things: which one is meant cannot be told"
@@ -75,8 +80,10 @@ def _set(body: tree.Body, path: list[tree.Name], assignment: tree.Assignment) ->
     for index, statement in enumerate(body.statements):
         changed = _changed(statement, name, rest, assignment)
         if changed is not None:
-            return replace(body, statements=(*body.statements[:index], changed, *body.statements[index + 1 :]))
-    return replace(body, statements=(*body.statements, _new(name, rest, assignment)))
+            return body._replace(
+                statements=(*body.statements[:index], changed, *body.statements[index + 1 :])
+            )
+    return body._replace(statements=(*body.statements, _new(name, rest, assignment)))
 
 
 def _changed(
@@ -85,12 +92,11 @@ def _changed(
     """The statement with the setting in it; None where the setting means another one."""
     match statement:
         case tree.Assignment() if statement.path.text == name.text and not rest:
-            return replace(statement, value=assignment.value)
-        case tree.Assignment(value=tree.Configured()) if statement.path.text == name.text:
-            value = statement.value
-            return replace(statement, value=replace(value, body=_set(value.body, rest, assignment)))
+            return statement._replace(value=assignment.value)
+        case tree.Assignment(value=tree.Configured() as value) if statement.path.text == name.text:
+            return statement._replace(value=value._replace(body=_set(value.body, rest, assignment)))
         case tree.Block() if statement.kind.text == name.text and rest:
-            return replace(statement, body=_set(_body(statement, assignment), rest, assignment))
+            return statement._replace(body=_set(_body(statement, assignment), rest, assignment))
         case _:
             return None
 

@@ -22,9 +22,12 @@ def distance(one: str, other: str) -> int:
 def nearest(word: str, options: Iterable[str]) -> str | None:
     """The option that was most likely meant; None where none is near."""
     lowered = word.lower()[:64]
-    near = [(distance(lowered, option.lower()[:64]), option) for option in options]
+    near = [
+        (distance(lowered, option.lower()[:64]), not option.startswith(word[:1]), option)
+        for option in options
+    ]
     best = min(near, default=None)
-    return best[1] if best and best[0] <= max(1, len(word) // 3) else None
+    return best[2] if best and best[0] <= max(1, len(word) // 3) else None
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str | None:

@@ -35,7 +35,9 @@ def head(diagnostic: Diagnostic) -> str:
 
 def summary(diagnostics: Sequence[Diagnostic]) -> str:
     """`2 errors, 1 warning`; empty where there is nothing to tell."""
-    counts = [(severity.value, sum(each.severity is severity for each in diagnostics)) for severity in Severity]
+    counts = [
+        (severity.value, sum(each.severity is severity for each in diagnostics)) for severity in Severity
+    ]
     return ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts if count)
 
 

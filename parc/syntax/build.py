@@ -33,7 +33,7 @@ class Builder:
         span, children = self.span(parsed), parsed.children
         match parsed.data:
             case "import":
-                return tree.Import(span, self.quoted(children[0]))
+                return tree.Import(span, self.quoted(self.token(parsed)))
             case "let":
                 return tree.Let(span, self.name(children[0]), self.value(children[1]))
             case "assignment":
@@ -70,9 +70,9 @@ class Builder:
         span, children = self.span(parsed), parsed.children
         match parsed.data:
             case "quantity":
-                return self.quantity(children[0])
+                return self.quantity(self.token(parsed))
             case "string":
-                return self.quoted(children[0])
+                return self.quoted(self.token(parsed))
             case "path":
                 return self.path(parsed)
             case "list":
@@ -108,7 +108,7 @@ class Builder:
         return tree.Path(self.span(parsed), tuple(self.name(child) for child in parsed.children))
 
     def name(self, parsed: Parsed) -> tree.Name:
-        return tree.Name(self.span(parsed), str(parsed.children[0]))
+        return tree.Name(self.span(parsed), str(self.token(parsed)))
 
     def quoted(self, token: Token) -> tree.String | tree.Missing:
         if not token:
@@ -133,6 +133,12 @@ class Builder:
         if not unit:
             return tree.Number(span, value, None)
         return tree.Number(span, value, tree.Name(Span(self.source, span.end - len(unit), span.end), unit))
+
+    def token(self, parsed: Parsed) -> Token:
+        """The first child, where that is a token."""
+        token = parsed.children[0]
+        assert isinstance(token, Token)
+        return token
 
     def span(self, parsed: Parsed) -> Span:
         return Span(self.source, parsed.meta.start_pos, parsed.meta.end_pos)

@@ -1,4 +1,4 @@
-"""Text to tree. A fault of the text becomes a diagnostic, never an exception, and the rest is parsed all the same."""
+"""Text to tree. A fault of the text becomes a diagnostic, never an exception; the rest is parsed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def parse_override(source: Source) -> tuple[tree.Assignment | None, tuple[Diagno
     faults: list[Diagnostic] = []
     recovery = Recovery(source, scan(source, faults), "override", faults)
     parsed = recovery.parse()
-    if faults or parsed is None:
+    if faults:
         return None, tuple(faults)
     return Builder(source, recovery.dropped).assignment(parsed), ()

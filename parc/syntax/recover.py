@@ -1,15 +1,16 @@
 """Feeds tokens to the parser and goes on after a fault.
 
-A fault is mended, where that lets the next tokens parse, by one token more, one less or one instead. Otherwise
-the faulty statement is dropped: the parser's stack goes back to where it began, the tokens forward to its end.
+A fault is mended, where that lets the next tokens parse, by one token more, one less or one instead.
+Otherwise the faulty statement is dropped: the parser's stack goes back to where it began, and the tokens
+forward to its end.
 """
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
-from lark import Token, Tree, UnexpectedToken
+from lark import Token, Tree
+from lark.parsers.lalr_analysis import Shift
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from parc.diagnostic import Diagnostic, Label, error
@@ -17,7 +18,7 @@ from parc.source import Source, Span
 from parc.syntax import table, words
 from parc.syntax.scan import MAX_FAULTS, OPENERS, place, stand_in
 
-STAND_INS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR", "LBRACE", "FOR", "ON", "OVER")
+STAND_INS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR", "FOR", "ON", "OVER")
 LOOKAHEAD = 8  # tokens that a mending is tried on
 ENOUGH = 3  # of them parse: the mending is believed
 
@@ -29,6 +30,10 @@ class Recovery:
         self.faults = faults
         self.dropped: list[int] = []  # offsets of the statements that were left out
         self.parser: InteractiveParser = table.parser().parse_interactive("", start=start)
+        table_of = self.parser.parser_state.parse_conf
+        self.states: dict[int, dict[str, Any]] = table_of.states
+        self.end = table_of.end_state
+        self.stack: list[int] = self.parser.parser_state.state_stack
         self.heights = [1]  # of the parser's stack where the statement at hand began, for each open body
         self.openers: list[Token] = []  # every bracket that is open
         kinds = [token.type for token in tokens]
@@ -39,14 +44,15 @@ class Recovery:
         while True:
             token = self.tokens[index]
             if self.unbalanced and self.begins_a_block(index):
+                self.tokens.insert(index, stand_in("_NL", token))
                 self.close(index)
                 continue
-            try:
-                result = self.parser.feed_token(token)
-            except UnexpectedToken:
+            if not self.advance(list(self.stack), token.type):
                 index = self.recover(index)
                 continue
+            result = self.parser.feed_token(token)
             if token.type == "$END":
+                assert isinstance(result, Tree)
                 return result
             self.follow(token)
             index += 1
@@ -57,7 +63,7 @@ class Recovery:
             self.openers.append(token)
         elif token.type in OPENERS.values():
             self.openers.pop()
-        height = len(self.parser.parser_state.state_stack)
+        height = len(self.stack)
         if token.type == "LBRACE":
             self.heights.append(height)
         elif token.type == "RBRACE":
@@ -85,11 +91,12 @@ class Recovery:
             return index
         if token.type == "RBRACE" and len(self.heights) == 1:
             self.tell(token, "this `}` closes nothing", "no body is open here")
-            return index + 1
+            alone = index == 0 or self.tokens[index - 1].type in ("_NL", "_COMMA")
+            return index + 1 + (alone and self.tokens[index + 1].type == "_NL")
         mended = self.mend(index) if len(self.faults) < MAX_FAULTS else None
         if mended is not None:
             return mended
-        wanted = words.expected(self.parser.accepts())
+        wanted = words.expected(self.wanted())
         self.tell(token, f"expected {wanted}, found {words.found(token)}", "not expected here")
         return self.drop(index)
 
@@ -100,23 +107,27 @@ class Recovery:
         self.faults.append(error("P001", message, Label(span, label)))
 
     def mend(self, index: int) -> int | None:
-        """Mend the tokens by the smallest edit that lets most of the next ones parse."""
+        """Mend the tokens by the first edit that lets the next ones parse."""
         token = self.tokens[index]
-        wanted = self.parser.accepts()
-        edits: list[tuple[list[Token], int]] = []  # what comes instead of how many tokens
+        wanted = self.wanted()
         kinds = [kind for kind in STAND_INS if kind in wanted]
-        edits += [([stand_in(kind, token)], 0) for kind in kinds]
+        edits: list[tuple[list[Token], int]]  # what comes instead of how many tokens
+        edits = [([stand_in(kind, token)], 0) for kind in kinds]
         edits += [([stand_in(kind, token)], 1) for kind in kinds]
         edits += [([], 1)]
-        reach, best = max(
-            ((self.reach(index, *edit), -number) for number, edit in enumerate(edits)), default=(index, 0)
-        )
-        if reach < index + ENOUGH:
+        if wanted == {"LSQB"}:
+            edits.append(([stand_in("LSQB", token), token, stand_in("RSQB", token)], 1))
+        if "LBRACE" in wanted:
+            edits.append(([stand_in("LBRACE", token)], 0))
+        edit = next((edit for edit in edits if self.reach(index, *edit) >= index + ENOUGH), None)
+        if edit is None:
             return None
-        instead, count = edits[-best]
+        instead, count = edit
         self.tokens[index : index + count] = instead
         found = words.found(token)
-        if not instead:
+        if len(instead) > 1:
+            self.tell(token, f"axes are given in brackets: `[{token}]`", "not in brackets")
+        elif not instead:
             self.tell(token, f"{found} is not expected here", f"expected {words.expected(wanted)}")
         elif count:
             self.tell(token, f"expected {words.SYMBOLS[instead[0].type]}, found {found}", "instead of this")
@@ -127,24 +138,42 @@ class Recovery:
 
     def reach(self, index: int, instead: list[Token], count: int) -> int:
         """The index up to which the tokens parse when `count` of them from `index` on are replaced."""
-        trial = self.parser.copy(deepcopy_values=False)
-        trial.parser_state.parse_conf = copy(trial.parser_state.parse_conf)
-        trial.parser_state.parse_conf.callbacks = {}
-        after = index + count
-        for token in [*instead, *self.tokens[after : after + LOOKAHEAD]]:
-            try:
-                trial.feed_token(token)
-            except UnexpectedToken:
+        stack = list(self.stack)
+        if not all(self.advance(stack, token.type) for token in instead):
+            return index
+        for after in range(index + count, min(index + count + LOOKAHEAD, len(self.tokens))):
+            kind = self.tokens[after].type
+            if not self.advance(stack, kind):
                 return after
-            after += token not in instead
-            if token.type in ("_NL", "$END") and after > index + count:
-                return index + LOOKAHEAD  # the statement is whole
+            if kind in ("_NL", "$END"):
+                break  # the statement is whole
         return index + LOOKAHEAD
+
+    def wanted(self) -> set[str]:
+        """The kinds of token that may come next."""
+        kinds = self.states[self.stack[-1]]
+        return {kind for kind in kinds if not kind.islower() and self.advance(list(self.stack), kind)}
+
+    def advance(self, stack: list[int], kind: str) -> bool:
+        """Move a stack of parser states over a token, without building anything; False: it is not expected.
+
+        The parser itself finds that out only after reductions that cannot be taken back.
+        """
+        while (action := self.states[stack[-1]].get(kind)) is not None:
+            step, target = action
+            if step is Shift:
+                stack.append(target)
+                return True
+            if target.expansion:
+                del stack[-len(target.expansion) :]
+            stack.append(self.states[stack[-1]][target.origin.name][1])
+            if kind == "$END" and stack[-1] == self.end:
+                return True
+        return False
 
     def drop(self, index: int) -> int:
         """Leave the statement at hand out: the index of the first token after it."""
-        assert self.tokens[index].start_pos is not None
-        self.dropped.append(self.tokens[index].start_pos)
+        self.dropped.append(place(self.source, self.tokens[index]).start)
         self.rewind()
         inner: list[str] = []  # brackets open between the fault and here
         for at in range(index, len(self.tokens)):
@@ -156,16 +185,19 @@ class Recovery:
                     pass
             elif kind == "_NL" and (not inner or ("RBRACE" not in inner and self.begins_a_statement(at + 1))):
                 return at + 1
-            elif (kind == "_COMMA" and not inner) or kind == "$END" or (kind == "RBRACE" and len(self.heights) > 1):
+            elif (
+                (kind == "_COMMA" and not inner)
+                or kind == "$END"
+                or (kind == "RBRACE" and len(self.heights) > 1)
+            ):
                 return at + (kind == "_COMMA")
         raise AssertionError("the last token is $END")
 
     def rewind(self) -> None:
         """Forget what was read of the statement at hand."""
         height = self.heights[-1]
-        state = self.parser.parser_state
-        del state.state_stack[height:]
-        del state.value_stack[height - 1 :]
+        del self.stack[height:]
+        del self.parser.parser_state.value_stack[height - 1 :]
         while self.inside_brackets():
             self.openers.pop()
 
@@ -179,11 +211,15 @@ class Recovery:
         """Close every open bracket before the token `index`, and tell."""
         labels = [Label(place(self.source, opener), "opened here, never closed") for opener in self.openers]
         end = place(self.source, self.tokens[index])
-        labels.append(Label(Span(self.source, end.start, end.start), "expected to be closed before here", primary=False))
-        self.faults.append(error("P004", f"`{self.openers[-1]}` is never closed", *labels))
+        labels.append(
+            Label(Span(self.source, end.start, end.start), "expected to be closed before here", primary=False)
+        )
+        self.faults.append(error("P004", f"{words.SYMBOLS[self.openers[-1].type]} is never closed", *labels))
         closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(self.openers)]
         if self.reach(index, closers, 0) == index:
             self.dropped.append(end.start - 1)
             self.rewind()
-            closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(self.openers)]
+            closers = [
+                stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(self.openers)
+            ]
         self.tokens[index:index] = closers

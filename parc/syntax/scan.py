@@ -1,4 +1,4 @@
-"""Text to tokens that the parser can digest: what is odd, too deep or too long is told here and kept from it."""
+"""Text to tokens that the parser can digest: what is odd, too deep or too long is told here."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ OPENERS = {"LBRACE": "RBRACE", "LSQB": "RSQB", "LPAR": "RPAR"}
 
 
 def place(source: Source, token: Token) -> Span:
-    assert token.start_pos is not None and token.end_pos is not None
+    assert token.start_pos is not None
+    assert token.end_pos is not None
     return Span(source, token.start_pos, token.end_pos)
 
 
 def stand_in(kind: str, before: Token) -> Token:
     """A token that the text does not have, just before one that it has."""
-    return Token(kind, "", before.start_pos, before.line, before.column, before.line, before.column, before.start_pos)
+    return Token(
+        kind, "", before.start_pos, before.line, before.column, before.line, before.column, before.start_pos
+    )
 
 
 def end_of(source: Source) -> Token:
@@ -49,9 +52,17 @@ def scan(source: Source, faults: list[Diagnostic]) -> list[Token]:
         depth += (token.type in OPENERS) - (token.type in OPENERS.values())
         fault = None
         if len(tokens) >= MAX_TOKENS:
-            fault = error("P005", f"a plan file has at most {MAX_TOKENS:,} words", Label(place(source, token), "read up to here"))
+            fault = error(
+                "P005",
+                f"a plan file has at most {MAX_TOKENS:,} words",
+                Label(place(source, token), "read up to here"),
+            )
         elif depth > MAX_DEPTH:
-            fault = error("P006", f"brackets nest more than {MAX_DEPTH} deep", Label(place(source, token), "one too many"))
+            fault = error(
+                "P006",
+                f"brackets nest more than {MAX_DEPTH} deep",
+                Label(place(source, token), "one too many"),
+            )
         if fault or len(faults) > MAX_FAULTS:
             faults += [fault] if fault else []
             return [end_of(source)]
@@ -66,7 +77,13 @@ def _readable(source: Source, faults: list[Diagnostic]) -> Iterator[Token]:
             if token.startswith('"'):
                 yield _emptied(token, "STRING")
         elif token.type == "QUANTITY" and _too_large(token):
-            faults.append(error("P007", "this number is too large", Label(place(source, token), "more than any count or size")))
+            faults.append(
+                error(
+                    "P007",
+                    "this number is too large",
+                    Label(place(source, token), "more than any count or size"),
+                )
+            )
             yield _emptied(token, "QUANTITY")
         else:
             yield token
@@ -90,4 +107,6 @@ def _too_large(token: Token) -> bool:
 
 
 def _emptied(token: Token, kind: str) -> Token:
-    return Token(kind, "", token.start_pos, token.line, token.column, token.end_line, token.end_column, token.end_pos)
+    return Token(
+        kind, "", token.start_pos, token.line, token.column, token.end_line, token.end_column, token.end_pos
+    )

@@ -1,45 +1,43 @@
-"""The syntax tree of a plan file. Every node keeps its span; nothing here knows what a key means."""
+"""The syntax tree of a plan file. Every node keeps its span; nothing here knows what a key means.
+
+Named tuples, which are as frozen as dataclasses and take a tenth of the time to define at every start.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from parc.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Missing(NamedTuple):
+    """Stands where a value should have been: the fault has been told already."""
+
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Missing(Node):
-    """Stands where a value should have been: the fault has been told already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Name(Node):
+class Name(NamedTuple):
+    span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Number(Node):
+class Number(NamedTuple):
     """`64 GB`"""
 
+    span: Span
     value: int | float
     unit: Name | None
 
 
-@dataclass(frozen=True, slots=True)
-class String(Node):
+class String(NamedTuple):
+    span: Span
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Path(Node):
+class Path(NamedTuple):
     """`memory.peak`, or a single bare word."""
 
+    span: Span
     names: tuple[Name, ...]
 
     @property
@@ -47,52 +45,52 @@ class Path(Node):
         return ".".join(name.text for name in self.names)
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Node):
+class Call(NamedTuple):
     """`tokens("data.bin", type = "uint16")`"""
 
+    span: Span
     name: Name
     arguments: tuple[Expression | Named, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Named(Node):
+class Named(NamedTuple):
     """`type = "uint16"` among the arguments of a call."""
 
+    span: Span
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class List(Node):
+class List(NamedTuple):
+    span: Span
     items: tuple[Expression | Pair, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair(Node):
+class Pair(NamedTuple):
     """`ep: 8` in a list."""
 
+    span: Span
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Negation(Node):
+class Negation(NamedTuple):
+    span: Span
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Chain(Node):
+class Chain(NamedTuple):
     """`a * b / c`: operators of one precedence, left to right. Flat, so that a long one is not a deep one."""
 
+    span: Span
     first: Expression
     rest: tuple[tuple[str, Expression], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Configured(Node):
+class Configured(NamedTuple):
     """`adamw { lr = 3e-4 }` as a value."""
 
+    span: Span
     name: Name
     body: Body
 
@@ -100,36 +98,36 @@ class Configured(Node):
 Expression: TypeAlias = "Missing | Number | String | Path | Call | List | Negation | Chain | Configured"
 
 
-@dataclass(frozen=True, slots=True)
-class Import(Node):
+class Import(NamedTuple):
+    span: Span
     path: String | Missing
 
 
-@dataclass(frozen=True, slots=True)
-class Let(Node):
+class Let(NamedTuple):
+    span: Span
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment(Node):
+class Assignment(NamedTuple):
+    span: Span
     path: Path
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Claim(Node):
+class Claim(NamedTuple):
     """`memory.peak <= 90%`"""
 
+    span: Span
     path: Path
     relation: str
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Block(Node):
+class Block(NamedTuple):
     """`plan wide for first on farm { .. }`, `data over [ep]`"""
 
+    span: Span
     kind: Name
     label: Name | None = None
     purpose: Name | None = None  # after `for`
@@ -139,18 +137,18 @@ class Block(Node):
 
 
 Statement: TypeAlias = "Import | Let | Assignment | Claim | Block"
+Node: TypeAlias = "Expression | Statement | Name | Named | Pair"
 
 
-@dataclass(frozen=True, slots=True)
-class Body(Node):
-    """What stands between braces. `damaged`: a faulty statement was dropped, so what is missing proves nothing."""
+class Body(NamedTuple):
+    """What stands between braces. `damaged`: a statement was dropped, so what is missing proves nothing."""
 
+    span: Span
     statements: tuple[Statement, ...]
     damaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     source: Source
     statements: tuple[Statement, ...]
     damaged: bool = False

@@ -1,5 +1,6 @@
-"""The rules, by subject. A new one: a function here, in the module of its subject; importing it declares it."""
+"""The rules. A new one is a function in the module of its subject; importing the module declares it."""
 
+from parc.check.registry import CHECKS
 from parc.check.rules import axes, claims, counts, division, model, pipeline
 
-__all__ = ["axes", "claims", "counts", "division", "model", "pipeline"]
+__all__ = ["CHECKS", "axes", "claims", "counts", "division", "model", "pipeline"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label
-from parc.plan.facts import Plan
+from parc.plan.facts import Plan, Spanned
 from parc.source import Span
 
 
@@ -22,27 +22,32 @@ class Use(NamedTuple):
 def uses(plan: Plan) -> dict[str, list[Use]]:
     """Who uses each axis, in the order of the mesh."""
     found: dict[str, list[Use]] = {name: [] for name in plan.mesh.names}
-    for name, strategy in (
-        ("data", plan.data),
-        ("tensor", plan.tensor),
-        ("experts", plan.experts),
-        ("pipeline", plan.pipeline),
-    ):
-        for axis in strategy.axes if strategy else ():
-            found[axis].append(Use(name, strategy.at(f"axes.{axis}")))
-    for axis in plan.experts.tensor if plan.experts else ():
-        found[axis].append(Use("experts' tensor", plan.experts.at(f"tensor.{axis}")))
+
+    def use(strategy: str, block: Spanned, key: str, axes: tuple[str, ...]) -> None:
+        for axis in axes:
+            found[axis].append(Use(strategy, block.at(f"{key}.{axis}")))
+
+    if plan.data:
+        use("data", plan.data, "axes", plan.data.axes)
+    if plan.tensor:
+        use("tensor", plan.tensor, "axes", plan.tensor.axes)
+    if plan.experts:
+        use("experts", plan.experts, "axes", plan.experts.axes)
+        use("experts' tensor", plan.experts, "tensor", plan.experts.tensor)
+    if plan.pipeline:
+        use("pipeline", plan.pipeline, "axes", plan.pipeline.axes)
     return found
 
 
-# What one axis may carry at once. Data and experts: tokens are exchanged. Tensor and experts: tokens are split
-# before they are dispatched.
+# What one axis may carry at once. Data and experts: tokens are exchanged. Tensor and experts: tokens are
+# split before they are dispatched.
 TOGETHER = {
-    frozenset(pair)
-    for pair in (("data", "experts"), ("tensor", "experts"), ("tensor", "experts' tensor"))
+    frozenset(pair) for pair in (("data", "experts"), ("tensor", "experts"), ("tensor", "experts' tensor"))
 }
 WHY_NOT = {
-    frozenset(("data", "tensor")): "ranks of a data axis hold different tokens, those of a tensor axis the same",
+    frozenset(
+        ("data", "tensor")
+    ): "ranks of a data axis hold different tokens, those of a tensor axis the same",
     frozenset(("data", "experts' tensor")): "the ranks that share an expert must see the same tokens",
     frozenset(("experts", "experts' tensor")): "an axis tells experts apart or splits each of them",
 }
@@ -52,8 +57,8 @@ WHY_NOT = {
 def axis_unused(plan: Plan) -> Iterator[Finding]:
     """An axis of the mesh carries nothing.
 
-    All ranks along it would do the same work. An axis carries what is laid over it: `data`, `tensor`, `experts`
-    or `pipeline`. An axis of size 1 may be left without.
+    All ranks along it would do the same work. An axis carries what is laid over it: `data`, `tensor`,
+    `experts` or `pipeline`. An axis of size 1 may be left without.
 
     ## Example
 
@@ -113,9 +118,9 @@ def axis_used_twice(plan: Plan) -> Iterator[Finding]:
 def axis_used_by_strategies_that_exclude_one_another(plan: Plan) -> Iterator[Finding]:
     """One axis carries two strategies that cannot share it.
 
-    Experts go over an axis that carries data, over one that carries tensors, or over one of their own. All other
-    strategies exclude one another: the ranks along an axis hold either different tokens or the same, either
-    the same layers or others.
+    Experts go over an axis that carries data, over one that carries tensors, or over one of their own. All
+    other strategies exclude one another: the ranks along an axis hold either different tokens or the same,
+    either the same layers or others.
 
     ## Example
 
@@ -138,7 +143,9 @@ def axis_used_by_strategies_that_exclude_one_another(plan: Plan) -> Iterator[Fin
         for one, other in combinations(different, 2):
             pair = frozenset((one.strategy, other.strategy))
             if pair not in TOGETHER:
-                reason = WHY_NOT.get(pair, "the stages of a pipeline hold different layers, and do different work")
+                reason = WHY_NOT.get(
+                    pair, "the stages of a pipeline hold different layers, and do different work"
+                )
                 yield Finding(
                     f"the axis `{axis}` cannot carry both {one.strategy} and {other.strategy}",
                     (Label(other.span, other.strategy), Label(one.span, one.strategy, primary=False)),

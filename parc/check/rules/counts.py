@@ -47,11 +47,12 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
           tensor over [tp]
         }
     """
-    if plan.mesh.size > plan.cluster.devices:
+    excess = plan.mesh.size - plan.cluster.devices
+    if excess > 0:
         yield Finding(
             f"the mesh has {plan.mesh.size:,} ranks, the cluster {plan.cluster.devices:,} devices",
             _labels(plan),
-            (f"{plan.mesh.size:,} - {plan.cluster.devices:,} = {plan.mesh.size - plan.cluster.devices:,} too many",),
+            (f"{plan.mesh.size:,} - {plan.cluster.devices:,} = {excess:,} too many",),
         )
 
 
@@ -59,8 +60,8 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
 def idle_devices(plan: Plan) -> Iterator[Finding]:
     """The mesh has fewer ranks than the cluster has devices.
 
-    The rest of the cluster is paid for and does nothing. A larger axis, most easily one that carries data, puts
-    it to work; or else the plan is for a smaller cluster.
+    The rest of the cluster is paid for and does nothing. A larger axis, most easily one that carries data,
+    puts it to work; or else the plan is for a smaller cluster.
 
     ## Example
 

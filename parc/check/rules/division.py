@@ -11,7 +11,7 @@ from parc.plan.facts import Plan, Shape
 
 
 def _split(plan: Plan, key: str, number: int | None, things: str) -> Iterator[Finding]:
-    """By the tensor axes, unless the plan itself says which parameters are replicated: then building judges."""
+    """By the tensor axes, unless the plan says which parameters are replicated: then building judges."""
     if plan.tensor and number and not plan.tensor.replicate:
         amount = Count(number, things, plan.train.model.shape.at(key))
         yield from division(amount, ranks(plan, plan.tensor.axes, "ranks"))
@@ -26,7 +26,8 @@ def _dense(shape: Shape) -> bool:
 def heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
     """The attention heads do not divide by the tensor axes.
 
-    Each rank of a tensor axis computes whole heads: a head that is cut would need an exchange inside the softmax.
+    Each rank of a tensor axis computes whole heads: a head that is cut would need an exchange inside the
+    softmax.
 
     ## Example
 
@@ -73,8 +74,8 @@ def kv_heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
 def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
     """A feed-forward width does not divide by the axes that split it.
 
-    The inner width of a dense layer or of a shared expert is split over the tensor axes, that of an expert over
-    the axes which `experts` names under `tensor`. A rank with a narrower slice than its peers is not supported.
+    The inner width of a dense layer or of a shared expert is split over the tensor axes, that of an expert
+    over the axes which `experts` names under `tensor`. All ranks hold slices of one width.
 
     ## Example
 
@@ -98,7 +99,9 @@ def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
         yield from _split(plan, key, shape.dense_ffn or shape.ffn, key)
     yield from _split(plan, "shared_ffn", shape.shared_ffn, "shared_ffn")
     if plan.experts and plan.experts.tensor and shape.ffn and shape.experts != 0:
-        yield from division(Count(shape.ffn, "ffn", shape.at("ffn")), ranks(plan, plan.experts.tensor, "ranks"))
+        yield from division(
+            Count(shape.ffn, "ffn", shape.at("ffn")), ranks(plan, plan.experts.tensor, "ranks")
+        )
 
 
 @rule("P206")
@@ -163,8 +166,8 @@ def experts_do_not_divide(plan: Plan) -> Iterator[Finding]:
 def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
     """The batch does not divide into microbatches of whole sequences for every data rank.
 
-    Each microbatch is an equal part of the batch, and each data rank takes an equal part of it. There is no half
-    a sequence.
+    Each microbatch is an equal part of the batch, and each data rank takes an equal part of it. There is no
+    half a sequence.
 
     ## Example
 

@@ -15,8 +15,8 @@ from parc.plan.resolve.where import spread
 def stages_without_a_count(plan: Plan) -> Iterator[Finding]:
     """`layers` of the pipeline does not have one entry for every stage.
 
-    A pipeline over an axis of 4 ranks with 1 chunk each has 4 stages; with 2 chunks it has 8. `layers` says how
-    many layers each of them has, in order.
+    A pipeline over an axis of 4 ranks with 1 chunk each has 4 stages; with 2 chunks it has 8. `layers` says
+    how many layers each of them has, in order.
 
     ## Example
 
@@ -125,7 +125,9 @@ def stage_without_layers(plan: Plan) -> Iterator[Finding]:
         )
     elif 0 in pipeline.layers:
         stage = pipeline.layers.index(0)
-        yield Finding(f"stage {stage} has no layer", (Label(pipeline.at("layers"), f"entry {stage + 1} is 0"),))
+        yield Finding(
+            f"stage {stage} has no layer", (Label(pipeline.at("layers"), f"entry {stage + 1} is 0"),)
+        )
 
 
 @rule("P214")

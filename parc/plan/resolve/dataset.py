@@ -25,7 +25,9 @@ def read_dataset(train: Reader) -> facts.Dataset | None:
         if not isinstance(argument, tree.Named) and (text := _text(train, argument))
     )
     if not patterns and not any(isinstance(argument, tree.Missing) for argument in node.arguments):
-        train.fault("P104", node.span, f"`{node.name.text}` names no file", 'needs a text, such as `"data/*"`')
+        train.fault(
+            "P104", node.span, f"`{node.name.text}` names no file", 'needs a text, such as `"data/*"`'
+        )
     tokens = node.name.text == "tokens"
     dataset = facts.Dataset(kind="tokens" if tokens else "files", patterns=patterns, span=node.span)
     for argument in node.arguments:

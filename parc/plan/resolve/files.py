@@ -11,6 +11,7 @@ from parc.plan.resolve import what, where
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Scope
 from parc.plan.suggest import did_you_mean
+from parc.source import Span
 from parc.syntax import tree
 
 T = TypeVar("T")
@@ -63,8 +64,14 @@ class Resolver:
                 self.sort_block(statement)
             case tree.Assignment() | tree.Claim():
                 message = f"`{statement.path.text}` stands outside of every block"
-                help = f"a constant is written `let {statement.path.text} = ..`" if len(statement.path.names) == 1 else None
-                self.faults.append(error("P117", message, Label(statement.path.span, "not in a block"), help=help))
+                help = (
+                    f"a constant is written `let {statement.path.text} = ..`"
+                    if len(statement.path.names) == 1
+                    else None
+                )
+                self.faults.append(
+                    error("P117", message, Label(statement.path.span, "not in a block"), help=help)
+                )
 
     def sort_block(self, block: tree.Block) -> None:
         kind = block.kind.text
@@ -84,7 +91,9 @@ class Resolver:
     def head(self, block: tree.Block) -> bool:
         """Whether the block's head has the parts that it must have."""
         kind = block.kind.text
-        parts = zip(HEADS[kind], (block.label, block.purpose, block.place), ("a name", "`for`", "`on`"), strict=True)
+        parts = zip(
+            HEADS[kind], (block.label, block.purpose, block.place), ("a name", "`for`", "`on`"), strict=True
+        )
         sound = True
         for wanted, part, word in parts:
             if wanted and part is None:
@@ -101,7 +110,7 @@ class Resolver:
 
     def all(self, kind: str, read: Callable[[str, Reader], T | None]) -> dict[str, T | None]:
         return {
-            name: read(name, Reader(self.scope, f"the {kind} `{name}`", block.span, block.body))
+            name: read(name, Reader(self.scope, f"the {kind} `{name}`", block.span, block.body, _head(block)))
             for name, block in self.blocks[kind].items()
         }
 
@@ -119,7 +128,8 @@ class Resolver:
 
     def plan(self, name: str, block: Reader) -> facts.Plan | None:
         head = self.blocks["plan"][name]
-        assert head.purpose is not None and head.place is not None
+        assert head.purpose is not None
+        assert head.place is not None
         train = self.find(self.trains, head.purpose, "train")
         cluster = self.find(self.clusters, head.place, "cluster")
         block.spans |= {"train": head.purpose.span, "cluster": head.place.span}
@@ -128,7 +138,8 @@ class Resolver:
         return where.plan(name, block, train, cluster)
 
     def launch(self, block: tree.Block) -> facts.Launch | None:
-        assert block.label is not None and block.purpose is not None
+        assert block.label is not None
+        assert block.purpose is not None
         plans = self.blocks["plan"]
         if block.purpose.text not in plans:
             self.find(dict.fromkeys(plans), block.purpose, "plan")
@@ -148,3 +159,7 @@ class Resolver:
     def twice(self, again: tree.Name, first: tree.Name) -> None:
         labels = (Label(again.span, "again here"), Label(first.span, "first here", primary=False))
         self.faults.append(error("P105", f"`{again.text}` is given twice", *labels))
+
+
+def _head(block: tree.Block) -> Span:
+    return block.kind.span.to(block.label.span) if block.label else block.kind.span

@@ -1,7 +1,7 @@
 """Reads one block key by key, and tells what is missing, of another type, or left over.
 
-A key that is faulty gives a stand-in, so that reading goes on and finds the other faults; `sound` is then False
-where the block cannot be believed without the key.
+A key that is faulty gives a stand-in, so that reading goes on and finds the other faults; `sound` is then
+False where the block cannot be believed without the key.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ LARGEST_COUNT = 2**53
 
 
 class Reader:
-    def __init__(self, scope: Scope, what: str, span: Span, body: tree.Body | None) -> None:
+    def __init__(
+        self, scope: Scope, what: str, span: Span, body: tree.Body | None, head: Span | None = None
+    ) -> None:
         self.scope = scope
         self.what = what  # "the block `batch`"
         self.span = span
+        self.head = head or span  # where the block is named
         self.damaged = body is not None and body.damaged
         self.sound = True
         self.spans: dict[str, Span] = {}
@@ -51,7 +54,9 @@ class Reader:
                 self.blocks.setdefault(statement.kind.text, []).append(statement)
             case _:
                 word = "import" if isinstance(statement, tree.Import) else "let"
-                self.fault("P117", statement.span, f"`{word}` stands outside of every block", "not in a block")
+                self.fault(
+                    "P117", statement.span, f"`{word}` stands outside of every block", "not in a block"
+                )
 
     # Keys that a block must have
 
@@ -81,11 +86,15 @@ class Reader:
         if value is None:
             return None
         if not isinstance(value, Quantity):
-            return self.wrong(key, units.words(dimension), value)
+            self.wrong(key, units.words(dimension), value)
+            return None
         if value.dimension != dimension:
             found = units.words(value.dimension)
             self.fault(
-                "P109", self.spans[key], f"`{key}` is {units.words(dimension)}, not {found.split(',')[0]}", found
+                "P109",
+                self.spans[key],
+                f"`{key}` is {units.words(dimension)}, not {found.split(',')[0]}",
+                found,
             )
             return None
         if value.number <= 0:
@@ -98,7 +107,8 @@ class Reader:
         if value is None:
             return None
         if not isinstance(value, Quantity) or value.dimension != units.NUMBER:
-            return self.wrong(key, "a plain number", value)
+            self.wrong(key, "a plain number", value)
+            return None
         if value.number < least or (most is not None and value.number > most):
             limits = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
             self.fault("P111", self.spans[key], f"`{key}` is {limits}", f"this is {value.number:g}")
@@ -118,7 +128,10 @@ class Reader:
 
     def maybe_text(self, key: str) -> str | None:
         value = self.value(key)
-        return value if value is None or isinstance(value, str) else self.wrong(key, 'a text, such as `"a"`', value)
+        if value is None or isinstance(value, str):
+            return value
+        self.wrong(key, 'a text, such as `"a"`', value)
+        return None
 
     def texts(self, key: str) -> tuple[str, ...]:
         """One text or a list of them."""
@@ -157,7 +170,13 @@ class Reader:
             options = [*self.scope.lets, "true", "false"]
             message = f"there is no constant `{value.text}`"
             help = did_you_mean(value.text, options) if self.scope.lets else None
-            self.fault("P101", node.span, message, "not defined by any `let`", help or f'a text stands in quotes: `"{value.text}"`')
+            self.fault(
+                "P101",
+                node.span,
+                message,
+                "not defined by any `let`",
+                help or f'a text stands in quotes: `"{value.text}"`',
+            )
             return None
         return value
 
@@ -193,9 +212,13 @@ class Reader:
         if value is None:
             return None
         if not isinstance(value, tuple):
-            return self.wrong(key, "a list of whole numbers, such as `[4, 4]`", value)
+            self.wrong(key, "a list of whole numbers, such as `[4, 4]`", value)
+            return None
         spans = self.item_spans(key, len(value))
-        found = [self.as_count(item, span, f"an entry of `{key}`", least) for item, span in zip(value, spans, strict=True)]
+        found = [
+            self.as_count(item, span, f"an entry of `{key}`", least)
+            for item, span in zip(value, spans, strict=True)
+        ]
         return None if None in found else tuple(count for count in found if count is not None)
 
     def item_spans(self, key: str, count: int) -> list[Span]:
@@ -230,13 +253,23 @@ class Reader:
         if node is None:
             return ()
         if not isinstance(node, tree.List) or not node.items:
-            self.fault("P106", node.span, f"`{key}` is a list of names and sizes, such as `{example}`", "not such a list")
+            self.fault(
+                "P106",
+                node.span,
+                f"`{key}` is a list of names and sizes, such as `{example}`",
+                "not such a list",
+            )
             self.sound = False
             return ()
         found: dict[str, int] = {}
         for item in node.items:
             if not isinstance(item, tree.Pair):
-                self.fault("P106", item.span, f"an entry of `{key}` has a name and a size, such as `{example}`", "not a pair")
+                self.fault(
+                    "P106",
+                    item.span,
+                    f"an entry of `{key}` has a name and a size, such as `{example}`",
+                    "not a pair",
+                )
                 self.sound = False
                 continue
             name, value = item.name.text, self.scope.value(item.value)
@@ -265,7 +298,7 @@ class Reader:
 
     def enter(self, block: tree.Block, *, label: bool = False, over: bool = False) -> Reader:
         """A reader of a sub-block, after a look at its head."""
-        reader = Reader(self.scope, f"the block `{block.kind.text}`", block.span, block.body)
+        reader = Reader(self.scope, f"the block `{block.kind.text}`", block.span, block.body, block.kind.span)
         for allowed, part, word in (
             (label, block.label, "a name"),
             (False, block.purpose, "`for`"),
@@ -273,9 +306,19 @@ class Reader:
             (over, block.over, "`over`"),
         ):
             if part is not None and not allowed:
-                self.fault("P117", part.span, f"the block `{block.kind.text}` takes no {word.removeprefix('a ')}", "not here")
+                self.fault(
+                    "P117",
+                    part.span,
+                    f"the block `{block.kind.text}` takes no {word.removeprefix('a ')}",
+                    "not here",
+                )
             elif part is None and allowed:
-                self.fault("P117", block.kind.span, f"the block `{block.kind.text}` needs {word}", "missing after this")
+                self.fault(
+                    "P117",
+                    block.kind.span,
+                    f"the block `{block.kind.text}` needs {word}",
+                    "missing after this",
+                )
                 reader.sound = False
         return reader
 
@@ -288,7 +331,7 @@ class Reader:
             self.missing(key)
 
     def missing(self, key: str) -> None:
-        self.fault("P104", self.span, f"{self.what} needs `{key}`", f"`{key}` is missing")
+        self.fault("P104", self.head, f"{self.what} needs `{key}`", f"`{key}` is missing")
 
     def wrong(self, key: str, wanted: str, value: Value) -> None:
         self.fault("P106", self.spans[key], f"`{key}` is {wanted}", f"this is {describe(value)}")

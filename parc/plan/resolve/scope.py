@@ -62,7 +62,7 @@ class Scope:
                 return self.path(node)
             case tree.Negation():
                 value = self.value(node.value)
-                return self.product(Quantity(-1), "*", value, node) if value is not None else None
+                return self.product(Quantity(-1), "*", value, node, node.value) if value is not None else None
             case tree.Chain():
                 return self.chain(node)
             case tree.List():
@@ -70,7 +70,9 @@ class Scope:
             case tree.Missing():
                 return None
             case _:
-                self.fault("P106", node, f"`{node.name.text}` has no value here", "not a number, a text or a list")
+                self.fault(
+                    "P106", node, f"`{node.name.text}` has no value here", "not a number, a text or a list"
+                )
                 return None
 
     def number(self, node: tree.Number) -> Quantity | None:
@@ -94,7 +96,7 @@ class Scope:
         elif node.span.text[-len(unit.text) - 1].isdigit():
             help = f'a word that begins with a digit stands in quotes: `"{node.span.text}"`'
         else:
-            help = "units are B, kB, MB, GB, KiB, MiB, GiB, .., FLOPS, TFLOPS, .., GB/s, ns, us, ms, s, min, h, d, %"
+            help = "units are B, kB, MB, .., KiB, MiB, .., GB/s, .., TFLOPS, .., ns, us, ms, s, min, h, d, %"
         self.faults.append(
             error("P108", f"there is no unit `{unit.text}`", Label(unit.span, "unknown unit"), help=help)
         )
@@ -150,7 +152,8 @@ class Scope:
         self, left: Value, operator: str, right: Value, node: tree.Chain, operand: tree.Expression
     ) -> Quantity | None:
         if not (isinstance(left, Quantity) and isinstance(right, Quantity)):
-            return self.not_a_number(left, node.first, right, operand)
+            self.not_a_number(left, node.first, right, operand)
+            return None
         if left.dimension != right.dimension:
             self.faults.append(
                 error(
@@ -165,11 +168,17 @@ class Scope:
         return self.bounded(Quantity(number, left.dimension), node)
 
     def product(
-        self, left: Value, operator: str, right: Value, node: tree.Chain | tree.Negation, operand: tree.Expression
+        self,
+        left: Value,
+        operator: str,
+        right: Value,
+        node: tree.Chain | tree.Negation,
+        operand: tree.Expression,
     ) -> Quantity | None:
         if not (isinstance(left, Quantity) and isinstance(right, Quantity)):
             first = node.first if isinstance(node, tree.Chain) else node.value
-            return self.not_a_number(left, first, right, operand)
+            self.not_a_number(left, first, right, operand)
+            return None
         if operator == "*":
             return self.bounded(
                 Quantity(left.number * right.number, left.dimension.times(right.dimension)), node
@@ -177,11 +186,15 @@ class Scope:
         if right.number == 0:
             self.fault("P110", operand, "division by zero", "this is 0")
             return None
-        exact = isinstance(left.number, int) and isinstance(right.number, int) and not left.number % right.number
+        exact = (
+            isinstance(left.number, int) and isinstance(right.number, int) and not left.number % right.number
+        )
         number = left.number // right.number if exact else left.number / right.number
         return self.bounded(Quantity(number, left.dimension.times(right.dimension, -1)), node)
 
-    def not_a_number(self, left: Value, first: tree.Expression, right: Value, operand: tree.Expression) -> None:
+    def not_a_number(
+        self, left: Value, first: tree.Expression, right: Value, operand: tree.Expression
+    ) -> None:
         culprit, node = (right, operand) if isinstance(left, Quantity) else (left, first)
         if isinstance(culprit, Word):
             self.faults.append(
@@ -214,7 +227,7 @@ def _leaves(value: Value) -> Iterator[Value]:
 
 
 def describe(value: Value) -> str:
-    """What a value is, for "expected .., found ..": """
+    """What a value is, for "expected .., found ..":"""
     match value:
         case bool():
             return f"`{str(value).lower()}`"

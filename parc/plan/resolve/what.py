@@ -22,7 +22,9 @@ def cluster(name: str, block: Reader) -> facts.Cluster | None:
     device = _device(inner) if inner else None
     if not block.finish():
         return None
-    return facts.Cluster(name=name, levels=levels, device=device, links=tuple(links), span=block.span, spans=block.spans)
+    return facts.Cluster(
+        name=name, levels=levels, device=device, links=tuple(links), span=block.span, spans=block.spans
+    )
 
 
 def _device(block: Reader) -> facts.Device:
@@ -45,7 +47,9 @@ def _link(cluster: Reader, block: tree.Block, levels: tuple[facts.Level, ...]) -
     names = [level.name for level in levels]
     if block.label and block.label.text not in names:
         message = f"the cluster has no level `{block.label.text}`"
-        cluster.fault("P101", block.label.span, message, "unknown level", did_you_mean(block.label.text, names))
+        cluster.fault(
+            "P101", block.label.span, message, "unknown level", did_you_mean(block.label.text, names)
+        )
         return None
     if block.label is None or not sound:
         return None
@@ -179,15 +183,18 @@ def _loss(block: Reader) -> facts.Loss:
 
 def _optimizer(train: Reader) -> facts.Optimizer:
     node = train.node("optimizer")
+    body: tree.Body | None = None
     match node:
         case tree.Configured():
             name, body, span = node.name.text, node.body, node.span
         case tree.Path():
-            name, body, span = node.text, None, node.span
+            name, span = node.text, node.span
         case None | tree.Missing():
             return facts.Optimizer(span=train.span)
         case _:
-            train.fault("P106", node.span, "`optimizer` is a name and its settings", "such as `adamw { lr = 3e-4 }`")
+            train.fault(
+                "P106", node.span, "`optimizer` is a name and its settings", "such as `adamw { lr = 3e-4 }`"
+            )
             return facts.Optimizer(span=train.span)
     if name != "adamw":
         train.fault("P107", span, f"there is no optimizer `{name}`", "unknown", "known here: `adamw`")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from parc.plan import facts
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.resolve.reader import Reader
@@ -11,6 +13,7 @@ from parc.syntax import tree, units
 
 MOST_RANKS = 2**30
 SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev")
+Recompute: TypeAlias = Literal["none", "attention", "experts", "layer"]
 CLAIMS = {
     "devices": units.NUMBER,
     "memory.peak": units.SIZE,
@@ -27,7 +30,7 @@ def plan(
     layout = _Layout(block, mesh)
     data, tensor, experts = layout.data(), layout.tensor(), layout.experts()
     pipeline = layout.pipeline(train.model.shape.layers if train else None)
-    recompute = block.choice("recompute", ("none", "attention", "experts", "layer"), "none")
+    recompute: Recompute = block.choice("recompute", ("none", "attention", "experts", "layer"), "none")
     expected = block.block("expect")
     expect = _claims(expected) if expected else ()
     if not block.finish() or not layout.sound or mesh is None or train is None or cluster is None:
@@ -69,9 +72,14 @@ class _Layout:
         inner, axes = self.strategy("data")
         if inner is None:
             return None
-        shard = inner.choice("shard", ("none", "optimizer", "parameters"), "none")
+        data = facts.Data(
+            axes=axes,
+            shard=inner.choice("shard", ("none", "optimizer", "parameters"), "none"),
+            span=inner.span,
+            spans=inner.spans,
+        )
         self.sound &= inner.finish()
-        return facts.Data(axes=axes, shard=shard, span=inner.span, spans=inner.spans)
+        return data
 
     def tensor(self) -> facts.Tensor | None:
         inner, axes = self.strategy("tensor")
@@ -109,10 +117,15 @@ class _Layout:
                 layers = spread(model_layers, self.mesh.product(axes) * chunks)
             elif "layers" not in inner.assignments and self.block.sound and model_layers is None:
                 help = "or say in the model's `shape` how many `layers` there are"
-                inner.fault("P104", inner.span, "the pipeline needs `layers`", "`layers` is missing", help)
+                inner.fault("P104", inner.head, "the pipeline needs `layers`", "`layers` is missing", help)
         self.sound &= inner.finish() and layers is not None
         return facts.Pipeline(
-            axes=axes, schedule=schedule, chunks=chunks, layers=layers or (), span=inner.span, spans=inner.spans
+            axes=axes,
+            schedule=schedule,
+            chunks=chunks,
+            layers=layers or (),
+            span=inner.span,
+            spans=inner.spans,
         )
 
     def strategy(self, kind: str) -> tuple[Reader | None, tuple[str, ...]]:
@@ -132,7 +145,9 @@ class _Layout:
         for name in found:
             if self.mesh and name not in known:
                 span = inner.spans[f"{key}.{name}"]
-                inner.fault("P301", span, f"the mesh has no axis `{name}`", "unknown axis", did_you_mean(name, known))
+                inner.fault(
+                    "P301", span, f"the mesh has no axis `{name}`", "unknown axis", did_you_mean(name, known)
+                )
                 self.sound = False
         return tuple(name for name in found if name in known)
 
