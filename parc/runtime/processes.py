@@ -26,7 +26,6 @@ import torch.distributed as dist
 
 from .connect import TIMEOUT, connect, forked_threads, join, loopback
 
-GRACE = 0.3  # s; a rank killed by a signal leaves no report, so wait this long before blaming one that has
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -107,36 +106,39 @@ class _Rank:
                 return False
             self.report += piece
 
-    def failure(self) -> tuple[float, str] | None:
-        """(when, why) of a rank that failed, as far as is known; a death without a word counts first."""
+    def failed_at(self) -> float | None:
+        """When it failed, as far as is known by now; a death without a word counts as the first of all."""
         if self.report:
-            when, _, why = self.report.decode(errors="replace").partition("\n")
-            return float(when), why
-        if self.status:
-            return 0.0, f"ended by {_cause(self.status)}"
-        return None
+            return float(self.report.partition(b"\n")[0])
+        return 0.0 if self.status else None
+
+    def why(self) -> str:
+        if self.report:
+            return self.report.partition(b"\n")[2].decode(errors="replace")
+        return f"ended by {_cause(self.status or 0)}"
 
 
 def _watch(ranks: list[_Rank]) -> None:
     """Returns when all ranks have ended well, raises `RankFailed` soon after the first has not."""
-    deadline: float | None = None
+    wait = None  # for ever, until a rank has failed
     with selectors.DefaultSelector() as pipes:
         for rank in ranks:
             pipes.register(rank.pipe, selectors.EVENT_READ, rank)
-        while pipes.get_map() and (deadline is None or time.monotonic() < deadline):
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            for key, _ in pipes.select(wait):
+        while pipes.get_map() and (events := pipes.select(wait)):
+            for key, _ in events:
                 rank = key.data
                 if not rank.drain():
                     pipes.unregister(rank.pipe)
                     rank.status = os.waitstatus_to_exitcode(os.waitpid(rank.pid, 0)[1])
-                    if rank.failure() and deadline is None:
-                        deadline = time.monotonic() + GRACE
-    failures = [(*failure, rank.number) for rank in ranks if (failure := rank.failure())]
+                    if rank.status:
+                        wait = 0
+    failures = [(when, rank.number) for rank in ranks if (when := rank.failed_at()) is not None]
     if failures:
-        # a rank reports before its sockets close, so the earliest report is the cause of the later ones
-        _, why, number = min(failures)
-        raise RankFailed(number, why)
+        # a rank's pipe tells of its end before its sockets close: the earliest end caused the others
+        rank = ranks[min(failures)[1]]
+        os.set_blocking(rank.pipe, True)  # the end of its report may still be on the way
+        rank.drain()
+        raise RankFailed(rank.number, rank.why())
 
 
 def _stop(ranks: list[_Rank]) -> None:

@@ -113,6 +113,7 @@ def test_pending_sums_are_completed_over_exactly_their_axes(ranks, monkeypatch, 
             if name != "column":  # what no rank has a gradient of is zero afterwards
                 give(tensor, whole(name, "gradient", step=rank))
         sync_gradients(tensors.values())
+        assert all(tensor.grad is not None for tensor in tensors.values())
         return {name: local_gradient(tensor) for name, tensor in tensors.items()}
 
     for rank, found in enumerate(ranks(4, summed)):

@@ -153,34 +153,37 @@ def test_every_layout_trains_as_one_device_does(ranks, batches, axes, schedule, 
 
 
 class Loaded(nn.Module):
-    """Counts as an experts module does: `given` tokens to each expert, the same on every microbatch."""
+    """Counts as an experts module does: `given[step]` tokens to each expert on every microbatch of a step."""
 
-    def __init__(self, layout: Layout, given: list[int]) -> None:
+    def __init__(self, layout: Layout, given: list[list[int]]) -> None:
         super().__init__()
         self.weight = parameter(layout.mesh, (1,), init=(("zero_",),))
-        self.given = torch.tensor(given)
-        self.load = torch.zeros_like(self.given)
+        self.given = [torch.tensor(counts) for counts in given for _ in range(MICROBATCHES)]
+        self.load = torch.zeros_like(self.given[0])
 
     def forward(self, x_BS: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        self.load += self.given
+        self.load += self.given.pop(0)
         return self.weight.to_local().sum() * x_BS.sum()
 
 
 def test_the_expert_load_is_that_of_all_data_ranks_and_of_one_step(ranks, batches) -> None:
     def loads() -> list[float]:
         layout = Layout.build({"dp": 2}, data=("dp",))
-        model = Loaded(layout, [[6, 0, 0], [0, 2, 1]][layout.data_rank])
+        model = Loaded(layout, [[[6, 0, 0], [0, 0, 4]], [[0, 2, 1], [4, 4, 0]]][layout.data_rank])
         objective = Objective(returns="loss", loss_axes=("dp",))
         trainer = Trainer(model, layout, batches, objective, SETTINGS, load_axes=("dp",))
         return [trainer.step(step)["expert_load"] for step in range(2)]
 
-    assert ranks(2, loads) == [[pytest.approx(6 / 3, rel=1e-6)] * 2] * 2  # float32 counts
+    for found in ranks(2, loads):
+        assert found == pytest.approx([6 / 3, 4 / 4], rel=1e-6)  # float32 counts
 
 
 def test_utilisation_is_told_where_the_peak_is_known(ranks, batches) -> None:
     def figures(**known: float) -> dict[str, float]:
         layout = Layout.build({})
-        trainer = Trainer(Loaded(layout, [1]), layout, batches, Objective(returns="loss"), SETTINGS, **known)
+        trainer = Trainer(
+            Loaded(layout, [[1]]), layout, batches, Objective(returns="loss"), SETTINGS, **known
+        )
         return trainer.step(0)
 
     (told,) = ranks(1, lambda: figures(flops=3e9, peak=2e12))

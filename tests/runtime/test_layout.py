@@ -1,0 +1,37 @@
+"""Where each rank stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from parc.runtime.layout import Layout
+
+
+def places(axes: dict[str, int], data: Sequence[str] = (), pipeline: str | None = None) -> tuple[Any, ...]:
+    layout = Layout.build(axes, data=data, pipeline=pipeline)
+    return layout.stage, layout.stages, layout.last, layout.data_rank, layout.data_ranks
+
+
+def test_the_last_axis_is_the_fastest_and_each_axis_tells_its_part(ranks) -> None:
+    found = ranks(8, places, {"dp": 2, "pp": 2, "tp": 2}, ["dp"], "pp")
+    assert found == [(pp, 2, pp == 1, dp, 2) for dp in (0, 1) for pp in (0, 1) for _tp in (0, 1)]
+
+
+def test_data_over_several_axes_counts_the_outer_one_slowest_however_they_are_named(ranks) -> None:
+    found = ranks(8, places, {"dp": 2, "tp": 2, "ep": 2}, ["ep", "dp"])
+    assert found == [(0, 1, True, 2 * dp + ep, 4) for dp in (0, 1) for _tp in (0, 1) for ep in (0, 1)]
+
+
+def test_the_mesh_of_a_stage_has_all_axes_but_the_pipelines(ranks) -> None:
+    def mesh() -> tuple[Any, ...]:
+        layout = Layout.build({"dp": 2, "pp": 2, "tp": 1}, pipeline="pp")
+        return layout.mesh.mesh_dim_names, layout.mesh.mesh.flatten().tolist()
+
+    found = ranks(4, mesh)
+    assert found == [(("dp", "tp"), [stage, 2 + stage]) for _dp in (0, 1) for stage in (0, 1)]
+
+
+def test_there_is_a_mesh_also_where_no_axis_is_left(ranks) -> None:
+    assert ranks(1, places, {}) == [(0, 1, True, 0, 1)]
+    assert ranks(2, places, {"pp": 2}, [], "pp") == [(0, 2, False, 0, 1), (1, 2, True, 0, 1)]
