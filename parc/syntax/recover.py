@@ -44,8 +44,7 @@ class Recovery:
         while True:
             token = self.tokens[index]
             if self.unbalanced and self.begins_a_block(index):
-                self.tokens.insert(index, stand_in("_NL", token))
-                self.close(index)
+                self.close(index, self.openers, stand_in("_NL", token))
                 continue
             if not self.advance(list(self.stack), token.type):
                 index = self.recover(index)
@@ -87,7 +86,11 @@ class Recovery:
         """Tell the fault at the token `index`; the index to go on from."""
         token = self.tokens[index]
         if token.type == "$END" and self.openers:
-            self.close(index)
+            self.close(index, self.openers)
+            return index
+        if self.inside_brackets() and self.tokens[index - 1].type == "_NL" and self.begins_a_statement(index):
+            bodies = [at for at, opener in enumerate(self.openers, 1) if opener.type == "LBRACE"]
+            self.close(index, self.openers[max(bodies, default=0) :], stand_in("_NL", token))
             return index
         if token.type == "RBRACE" and len(self.heights) == 1:
             self.tell(token, "this `}` closes nothing", "no body is open here")
@@ -207,19 +210,16 @@ class Recovery:
             kinds[0] == "NAME" and kinds[1] in ("NAME", "EQUAL", "LBRACE", "OVER")
         )
 
-    def close(self, index: int) -> None:
-        """Close every open bracket before the token `index`, and tell."""
-        labels = [Label(place(self.source, opener), "opened here, never closed") for opener in self.openers]
+    def close(self, index: int, openers: list[Token], *after: Token) -> None:
+        """Close the innermost open brackets before the token `index`, and tell; `after` follows them."""
         end = place(self.source, self.tokens[index])
-        labels.append(
-            Label(Span(self.source, end.start, end.start), "expected to be closed before here", primary=False)
-        )
-        self.faults.append(error("P004", f"{words.SYMBOLS[self.openers[-1].type]} is never closed", *labels))
-        closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(self.openers)]
-        if self.reach(index, closers, 0) == index:
-            self.dropped.append(end.start - 1)
+        labels = [Label(place(self.source, opener), "opened here, never closed") for opener in openers]
+        before = Span(self.source, end.start, end.start)
+        labels.append(Label(before, "expected to be closed before here", primary=False))
+        self.faults.append(error("P004", f"{words.SYMBOLS[openers[-1].type]} is never closed", *labels))
+        closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(openers)]
+        if self.reach(index, closers, 0) == index:  # the statement is not whole even so
+            self.dropped.append(max(end.start - 1, 0))
             self.rewind()
-            closers = [
-                stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(self.openers)
-            ]
-        self.tokens[index:index] = closers
+            closers = [closer for closer in closers if closer.type == "RBRACE"]
+        self.tokens[index:index] = [*closers, *after] if closers else []

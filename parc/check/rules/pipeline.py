@@ -113,7 +113,7 @@ def stage_without_layers(plan: Plan) -> Iterator[Finding]:
     if pipeline is None:
         return
     stages = ranks(plan, pipeline.axes, "ranks")
-    if not pipeline.layers and shape.layers is not None:
+    if "layers" not in pipeline.spans and not pipeline.layers and shape.layers is not None:
         each = f" x {pipeline.chunks} chunks" if pipeline.chunks > 1 else ""
         yield Finding(
             f"{shape.layers:,} layers are too few for {stages.number * pipeline.chunks:,} stages",

@@ -135,6 +135,7 @@ class _Layout:
             return None, ()
         for again in blocks[1:]:
             self.block.twice(kind, blocks[0].kind.span, again.kind.span)
+            self.sound = False
         inner = self.block.enter(blocks[0], over=True)
         return inner, self.axes(inner, "axes", blocks[0].over)
 

@@ -1,0 +1,230 @@
+"""Every rule's page is true: its example breaks the rule, its cure breaks none."""
+
+from __future__ import annotations
+
+import re
+from inspect import cleandoc
+from pathlib import Path
+
+import pytest
+
+from parc.check.built import LIMITS, unbuilt
+from parc.check.language import PAGES
+from parc.check.load import load_text
+from parc.check.pages import all_rules, page
+from parc.check.registry import Rule
+from parc.check.rules import CHECKS
+from parc.diagnostic import Diagnostic, Severity
+from parc.source import Source
+from tests.front.plans import complete, load, told
+
+# Faults of the command line, of the file system, or of files too large to print.
+WITHOUT_EXAMPLE = {"P005", "P008", "P009", "P116", "P118", "P601"}
+ROOT = Path(__file__).parents[2]
+
+
+def named(rule: Rule) -> str:
+    return f"{rule.code}-{rule.name}"
+
+
+def part(rule: Rule, heading: str) -> str:
+    """The plan under a heading of the rule's page."""
+    match = re.search(rf"^## {heading}\n\n((?:    .*\n|\n)+)", cleandoc(rule.prose) + "\n", re.M)
+    assert match, f"{rule.code} has no {heading}"
+    return cleandoc(match[1])
+
+
+def check(fragment: str, folder: Path) -> tuple[Diagnostic, ...]:
+    (folder / ".git").mkdir()  # imports stay in here
+    (folder / "hardware.parc").write_text("# empty")
+    file = folder / "plan.parc"
+    file.write_text(complete(fragment))
+    return load_text(Source(str(file), file.read_text())).diagnostics
+
+
+with_example = [rule for rule in [*PAGES.rules, *CHECKS.rules] if rule.code not in WITHOUT_EXAMPLE]
+
+
+@pytest.mark.parametrize("rule", with_example, ids=named)
+def test_the_example_breaks_the_rule(rule: Rule, tmp_path: Path) -> None:
+    found = check(part(rule, "Example"), tmp_path)
+    assert rule.code in {each.code for each in found}
+    assert all(each.severity is rule.severity for each in found if each.code == rule.code)
+    # It points into the example, not only at the blocks that completed it.
+    first = next(each for each in found if each.code == rule.code)
+    assert min(label.span.line for label in first.labels) <= part(rule, "Example").count("\n") + 1
+
+
+@pytest.mark.parametrize("rule", with_example, ids=named)
+def test_the_cure_checks_clean(rule: Rule, tmp_path: Path) -> None:
+    assert check(part(rule, "Instead"), tmp_path) == ()
+
+
+@pytest.mark.parametrize("rule", LIMITS.rules, ids=named)
+def test_what_is_not_built_yet_checks_clean_and_is_refused_by_building(rule: Rule) -> None:
+    loaded = load(complete(part(rule, "Example")))
+    assert loaded.diagnostics == ()
+    (refused,) = unbuilt(loaded.plans[0], loaded.launches)
+    assert (refused.code, refused.severity) == (rule.code, rule.severity)
+    assert refused.span is not None
+    cured = load(complete(part(rule, "Instead")))
+    assert cured.diagnostics == ()
+    assert unbuilt(cured.plans[0], cured.launches) == ()
+
+
+@pytest.mark.parametrize("rule", all_rules(), ids=named)
+def test_every_page_says_what(rule: Rule) -> None:
+    text = page(rule.code)
+    assert text is not None
+    assert text.startswith(f"# {rule.name} ({rule.code}, {rule.severity.value})")
+    assert len(cleandoc(rule.prose).splitlines()[0]) > 20
+    if rule.code in WITHOUT_EXAMPLE:
+        assert "## Example" not in text
+
+
+def test_codes_and_names_are_unique() -> None:
+    rules = all_rules()
+    assert len({rule.code for rule in rules}) == len({rule.name for rule in rules}) == len(rules)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.name) for rule in rules)
+
+
+def test_every_code_that_the_front_end_tells_has_a_page() -> None:
+    front = [*(ROOT / "parc").glob("*.py")]
+    for layer in ("syntax", "plan", "check", "render"):
+        front += (ROOT / "parc" / layer).rglob("*.py")
+    told_anywhere = set()
+    for file in front:
+        if file.name != "driver.py":
+            told_anywhere |= set(re.findall(r'"(P\d{3})"', file.read_text()))
+    assert told_anywhere <= {rule.code for rule in all_rules()}
+
+
+# What the examples do not show: the other side of a limit, and the exact words.
+
+
+def test_the_numbers_the_arithmetic_and_the_nearest_values_are_said() -> None:
+    text = complete("plan wide for first on farm {\n mesh = [dp: 3]\n data over [dp]\n}")
+    (found,) = load(text).diagnostics
+    assert found.code == "P208"
+    assert found.message == "32 sequences cannot be divided into 4 microbatches x 3 data ranks"
+    assert found.notes == ("32 / (4 microbatches x 3 data ranks) = 2.66667 sequences each",)
+    assert found.help == "nearest that divide: sequences: 24 or 36"
+    assert [label.span.text for label in found.labels] == ["32", "4", "dp: 3"]
+
+
+def test_nearest_divisors_of_both_sides() -> None:
+    text = complete("plan wide for first on farm {\n mesh = [ep: 3]\n experts over [ep]\n}")
+    (found,) = load(text).diagnostics
+    assert found.message == "8 experts cannot be divided by 3 ranks of `ep`"
+    assert found.notes == ("8 / 3 = 2, remainder 2",)
+    assert found.help == "nearest that divide: experts: 6 or 9; ranks of `ep`: 2 or 4"
+
+
+@pytest.mark.parametrize(
+    ("strategies", "codes"),
+    [
+        ("experts over [x]", []),  # tokens are replicated: local experts run, an all-reduce joins them
+        ("data over [x]\n experts over [x]", []),
+        ("tensor over [x]\n experts over [x]", []),
+        ("tensor over [x]\n experts over [y] { tensor = [x] }", []),
+        ("data over [x, y]", []),
+        ("data over [x]\n data over [y]", ["P105"]),
+        ("pipeline over [x]\n data over [x]", ["P304"]),
+        ("pipeline over [x]\n experts over [x]", ["P304"]),
+        ("experts over [x] { tensor = [x] }", ["P304"]),
+        ("data over [y]\n experts over [x] { tensor = [y] }", ["P304"]),
+        ("tensor over [x, x]", ["P303"]),
+        ("", ["P302", "P302"]),
+    ],
+)
+def test_which_strategies_may_share_an_axis(strategies: str, codes: list[str]) -> None:
+    sizes = "[x: 2, y: 2]" if "y" in strategies or not strategies else "[x: 2]"
+    plan = f"plan wide for first on farm {{\n mesh = {sizes}\n {strategies}\n}}"
+    assert [code for code, _ in told(complete(plan))] == codes
+
+
+def test_an_axis_of_one_rank_may_carry_nothing() -> None:
+    plan = "plan wide for first on farm {\n mesh = [dp: 4, tp: 1]\n data over [dp]\n}"
+    assert told(complete(plan)) == []
+
+
+@pytest.mark.parametrize(("microbatches", "codes"), [(3, ["P214"]), (4, []), (5, [])])
+def test_1f1b_needs_as_many_microbatches_as_stages(microbatches: int, codes: list[str]) -> None:
+    train = f"train first {{ model = moe, batch {{ sequences = 60, length = 8, microbatches = {microbatches} }} }}"
+    plan = 'plan wide for first on farm {\n mesh = [pp: 4]\n pipeline over [pp] { schedule = "1f1b" }\n}'
+    assert [code for code, _ in told(complete(f"{train}\n{plan}"))] == codes
+
+
+@pytest.mark.parametrize(
+    ("layers", "codes"),
+    [
+        ("[4, 4, 4, 4]", []),
+        ("[1, 5, 5, 5]", []),
+        ("[16, 0, 0, 0]", ["P213"]),
+        ("[4, 4, 4, 5]", ["P212"]),
+        ("[8, 8]", ["P211"]),
+        ("[8, 9]", ["P211", "P212"]),
+        ("[]", ["P211", "P212"]),
+    ],
+)
+def test_every_layer_has_one_stage(layers: str, codes: list[str]) -> None:
+    plan = f"plan wide for first on farm {{\n mesh = [pp: 4]\n pipeline over [pp] {{ layers = {layers} }}\n}}"
+    assert [code for code, _ in told(complete(plan))] == codes
+
+
+def test_a_chunk_multiplies_the_stages() -> None:
+    plan = """plan wide for first on farm {
+      mesh = [pp: 2]
+      pipeline over [pp] { schedule = "interleaved", chunks = 3, layers = [3, 3, 3, 3, 2, 2] }
+    }"""
+    assert told(complete(plan)) == []
+    assert told(complete(plan.replace(", 2, 2]", ", 4]"))) == [("P211", "[3, 3, 3, 3, 4]")]
+
+
+def test_dense_layers_and_shared_experts_are_split_by_the_tensor_axes() -> None:
+    model = """model moe {
+      source = "moe.py:M"
+      shape { layers = 4, experts = 8, ffn = 64, dense_layers = 1, dense_ffn = 66, shared_ffn = 30 }
+    }"""
+    plan = "plan wide for first on farm {\n mesh = [tp: 4]\n tensor over [tp]\n}"
+    assert told(complete(f"{model}\n{plan}")) == [("P205", "66"), ("P205", "30")]
+    # Where the plan itself says what is replicated, building judges.
+    stated = plan.replace("over [tp]", 'over [tp] { replicate = ["*.w1"] }')
+    assert told(complete(f"{model}\n{stated}")) == []
+
+
+def test_a_fault_that_two_plans_share_is_told_once() -> None:
+    model = 'model moe { source = "moe.py:M", shape { heads = 3, kv_heads = 2 } }'
+    plans = "\n".join(
+        f"plan p{i} for first on farm {{\n mesh = [dp: 4]\n data over [dp]\n}}" for i in range(3)
+    )
+    assert told(complete(f"{model}\ncluster farm {{ levels = [node: 4] }}\n{plans}")) == [("P221", "3")]
+
+
+def test_a_default_that_stands_in_for_a_faulty_value_raises_nothing_more() -> None:
+    """`microbatches` would be 1, which is too few for four stages: but that is not what the file says."""
+    train = 'train first { model = moe, batch { sequences = 32, length = 8, microbatches = "8" } }'
+    plan = "plan wide for first on farm {\n mesh = [pp: 4]\n pipeline over [pp]\n}"
+    assert told(complete(f"{train}\n{plan}")) == [("P106", '"8"')]
+
+
+def test_a_million_devices_are_as_easy_as_eight() -> None:
+    text = complete("plan wide for first on farm {\n mesh = [dp: 262144, tp: 4]\n data over [dp]\n tensor over [tp]\n}")
+    text = text.replace("sequences = 32", "sequences = 1048576")
+    loaded = load(text)
+    assert loaded.diagnostics == ()
+    assert loaded.plans[0].mesh.size == 2**20
+
+
+def test_prime_sizes_do_not_make_the_suggestions_slow() -> None:
+    """2^61 - 1 is prime: looking for its divisors must end."""
+    prime = 'model moe { source = "moe.py:M", shape { heads = 9007199254740881 } }'
+    plan = "plan wide for first on farm {\n mesh = [tp: 1000003]\n tensor over [tp]\n}"
+    (found,) = load(complete(f"{prime}\n{plan}")).diagnostics
+    assert found.code == "P203"
+
+
+def test_idle_devices_are_a_warning() -> None:
+    (found,) = load(complete("cluster farm { levels = [rack: 2, node: 8] }")).diagnostics
+    assert (found.code, found.severity) == ("P202", Severity.WARNING)
+    assert found.message == "12 of 16 devices are idle"
