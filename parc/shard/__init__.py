@@ -1,0 +1,1 @@
+"""The FX pass: capture, place, rewrite. The only home of torch.fx and torch.export."""

@@ -1,0 +1,52 @@
+"""Modules of experts, found by structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The parameters of a module of experts: stacked tensors, or a list of like modules."""
+
+    count: int
+    list_name: str | None  # of the ModuleList; None where the parameters are stacked
+
+    def expert_of(self, name: str) -> tuple[int | None, str]:
+        """The expert that a parameter belongs to (None: all, stacked), and its name without the expert."""
+        if self.list_name is None:
+            return None, name
+        number, _, rest = name.removeprefix(self.list_name + ".").partition(".")
+        return int(number), f"{self.list_name}.{rest}"
+
+
+def bank_of(module: nn.Module) -> Bank | None:
+    """Whether a module's parameters are those of experts: all stacked with one leading size, or one list of like modules."""
+    own = list(module.parameters(recurse=False))
+    children = [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
+    if own and not children:
+        counts = {p.shape[0] for p in own if p.ndim >= 2}
+        stacked = len(counts) == 1 and all(p.ndim >= 2 for p in own) and any(p.ndim == 3 for p in own)
+        return Bank(counts.pop(), None) if stacked and max(counts) > 1 else None
+    if not own and len(children) == 1 and isinstance(children[0][1], nn.ModuleList):
+        name, experts = children[0]
+        shapes = {tuple((n, p.shape) for n, p in expert.named_parameters()) for expert in experts}
+        return Bank(len(experts), name) if len(shapes) == 1 and len(experts) > 1 else None
+    return None
+
+
+def banks(model: nn.Module, layers: str, glob: str | None) -> dict[str, Bank]:
+    """The modules of experts by path: those that `glob` names, else all below the layers that have the structure."""
+    found = {}
+    for path, module in model.named_modules():
+        bank = bank_of(module)
+        if bank is None:
+            continue
+        if glob is None and path.startswith(layers + ".") and path.count(".") > layers.count(".") + 1:
+            found[path] = bank
+        elif glob is not None and fnmatchcase(path.removeprefix("model."), glob):
+            found[path] = bank
+    return found

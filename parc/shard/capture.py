@@ -1,0 +1,145 @@
+"""One way in: `torch.export` on the meta device, once for every distinct module."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from parc.shard.body import Body
+from parc.shard.calls import Call, Calls, inlined, is_spec
+from parc.shard.functional import made_functional
+from parc.shard.identical import signature
+from parc.shard.normal import biases_apart
+from parc.shard.operators import known_outputs
+
+aten = torch.ops.aten
+_NOISE = {aten._assert_tensor_metadata.default, aten.alias.default, aten.lift_fresh_copy.default}
+
+
+class Capture:
+    """Captures a model whose calls have been recorded."""
+
+    def __init__(self, model: nn.Module, calls: Calls, buffers: Mapping[int, Hashable]) -> None:
+        self._model = model
+        self._calls = calls
+        self._buffers = dict(buffers)
+        self._known: dict[Hashable, Body] = {}
+        self._outputs = {path: made[0].tensors_out for path, made in calls.made.items()}
+
+    def whole(self, tokens: Tensor, labels: Tensor) -> Body:
+        """The body of the objective, with everything that it calls."""
+        with known_outputs(self._outputs):
+            with self._calls.standing_in(None):
+                program = torch.export.export(self._model, (tokens, labels), strict=False)
+            body = self._body(self._model, "", program, ["tokens", "labels"])
+            self._attach(body, prefix="")
+        return body
+
+    def _child(self, path: str) -> Body:
+        made = self._calls.made[path]
+        module = made[0].module
+        shapes = {(call.arguments, call.structure) for call in made}
+        key = (signature(module, self._buffers), made[0].arguments, made[0].structure)
+        if len(shapes) > 1:
+            raise ValueError(f"`{path}` is called {len(made)} times with arguments of different shapes")
+        if key not in self._known:
+            with self._calls.standing_in(module):
+                program = _export(made[0])
+            body = self._body(module, path, program, _argument_names(made[0]))
+            self._attach(body, prefix=path + ".")
+            self._known[key] = body
+        return self._known[key]
+
+    def _attach(self, body: Body, prefix: str) -> None:
+        for node in body.operations():
+            if node.target is torch.ops.parc.call.default:
+                path = node.args[1]
+                assert isinstance(path, str)
+                relative = path.removeprefix(prefix)
+                node.args = (node.args[0], relative)
+                body.children[relative] = self._child(path)
+
+    def _body(self, module: nn.Module, path: str, program: ExportedProgram, names: list[str]) -> Body:
+        graph = program.graph_module.graph
+        signature_ = program.graph_signature
+        if signature_.buffers_to_mutate:
+            changed = ", ".join(signature_.buffers_to_mutate.values())
+            raise ValueError(f"`{path}` changes its buffers in forward ({changed}): not in a layout-independent way")
+        tensors = {**signature_.inputs_to_parameters, **signature_.inputs_to_buffers}
+        constants = signature_.inputs_to_lifted_tensor_constants
+        if constants:
+            raise ValueError(f"`{path or 'the model'}` makes a tensor from Python values in forward: register it as a buffer")
+        names_left = iter(names)
+        for node in graph.nodes:
+            if node.op == "placeholder" and node.name in tensors:
+                node.meta["tensor"] = tensors[node.name].removeprefix("module.")
+                node.meta["buffer"] = node.name in signature_.inputs_to_buffers
+            elif node.op == "placeholder":
+                node.meta["name"] = next(names_left)
+        _tidy(graph)
+        made_functional(graph)
+        biases_apart(graph)
+        return Body(type(module).__name__, path, graph, inspect.getdoc(type(module)))
+
+
+class _Entry(nn.Module):
+    """Calls a module with the arguments of a recorded call; takes and returns flat lists of tensors."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self.module = call.module
+        self.call = call
+
+    def forward(self, *tensors: Tensor) -> list[Tensor]:
+        left = iter(tensors)
+        leaves = [next(left) if is_spec(leaf) else leaf for leaf in self.call.arguments]
+        args, kwargs = pytree.tree_unflatten(leaves, self.call.structure)
+        out, _ = pytree.tree_flatten(self.module(*args, **kwargs))
+        return [leaf for leaf in out if isinstance(leaf, Tensor)]
+
+
+def _export(call: Call) -> ExportedProgram:
+    inputs = tuple(torch.empty(s[0], dtype=s[1], device="meta") for s in call.arguments if is_spec(s))
+    return torch.export.export(_Entry(call), inputs, strict=False)
+
+
+def _argument_names(call: Call) -> list[str]:
+    """A name for every tensor among the arguments: the user's own where an argument is one tensor."""
+    args, kwargs = pytree.tree_unflatten(list(call.arguments), call.structure)
+    bound = inspect.signature(type(call.module).forward).bind(call.module, *args, **kwargs)
+    names: list[str] = []
+    for name, argument in list(bound.arguments.items())[1:]:
+        for place, leaf in enumerate(_spec_leaves(argument)):
+            names.append(name if is_spec(argument) else f"{name}_{place}")
+    return names
+
+
+def _spec_leaves(argument: Any) -> list[Any]:
+    leaves = pytree.tree_leaves(argument, is_leaf=is_spec)
+    return [leaf for leaf in leaves if is_spec(leaf)]
+
+
+def _tidy(graph: fx.Graph) -> None:
+    """Drop what only torch's own passes read, and values that nobody uses."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target in _NOISE:
+            if node.users:
+                node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+        elif node.target is operator.getitem:
+            source, index = node.args
+            node.meta["val"] = source.meta["val"][index]
+    graph.eliminate_dead_code()
+    for node in list(graph.nodes):
+        if node.op == "placeholder" and "tensor" in node.meta and not node.users:
+            graph.erase_node(node)
+
+
+__all__ = ["Capture", "inlined"]

@@ -1,0 +1,194 @@
+"""From a plan to the program of each of its stages: capture, place, rewrite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from parc.diagnostic import Diagnostic, Label, error
+from parc.events import Program
+from parc.plan.facts import Model, Plan
+from parc.shard import rules
+from parc.shard.bank import Bank, banks
+from parc.shard.body import Body, lines_of
+from parc.shard.calls import Calls, layers_of
+from parc.shard.capture import Capture
+from parc.shard.expert import capture_expert
+from parc.shard.fold import Unfoldable
+from parc.shard.load import Faulty, Loaded, guilty, line_label, load
+from parc.shard.objective import Objective, check_outputs
+from parc.shard.place import Placement, user_name
+from parc.shard.placed import Layout, Placed, Refused
+from parc.shard.report import refusals
+from parc.shard.stages import cut
+from parc.shard.units import Units
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A model as graphs over global shapes, before any plan is laid over it."""
+
+    loaded: Loaded
+    root: Body
+    experts: dict[str, Body]
+    banks: dict[str, Bank]
+    layers: str
+    mean: bool
+    balanced: bool
+
+
+def compile_plan(plan: Plan) -> Program:
+    """Raises Faulty with every diagnostic that there is to tell."""
+    captured = capture(plan)
+    return rewrite(plan, captured)
+
+
+def capture(plan: Plan) -> Captured:
+    """Import the model, build it without data, and capture it. Raises Faulty."""
+    rules.load()
+    train, model = plan.train, plan.train.model
+    loaded = load(model, DTYPES[train.precision.compute])
+    _check_layers(model, loaded)
+    objective = Objective(loaded.model, model.tokens, model.labels, train.loss.ignore_index)
+    layers = layers_of(objective, model.shape.layers)
+    found = banks(objective, layers, model.experts)
+    calls = Calls(objective, layers, set(found))
+    batch = train.batch.sequences // train.batch.microbatches
+    tokens, labels = (torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2))
+    _run(model, calls, objective, tokens, labels)
+    root = _captured(model, objective, calls, loaded, tokens, labels)
+    experts = {path: _expert(model, objective, path, bank, calls) for path, bank in found.items() if path in calls.experts}
+    return Captured(loaded, root, experts, found, layers, objective.mean, objective.balanced)
+
+
+def _check_layers(model: Model, loaded: Loaded) -> None:
+    count = model.shape.layers
+    path = layers_of(loaded.model, count)
+    have = len(loaded.model.get_submodule(path)) if path else 0  # type: ignore[arg-type]
+    if count is not None and have != count:
+        label = Label(model.shape.at("layers"), f"{count} here")
+        raise Faulty(error("P504", f"`{model.source}` has {have} layers, the plan says {count}", label))
+
+
+def _run(model: Model, calls: Calls, objective: Objective, tokens: Tensor, labels: Tensor) -> None:
+    """One forward pass without data, to see which modules are called with what."""
+    try:
+        with calls.recording():
+            out = objective(tokens, labels)
+    except Exception as fault:
+        label = Label(model.at("source"), "run for this plan", primary=False)
+        raise Faulty(error("P505", f"`{model.source}` does not run on its own: {_said(fault)}", *guilty(fault), label)) from fault
+    wrong = check_outputs(out) if not objective.balanced or len(out) > 2 else None
+    if wrong:
+        raise Faulty(error("P505", wrong, Label(model.at("source"))))
+
+
+def _captured(
+    model: Model, objective: Objective, calls: Calls, loaded: Loaded, tokens: Tensor, labels: Tensor
+) -> Body:
+    beginnings = _beginnings(objective, loaded)
+    try:
+        return Capture(objective, calls, beginnings).whole(tokens, labels)
+    except Exception as fault:
+        label = Label(model.at("source"), "captured for this plan", primary=False)
+        raise Faulty(error("P505", f"`{model.source}` cannot be captured: {_said(fault)}", *guilty(fault), label)) from fault
+
+
+def _beginnings(objective: Objective, loaded: Loaded) -> dict[int, object]:
+    """How every tensor begins, by its id: modules that begin differently are not identical."""
+    found: dict[int, object] = {}
+    for name, parameter in objective.named_parameters():
+        found[id(parameter)] = loaded.recipes[user_name(name)]
+    for name, buffer in objective.named_buffers():
+        found[id(buffer)] = str(loaded.buffers[user_name(name)])
+    return found
+
+
+def _expert(model: Model, objective: Objective, path: str, bank: Bank, calls: Calls) -> Body:
+    module = objective.get_submodule(path)
+    try:
+        return capture_expert(module, bank, calls.experts[path], path)
+    except Unfoldable as fault:
+        lines = lines_of(fault.node) if fault.node is not None else []
+        where = line_label(lines[-1].file, lines[-1].number, "here") if lines else ()
+        label = Label(model.at("experts"), "asked for by this plan", primary=False)
+        message = f"the experts `{user_name(path)}` cannot be captured: {fault.reason}"
+        raise Faulty(error("P506", message, *where, label)) from fault
+
+
+def rewrite(plan: Plan, captured: Captured) -> Program:
+    """Lay the plan over a captured model. Raises Faulty."""
+    layout = layout_of(plan)
+    placement = Placement(layout, captured.experts)
+    try:
+        placed = placement.run(captured.root)
+    except Refused as refused:
+        raise Faulty(*refusals(plan, [refused], [])) from refused
+    faults = refusals(plan, list(placement.faults.values()), list(placement.uncut.values()))
+    if faults:
+        raise Faulty(*faults)
+    units = Units(layout, captured.loaded.recipes, captured.loaded.buffers, captured.banks)
+    pipeline = plan.pipeline
+    total = len(captured.loaded.model.get_submodule(user_name(captured.layers)))  # type: ignore[arg-type]
+    stages = cut(placed, units, captured.layers, pipeline.layers if pipeline else (total,))
+    results = placed.results()
+    return Program(
+        stages,
+        captured.mean,
+        captured.balanced,
+        _partial(layout, results[0].states),
+        _partial(layout, results[1].states) if captured.balanced else (),
+        _load_axes(layout, placed),
+        tuple(f"{uncut.parameter} is whole on every rank of `{layout.tensor}`: {uncut.reason}" for uncut in placement.uncut.values()),
+    )
+
+
+def layout_of(plan: Plan) -> Layout:
+    """Axes of one rank carry nothing: they are left out."""
+    pipeline = plan.pipeline.axes if plan.pipeline else ()
+    sizes = {axis.name: axis.size for axis in plan.mesh.axes}
+    axes = tuple(name for name, size in sizes.items() if name not in pipeline and size > 1)
+    tensor = next((axis for axis in plan.tensor.axes if axis in axes), None) if plan.tensor else None
+    experts = next((axis for axis in plan.experts.axes if axis in axes), None) if plan.experts else None
+    split = next((axis for axis in plan.experts.tensor if axis in axes), None) if plan.experts else None
+    return Layout(
+        axes,
+        sizes,
+        tuple(axis for axis in axes if plan.data and axis in plan.data.axes),
+        tensor,
+        bool(plan.tensor and plan.tensor.sequence and tensor),
+        experts,
+        split,
+        plan.tensor.column if plan.tensor else (),
+        plan.tensor.row if plan.tensor else (),
+        plan.tensor.replicate if plan.tensor else (),
+        plan.train.batch.sequences // plan.train.batch.microbatches,
+        plan.train.batch.length,
+    )
+
+
+def _partial(layout: Layout, states: tuple[object, ...]) -> tuple[str, ...]:
+    return tuple(axis for axis, state in zip(layout.axes, states, strict=True) if state.partial)  # type: ignore[attr-defined]
+
+
+def _load_axes(layout: Layout, placed: Placed) -> tuple[str, ...] | None:
+    """The axes over which the counts of tokens an expert, kept where tokens are sent from, are terms of a sum."""
+    left = [placed]
+    while left:
+        here = left.pop()
+        for node in here.experts:
+            states = zip(layout.axes, here.wanted[node][0], strict=True)
+            return tuple(axis for axis, state in states if state.sharded)
+        left += here.children.values()
+    return None
+
+
+def _said(fault: BaseException) -> str:
+    return str(fault).strip().split("\n")[0] or type(fault).__name__
+
+
+__all__ = ["Diagnostic", "capture", "compile_plan", "rewrite"]

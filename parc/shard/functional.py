@@ -1,0 +1,54 @@
+"""In-place operations rewritten to their functional forms, where no view can tell the difference."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+
+def made_functional(graph: fx.Graph) -> None:
+    """Replace `x.add_(y)` by `add(x, y)` and every later use of x by the result.
+
+    Raises ValueError where x is a view of, or viewed by, another value that is used later: the two would drift apart.
+    """
+    for node in list(graph.nodes):
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        schema = node.target._schema
+        if not schema.is_mutable:
+            continue
+        changed = node.args[0]
+        assert isinstance(changed, fx.Node)
+        if not _alone(changed, node):
+            raise ValueError(f"`{node.target}` changes a tensor of which a view is used as well")
+        node.target = _functional(node.target)
+        later = _nodes_after(node)
+        changed.replace_all_uses_with(node, delete_user_cb=lambda user: user in later)
+
+
+def _functional(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
+    packet = getattr(torch.ops.aten, target._schema.name.split("::")[1].rstrip("_"))
+    overload: torch._ops.OpOverload = getattr(packet, target._overloadname)
+    return overload
+
+
+def _alone(changed: fx.Node, at: fx.Node) -> bool:
+    if changed.op == "placeholder" or _is_view(changed):
+        return False
+    return not any(_is_view(user) for user in changed.users if user is not at)
+
+
+def _is_view(node: fx.Node) -> bool:
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return False
+    return any(a.alias_info is not None and not a.alias_info.is_write for a in target._schema.arguments)
+
+
+def _nodes_after(node: fx.Node) -> set[fx.Node]:
+    after: set[fx.Node] = set()
+    current = node.next
+    while current.op != "root":
+        after.add(current)
+        current = current.next
+    return after

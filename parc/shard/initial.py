@@ -1,0 +1,183 @@
+"""How every parameter and buffer gets its first value: what the constructor does, recorded on the meta device.
+
+No value exists there, so what is kept is the way to make it: for a parameter a recipe that can be drawn again for any
+share of the tensor, for a buffer the graph of its computation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Recipe = tuple[tuple[str | float, ...], ...]
+
+_OVERWRITES = {"normal_": (0.0, 1.0), "uniform_": (0.0, 1.0), "zero_": (), "fill_": (), "trunc_normal_": (), "orthogonal_": ()}
+_CHANGES = ("mul_", "add_", "clamp_", "erfinv_")
+_MAKERS = {"zeros": ("zero_",), "zeros_like": ("zero_",), "ones": ("fill_", 1.0), "ones_like": ("fill_", 1.0),
+           "randn": ("normal_", 0.0, 1.0), "randn_like": ("normal_", 0.0, 1.0), "rand": ("uniform_", 0.0, 1.0),
+           "rand_like": ("uniform_", 0.0, 1.0)}
+_EMPTY = ("empty", "empty_like", "new_empty", "empty_strided")
+_SAME = ("detach", "alias", "_to_copy", "view", "clone", "lift_fresh", "copy_", "reshape", "t", "transpose")
+_RANDOM = ("normal_", "uniform_", "randn", "rand", "randperm", "bernoulli_", "randint", "trunc_normal_", "orthogonal_")
+
+
+class Unrecorded(Exception):
+    """A value that cannot be made again for any share of the tensor."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str  # of the operator, without overload
+    target: Callable[..., Any] | None  # None: a function of torch.nn.init, recorded by name
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+
+
+class Recording(TorchDispatchMode):
+    """Logs every operation on tensors, by storage. Keeps all tensors alive, so that no storage is met twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[_Entry] = []
+        self._of: dict[int, list[int]] = defaultdict(list)  # entries that make or change a storage
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self._add(_Entry(func._schema.name.split("::")[1], func, args, kwargs or {}, out))
+        return out
+
+    def named(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
+        self._add(_Entry(name, None, (tensor, *arguments), {}, tensor))
+        return tensor
+
+    def _add(self, entry: _Entry) -> None:
+        self.log.append(entry)
+        for tensor in _tensors(entry.out):
+            self._of[_storage(tensor)].append(len(self.log) - 1)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Also catches the functions of torch.nn.init that do nothing on the meta device."""
+        init = nn.init
+        kept = init._no_grad_trunc_normal_, init.orthogonal_  # type: ignore[attr-defined]
+
+        def trunc_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: object = None) -> Tensor:
+            return self.named("trunc_normal_", tensor, mean, std, a, b)
+
+        def orthogonal(tensor: Tensor, gain: float = 1, generator: object = None) -> Tensor:
+            return self.named("orthogonal_", tensor, gain)
+
+        init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal  # type: ignore[attr-defined]
+        try:
+            with self:
+                yield
+        finally:
+            init._no_grad_trunc_normal_, init.orthogonal_ = kept  # type: ignore[attr-defined]
+
+    def recipe(self, tensor: Tensor) -> Recipe:
+        """Raises Unrecorded."""
+        calls: list[tuple[str | float, ...]] = []
+        for number in self._of[_storage(tensor)]:
+            self._follow(self.log[number], tensor, calls)
+        if not calls:
+            raise Unrecorded("is never filled by its constructor")
+        return tuple(calls)
+
+    def _follow(self, entry: _Entry, tensor: Tensor, calls: list[tuple[str | float, ...]]) -> None:
+        name, args = entry.name, entry.args
+        if name in _EMPTY or (name in _SAME and name != "copy_" and _storage(args[0]) == _storage(tensor)):
+            return
+        if name in _MAKERS:
+            calls[:] = [_MAKERS[name]]
+        elif name in ("full", "full_like"):
+            calls[:] = [("fill_", _number(args[1]))]
+        elif name in _OVERWRITES and _whole(args[0], tensor):
+            numbers = [_number(a) for a in args[1:]] or list(_OVERWRITES[name])
+            calls[:] = [(name, *numbers)]
+        elif name in ("zero_", "fill_") and args[0].numel() < tensor.numel():
+            calls.append(self._row(entry, tensor))
+        elif name in ("sub_", "div_") and _whole(args[0], tensor):
+            number = _number(args[1])
+            calls.append(("add_", -number) if name == "sub_" else ("mul_", 1 / number))
+        elif name in _CHANGES and _whole(args[0], tensor):
+            calls.append((name, *(_number(a) for a in args[1:])))
+        elif name in ("mul", "add", "sub", "div", "neg") and isinstance(args[0], Tensor):
+            calls[:] = [*self.recipe(args[0]), _changed(name, args)]
+        elif name in ("copy_", "_to_copy", "clone"):
+            calls[:] = self.recipe(args[1] if name == "copy_" else args[0])
+        else:
+            raise Unrecorded(f"is made with `{name}`, which cannot be drawn share by share")
+
+    def _row(self, entry: _Entry, tensor: Tensor) -> tuple[str | float, ...]:
+        row = entry.args[0]
+        if entry.name == "zero_" or _number(entry.args[1]) == 0:
+            width = tensor.numel() // tensor.shape[0]
+            if row.numel() == width and row.storage_offset() % width == 0:
+                return ("row_zero", row.storage_offset() // width)
+        raise Unrecorded("is filled in part")
+
+    def computation(self, tensor: Tensor) -> fx.Graph:
+        """The graph that computes a buffer, without inputs. Raises Unrecorded where it is random."""
+        needed: set[int] = set()
+        left = [_storage(tensor)]
+        while left:
+            for number in self._of[left.pop()]:
+                if number not in needed:
+                    needed.add(number)
+                    left += [_storage(t) for t in _tensors((self.log[number].args, self.log[number].kwargs))]
+        graph = fx.Graph()
+        made: dict[int, fx.Node] = {}
+        for number in sorted(needed):
+            entry = self.log[number]
+            if entry.name in _RANDOM or entry.target is None:
+                raise Unrecorded("is a random buffer")
+            args, kwargs = pytree.tree_map_only(Tensor, lambda t: made[id(t)], (entry.args, entry.kwargs))
+            node = graph.call_function(entry.target, args, kwargs)
+            node.meta["val"] = entry.out
+            self._remember(graph, node, entry.out, made)
+        graph.output(((made[id(tensor)] if id(tensor) in made else node),))
+        graph.eliminate_dead_code(is_impure_node=lambda n: n.op == "output" or n.target._schema.is_mutable)
+        return graph
+
+    def _remember(self, graph: fx.Graph, node: fx.Node, out: Any, made: dict[int, fx.Node]) -> None:
+        if isinstance(out, Tensor):
+            made[id(out)] = node
+            return
+        for place, part in enumerate(out):
+            item = graph.call_function(__import__("operator").getitem, (node, place))
+            item.meta["val"] = part
+            made[id(part)] = item
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _whole(changed: Tensor, tensor: Tensor) -> bool:
+    return changed.numel() == tensor.numel()
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (int, float)):
+        return float(value)
+    raise Unrecorded("is made from another tensor")
+
+
+def _changed(name: str, args: tuple[Any, ...]) -> tuple[str | float, ...]:
+    if name == "neg":
+        return ("mul_", -1.0)
+    number = _number(args[1])
+    return {"mul": ("mul_", number), "add": ("add_", number), "sub": ("add_", -number), "div": ("mul_", 1 / number)}[name]

@@ -1,0 +1,57 @@
+"""The loss as a part of the captured model, so that its sums over tokens are derived like everything else."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_TOKENS = ("tokens", "input_ids", "idx", "x", "inputs")
+_LABELS = ("labels", "targets", "target", "y")
+
+
+class Objective(nn.Module):
+    """(tokens, labels) of a microbatch, each (B, S) -> (loss,) or (loss, balance loss), scalars.
+
+    A model that returns logits gets the *sum* of its tokens' losses (`mean` is False): the mean is over the whole step,
+    which the model does not see. A loss that the model returns itself stands as it is (`mean` is True).
+    """
+
+    def __init__(self, model: nn.Module, tokens: str | None, labels: str | None, ignore_index: int) -> None:
+        super().__init__()
+        self.model = model
+        self.ignore_index = ignore_index
+        names = list(inspect.signature(model.forward).parameters)
+        self.tokens = tokens or next((name for name in _TOKENS if name in names), names[0])
+        self.labels = labels or next((name for name in _LABELS if name in names), None)
+        self.mean = False
+        self.balanced = False
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        inputs = {self.tokens: tokens}
+        if self.labels is not None:
+            inputs[self.labels] = labels
+        out = self.model(**inputs)
+        first, *rest = out if isinstance(out, (tuple, list)) else (out,)
+        self.mean = first.ndim == 0
+        self.balanced = bool(rest)
+        loss = first if self.mean else self._token_losses(first, labels)
+        return (loss, *rest)
+
+    def _token_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(
+            logits.flatten(0, -2), labels.flatten(), reduction="sum", ignore_index=self.ignore_index
+        )
+
+
+def check_outputs(out: Any) -> str | None:
+    """What is wrong with the values that a model's `forward` returned; None where nothing is."""
+    values = out if isinstance(out, (tuple, list)) else (out,)
+    if not 1 <= len(values) <= 2 or not all(isinstance(value, Tensor) for value in values):
+        return "forward must return logits, logits and a balance loss, or the loss"
+    if values[0].ndim not in (0, 3) or (len(values) == 2 and values[1].ndim != 0):
+        shapes = " and ".join(str(tuple(value.shape)) for value in values)
+        return f"forward returned {shapes}: neither logits (B, S, vocabulary), nor a loss, nor logits and a balance loss"
+    return None

@@ -1,0 +1,62 @@
+"""Whether a value decides only where tokens go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import fx
+
+from parc.shard.body import Body, shape
+from parc.shard.placed import operands_of
+from parc.shard.rules import name_of
+
+_COMPUTES = ("aten::linear", "aten::matmul", "aten::embedding", "aten::scaled_dot_product_attention", "aten::cross_entropy_loss")
+call, experts = torch.ops.parc.call.default, torch.ops.parc.experts.default
+
+
+def only_routes(root: Body, body: Body, node: fx.Node) -> bool:
+    """True where all that is computed from `node` ends in the indices and weights of experts, or in scalars.
+
+    That is the router: its softmax reads the score of every expert, so a tensor axis leaves it whole.
+    """
+    seen: set[fx.Node] = set()
+    left = [(body, node)]
+    routed = False
+    while left:
+        where, current = left.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        for user in current.users:
+            if user.target is experts:
+                if operands_of(user)[0] is current:
+                    return False
+                routed = True
+            elif user.op == "output":
+                left += _callers(root, where, where.results().index(current))
+            elif name_of(user) in _COMPUTES or user.target is call:
+                return False
+            elif isinstance(user.meta["val"], tuple | list) or shape(user):
+                left.append((where, user))
+    return routed
+
+
+def _callers(root: Body, body: Body, result: int) -> Iterator[tuple[Body, fx.Node]]:
+    """The values that a result of `body` becomes, wherever below `root` it is called."""
+    for caller in every(root):
+        for node in caller.operations():
+            if node.target is call and caller.children[str(node.args[1])] is body:
+                yield from ((caller, user) for user in node.users if user.args[1] == result)
+
+
+def every(root: Body) -> Iterator[Body]:
+    """All distinct bodies, callers first."""
+    seen: set[int] = set()
+    left = [root]
+    while left:
+        body = left.pop()
+        if id(body) not in seen:
+            seen.add(id(body))
+            yield body
+            left += body.children.values()

@@ -1,0 +1,139 @@
+"""Products that sum over a dim: linear, matrix products, einsum, and attention."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+
+from parc.shard.rules import Conflict, Decision, Site, rule, whole
+from parc.shard.states import FREE, P, R, S, State, joined
+
+
+@rule("aten::linear")
+def linear(site: Site) -> Decision:
+    """x (.., k), weight (n, k) -> (.., n). A bias has been split off."""
+    batch = ascii_lowercase[: len(site.operands[0].shape) - 1]
+    return contraction(site, batch + "z", "yz", batch + "y")
+
+
+@rule("parc::grouped_linear")
+def grouped_linear(site: Site) -> Decision:
+    """x (rows, k), weight (experts, n, k) -> (rows, n); rows and experts are never sharded here."""
+    return contraction(site, "az", "eyz", "ay")
+
+
+@rule("parc::grouped_matmul")
+def grouped_matmul(site: Site) -> Decision:
+    """x (rows, k), weight (experts, k, n) -> (rows, n)"""
+    return contraction(site, "az", "ezy", "ay")
+
+
+@rule("aten::matmul", "aten::mm", "aten::bmm")
+def matmul(site: Site) -> Decision:
+    left, right = (len(operand.shape) for operand in site.operands)
+    if min(left, right) < 2:
+        raise Conflict("a product with a vector has no rule")
+    batch = ascii_lowercase[: max(left, right) - 2]
+    return contraction(
+        site, batch[len(batch) - left + 2 :] + "xz", batch[len(batch) - right + 2 :] + "zy", batch + "xy"
+    )
+
+
+@rule("aten::einsum")
+def einsum(site: Site) -> Decision:
+    equation = site.node.args[0]
+    assert isinstance(equation, str)
+    inputs, _, result = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if len(terms) != 2 or "." in equation or not _:
+        raise Conflict(f"einsum `{equation}` has no rule: two operands and a named result have")
+    return contraction(site, terms[0], terms[1], result)
+
+
+def contraction(site: Site, left: str, right: str, result: str) -> Decision:
+    """The product of two operands whose dims are named by letters, summed over the letters that `result` lacks."""
+    a, b = site.operands
+    if a.state == FREE or b.state == FREE:
+        return _with_parameter(site, left, right, result)
+    cuts = [_cut(a.state, left), _cut(b.state, right)]
+    if cuts[0] and cuts[1]:
+        if cuts[0] != cuts[1]:
+            return _gathered(site, left, right, result)
+        return Decision([a.state, b.state], [_result(cuts[0], result)])
+    for place, cut in enumerate(cuts):
+        if cut:
+            other = (right, left)[place]
+            wanted = [S(other.index(cut[0]), cut[1]) if cut[0] in other else R] * 2
+            wanted[place] = site.operands[place].state
+            return Decision(wanted, [_result(cut, result)])
+    return _unsharded(site)
+
+
+def _gathered(site: Site, left: str, right: str, result: str) -> Decision:
+    """Sharded tokens meet a parameter cut by column: the tokens are gathered."""
+    place = next((i for i, operand in enumerate(site.operands) if "tensor" in operand.node.meta), None)
+    a, b = site.states
+    cut = _cut(site.operands[place].state, (left, right)[place]) if place is not None else None
+    if place is None or cut is None or cut[0] not in result:
+        raise Conflict(f"its operands are {a} and {b}", [0, 1])
+    wanted = [R, R]
+    wanted[place] = site.operands[place].state
+    return Decision(wanted, [_result(cut, result)])
+
+
+def _with_parameter(site: Site, left: str, right: str, result: str) -> Decision:
+    """Decide a parameter: it follows a sharded contraction (row), else it is cut where its result is free (column)."""
+    place = 0 if site.operands[0].state == FREE else 1
+    mine, other = ((left, right), (right, left))[place]
+    operand = site.operands[1 - place]
+    cut = _cut(operand.state, other)
+    if cut and cut[0] in mine:
+        state = S(mine.index(cut[0]), cut[1])
+        wanted = [operand.state] * 2
+        wanted[place] = state
+        return Decision(wanted, [_result(cut, result)])
+    free = next((letter for letter in mine if letter in result and letter not in other), None)
+    if free is None:
+        raise Conflict("its parameter has no dim of its own in the result", [place])
+    wanted = [R] * 2
+    wanted[place] = S(mine.index(free))
+    return Decision(wanted, [S(result.index(free))])
+
+
+def _unsharded(site: Site) -> Decision:
+    """A partial sum times a whole operand is a partial sum; of two, the second is reduced."""
+    partial = [place for place, operand in enumerate(site.operands) if operand.state.partial]
+    if partial and site.lazy and len(partial) == 2:
+        raise Conflict("both operands are partial sums", partial)
+    if partial:
+        return Decision([P if place == partial[0] else R for place in range(2)], [P])
+    state = joined(site.states)
+    return Decision([state, state], [state])
+
+
+def _cut(state: State, letters: str) -> tuple[str, int] | None:
+    return (letters[state.dim], state.outer) if state.sharded else None
+
+
+def _result(cut: tuple[str, int], result: str) -> State:
+    return S(result.index(cut[0]), cut[1]) if cut[0] in result else P
+
+
+@rule("aten::scaled_dot_product_attention")
+def attention(site: Site) -> Decision:
+    """q, k, v (.., heads, sequence, head dim), and a mask that broadcasts to (.., heads, sequence, sequence)."""
+    states = [whole(operand) for operand in site.operands[:3]]
+    sharded = {state for state in states if state.sharded}
+    ndim = len(site.operands[0].shape)
+    if not sharded:
+        state = joined(whole(operand) for operand in site.operands)
+        return Decision([state] * len(site.operands), [state])
+    if len(sharded) > 1 or any(not state.sharded for state in states):
+        raise Conflict("query, key and value are sharded differently", [i for i, s in enumerate(states) if s.sharded])
+    (state,) = sharded
+    if state.dim >= ndim - 2:
+        raise Conflict("attention reads the whole of the sequence and of a head", [0, 1, 2])
+    wanted = [state] * 3
+    for mask in site.operands[3:]:
+        dim = state.dim - (ndim - len(mask.shape))
+        wanted.append(S(dim, state.outer) if dim >= 0 and mask.shape[dim] != 1 else R)
+    return Decision(wanted, [state])

@@ -1,0 +1,137 @@
+"""Operators that read or cut certain dims as a whole and act alike along the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from parc.shard.rules import Conflict, Decision, Site, name_of, rule, whole
+from parc.shard.states import FREE, I, Kind, P, R, S, State
+
+
+def dim_of(site: Site, place: int, default: int) -> int:
+    arguments = site.node.args
+    value = arguments[place] if len(arguments) > place else site.node.kwargs.get("dim", default)
+    assert isinstance(value, int)
+    return value % max(len(site.operands[0].shape), 1)
+
+
+def refuse(site: Site, state: State, dims: Iterable[int]) -> None:
+    """Raise Conflict where the operand is sharded on one of `dims`."""
+    if state.sharded and state.dim in list(dims):
+        size = site.operands[0].shape[state.dim]
+        raise Conflict(f"`{name_of(site.node)}` reads the whole of dim {state.dim}, of {size}", [0])
+
+
+def _along(site: Site, dims: Iterable[int], state: State) -> Decision:
+    refuse(site, state, dims)
+    return Decision([state] * len(site.operands), [state] * len(site.shapes))
+
+
+@rule("aten::softmax", "aten::log_softmax", "aten::cumsum", "aten::sort", "aten::argsort", "aten::glu")
+def along_one(site: Site) -> Decision:
+    place = 2 if name_of(site.node) == "aten::argsort" and len(site.node.args) > 2 else 1
+    return _along(site, [dim_of(site, place, -1)], whole(site.operands[0]))
+
+
+@rule("aten::topk")
+def topk(site: Site) -> Decision:
+    return _along(site, [dim_of(site, 2, -1)], whole(site.operands[0]))
+
+
+@rule("aten::layer_norm", "aten::rms_norm")
+def norm(site: Site) -> Decision:
+    """The normalised dims are the last ones; weight and bias have these alone."""
+    state = whole(site.operands[0])
+    shape = site.node.args[1]
+    assert isinstance(shape, (list, tuple))
+    ndim = len(site.operands[0].shape)
+    refuse(site, state, range(ndim - len(shape), ndim))
+    rest = [whole(operand) for operand in site.operands[1:]]
+    varying = state.sharded or Kind.REPLICATED in (s.kind for s in (state, *rest))
+    weight = R if varying else I
+    first = state if state.sharded else weight
+    return Decision([first] + [weight] * len(rest), [first])
+
+
+@rule("aten::slice", "aten::narrow", "aten::index_select", "aten::tril", "aten::triu", "aten::flip", "aten::roll")
+def cut(site: Site) -> Decision:
+    """Linear, and blind to the other dims."""
+    state = _passing(site)
+    if name_of(site.node) in ("aten::tril", "aten::triu"):
+        ndim = len(site.operands[0].shape)
+        dims = [ndim - 2, ndim - 1]
+    else:
+        dims = [dim_of(site, 1, 0)]
+    if site.shapes[0] != site.operands[0].shape:
+        refuse(site, state, dims)
+    return Decision([state] + [I] * (len(site.operands) - 1), [state])
+
+
+@rule("aten::select")
+def select(site: Site) -> Decision:
+    state = _passing(site)
+    dim = dim_of(site, 1, 0)
+    refuse(site, state, [dim])
+    return Decision([state], [_without(state, dim)])
+
+
+@rule("aten::unbind")
+def unbind(site: Site) -> Decision:
+    state = _passing(site)
+    dim = dim_of(site, 1, 0)
+    refuse(site, state, [dim])
+    return Decision([state], [_without(state, dim)] * len(site.shapes))
+
+
+@rule("aten::chunk", "aten::split", "aten::split_with_sizes")
+def chunk(site: Site) -> Decision:
+    """A dim cut in as many blocks as there are chunks is sharded inside each of them."""
+    state = _passing(site)
+    dim = dim_of(site, 2, 0)
+    count = len(site.shapes)
+    if not state.sharded or state.dim != dim:
+        return Decision([state], [state] * count)
+    if len({shape[dim] for shape in site.shapes}) > 1 or state.outer % count:
+        raise Chunked(f"`{name_of(site.node)}` cuts dim {dim}, which is sharded, in {count}", [0], count)
+    return Decision([state], [S(dim, state.outer // count)] * count)
+
+
+class Chunked(Conflict):
+    """A sharded dim is cut into `count` parts: legal where it is sharded in as many blocks."""
+
+    def __init__(self, reason: str, operands: list[int], count: int) -> None:
+        super().__init__(reason, operands)
+        self.count = count
+
+
+@rule("aten::cat", "aten::stack")
+def cat(site: Site) -> Decision:
+    states = site.states
+    dim = site.node.args[1] if len(site.node.args) > 1 else 0
+    assert isinstance(dim, int)
+    ndim = len(site.shapes[0])
+    dim %= ndim
+    if all(state.partial for state in states):
+        return Decision(states, [P])
+    settled = [whole(operand) for operand in site.operands]
+    stacked = name_of(site.node) == "aten::stack"
+    sharded = [state for state in settled if state.sharded]
+    if not sharded:
+        state = R if any(s.kind is Kind.REPLICATED for s in settled) else I
+        return Decision([state] * len(settled), [state])
+    target = sharded[0]
+    if any(state != target for state in sharded):
+        raise Conflict("its operands are sharded differently", range(len(states)))
+    if not stacked and target.dim == dim:
+        raise Conflict(f"it joins along dim {dim}, which is sharded", range(len(states)))
+    result = S(target.dim + (stacked and dim <= target.dim), target.outer)
+    return Decision([target] * len(settled), [result])
+
+
+def _without(state: State, dim: int) -> State:
+    return S(state.dim - (dim < state.dim), state.outer) if state.sharded else state
+
+
+def _passing(site: Site) -> State:
+    state = site.operands[0].state
+    return I if state == FREE else state

@@ -1,0 +1,71 @@
+"""Tables, tensors made from nothing, and the loss over a vocabulary."""
+
+from __future__ import annotations
+
+from parc.shard.rules import Conflict, Decision, Site, rule, whole
+from parc.shard.states import FREE, I, P, R, S, joined
+
+
+@rule("aten::embedding")
+def embedding(site: Site) -> Decision:
+    """weight (rows, H), indices (..) -> (.., H). A table that the data indexes is cut by rows: each rank adds its own."""
+    weight, indices = site.operands
+    if indices.state.sharded:
+        return Decision([R, indices.state], [indices.state])
+    if weight.state == FREE and indices.varies:
+        return Decision([S(0), indices.state], [P])
+    if weight.state.sharded and weight.state.dim == 0:
+        if weight.state.outer > 1:
+            raise Conflict("a table is cut in one block a rank", [0])
+        return Decision([weight.state, indices.state], [P])
+    if weight.state.sharded:
+        return Decision([weight.state, indices.state], [S(len(indices.shape))])
+    if indices.settled.sharded and indices.varies:  # the sequence is sharded from here on
+        return Decision([R, indices.settled], [indices.settled])
+    state = joined(whole(operand) for operand in site.operands)
+    return Decision([state, indices.state], [state])
+
+
+@rule("aten::one_hot")
+def one_hot(site: Site) -> Decision:
+    state = whole(site.operands[0])
+    return Decision([state], [state])
+
+
+@rule("aten::cross_entropy_loss")
+def cross_entropy(site: Site) -> Decision:
+    """logits (N, V), labels (N). With V sharded the ranks exchange maxima and sums; over N it is a sum like any other."""
+    arguments = site.node.args
+    if len(site.operands) != 2 or len(site.operands[0].shape) != 2 or len(site.operands[1].shape) != 1:
+        raise Conflict("cross-entropy has a rule for logits (N, V) and labels (N), without class weights")
+    if len(arguments) > 5 and arguments[5]:
+        raise Conflict("cross-entropy with label smoothing has no rule")
+    logits, labels = site.operands
+    state = whole(logits)
+    if state.sharded and state.dim == 1:
+        if state.outer > 1:
+            raise Conflict("a vocabulary is cut in one block a rank", [0])
+        return Decision([state, R if labels.state.sharded else labels.state], [I])
+    if not state.sharded and labels.state.sharded:
+        state = labels.state
+    if state.sharded:
+        reduction = arguments[3] if len(arguments) > 3 else 1
+        return Decision([state, state], [state if reduction == 0 else P])
+    return Decision([state, labels.state], [state])
+
+
+@rule("aten::zeros", "aten::ones", "aten::full", "aten::arange", "aten::eye", "aten::scalar_tensor", "aten::empty")
+def constant(site: Site) -> Decision:
+    return Decision([], [I])
+
+
+@rule("aten::new_zeros", "aten::new_ones", "aten::new_full", "aten::new_empty")
+def constant_beside(site: Site) -> Decision:
+    """Of the operand only dtype and device are read."""
+    return Decision(site.states, [I])
+
+
+@rule("aten::zeros_like", "aten::ones_like", "aten::full_like")
+def constant_like(site: Site) -> Decision:
+    state = site.operands[0].state
+    return Decision([state], [state if state.sharded else I])

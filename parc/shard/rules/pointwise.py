@@ -1,0 +1,112 @@
+"""Operators that act element by element, with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parc.shard.rules import Conflict, Decision, Operand, Site, name_of, rule
+from parc.shard.states import FREE, I, Kind, P, R, S, State, joined, shift
+
+# f(x + y) = f(x) + f(y) in all tensor operands at once.
+ADDITIVE = ("aten::add", "aten::sub", "aten::neg", "aten::clone", "aten::contiguous", "aten::detach", "aten::to", "aten::_to_copy")
+# Additive in each operand alone.
+PRODUCTS = ("aten::mul", "aten::div")
+OTHERS = (
+    "abs bitwise_and bitwise_not bitwise_or clamp clamp_max clamp_min cos eq erf exp expm1 floor ge gelu gt hardtanh"
+    " le leaky_relu log log1p logical_and logical_not logical_or lt masked_fill maximum minimum mish ne pow reciprocal"
+    " relu relu6 rsqrt rsub sigmoid sign silu sin softplus sqrt square tanh where floor_divide remainder type_as elu"
+)
+
+
+@rule(*ADDITIVE)
+def additive(site: Site) -> Decision:
+    """A sum of partial sums is one; anything else joins a partial sum once that is reduced."""
+    target = sharded_target(site)
+    if target is not None:
+        return spread(site, target)
+    partial = [operand.state.partial for operand in site.operands]
+    if not any(partial):
+        return together(site)
+    free = not site.shapes[0] and all(o.state.partial or not o.grad for o in site.operands)
+    if (all(partial) or free or site.lazy) and not _has_offset(site):
+        return Decision([P] * len(partial), [P])
+    settled = next(operand.settled for operand in site.operands if operand.state.partial)
+    return spread(site, settled) if settled.sharded else together(site)
+
+
+@rule(*PRODUCTS)
+def product(site: Site) -> Decision:
+    """A partial sum times a whole value is a partial sum; of two, one is reduced: the one that has no gradient."""
+    target = sharded_target(site)
+    if target is not None:
+        return spread(site, target)
+    partial = [place for place, operand in enumerate(site.operands) if operand.state.partial]
+    divided = name_of(site.node) == "aten::div" and len(site.operands) == 2
+    if not partial or (divided and 1 in partial):
+        return _settle_all(site)
+    kept = max(partial, key=lambda place: (site.operands[place].grad, -place))
+    return Decision([P if place == kept else R for place in range(len(site.operands))], [P])
+
+
+@rule(*(f"aten::{name}" for name in OTHERS.split()))
+def pointwise(site: Site) -> Decision:
+    target = sharded_target(site)
+    if target is not None:
+        return spread(site, target)
+    return _settle_all(site)
+
+
+def _settle_all(site: Site) -> Decision:
+    if site.lazy and any(operand.state.partial for operand in site.operands):
+        raise Conflict(f"`{name_of(site.node)}` is not linear, and its operand is a partial sum", _partial(site))
+    settled = [operand.settled for operand in site.operands if operand.state.partial and operand.settled.sharded]
+    return spread(site, _in_result(site, settled[0], _first_partial(site))) if settled else together(site)
+
+
+def _partial(site: Site) -> list[int]:
+    return [place for place, operand in enumerate(site.operands) if operand.state.partial]
+
+
+def _first_partial(site: Site) -> Operand:
+    return site.operands[_partial(site)[0]]
+
+
+def _has_offset(site: Site) -> bool:
+    """Whether a number is added: `x + 1e-6` is not additive."""
+    adds = name_of(site.node) in ("aten::add", "aten::sub")
+    return adds and any(isinstance(argument, (int, float)) for argument in site.node.args[:2])
+
+
+def _in_result(site: Site, state: State, operand: Operand) -> State:
+    return shift(state, len(site.shapes[0]) - len(operand.shape))
+
+
+def sharded_target(site: Site) -> State | None:
+    """The one way in which the operands are sharded, in dims of the result; None where none is."""
+    targets: dict[State, list[int]] = {}
+    for place, operand in enumerate(site.operands):
+        if operand.state.sharded:
+            targets.setdefault(_in_result(site, operand.state, operand), []).append(place)
+    if len(targets) > 1:
+        ways = " and ".join(str(target) for target in targets)
+        raise Conflict(f"its operands are {ways}", [place for places in targets.values() for place in places])
+    return next(iter(targets), None)
+
+
+def spread(site: Site, target: State) -> Decision:
+    """Every operand that has the sharded dim takes its share of it; the others are whole."""
+    wanted = []
+    for operand in site.operands:
+        dim = target.dim - (len(site.shapes[0]) - len(operand.shape))
+        has = dim >= 0 and operand.shape[dim] != 1
+        wanted.append(S(dim, target.outer) if has else R)
+    return Decision(wanted, [target] * len(site.shapes))
+
+
+def together(site: Site) -> Decision:
+    """All whole: invariant, or replicated where one of them is."""
+    settled: Sequence[State] = [
+        o.settled if o.state.partial else I if o.state == FREE else o.state for o in site.operands
+    ]
+    state = joined(s for s in settled if s.kind is not Kind.SHARDED)
+    return Decision([state] * len(site.operands), [state] * len(site.shapes))

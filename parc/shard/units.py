@@ -1,0 +1,208 @@
+"""Placed bodies become units: module classes with their parameters, members and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import fx
+
+from parc.events import Buffer, Collective, Compute, Experts, Parameter, Unit, Value
+from parc.shard.bank import Bank
+from parc.shard.body import value
+from parc.shard.constants import Computation, computed
+from parc.shard.initial import Recipe
+from parc.shard.place import user_name
+from parc.shard.placed import Layout, Placed, PlacedExperts
+from parc.shard.states import Kind, State
+from parc.shard.write import Writer, call, experts
+
+
+class Units:
+    """Makes one unit of every placed body, callees before callers."""
+
+    def __init__(
+        self, layout: Layout, recipes: Mapping[str, Recipe], buffers: Mapping[str, fx.Graph], banks: Mapping[str, Bank]
+    ) -> None:
+        self.layout = layout
+        self.recipes, self.buffers, self.banks = recipes, buffers, banks
+        self.made: list[Unit] = []
+        self.names: dict[int, str] = {}  # of units, by the id of what they stand for
+        self._dealt: dict[tuple[int, str | None, bool], str] = {}  # units of experts
+
+    def below(self, placed: Placed, nodes: Sequence[fx.Node]) -> None:
+        """Make the units that `nodes` call."""
+        for node in nodes:
+            if node.target is call:
+                self._unit(placed.children[str(node.args[1])])
+            elif node.target is experts:
+                self._experts(placed.experts[node])
+
+    def _unit(self, placed: Placed) -> None:
+        if id(placed) in self.names:
+            return
+        nodes = list(placed.body.operations())
+        self.below(placed, nodes)
+        writer = self.writer(placed, nodes)
+        inputs = []
+        for node in placed.body.inputs():
+            writer.bind(node, node.meta["name"])
+            inputs.append(Value(node.meta["name"], writer.local(node), str(value(node).dtype)))
+        writer.device = _device(inputs)
+        writer.write(nodes)
+        results = tuple(writer.given(node) for node in placed.body.results())
+        members = {m: self.names[id(p)] for m, p in placed.children.items()}
+        members |= {e.path: self.names[id(e)] for e in placed.experts.values()}
+        self._keep(placed, placed, writer, tuple(inputs), results, members)
+
+    def writer(self, placed: Placed, nodes: Sequence[fx.Node]) -> Writer:
+        writer = Writer(placed, self.layout, self.names, nodes)
+        for node in placed.body.tensors():
+            text = attribute(user_name(node.meta["tensor"]))
+            writer.refer(node, text if node.meta["buffer"] else f"{text}.to_local()")
+        return writer
+
+    def _keep(
+        self,
+        key: object,
+        placed: Placed,
+        writer: Writer,
+        inputs: tuple[Value, ...],
+        results: tuple[Value, ...],
+        members: Mapping[str, str],
+        info: Experts | None = None,
+    ) -> None:
+        name = self._name(placed.body.name)
+        self.names[id(key)] = name
+        self.made.append(
+            Unit(
+                name,
+                user_name(placed.body.path),
+                placed.body.doc,
+                tuple(axis for axis in self.layout.axes if axis in writer.groups),
+                self.parameters(placed, placed.body.tensors(), info),
+                self.constants(placed.body.tensors(), placed.body.path),
+                members,
+                inputs,
+                tuple(writer.events),
+                results,
+                info,
+            )
+        )
+
+    def _name(self, wish: str) -> str:
+        taken = {unit.name for unit in self.made} | {"Stage"}
+        name, number = wish, 1
+        while name in taken:
+            number += 1
+            name = f"{wish}{number}"
+        return name
+
+    def _experts(self, dealt: PlacedExperts) -> None:
+        if id(dealt) in self.names:
+            return
+        placed = dealt.inside
+        key = (id(placed), dealt.axis, dealt.travel)
+        if key in self._dealt:
+            self.names[id(dealt)] = self._dealt[key]
+            return
+        nodes = list(placed.body.operations())
+        writer = self.writer(placed, nodes)
+        (rows,) = placed.body.inputs()
+        bank = self.banks[placed.body.path]
+        info = Experts(bank.count, dealt.axis, dealt.travel)
+        writer.bind(rows, rows.meta["name"])
+        width, dtype = value(rows).shape[-1], str(value(rows).dtype)
+        inputs = (Value("tokens", ("tokens", width), dtype), Value("indices", ("tokens", "k"), "torch.int64"),
+                  Value("weights", ("tokens", "k"), dtype))
+        writer.events.append(_dispatch(rows.meta["name"], width, dtype, info))
+        writer.write(nodes)
+        (result,) = placed.body.results()
+        out = writer.result(result)
+        writer.events.append(_combine(out, width, dtype, info))
+        if dealt.axis:
+            writer.groups.add(dealt.axis)
+        results = (Value("combined", ("tokens", width), dtype),)
+        self._keep(dealt, placed, writer, inputs, results, {}, info)
+        self._dealt[key] = self.names[id(dealt)]
+
+    def parameters(
+        self, placed: Placed, nodes: Sequence[fx.Node], info: Experts | None = None
+    ) -> tuple[Parameter, ...]:
+        found = []
+        for node in nodes:
+            if node.meta["buffer"]:
+                continue
+            states = dict(zip(self.layout.axes, placed.fact(node).states, strict=True))
+            sharded = {axis: (state.dim, state.outer) for axis, state in states.items() if state.sharded}
+            if info is not None and info.axis is not None:
+                sharded[info.axis] = (0, 1)
+            found.append(self._parameter(placed, node, states, sharded, info))
+        return tuple(found)
+
+    def _parameter(
+        self,
+        placed: Placed,
+        node: fx.Node,
+        states: Mapping[str, State],
+        sharded: Mapping[str, tuple[int, int]],
+        info: Experts | None,
+    ) -> Parameter:
+        name = node.meta["tensor"]
+        bank = self.banks[placed.body.path] if info else None
+        stack = bank.list_name if bank else None
+        original = name if stack is None else f"{stack}.0{name.removeprefix(stack)}"
+        path = f"{placed.body.path}.{original}" if placed.body.path else original
+        return Parameter(
+            user_name(name),
+            tuple(value(node).shape),
+            str(value(node).dtype),
+            {axis: sharded[axis] for axis in self.layout.axes if axis in sharded},
+            tuple(axis for axis in self.layout.axes if states[axis].kind is Kind.REPLICATED and axis not in sharded),
+            self.recipes[user_name(path)],
+            experts=info is not None and stack is None,
+            stack=stack,
+        )
+
+    def constants(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
+        """The buffers among `nodes`; values that several of them share are computed once."""
+        known: Computation = Computation()
+        found = []
+        for node in nodes:
+            if node.meta["buffer"]:
+                name = node.meta["tensor"]
+                graph = self.buffers[user_name(f"{path}.{name}" if path else name)]
+                statements, text = computed(graph, known, user_name(name), value(node).dtype)
+                found.append(Buffer(user_name(name), statements, text))
+        return tuple(found)
+
+
+def attribute(path: str) -> str:
+    """The expression for an attribute path; numbered children live in a ModuleDict."""
+    text = "self"
+    for part in path.split("."):
+        text += f'["{part}"]' if part.isdigit() else f".{part}"
+    return text
+
+
+def _device(inputs: Sequence[Value]) -> str:
+    return f"{inputs[0].name}.device" if inputs else "self.device"
+
+
+def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
+    """Tokens to the ranks of their experts, sorted by expert."""
+    results = (Value(rows, ("rows", width), dtype), Value("counts", ("experts",), "list"), Value("route", (), "Route"))
+    moved = Collective(Value("tokens", ("tokens", width), dtype), results[0], "dispatch", info.axis or "", "tokens to their experts")
+    if info.axis is None:
+        return Compute(results, f"dispatch(tokens, indices, {info.count})")
+    if info.travel:
+        return Compute(results, f"dispatch(tokens, indices, {info.count}, self.{info.axis})", (moved,))
+    return Compute(results, f"dispatch_local(tokens, indices, {info.count}, self.{info.axis})")
+
+
+def _combine(out: str, width: int, dtype: str, info: Experts) -> Compute:
+    result = Value("combined", ("tokens", width), dtype)
+    moved = Collective(Value(out, ("rows", width), dtype), result, "combine", info.axis or "", "results back to their tokens")
+    return Compute((result,), f"combine({out}, weights, route)", (moved,) if info.travel else ())
+
+
+__all__ = ["Units", "attribute"]
