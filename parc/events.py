@@ -18,7 +18,7 @@ DUAL = {
     "reduce_scatter": "all_gather",
     "gather": None,  # each rank keeps its share of the gradient
     "split": "all_gather",
-    "slice": None,
+    "take": None,
     "first": None,
     "dispatch": "dispatch",
     "combine": "combine",
@@ -169,4 +169,5 @@ class Program:
     loss_axes: tuple[str, ...]
     balance_axes: tuple[str, ...]
     load_axes: tuple[str, ...] | None
+    flops: float  # of a step, on all devices
     notes: tuple[str, ...] = field(default=())

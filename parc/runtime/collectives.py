@@ -12,7 +12,7 @@ gradient alone: `invariant`, whole as well, and `replicated`, a term of a sum on
 | `gather` | sharded -> invariant | all-gather | this rank's share |
 | `reduce_scatter` | partial -> sharded | reduce-scatter | all-gather |
 | `split` | invariant -> sharded | this rank's share | all-gather |
-| `slice` | replicated -> sharded | this rank's share | zeros elsewhere |
+| `take` | replicated -> sharded | this rank's share | zeros elsewhere |
 | `first` | replicated -> partial | zeros but on the axis' first rank | the same |
 
 `dim` is sharded in `blocks` equal blocks, each of which is shared out over the axis; 1 is a plain shard.
@@ -59,7 +59,7 @@ def split(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
     return _Split.apply(x, dim, group, blocks)
 
 
-def slice(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
+def take(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
     """Replicated -> sharded: autograd itself leaves zeros where this rank took nothing."""
     return _share(x, dim, group, blocks)
 

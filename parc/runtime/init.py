@@ -12,10 +12,26 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from .parameters import Declared, Recipe, Stack, declared, local_slices
+from .parameters import Declared, Recipe, Stack, declared, local_slices, share
 
 ELEMENTWISE = ("normal_", "uniform_", "zero_", "fill_", "mul_", "add_", "erfinv_", "clamp_")
 RANDOM = ("normal_", "uniform_")
+
+
+def normal(mean: float, std: float) -> Recipe:
+    return (("normal_", mean, std),)
+
+
+def trunc_normal(mean: float, std: float, low: float, high: float) -> Recipe:
+    return (("trunc_normal_", mean, std, low, high),)
+
+
+def uniform(low: float, high: float) -> Recipe:
+    return (("uniform_", low, high),)
+
+
+def constant(value: float) -> Recipe:
+    return (("fill_", value),)
 
 
 def draw(
@@ -49,17 +65,17 @@ def draw(
 def initialise(module: nn.Module, seed: int) -> None:
     """Fills every parameter's local shard in place; holds one drawn tensor (or one expert's) at a time."""
     for name, parameter, names in original_names(module):
-        local, where = parameter.to_local().detach(), local_slices(parameter)
+        local, mine = parameter.to_local().detach(), local_slices(parameter)[0]
         below_stack = names != (name,)
         if not (parameter.experts or below_stack):
             full = draw(seed, name, tuple(parameter.shape), local.dtype, parameter.init)
-            local.copy_(full[where])
+            local.copy_(share(parameter, full))
             continue
-        for row, expert in enumerate(range(where[0].start, where[0].stop)):
+        for row, expert in enumerate(range(mine.start, mine.stop)):
             # the children of a list have names of their own, the slices of a stacked tensor share one
             own, key = (names[expert], None) if below_stack else (name, expert)
             full = draw(seed, own, tuple(parameter.shape[1:]), local.dtype, parameter.init, key)
-            local[row].copy_(full[where[1:]])
+            local[row].copy_(share(parameter, full, front=1))
 
 
 def original_names(module: nn.Module) -> Iterator[tuple[str, Declared, tuple[str, ...]]]:

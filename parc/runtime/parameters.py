@@ -19,17 +19,27 @@ class Declared(DTensor):
 
     init: Recipe  # how its initial value is drawn
     experts: bool  # dim 0 counts experts, each drawn for itself
+    blocks: Mapping[str, int]  # for each axis that shards a dim, in how many blocks it does
     reduce: tuple[str, ...]  # mesh axes over which each rank's gradient is a term of a pending sum
 
 
-class Stack(nn.Module):
+class Weights(nn.Module):
+    """A layer of the user's model as the parameters that it holds, and perhaps layers below it."""
+
+    def __init__(self, **members: nn.Parameter | nn.Module) -> None:
+        super().__init__()
+        for name, member in members.items():
+            setattr(self, name, member)
+
+
+class Stack(Weights):
     """Stands for the user's `ModuleList` of experts: its parameters are theirs, stacked on dim 0."""
 
 
 def parameter(
     mesh: DeviceMesh,
     shape: tuple[int, ...],
-    sharded: Mapping[str, int] | None = None,
+    sharded: Mapping[str, int | tuple[int, int]] | None = None,
     *,
     init: Recipe,
     experts: bool = False,
@@ -38,6 +48,8 @@ def parameter(
 ) -> nn.Parameter:
     """An uninitialised parameter of global `shape`, sharded as `{mesh axis: tensor dim}`, else replicated.
 
+    `{mesh axis: (tensor dim, blocks)}` cuts the dim in equal blocks, each of which is shared out: query, key and value
+    in one weight. As a DTensor knows nothing of blocks, its global view then has the rows in another order.
     Where several axes shard one dim, the outer axis of the mesh splits it first. It lives on the mesh's
     devices, or on the meta device inside `with torch.device("meta")`.
     """
@@ -45,19 +57,21 @@ def parameter(
     axes = mesh.mesh_dim_names or ()
     if unknown := [axis for axis in (*sharded, *reduce) if axis not in axes]:
         raise ValueError(f"no axis {unknown[0]!r} in the mesh {axes}")
+    cuts = {axis: (cut, 1) if isinstance(cut, int) else cut for axis, cut in sharded.items()}
     local = list(shape)
-    for axis, dim in sharded.items():
-        ways = mesh.size(axes.index(axis))
+    for axis, (dim, blocks) in cuts.items():
+        ways = mesh.size(axes.index(axis)) * blocks
         if local[dim] % ways:
             raise ValueError(f"dim {dim} of {shape} does not divide over the {ways} ranks of axis {axis!r}")
-        local[dim] //= ways
+        local[dim] //= ways // blocks
     device = "meta" if torch.get_default_device().type == "meta" else mesh.device_type
-    placements: list[Placement] = [Shard(sharded[axis]) if axis in sharded else Replicate() for axis in axes]
+    placements: list[Placement] = [Shard(cuts[axis][0]) if axis in cuts else Replicate() for axis in axes]
     tensor = DTensor.from_local(
         torch.empty(local, device=device, dtype=dtype), mesh, placements, run_check=False
     )
     declared = cast(Declared, nn.Parameter(tensor))
     declared.init, declared.experts, declared.reduce = init, experts, reduce
+    declared.blocks = {axis: blocks for axis, (_, blocks) in cuts.items()}
     return cast(nn.Parameter, declared)
 
 
@@ -85,3 +99,17 @@ def local_slices(tensor: DTensor) -> tuple[slice, ...]:
             sizes[place.dim] //= mesh.size(axis)
             starts[place.dim] += coordinate[axis] * sizes[place.dim]
     return tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
+
+
+def share(parameter: Declared, full: torch.Tensor, front: int = 0) -> torch.Tensor:
+    """This rank's share of `full`, which lacks the parameter's first `front` dims."""
+    mesh = parameter.device_mesh
+    coordinate, names = mesh.get_coordinate(), mesh.mesh_dim_names
+    if coordinate is None or names is None:
+        raise ValueError("this rank is not on the parameter's mesh")
+    for axis, place in enumerate(parameter.placements):
+        if isinstance(place, Shard) and place.dim >= front:
+            dim = place.dim - front
+            parts = full.unflatten(dim, (parameter.blocks[names[axis]], mesh.size(axis), -1))
+            full = parts.select(dim + 1, coordinate[axis]).flatten(dim, dim + 1)
+    return full

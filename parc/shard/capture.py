@@ -86,7 +86,7 @@ class Capture:
         _tidy(graph)
         made_functional(graph)
         biases_apart(graph)
-        return Body(type(module).__name__, path, graph, inspect.getdoc(type(module)))
+        return Body(type(module).__name__, path, graph, inspect.cleandoc(vars(type(module)).get("__doc__") or ""))
 
 
 class _Entry(nn.Module):

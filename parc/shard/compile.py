@@ -15,6 +15,7 @@ from parc.shard.bank import Bank, banks
 from parc.shard.body import Body, lines_of
 from parc.shard.calls import Calls, layers_of
 from parc.shard.capture import Capture
+from parc.shard.flops import flops
 from parc.shard.expert import capture_expert
 from parc.shard.fold import Unfoldable
 from parc.shard.load import Faulty, Loaded, guilty, line_label, load
@@ -143,6 +144,7 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
         _partial(layout, results[0].states),
         _partial(layout, results[1].states) if captured.balanced else (),
         _load_axes(layout, placed),
+        3.0 * flops(captured.root, captured.experts) * plan.train.batch.microbatches,
         tuple(f"{uncut.parameter} is whole on every rank of `{layout.tensor}`: {uncut.reason}" for uncut in placement.uncut.values()),
     )
 

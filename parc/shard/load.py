@@ -138,3 +138,10 @@ def line_label(file: Path, number: int, text: str) -> tuple[Label, ...]:
 def _is_users(file: str) -> bool:
     own = str(Path(__file__).parent.parent)
     return not file.startswith((own, str(Path(torch.__file__).parent), "<frozen", str(Path(importlib.__file__).parent)))
+
+
+def source_text(model: Model) -> dict[str, bytes]:
+    """The user's model as text, by file name; empty where it is a package's."""
+    place, _, _ = model.source.rpartition(":")
+    path = Path(model.span.source.path).parent / place
+    return {path.name: path.read_bytes()} if place.endswith(".py") and path.is_file() else {}

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_TOKENS = ("tokens", "input_ids", "idx", "x", "inputs")
-_LABELS = ("labels", "targets", "target", "y")
+TOKENS = ("tokens", "input_ids", "idx", "x", "inputs")
+LABELS = ("labels", "targets", "target", "y")
+
+
+def argument(model: nn.Module, names: Sequence[str], first: bool = False) -> str | None:
+    """The parameter of `forward` that has one of `names`; with `first`, its first one where none has."""
+    parameters = list(inspect.signature(model.forward).parameters)
+    return next((name for name in names if name in parameters), parameters[0] if first and parameters else None)
 
 
 class Objective(nn.Module):
@@ -23,9 +30,8 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.ignore_index = ignore_index
-        names = list(inspect.signature(model.forward).parameters)
-        self.tokens = tokens or next((name for name in _TOKENS if name in names), names[0])
-        self.labels = labels or next((name for name in _LABELS if name in names), None)
+        self.tokens = tokens or argument(model, TOKENS, first=True)
+        self.labels = labels or argument(model, LABELS)
         self.mean = False
         self.balanced = False
 

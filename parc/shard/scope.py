@@ -13,7 +13,12 @@ from parc.shard.states import Kind, State
 from parc.shard.text import Text
 
 Key = tuple[tuple[str, State], ...]
-_TAKEN = {"self", "torch", "F", "nn", "layer"}
+_TAKEN = {
+    *("self", "torch", "F", "nn", "layer", "mesh", "Tensor", "counts", "route"),
+    *("all_gather", "all_reduce", "first", "gather", "reduce_scatter", "replicate", "split", "take"),
+    *("combine", "dispatch", "dispatch_local", "cross_entropy", "sharded_embedding"),
+    *("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
+}
 
 
 class Scope:

@@ -191,7 +191,7 @@ def _kind(move: Move) -> str:
     return {
         (Kind.INVARIANT, Kind.REPLICATED): "replicate",
         (Kind.INVARIANT, Kind.SHARDED): "split",
-        (Kind.REPLICATED, Kind.SHARDED): "slice",
+        (Kind.REPLICATED, Kind.SHARDED): "take",
         (Kind.REPLICATED, Kind.PARTIAL): "first",
         (Kind.PARTIAL, Kind.INVARIANT): "all_reduce",
         (Kind.PARTIAL, Kind.SHARDED): "reduce_scatter",
