@@ -58,7 +58,7 @@ class Imports:
     def follow(self, importer: Path, statement: tree.Import, wanted: tree.String) -> None:
         try:
             path = (importer.parent / wanted.value).resolve()
-        except (OSError, ValueError):  # a loop of links, a null character
+        except (OSError, RuntimeError, ValueError):  # a loop of links, a null character
             self.faults.append(error("P112", "this names no file", Label(wanted.span, "not a path")))
             return
         circle = [link for start, link in self.under_way if start == path] or (path == importer)

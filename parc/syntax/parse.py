@@ -22,7 +22,7 @@ def parse_override(source: Source) -> tuple[tree.Assignment | None, tuple[Diagno
     """One `--set PATH=VALUE`; None where it is faulty."""
     faults: list[Diagnostic] = []
     recovery = Recovery(source, scan(source, faults), "override", faults)
-    parsed = recovery.parse()
-    if faults:
+    parsed = recovery.parse_strictly()
+    if faults or parsed is None:
         return None, tuple(faults)
     return Builder(source, recovery.dropped).assignment(parsed), ()

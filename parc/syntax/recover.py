@@ -18,7 +18,8 @@ from parc.source import Source, Span
 from parc.syntax import table, words
 from parc.syntax.scan import MAX_FAULTS, OPENERS, place, stand_in
 
-STAND_INS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR", "FOR", "ON", "OVER")
+SIGNS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR")  # what may have been forgotten
+WORDS = ("FOR", "ON", "OVER")  # also where they would not just be names
 LOOKAHEAD = 8  # tokens that a mending is tried on
 ENOUGH = 3  # of them parse: the mending is believed
 
@@ -56,6 +57,17 @@ class Recovery:
             self.follow(token)
             index += 1
 
+    def parse_strictly(self) -> Tree[Any] | None:
+        """For a text of one statement: None, and told, at the first fault."""
+        result = None
+        for token in self.tokens:
+            if not self.advance(list(self.stack), token.type):
+                self.tell_unexpected(token)
+                return None
+            result = self.parser.feed_token(token)
+        assert isinstance(result, Tree)
+        return result
+
     def follow(self, token: Token) -> None:
         """Keep track of brackets and of where statements begin, after `token` has been fed."""
         if token.type in OPENERS:
@@ -85,6 +97,11 @@ class Recovery:
     def recover(self, index: int) -> int:
         """Tell the fault at the token `index`; the index to go on from."""
         token = self.tokens[index]
+        if len(self.faults) > MAX_FAULTS and token.type != "$END":  # no plan file: read no further
+            del self.tokens[index:-1]
+            self.dropped.append(place(self.source, token).start)
+            self.rewind()
+            return index
         if token.type == "$END" and self.openers:
             self.close(index, self.openers)
             return index
@@ -96,12 +113,15 @@ class Recovery:
             self.tell(token, "this `}` closes nothing", "no body is open here")
             alone = index == 0 or self.tokens[index - 1].type in ("_NL", "_COMMA")
             return index + 1 + (alone and self.tokens[index + 1].type == "_NL")
-        mended = self.mend(index) if len(self.faults) < MAX_FAULTS else None
+        mended = self.mend(index)
         if mended is not None:
             return mended
+        self.tell_unexpected(token)
+        return self.drop(index)
+
+    def tell_unexpected(self, token: Token) -> None:
         wanted = words.expected(self.wanted())
         self.tell(token, f"expected {wanted}, found {words.found(token)}", "not expected here")
-        return self.drop(index)
 
     def tell(self, token: Token, message: str, label: str) -> None:
         span = place(self.source, token)
@@ -113,11 +133,12 @@ class Recovery:
         """Mend the tokens by the first edit that lets the next ones parse."""
         token = self.tokens[index]
         wanted = self.wanted()
-        kinds = [kind for kind in STAND_INS if kind in wanted]
+        kinds = [kind for kind in (*SIGNS, *(() if "NAME" in wanted else WORDS)) if kind in wanted]
         edits: list[tuple[list[Token], int]]  # what comes instead of how many tokens
         edits = [([stand_in(kind, token)], 0) for kind in kinds]
-        edits += [([stand_in(kind, token)], 1) for kind in kinds]
-        edits += [([], 1)]
+        if token.type != "$END":
+            edits += [([stand_in(kind, token)], 1) for kind in kinds]
+            edits += [([], 1)]
         if wanted == {"LSQB"}:
             edits.append(([stand_in("LSQB", token), token, stand_in("RSQB", token)], 1))
         if "LBRACE" in wanted:
@@ -206,7 +227,7 @@ class Recovery:
 
     def begins_a_statement(self, index: int) -> bool:
         kinds = [token.type for token in self.tokens[index : index + 2]]
-        return kinds[0] in ("RBRACE", "$END") or (
+        return kinds[0] in ("RBRACE", "$END", "LET", "IMPORT") or (
             kinds[0] == "NAME" and kinds[1] in ("NAME", "EQUAL", "LBRACE", "OVER")
         )
 
@@ -218,7 +239,7 @@ class Recovery:
         labels.append(Label(before, "expected to be closed before here", primary=False))
         self.faults.append(error("P004", f"{words.SYMBOLS[openers[-1].type]} is never closed", *labels))
         closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(openers)]
-        if self.reach(index, closers, 0) == index:  # the statement is not whole even so
+        if self.reach(index, [*closers, *after], 0) == index:  # the statement is not whole even so
             self.dropped.append(max(end.start - 1, 0))
             self.rewind()
             closers = [closer for closer in closers if closer.type == "RBRACE"]

@@ -13,7 +13,7 @@ from parc.source import Source, Span
 from parc.syntax import table
 
 MAX_CHARACTERS = 256 * 1024
-MAX_TOKENS = 50_000  # about 6,000 lines
+MAX_TOKENS = 30_000  # about 3,500 lines: what takes a second
 MAX_DEPTH = 32
 MAX_DIGITS = 64
 MAX_FAULTS = 50  # a text with more is not a plan file

@@ -27,7 +27,7 @@ def _digest(grammar: str) -> bytes:
     return sha256(f"{lark.__version__} {sys.version_info[:2]} {grammar}".encode()).digest()
 
 
-def _from_grammar(grammar: str) -> lark.Lark:
+def _from_grammar(grammar: str, debug: bool = False) -> lark.Lark:
     return lark.Lark(
         grammar,
         parser="lalr",
@@ -35,6 +35,7 @@ def _from_grammar(grammar: str) -> lark.Lark:
         start=["file", "override", "junk"],
         propagate_positions=True,
         maybe_placeholders=False,
+        debug=debug,
     )
 
 

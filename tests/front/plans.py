@@ -71,8 +71,11 @@ launch slurm for wide { partition = "gpu", time = 2 h }
 
 def complete(fragment: str) -> str:
     """The fragment, and of the small plan the blocks that it leaves out. Its own lines stay first."""
-    blocks = {kind: text for kind, text in BLOCKS.items() if not re.search(rf"^{kind}\b", fragment, re.M)}
-    text = "\n".join([fragment, *blocks.values()])
+    heads = {"cluster": "cluster farm", "model": "model moe", "train": "train first", "plan": "plan"}
+    missing = [
+        BLOCKS[kind] for kind, head in heads.items() if not re.search(rf"^\s*{head}\b", fragment, re.M)
+    ]
+    text = "\n".join([fragment, *missing])
     plans = load_text(Source("plan.parc", text.replace("DEVICES", "1"))).plans
     return text.replace("DEVICES", str(plans[0].mesh.size if plans else 1))
 

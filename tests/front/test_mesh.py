@@ -77,7 +77,9 @@ def test_membership_is_exact(case: tuple[Mesh, int, tuple[str, ...]], pick: int)
 
 
 @given(ranks(), st.integers(0, 10**9))
-def test_groups_are_as_many_as_partition_the_ranks(case: tuple[Mesh, int, tuple[str, ...]], pick: int) -> None:
+def test_groups_are_as_many_as_partition_the_ranks(
+    case: tuple[Mesh, int, tuple[str, ...]], pick: int
+) -> None:
     """Every rank is in one group: counts multiply, and the i-th group is the group of its own members."""
     mesh, rank, axes = case
     groups = mesh.groups(axes)
@@ -169,8 +171,10 @@ def test_megatron_core_example_of_16_devices() -> None:
 
 @given(st.tuples(*[st.integers(1, 4)] * 4), st.data())
 def test_torchtitan_device_mesh(sizes: tuple[int, int, int, int], data: st.DataObject) -> None:
-    """`ParallelDims` in torchtitan's `torchtitan/distributed/parallel_dims.py` hands the dims pp, dp_replicate,
-    dp_shard, (cp,) tp in this order to `init_device_mesh`, which lays out `arange(world).view(sizes)`: row-major.
+    """`ParallelDims` in torchtitan's `torchtitan/distributed/parallel_dims.py`.
+
+    It hands the dims pp, dp_replicate, dp_shard, (cp,) tp in this order to torch's `init_device_mesh`, which lays
+    out `arange(world).view(sizes)`.
     """
     names = ("pp", "dp_replicate", "dp_shard", "tp")
     mesh = Mesh(tuple(Axis(name, size) for name, size in zip(names, sizes, strict=True)))
@@ -179,7 +183,7 @@ def test_torchtitan_device_mesh(sizes: tuple[int, int, int, int], data: st.DataO
     place = tuple(mesh.coordinates(rank).values())
     assert row_major[place] == rank
     for dim, name in enumerate(names):  # a submesh of one dim is the line through the rank
-        line = [row_major[place[:dim] + (i,) + place[dim + 1 :]] for i in range(sizes[dim])]
+        line = [row_major[*place[:dim], i, *place[dim + 1 :]] for i in range(sizes[dim])]
         assert list(mesh.group(rank, (name,))) == line
     flattened = [
         row_major[place[0], i, j, place[3]] for i, j in product(range(sizes[1]), range(sizes[2]))

@@ -150,7 +150,8 @@ def test_an_axis_of_one_rank_may_carry_nothing() -> None:
 
 @pytest.mark.parametrize(("microbatches", "codes"), [(3, ["P214"]), (4, []), (5, [])])
 def test_1f1b_needs_as_many_microbatches_as_stages(microbatches: int, codes: list[str]) -> None:
-    train = f"train first {{ model = moe, batch {{ sequences = 60, length = 8, microbatches = {microbatches} }} }}"
+    batch = f"batch {{ sequences = 60, length = 8, microbatches = {microbatches} }}"
+    train = f"train first {{ model = moe, {batch} }}"
     plan = 'plan wide for first on farm {\n mesh = [pp: 4]\n pipeline over [pp] { schedule = "1f1b" }\n}'
     assert [code for code, _ in told(complete(f"{train}\n{plan}"))] == codes
 
@@ -209,7 +210,9 @@ def test_a_default_that_stands_in_for_a_faulty_value_raises_nothing_more() -> No
 
 
 def test_a_million_devices_are_as_easy_as_eight() -> None:
-    text = complete("plan wide for first on farm {\n mesh = [dp: 262144, tp: 4]\n data over [dp]\n tensor over [tp]\n}")
+    text = complete(
+        "plan wide for first on farm {\n mesh = [dp: 262144, tp: 4]\n data over [dp]\n tensor over [tp]\n}"
+    )
     text = text.replace("sequences = 32", "sequences = 1048576")
     loaded = load(text)
     assert loaded.diagnostics == ()

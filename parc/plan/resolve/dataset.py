@@ -24,7 +24,7 @@ def read_dataset(train: Reader) -> facts.Dataset | None:
         for argument in node.arguments
         if not isinstance(argument, tree.Named) and (text := _text(train, argument))
     )
-    if not patterns and not any(isinstance(argument, tree.Missing) for argument in node.arguments):
+    if all(isinstance(argument, tree.Named) for argument in node.arguments):
         train.fault(
             "P104", node.span, f"`{node.name.text}` names no file", 'needs a text, such as `"data/*"`'
         )

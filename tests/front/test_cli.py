@@ -1,0 +1,168 @@
+"""The command line: exit codes, what is printed, and what is never imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from parc import cli
+from parc.diagnostic import Diagnostic, error
+from tests.front.plans import SEED, complete
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "good.parc").write_text(complete(""))
+    (tmp_path / "seed.parc").write_text(SEED)
+    (tmp_path / "bad.parc").write_text("let x = 1 / 0\n")
+    (tmp_path / "idle.parc").write_text(complete("cluster farm { levels = [node: 8] }"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        (["good.parc"], 0),
+        (["idle.parc"], 0),  # a warning alone
+        (["bad.parc"], 1),
+        (["good.parc", "bad.parc"], 1),
+        (["none.parc"], 2),
+        (["bad.parc", "none.parc"], 2),
+    ],
+)
+def test_check_exits_by_what_it_finds(folder: Path, files: list[str], code: int) -> None:
+    assert cli.main(["check", *(str(folder / file) for file in files)]) == code
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["chekc", "x"],
+        ["check"],
+        ["check", "x", "--format", "xml"],
+        ["build", "x"],
+        ["check", "x", "--nope"],
+    ],
+)
+def test_wrong_usage_exits_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        cli.main(arguments)
+    assert exit.value.code == 2
+
+
+def test_check_says_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(folder / "seed.parc")]) == 0
+    assert capsys.readouterr().out == f"{folder / 'seed.parc'}: plan wide, 128 ranks\nno faults\n"
+
+
+def test_check_in_one_line_a_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "--format", "concise", str(folder / "bad.parc")]) == 1
+    assert capsys.readouterr().out == f"{folder / 'bad.parc'}:1:13: error[P110]: division by zero\n"
+
+
+def test_check_with_settings(folder: Path) -> None:
+    file = str(folder / "good.parc")
+    assert cli.main(["check", file, "--set", "first.batch.microbatches=8"]) == 0
+    assert cli.main(["check", file, "--set", "first.batch.microbatches=7"]) == 1
+
+
+def test_the_page_of_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rule", "p208"]) == 0
+    assert capsys.readouterr().out.startswith("# sequences-do-not-divide (P208, error)\n\nThe batch does not")
+    assert cli.main(["rule", "P999"]) == 2
+    assert "no rule P999" in capsys.readouterr().err
+
+
+def test_without_torch_building_names_the_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert cli.main(["build", str(folder / "good.parc"), "-o", str(folder / "out")]) == 2
+    told = capsys.readouterr().out
+    assert "error[P601]" in told
+    assert "pip install 'parc-compiler[torch]'" in told
+    assert cli.main(["run", str(folder / "good.parc")]) == 2
+
+
+class Driver(ModuleType):
+    """Stands in for the compiler and remembers how it was called."""
+
+    def __init__(self, faults: tuple[Diagnostic, ...] = (), code: int = 0) -> None:
+        super().__init__("parc.driver")
+        self.faults = faults
+        self.code = code
+        self.called: tuple[object, ...] = ()
+
+    def build(self, *arguments: object) -> tuple[Diagnostic, ...]:
+        self.called = arguments
+        return self.faults
+
+    def run(self, *arguments: object) -> int:
+        self.called = arguments
+        return self.code
+
+
+def install(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "parc.driver", driver)
+
+
+def test_build_hands_over_to_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver()
+    install(driver, monkeypatch)
+    assert cli.main(["build", "a.parc", "wide", "-o", "out", "--set", "a.b=1", "--set", "c=2"]) == 0
+    assert driver.called == (Path("a.parc"), "wide", Path("out"), ["a.b=1", "c=2"])
+
+
+def test_build_shows_what_the_driver_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(Driver(faults=(error("P501", "no such factory"),)), monkeypatch)
+    assert cli.main(["build", "a.parc", "-o", "out"]) == 1
+    assert "error[P501]: no such factory" in capsys.readouterr().out
+
+
+def test_run_hands_what_it_does_not_know_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(code=7)
+    install(driver, monkeypatch)
+    assert cli.main(["run", "a.parc", "--device", "cpu", "--steps", "5", "--resume"]) == 7
+    assert driver.called == (Path("a.parc"), None, "cpu", ["--steps", "5", "--resume"], [])
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["check", "SEED"], ["check", "BAD"], ["rule", "P208"]])
+def test_the_front_end_imports_nothing_heavy(folder: Path, arguments: list[str]) -> None:
+    """In a fresh process: what has once been imported here proves nothing."""
+    arguments = [
+        each.replace("SEED", str(folder / "seed.parc")).replace("BAD", str(folder / "bad.parc"))
+        for each in arguments
+    ]
+    script = (
+        "import sys; from parc.cli import main; main(sys.argv[1:]);"
+        "print(sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = run("-c", script, *arguments)
+    assert done.returncode == 0, done.stderr
+    modules = done.stdout.splitlines()[-1]
+    for heavy in ("torch", "rich", "pygls", "jinja2", "numpy", "hypothesis"):
+        assert f"'{heavy}'" not in modules
+
+
+def test_python_m_parc(folder: Path) -> None:
+    done = run("-m", "parc", "check", str(folder / "bad.parc"))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\033" not in done.stdout  # not a terminal

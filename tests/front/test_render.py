@@ -1,0 +1,161 @@
+"""How a diagnostic looks."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parc.diagnostic import Diagnostic, Label, Severity, error
+from parc.render.text import concise, render, summary
+from parc.source import Source
+from tests.front.plans import complete, load
+
+
+def shown(text: str, *overrides: str) -> str:
+    return render(load(text, *overrides).diagnostics)
+
+
+def test_one_label() -> None:
+    assert shown("let width = 64 GBs\n") == (
+        "error[P108]: there is no unit `GBs`\n"
+        " --> plan.parc:1:16\n"
+        "  |\n"
+        "1 | let width = 64 GBs\n"
+        "  |                ^^^ unknown unit\n"
+        "  |\n"
+        "  = help: did you mean `GB`?\n"
+    )
+
+
+def test_labels_on_several_lines_with_the_arithmetic() -> None:
+    text = complete("plan wide for first on farm {\n  mesh = [dp: 3]\n  data over [dp]\n}").replace(
+        "\n\n", "\n"
+    )
+    assert shown(text) == (
+        "error[P208]: 32 sequences cannot be divided into 4 microbatches x 3 data ranks\n"
+        "  --> plan.parc:15:23\n"
+        "   |\n"
+        " 2 |   mesh = [dp: 3]\n"
+        "   |           ----- 3 data ranks of `dp`\n"
+        "...\n"
+        "15 |   batch { sequences = 32, length = 1024, microbatches = 4 }\n"
+        "   |                       ^^                                - 4 microbatches\n"
+        "   |                       |\n"
+        "   |                       32 sequences\n"
+        "   |\n"
+        "   = note: 32 / (4 microbatches x 3 data ranks) = 2.66667 sequences each\n"
+        "   = help: nearest that divide: sequences: 24 or 36\n"
+    )
+
+
+def test_a_setting_of_the_command_line_is_a_source_of_its_own() -> None:
+    assert shown(complete(""), "first.sede=3") == (
+        "error[P102]: the train `first` has no key `sede`\n"
+        " --> --set:1:7\n"
+        "  |\n"
+        "1 | first.sede=3\n"
+        "  |       ^^^^ unknown key\n"
+        "  |\n"
+        "  = help: did you mean `seed`?\n"
+    )
+
+
+def test_labels_in_two_files() -> None:
+    plan, model = Source("a.parc", "tp: 4\n"), Source("moe.py", "import torch\n\tx = self.wq(x)\n")
+    fault = error(
+        "P501",
+        "cannot be split",
+        Label(model.span_of_line(2), "this view"),
+        Label(plan.span(0, 5), "by this axis", primary=False),
+    )
+    assert render([fault]) == (
+        "error[P501]: cannot be split\n"
+        " --> moe.py:2:2\n"
+        "  |\n"
+        "2 |     x = self.wq(x)\n"
+        "  |     ^^^^^^^^^^^^^^ this view\n"
+        " ::: a.parc:1:1\n"
+        "  |\n"
+        "1 | tp: 4\n"
+        "  | ----- by this axis\n"
+    )
+
+
+def test_three_labels_on_a_line() -> None:
+    source = Source("a.parc", "aa bb cc")
+    labels = [Label(source.span(i, i + 2), f"label {i}", primary=i == 3) for i in (0, 3, 6)]
+    assert render([Diagnostic("P101", Severity.WARNING, "three", tuple(labels))]).splitlines()[3:] == [
+        "1 | aa bb cc",
+        "  | -- ^^ -- label 6",
+        "  | |  |",
+        "  | |  label 3",
+        "  | |",
+        "  | label 0",
+    ]
+
+
+def test_an_empty_place_is_still_marked() -> None:
+    assert "1 | let x =\n  |        ^ a value is missing here\n" in shown("let x =\nlet y = 1")
+
+
+def test_a_label_over_several_lines_marks_the_first() -> None:
+    source = Source("a.parc", "plan {\n  x\n}\n")
+    text = render([error("P101", "long", Label(source.span(0, 12), "here"))])
+    assert text.splitlines()[3:] == ["1 | plan {", "  | ^^^^^^ here"]
+
+
+def test_wide_characters_and_tabs_keep_the_marks_in_place() -> None:
+    source = Source("a.parc", '\t"模型" x')
+    text = render([error("P101", "wide", Label(source.span(6, 7)))])
+    assert text.splitlines()[3:] == ['1 |     "模型" x', "  |            ^"]
+
+
+def test_a_long_line_is_cut_around_the_label() -> None:
+    source = Source("a.parc", "x" * 500 + "!" + "y" * 500)
+    lines = render([error("P002", "long", Label(source.span(500, 501), "here"))]).splitlines()
+    assert len(lines[3]) < 160
+    assert lines[3][lines[4].index("^")] == "!"
+
+
+def test_a_fault_without_a_place() -> None:
+    assert render([error("P009", "cannot read", help="look")]) == "error[P009]: cannot read\n  = help: look\n"
+
+
+def test_colours_change_nothing_but_colours() -> None:
+    import re
+
+    faults = load(complete("plan wide for first on farm {\n mesh = [dp: 3]\n data over [dp]\n}")).diagnostics
+    colored = render(faults, color=True)
+    assert "\033[1;31m" in colored
+    assert re.sub(r"\033\[[0-9;]*m", "", colored) == render(faults)
+
+
+def test_concise_is_one_line_a_diagnostic() -> None:
+    faults = load(complete("let a = 1 / 0\nlet b = 2 GBs")).diagnostics
+    assert concise(faults).splitlines() == [
+        "plan.parc:1:13: error[P110]: division by zero",
+        "plan.parc:2:11: error[P108]: there is no unit `GBs`",
+    ]
+
+
+def test_the_summary_counts() -> None:
+    fault = error("P001", "x")
+    hint = Diagnostic("P202", Severity.WARNING, "y")
+    assert summary([fault, hint, fault]) == "2 errors, 1 warning"
+    assert summary([]) == ""
+
+
+@given(st.text(max_size=200), st.data())
+def test_any_text_can_be_shown_and_no_control_character_reaches_the_terminal(
+    text: str, data: st.DataObject
+) -> None:
+    source = Source("a.parc", text)
+    labels = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, len(text)))
+        labels.append(
+            Label(source.span(start, end), data.draw(st.text(max_size=5)), data.draw(st.booleans()))
+        )
+    shown = render([error("P001", text, *labels)])
+    assert all(line.isprintable() for line in shown.split("\n"))
