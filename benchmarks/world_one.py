@@ -1,4 +1,4 @@
-"""A step of the emitted program at world size 1 against a loop by hand: the same model, batches and optimizer.
+"""A step of the emitted program at world size 1 against a loop by hand: same model, batches and optimizer.
 
 The two take turns in one process, so that a slow moment of the machine strikes both; the figure is the median
 of their ratios.
@@ -86,7 +86,7 @@ def seconds(step: Step, number: int) -> float:
 
 
 def main() -> None:
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group("gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
     with TemporaryDirectory() as folder:
         ours, batch = emitted(Path(folder) / "out")
         theirs = written_by_hand(batch)
