@@ -173,8 +173,8 @@ def test_megatron_core_example_of_16_devices() -> None:
 def test_torchtitan_device_mesh(sizes: tuple[int, int, int, int], data: st.DataObject) -> None:
     """`ParallelDims` in torchtitan's `torchtitan/distributed/parallel_dims.py`.
 
-    It hands the dims pp, dp_replicate, dp_shard, (cp,) tp in this order to torch's `init_device_mesh`, which lays
-    out `arange(world).view(sizes)`.
+    It hands the dims pp, dp_replicate, dp_shard, (cp,) tp in this order to torch's `init_device_mesh`, which
+    lays out `arange(world).view(sizes)`.
     """
     names = ("pp", "dp_replicate", "dp_shard", "tp")
     mesh = Mesh(tuple(Axis(name, size) for name, size in zip(names, sizes, strict=True)))

@@ -148,8 +148,8 @@ def test_a_pipeline_without_layers_spreads_those_of_the_shape() -> None:
     plan = one(complete("plan wide for first on farm {\n mesh = [pp: 3]\n pipeline over [pp]\n}"))
     assert plan.pipeline
     assert plan.pipeline.layers == (6, 5, 5)
-    plan = "plan wide for first on farm {\n mesh = [pp: 3]\n pipeline over [pp]\n}"
-    unknown = f'model moe {{ source = "moe.py:M" }}\n{plan}'
+    where = "plan wide for first on farm {\n mesh = [pp: 3]\n pipeline over [pp]\n}"
+    unknown = f'model moe {{ source = "moe.py:M" }}\n{where}'
     assert told(complete(unknown)) == [("P104", "pipeline")]
 
 

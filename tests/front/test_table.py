@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import lark
@@ -24,8 +25,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """How parsers were made."""
     made: list[str] = []
     load, build = lark.Lark.load, table._from_grammar
-    monkeypatch.setattr(lark.Lark, "load", lambda file: made.append("loaded") or load(file))
-    monkeypatch.setattr(table, "_from_grammar", lambda grammar: made.append("built") or build(grammar))
+
+    def loaded(file: BytesIO) -> lark.Lark:
+        made.append("loaded")
+        return load(file)
+
+    def built(grammar: str) -> lark.Lark:
+        made.append("built")
+        return build(grammar)
+
+    monkeypatch.setattr(lark.Lark, "load", loaded)
+    monkeypatch.setattr(table, "_from_grammar", built)
     return made
 
 
