@@ -75,7 +75,16 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     import gc
 
-    gc.disable()  # so short a run leaves nothing worth collecting, and looking takes a tenth of it
+    collecting = gc.isenabled()
+    gc.disable()  # so short a run leaves nothing worth collecting, and looking takes a tenth of its time
+    try:
+        return _checked(options)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _checked(options: argparse.Namespace) -> int:
     from parc.check.load import load
 
     found: list[Diagnostic] = []

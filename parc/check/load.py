@@ -10,7 +10,6 @@ from parc.check.run import check
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.facts import Launch, Plan
 from parc.plan.imports import Imports, read
-from parc.plan.overrides import override
 from parc.plan.resolve.files import Resolver
 from parc.plan.suggest import nearest
 from parc.source import Source
@@ -41,7 +40,11 @@ def load_text(source: Source, overrides: Sequence[str] = ()) -> Loaded:
     """The same for a text at hand; what it imports is looked for beside `source.path`."""
     faults: list[Diagnostic] = []
     files = Imports(source, faults).files
-    resolver = Resolver(override(files, overrides, faults), faults)
+    if overrides:
+        from parc.plan.overrides import override
+
+        files = override(files, overrides, faults)
+    resolver = Resolver(files, faults)
     sources = tuple(file.source for file in files)
     faults += check(resolver.plans, list(faults))
     return Loaded(resolver.plans, resolver.launches, tuple(_in_order(faults, sources)), sources)
