@@ -78,9 +78,9 @@ def _summed(x: Tensor, group: ProcessGroup) -> Tensor:
 def _joined(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
     """The shares of all ranks, block by block in the order of the ranks."""
     x = x.contiguous()
-    shares = torch.empty((group.size(), *x.shape), dtype=x.dtype, device=x.device)
-    dist.all_gather_into_tensor(shares, x, group=group)
-    shares = shares.unflatten(dim + 1, (blocks, -1))  # ranks, .., blocks, share, ..
+    shares = x.new_empty(group.size() * x.shape[0], *x.shape[1:])
+    dist.all_gather_single(shares, x, group=group)
+    shares = shares.unflatten(0, (group.size(), -1)).unflatten(dim + 1, (blocks, -1))  # ranks, .., blocks, share, ..
     return shares.movedim(0, dim + 1).flatten(dim, dim + 2)
 
 
@@ -94,9 +94,9 @@ def _share(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
 
 
 def _scattered_sum(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-    terms = _cut(x, dim, group, blocks).contiguous()
-    total = torch.empty(terms.shape[1:], dtype=x.dtype, device=x.device)
-    dist.reduce_scatter_tensor(total, terms, group=group)
+    terms = _cut(x, dim, group, blocks)
+    total = x.new_empty(terms.shape[1:])
+    dist.reduce_scatter_single(total, terms.flatten(0, 1).contiguous(), group=group)
     return total
 
 

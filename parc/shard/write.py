@@ -140,7 +140,7 @@ class Writer:
             return known
         before = self._value_at(operand, made, text.text, done=False)
         name = self.scope.moved_name(operand, move, key, text)
-        dim, outer = _where(move)
+        dim, outer = self._where(operand, made)
         kind = _kind(move)
         self.groups.add(move.axis)
         self.events.append(
@@ -153,6 +153,20 @@ class Writer:
         if move.before.partial and not move.after.partial:
             self.scope.settle(operand, Text(name))
         return Text(name)
+
+    def _where(self, operand: fx.Node, made: Sequence[Move]) -> tuple[int, int]:
+        """The dim that the last move acts on, and in how many blocks of this rank's own."""
+        move = made[-1]
+        state = move.after if move.after.sharded else move.before
+        if not state.sharded:
+            return 0, 1
+        others = self._by_axis(self._states(operand))
+        others |= {each.axis: each.after for each in made[:-1]}
+        outer = state.outer
+        for axis, other in others.items():
+            if axis != move.axis and other.sharded and other.dim == state.dim and other.outer < state.outer:
+                outer //= self.layout.sizes[axis]  # its ranks have shared out the blocks themselves
+        return state.dim, outer
 
     def _value_at(self, operand: fx.Node, moves: Sequence[Move], name: str, done: bool) -> Value:
         """A value just before the last of its moves, or just after."""
@@ -198,11 +212,6 @@ def _kind(move: Move) -> str:
         (Kind.SHARDED, Kind.REPLICATED): "all_gather",
         (Kind.SHARDED, Kind.INVARIANT): "gather",
     }[before, after]
-
-
-def _where(move: Move) -> tuple[int, int]:
-    state = move.after if move.after.sharded else move.before
-    return (state.dim, state.outer) if state.sharded else (0, 1)
 
 
 def _base(node: fx.Node) -> str:

@@ -266,3 +266,13 @@ def test_too_large_a_file_is_not_read() -> None:
 
 def test_a_text_full_of_faults_is_given_up() -> None:
     assert len(faults("= 1\n" * 5_000)) < 60
+
+
+def test_a_fault_in_brackets_does_not_reach_beyond_its_statement() -> None:
+    text = "batch {\n a = [1, = = 3]\n b = 5\n c = 1 2 3\n d = 1\n}\nlet x = 2\n"
+    file, found = parse(Source("plan.parc", text))
+    assert [shown(fault)[:2] for fault in found] == [("P001", 2), ("P001", 4)]
+    batch = file.statements[0]
+    assert isinstance(batch, tree.Block)
+    assert batch.body
+    assert [each.span.text for each in batch.body.statements] == ["b = 5", "d = 1"]
