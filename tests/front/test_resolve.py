@@ -262,8 +262,8 @@ def test_a_dropped_statement_is_not_missed_again() -> None:
 
 
 def test_a_name_whose_block_was_dropped_is_not_called_unknown() -> None:
-    text = f"train first ] ] {{ model = moe }}\n{BLOCKS['model']}\nplan wide for first on farm {{ mesh = [x: 1] }}"
-    assert [code for code, _ in told(text + "\ncluster farm { levels = [node: 1] }")] == ["P001"]
+    text = f"train first ] ] {{ model = moe }}\n{BLOCKS['model']}\ncluster farm {{ levels = [node: 1] }}"
+    assert [code for code, _ in told(text + "\nplan wide for first on farm { mesh = [x: 1] }")] == ["P001"]
 
 
 def test_a_faulty_block_does_not_hide_the_faults_of_others() -> None:

@@ -231,3 +231,18 @@ def test_idle_devices_are_a_warning() -> None:
     (found,) = load(complete("cluster farm { levels = [rack: 2, node: 8] }")).diagnostics
     assert (found.code, found.severity) == ("P202", Severity.WARNING)
     assert found.message == "12 of 16 devices are idle"
+
+
+@pytest.mark.parametrize(
+    ("shape", "experts", "codes"),
+    [
+        ("ffn = 66", "", ["P205"]),  # nothing speaks of experts: a dense model
+        ("ffn = 66, experts = 0", "", ["P205"]),
+        ("ffn = 66", "experts over [tp]", []),  # how many is unknown, but the ffn is that of an expert
+        ("ffn = 66, experts = 8", "", []),  # each expert stays whole
+    ],
+)
+def test_the_ffn_of_a_dense_model_is_split(shape: str, experts: str, codes: list[str]) -> None:
+    model = f'model moe {{ source = "moe.py:M", shape {{ {shape} }} }}'
+    plan = f"plan wide for first on farm {{\n mesh = [tp: 4]\n tensor over [tp]\n {experts}\n}}"
+    assert [code for code, _ in told(complete(f"{model}\n{plan}"))] == codes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from parc.check.arithmetic import Count, division, either, near, ranks
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label
-from parc.plan.facts import Plan, Shape
+from parc.plan.facts import Plan
 
 
 def _split(plan: Plan, key: str, number: int | None, things: str) -> Iterator[Finding]:
@@ -17,9 +17,10 @@ def _split(plan: Plan, key: str, number: int | None, things: str) -> Iterator[Fi
         yield from division(amount, ranks(plan, plan.tensor.axes, "ranks"))
 
 
-def _dense(shape: Shape) -> bool:
-    """Whether some layer has no experts."""
-    return shape.experts == 0 or shape.experts is None or shape.dense_layers > 0
+def _dense(plan: Plan) -> bool:
+    """Whether some layer has no experts, as far as the file says."""
+    shape = plan.train.model.shape
+    return shape.dense_layers > 0 or (plan.experts is None and not shape.experts)
 
 
 @rule("P203")
@@ -94,7 +95,7 @@ def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
         }
     """
     shape = plan.train.model.shape
-    if _dense(shape):
+    if _dense(plan):
         key = "dense_ffn" if shape.dense_ffn else "ffn"
         yield from _split(plan, key, shape.dense_ffn or shape.ffn, key)
     yield from _split(plan, "shared_ffn", shape.shared_ffn, "shared_ffn")
