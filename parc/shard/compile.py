@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from parc.shard.capture import Capture
 from parc.shard.flops import flops
 from parc.shard.expert import capture_expert
 from parc.shard.fold import Unfoldable
+from parc.shard.identical import signature
 from parc.shard.load import Faulty, Loaded, guilty, line_label, load
 from parc.shard.objective import Objective, check_outputs
 from parc.shard.place import Placement, user_name
@@ -62,7 +64,7 @@ def capture(plan: Plan) -> Captured:
     tokens, labels = (torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2))
     _run(model, calls, objective, tokens, labels)
     root = _captured(model, objective, calls, loaded, tokens, labels)
-    experts = {path: _expert(model, objective, path, bank, calls) for path, bank in found.items() if path in calls.experts}
+    experts = _experts(model, objective, found, calls, _beginnings(objective, loaded))
     return Captured(loaded, root, experts, found, layers, objective.mean, objective.balanced)
 
 
@@ -99,14 +101,29 @@ def _captured(
         raise Faulty(error("P505", f"`{model.source}` cannot be captured: {_said(fault)}", *guilty(fault), label)) from fault
 
 
-def _beginnings(objective: Objective, loaded: Loaded) -> dict[int, object]:
+def _beginnings(objective: Objective, loaded: Loaded) -> dict[int, Hashable]:
     """How every tensor begins, by its id: modules that begin differently are not identical."""
-    found: dict[int, object] = {}
+    found: dict[int, Hashable] = {}
     for name, parameter in objective.named_parameters():
         found[id(parameter)] = loaded.recipes[user_name(name)]
     for name, buffer in objective.named_buffers():
         found[id(buffer)] = str(loaded.buffers[user_name(name)])
     return found
+
+
+def _experts(
+    model: Model, objective: Objective, found: Mapping[str, Bank], calls: Calls, beginnings: dict[int, Hashable]
+) -> dict[str, Body]:
+    """One expert of every module of experts; modules that are identical share its body."""
+    bodies: dict[object, Body] = {}
+    experts = {}
+    for path, bank in found.items():
+        if path in calls.experts:
+            key = signature(objective.get_submodule(path), beginnings), calls.experts[path]
+            if key not in bodies:
+                bodies[key] = _expert(model, objective, path, bank, calls)
+            experts[path] = bodies[key]
+    return experts
 
 
 def _expert(model: Model, objective: Objective, path: str, bank: Bank, calls: Calls) -> Body:

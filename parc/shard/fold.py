@@ -1,13 +1,24 @@
-"""Partial evaluation of a trace whose routing is known: what is left is the arithmetic on rows."""
+"""Running a module whose routing is fixed, and keeping the arithmetic on rows alone.
+
+What depends on the routing only is computed and forgotten. What moves all rows in order, adds them to zeros, or weights
+them with 1 leaves them as they are.
+"""
 
 from __future__ import annotations
 
+import operator
+import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
+_SHAPE_ALONE = ("zeros_like", "new_zeros", "ones_like", "full_like", "empty_like", "new_full", "new_empty", "new_ones")
+_RESHAPES = ("_to_copy", "clone", "expand", "view", "_unsafe_view", "alias", "detach", "repeat_interleave")
 
 
 class Unfoldable(Exception):
@@ -18,139 +29,119 @@ class Unfoldable(Exception):
         self.reason, self.node = reason, node
 
 
-def folded(traced: fx.GraphModule) -> fx.Graph:
-    """A graph over the placeholders of `traced` without constants. Raises Unfoldable where a constant remains.
+class Folding(TorchDispatchMode):
+    """Traces what depends on the tensors that it is given; `meta["val"]` of its nodes are the values of the run."""
 
-    `meta["val"]` of its nodes are real tensors of the traced shapes.
-    """
-    return _Folder(traced).run()
-
-
-class _Folder:
-    def __init__(self, traced: fx.GraphModule) -> None:
-        self.traced = traced
+    def __init__(self) -> None:
+        super().__init__()
         self.graph = fx.Graph()
-        self.known: dict[fx.Node, Any] = {}  # what an old node is now: a new node, or a value
+        self._nodes: dict[int, fx.Node] = {}
+        self._alive: list[Tensor] = []  # no id is met twice
 
-    def run(self) -> fx.Graph:
-        for node in self.traced.graph.nodes:
-            if node.op == "placeholder":
-                self.known[node] = self.graph.placeholder(node.name)
-                self.known[node].meta["val"] = _placeholder_value(node)
-            elif node.op == "get_attr":
-                self.known[node] = getattr(self.traced, str(node.target))
-            elif node.op == "call_function":
-                self._operation(node)
-            else:
-                self._output(node)
+    def input(self, tensor: Tensor, name: str) -> fx.Node:
+        node = self.graph.placeholder(name)
+        node.meta["val"] = tensor
+        self._track(tensor, node)
+        return node
+
+    def output(self, tensor: Tensor) -> fx.Graph:
+        node = self._nodes.get(id(tensor))
+        if node is None:
+            raise Unfoldable("its result does not depend on its tokens", None)
+        self.graph.output((node,))
         self.graph.eliminate_dead_code()
         return self.graph
 
-    def _output(self, node: fx.Node) -> None:
-        result = self.known[node.args[0]]
-        if not isinstance(result, fx.Node):
-            raise Unfoldable("its result does not depend on its tokens", None)
-        self.graph.output((result,))
+    def _track(self, tensor: Tensor, node: fx.Node) -> None:
+        self._nodes[id(tensor)] = node
+        self._alive.append(tensor)
 
-    def _operation(self, node: fx.Node) -> None:
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: self.known[n])  # type: ignore[misc]
-        result = self._evaluated(node, args, kwargs)
-        self.known[node] = result
-        target = node.target
-        if isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable:
-            changed = node.args[0]
-            assert isinstance(changed, fx.Node)
-            self.known[changed] = result
+    def _node(self, value: object) -> fx.Node | None:
+        return self._nodes.get(id(value)) if isinstance(value, Tensor) else None
 
-    def _evaluated(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        operands = [a for a in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(a, fx.Node)]
-        if not operands:
-            return _run(node, args, kwargs)
-        value = _run(node, *fx.map_arg((args, kwargs), lambda n: n.meta["val"]))  # type: ignore[misc]
-        if _made_from_shape(node):
-            return value
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        self._alive += leaves
+        name = func._schema.name.split("::")[1]
+        if name in _SHAPE_ALONE or not any(self._node(leaf) for leaf in leaves):
+            return func(*args, **kwargs)
+        same = self._same(name.rstrip("_"), args)
+        value = func(*args, **kwargs)
         if isinstance(value, Tensor) and value.numel() == 0:
             return value
-        simpler = _simplified(node, args, kwargs, value)
-        if simpler is not None:
-            return simpler
-        if any(isinstance(a, Tensor) for a in torch.utils._pytree.tree_leaves((args, kwargs))):
-            raise Unfoldable(f"`{node.target}` mixes rows with what depends on the routing", node)
-        new = self.graph.call_function(node.target, args, kwargs)  # type: ignore[arg-type]
-        new.meta.update({"val": value, "stack_trace": node.meta.get("stack_trace")})
-        return new
+        kept = self._node(same) if same is not None else self._kept(name, args, value)
+        if same is not None and kept is None:
+            return value  # rows that nobody has added to yet
+        if kept is not None and isinstance(value, Tensor):
+            self._track(value, kept)
+            return value
+        self._record(func, args, kwargs, leaves, value)
+        return value
+
+    def _same(self, name: str, args: Sequence[Any]) -> Tensor | None:
+        """The operand that an operation only weights with 1, moves in order, or adds to zeros."""
+        if name in ("mul", "div", "add", "sub") and len(args) > 1:
+            neutral = 1 if name in ("mul", "div") else 0
+            for mine, other in ((args[0], args[1]), (args[1], args[0])):
+                if self._node(mine) and not self._node(other) and _all(other, neutral) and _covers(mine, other):
+                    return mine if isinstance(mine, Tensor) else None
+        if name == "index" and len(args[1]) == 1 and _every_row(args[1][0], args[0]):
+            return _tensor(args[0])
+        if name == "index_select" and args[1] == 0 and _every_row(args[2], args[0]):
+            return _tensor(args[0])
+        if name in ("index_add", "index_copy") and args[1] == 0:
+            return self._put(args[0], args[2], args[3])
+        if name == "index_put" and len(args[1]) == 1:
+            return self._put(args[0], args[1][0], args[2])
+        return None
+
+    def _put(self, into: Tensor, rows: Tensor, values: Tensor) -> Tensor | None:
+        if rows.numel() == 0 or (rows.dtype == torch.bool and not rows.any()):
+            return into
+        if self._node(into) is None and _all(into, 0) and self._node(values) and _every_row(rows, values):
+            return values
+        return None
+
+    def _kept(self, name: str, args: Sequence[Any], value: Any) -> fx.Node | None:
+        first = self._node(args[0])
+        if name in _RESHAPES and first is not None and isinstance(value, Tensor):
+            of = args[0]
+            return first if of.shape == value.shape and of.dtype == value.dtype else None
+        return None
+
+    def _record(self, func: Any, args: Any, kwargs: Any, leaves: Sequence[Tensor], value: Any) -> None:
+        nodes = pytree.tree_map_only(Tensor, lambda t: self._node(t), (args, kwargs))
+        new = self.graph.call_function(func, *nodes)
+        new.meta.update({"val": value, "stack_trace": "".join(traceback.format_list(traceback.extract_stack()[:-1]))})
+        if func._schema.is_mutable or any(self._node(leaf) is None for leaf in leaves):
+            raise Unfoldable(f"`{func._schema.name}` mixes rows with what depends on the routing", new)
+        if isinstance(value, Tensor):
+            self._track(value, new)
+            return
+        for place, part in enumerate(value):
+            item = self.graph.call_function(operator.getitem, (new, place))
+            item.meta["val"] = part
+            self._track(part, item)
 
 
-def _run(node: fx.Node, args: Any, kwargs: Any) -> Any:
-    """The value of an operation. What it would change in place is copied first: earlier values are still needed."""
-    target = node.target
-    if isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable:
-        args = (args[0].clone(), *args[1:])
-    return target(*args, **kwargs)  # type: ignore[operator]
+def _tensor(value: object) -> Tensor | None:
+    return value if isinstance(value, Tensor) else None
 
 
-def _placeholder_value(node: fx.Node) -> Tensor:
-    meta = node.meta.get("val")
-    if meta is None:
-        meta = node.meta["tensor_meta"]
-    return torch.empty(meta.shape, dtype=meta.dtype)
+def _all(value: object, number: float) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() > 0 and bool((value == number).all())
+    return isinstance(value, (int, float)) and value == number
 
 
-def _made_from_shape(node: fx.Node) -> bool:
-    return node.target in (aten.zeros_like.default, aten.new_zeros.default, aten.full_like.default, aten.ones_like.default,
-                           aten.empty_like.default, aten.new_full.default, aten.new_empty.default)
+def _covers(mine: Tensor, other: object) -> bool:
+    """Whether the result has the shape of `mine`."""
+    return not isinstance(other, Tensor) or torch.broadcast_shapes(mine.shape, other.shape) == mine.shape
 
 
-def _simplified(node: fx.Node, args: Any, kwargs: Any, value: Any) -> Any:
-    """What an operation comes to when its routing operands are known; None where it stays."""
-    name = node.target._schema.name.rstrip("_") if isinstance(node.target, torch._ops.OpOverload) else ""
-    first = args[0] if args else None
-    if name in ("aten::mul", "aten::div") and _is(args[1], 1) and _same(args[0], value):
-        return args[0]
-    if name == "aten::mul" and _is(args[0], 1) and _same(args[1], value):
-        return args[1]
-    if name == "aten::add":
-        if _is(args[0], 0) and _same(args[1], value):
-            return args[1]
-        if _is(args[1], 0) and _same(args[0], value):
-            return args[0]
-    if name == "aten::index" and isinstance(first, fx.Node) and len(args[1]) == 1 and _every_row(args[1][0], first):
-        return first
-    if name == "aten::index_select" and isinstance(first, fx.Node) and args[1] == 0 and _every_row(args[2], first):
-        return first
-    if name in ("aten::index_add", "aten::index_copy") and args[1] == 0:
-        return _put(first, args[2], args[3])
-    if name == "aten::index_put" and len(args[1]) == 1:
-        return _put(first, args[1][0], args[2])
-    if name in ("aten::to", "aten::_to_copy", "aten::contiguous", "aten::clone", "aten::expand", "aten::view", "aten::reshape",
-                "aten::repeat_interleave", "aten::alias") and isinstance(first, fx.Node) and _same(first, value):
-        return first
-    return None
-
-
-def _put(into: Any, rows: Any, values: Any) -> Any:
-    """Adding or writing rows into zeros."""
-    if isinstance(rows, Tensor) and (rows.numel() == 0 or (rows.dtype == torch.bool and not rows.any())):
-        return into
-    if isinstance(into, Tensor) and _is(into, 0) and isinstance(values, fx.Node) and _every_row(rows, values):
-        return values
-    return None
-
-
-def _is(value: Any, number: float) -> bool:
-    return isinstance(value, Tensor) and value.numel() > 0 and bool((value == number).all())
-
-
-def _same(node: Any, value: Any) -> bool:
-    if not isinstance(node, fx.Node) or not isinstance(value, Tensor):
-        return False
-    mine = node.meta["val"]
-    return bool(mine.shape == value.shape and mine.dtype == value.dtype)
-
-
-def _every_row(rows: Any, of: fx.Node) -> bool:
+def _every_row(rows: object, of: Tensor) -> bool:
     """Whether an index or a mask picks every row in order."""
-    count = of.meta["val"].shape[0]
-    if not isinstance(rows, Tensor) or rows.ndim != 1 or rows.numel() != count:
+    if not isinstance(rows, Tensor) or rows.ndim != 1 or rows.numel() != of.shape[0]:
         return False
-    return bool(rows.all()) if rows.dtype == torch.bool else torch.equal(rows, torch.arange(count))
+    return bool(rows.all()) if rows.dtype == torch.bool else torch.equal(rows, torch.arange(len(rows)))

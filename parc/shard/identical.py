@@ -14,14 +14,14 @@ def signature(module: nn.Module, values: dict[int, Hashable] | None = None) -> H
     """Equal for modules of one class, with equal attributes, whose tensors and children agree in shape and order.
 
     A module that holds anything but plain values (a function of its own, an open file) is identical to itself alone,
-    unless the very same object is held. `values` maps a buffer to what its constructor put into it.
+    unless the very same object is held. `values` maps a tensor, by its id, to how it begins.
     """
     values = values or {}
     return (
         type(module),
         module.training,
         tuple((name, _frozen(value)) for name, value in sorted(vars(module).items()) if name not in _OF_TORCH and name != "forward"),
-        tuple((name, _tensor(p)) for name, p in module.named_parameters(recurse=False)),
+        tuple((name, _tensor(p), values.get(id(p))) for name, p in module.named_parameters(recurse=False)),
         tuple((name, _tensor(b), values.get(id(b))) for name, b in module.named_buffers(recurse=False)),
         tuple((name, signature(child, values)) for name, child in module.named_children()),
     )
