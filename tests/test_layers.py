@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shard": BACK | {"runtime"},
     "emit": BACK | {"runtime"},
     "runtime": set(),
-    "verify": BACK | {"runtime"},
+    "verify": BACK | {"runtime", "shard"},
     "driver": EVERYTHING,
     "cli": EVERYTHING,
     "lsp": FRONT | {"render"},
