@@ -22,13 +22,21 @@ def wrapped(statement: str, indent: int, last: str = "") -> list[str]:
         return [space + statement + last]
     start, end = bracket
     inside = statement[start + 1 : end].strip().removesuffix(",")
-    return [space + statement[: start + 1], *_inside(statement, start, inside, indent + 4), space + statement[end:] + last]
+    return [
+        space + statement[: start + 1],
+        *_inside(statement, start, inside, indent + 4),
+        space + statement[end:] + last,
+    ]
 
 
 def _inside(statement: str, start: int, inside: str, indent: int) -> list[str]:
     """What stands in a broken bracket: on one line if it fits, else a line an entry."""
     single = len(_parts(inside)) == 1
-    is_call = start > 0 and (statement[start - 1].isalnum() or statement[start - 1] in "_)]") or statement[start] == "["
+    is_call = (
+        start > 0
+        and (statement[start - 1].isalnum() or statement[start - 1] in "_)]")
+        or statement[start] == "["
+    )
     if indent + len(inside) <= WIDTH and not (single and not is_call):
         return [" " * indent + inside]
     if single and not is_call:

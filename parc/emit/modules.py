@@ -12,7 +12,16 @@ from parc.emit.layout import wrapped
 from parc.events import Call, Collective, Compute, Event, Parameter, Recv, Repeat, Send, Stage, Unit
 
 RUNTIME = {
-    "collectives": ("all_gather", "all_reduce", "first", "gather", "reduce_scatter", "replicate", "split", "take"),
+    "collectives": (
+        "all_gather",
+        "all_reduce",
+        "first",
+        "gather",
+        "reduce_scatter",
+        "replicate",
+        "split",
+        "take",
+    ),
     "experts": ("combine", "dispatch", "dispatch_local"),
     "grouped": ("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
     "init": ("constant", "normal", "trunc_normal", "uniform"),
@@ -85,13 +94,17 @@ def _doc(unit: Unit, stage: Stage | None) -> list[str]:
     said = (unit.doc or "").strip().split("\n")[0].replace("\\", "\\\\").replace('"""', "'''")
     if stage is not None:
         count = len(stage.layers)
-        return [f"{count} layer{'s' if count > 1 else ''} of the model, from number `first_layer` on{_ends(stage)}."]
+        return [
+            f"{count} layer{'s' if count > 1 else ''} of the model, from number `first_layer` on{_ends(stage)}."
+        ]
     stands = f"Stands for `{'.'.join('*' if part.isdigit() else part for part in unit.path.split('.'))}`."
     return [said, "", stands] if said else [stands]
 
 
 def _ends(stage: Stage) -> str:
-    before = ", after the embedding" if any(p.path for p in stage.root.parameters) and not _receives(stage) else ""
+    before = (
+        ", after the embedding" if any(p.path for p in stage.root.parameters) and not _receives(stage) else ""
+    )
     return before + (", and the loss" if not any(isinstance(e, Send) for e in stage.root.events) else "")
 
 
@@ -124,7 +137,9 @@ def _built(value: object, path: str, stacks: set[str]) -> str:
     assert isinstance(value, dict)
     built = {name: _built(child, f"{path}.{name}", stacks) for name, child in value.items()}
     if all(name.isdigit() for name in built):
-        return f"nn.ModuleDict({{{', '.join(f'{json.dumps(name)}: {text}' for name, text in built.items())}}})"
+        return (
+            f"nn.ModuleDict({{{', '.join(f'{json.dumps(name)}: {text}' for name, text in built.items())}}})"
+        )
     kind = "Stack" if path in stacks else "Weights"
     return f"{kind}({', '.join(f'{name}={text}' for name, text in built.items())})"
 
@@ -132,7 +147,10 @@ def _built(value: object, path: str, stacks: set[str]) -> str:
 def _declaration(parameter: Parameter) -> str:
     arguments = ["mesh", str(parameter.shape)]
     if parameter.sharded:
-        cuts = (f"{json.dumps(axis)}: {dim if blocks == 1 else (dim, blocks)}" for axis, (dim, blocks) in parameter.sharded.items())
+        cuts = (
+            f"{json.dumps(axis)}: {dim if blocks == 1 else (dim, blocks)}"
+            for axis, (dim, blocks) in parameter.sharded.items()
+        )
         arguments.append(f"{{{', '.join(cuts)}}}")
     arguments.append(f"init={_recipe(parameter.recipe)}")
     if parameter.experts:
@@ -153,7 +171,11 @@ def _recipe(recipe: Sequence[Sequence[str | float]]) -> str:
 
 
 _BEGINNINGS = {
-    "normal_": "normal", "uniform_": "uniform", "trunc_normal_": "trunc_normal", "fill_": "constant", "zero_": "constant",
+    "normal_": "normal",
+    "uniform_": "uniform",
+    "trunc_normal_": "trunc_normal",
+    "fill_": "constant",
+    "zero_": "constant",
 }
 
 

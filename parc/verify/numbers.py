@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,22 @@ def compare(
         saved = Path(scratch) / "reference.pt"
         torch.save([_plain(step) for step in reference], saved)
         spawn(plan.mesh.size, _rank, str(folder), saved, dataset, count, Path(scratch))
-        found = [Difference(**entry) for file in Path(scratch).glob("rank-*.json") for entry in json.loads(file.read_text())]
+        found = [
+            Difference(**entry)
+            for file in Path(scratch).glob("rank-*.json")
+            for entry in json.loads(file.read_text())
+        ]
     return sorted(found, key=lambda difference: -difference.error)
 
 
 def _plain(step: Step) -> dict[str, Any]:
-    return {"loss": step.loss, "balance": step.balance, "norm": step.norm, "gradients": dict(step.gradients),
-            "parameters": dict(step.parameters)}
+    return {
+        "loss": step.loss,
+        "balance": step.balance,
+        "norm": step.norm,
+        "gradients": dict(step.gradients),
+        "parameters": dict(step.parameters),
+    }
 
 
 def _rank(folder: str, saved: Path, dataset: Dataset, count: int, scratch: Path) -> None:
@@ -66,7 +75,9 @@ def _rank(folder: str, saved: Path, dataset: Dataset, count: int, scratch: Path)
         found += _compared(trainer, expected["gradients"], "gradient of ", step, rank, floor)
         norm = trainer.update(step)
         for what, mine in (("loss", loss), ("balance", balance), ("norm", norm)):
-            found.append(_difference(what, step, rank, torch.tensor([mine]), torch.tensor([expected[what]]), 1e-12))
+            found.append(
+                _difference(what, step, rank, torch.tensor([mine]), torch.tensor([expected[what]]), 1e-12)
+            )
         found += _compared(trainer, expected["parameters"], "", step, rank, 1e-12)
     (scratch / f"rank-{rank}.json").write_text(json.dumps(found))
 
@@ -86,13 +97,16 @@ def _compared(
     return found
 
 
-def _difference(what: str, step: int, rank: int, mine: Tensor, expected: Tensor, floor: float) -> dict[str, Any]:
+def _difference(
+    what: str, step: int, rank: int, mine: Tensor, expected: Tensor, floor: float
+) -> dict[str, Any]:
     size = max(float(expected.abs().max()), floor)
     error = float((mine - expected).abs().max()) / size
     norm = float(expected.norm())
-    return {"what": what, "step": step, "rank": rank, "error": error if error == error else float("inf"),
-            "ratio": float(mine.norm()) / norm if norm else 1.0}
-
-
-def worst(differences: Sequence[Difference]) -> float:
-    return differences[0].error if differences else 0.0
+    return {
+        "what": what,
+        "step": step,
+        "rank": rank,
+        "error": error if error == error else float("inf"),
+        "ratio": float(mine.norm()) / norm if norm else 1.0,
+    }

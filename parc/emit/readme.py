@@ -1,0 +1,49 @@
+"""What the template of `README.md` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from parc.emit.tables import parc_version
+from parc.events import Program
+from parc.plan.facts import Plan
+
+
+def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[str, Any]:
+    """`modules` names the module that each stage is written to."""
+    says: dict[str, list[str]] = {}
+    for number, (module, stage) in enumerate(zip(modules, program.stages, strict=True)):
+        last = stage.first_layer + len(stage.layers) - 1
+        said = f"stage {number}, layers {stage.first_layer} to {last}"
+        says.setdefault(f"{module}.py", []).append(said)
+    return {
+        "plan": plan.name,
+        "world": plan.mesh.size,
+        "version": parc_version(),
+        "axes": [{"name": a.name, "size": a.size, "carries": _carries(plan, a.name)} for a in plan.mesh.axes],
+        "formula": f"= {_formula(plan)}",
+        "stages": [{"file": file, "says": "; ".join(texts)} for file, texts in says.items()],
+        "notes": program.notes,
+    }
+
+
+def _formula(plan: Plan) -> str:
+    """A rank from its coordinates: `(ep * 4 + pp) * 4 + tp`."""
+    outermost, *inner = plan.mesh.axes
+    text = outermost.name
+    for axis in inner:
+        text = f"({text})" if " " in text else text
+        text = f"{text} * {axis.size} + {axis.name}"
+    return text
+
+
+def _carries(plan: Plan, axis: str) -> str:
+    strategies = {
+        "data": plan.data,
+        "tensor": plan.tensor,
+        "experts": plan.experts,
+        "pipeline": plan.pipeline,
+    }
+    found = [name for name, strategy in strategies.items() if strategy and axis in strategy.axes]
+    return ", ".join(found) or "nothing: its ranks repeat each other"

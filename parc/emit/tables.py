@@ -1,0 +1,90 @@
+"""`ranks.csv`, where every rank lies, and `plan.lock.json`, what a program was made from."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from parc.plan.facts import Plan, Spanned
+
+
+def launch_facts(plan: Plan) -> dict[str, int]:
+    """Whole nodes where the plan fills them."""
+    per_node = plan.cluster.levels[-1].size if plan.cluster.levels else plan.mesh.size
+    per_node = per_node if plan.mesh.size % per_node == 0 else plan.mesh.size
+    return {"nodes": plan.mesh.size // per_node, "per_node": per_node}
+
+
+def ranks(plan: Plan) -> str:
+    """rank, node, device, coordinates, stage, experts, data: a row a rank."""
+    per_node = launch_facts(plan)["per_node"]
+    names = [axis.name for axis in plan.mesh.axes]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["rank", "node", "device", *names, "stage", "experts", "data"])
+    for rank in range(plan.mesh.size):
+        node, device = divmod(rank, per_node)
+        at = plan.mesh.coordinates(rank)
+        stage = plan.mesh.index(rank, plan.pipeline.axes) if plan.pipeline else 0
+        data = plan.mesh.index(rank, plan.data.axes) if plan.data else 0
+        coordinates = [at[name] for name in names]
+        writer.writerow([rank, node, device, *coordinates, stage, _experts(plan, rank), data])
+    return text.getvalue()
+
+
+def _experts(plan: Plan, rank: int) -> str:
+    """The experts of a rank in each layer: `8-15`."""
+    count = plan.train.model.shape.experts
+    if not count:
+        return ""
+    ways = plan.mesh.product(plan.experts.axes) if plan.experts else 1
+    mine = count // ways
+    first = plan.mesh.index(rank, plan.experts.axes) * mine if plan.experts else 0
+    return f"{first}-{first + mine - 1}"
+
+
+def lock(plan: Plan, sources: Mapping[str, bytes]) -> str:
+    """The resolved plan and what it was made from: the same input gives the same text."""
+    train = plan.train
+    strategies = {
+        "data": plan.data,
+        "tensor": plan.tensor,
+        "experts": plan.experts,
+        "pipeline": plan.pipeline,
+    }
+    facts = {
+        "parc": parc_version(),
+        "plan": plan.name,
+        "mesh": {axis.name: axis.size for axis in plan.mesh.axes},
+        "strategies": {name: _facts(strategy) for name, strategy in strategies.items() if strategy},
+        "train": {
+            "name": train.name,
+            "seed": train.seed,
+            "steps": train.steps,
+            "batch": _facts(train.batch),
+            "loss": _facts(train.loss),
+            "optimizer": _facts(train.optimizer),
+            "precision": _facts(train.precision),
+        },
+        "model": {"source": train.model.source, "arguments": dict(train.model.arguments)},
+        "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in sorted(sources.items())},
+    }
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def _facts(block: Spanned) -> dict[str, Any]:
+    return {key: value for key, value in asdict(block).items() if key not in ("span", "spans")}
+
+
+def parc_version() -> str:
+    """The version of this compiler; a checkout that is not installed has none."""
+    try:
+        return version("parc-compiler")
+    except PackageNotFoundError:
+        return "unknown"
