@@ -1,0 +1,137 @@
+"""A plan changes where things run, never what is computed.
+
+Every program is emitted to a folder and run under real gloo processes for 3 optimizer steps, in float64: loss, balance
+loss, gradient norm, every gradient and every parameter on every rank equal those of the user's model on one device.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from parc.check.built import unbuilt
+from parc.emit.program import files
+from parc.emit.write import write
+from parc.plan.facts import Plan
+from parc.shard.compile import rewrite
+from parc.verify.numbers import Difference, compare
+
+from .plans import Tokens, captured, loaded
+
+# Sums are taken in other orders: some 1e3 roundings of 1e-16 each, amplified where a gradient is almost zero (a key's
+# bias has none but rounding) and by AdamW, whose first steps divide a gradient by its own size.
+TOLERANCE = 1e-9
+
+LAYOUTS = {
+    "one rank": (1, "mesh = [dp: 1]\ndata over [dp]"),
+    "data": (4, "mesh = [dp: 4]\ndata over [dp]"),
+    "tensor": (2, "mesh = [tp: 2]\ntensor over [tp]"),
+    "tensor, sequence": (2, "mesh = [tp: 2]\ntensor over [tp] { sequence = true }"),
+    "experts with data": (4, "mesh = [ep: 4]\ndata over [ep]\nexperts over [ep]"),
+    "experts without data": (2, "mesh = [ep: 2]\nexperts over [ep]"),
+    "experts inside data": (4, "mesh = [dp: 2, ep: 2]\ndata over [dp, ep]\nexperts over [ep]"),
+    "experts outside data": (4, "mesh = [ep: 2, dp: 2]\ndata over [dp]\nexperts over [ep]"),
+    "experts on the tensor axis": (2, "mesh = [tp: 2]\ntensor over [tp]\nexperts over [tp]"),
+    "experts on the sequence": (
+        4,
+        "mesh = [dp: 2, tp: 2]\ndata over [dp]\ntensor over [tp] { sequence = true }\nexperts over [tp]",
+    ),
+    "experts split": (
+        4,
+        "mesh = [ep: 2, tp: 2]\ndata over [ep]\ntensor over [tp]\nexperts over [ep] { tensor = [tp] }",
+    ),
+    "experts split, sequence": (
+        4,
+        "mesh = [ep: 2, tp: 2]\ndata over [ep]\ntensor over [tp] { sequence = true }\nexperts over [ep] { tensor = [tp] }",
+    ),
+    "gpipe, uneven": (2, 'mesh = [pp: 2]\npipeline over [pp] { schedule = "gpipe", layers = [1, 2] }'),
+    "1f1b, uneven": (2, 'mesh = [pp: 2]\npipeline over [pp] { schedule = "1f1b", layers = [2, 1] }'),
+    "three stages": (3, 'mesh = [pp: 3]\npipeline over [pp] { schedule = "gpipe" }'),
+    "everything": (
+        8,
+        "mesh = [ep: 2, pp: 2, tp: 2]\ndata over [ep]\ntensor over [tp] { sequence = true }\n"
+        "experts over [ep] { tensor = [tp] }\npipeline over [pp] { layers = [1, 2] }",
+    ),
+    "everything, other order": (
+        8,
+        "mesh = [pp: 2, tp: 2, dp: 2]\ndata over [dp]\ntensor over [tp]\nexperts over [tp]\n"
+        'pipeline over [pp] { schedule = "gpipe", layers = [2, 1] }',
+    ),
+}
+
+
+def worst(model: str, plan: Plan, folder: Path) -> Difference:
+    """The largest difference of an emitted program from the model on one device."""
+    program = rewrite(plan, captured(model))
+    write(files(plan, program, {}), folder)
+    return compare(plan, captured(model).loaded.recipes, folder, Tokens())[0]
+
+
+@pytest.mark.parametrize("model", ["moe", "classic"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_plan_changes_nothing_that_is_computed(model: str, layout: str, tmp_path: Path) -> None:
+    found = loaded(model, *LAYOUTS[layout])
+    assert not found.diagnostics
+    difference = worst(model, found.plans[0], tmp_path / "program")
+    assert difference.error < TOLERANCE, difference
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[int, str]:
+    """Any mesh of up to 8 ranks, and any strategies that the language allows over it."""
+    names = draw(st.permutations(["dp", "ep", "tp", "pp"]))
+    sizes = {name: draw(st.sampled_from([1, 1, 2, 2, 4])) for name in names}
+    sizes["pp"] = draw(st.sampled_from([1, 1, 2, 3]))
+    mesh = [name for name in names if sizes[name] > 1] or ["dp"]
+    lines = [f"mesh = [{', '.join(f'{name}: {sizes[name]}' for name in mesh)}]"]
+    data = [name for name in mesh if name == "dp" or (name == "ep" and draw(st.booleans()))]
+    if data:
+        lines.append(f"data over [{', '.join(data)}]")
+    if "tp" in mesh:
+        lines.append(f"tensor over [tp] {{ sequence = {draw(st.sampled_from(['true', 'false']))} }}")
+    split = " { tensor = [tp] }" if "tp" in mesh and "ep" in mesh and draw(st.booleans()) else ""
+    if "ep" in mesh:
+        lines.append(f"experts over [ep]{split}")
+    elif "tp" in mesh and draw(st.booleans()):
+        lines.append("experts over [tp]")
+    if "pp" in mesh:
+        entries = draw(st.permutations([2, 1])) if sizes["pp"] == 2 else [1, 1, 1]
+        lines.append(f'pipeline over [pp] {{ schedule = "gpipe", layers = {list(entries)} }}')
+    ranks = 1
+    for name in mesh:
+        ranks *= sizes[name]
+    return ranks, "\n".join(lines)
+
+
+def _random(model: str, layout: tuple[int, str], folder: Path) -> None:
+    found = loaded(model, *layout)
+    if found.diagnostics or unbuilt(found.plans[0]):
+        return
+    difference = worst(model, found.plans[0], folder)
+    assert difference.error < TOLERANCE, difference
+
+
+small = layouts().filter(lambda layout: layout[0] <= 8)
+unhurried = settings(
+    deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+
+@settings(unhurried, max_examples=8)
+@given(model=st.sampled_from(["moe", "classic"]), layout=small)
+def test_nor_does_any_of_a_few_random_plans(
+    model: str, layout: tuple[int, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    _random(model, layout, tmp_path_factory.mktemp("random") / "program")
+
+
+@pytest.mark.slow
+@settings(unhurried, max_examples=60)
+@given(model=st.sampled_from(["moe", "classic"]), layout=small)
+def test_nor_does_any_of_many_random_plans(
+    model: str, layout: tuple[int, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    _random(model, layout, tmp_path_factory.mktemp("random") / "program")
