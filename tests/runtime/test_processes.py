@@ -18,6 +18,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from parc.runtime import processes
 from parc.runtime.connect import choose_device
 from parc.runtime.layout import Layout
 from parc.runtime.processes import RankFailed, launch, spawn
@@ -79,16 +80,45 @@ def test_a_rank_killed_without_a_word_is_named_before_those_that_lost_it() -> No
     assert (error.rank, "SIGKILL" in error.report) == (1, True)
 
 
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent that looks at its ranks only when all of them have ended."""
+    watch = processes._watch
+    monkeypatch.setattr(processes, "_watch", lambda ranks: (time.sleep(0.6), watch(ranks)))
+
+
+@pytest.mark.parametrize("cause", [0, 1, 2])
+def test_of_many_failures_the_first_is_the_one_named(late, cause: int) -> None:
+    def work() -> None:
+        time.sleep(0.0 if dist.get_rank() == cause else 0.2)
+        raise LookupError("trouble")
+
+    assert failure(3, work).rank == cause
+
+
+@pytest.mark.parametrize("cause", [0, 1, 2])
+def test_of_many_failures_a_death_without_a_word_is_the_first(late, cause: int) -> None:
+    def work() -> None:
+        if dist.get_rank() == cause:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise LookupError("trouble")
+
+    assert failure(3, work).rank == cause
+
+
 def test_a_rank_that_leaves_with_a_status_has_failed() -> None:
     assert "exit status 3" in failure(2, lambda: os._exit(3)).report
     assert failure(2, lambda: sys.exit("refused")).report.endswith("SystemExit: refused\n")
 
 
-def test_a_long_report_arrives_whole() -> None:
+def test_a_long_report_arrives_whole(late) -> None:
     def work() -> None:
-        raise LookupError("x" * 1_000_000)
+        if dist.get_rank() == 0:
+            raise LookupError("x" * 1_000_000)
+        time.sleep(0.1)
+        raise LookupError("later, and sooner told")
 
-    assert len(failure(1, work).report) > 1_000_000
+    assert len(failure(2, work).report) > 1_000_000
 
 
 def test_a_parent_that_has_computed_with_threads_can_still_fork() -> None:
@@ -96,6 +126,7 @@ def test_a_parent_that_has_computed_with_threads_can_still_fork() -> None:
     torch.ones(512, 512) @ torch.ones(512, 512)  # starts OpenMP's pool, which no child inherits
 
     def work() -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(5)  # a child that waited for the pool would wait for ever
         assert (torch.ones(512, 512) @ torch.ones(512, 512)).sum() == 512**3
 
@@ -122,7 +153,10 @@ def work():
     os.write(1, f"{os.getpid()}\\n".encode())
     if sys.argv[1] == "fail" and dist.get_rank() == 2:
         raise LookupError("trouble")
-    time.sleep(600)
+    try:
+        time.sleep(600)
+    finally:
+        os.write(2, b"interrupted")
 
 spawn(3, work)
 """
@@ -186,7 +220,7 @@ def test_a_terminals_ctrl_c_reaches_all_and_says_nothing(tmp_path: Path) -> None
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=SOON)
         assert process.returncode == 130
-        assert not re.search("Traceback|failed", errors)
+        assert not re.search("Traceback|failed|interrupted", errors)
         assert_gone(children)
 
 
