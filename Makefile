@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 .PHONY: demo test slow lint clean
 
 demo: $(VENV)/.torch
-	$(BIN)/parc run examples/quickstart.parc
+	$(BIN)/parc run examples/quickstart.parc --compare 20
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q

@@ -56,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="compile a plan and train here", epilog="All else goes to the program."
     )
     run.add_argument("--device", choices=["cpu", "cuda"])
+    run.add_argument(
+        "--compare",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="afterwards, hold the first losses against those of one device",
+    )
     run.set_defaults(run=_run)
 
     for command in (build, run):
@@ -123,7 +130,9 @@ def _run(options: argparse.Namespace) -> int:
     driver = _driver()
     if driver is None:
         return USAGE
-    code: int = driver.run(options.file, options.plan, options.device, options.rest, options.set)
+    code: int = driver.run(
+        options.file, options.plan, options.device, options.rest, options.set, options.compare
+    )
     return code
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from parc.check.built import unbuilt
@@ -13,13 +14,24 @@ from parc.check.load import Loaded, choose, load
 from parc.diagnostic import Diagnostic, error, has_errors
 from parc.emit.program import Files, files
 from parc.emit.write import is_ours, write
+from parc.plan.facts import Plan
 from parc.render.text import render, summary
-from parc.shard.compile import compile_plan
+from parc.shard.compile import Captured, capture, rewrite
 from parc.shard.load import Faulty, source_text
+from parc.verify.losses import closing
 
 
-def compile_files(loaded: Loaded, name: str | None) -> Files | tuple[Diagnostic, ...]:
-    """The files of a plan's program; or why there are none."""
+@dataclass(frozen=True)
+class Compiled:
+    """A plan, its model as it was captured, and the files of its program."""
+
+    plan: Plan
+    captured: Captured
+    files: Files
+
+
+def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, ...]:
+    """The program of a plan; or why there is none."""
     if has_errors(loaded.diagnostics):
         return loaded.diagnostics
     plan = choose(loaded, name)
@@ -29,12 +41,13 @@ def compile_files(loaded: Loaded, name: str | None) -> Files | tuple[Diagnostic,
     if has_errors(limits):
         return limits
     try:
-        program = compile_plan(plan)
+        captured = capture(plan)
+        program = rewrite(plan, captured)
     except Faulty as faulty:
         return faulty.diagnostics
     sources = {Path(source.path).name: source.text.encode() for source in loaded.sources}
     sources |= source_text(plan.train.model)
-    return files(plan, program, sources)
+    return Compiled(plan, captured, files(plan, program, sources))
 
 
 def build(file: Path, plan: str | None, out: Path, overrides: Sequence[str] = ()) -> tuple[Diagnostic, ...]:
@@ -42,14 +55,17 @@ def build(file: Path, plan: str | None, out: Path, overrides: Sequence[str] = ()
     if out.exists() and not is_ours(out):
         return (error("P510", f"`{out}` exists and was not written by parc", help="choose another folder"),)
     loaded = load(file, overrides)
-    compiled = compile_files(loaded, plan)
-    if not isinstance(compiled, dict):
-        return compiled
+    made = compiled(loaded, plan)
+    return _written(made, out) or loaded.diagnostics if isinstance(made, Compiled) else made
+
+
+def _written(made: Compiled, out: Path) -> tuple[Diagnostic, ...]:
+    """Put the files in their folder; what stands in the way."""
     try:
-        write(compiled, out)
+        write(made.files, out)
     except OSError as fault:
         return (error("P510", f"`{out}` cannot be written: {fault.strerror}"),)
-    return loaded.diagnostics
+    return ()
 
 
 def run(
@@ -58,21 +74,22 @@ def run(
     device: str | None,
     arguments: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    compare: int = 0,
 ) -> int:
-    """Compile a plan and train here. Returns the program's exit status, or 1 where there is none."""
+    """Compile a plan and train here; the program's exit status, or 1 where there is none.
+
+    The first `compare` losses are then held against those of the model on one device.
+    """
+    made = compiled(load(file, overrides), plan)
+    if not isinstance(made, Compiled):
+        print(render(made, sys.stdout.isatty()), summary(made), sep="\n")
+        return 1
+    base = file.parent.absolute()
     with tempfile.TemporaryDirectory(prefix="parc-") as folder:
-        out = Path(folder) / "program"
-        found = build(file, plan, out, overrides)
-        if has_errors(found):
-            print(render(found, sys.stdout.isatty()), summary(found), sep="\n")
-            return 1
+        write(made.files, Path(folder) / "program")
+        program = [sys.executable, str(Path(folder) / "program" / "train.py"), "--base", str(base)]
         chosen = ["--device", device] if device else []
-        command = [
-            sys.executable,
-            str(out / "train.py"),
-            "--base",
-            str(file.parent.absolute()),
-            *chosen,
-            *arguments,
-        ]
-        return subprocess.run(command, check=False).returncode
+        status = subprocess.run([*program, *chosen, *arguments], check=False).returncode
+    if status == 0 and compare:
+        print(closing(made.plan, made.captured, base, arguments, compare))
+    return status
