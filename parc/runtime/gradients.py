@@ -26,14 +26,15 @@ def local_gradient(parameter: DTensor) -> torch.Tensor:
 
 def sync_gradients(parameters: Iterable[Declared]) -> None:
     """Completes gradients that are pending sums over `parameter.reduce`: once, after the last microbatch."""
-    pending: dict[tuple[object, ...], list[Declared]] = defaultdict(list)
+    pending: dict[tuple[tuple[str, ...], torch.dtype], list[Declared]] = defaultdict(list)
     for parameter in parameters:
         local_gradient(parameter)
-        if parameter.reduce:
-            pending[(*sorted(parameter.reduce), parameter.dtype)].append(parameter)
-    for members in pending.values():
-        mesh = members[0].device_mesh
-        groups = [mesh.get_group(axis) for axis in sorted(members[0].reduce)]
+        mesh = parameter.device_mesh
+        axes = tuple(axis for axis in sorted(parameter.reduce) if mesh[axis].size() > 1)
+        if axes:
+            pending[axes, parameter.dtype].append(parameter)
+    for (axes, _), members in pending.items():
+        groups = [members[0].device_mesh.get_group(axis) for axis in axes]
         for bucket in _buckets([local_gradient(member) for member in members]):
             _sum_together(bucket, groups)
 

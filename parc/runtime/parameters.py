@@ -48,10 +48,10 @@ def parameter(
 ) -> nn.Parameter:
     """An uninitialised parameter of global `shape`, sharded as `{mesh axis: tensor dim}`, else replicated.
 
-    `{mesh axis: (tensor dim, blocks)}` cuts the dim in equal blocks, each of which is shared out: query, key and value
-    in one weight. As a DTensor knows nothing of blocks, its global view then has the rows in another order.
-    Where several axes shard one dim, the outer axis of the mesh splits it first. It lives on the mesh's
-    devices, or on the meta device inside `with torch.device("meta")`.
+    `{mesh axis: (tensor dim, blocks)}` cuts the dim in equal blocks, each of which is shared out: query,
+    key and value in one weight. As a DTensor knows nothing of blocks, its global view then has the rows
+    in another order. Where several axes shard one dim, the outer axis of the mesh splits it first. It
+    lives on the mesh's devices, or on the meta device inside `with torch.device("meta")`.
     """
     sharded = sharded or {}
     axes = mesh.mesh_dim_names or ()
@@ -60,10 +60,13 @@ def parameter(
     cuts = {axis: (cut, 1) if isinstance(cut, int) else cut for axis, cut in sharded.items()}
     local = list(shape)
     for axis, (dim, blocks) in cuts.items():
-        ways = mesh.size(axes.index(axis)) * blocks
-        if local[dim] % ways:
-            raise ValueError(f"dim {dim} of {shape} does not divide over the {ways} ranks of axis {axis!r}")
-        local[dim] //= ways // blocks
+        ways = mesh.size(axes.index(axis))
+        if local[dim] % (ways * blocks):
+            what = (
+                f"dim {dim} of {shape}" if blocks == 1 else f"each of {blocks} blocks of dim {dim} of {shape}"
+            )
+            raise ValueError(f"{what} does not divide over the {ways} ranks of axis {axis!r}")
+        local[dim] //= ways
     device = "meta" if torch.get_default_device().type == "meta" else mesh.device_type
     placements: list[Placement] = [Shard(cuts[axis][0]) if axis in cuts else Replicate() for axis in axes]
     tensor = DTensor.from_local(
@@ -110,6 +113,7 @@ def share(parameter: Declared, full: torch.Tensor, front: int = 0) -> torch.Tens
     for axis, place in enumerate(parameter.placements):
         if isinstance(place, Shard) and place.dim >= front:
             dim = place.dim - front
-            parts = full.unflatten(dim, (parameter.blocks[names[axis]], mesh.size(axis), -1))
+            blocks, ways = parameter.blocks[names[axis]], mesh.size(axis)
+            parts = full.reshape(*full.shape[:dim], blocks, ways, -1, *full.shape[dim + 1 :])
             full = parts.select(dim + 1, coordinate[axis]).flatten(dim, dim + 1)
     return full

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -71,6 +73,25 @@ def test_values_are_those_drawn_under_the_users_own_names(ranks) -> None:
         listed = draw(7, f"bank.{expert}.fc.weight", (4, 2), torch.float32, NORMAL)
         assert torch.equal(values["experts.up"][expert], stacked)
         assert torch.equal(values["bank.fc.weight"][expert], listed)
+
+
+@pytest.mark.parametrize("experts", [False, True])
+def test_each_block_of_a_dim_is_shared_out(ranks, experts: bool) -> None:
+    def local() -> torch.Tensor:
+        mesh = Layout.build({"tp": 2}).mesh
+        shape = (EXPERTS, 12, 5) if experts else (12, 5)
+        holder = nn.Module()
+        holder.fused = parameter(mesh, shape, {"tp": (int(experts), 3)}, init=NORMAL, experts=experts)
+        initialise(holder, seed=7)
+        fused: Any = holder.fused
+        return fused.to_local().detach()
+
+    for rank, found in enumerate(ranks(2, local)):
+        keys = range(EXPERTS) if experts else [None]
+        for row, key in enumerate(keys):
+            blocks = draw(7, "fused", (12, 5), torch.float32, NORMAL, key).chunk(3)
+            expected = torch.cat([block.chunk(2)[rank] for block in blocks])
+            assert torch.equal(found[row] if experts else found, expected)
 
 
 def test_original_names_insert_the_experts_index_below_a_stack(ranks) -> None:

@@ -31,7 +31,7 @@ def test_local_shape_slices_and_declared_facts(ranks) -> None:
 
 
 def test_what_does_not_divide_or_names_no_axis_is_refused(ranks) -> None:
-    def message(sharded: dict[str, int], reduce: tuple[str, ...]) -> str:
+    def message(sharded: dict[str, int | tuple[int, int]], reduce: tuple[str, ...]) -> str:
         try:
             parameter(Layout.build({"tp": 2}).mesh, (5, 4), sharded, init=ZERO, reduce=reduce)
         except ValueError as error:
@@ -41,6 +41,7 @@ def test_what_does_not_divide_or_names_no_axis_is_refused(ranks) -> None:
     assert (
         ranks(2, message, {"tp": 0}, ())[0] == "dim 0 of (5, 4) does not divide over the 2 ranks of axis 'tp'"
     )
+    assert ranks(2, message, {"tp": (1, 4)}, ())[0].startswith("each of 4 blocks of dim 1 of (5, 4) does not")
     assert "no axis 'ep'" in ranks(2, message, {"ep": 1}, ())[0]
     assert "no axis 'dp'" in ranks(2, message, {"tp": 1}, ("dp",))[0]
 
