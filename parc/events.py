@@ -1,8 +1,8 @@
 """What a program does, as lists of events: the one source of emission, matching, cost and simulation.
 
-A `Unit` is a module class of the emitted program; its events are its forward pass, in order. Shapes are those of one
-rank. What follows from them is not written down again: the backward pass is the forward pass in reverse, each move
-answered by its dual (`DUAL`).
+A `Unit` is a module class of the emitted program; its events are its forward pass, in order. Shapes are those
+of one rank. What follows from them is not written down again: the backward pass is the forward pass in
+reverse, each move answered by its dual (`DUAL`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Collective:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Arithmetic of one rank, `text` in Python. `inside` are the moves that a function of the runtime makes in it."""
+    """Arithmetic of one rank, `text` in Python. `inside` are the moves that the runtime makes for it."""
 
     results: tuple[Value, ...]
     text: str
@@ -161,7 +161,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Program:
-    """A whole plan: a stage for every rank of the pipeline axis, and how the loss is made of the last one's results."""
+    """A whole plan: a stage for every rank of the pipeline axis, and how the last's results make the loss."""
 
     stages: tuple[Stage, ...]
     mean: bool  # the model returns its loss; else the last stage gives the sum of its tokens' losses

@@ -1,8 +1,8 @@
 """Moves of a tensor over one mesh axis, each with its dual in the backward pass.
 
-How a value lies on an axis decides how its gradient does: where the value is a sum of the ranks' terms, the gradient is
-whole on each, and the other way round. A value that is whole on every rank comes in two kinds, which differ in the
-gradient alone: `invariant`, whole as well, and `replicated`, a term of a sum on each rank.
+How a value lies on an axis decides how its gradient does: where the value is a sum of the ranks' terms, the
+gradient is whole on each, and the other way round. A value that is whole on every rank comes in two kinds,
+which differ in the gradient: `invariant`, whole as well, and `replicated`, a term of a sum on each rank.
 
 | move | from -> to | forward | backward |
 | --- | --- | --- | --- |
@@ -20,7 +20,8 @@ gradient alone: `invariant`, whole as well, and `replicated`, a term of a sum on
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -80,13 +81,15 @@ def _joined(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
     x = x.contiguous()
     shares = x.new_empty(group.size() * x.shape[0], *x.shape[1:])
     dist.all_gather_single(shares, x, group=group)
-    shares = shares.unflatten(0, (group.size(), -1)).unflatten(dim + 1, (blocks, -1))  # ranks, .., blocks, share, ..
+    shares = torch.unflatten(shares, 0, (group.size(), -1))
+    shares = torch.unflatten(shares, dim + 1, (blocks, -1))  # ranks, .., blocks, share, ..
     return shares.movedim(0, dim + 1).flatten(dim, dim + 2)
 
 
 def _cut(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
     """What each rank gets, ranks in front: the inverse of `_joined`."""
-    return x.unflatten(dim, (blocks, group.size(), -1)).movedim(dim + 1, 0).flatten(dim + 1, dim + 2)
+    shares = torch.unflatten(x, dim, (blocks, group.size(), -1))
+    return shares.movedim(dim + 1, 0).flatten(dim + 1, dim + 2)
 
 
 def _share(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
@@ -100,7 +103,11 @@ def _scattered_sum(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Ten
     return total
 
 
-class _Replicate(Function):
+class _Move(Function):
+    apply: ClassVar[Callable[..., Tensor]]  # which torch leaves untyped
+
+
+class _Replicate(_Move):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
         ctx.group = group
@@ -111,7 +118,7 @@ class _Replicate(Function):
         return _summed(gradient, ctx.group), None
 
 
-class _AllReduce(Function):
+class _AllReduce(_Move):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
         return _summed(x, group)
@@ -121,18 +128,10 @@ class _AllReduce(Function):
         return gradient, None
 
 
-class _Move(Function):
-    """The moves of a dim keep where they acted for the way back."""
-
-    @staticmethod
-    def keep(ctx: Any, dim: int, group: ProcessGroup, blocks: int) -> None:
-        ctx.where = dim, group, blocks
-
-
 class _AllGather(_Move):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        _Move.keep(ctx, dim, group, blocks)
+        ctx.where = dim, group, blocks
         return _joined(x, dim, group, blocks)
 
     @staticmethod
@@ -143,7 +142,7 @@ class _AllGather(_Move):
 class _Gather(_Move):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        _Move.keep(ctx, dim, group, blocks)
+        ctx.where = dim, group, blocks
         return _joined(x, dim, group, blocks)
 
     @staticmethod
@@ -154,7 +153,7 @@ class _Gather(_Move):
 class _ReduceScatter(_Move):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        _Move.keep(ctx, dim, group, blocks)
+        ctx.where = dim, group, blocks
         return _scattered_sum(x, dim, group, blocks)
 
     @staticmethod
@@ -165,7 +164,7 @@ class _ReduceScatter(_Move):
 class _Split(_Move):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        _Move.keep(ctx, dim, group, blocks)
+        ctx.where = dim, group, blocks
         return _share(x, dim, group, blocks)
 
     @staticmethod

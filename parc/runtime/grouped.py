@@ -16,7 +16,7 @@ def grouped_linear(rows: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
 
 def grouped_matmul(rows: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
     """rows (R, in), weight (E, in, out) -> (R, out)"""
-    parts = [part @ matrix for part, matrix in zip(rows.split(counts), weight.unbind(), strict=True)]
+    parts = [part @ matrix for part, matrix in zip(torch.split(rows, counts), weight.unbind(), strict=True)]
     return torch.cat(parts)
 
 

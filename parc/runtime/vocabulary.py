@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -14,7 +14,7 @@ from torch.distributed import ProcessGroup
 
 
 def sharded_embedding(indices: Tensor, table: Tensor, group: ProcessGroup) -> Tensor:
-    """Rows of a table of which each rank holds its share, in order: a partial sum, with zeros for the others' rows."""
+    """Rows of a table that lies on the ranks in order: a partial sum, with zeros for others' rows."""
     rows = indices - group.rank() * table.shape[0]
     mine = (rows >= 0) & (rows < table.shape[0])
     found = F.embedding(torch.where(mine, rows, 0), table)
@@ -32,8 +32,9 @@ def cross_entropy(
 ) -> Tensor:
     """Cross-entropy of logits (N, V) against labels (N), in nats.
 
-    With `vocabulary`, V is this rank's share of it, and the result is the same on all its ranks. With `tokens`, N is this
-    rank's share of all tokens, and the mean over the valid ones of all ranks is a partial sum.
+    With `vocabulary`, V is this rank's share of it, and the result is the same on all its ranks. With
+    `tokens`, N is this rank's share of all tokens, and the mean over the valid ones of all ranks is a partial
+    sum.
     """
     if vocabulary is None:
         losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=ignore_index)
@@ -50,6 +51,10 @@ def cross_entropy(
 
 
 class _Sharded(Function):
+    """Cross-entropy of each token, where every rank holds the logits of its share of the vocabulary."""
+
+    apply: ClassVar[Callable[..., Tensor]]  # which torch leaves untyped
+
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, group: ProcessGroup, ignore_index: int) -> Tensor:
         largest = logits.amax(dim=-1)

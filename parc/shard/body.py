@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,10 @@ class Line:
 class Body:
     """The graph of one distinct module, over global shapes.
 
-    Its placeholders are parameters and buffers (`meta["tensor"]` names them, relative to the module), then inputs.
-    Every other node is an operator of torch, `parc.call` (`meta["child"]`: path relative to the module, and its Body) or
-    `parc.experts`. `meta["val"]` of a node is a tensor without data, or a tuple of them.
+    Its placeholders are parameters and buffers (`meta["tensor"]` names them, relative to the module), then
+    inputs. Every other node is an operator of torch, `parc.call` (`meta["child"]`: path relative to the
+    module, and its Body) or `parc.experts`. `meta["val"]` of a node is a tensor without data, or a tuple of
+    them.
     """
 
     name: str  # of the user's class
@@ -32,18 +34,22 @@ class Body:
     graph: fx.Graph
     doc: str | None = None
     is_expert: bool = False
-    children: dict[str, "Body"] = field(default_factory=dict)  # by relative path
+    children: dict[str, Body] = field(default_factory=dict)  # by relative path
 
     def inputs(self) -> list[fx.Node]:
+        """The placeholders of what the module is called with."""
         return [n for n in self.graph.nodes if n.op == "placeholder" and "tensor" not in n.meta]
 
     def tensors(self) -> list[fx.Node]:
+        """The placeholders of parameters and buffers."""
         return [n for n in self.graph.nodes if n.op == "placeholder" and "tensor" in n.meta]
 
     def operations(self) -> Iterator[fx.Node]:
+        """All that is computed, in order."""
         yield from (n for n in self.graph.nodes if n.op == "call_function")
 
     def results(self) -> list[fx.Node]:
+        """What the module returns."""
         output = next(iter(reversed(self.graph.nodes)))
         return list(output.args[0])
 
@@ -56,11 +62,25 @@ def value(node: fx.Node) -> Tensor:
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
+    """The global shape of a node's value."""
     return tuple(value(node).shape)
 
 
+def is_item(node: fx.Node) -> bool:
+    """Whether a node picks an item of a tuple."""
+    return node.target is operator.getitem
+
+
+def item_of(node: fx.Node) -> tuple[fx.Node, int]:
+    """The tuple that an item is picked from, and its place."""
+    source, place = node.args
+    assert isinstance(source, fx.Node)
+    assert isinstance(place, int)
+    return source, place
+
+
 def lines_of(node: fx.Node) -> list[Line]:
-    """Where in the user's source the operation stands, callers first: the frames that are neither torch's nor ours."""
+    """Where in the user's source an operation stands, callers first: frames neither of torch nor of ours."""
     found = []
     for text in (node.meta.get("stack_trace") or "").splitlines():
         if text.lstrip().startswith('File "'):

@@ -1,8 +1,8 @@
 """Which submodules a model calls, with what: one run on the meta device, before anything is captured.
 
-Each call of a submodule becomes one opaque operator in its caller's graph, so every distinct module is captured once and
-the emitted program keeps the user's own structure. Containers of the layers are the exception: they are captured as part
-of the whole, since a pipeline cuts there.
+Each call of a submodule becomes one opaque operator in its caller's graph, so every distinct module is
+captured once and the emitted program keeps the user's own structure. Containers of the layers are the
+exception: they are captured as part of the whole, since a pipeline cuts there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Spec = tuple[torch.Size, torch.dtype]
 
 @dataclass(frozen=True)
 class Call:
-    """One call of one submodule: its arguments and results as flat lists, tensors by shape and dtype alone."""
+    """One call of one submodule: its arguments and results flattened, tensors by shape and dtype alone."""
 
     path: str
     module: nn.Module
@@ -34,11 +34,8 @@ class Call:
     result_structure: pytree.TreeSpec
 
     @property
-    def site(self) -> str:
-        return self.path
-
-    @property
     def tensors_out(self) -> tuple[Spec, ...]:
+        """The tensors among the results."""
         return tuple(leaf for leaf in self.results if is_spec(leaf))
 
 
@@ -50,12 +47,14 @@ class ExpertsCall:
     roles: tuple[int | str, int | str, int | str]  # of tokens, indices, weights: a position, or a keyword
 
     def arguments(self, *values: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Tokens, indices and weights as the module takes them: by position, and by keyword."""
         placed = dict(zip(self.roles, values, strict=True))
         positions = sorted(role for role in placed if isinstance(role, int))
         return tuple(placed[p] for p in positions), {r: v for r, v in placed.items() if isinstance(r, str)}
 
 
 def is_spec(leaf: object) -> bool:
+    """Whether a leaf stands for a tensor."""
     return isinstance(leaf, tuple) and len(leaf) == 2 and isinstance(leaf[0], torch.Size)
 
 
@@ -65,17 +64,16 @@ def is_boundary(module: nn.Module) -> bool:
 
 
 def as_specs(tree: object) -> tuple[tuple[Any, ...], pytree.TreeSpec]:
+    """A tree's leaves, with a Spec for every tensor, and its structure."""
     leaves, structure = pytree.tree_flatten(tree)
     return tuple((x.shape, x.dtype) if isinstance(x, Tensor) else x for x in leaves), structure
 
 
 def layers_of(model: nn.Module, count: int | None) -> str:
-    """The path of the list of layers: the one with `count` entries, else the longest, the outermost first; "" for none."""
-    lists = [(path, m) for path, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) > 0]
-    fitting = [path for path, m in lists if len(m) == count]
-    if fitting:
-        return fitting[0]
-    return max(lists, key=lambda item: len(item[1]), default=("", None))[0]
+    """The path of the list of layers: the outermost with `count` entries, else the longest; "" for none."""
+    lengths = {path: len(m) for path, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m)}
+    fitting = [path for path, length in lengths.items() if length == count]
+    return fitting[0] if fitting else max(lengths, key=lengths.__getitem__, default="")
 
 
 def inlined(layers: str) -> set[str]:
@@ -95,12 +93,14 @@ class Calls:
         self._boundaries = {
             path: module
             for path, module in model.named_modules()
-            if path not in self._whole and (is_boundary(module) or path in experts_paths)
+            if path not in self._whole
+            and (is_boundary(module) or path in experts_paths)
             and not any(path.startswith(e + ".") for e in experts_paths)
         }
 
     @contextmanager
     def recording(self) -> Iterator[None]:
+        """Every call of a boundary is noted in `made`."""
         with self._patched(self._record):
             yield
 
@@ -112,14 +112,20 @@ class Calls:
 
     @contextmanager
     def _patched(
-        self, stub: Callable[[str, nn.Module, Callable[..., Any]], Callable[..., Any]], leave: nn.Module | None = None
+        self,
+        stub: Callable[[str, nn.Module, Callable[..., Any]], Callable[..., Any]],
+        leave: nn.Module | None = None,
     ) -> Iterator[None]:
         patched = []
         try:
             for path, module in self._boundaries.items():
                 if module is leave:
                     continue
-                chosen = self._experts_operator(path) if path in self._experts else stub(path, module, module.forward)
+                chosen = (
+                    self._experts_operator(path)
+                    if path in self._experts
+                    else stub(path, module, module.forward)
+                )
                 module.forward = chosen  # type: ignore[method-assign]
                 patched.append(module)
             yield

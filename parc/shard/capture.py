@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from parc.shard.body import Body
-from parc.shard.calls import Call, Calls, inlined, is_spec
+from parc.shard.body import Body, is_item, item_of
+from parc.shard.calls import Call, Calls, is_spec
 from parc.shard.functional import made_functional
 from parc.shard.identical import signature
 from parc.shard.normal import biases_apart
@@ -71,11 +69,15 @@ class Capture:
         signature_ = program.graph_signature
         if signature_.buffers_to_mutate:
             changed = ", ".join(signature_.buffers_to_mutate.values())
-            raise ValueError(f"`{path}` changes its buffers in forward ({changed}): not in a layout-independent way")
+            raise ValueError(
+                f"`{path}` changes its buffers in forward ({changed}): not in a layout-independent way"
+            )
         tensors = {**signature_.inputs_to_parameters, **signature_.inputs_to_buffers}
         constants = signature_.inputs_to_lifted_tensor_constants
         if constants:
-            raise ValueError(f"`{path or 'the model'}` makes a tensor from Python values in forward: register it as a buffer")
+            raise ValueError(
+                f"`{path or 'the model'}` makes a tensor of Python values in forward: register it as a buffer"
+            )
         names_left = iter(names)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in tensors:
@@ -86,7 +88,9 @@ class Capture:
         _tidy(graph)
         made_functional(graph)
         biases_apart(graph)
-        return Body(type(module).__name__, path, graph, inspect.cleandoc(vars(type(module)).get("__doc__") or ""))
+        return Body(
+            type(module).__name__, path, graph, inspect.cleandoc(vars(type(module)).get("__doc__") or "")
+        )
 
 
 class _Entry(nn.Module):
@@ -116,14 +120,9 @@ def _argument_names(call: Call) -> list[str]:
     bound = inspect.signature(type(call.module).forward).bind(call.module, *args, **kwargs)
     names: list[str] = []
     for name, argument in list(bound.arguments.items())[1:]:
-        for place, leaf in enumerate(_spec_leaves(argument)):
-            names.append(name if is_spec(argument) else f"{name}_{place}")
+        tensors = sum(is_spec(leaf) for leaf in pytree.tree_leaves(argument, is_leaf=is_spec))
+        names += [name] if is_spec(argument) else [f"{name}_{place}" for place in range(tensors)]
     return names
-
-
-def _spec_leaves(argument: Any) -> list[Any]:
-    leaves = pytree.tree_leaves(argument, is_leaf=is_spec)
-    return [leaf for leaf in leaves if is_spec(leaf)]
 
 
 def _tidy(graph: fx.Graph) -> None:
@@ -133,13 +132,10 @@ def _tidy(graph: fx.Graph) -> None:
             if node.users:
                 node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-        elif node.target is operator.getitem:
-            source, index = node.args
-            node.meta["val"] = source.meta["val"][index]
+        elif is_item(node):
+            source, place = item_of(node)
+            node.meta["val"] = source.meta["val"][place]
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
         if node.op == "placeholder" and "tensor" in node.meta and not node.users:
             graph.erase_node(node)
-
-
-__all__ = ["Capture", "inlined"]

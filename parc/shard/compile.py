@@ -44,12 +44,6 @@ class Captured:
     balanced: bool
 
 
-def compile_plan(plan: Plan) -> Program:
-    """Raises Faulty with every diagnostic that there is to tell."""
-    captured = capture(plan)
-    return rewrite(plan, captured)
-
-
 def capture(plan: Plan) -> Captured:
     """Import the model, build it without data, and capture it. Raises Faulty."""
     rules.load()
@@ -61,7 +55,9 @@ def capture(plan: Plan) -> Captured:
     found = banks(objective, layers, model.experts)
     calls = Calls(objective, layers, set(found))
     batch = train.batch.sequences // train.batch.microbatches
-    tokens, labels = (torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2))
+    tokens, labels = (
+        torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2)
+    )
     _run(model, calls, objective, tokens, labels)
     root = _captured(model, objective, calls, loaded, tokens, labels)
     experts = _experts(model, objective, found, calls, _beginnings(objective, loaded))
@@ -84,7 +80,9 @@ def _run(model: Model, calls: Calls, objective: Objective, tokens: Tensor, label
             out = objective(tokens, labels)
     except Exception as fault:
         label = Label(model.at("source"), "run for this plan", primary=False)
-        raise Faulty(error("P505", f"`{model.source}` does not run on its own: {_said(fault)}", *guilty(fault), label)) from fault
+        raise Faulty(
+            error("P505", f"`{model.source}` does not run on its own: {_said(fault)}", *guilty(fault), label)
+        ) from fault
     wrong = check_outputs(out) if not objective.balanced or len(out) > 2 else None
     if wrong:
         raise Faulty(error("P505", wrong, Label(model.at("source"))))
@@ -98,7 +96,9 @@ def _captured(
         return Capture(objective, calls, beginnings).whole(tokens, labels)
     except Exception as fault:
         label = Label(model.at("source"), "captured for this plan", primary=False)
-        raise Faulty(error("P505", f"`{model.source}` cannot be captured: {_said(fault)}", *guilty(fault), label)) from fault
+        raise Faulty(
+            error("P505", f"`{model.source}` cannot be captured: {_said(fault)}", *guilty(fault), label)
+        ) from fault
 
 
 def _beginnings(objective: Objective, loaded: Loaded) -> dict[int, Hashable]:
@@ -112,7 +112,11 @@ def _beginnings(objective: Objective, loaded: Loaded) -> dict[int, Hashable]:
 
 
 def _experts(
-    model: Model, objective: Objective, found: Mapping[str, Bank], calls: Calls, beginnings: dict[int, Hashable]
+    model: Model,
+    objective: Objective,
+    found: Mapping[str, Bank],
+    calls: Calls,
+    beginnings: dict[int, Hashable],
 ) -> dict[str, Body]:
     """One expert of every module of experts; modules that are identical share its body."""
     bodies: dict[object, Body] = {}
@@ -162,7 +166,10 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
         _partial(layout, results[1].states) if captured.balanced else (),
         _load_axes(layout, placed),
         3.0 * flops(captured.root, captured.experts) * plan.train.batch.microbatches,
-        tuple(f"{uncut.parameter} is whole on every rank of `{layout.tensor}`: {uncut.reason}" for uncut in placement.uncut.values()),
+        tuple(
+            f"{uncut.parameter} is whole on every rank of `{layout.tensor}`: {uncut.reason}"
+            for uncut in placement.uncut.values()
+        ),
     )
 
 
@@ -208,6 +215,3 @@ def _load_axes(layout: Layout, placed: Placed) -> tuple[str, ...] | None:
 
 def _said(fault: BaseException) -> str:
     return str(fault).strip().split("\n")[0] or type(fault).__name__
-
-
-__all__ = ["Diagnostic", "capture", "compile_plan", "rewrite"]

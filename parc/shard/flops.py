@@ -32,7 +32,11 @@ def _node(body: Body, node: fx.Node, experts: Mapping[str, Body]) -> int:
         return 2 * math.prod(shape(node)) * shape(operands[0])[-1]
     if name == "einsum":
         letters = str(node.args[0]).replace(" ", "").split("->")[0].split(",")
-        sizes = {k: n for term, operand in zip(letters, operands, strict=True) for k, n in zip(term, shape(operand), strict=True)}
+        sizes = {
+            k: n
+            for term, operand in zip(letters, operands, strict=True)
+            for k, n in zip(term, shape(operand), strict=True)
+        }
         return 2 * math.prod(sizes.values())
     if name == "scaled_dot_product_attention":
         query, key, value = (shape(operand) for operand in operands[:3])

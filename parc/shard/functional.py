@@ -9,7 +9,8 @@ from torch import fx
 def made_functional(graph: fx.Graph) -> None:
     """Replace `x.add_(y)` by `add(x, y)` and every later use of x by the result.
 
-    Raises ValueError where x is a view of, or viewed by, another value that is used later: the two would drift apart.
+    Raises ValueError where x is a view of, or viewed by, another value that is used later: the two would
+    drift apart.
     """
     for node in list(graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
@@ -22,8 +23,7 @@ def made_functional(graph: fx.Graph) -> None:
         if not _alone(changed, node):
             raise ValueError(f"`{node.target}` changes a tensor of which a view is used as well")
         node.target = _functional(node.target)
-        later = _nodes_after(node)
-        changed.replace_all_uses_with(node, delete_user_cb=lambda user: user in later)
+        changed.replace_all_uses_with(node, delete_user_cb=_nodes_after(node).__contains__)
 
 
 def _functional(target: torch._ops.OpOverload) -> torch._ops.OpOverload:

@@ -40,13 +40,21 @@ def factory(model: Model) -> object:
     place, _, name = model.source.rpartition(":")
     label = Label(model.at("source"), "named here")
     if not place or not name:
-        raise Faulty(error("P501", f"`{model.source}` does not name a factory", label, help='write "file.py:Factory"'))
+        raise Faulty(
+            error("P501", f"`{model.source}` does not name a factory", label, help='write "file.py:Factory"')
+        )
     try:
-        module = _from_file(Path(model.span.source.path).parent / place) if place.endswith(".py") else importlib.import_module(place)
+        module = (
+            _from_file(Path(model.span.source.path).parent / place)
+            if place.endswith(".py")
+            else importlib.import_module(place)
+        )
     except FileNotFoundError as missing:
         raise Faulty(error("P501", f"there is no file `{missing.filename}`", label)) from missing
     except Exception as fault:
-        raise Faulty(error("P501", f"importing `{place}` failed: {_said(fault)}", *guilty(fault), label)) from fault
+        raise Faulty(
+            error("P501", f"importing `{place}` failed: {_said(fault)}", *guilty(fault), label)
+        ) from fault
     if not hasattr(module, name):
         raise Faulty(error("P501", f"`{place}` has no `{name}`", label, help=_public(module)))
     return getattr(module, name)
@@ -62,9 +70,13 @@ def load(model: Model, dtype: torch.dtype) -> Loaded:
             built = make(**{key: _plain(value) for key, value in model.arguments.items()})  # type: ignore[operator]
     except Exception as fault:
         where = Label(model.at("arguments"), "with these arguments", primary=False)
-        raise Faulty(error("P502", f"`{model.source}` cannot be built: {_said(fault)}", *guilty(fault), label, where)) from fault
+        raise Faulty(
+            error("P502", f"`{model.source}` cannot be built: {_said(fault)}", *guilty(fault), label, where)
+        ) from fault
     if not isinstance(built, nn.Module):
-        raise Faulty(error("P502", f"`{model.source}` returns a {type(built).__name__}, not a torch.nn.Module", label))
+        raise Faulty(
+            error("P502", f"`{model.source}` returns a {type(built).__name__}, not a torch.nn.Module", label)
+        )
     recipes = _recorded(built, recording, label)
     buffers = {name: _graph(recording, name, buffer, label) for name, buffer in built.named_buffers()}
     return Loaded(built.train().to(dtype), recipes, buffers)
@@ -76,7 +88,9 @@ def _recorded(built: nn.Module, recording: Recording, label: Label) -> dict[str,
         try:
             recipes[name] = recording.recipe(parameter)
         except Unrecorded as fault:
-            faults.append(error("P503", f"`{name}` {fault}", label, help="fill it with a function of torch.nn.init"))
+            faults.append(
+                error("P503", f"`{name}` {fault}", label, help="fill it with a function of torch.nn.init")
+            )
     if faults:
         raise Faulty(*faults)
     return recipes
@@ -94,7 +108,8 @@ def _from_file(path: Path) -> object:
     if not path.is_file():
         raise FileNotFoundError(2, "no such file", str(path))
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.parent))  # for the modules beside it
@@ -115,7 +130,11 @@ def _said(fault: BaseException) -> str:
 
 
 def _public(module: object) -> str:
-    names = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, nn.Module)]
+    names = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, nn.Module)
+    ]
     return "it has " + ", ".join(f"`{name}`" for name in names) if names else "it has no torch.nn.Module"
 
 
@@ -128,6 +147,7 @@ def guilty(fault: BaseException) -> tuple[Label, ...]:
 
 
 def line_label(file: Path, number: int, text: str) -> tuple[Label, ...]:
+    """A label on a whole line of a source file; none where it cannot be read."""
     try:
         source = Source(str(file), file.read_text())
         return (Label(source.span_of_line(number), text),)
@@ -137,7 +157,9 @@ def line_label(file: Path, number: int, text: str) -> tuple[Label, ...]:
 
 def _is_users(file: str) -> bool:
     own = str(Path(__file__).parent.parent)
-    return not file.startswith((own, str(Path(torch.__file__).parent), "<frozen", str(Path(importlib.__file__).parent)))
+    return not file.startswith(
+        (own, str(Path(torch.__file__).parent), "<frozen", str(Path(importlib.__file__).parent))
+    )
 
 
 def source_text(model: Model) -> dict[str, bytes]:

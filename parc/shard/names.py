@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import fx
 
-from parc.shard.body import Body, Line, lines_of
+from parc.shard.body import Body, Line, is_item, item_of, lines_of
 
 
 @cache
@@ -26,8 +26,9 @@ def _statements(file: Path) -> dict[int, ast.stmt]:
     return found
 
 
-def statement(line: Line | None) -> ast.stmt | None:
-    return _statements(line.file).get(line.number) if line else None
+def statement(line: Line) -> ast.stmt | None:
+    """The statement that a line of the user's source is part of."""
+    return _statements(line.file).get(line.number)
 
 
 def targets(stmt: ast.stmt | None) -> tuple[str, ...]:
@@ -46,7 +47,7 @@ def targets(stmt: ast.stmt | None) -> tuple[str, ...]:
 
 
 class Statements:
-    """Which values of a graph are made by one execution of one statement: consecutive operations of the same lines."""
+    """Which values of a graph one execution of one statement makes: operations of the same lines in a row."""
 
     def __init__(self, body: Body) -> None:
         self.runs: dict[fx.Node, int] = {}
@@ -63,18 +64,21 @@ class Statements:
             self._name(stmt, nodes)
 
     def together(self, a: fx.Node, b: fx.Node) -> bool:
+        """Whether one execution of one statement makes both."""
         return self.runs.get(a) == self.runs.get(b)
 
     def _name(self, stmt: ast.stmt | None, nodes: list[fx.Node]) -> None:
         """What a statement makes and does not use itself takes the names that it binds."""
         names = targets(stmt)
-        made = [n for n in nodes if not isinstance(n.meta["val"], (list, tuple)) and not any(u in nodes for u in n.users)]
+        made = [
+            n
+            for n in nodes
+            if not isinstance(n.meta["val"], (list, tuple)) and not any(u in nodes for u in n.users)
+        ]
         if len(made) == len(names):
             self.hints.update(zip(made, names, strict=True))
         elif names:
-            items = [n for n in made if is_item(n) and len(n.args[0].meta["val"]) == len(names)]  # type: ignore[union-attr]
-            self.hints.update((n, names[n.args[1]]) for n in items)  # type: ignore[index]
-
-
-def is_item(node: fx.Node) -> bool:
-    return getattr(node.target, "__name__", "") == "getitem"
+            for node in filter(is_item, made):
+                source, place = item_of(node)
+                if len(source.meta["val"]) == len(names):
+                    self.hints[node] = names[place]

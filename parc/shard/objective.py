@@ -16,14 +16,17 @@ LABELS = ("labels", "targets", "target", "y")
 def argument(model: nn.Module, names: Sequence[str], first: bool = False) -> str | None:
     """The parameter of `forward` that has one of `names`; with `first`, its first one where none has."""
     parameters = list(inspect.signature(model.forward).parameters)
-    return next((name for name in names if name in parameters), parameters[0] if first and parameters else None)
+    return next(
+        (name for name in names if name in parameters), parameters[0] if first and parameters else None
+    )
 
 
 class Objective(nn.Module):
     """(tokens, labels) of a microbatch, each (B, S) -> (loss,) or (loss, balance loss), scalars.
 
-    A model that returns logits gets the *sum* of its tokens' losses (`mean` is False): the mean is over the whole step,
-    which the model does not see. A loss that the model returns itself stands as it is (`mean` is True).
+    A model that returns logits gets the *sum* of its tokens' losses (`mean` is False): the mean is over the
+    whole step, which the model does not see. A loss that the model returns itself stands as it is (`mean` is
+    True).
     """
 
     def __init__(self, model: nn.Module, tokens: str | None, labels: str | None, ignore_index: int) -> None:
@@ -59,5 +62,6 @@ def check_outputs(out: Any) -> str | None:
         return "forward must return logits, logits and a balance loss, or the loss"
     if values[0].ndim not in (0, 3) or (len(values) == 2 and values[1].ndim != 0):
         shapes = " and ".join(str(tuple(value.shape)) for value in values)
-        return f"forward returned {shapes}: neither logits (B, S, vocabulary), nor a loss, nor logits and a balance loss"
+        wanted = "neither logits (B, S, vocabulary), nor a loss, nor logits and a balance loss"
+        return f"forward returned {shapes}: {wanted}"
     return None

@@ -1,10 +1,9 @@
-"""The two operators of our own that stand in a captured graph: a call of a submodule, and the experts of a MoE layer."""
+"""Operators of our own in a captured graph: a call of a submodule, the experts of a layer, their products."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from parc.events import Collective, Value
-from parc.shard.placed import Layout
 from parc.shard.rules import name_of
 from parc.shard.rules.reduce import dims_of
 from parc.shard.states import State
@@ -16,13 +15,15 @@ from parc.shard.text import PRODUCT, Text, Written, literal
 
 @dataclass(frozen=True)
 class Special:
+    """A text, and the moves that a function of the runtime makes in it."""
+
     text: Text
     inside: tuple[Collective, ...] = ()
     axes: tuple[str, ...] = ()  # whose groups the text names
 
 
 def parallel_text(
-    written: Written, shapes: Sequence[tuple[int, ...]], states: Sequence[Mapping[str, State]], layout: Layout
+    written: Written, shapes: Sequence[tuple[int, ...]], states: Sequence[Mapping[str, State]]
 ) -> Special | None:
     """The text of an operator that must know of its shards; None for all others.
 
@@ -47,7 +48,11 @@ def _mean(written: Written, shape: tuple[int, ...], states: Mapping[str, State])
     if not any(state.sharded and state.dim in dims for state in states.values()):
         return None
     count = math.prod(shape[dim] for dim in dims)
-    over = [] if len(dims) == len(shape) else [str(dims[0]) if len(dims) == 1 else f"({', '.join(map(str, dims))})"]
+    over = (
+        []
+        if len(dims) == len(shape)
+        else [str(dims[0]) if len(dims) == 1 else f"({', '.join(map(str, dims))})"]
+    )
     total = written.method("sum", *over, *(["keepdim=True"] if keep else []))
     return Special(Text(f"{total.text} / {count}", PRODUCT))
 
@@ -83,15 +88,19 @@ def _cross_entropy(written: Written, states: Sequence[Mapping[str, State]]) -> S
     return Special(Text(f"cross_entropy({', '.join(texts)})"), inside, tuple(move.axis for move in inside))
 
 
-def _cross_entropy_moves(written: Written, vocabulary: str | None, tokens: Sequence[str]) -> tuple[Collective, ...]:
-    """The reductions that `cross_entropy` makes, in its order: maximum, then sum and label's logit, then valid tokens."""
+def _cross_entropy_moves(
+    written: Written, vocabulary: str | None, tokens: Sequence[str]
+) -> tuple[Collective, ...]:
+    """The reductions of `cross_entropy`, in its order: maximum, sum and label's logit, valid tokens."""
     rows = written.before[0][0]
     dtype = str(written.node.args[0].meta["val"].dtype)  # type: ignore[union-attr]
     moves = []
     if vocabulary:
         for name, of in (("largest", (rows,)), ("parts", (2, rows))):
             part = Value(name, of, dtype)
-            moves.append(Collective(part, part, "all_reduce", vocabulary, "a vocabulary in shares", grad=False))
+            moves.append(
+                Collective(part, part, "all_reduce", vocabulary, "a vocabulary in shares", grad=False)
+            )
     for axis in tokens:
         count = Value("valid", (), "torch.int64")
         moves.append(Collective(count, count, "all_reduce", axis, "a mean over all tokens", grad=False))

@@ -1,8 +1,9 @@
 """Propagation: the state of every value of every module on every mesh axis.
 
-The parameters of the tensor axis start undecided and are cut where they are first used: column where their result is
-free, row where they continue a cut. A cut that meets an operator which has no rule for it is taken back, and propagation
-starts over; whether that may stand, or is a fault, is for the caller to say (`Placement.uncut`).
+The parameters of the tensor axis start undecided and are cut where they are first used: column where their
+result is free, row where they continue a cut. A cut that meets an operator which has no rule for it is taken
+back, and propagation starts over; whether that may stand, or is a fault, is for the caller to say
+(`Placement.uncut`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from fnmatch import fnmatchcase
 from torch import fx
 
 from parc.shard.body import Body, value
+from parc.shard.moves import Again
 from parc.shard.placed import Cut, Fact, Layout, Placed, Refused, States, Uncut
-from parc.shard.states import FREE, I, Kind, P, R, S, State
-from parc.shard.walk import Again, Walk
+from parc.shard.states import FREE, I, P, R, S, State
+from parc.shard.walk import Walk
 
 
 class Placement:
@@ -49,7 +51,7 @@ class Placement:
         return tuple(Fact(states, grad=False, varies=True) for _ in body.inputs())
 
     def place(self, body: Body, inputs: tuple[Fact, ...], path: str) -> Placed:
-        """`path` is the prefix of the parameters' names, with its dot. One result for each distinct way of calling."""
+        """One result for each distinct way of calling. `path` prefixes names of parameters, dot included."""
         key = (id(body), inputs, self._stated_in(body, path))
         number = self._numbers.setdefault(key, len(self._numbers))
         if number not in self._done:
@@ -74,7 +76,8 @@ class Placement:
         """The states of a parameter or buffer before its first use."""
         stated = self._stated(path + node.meta["tensor"])
         return tuple(
-            self._first(key, path + node.meta["tensor"], node, stated, axis, is_expert) for axis in self.layout.axes
+            self._first(key, path + node.meta["tensor"], node, stated, axis, is_expert)
+            for axis in self.layout.axes
         )
 
     def _first(
@@ -83,7 +86,11 @@ class Placement:
         ndim = value(node).ndim
         if (key, axis) in self._decided:
             return self._decided[key, axis]
-        if axis in self.layout.data and not (is_expert and axis == self.layout.experts) and not node.meta["buffer"]:
+        if (
+            axis in self.layout.data
+            and not (is_expert and axis == self.layout.experts)
+            and not node.meta["buffer"]
+        ):
             return R  # every token's gradient is on one rank of it alone
         if axis != self.layout.tensor or node.meta["buffer"] or stated == "replicate":
             return I
@@ -95,13 +102,12 @@ class Placement:
             return state
         return FREE
 
-    def cut(self, key: str) -> Cut:
-        return self.cuts[key]
-
     def decide(self, key: str, axis: str, state: State) -> None:
+        """From now on a parameter begins in this state."""
         self._decided[key, axis] = state
 
     def fault(self, refused: Refused) -> None:
+        """Keep what is wrong, and go on: there may be more."""
         self.faults.setdefault((id(refused.body), refused.node, refused.axis), refused)
 
     def _check_results(self, placed: Placed) -> None:
@@ -109,12 +115,14 @@ class Placement:
         for fact in placed.results():
             for axis, state in zip(self.layout.axes, fact.states, strict=True):
                 if state not in (I, P):
-                    raise Refused(f"the loss ends {state} over it, where every rank must agree on it", axis, placed.body, None)
+                    raise Refused(
+                        f"the loss ends {state} over it, where every rank must agree on it",
+                        axis,
+                        placed.body,
+                        None,
+                    )
 
 
 def user_name(name: str) -> str:
     """The name in the user's model of what the objective calls `model.…`."""
     return name.removeprefix("model.")
-
-
-__all__ = ["Kind", "Placement", "R", "user_name"]

@@ -31,7 +31,7 @@ class Layout:
     length: int = 1
 
     def settled(self, shape: tuple[int, ...], axis: str) -> State:
-        """Where a partial sum goes: to its share of the sequence where the plan shards that, else to every rank."""
+        """Where a partial sum goes: to shares of the sequence where the plan shards it, else to every rank."""
         if self.sequence and axis == self.tensor:
             if len(shape) > 2 and shape[:2] == (self.batch, self.length):
                 return S(1)
@@ -66,13 +66,14 @@ class Placed:
 
     body: Body
     facts: dict[fx.Node, tuple[Fact, ...]] = field(default_factory=dict)
-    settled: dict[fx.Node, States] = field(default_factory=dict)  # where that has changed since the value was made
+    settled: dict[fx.Node, States] = field(default_factory=dict)  # where a move has changed them since
     moves: dict[fx.Node, tuple[tuple[Move, ...], ...]] = field(default_factory=dict)  # of each operand
-    wanted: dict[fx.Node, tuple[States, ...]] = field(default_factory=dict)  # of each operand, once it is moved
+    wanted: dict[fx.Node, tuple[States, ...]] = field(default_factory=dict)  # of each operand, once moved
     children: dict[str, Placed] = field(default_factory=dict)
     experts: dict[fx.Node, PlacedExperts] = field(default_factory=dict)
 
     def fact(self, node: fx.Node) -> Fact:
+        """What is known of a value as it is made; of a tuple, of its first item."""
         return self.facts[node][0]
 
     def now(self, node: fx.Node) -> Fact:
@@ -81,6 +82,7 @@ class Placed:
         return replace(fact, states=self.settled.get(node, fact.states))
 
     def results(self) -> list[Fact]:
+        """What is known of the body's results as its caller gets them."""
         return [self.now(node) for node in self.body.results()]
 
 
@@ -128,7 +130,7 @@ class Refused(Exception):
 
 
 def operands_of(node: fx.Node) -> list[fx.Node]:
-    """The tensor operands of a node in the order of its arguments, one entry for every place they stand in."""
+    """The tensor operands of a node in the order of its arguments: an entry for every place they stand in."""
     found: list[fx.Node] = []
 
     def visit(operand: fx.Node) -> fx.Node:

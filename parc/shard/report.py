@@ -8,10 +8,10 @@ from torch import fx
 
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.facts import Plan
-from parc.shard.body import Body, lines_of
+from parc.shard.body import lines_of
 from parc.shard.load import line_label
-from parc.shard.placed import Refused, Uncut
 from parc.shard.place import user_name
+from parc.shard.placed import Refused, Uncut
 
 
 def refusals(plan: Plan, refused: Sequence[Refused], uncut: Sequence[Uncut]) -> list[Diagnostic]:
@@ -27,7 +27,7 @@ def refusals(plan: Plan, refused: Sequence[Refused], uncut: Sequence[Uncut]) -> 
 def _refusal(plan: Plan, refused: Refused) -> Diagnostic:
     where = user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
-    return error("P507", message, *_line(refused.body, refused.node), _axis(plan, refused.axis))
+    return error("P507", message, *_line(refused.node), _axis(plan, refused.axis))
 
 
 def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
@@ -40,7 +40,7 @@ def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
     return error(
         "P508",
         f"{listed} cannot be cut over `{axis}`: {first.reason}",
-        *_line(first.body, first.node),
+        *_line(first.node),
         _axis(plan, axis),
         help=f"to keep it whole on every rank of `{axis}`, state `replicate = [{globs}]` in `tensor`",
     )
@@ -50,7 +50,7 @@ def _glob(name: str) -> str:
     return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
-def _line(body: Body, node: fx.Node | None) -> tuple[Label, ...]:
+def _line(node: fx.Node | None) -> tuple[Label, ...]:
     lines = lines_of(node) if node is not None else []
     return line_label(lines[-1].file, lines[-1].number, "this operation") if lines else ()
 

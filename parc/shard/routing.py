@@ -11,7 +11,13 @@ from parc.shard.body import Body, shape
 from parc.shard.placed import operands_of
 from parc.shard.rules import name_of
 
-_COMPUTES = ("aten::linear", "aten::matmul", "aten::embedding", "aten::scaled_dot_product_attention", "aten::cross_entropy_loss")
+_COMPUTES = (
+    "aten::linear",
+    "aten::matmul",
+    "aten::embedding",
+    "aten::scaled_dot_product_attention",
+    "aten::cross_entropy_loss",
+)
 call, experts = torch.ops.parc.call.default, torch.ops.parc.experts.default
 
 

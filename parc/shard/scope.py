@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from torch import fx
 
-from parc.shard.names import Statements, is_item
-from parc.shard.placed import Move, Placed, States, issues, operands_of
+from parc.shard.body import is_item
+from parc.shard.names import Statements
+from parc.shard.placed import Move, Placed, issues, operands_of
 from parc.shard.states import Kind, State
 from parc.shard.text import Text
 
@@ -22,7 +23,7 @@ _TAKEN = {
 
 
 class Scope:
-    """Names are taken from the user's code. A name is taken again once nothing needs its old value any more."""
+    """Names come from the user's code. A name is taken again once nothing needs its old value any more."""
 
     def __init__(self, nodes: Sequence[fx.Node], placed: Placed, statements: Statements) -> None:
         self.order = {node: place for place, node in enumerate(nodes)}
@@ -34,30 +35,36 @@ class Scope:
         self._holds: dict[str, fx.Node] = {}
         self._settled: set[fx.Node] = set()
 
-    def bind(self, node: fx.Node, states: States, name: str) -> None:
+    def bind(self, node: fx.Node, name: str) -> None:
+        """A name holds a value."""
         self._texts[node] = Text(name)
         self._holds[name] = node
 
     def refer(self, node: fx.Node, text: str) -> None:
+        """An expression that can be written again and again stands for a value."""
         self._texts[node] = Text(text)
 
     def inline(self, node: fx.Node, text: Text) -> None:
+        """A value is computed where it is used."""
         self._texts[node] = text
 
     def settle(self, node: fx.Node, text: Text) -> None:
+        """From now on the moved value stands for the value."""
         self._texts[node] = text
         self._settled.add(node)
 
     def has_settled(self, node: fx.Node) -> bool:
+        """Whether a moved value stands for the value."""
         return node in self._settled
 
     def text(self, node: fx.Node) -> Text:
+        """What to write for a value now."""
         return self._texts[node]
 
-    def name(self, node: fx.Node, states: States, wish: str) -> str:
+    def name(self, node: fx.Node, wish: str) -> str:
         """A name for a new value."""
         name = self._free(wish, node)
-        self.bind(node, states, name)
+        self.bind(node, name)
         return name
 
     def moved_name(self, node: fx.Node, move: Move, key: Key, text: Text) -> str:
@@ -86,7 +93,8 @@ class Scope:
         return False
 
     def _free(self, wish: str, node: fx.Node) -> str:
-        wish = wish if wish.isidentifier() and not keyword.iskeyword(wish) and wish not in _TAKEN else f"{wish}_"
+        if not wish.isidentifier() or keyword.iskeyword(wish) or wish in _TAKEN:
+            wish = f"{wish}_"
         name, number = wish, 1
         while name in self._holds and self._live(self._holds[name], node):
             number += 1
@@ -101,7 +109,7 @@ class Scope:
         return any(self._last(user) > here for user in held.users)
 
     def _last(self, user: fx.Node) -> int:
-        """When a use happens: at once, or, where the user may be inlined or is an item of a tuple, when that is used."""
+        """When a use happens: at once; where the user may be inlined, or is an item, when it is used."""
         if user.op == "output" or user not in self.order:
             return 1 << 30
         later = user.users if self._waits(user) else ()

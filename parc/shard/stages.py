@@ -55,7 +55,9 @@ class Cutter:
             if isinstance(node.meta["val"], (list, tuple)) or self.constant(node):
                 continue
             later = any(user.op != "output" and self.stage_of(user) > stage for user in _uses(node))
-            if self.stage_of(node) <= stage and (later or (self._is_result(node) and stage < len(self.ends) - 1)):
+            if self.stage_of(node) <= stage and (
+                later or (self._is_result(node) and stage < len(self.ends) - 1)
+            ):
                 found.append(node)
         return found
 
@@ -122,8 +124,14 @@ def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) 
     takes = takes or tuple(writer.given(node) for node in inputs)
     batch = tuple(writer.given(node) for node in keywords)
     called = [node for node in nodes if node.target is call]
-    layer_units = tuple(units.names[id(placed.children[str(n.args[1])])] for n in called if cutter.layer(n) is not None)
-    events: list[Event] = [*([Recv(takes)] if number else []), *_folded(writer.events, cutter.layers), *([] if last else [Send(gives)])]
+    layer_units = tuple(
+        units.names[id(placed.children[str(n.args[1])])] for n in called if cutter.layer(n) is not None
+    )
+    events: list[Event] = [
+        *([Recv(takes)] if number else []),
+        *_folded(writer.events, cutter.layers),
+        *([] if last else [Send(gives)]),
+    ]
     root = Unit(
         "Stage",
         "",
@@ -131,14 +139,26 @@ def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) 
         tuple(axis for axis in units.layout.axes if axis in writer.groups),
         units.parameters(placed, [n for n in placed.body.tensors() if _used(n, nodes)]),
         units.constants([n for n in placed.body.tensors() if _used(n, nodes)], ""),
-        {user_name(str(n.args[1])): units.names[id(placed.children[str(n.args[1])])] for n in called if cutter.layer(n) is None},
+        {
+            user_name(str(n.args[1])): units.names[id(placed.children[str(n.args[1])])]
+            for n in called
+            if cutter.layer(n) is None
+        },
         (*takes, *batch),
         tuple(events),
         gives,
     )
     first = cutter.ends[number - 1] if number else 0
-    return Stage(root, _needed(units, root, layer_units), first, layer_units, user_name(cutter.layers),
-                 tuple(node.meta["name"] for node in keywords), takes, gives)
+    return Stage(
+        root,
+        _needed(units, root, layer_units),
+        first,
+        layer_units,
+        user_name(cutter.layers),
+        tuple(node.meta["name"] for node in keywords),
+        takes,
+        gives,
+    )
 
 
 def _inputs(cutter: Cutter, nodes: Sequence[fx.Node], number: int) -> tuple[list[fx.Node], list[fx.Node]]:
@@ -176,7 +196,10 @@ def _folded(events: Sequence[Event], layers: str) -> list[Event]:
         length = starts[place + 1] - begin if place + 1 < len(starts) else 1
         body = tuple(plain[begin : begin + length])
         count = 1
-        while place + count < len(starts) and tuple(plain[begin + count * length : begin + (count + 1) * length]) == body:
+        while (
+            place + count < len(starts)
+            and tuple(plain[begin + count * length : begin + (count + 1) * length]) == body
+        ):
             count += 1
         if count == 1:
             body, length = body[:1], 1

@@ -7,8 +7,8 @@
 | partial | a term of a sum over the axis | the whole gradient |
 | sharded | its share of a dim | its share of that dim |
 
-Invariant and replicated differ in the gradient alone. The four, and the moves between them, are those of the type
-systems for SPMD programs of JAX's shard_map ("varying" values) and of PyTorch's spmd_types.
+Invariant and replicated differ in the gradient alone. The four, and the moves between them, are those of the
+type systems for SPMD programs of JAX's shard_map ("varying" values) and of PyTorch's spmd_types.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from enum import Enum
 
 
 class Kind(Enum):
+    """The states but for the dim of a sharded one."""
+
     INVARIANT = "invariant"
     REPLICATED = "replicated"
     PARTIAL = "a partial sum"
@@ -28,9 +30,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A sharded dim is cut in `outer` equal blocks, each of which is shared out over the axis: 1 is the plain case.
+    """A sharded dim is cut in `outer` equal blocks, each of which is shared out over the axis: 1 is plain.
 
-    Flattening (B, S) with S sharded yields one dim with `outer` = B; a fused (q | k | v) weight has `outer` = 3.
+    Flattening (B, S) with S sharded yields one dim with `outer` = B; a fused (q | k | v) weight has `outer` =
+    3.
     """
 
     kind: Kind
@@ -42,10 +45,12 @@ class State:
 
     @property
     def sharded(self) -> bool:
+        """Whether each rank holds its share."""
         return self.kind is Kind.SHARDED
 
     @property
     def partial(self) -> bool:
+        """Whether each rank holds a term of a sum."""
         return self.kind is Kind.PARTIAL
 
 
@@ -56,6 +61,7 @@ FREE = State(Kind.FREE)
 
 
 def S(dim: int, outer: int = 1) -> State:
+    """Sharded on `dim`, in each of `outer` blocks."""
     return State(Kind.SHARDED, dim, outer)
 
 
@@ -69,7 +75,9 @@ def joined(states: Iterable[State]) -> State:
     return R if any(state.kind is Kind.REPLICATED for state in states) else I
 
 
-def local_shape(shape: tuple[int, ...], states: Mapping[str, State], sizes: Mapping[str, int]) -> tuple[int, ...]:
+def local_shape(
+    shape: tuple[int, ...], states: Mapping[str, State], sizes: Mapping[str, int]
+) -> tuple[int, ...]:
     """The shape of a rank's share of a value. Exact where `check_divides` holds."""
     local = list(shape)
     for axis, state in states.items():

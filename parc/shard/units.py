@@ -13,6 +13,7 @@ from parc.shard.constants import Computation, computed
 from parc.shard.initial import Recipe
 from parc.shard.place import user_name
 from parc.shard.placed import Layout, Placed, PlacedExperts
+from parc.shard.shares import Shares
 from parc.shard.states import Kind, State
 from parc.shard.write import Writer, call, experts
 
@@ -21,7 +22,11 @@ class Units:
     """Makes one unit of every placed body, callees before callers."""
 
     def __init__(
-        self, layout: Layout, recipes: Mapping[str, Recipe], buffers: Mapping[str, fx.Graph], banks: Mapping[str, Bank]
+        self,
+        layout: Layout,
+        recipes: Mapping[str, Recipe],
+        buffers: Mapping[str, fx.Graph],
+        banks: Mapping[str, Bank],
     ) -> None:
         self.layout = layout
         self.recipes, self.buffers, self.banks = recipes, buffers, banks
@@ -43,10 +48,10 @@ class Units:
         nodes = list(placed.body.operations())
         self.below(placed, nodes)
         writer = self.writer(placed, nodes)
-        inputs = []
+        inputs, shares = [], Shares(placed, self.layout)
         for node in placed.body.inputs():
             writer.bind(node, node.meta["name"])
-            inputs.append(Value(node.meta["name"], writer.local(node), str(value(node).dtype)))
+            inputs.append(Value(node.meta["name"], shares.local(node), str(value(node).dtype)))
         writer.device = _device(inputs)
         writer.write(nodes)
         results = tuple(writer.given(node) for node in placed.body.results())
@@ -112,8 +117,11 @@ class Units:
         info = Experts(bank.count, dealt.axis, dealt.travel)
         writer.bind(rows, rows.meta["name"])
         width, dtype = value(rows).shape[-1], str(value(rows).dtype)
-        inputs = (Value("tokens", ("tokens", width), dtype), Value("indices", ("tokens", "k"), "torch.int64"),
-                  Value("weights", ("tokens", "k"), dtype))
+        inputs = (
+            Value("tokens", ("tokens", width), dtype),
+            Value("indices", ("tokens", "k"), "torch.int64"),
+            Value("weights", ("tokens", "k"), dtype),
+        )
         writer.events.append(_dispatch(rows.meta["name"], width, dtype, info))
         writer.write(nodes)
         (result,) = placed.body.results()
@@ -157,7 +165,11 @@ class Units:
             tuple(value(node).shape),
             str(value(node).dtype),
             {axis: sharded[axis] for axis in self.layout.axes if axis in sharded},
-            tuple(axis for axis in self.layout.axes if states[axis].kind is Kind.REPLICATED and axis not in sharded),
+            tuple(
+                axis
+                for axis in self.layout.axes
+                if states[axis].kind is Kind.REPLICATED and axis not in sharded
+            ),
             self.recipes[user_name(path)],
             experts=info is not None and stack is None,
             stack=stack,
@@ -190,8 +202,18 @@ def _device(inputs: Sequence[Value]) -> str:
 
 def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
     """Tokens to the ranks of their experts, sorted by expert."""
-    results = (Value(rows, ("rows", width), dtype), Value("counts", ("experts",), "list"), Value("route", (), "Route"))
-    moved = Collective(Value("tokens", ("tokens", width), dtype), results[0], "dispatch", info.axis or "", "tokens to their experts")
+    results = (
+        Value(rows, ("rows", width), dtype),
+        Value("counts", ("experts",), "list"),
+        Value("route", (), "Route"),
+    )
+    moved = Collective(
+        Value("tokens", ("tokens", width), dtype),
+        results[0],
+        "dispatch",
+        info.axis or "",
+        "tokens to their experts",
+    )
     if info.axis is None:
         return Compute(results, f"dispatch(tokens, indices, {info.count})")
     if info.travel:
@@ -201,7 +223,9 @@ def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
 
 def _combine(out: str, width: int, dtype: str, info: Experts) -> Compute:
     result = Value("combined", ("tokens", width), dtype)
-    moved = Collective(Value(out, ("rows", width), dtype), result, "combine", info.axis or "", "results back to their tokens")
+    moved = Collective(
+        Value(out, ("rows", width), dtype), result, "combine", info.axis or "", "results back to their tokens"
+    )
     return Compute((result,), f"combine({out}, weights, route)", (moved,) if info.travel else ())
 
 
