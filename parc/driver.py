@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ class Compiled:
     plan: Plan
     captured: Captured
     files: Files
+    warnings: tuple[Diagnostic, ...]
 
 
 def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, ...]:
@@ -45,18 +47,18 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
         program = rewrite(plan, captured)
     except Faulty as faulty:
         return faulty.diagnostics
-    sources = {Path(source.path).name: source.text.encode() for source in loaded.sources}
+    base = Path(loaded.sources[0].path).parent
+    sources = {os.path.relpath(source.path, base): source.text.encode() for source in loaded.sources}
     sources |= source_text(plan.train.model)
-    return Compiled(plan, captured, files(plan, program, sources))
+    return Compiled(plan, captured, files(plan, program, sources), loaded.diagnostics + limits)
 
 
 def build(file: Path, plan: str | None, out: Path, overrides: Sequence[str] = ()) -> tuple[Diagnostic, ...]:
     """Compile a plan into `out`, replacing a folder of parc's; everything that there is to say about it."""
-    if out.exists() and not is_ours(out):
+    if os.path.lexists(out) and not is_ours(out):
         return (error("P510", f"`{out}` exists and was not written by parc", help="choose another folder"),)
-    loaded = load(file, overrides)
-    made = compiled(loaded, plan)
-    return _written(made, out) or loaded.diagnostics if isinstance(made, Compiled) else made
+    made = compiled(load(file, overrides), plan)
+    return _written(made, out) or made.warnings if isinstance(made, Compiled) else made
 
 
 def _written(made: Compiled, out: Path) -> tuple[Diagnostic, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from parc.emit.layout import wrapped
+from parc.emit.layout import WIDTH, signature, wrapped
 from parc.events import Call, Collective, Compute, Event, Parameter, Recv, Repeat, Send, Stage, Unit
 
 RUNTIME = {
@@ -30,6 +31,9 @@ RUNTIME = {
 }
 
 
+DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
+
+
 @dataclass(frozen=True)
 class Class:
     """What the template of a stage needs of one unit."""
@@ -38,8 +42,7 @@ class Class:
     doc: list[str]
     signature: str  # of __init__
     init: list[str]
-    inputs: str
-    returns: str  # annotation
+    head: list[str]  # of forward
     body: list[str]
 
 
@@ -64,7 +67,7 @@ def _import_order(name: str) -> tuple[bool, str]:
 
 
 def _with_mesh(stage: Stage) -> set[str]:
-    """The units whose constructor needs the mesh: for parameters, groups, buffers, or members that need it."""
+    """The units whose constructor needs the mesh: for parameters, groups, buffers, or such members."""
     found = {stage.root.name}
     for unit in stage.units:
         if unit.parameters or unit.groups or unit.buffers or found.intersection(unit.members.values()):
@@ -79,26 +82,25 @@ def _class(unit: Unit, takes_mesh: set[str], stage: Stage | None) -> Class:
         init += _layers(stage, takes_mesh)
     init += _buffers(unit)
     if unit.experts is not None:
-        load = f'self.register_buffer("load", torch.zeros({unit.experts.count}, dtype=torch.int64, device=mesh.device_type), persistent=False)'
-        init += wrapped(load, 8)
+        zeros = f"torch.zeros({unit.experts.count}, dtype=torch.int64, device=mesh.device_type)"
+        init += wrapped(f'self.register_buffer("load", {zeros}, persistent=False)', 8)
     arguments = ["mesh: DeviceMesh"] if unit.name in takes_mesh else []
     if stage is not None:
         arguments.append("first_layer: int")
     tensor = "Tensor"
     returns = tensor if len(unit.results) == 1 else f"tuple[{', '.join([tensor] * len(unit.results))}]"
-    inputs = ", ".join(f"{value.name}: Tensor" for value in unit.inputs)
-    return Class(unit.name, _doc(unit, stage), ", ".join(arguments), init, inputs, returns, _forward(unit))
+    head = signature("forward", ["self", *(f"{value.name}: Tensor" for value in unit.inputs)], returns, 4)
+    return Class(unit.name, _doc(unit, stage), ", ".join(arguments), init, head, _forward(unit))
 
 
 def _doc(unit: Unit, stage: Stage | None) -> list[str]:
-    said = (unit.doc or "").strip().split("\n")[0].replace("\\", "\\\\").replace('"""', "'''")
     if stage is not None:
         count = len(stage.layers)
-        return [
-            f"{count} layer{'s' if count > 1 else ''} of the model, from number `first_layer` on{_ends(stage)}."
-        ]
+        layers = f"{count} layer{'s' if count > 1 else ''} of the model"
+        return textwrap.wrap(f"{layers}, from number `first_layer` on{_ends(stage)}.", DOC)
+    said = (unit.doc or "").strip().split("\n")[0].replace("\\", "/").replace('"', "'")
     stands = f"Stands for `{'.'.join('*' if part.isdigit() else part for part in unit.path.split('.'))}`."
-    return [said, "", stands] if said else [stands]
+    return [*textwrap.wrap(said, DOC), "", stands] if said else [stands]
 
 
 def _ends(stage: Stage) -> str:
@@ -188,7 +190,8 @@ def _layers(stage: Stage, takes_mesh: set[str]) -> Iterator[str]:
     runs = [(name, len(list(same))) for name, same in groupby(stage.layers)]
     if len(runs) == 1:
         name, count = runs[0]
-        made = f"{{str(first_layer + i): {name}({'mesh' if name in takes_mesh else ''}) for i in range({count})}}"
+        layer = f"{name}({'mesh' if name in takes_mesh else ''})"
+        made = f"{{str(first_layer + i): {layer} for i in range({count})}}"
     else:
         kinds = " + ".join(f"[{name}]" + (f" * {count}" if count > 1 else "") for name, count in runs)
         made = f"{{str(first_layer + i): layer(mesh) for i, layer in enumerate({kinds})}}"
@@ -223,13 +226,7 @@ def _forward(unit: Unit) -> list[str]:
     lines = [line for event in events for line in _statement(event, 8)]
     if unit.experts is not None:
         lines.insert(1, "        self.load += route.load")
-    returned = ", ".join(inlined.get(name, name) for name in results)
-    return [*lines, *_return(returned, len(results))]
-
-
-def _return(text: str, count: int) -> list[str]:
-    lines = wrapped(f"return {text}", 8)
-    return lines if count == 1 or len(lines) == 1 else wrapped(f"return ({text})", 8)
+    return [*lines, *wrapped(f"return {', '.join(inlined.get(name, name) for name in results)}", 8)]
 
 
 def _returned(event: Compute, results: Sequence[str], inlined: Mapping[str, str]) -> bool:
@@ -249,7 +246,7 @@ def _statement(event: Event, indent: int) -> Iterator[str]:
         names = ", ".join(value.name or "_" for value in event.results)
         yield from wrapped(f"{names} = {attribute(event.member)}({', '.join(event.operands)})", indent)
     elif isinstance(event, Collective):
-        yield f"{space}{event.result.name} = {_move(event)}  # {event.change}"
+        yield from _commented(f"{event.result.name} = {_move(event)}", event.change, indent)
     elif isinstance(event, Repeat):
         layers = f"{attribute(event.layers)}.values()"
         if (event.start, event.count) != (0, event.total):
@@ -257,6 +254,13 @@ def _statement(event: Event, indent: int) -> Iterator[str]:
         yield f"{space}for layer in {layers}:"
         for inner in event.body:
             yield from _statement(inner, indent + 4)
+
+
+def _commented(statement: str, comment: str, indent: int) -> list[str]:
+    """With the comment behind the statement, or above it where it is too long for one line."""
+    lines = wrapped(statement, indent)
+    line = f"{lines[0]}  # {comment}"
+    return [line] if len(lines) == 1 and len(line) <= WIDTH else [f"{' ' * indent}# {comment}", *lines]
 
 
 def _bound(event: Compute) -> str:

@@ -42,13 +42,12 @@ def files(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     found["train.py"] = rendered("train.py.jinja", train_facts(plan, program, modules))
     found["README.md"] = rendered("README.md.jinja", readme_facts(plan, program, modules))
     found["launch/torchrun.sh"] = rendered("torchrun.sh.jinja", launch_facts(plan))
-    found["plan.lock.json"] = lock(plan, sources)
     if plan.mesh.size <= TABLED:
         found["ranks.csv"] = ranks(plan)
-    runtime = sorted((PACKAGE / "runtime").glob("*.py"))
-    return {name: text.encode() for name, text in found.items()} | {
-        f"runtime/{file.name}": file.read_bytes() for file in runtime
-    }
+    for file in (PACKAGE / "runtime").glob("*.py"):
+        found[f"runtime/{file.name}"] = file.read_text(encoding="utf-8")
+    found["plan.lock.json"] = lock(plan, sources, sorted(found))
+    return {name: text.encode() for name, text in found.items()}
 
 
 def _environment() -> Environment:
@@ -86,7 +85,4 @@ def _stage(environment: Environment, plan: Plan, stage: Stage) -> str:
 
 
 def _import(module: str, names: list[str]) -> str:
-    line = f"from runtime.{module} import {', '.join(names)}"
-    if len(line) <= 100:
-        return line
-    return "\n".join(wrapped(f"from runtime.{module} import ({', '.join(names)})", 0))
+    return "\n".join(wrapped(f"from runtime.{module} import {', '.join(names)}", 0))

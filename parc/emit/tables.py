@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -49,7 +49,7 @@ def _experts(plan: Plan, rank: int) -> str:
     return f"{first}-{first + mine - 1}"
 
 
-def lock(plan: Plan, sources: Mapping[str, bytes]) -> str:
+def lock(plan: Plan, sources: Mapping[str, bytes], written: Sequence[str]) -> str:
     """The resolved plan and what it was made from: the same input gives the same text."""
     train = plan.train
     strategies = {
@@ -61,6 +61,11 @@ def lock(plan: Plan, sources: Mapping[str, bytes]) -> str:
     facts = {
         "parc": parc_version(),
         "plan": plan.name,
+        "cluster": {
+            "name": plan.cluster.name,
+            "levels": {level.name: level.size for level in plan.cluster.levels},
+            "device": _facts(plan.cluster.device) if plan.cluster.device else None,
+        },
         "mesh": {axis.name: axis.size for axis in plan.mesh.axes},
         "strategies": {name: _facts(strategy) for name, strategy in strategies.items() if strategy},
         "train": {
@@ -71,9 +76,15 @@ def lock(plan: Plan, sources: Mapping[str, bytes]) -> str:
             "loss": _facts(train.loss),
             "optimizer": _facts(train.optimizer),
             "precision": _facts(train.precision),
+            "dataset": _facts(train.dataset) if train.dataset else None,
         },
-        "model": {"source": train.model.source, "arguments": dict(train.model.arguments)},
+        "model": {
+            "source": train.model.source,
+            "arguments": dict(train.model.arguments),
+            "shape": _facts(train.model.shape),
+        },
         "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in sorted(sources.items())},
+        "files": written,
     }
     return json.dumps(facts, indent=2) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from parc.emit.layout import wrapped
 from parc.emit.quoting import quoted
 from parc.events import Program
 from parc.plan.facts import Plan
@@ -25,13 +26,13 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[st
         "pipeline_axis": quoted(plan.pipeline.axes[0]) if plan.pipeline else "None",
         "schedule": quoted(plan.pipeline.schedule) if plan.pipeline else "None",
         "microbatches": train.batch.microbatches,
-        "axes": quoted({axis.name: axis.size for axis in plan.mesh.axes}),
+        "axes": _constant("AXES", {axis.name: axis.size for axis in plan.mesh.axes}),
         "world": plan.mesh.size,
         "seed": train.seed,
         "steps": train.steps,
         "dataset": {
             "kind": dataset.kind if dataset else "files",
-            "patterns": quoted(list(dataset.patterns) if dataset else []),
+            "patterns": _constant("DATA", list(dataset.patterns) if dataset else []),
             "type": quoted(dataset.type if dataset else "uint8"),
         },
         "batch": _batch(plan),
@@ -39,7 +40,10 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[st
             {"module": module, "first": stage.first_layer, "keywords": quoted(stage.keywords)}
             for module, stage in zip(modules, program.stages, strict=True)
         ],
-        "crossing": [quoted(tuple(value.shape for value in stage.gives)) for stage in program.stages[:-1]],
+        "crossing": [
+            "\n".join(wrapped(quoted(tuple(value.shape for value in stage.gives)), 4, ","))
+            for stage in program.stages[:-1]
+        ],
         "tokens_shape": (microbatch // plan.mesh.product(data), train.batch.length),
         "dtype": dtype,
         "objective": _objective(plan, program),
@@ -70,7 +74,11 @@ def _batch(plan: Plan) -> str:
         "shift": train.loss.shift,
         "vocabulary": train.model.shape.vocab,
     }
-    return quoted(facts)
+    return _constant("BATCH", facts)
+
+
+def _constant(name: str, value: object) -> str:
+    return "\n".join(wrapped(f"{name} = {quoted(value)}", 0))
 
 
 def _objective(plan: Plan, program: Program) -> list[str]:

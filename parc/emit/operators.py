@@ -1,0 +1,163 @@
+"""How tightly Python's operators bind, and where an expression may be broken."""
+
+from __future__ import annotations
+
+import ast
+from typing import NamedTuple
+
+UNARY, ATOM = 8, 10
+
+
+class Sign(NamedTuple):
+    text: str
+    binds: int  # more is tighter
+
+
+_SIGNS: dict[type[ast.AST], Sign] = {
+    ast.Eq: Sign("==", 1),
+    ast.NotEq: Sign("!=", 1),
+    ast.Lt: Sign("<", 1),
+    ast.LtE: Sign("<=", 1),
+    ast.Gt: Sign(">", 1),
+    ast.GtE: Sign(">=", 1),
+    ast.BitOr: Sign("|", 2),
+    ast.BitXor: Sign("^", 3),
+    ast.BitAnd: Sign("&", 4),
+    ast.LShift: Sign("<<", 5),
+    ast.RShift: Sign(">>", 5),
+    ast.Add: Sign("+", 6),
+    ast.Sub: Sign("-", 6),
+    ast.Mult: Sign("*", 7),
+    ast.Div: Sign("/", 7),
+    ast.FloorDiv: Sign("//", 7),
+    ast.Mod: Sign("%", 7),
+    ast.MatMult: Sign("@", 7),
+    ast.USub: Sign("-", UNARY),
+    ast.UAdd: Sign("+", UNARY),
+    ast.Invert: Sign("~", UNARY),
+    ast.Pow: Sign("**", 9),
+}
+
+
+def sign(operator: ast.AST) -> Sign:
+    return _SIGNS[type(operator)]
+
+
+def binding(node: ast.expr) -> int:
+    """How tightly an expression holds together: that of its operator."""
+    match node:
+        case ast.BinOp(op=op) | ast.UnaryOp(op=op):
+            return sign(op).binds
+        case ast.Compare():
+            return sign(ast.Eq()).binds
+        case ast.Attribute() | ast.Call() | ast.Subscript() | ast.Name() | ast.Constant():
+            return ATOM
+        case ast.Tuple() | ast.List() | ast.Dict() | ast.DictComp():
+            return ATOM
+    return -1
+
+
+def is_power_operand(node: ast.expr) -> bool:
+    """A name or a number: between such `**` stands without spaces."""
+    match node:
+        case ast.Constant(value=value):
+            return isinstance(value, int | float)
+        case ast.UnaryOp(operand=operand):
+            return isinstance(operand, ast.Constant)
+        case ast.Attribute(value=value):
+            return is_power_operand(value) and not isinstance(value, ast.Constant)
+    return isinstance(node, ast.Name)
+
+
+def is_bound(node: ast.expr) -> bool:
+    """A name or a constant: between such a slice's `:` stands without spaces."""
+    return (
+        is_bound(node.operand) if isinstance(node, ast.UnaryOp) else isinstance(node, ast.Name | ast.Constant)
+    )
+
+
+def is_chain(node: ast.expr) -> bool:
+    """Two or more attributes of what a call, an item or parentheses give."""
+    return _attributes(node) > 1
+
+
+def _attributes(node: ast.expr) -> int:
+    match node:
+        case ast.Attribute(value=value):
+            if binding(value) < ATOM:
+                return 1
+            return isinstance(value, ast.Call | ast.Subscript) + _attributes(value)
+        case ast.Call(func=inner) | ast.Subscript(value=inner):
+            return _attributes(inner)
+    return 0
+
+
+def breaks_at_brackets(node: ast.expr) -> bool:
+    """Whether its one loosest operator stands before or behind brackets that can be broken."""
+    loosest = _loosest(node, -1)
+    if not any(isinstance(part, _WITH_BRACKETS) for part in ast.walk(node)):
+        return False
+    return not loosest or (loosest.count(min(loosest)) == 1 and (_begins(node, -1) or _ends(node, -1)))
+
+
+_WITH_BRACKETS = (ast.Call, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.DictComp)
+
+
+def _loosest(node: ast.expr, within: int) -> list[int]:
+    """How tightly each operator outside of brackets binds; a method of what a call gives counts as one."""
+    if binding(node) < within:
+        return []
+    match node:
+        case ast.BinOp(left=left, op=op, right=right):
+            before, after = limits(op)
+            return [sign(op).binds, *_loosest(left, before), *_loosest(right, after)]
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            found = [binding(node)] * len(ops)
+            return found + [each for other in (left, *others) for each in _loosest(other, binding(node) + 1)]
+        case ast.UnaryOp(op=op, operand=operand):
+            return [UNARY] * isinstance(op, ast.Invert) + _loosest(operand, ATOM)
+        case ast.Attribute(value=value):
+            return [ATOM] * (_attributes(node) - _attributes(value)) + _loosest(value, ATOM)
+        case ast.Call(func=inner) | ast.Subscript(value=inner):
+            return _loosest(inner, ATOM)
+    return []
+
+
+def limits(op: ast.operator) -> tuple[int, int]:
+    """How tightly the operands must bind, left and right, to stand without parentheses."""
+    binds = sign(op).binds
+    return (binds + 1, UNARY) if isinstance(op, ast.Pow) else (binds, binds + 1)
+
+
+def _begins(node: ast.expr, within: int) -> bool:
+    """Whether its text begins with a bracket that holds something."""
+    if binding(node) < within:
+        return True
+    match node:
+        case ast.BinOp(left=left, op=op):
+            return _begins(left, limits(op)[0])
+        case ast.Compare(left=left):
+            return _begins(left, binding(node) + 1)
+        case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Call(func=inner):
+            return _begins(inner, ATOM)
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
+            return bool(parts)
+    return False
+
+
+def _ends(node: ast.expr, within: int) -> bool:
+    """Whether its text ends with a bracket that holds something; an index is no place to break a line."""
+    if binding(node) < within:
+        return True
+    match node:
+        case ast.BinOp(op=op, right=right):
+            return _ends(right, limits(op)[1])
+        case ast.Compare(comparators=[*_, right]):
+            return _ends(right, binding(node) + 1)
+        case ast.UnaryOp(operand=operand):
+            return _ends(operand, ATOM)
+        case ast.Call(args=args, keywords=keywords):
+            return bool(args or keywords)
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
+            return bool(parts)
+    return False
