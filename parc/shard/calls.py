@@ -126,7 +126,7 @@ class Calls:
                     if path in self._experts
                     else stub(path, module, module.forward)
                 )
-                module.forward = chosen  # type: ignore[method-assign]
+                module.forward = chosen
                 patched.append(module)
             yield
         finally:
@@ -135,7 +135,8 @@ class Calls:
 
     def _experts_operator(self, path: str) -> Callable[..., Tensor]:
         def forward(*args: Tensor, **kwargs: Tensor) -> Tensor:
-            given: dict[int | str, Tensor] = {**dict(enumerate(args)), **kwargs}
+            given: dict[int | str, Tensor] = dict(enumerate(args))
+            given.update(kwargs)
             roles = by_role(given)
             tokens, indices, weights = (given[role] for role in roles)
             self.experts[path] = ExpertsCall(tokens.shape, roles)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from parc.diagnostic import Diagnostic, Label, error
+from parc.diagnostic import Label, error
 from parc.events import Program
 from parc.plan.facts import Model, Plan
 from parc.shard import rules
@@ -16,14 +16,14 @@ from parc.shard.bank import Bank, banks
 from parc.shard.body import Body, lines_of
 from parc.shard.calls import Calls, layers_of
 from parc.shard.capture import Capture
-from parc.shard.flops import flops
 from parc.shard.expert import capture_expert
+from parc.shard.flops import flops
 from parc.shard.fold import Unfoldable
 from parc.shard.identical import signature
 from parc.shard.load import Faulty, Loaded, guilty, line_label, load
 from parc.shard.objective import Objective, check_outputs
 from parc.shard.place import Placement, user_name
-from parc.shard.placed import Layout, Placed, Refused
+from parc.shard.placed import Layout, Placed, Refused, States, layout_of
 from parc.shard.report import refusals
 from parc.shard.stages import cut
 from parc.shard.units import Units
@@ -173,36 +173,12 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
     )
 
 
-def layout_of(plan: Plan) -> Layout:
-    """Axes of one rank carry nothing: they are left out."""
-    pipeline = plan.pipeline.axes if plan.pipeline else ()
-    sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-    axes = tuple(name for name, size in sizes.items() if name not in pipeline and size > 1)
-    tensor = next((axis for axis in plan.tensor.axes if axis in axes), None) if plan.tensor else None
-    experts = next((axis for axis in plan.experts.axes if axis in axes), None) if plan.experts else None
-    split = next((axis for axis in plan.experts.tensor if axis in axes), None) if plan.experts else None
-    return Layout(
-        axes,
-        sizes,
-        tuple(axis for axis in axes if plan.data and axis in plan.data.axes),
-        tensor,
-        bool(plan.tensor and plan.tensor.sequence and tensor),
-        experts,
-        split,
-        plan.tensor.column if plan.tensor else (),
-        plan.tensor.row if plan.tensor else (),
-        plan.tensor.replicate if plan.tensor else (),
-        plan.train.batch.sequences // plan.train.batch.microbatches,
-        plan.train.batch.length,
-    )
-
-
-def _partial(layout: Layout, states: tuple[object, ...]) -> tuple[str, ...]:
-    return tuple(axis for axis, state in zip(layout.axes, states, strict=True) if state.partial)  # type: ignore[attr-defined]
+def _partial(layout: Layout, states: States) -> tuple[str, ...]:
+    return tuple(axis for axis, state in zip(layout.axes, states, strict=True) if state.partial)
 
 
 def _load_axes(layout: Layout, placed: Placed) -> tuple[str, ...] | None:
-    """The axes over which the counts of tokens an expert, kept where tokens are sent from, are terms of a sum."""
+    """The axes over which counts of tokens, taken where they are sent from, are terms of a sum."""
     left = [placed]
     while left:
         here = left.pop()

@@ -22,7 +22,7 @@ class Computation:
 def computed(
     graph: fx.Graph, known: Computation, wish: str, dtype: torch.dtype
 ) -> tuple[tuple[str, ...], str]:
-    """The statements that compute a constructor's buffer, and its expression; what is used once is inlined."""
+    """The statements that compute a constructor's buffer, and its expression; what is used once is in it."""
     texts: dict[fx.Node, Text] = {}
     statements: list[str] = []
     for node in graph.nodes:

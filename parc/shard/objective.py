@@ -21,6 +21,11 @@ def argument(model: nn.Module, names: Sequence[str], first: bool = False) -> str
     )
 
 
+def names_of_inputs(model: nn.Module, tokens: str | None, labels: str | None) -> tuple[str, str | None]:
+    """The parameters of `forward` for tokens and for labels: as stated, else found; None: it takes none."""
+    return tokens or argument(model, TOKENS, first=True) or TOKENS[0], labels or argument(model, LABELS)
+
+
 class Objective(nn.Module):
     """(tokens, labels) of a microbatch, each (B, S) -> (loss,) or (loss, balance loss), scalars.
 
@@ -33,12 +38,12 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.ignore_index = ignore_index
-        self.tokens = tokens or argument(model, TOKENS, first=True)
-        self.labels = labels or argument(model, LABELS)
+        self.tokens, self.labels = names_of_inputs(model, tokens, labels)
         self.mean = False
         self.balanced = False
 
     def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """Notes what the model returns in `mean` and `balanced`."""
         inputs = {self.tokens: tokens}
         if self.labels is not None:
             inputs[self.labels] = labels

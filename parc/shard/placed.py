@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import fx
 
+from parc.plan.facts import Plan
 from parc.shard.body import Body
 from parc.shard.states import I, Kind, S, State
 
@@ -31,13 +32,37 @@ class Layout:
     length: int = 1
 
     def settled(self, shape: tuple[int, ...], axis: str) -> State:
-        """Where a partial sum goes: to shares of the sequence where the plan shards it, else to every rank."""
+        """Where a partial sum goes: to shares of the sequence where the plan shards it, else everywhere."""
         if self.sequence and axis == self.tensor:
             if len(shape) > 2 and shape[:2] == (self.batch, self.length):
                 return S(1)
             if len(shape) > 1 and shape[0] == self.batch * self.length:
                 return S(0, self.batch)
         return I
+
+
+def layout_of(plan: Plan) -> Layout:
+    """Axes of one rank carry nothing: they are left out."""
+    pipeline = plan.pipeline.axes if plan.pipeline else ()
+    sizes = {axis.name: axis.size for axis in plan.mesh.axes}
+    axes = tuple(name for name, size in sizes.items() if name not in pipeline and size > 1)
+    tensor = next((axis for axis in plan.tensor.axes if axis in axes), None) if plan.tensor else None
+    experts = next((axis for axis in plan.experts.axes if axis in axes), None) if plan.experts else None
+    split = next((axis for axis in plan.experts.tensor if axis in axes), None) if plan.experts else None
+    return Layout(
+        axes,
+        sizes,
+        tuple(axis for axis in axes if plan.data and axis in plan.data.axes),
+        tensor,
+        bool(plan.tensor and plan.tensor.sequence and tensor),
+        experts,
+        split,
+        plan.tensor.column if plan.tensor else (),
+        plan.tensor.row if plan.tensor else (),
+        plan.tensor.replicate if plan.tensor else (),
+        plan.train.batch.sequences // plan.train.batch.microbatches,
+        plan.train.batch.length,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,100 +1,17 @@
-"""Cutting the whole model into pipeline stages."""
+"""Stages of the pipeline as programs."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from itertools import accumulate
 
 from torch import fx
 
 from parc.events import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
-from parc.shard.body import value
+from parc.shard.cutter import Cutter
 from parc.shard.place import user_name
 from parc.shard.placed import Placed
 from parc.shard.units import Units
 from parc.shard.write import call
-
-
-class Cutter:
-    """Assigns every value of the root to a stage, and finds what crosses from each to the next."""
-
-    def __init__(self, placed: Placed, layers: str, counts: Sequence[int]) -> None:
-        self.placed, self.layers = placed, layers
-        self.ends = list(accumulate(counts))
-        self.nodes = [node for node in placed.body.operations() if node.target is not operator.getitem]
-        self._assigned = self._assign()
-
-    def stage_of(self, node: fx.Node) -> int:
-        return self._assigned[_made_by(node)]
-
-    def layer(self, node: fx.Node) -> int | None:
-        """The number of the layer that a node calls."""
-        if node.target is not call or not str(node.args[1]).startswith(self.layers + "."):
-            return None
-        rest = str(node.args[1]).removeprefix(self.layers + ".")
-        return int(rest) if rest.isdigit() else None
-
-    def constant(self, node: fx.Node) -> bool:
-        """Whether every stage can compute a value for itself."""
-        fact = self.placed.fact(node)
-        return not fact.varies and not fact.grad
-
-    def of(self, stage: int) -> list[fx.Node]:
-        mine = [node for node in self.nodes if not self.constant(node) and self.stage_of(node) == stage]
-        needed = set(mine)
-        for node in reversed(self.nodes):
-            if self.constant(node) and any(user in needed for user in _uses(node)):
-                needed.add(node)
-        return [node for node in self.nodes if node in needed]
-
-    def crossing(self, stage: int) -> list[fx.Node]:
-        """The values that `stage` hands to the next one, its own and those that only pass through."""
-        found = []
-        for node in self.placed.body.operations():
-            if isinstance(node.meta["val"], (list, tuple)) or self.constant(node):
-                continue
-            later = any(user.op != "output" and self.stage_of(user) > stage for user in _uses(node))
-            if self.stage_of(node) <= stage and (
-                later or (self._is_result(node) and stage < len(self.ends) - 1)
-            ):
-                found.append(node)
-        return found
-
-    def _is_result(self, node: fx.Node) -> bool:
-        return any(user.op == "output" for user in node.users)
-
-    def _assign(self) -> dict[fx.Node, int]:
-        """Layers as the plan says; what follows a layer stays with it; what only precedes waits for its first use."""
-        early: dict[fx.Node, int] = {}
-        follows: set[fx.Node] = set()
-        for node in self.nodes:
-            made = [_made_by(n) for n in node.all_input_nodes if n.op != "placeholder"]
-            number = self.layer(node)
-            if number is not None:
-                early[node] = next(stage for stage, end in enumerate(self.ends) if number < end)
-                follows.add(node)
-                continue
-            early[node] = max((early[n] for n in made), default=0)
-            if any(n in follows for n in made):
-                follows.add(node)
-        for node in reversed(self.nodes):
-            if node not in follows:
-                uses = [early[_made_by(u)] for u in _uses(node) if u.op != "output"]
-                early[node] = min(uses, default=len(self.ends) - 1)
-        return early
-
-
-def _made_by(node: fx.Node) -> fx.Node:
-    return node.args[0] if node.target is operator.getitem else node  # type: ignore[return-value]
-
-
-def _uses(node: fx.Node) -> list[fx.Node]:
-    """The users of a value, seen through the items of tuples."""
-    found: list[fx.Node] = []
-    for user in node.users:
-        found += user.users if user.target is operator.getitem else [user]
-    return found
 
 
 def cut(placed: Placed, units: Units, layers: str, counts: Sequence[int]) -> tuple[Stage, ...]:
@@ -137,8 +54,8 @@ def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) 
         "",
         placed.body.doc,
         tuple(axis for axis in units.layout.axes if axis in writer.groups),
-        units.parameters(placed, [n for n in placed.body.tensors() if _used(n, nodes)]),
-        units.constants([n for n in placed.body.tensors() if _used(n, nodes)], ""),
+        units.tensors.parameters(placed, [n for n in placed.body.tensors() if _used(n, nodes)]),
+        units.tensors.constants([n for n in placed.body.tensors() if _used(n, nodes)], ""),
         {
             user_name(str(n.args[1])): units.names[id(placed.children[str(n.args[1])])]
             for n in called
@@ -220,6 +137,3 @@ def _anonymous(event: Event, layers: str) -> Event:
     if _calls_layer(event, layers):
         return Call(event.results, "layer", event.operands, event.unit)
     return Call(event.results, user_name(event.member), event.operands, event.unit)
-
-
-__all__ = ["Cutter", "cut", "value"]

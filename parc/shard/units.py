@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from torch import fx
 
-from parc.events import Buffer, Collective, Compute, Experts, Parameter, Unit, Value
+from parc.events import Collective, Compute, Experts, Unit, Value
 from parc.shard.bank import Bank
 from parc.shard.body import value
-from parc.shard.constants import Computation, computed
 from parc.shard.initial import Recipe
 from parc.shard.place import user_name
 from parc.shard.placed import Layout, Placed, PlacedExperts
 from parc.shard.shares import Shares
-from parc.shard.states import Kind, State
+from parc.shard.tensors import Tensors
 from parc.shard.write import Writer, call, experts
 
 
@@ -28,8 +27,8 @@ class Units:
         buffers: Mapping[str, fx.Graph],
         banks: Mapping[str, Bank],
     ) -> None:
-        self.layout = layout
-        self.recipes, self.buffers, self.banks = recipes, buffers, banks
+        self.layout, self.banks = layout, banks
+        self.tensors = Tensors(layout, recipes, buffers, banks)
         self.made: list[Unit] = []
         self.names: dict[int, str] = {}  # of units, by the id of what they stand for
         self._dealt: dict[tuple[int, str | None, bool], str] = {}  # units of experts
@@ -60,6 +59,7 @@ class Units:
         self._keep(placed, placed, writer, tuple(inputs), results, members)
 
     def writer(self, placed: Placed, nodes: Sequence[fx.Node]) -> Writer:
+        """A writer of `nodes` that knows the parameters and buffers of the body."""
         writer = Writer(placed, self.layout, self.names, nodes)
         for node in placed.body.tensors():
             text = attribute(user_name(node.meta["tensor"]))
@@ -84,8 +84,8 @@ class Units:
                 user_name(placed.body.path),
                 placed.body.doc,
                 tuple(axis for axis in self.layout.axes if axis in writer.groups),
-                self.parameters(placed, placed.body.tensors(), info),
-                self.constants(placed.body.tensors(), placed.body.path),
+                self.tensors.parameters(placed, placed.body.tensors(), info),
+                self.tensors.constants(placed.body.tensors(), placed.body.path),
                 members,
                 inputs,
                 tuple(writer.events),
@@ -133,60 +133,6 @@ class Units:
         self._keep(dealt, placed, writer, inputs, results, {}, info)
         self._dealt[key] = self.names[id(dealt)]
 
-    def parameters(
-        self, placed: Placed, nodes: Sequence[fx.Node], info: Experts | None = None
-    ) -> tuple[Parameter, ...]:
-        found = []
-        for node in nodes:
-            if node.meta["buffer"]:
-                continue
-            states = dict(zip(self.layout.axes, placed.fact(node).states, strict=True))
-            sharded = {axis: (state.dim, state.outer) for axis, state in states.items() if state.sharded}
-            if info is not None and info.axis is not None:
-                sharded[info.axis] = (0, 1)
-            found.append(self._parameter(placed, node, states, sharded, info))
-        return tuple(found)
-
-    def _parameter(
-        self,
-        placed: Placed,
-        node: fx.Node,
-        states: Mapping[str, State],
-        sharded: Mapping[str, tuple[int, int]],
-        info: Experts | None,
-    ) -> Parameter:
-        name = node.meta["tensor"]
-        bank = self.banks[placed.body.path] if info else None
-        stack = bank.list_name if bank else None
-        original = name if stack is None else f"{stack}.0{name.removeprefix(stack)}"
-        path = f"{placed.body.path}.{original}" if placed.body.path else original
-        return Parameter(
-            user_name(name),
-            tuple(value(node).shape),
-            str(value(node).dtype),
-            {axis: sharded[axis] for axis in self.layout.axes if axis in sharded},
-            tuple(
-                axis
-                for axis in self.layout.axes
-                if states[axis].kind is Kind.REPLICATED and axis not in sharded
-            ),
-            self.recipes[user_name(path)],
-            experts=info is not None and stack is None,
-            stack=stack,
-        )
-
-    def constants(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
-        """The buffers among `nodes`; values that several of them share are computed once."""
-        known: Computation = Computation()
-        found = []
-        for node in nodes:
-            if node.meta["buffer"]:
-                name = node.meta["tensor"]
-                graph = self.buffers[user_name(f"{path}.{name}" if path else name)]
-                statements, text = computed(graph, known, user_name(name), value(node).dtype)
-                found.append(Buffer(user_name(name), statements, text))
-        return tuple(found)
-
 
 def attribute(path: str) -> str:
     """The expression for an attribute path; numbered children live in a ModuleDict."""
@@ -227,6 +173,3 @@ def _combine(out: str, width: int, dtype: str, info: Experts) -> Compute:
         Value(out, ("rows", width), dtype), result, "combine", info.axis or "", "results back to their tokens"
     )
     return Compute((result,), f"combine({out}, weights, route)", (moved,) if info.travel else ())
-
-
-__all__ = ["Units", "attribute"]

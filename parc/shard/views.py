@@ -50,9 +50,9 @@ def _expand(written: Written) -> Text:
 
 
 def _slice(written: Written) -> Text:
-    dim, start, end, step = (*written.args[1:], *(0, None, None, 1)[len(written.args) - 1 :])
-    ndim = len(written.before[0])
-    dim %= ndim
+    arguments = dict(zip(("dim", "start", "end", "step"), written.args[1:], strict=False))
+    start, end, step = arguments.get("start"), arguments.get("end"), arguments.get("step", 1)
+    dim = arguments.get("dim", 0) % len(written.before[0])
     whole = written.before[0][dim]
     first = "" if not start else str(start)
     last = "" if end is None or end >= whole else str(end)

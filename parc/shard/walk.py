@@ -156,9 +156,9 @@ class Walk:
         relative = path.removeprefix(self.path)
         inside = self.placement.place(body, (Fact(tuple(states), True, True),), f"{self.path}{relative}.")
         self._check_experts(node, inside)
-        axis = self.layout.experts
-        travel = axis is not None and tokens[self.layout.axes.index(axis)].sharded
-        self.placed.experts[node] = PlacedExperts(relative, inside, axis, travel)
+        over = self.layout.experts
+        travel = over is not None and tokens[self.layout.axes.index(over)].sharded
+        self.placed.experts[node] = PlacedExperts(relative, inside, over, travel)
 
     def _check_experts(self, node: fx.Node, inside: Placed) -> None:
         axis = self.layout.experts_tensor

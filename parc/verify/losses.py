@@ -27,9 +27,11 @@ def closing(plan: Plan, captured: Captured, base: Path, arguments: Sequence[str]
     expected = [step.loss for step in steps(again, captured.loaded.recipes, dataset, min(count, len(losses)))]
     differences = [abs(mine - other) for mine, other in zip(islice(losses, count), expected, strict=True)]
     side = "below" if losses[-1] < entropy else "above"
+    nats = abs(entropy - losses[-1])
     return (
-        f"loss {losses[-1]:.4f}: {abs(entropy - losses[-1]):.2f} nats {side} the unigram entropy of the data, {entropy:.2f}\n"
-        f"the first {len(expected)} losses differ from the single-device run of the same steps by at most {max(differences):.1e}"
+        f"loss {losses[-1]:.4f}: {nats:.2f} nats {side} the unigram entropy of the data, {entropy:.2f}\n"
+        f"the first {len(expected)} losses differ from the single-device run of the same steps "
+        f"by at most {max(differences):.1e}"
     )
 
 
@@ -38,7 +40,8 @@ def _parsed(plan: Plan, arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--steps", type=int, default=plan.train.steps)
     parser.add_argument("--lr", type=float, default=plan.train.optimizer.lr)
-    parser.add_argument("--data", nargs="+", default=plan.train.dataset.patterns if plan.train.dataset else ())
+    patterns = plan.train.dataset.patterns if plan.train.dataset else ()
+    parser.add_argument("--data", nargs="+", default=patterns)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     return parser.parse_known_args(arguments)[0]
 

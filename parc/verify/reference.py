@@ -18,7 +18,7 @@ from parc.shard.calls import layers_of
 from parc.shard.compile import DTYPES
 from parc.shard.initial import Recipe
 from parc.shard.load import factory
-from parc.shard.objective import LABELS, TOKENS, argument
+from parc.shard.objective import names_of_inputs
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def _backward(plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor) -> t
     microbatches = len(tokens)
     valid = int((labels != wanted.ignore_index).sum())
     losses, balances = 0.0, 0.0
+    takes_tokens, takes_labels = names_of_inputs(model, facts.tokens, facts.labels)
     for one, its in zip(tokens, labels, strict=True):
-        inputs = {facts.tokens or argument(model, TOKENS, first=True): one}
-        takes_labels = facts.labels or argument(model, LABELS)
+        inputs = {takes_tokens: one}
         if takes_labels:
             inputs[takes_labels] = its
         out = model(**inputs)
@@ -119,6 +119,6 @@ def _backward(plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor) -> t
         if rest:
             balances += rest[0].item() / microbatches
             total = loss + wanted.balance * rest[0] / microbatches
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         losses += loss.item()
     return losses, balances
