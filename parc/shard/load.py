@@ -8,6 +8,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -35,7 +36,7 @@ class Loaded:
     buffers: dict[str, fx.Graph]
 
 
-def factory(model: Model) -> object:
+def factory(model: Model) -> Any:
     """What `source` names. Raises Faulty. Runs the user's module: building does, checking never."""
     place, _, name = model.source.rpartition(":")
     label = Label(model.at("source"), "named here")
@@ -43,15 +44,12 @@ def factory(model: Model) -> object:
         raise Faulty(
             error("P501", f"`{model.source}` does not name a factory", label, help='write "file.py:Factory"')
         )
+    file = Path(model.span.source.path).parent / place
+    if place.endswith(".py") and not file.is_file():
+        raise Faulty(error("P501", f"there is no file `{file}`", label))
     try:
-        module = (
-            _from_file(Path(model.span.source.path).parent / place)
-            if place.endswith(".py")
-            else importlib.import_module(place)
-        )
-    except FileNotFoundError as missing:
-        raise Faulty(error("P501", f"there is no file `{missing.filename}`", label)) from missing
-    except Exception as fault:
+        module = _from_file(file.resolve()) if place.endswith(".py") else importlib.import_module(place)
+    except (Exception, SystemExit) as fault:
         raise Faulty(
             error("P501", f"importing `{place}` failed: {_said(fault)}", *guilty(fault), label)
         ) from fault
@@ -65,17 +63,18 @@ def load(model: Model, dtype: torch.dtype) -> Loaded:
     make = factory(model)
     recording = Recording()
     label = Label(model.at("source"), "built for this plan")
+    arguments = {key: _plain(value) for key, value in model.arguments.items()}
     try:
         with torch.device("meta"), recording.recording():
-            built = make(**{key: _plain(value) for key, value in model.arguments.items()})  # type: ignore[operator]
-    except Exception as fault:
-        where = Label(model.at("arguments"), "with these arguments", primary=False)
+            built = make(**arguments)
+    except (Exception, SystemExit) as fault:
+        where = Label(model.at("arguments"), "with these arguments")
         raise Faulty(
-            error("P502", f"`{model.source}` cannot be built: {_said(fault)}", *guilty(fault), label, where)
+            error("P502", f"`{model.source}` cannot be built: {_said(fault)}", *guilty(fault), where)
         ) from fault
     if not isinstance(built, nn.Module):
         raise Faulty(
-            error("P502", f"`{model.source}` returns a {type(built).__name__}, not a torch.nn.Module", label)
+            error("P502", f"`{model.source}` returns `{type(built).__name__}`, not a torch.nn.Module", label)
         )
     recipes = _recorded(built, recording, label)
     buffers = {name: _graph(recording, name, buffer, label) for name, buffer in built.named_buffers()}
@@ -104,18 +103,19 @@ def _graph(recording: Recording, name: str, buffer: torch.Tensor, label: Label) 
 
 
 def _from_file(path: Path) -> object:
-    path = path.resolve()
-    if not path.is_file():
-        raise FileNotFoundError(2, "no such file", str(path))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    taken = path.stem in {*sys.stdlib_module_names, "torch", "parc"}
+    name = f"model_{path.stem}" if taken else path.stem  # a model in `types.py` takes no other module's place
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module  # dataclasses and the like look themselves up
     sys.path.insert(0, str(path.parent))  # for the modules beside it
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # building writes nothing but its folder
     try:
         spec.loader.exec_module(module)
     finally:
+        sys.dont_write_bytecode = writes
         sys.path.remove(str(path.parent))
     return module
 

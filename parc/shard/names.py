@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import fx
 
 from parc.shard.body import Body, Line, is_item, item_of, lines_of
+from parc.shard.operators import CALL
 
 
 @cache
@@ -46,6 +47,19 @@ def targets(stmt: ast.stmt | None) -> tuple[str, ...]:
     return ()
 
 
+def _again(node: fx.Node, before: list[fx.Node]) -> bool:
+    """Whether a call begins the next turn of a loop whose body is one statement: another layer, called alike."""
+    if node.target is not CALL:
+        return False
+    others = {str(other.args[1]) for other in before if other.target is CALL}
+    path = str(node.args[1])
+    return path not in others and _numberless(path) in map(_numberless, others)
+
+
+def _numberless(path: str) -> str:
+    return ".".join("*" if part.isdigit() else part for part in path.split("."))
+
+
 class Statements:
     """Which values of a graph one execution of one statement makes: operations of the same lines in a row."""
 
@@ -56,7 +70,7 @@ class Statements:
         for node in body.operations():
             lines = lines_of(node)
             stmt = statement(lines[-1]) if lines else None
-            if not runs or runs[-1][0] is not stmt:
+            if not runs or runs[-1][0] is not stmt or _again(node, runs[-1][1]):
                 runs.append((stmt, []))
             runs[-1][1].append(node)
             self.runs[node] = len(runs)

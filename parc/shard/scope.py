@@ -93,7 +93,9 @@ class Scope:
         return False
 
     def _free(self, wish: str, node: fx.Node) -> str:
-        if not wish.isidentifier() or keyword.iskeyword(wish) or wish in _TAKEN:
+        if not wish.isidentifier():  # the number of a module in a list
+            wish = "value"
+        if keyword.iskeyword(wish) or wish in _TAKEN:
             wish = f"{wish}_"
         name, number = wish, 1
         while name in self._holds and self._live(self._holds[name], node):

@@ -81,7 +81,7 @@ def model(name: str, block: Reader) -> facts.Model | None:
         labels=labels,
         experts=experts,
         span=block.span,
-        spans=block.spans,
+        spans=block.spans | ({"arguments": given.span} if given else {}),
     )
 
 
