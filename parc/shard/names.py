@@ -48,7 +48,7 @@ def targets(stmt: ast.stmt | None) -> tuple[str, ...]:
 
 
 def _again(node: fx.Node, before: list[fx.Node]) -> bool:
-    """Whether a call begins the next turn of a loop whose body is one statement: another layer, called alike."""
+    """Whether a call begins the next turn of a loop of one statement: another layer, called alike."""
     if node.target is not CALL:
         return False
     others = {str(other.args[1]) for other in before if other.target is CALL}
