@@ -26,7 +26,9 @@ class Bank:
 def bank_of(module: nn.Module) -> Bank | None:
     """Whether a module's parameters are those of experts: all stacked with one leading size, or one list of like modules."""
     own = list(module.parameters(recurse=False))
-    children = [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
+    children = [
+        (name, child) for name, child in module.named_children() if any(True for _ in child.parameters())
+    ]
     if own and not children:
         counts = {p.shape[0] for p in own if p.ndim >= 2}
         stacked = len(counts) == 1 and all(p.ndim >= 2 for p in own) and any(p.ndim == 3 for p in own)
@@ -45,8 +47,8 @@ def banks(model: nn.Module, layers: str, glob: str | None) -> dict[str, Bank]:
         bank = bank_of(module)
         if bank is None:
             continue
-        if glob is None and path.startswith(layers + ".") and path.count(".") > layers.count(".") + 1:
-            found[path] = bank
-        elif glob is not None and fnmatchcase(path.removeprefix("model."), glob):
+        if (glob is None and path.startswith(layers + ".") and path.count(".") > layers.count(".") + 1) or (
+            glob is not None and fnmatchcase(path.removeprefix("model."), glob)
+        ):
             found[path] = bank
     return found

@@ -35,7 +35,9 @@ def capture_expert(module: nn.Module, bank: Bank, call: ExpertsCall, path: str) 
 
 def _trace(module: nn.Module, bank: Bank, call: ExpertsCall, expert: int) -> fx.Graph:
     """The graph of one expert, lifted to rows of all experts."""
-    real = copy.deepcopy(module).to_empty(device="cpu")  # untouched memory: only a traced expert's pages become real
+    real = copy.deepcopy(module).to_empty(
+        device="cpu"
+    )  # untouched memory: only a traced expert's pages become real
     dtype = next(real.parameters()).dtype
     tokens = torch.zeros(ROWS, call.tokens[-1], dtype=dtype)
     args, kwargs = call.arguments(tokens, torch.full((ROWS, 1), expert), torch.ones(ROWS, 1, dtype=dtype))

@@ -17,7 +17,16 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
-_SHAPE_ALONE = ("zeros_like", "new_zeros", "ones_like", "full_like", "empty_like", "new_full", "new_empty", "new_ones")
+_SHAPE_ALONE = (
+    "zeros_like",
+    "new_zeros",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "new_full",
+    "new_empty",
+    "new_ones",
+)
 _RESHAPES = ("_to_copy", "clone", "expand", "view", "_unsafe_view", "alias", "detach", "repeat_interleave")
 
 
@@ -76,6 +85,8 @@ class Folding(TorchDispatchMode):
         if kept is not None and isinstance(value, Tensor):
             self._track(value, kept)
             return value
+        if name in ("split", "split_with_sizes") and self._dealt(args[0], value):
+            return value
         self._record(func, args, kwargs, leaves, value)
         return value
 
@@ -83,18 +94,36 @@ class Folding(TorchDispatchMode):
         """The operand that an operation only weights with 1, moves in order, or adds to zeros."""
         if name in ("mul", "div", "add", "sub") and len(args) > 1:
             neutral = 1 if name in ("mul", "div") else 0
-            for mine, other in ((args[0], args[1]), (args[1], args[0])):
-                if self._node(mine) and not self._node(other) and _all(other, neutral) and _covers(mine, other):
+            turned = ((args[1], args[0]),) if name in ("mul", "add") else ()
+            for mine, other in ((args[0], args[1]), *turned):
+                if (
+                    self._node(mine)
+                    and not self._node(other)
+                    and _all(other, neutral)
+                    and _covers(mine, other)
+                ):
                     return mine if isinstance(mine, Tensor) else None
         if name == "index" and len(args[1]) == 1 and _every_row(args[1][0], args[0]):
             return _tensor(args[0])
         if name == "index_select" and args[1] == 0 and _every_row(args[2], args[0]):
             return _tensor(args[0])
+        if name == "cat":
+            filled = [part for part in args[0] if part.numel()]
+            return filled[0] if len(filled) == 1 else None
         if name in ("index_add", "index_copy") and args[1] == 0:
             return self._put(args[0], args[2], args[3])
         if name == "index_put" and len(args[1]) == 1:
             return self._put(args[0], args[1][0], args[2])
         return None
+
+    def _dealt(self, rows: Tensor, parts: Sequence[Tensor]) -> bool:
+        """Whether rows are split among experts, of which one gets them all."""
+        node = self._node(rows)
+        whole = [part for part in parts if part.shape == rows.shape]
+        if node is None or len(whole) != 1 or any(part.numel() for part in parts if part is not whole[0]):
+            return False
+        self._track(whole[0], node)
+        return True
 
     def _put(self, into: Tensor, rows: Tensor, values: Tensor) -> Tensor | None:
         if rows.numel() == 0 or (rows.dtype == torch.bool and not rows.any()):
@@ -113,7 +142,9 @@ class Folding(TorchDispatchMode):
     def _record(self, func: Any, args: Any, kwargs: Any, leaves: Sequence[Tensor], value: Any) -> None:
         nodes = pytree.tree_map_only(Tensor, lambda t: self._node(t), (args, kwargs))
         new = self.graph.call_function(func, *nodes)
-        new.meta.update({"val": value, "stack_trace": "".join(traceback.format_list(traceback.extract_stack()[:-1]))})
+        new.meta.update(
+            {"val": value, "stack_trace": "".join(traceback.format_list(traceback.extract_stack()[:-1]))}
+        )
         if func._schema.is_mutable or any(self._node(leaf) is None for leaf in leaves):
             raise Unfoldable(f"`{func._schema.name}` mixes rows with what depends on the routing", new)
         if isinstance(value, Tensor):

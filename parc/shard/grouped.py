@@ -13,8 +13,31 @@ from parc.shard.rules import name_of
 
 aten, parc = torch.ops.aten, torch.ops.parc
 # What may stand between the products: one row in, one row out.
-_ALONG_ROWS = ("chunk", "split", "split_with_sizes", "slice", "cat", "softmax", "layer_norm", "rms_norm", "getitem")
-_RESHAPES = ("view", "reshape", "flatten", "permute", "transpose", "t", "sum", "mean", "index", "select", "squeeze", "unsqueeze")
+_ALONG_ROWS = (
+    "chunk",
+    "split",
+    "split_with_sizes",
+    "slice",
+    "cat",
+    "softmax",
+    "layer_norm",
+    "rms_norm",
+    "getitem",
+)
+_RESHAPES = (
+    "view",
+    "reshape",
+    "flatten",
+    "permute",
+    "transpose",
+    "t",
+    "sum",
+    "mean",
+    "index",
+    "select",
+    "squeeze",
+    "unsqueeze",
+)
 
 
 def grouped(graph: fx.Graph, bank: Bank, expert: int) -> fx.Graph:
@@ -59,7 +82,9 @@ class _Lift:
             new = self.graph.placeholder(name.replace(".", "_"))
             real = node.meta["val"]
             of = real.shape if number is None else (self.bank.count, *real.shape)
-            new.meta.update({"tensor": name, "buffer": False, "val": torch.empty(of, dtype=real.dtype, device="meta")})
+            new.meta.update(
+                {"tensor": name, "buffer": False, "val": torch.empty(of, dtype=real.dtype, device="meta")}
+            )
             self.stacked[name] = new
             if number is not None:
                 self.now[node] = new
@@ -73,8 +98,16 @@ class _Lift:
         first = node.args[0]
         if name == "select" and isinstance(first, fx.Node) and "parameter" in first.meta:
             if node.args[1:] != (0, self.expert):
-                raise Unfoldable(f"it reads expert {node.args[2]}'s weights for a token of expert {self.expert}", node)
+                raise Unfoldable(
+                    f"it reads expert {node.args[2]}'s weights for a token of expert {self.expert}", node
+                )
             return self.stacked[first.meta["parameter"]]
+        if name == "unbind" and isinstance(first, fx.Node) and "parameter" in first.meta:
+            return self.stacked[first.meta["parameter"]]  # its items are the experts' own
+        if name == "getitem" and isinstance(first, fx.Node) and name_of(first) == "aten::unbind" and self._is_weight(first):
+            if node.args[1] != self.expert:
+                raise Unfoldable(f"it reads expert {node.args[1]}'s weights for a token of expert {self.expert}", node)
+            return self.now[first]
         if name in ("t", "transpose") and self._is_weight(first):
             assert isinstance(first, fx.Node)
             self.turned.add(node)
@@ -89,7 +122,11 @@ class _Lift:
         return self._copied(node)
 
     def _is_weight(self, argument: Any) -> bool:
-        return isinstance(argument, fx.Node) and argument in self.now and self.now[argument] in self.stacked.values()
+        return (
+            isinstance(argument, fx.Node)
+            and argument in self.now
+            and self.now[argument] in self.stacked.values()
+        )
 
     def _product(self, node: fx.Node, name: str) -> fx.Node:
         args = list(node.args)
@@ -124,6 +161,8 @@ class _Lift:
         return self._call(target, (self.now[rows], self.now[vector]), node)
 
     def _copied(self, node: fx.Node) -> fx.Node:
+        if any(operand not in self.now for operand in node.all_input_nodes):
+            raise Unfoldable(f"`{name_of(node)}` reads the weights of all experts", node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: self.now[n])  # type: ignore[misc]
         return self._call(node.target, args, node, kwargs)
 

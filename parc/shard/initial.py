@@ -12,21 +12,44 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Recipe = tuple[tuple[str | float, ...], ...]
 
-_OVERWRITES = {"normal_": (0.0, 1.0), "uniform_": (0.0, 1.0), "zero_": (), "fill_": (), "trunc_normal_": (), "orthogonal_": ()}
+_OVERWRITES = {
+    "normal_": (0.0, 1.0),
+    "uniform_": (0.0, 1.0),
+    "zero_": (),
+    "fill_": (),
+    "trunc_normal_": (),
+    "orthogonal_": (),
+}
 _CHANGES = ("mul_", "add_", "clamp_", "erfinv_")
-_MAKERS = {"zeros": ("zero_",), "zeros_like": ("zero_",), "ones": ("fill_", 1.0), "ones_like": ("fill_", 1.0),
-           "randn": ("normal_", 0.0, 1.0), "randn_like": ("normal_", 0.0, 1.0), "rand": ("uniform_", 0.0, 1.0),
-           "rand_like": ("uniform_", 0.0, 1.0)}
+_MAKERS = {
+    "zeros": ("zero_",),
+    "zeros_like": ("zero_",),
+    "ones": ("fill_", 1.0),
+    "ones_like": ("fill_", 1.0),
+    "randn": ("normal_", 0.0, 1.0),
+    "randn_like": ("normal_", 0.0, 1.0),
+    "rand": ("uniform_", 0.0, 1.0),
+    "rand_like": ("uniform_", 0.0, 1.0),
+}
 _EMPTY = ("empty", "empty_like", "new_empty", "empty_strided")
 _SAME = ("detach", "alias", "_to_copy", "view", "clone", "lift_fresh", "copy_", "reshape", "t", "transpose")
-_RANDOM = ("normal_", "uniform_", "randn", "rand", "randperm", "bernoulli_", "randint", "trunc_normal_", "orthogonal_")
+_RANDOM = (
+    "normal_",
+    "uniform_",
+    "randn",
+    "rand",
+    "randperm",
+    "bernoulli_",
+    "randint",
+    "trunc_normal_",
+    "orthogonal_",
+)
 
 
 class Unrecorded(Exception):
@@ -70,7 +93,9 @@ class Recording(TorchDispatchMode):
         init = nn.init
         kept = init._no_grad_trunc_normal_, init.orthogonal_  # type: ignore[attr-defined]
 
-        def trunc_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: object = None) -> Tensor:
+        def trunc_normal(
+            tensor: Tensor, mean: float, std: float, a: float, b: float, generator: object = None
+        ) -> Tensor:
             return self.named("trunc_normal_", tensor, mean, std, a, b)
 
         def orthogonal(tensor: Tensor, gain: float = 1, generator: object = None) -> Tensor:
@@ -180,4 +205,9 @@ def _changed(name: str, args: tuple[Any, ...]) -> tuple[str | float, ...]:
     if name == "neg":
         return ("mul_", -1.0)
     number = _number(args[1])
-    return {"mul": ("mul_", number), "add": ("add_", number), "sub": ("add_", -number), "div": ("mul_", 1 / number)}[name]
+    return {
+        "mul": ("mul_", number),
+        "add": ("add_", number),
+        "sub": ("add_", -number),
+        "div": ("mul_", 1 / number),
+    }[name]

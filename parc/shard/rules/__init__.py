@@ -1,18 +1,22 @@
 """How each operator acts on states, one axis at a time.
 
-A rule looks at the states of the operands of one node on one axis and says which states it wants them in, and what its
-results then are. It raises `Conflict` where there is no legal choice. Rules know nothing of other axes or of other nodes.
+A rule looks at the states of the operands of one node on one axis and says which states it wants them in, and what
+its results then are. It raises `Conflict` where there is no legal choice. Rules know nothing of other axes or of other
+nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from importlib import import_module
+from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
-from parc.shard.states import State
+from parc.shard.states import FREE, I, State, joined
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,30 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     """Register a rule for operators by their names without overload: `aten::add`."""
 
     def register(function: Rule) -> Rule:
+        @wraps(function)
+        def checked(site: Site) -> Decision:
+            decision = function(site)
+            if site.lazy:
+                _check_lazy(site, decision)
+            return decision
+
         for name in names:
             assert name not in _rules, name
-            _rules[name] = function
-        return function
+            _rules[name] = checked
+        return checked
 
     return register
+
+
+def _check_lazy(site: Site, decision: Decision) -> None:
+    asked = zip(site.operands, decision.wanted, strict=True)
+    reduced = [
+        place for place, (operand, want) in enumerate(asked) if operand.state.partial and not want.partial
+    ]
+    if reduced:
+        raise Conflict(
+            f"`{name_of(site.node)}` needs the whole of its operand, which is a partial sum", reduced
+        )
 
 
 def rule_for(node: fx.Node) -> Rule | None:
@@ -82,13 +104,48 @@ def rule_for(node: fx.Node) -> Rule | None:
 
 def name_of(node: fx.Node) -> str:
     target = node.target
-    return target._schema.name if isinstance(target, torch._ops.OpOverload) else getattr(target, "__name__", str(target))
+    return (
+        target._schema.name
+        if isinstance(target, torch._ops.OpOverload)
+        else getattr(target, "__name__", str(target))
+    )
+
+
+def argument(node: fx.Node, name: str, default: Any = None) -> Any:
+    """What an argument of an operator is, passed or by default; `default` where its overload has none of this name."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    for place, known in enumerate(node.target._schema.arguments):
+        if known.name == name:
+            return node.args[place] if place < len(node.args) else node.kwargs.get(name, known.default_value)
+    return default
+
+
+def rounds(site: Site) -> bool:
+    """Whether numbers become whole numbers, or either become truths: no sum survives that."""
+    made = min(_fineness(value) for value in _values(site.node))
+    return any(_fineness(operand.node.meta["val"]) > made for operand in site.operands)
+
+
+def _fineness(tensor: Tensor) -> int:
+    return 2 if tensor.is_floating_point() else int(tensor.dtype != torch.bool)
+
+
+def _values(node: fx.Node) -> Sequence[Tensor]:
+    value = node.meta["val"]
+    return [value] if isinstance(value, Tensor) else list(value)
+
+
+def unsharded(site: Site, reason: str) -> Decision:
+    """Every operand is whole on every rank already. Raises Conflict where one is not."""
+    at_fault = [place for place, state in enumerate(site.states) if state.sharded or state.partial]
+    if at_fault:
+        raise Conflict(reason, at_fault)
+    state = joined(site.states)
+    return Decision([state] * len(site.operands), [state] * len(site.shapes))
 
 
 def whole(operand: Operand) -> State:
-    """The operand's state where it must be whole on every rank."""
-    from parc.shard.states import FREE, I
-
+    """The operand's state where it must not be a term of a sum, nor undecided."""
     if operand.state == FREE:
         return I
     return operand.settled if operand.state.partial else operand.state
@@ -96,7 +153,5 @@ def whole(operand: Operand) -> State:
 
 def load() -> None:
     """Import every module of rules."""
-    from parc.shard.rules import contract, dims, experts, lookup, pointwise, reduce, view
-
-    for module in (contract, dims, experts, lookup, pointwise, reduce, view):
-        assert module
+    for module in ("contract", "dims", "experts", "lookup", "pointwise", "random", "reduce", "view"):
+        import_module(f"{__name__}.{module}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from string import ascii_lowercase
 
-from parc.shard.rules import Conflict, Decision, Site, rule, whole
+from parc.shard.rules import Conflict, Decision, Site, argument, rule, unsharded, whole
 from parc.shard.states import FREE, P, R, S, State, joined
 
 
 @rule("aten::linear")
 def linear(site: Site) -> Decision:
-    """x (.., k), weight (n, k) -> (.., n). A bias has been split off."""
+    """x (.., k), weight (n, k) or (k) -> (.., n) or (..). A bias has been split off."""
     batch = ascii_lowercase[: len(site.operands[0].shape) - 1]
-    return contraction(site, batch + "z", "yz", batch + "y")
+    out = "y" if len(site.operands[1].shape) == 2 else ""
+    return contraction(site, batch + "z", out + "z", batch + out)
 
 
 @rule("parc::grouped_linear")
@@ -29,12 +30,15 @@ def grouped_matmul(site: Site) -> Decision:
 
 @rule("aten::matmul", "aten::mm", "aten::bmm")
 def matmul(site: Site) -> Decision:
+    """Two matrices, or many, with broadcasting; a vector stands for a matrix of one row or one column."""
     left, right = (len(operand.shape) for operand in site.operands)
-    if min(left, right) < 2:
-        raise Conflict("a product with a vector has no rule")
-    batch = ascii_lowercase[: max(left, right) - 2]
+    batch = ascii_lowercase[: max(left, right, 2) - 2]
+    row, column = "x" if left > 1 else "", "y" if right > 1 else ""
     return contraction(
-        site, batch[len(batch) - left + 2 :] + "xz", batch[len(batch) - right + 2 :] + "zy", batch + "xy"
+        site,
+        batch[max(len(batch) - left + 2, 0) :] * (left > 2) + row + "z",
+        batch[max(len(batch) - right + 2, 0) :] * (right > 2) + "z" + column,
+        batch + row + column,
     )
 
 
@@ -42,16 +46,23 @@ def matmul(site: Site) -> Decision:
 def einsum(site: Site) -> Decision:
     equation = site.node.args[0]
     assert isinstance(equation, str)
-    inputs, _, result = equation.replace(" ", "").partition("->")
+    inputs, arrow, result = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
-    if len(terms) != 2 or "." in equation or not _:
-        raise Conflict(f"einsum `{equation}` has no rule: two operands and a named result have")
+    repeated = any(len(set(term)) < len(term) for term in terms)
+    if len(terms) != 2 or "." in equation or not arrow or repeated:
+        return unsharded(
+            site, f"einsum `{equation}` has no rule: two operands without a diagonal, and a result have"
+        )
     return contraction(site, terms[0], terms[1], result)
 
 
 def contraction(site: Site, left: str, right: str, result: str) -> Decision:
     """The product of two operands whose dims are named by letters, summed over the letters that `result` lacks."""
     a, b = site.operands
+    left, right = (  # what is broadcast has nothing to share
+        "".join("_" if size == 1 else letter for letter, size in zip(letters, operand.shape, strict=True))
+        for letters, operand in ((left, a), (right, b))
+    )
     if a.state == FREE or b.state == FREE:
         return _with_parameter(site, left, right, result)
     cuts = [_cut(a.state, left), _cut(b.state, right)]
@@ -73,7 +84,7 @@ def _gathered(site: Site, left: str, right: str, result: str) -> Decision:
     place = next((i for i, operand in enumerate(site.operands) if "tensor" in operand.node.meta), None)
     a, b = site.states
     cut = _cut(site.operands[place].state, (left, right)[place]) if place is not None else None
-    if place is None or cut is None or cut[0] not in result:
+    if place is None or cut is None or cut[0] not in result or cut[0] in (right, left)[place]:
         raise Conflict(f"its operands are {a} and {b}", [0, 1])
     wanted = [R, R]
     wanted[place] = site.operands[place].state
@@ -81,7 +92,10 @@ def _gathered(site: Site, left: str, right: str, result: str) -> Decision:
 
 
 def _with_parameter(site: Site, left: str, right: str, result: str) -> Decision:
-    """Decide a parameter: it follows a sharded contraction (row), else it is cut where its result is free (column)."""
+    """Decide a parameter: it follows a sharded contraction (row), else it is cut where its result is free (column).
+
+    `left` and `right` have `_` for dims of size 1.
+    """
     place = 0 if site.operands[0].state == FREE else 1
     mine, other = ((left, right), (right, left))[place]
     operand = site.operands[1 - place]
@@ -102,8 +116,6 @@ def _with_parameter(site: Site, left: str, right: str, result: str) -> Decision:
 def _unsharded(site: Site) -> Decision:
     """A partial sum times a whole operand is a partial sum; of two, the second is reduced."""
     partial = [place for place, operand in enumerate(site.operands) if operand.state.partial]
-    if partial and site.lazy and len(partial) == 2:
-        raise Conflict("both operands are partial sums", partial)
     if partial:
         return Decision([P if place == partial[0] else R for place in range(2)], [P])
     state = joined(site.states)
@@ -121,14 +133,19 @@ def _result(cut: tuple[str, int], result: str) -> State:
 @rule("aten::scaled_dot_product_attention")
 def attention(site: Site) -> Decision:
     """q, k, v (.., heads, sequence, head dim), and a mask that broadcasts to (.., heads, sequence, sequence)."""
+    if argument(site.node, "dropout_p"):
+        raise Conflict("attention with dropout is random, and would differ from rank to rank")
     states = [whole(operand) for operand in site.operands[:3]]
     sharded = {state for state in states if state.sharded}
     ndim = len(site.operands[0].shape)
     if not sharded:
         state = joined(whole(operand) for operand in site.operands)
         return Decision([state] * len(site.operands), [state])
-    if len(sharded) > 1 or any(not state.sharded for state in states):
-        raise Conflict("query, key and value are sharded differently", [i for i, s in enumerate(states) if s.sharded])
+    ranks = {len(operand.shape) for operand in site.operands[:3]}
+    if len(sharded) > 1 or len(ranks) > 1 or any(not state.sharded for state in states):
+        raise Conflict(
+            "query, key and value are sharded differently", [i for i, s in enumerate(states) if s.sharded]
+        )
     (state,) = sharded
     if state.dim >= ndim - 2:
         raise Conflict("attention reads the whole of the sequence and of a head", [0, 1, 2])

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from parc.shard.rules import Conflict, Decision, Site, name_of, rule, whole
-from parc.shard.states import FREE, I, Kind, P, R, S, State
+from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rule, whole
+from parc.shard.states import FREE, I, Kind, P, R, S, State, joined
 
 
-def dim_of(site: Site, place: int, default: int) -> int:
-    arguments = site.node.args
-    value = arguments[place] if len(arguments) > place else site.node.kwargs.get("dim", default)
-    assert isinstance(value, int)
-    return value % max(len(site.operands[0].shape), 1)
+def dim_of(site: Site) -> int:
+    dim: int = argument(site.node, "dim")
+    return dim % max(len(site.operands[0].shape), 1)
 
 
 def refuse(site: Site, state: State, dims: Iterable[int]) -> None:
@@ -27,15 +25,17 @@ def _along(site: Site, dims: Iterable[int], state: State) -> Decision:
     return Decision([state] * len(site.operands), [state] * len(site.shapes))
 
 
-@rule("aten::softmax", "aten::log_softmax", "aten::cumsum", "aten::sort", "aten::argsort", "aten::glu")
+@rule(
+    "aten::softmax",
+    "aten::log_softmax",
+    "aten::cumsum",
+    "aten::sort",
+    "aten::argsort",
+    "aten::glu",
+    "aten::topk",
+)
 def along_one(site: Site) -> Decision:
-    place = 2 if name_of(site.node) == "aten::argsort" and len(site.node.args) > 2 else 1
-    return _along(site, [dim_of(site, place, -1)], whole(site.operands[0]))
-
-
-@rule("aten::topk")
-def topk(site: Site) -> Decision:
-    return _along(site, [dim_of(site, 2, -1)], whole(site.operands[0]))
+    return _along(site, [dim_of(site)], whole(site.operands[0]))
 
 
 @rule("aten::layer_norm", "aten::rms_norm")
@@ -53,24 +53,52 @@ def norm(site: Site) -> Decision:
     return Decision([first] + [weight] * len(rest), [first])
 
 
-@rule("aten::slice", "aten::narrow", "aten::index_select", "aten::tril", "aten::triu", "aten::flip", "aten::roll")
+@rule("aten::slice", "aten::narrow")
 def cut(site: Site) -> Decision:
+    """Linear, and blind to the other dims. What cuts nothing off is nothing."""
+    state = _passing(site)
+    if site.shapes[0] != site.operands[0].shape:
+        refuse(site, state, [dim_of(site)])
+    return Decision([state], [state])
+
+
+@rule("aten::tril", "aten::triu", "aten::flip", "aten::roll")
+def rearranged(site: Site) -> Decision:
     """Linear, and blind to the other dims."""
     state = _passing(site)
-    if name_of(site.node) in ("aten::tril", "aten::triu"):
-        ndim = len(site.operands[0].shape)
-        dims = [ndim - 2, ndim - 1]
-    else:
-        dims = [dim_of(site, 1, 0)]
-    if site.shapes[0] != site.operands[0].shape:
-        refuse(site, state, dims)
-    return Decision([state] + [I] * (len(site.operands) - 1), [state])
+    ndim = len(site.operands[0].shape)
+    triangle = name_of(site.node) in ("aten::tril", "aten::triu")
+    dims = [ndim - 2, ndim - 1] if triangle else argument(site.node, "dims")
+    refuse(site, state, [dim % ndim for dim in dims] or range(ndim))
+    return Decision([state], [state])
+
+
+@rule("aten::index_select")
+def index_select(site: Site) -> Decision:
+    """Linear in the rows that it picks."""
+    state, index = _passing(site), site.operands[1].state
+    refuse(site, state, [dim_of(site)])
+    return Decision([state, index if index == I else R], [state])
+
+
+@rule("aten::gather", "aten::scatter", "aten::scatter_add")
+def picked(site: Site) -> Decision:
+    """Operands aligned on every dim but one."""
+    states = [whole(operand) for operand in site.operands]
+    target = next((state for state in states if state.sharded), None)
+    if target is None:
+        state = joined(states)
+        return Decision([state] * len(states), [state])
+    refuse(site, target, [dim_of(site)])
+    if len({operand.shape[target.dim] for operand in site.operands}) > 1:
+        raise Conflict(f"its operands differ in dim {target.dim}, which is sharded", range(len(states)))
+    return Decision([target] * len(states), [target])
 
 
 @rule("aten::select")
 def select(site: Site) -> Decision:
     state = _passing(site)
-    dim = dim_of(site, 1, 0)
+    dim = dim_of(site)
     refuse(site, state, [dim])
     return Decision([state], [_without(state, dim)])
 
@@ -78,7 +106,7 @@ def select(site: Site) -> Decision:
 @rule("aten::unbind")
 def unbind(site: Site) -> Decision:
     state = _passing(site)
-    dim = dim_of(site, 1, 0)
+    dim = dim_of(site)
     refuse(site, state, [dim])
     return Decision([state], [_without(state, dim)] * len(site.shapes))
 
@@ -87,11 +115,13 @@ def unbind(site: Site) -> Decision:
 def chunk(site: Site) -> Decision:
     """A dim cut in as many blocks as there are chunks is sharded inside each of them."""
     state = _passing(site)
-    dim = dim_of(site, 2, 0)
+    dim = dim_of(site)
     count = len(site.shapes)
     if not state.sharded or state.dim != dim:
         return Decision([state], [state] * count)
-    if len({shape[dim] for shape in site.shapes}) > 1 or state.outer % count:
+    if len({shape[dim] for shape in site.shapes}) > 1:
+        raise Conflict(f"`{name_of(site.node)}` cuts dim {dim}, which is sharded, in unequal parts", [0])
+    if state.outer % count:
         raise Chunked(f"`{name_of(site.node)}` cuts dim {dim}, which is sharded, in {count}", [0], count)
     return Decision([state], [S(dim, state.outer // count)] * count)
 
@@ -107,17 +137,14 @@ class Chunked(Conflict):
 @rule("aten::cat", "aten::stack")
 def cat(site: Site) -> Decision:
     states = site.states
-    dim = site.node.args[1] if len(site.node.args) > 1 else 0
-    assert isinstance(dim, int)
-    ndim = len(site.shapes[0])
-    dim %= ndim
+    dim = argument(site.node, "dim") % len(site.shapes[0])
     if all(state.partial for state in states):
         return Decision(states, [P])
     settled = [whole(operand) for operand in site.operands]
     stacked = name_of(site.node) == "aten::stack"
     sharded = [state for state in settled if state.sharded]
     if not sharded:
-        state = R if any(s.kind is Kind.REPLICATED for s in settled) else I
+        state = joined(settled)
         return Decision([state] * len(settled), [state])
     target = sharded[0]
     if any(state != target for state in sharded):

@@ -10,9 +10,9 @@ from parc.shard.states import P, R, joined
 def experts(site: Site) -> Decision:
     """tokens (.., H), indices and weights (.., K) -> (.., H).
 
-    On an axis of experts, tokens that are sharded travel to the ranks of their experts and back; tokens that every rank
-    holds stay, each rank runs its own experts on them, and the results add up. An axis that splits each expert needs
-    whole tokens and yields a partial sum as well.
+    On an axis of experts, tokens that are sharded travel to the ranks of their experts and back; tokens that every
+    rank holds stay, each rank runs its own experts on them, and the results add up. An axis that splits each expert
+    needs whole tokens and yields a partial sum as well.
     """
     tokens = whole(site.operands[0])
     if tokens.sharded and tokens.dim == len(site.operands[0].shape) - 1:
@@ -29,6 +29,10 @@ def experts(site: Site) -> Decision:
 def with_vector(site: Site) -> Decision:
     """rows (n, width) and a vector of each expert (experts, width) -> (n, width)"""
     rows, vector = site.operands
+    if any(state.sharded and state.dim == 0 for state in site.states) or (
+        rows.state.partial and vector.state.sharded
+    ):
+        raise Conflict(f"its operands are {rows.state} and {vector.state}", [0, 1])
     if rows.state.sharded:
         return Decision([rows.state, rows.state], [rows.state])
     if rows.state.partial:

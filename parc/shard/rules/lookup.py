@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from parc.shard.rules import Conflict, Decision, Site, rule, whole
-from parc.shard.states import FREE, I, P, R, S, joined
+from parc.shard.rules import Conflict, Decision, Site, argument, rule, whole
+from parc.shard.states import FREE, I, Kind, P, R, S, State, joined
 
 
 @rule("aten::embedding")
 def embedding(site: Site) -> Decision:
-    """weight (rows, H), indices (..) -> (.., H). A table that the data indexes is cut by rows: each rank adds its own."""
+    """weight (rows, H), indices (..) -> (.., H).
+
+    A table that the data indexes is cut by rows: each rank adds its own.
+    """
     weight, indices = site.operands
-    if indices.state.sharded:
-        return Decision([R, indices.state], [indices.state])
+    if argument(site.node, "padding_idx", -1) >= 0 or argument(site.node, "scale_grad_by_freq"):
+        raise Conflict(
+            "an embedding whose gradient is not that of its rows (padding_idx, scale_grad_by_freq) has no rule"
+        )
+    at = whole(indices)
+    if at.sharded:
+        return Decision([R, at], [at])
     if weight.state == FREE and indices.varies:
-        return Decision([S(0), indices.state], [P])
+        return Decision([S(0), at], [P])
     if weight.state.sharded and weight.state.dim == 0:
         if weight.state.outer > 1:
             raise Conflict("a table is cut in one block a rank", [0])
-        return Decision([weight.state, indices.state], [P])
+        return Decision([weight.state, at], [P])
     if weight.state.sharded:
-        return Decision([weight.state, indices.state], [S(len(indices.shape))])
+        return Decision([weight.state, at], [S(len(indices.shape), weight.state.outer)])
     if indices.settled.sharded and indices.varies:  # the sequence is sharded from here on
         return Decision([R, indices.settled], [indices.settled])
     state = joined(whole(operand) for operand in site.operands)
-    return Decision([state, indices.state], [state])
+    return Decision([state, at], [state])
 
 
 @rule("aten::one_hot")
@@ -34,27 +42,43 @@ def one_hot(site: Site) -> Decision:
 
 @rule("aten::cross_entropy_loss")
 def cross_entropy(site: Site) -> Decision:
-    """logits (N, V), labels (N). With V sharded the ranks exchange maxima and sums; over N it is a sum like any other."""
-    arguments = site.node.args
+    """logits (N, V), labels (N).
+
+    With V sharded the ranks exchange maxima and sums; over N it is a sum like any other.
+    """
     if len(site.operands) != 2 or len(site.operands[0].shape) != 2 or len(site.operands[1].shape) != 1:
         raise Conflict("cross-entropy has a rule for logits (N, V) and labels (N), without class weights")
-    if len(arguments) > 5 and arguments[5]:
+    if argument(site.node, "label_smoothing"):
         raise Conflict("cross-entropy with label smoothing has no rule")
     logits, labels = site.operands
-    state = whole(logits)
+    at = _read(labels.state)
+    if at.sharded and logits.state.kind is not Kind.SHARDED:
+        state = at
+    else:
+        state = whole(logits)
     if state.sharded and state.dim == 1:
         if state.outer > 1:
             raise Conflict("a vocabulary is cut in one block a rank", [0])
-        return Decision([state, R if labels.state.sharded else labels.state], [I])
-    if not state.sharded and labels.state.sharded:
-        state = labels.state
+        return Decision([state, R if at.sharded else at], [I])
     if state.sharded:
-        reduction = arguments[3] if len(arguments) > 3 else 1
-        return Decision([state, state], [state if reduction == 0 else P])
-    return Decision([state, labels.state], [state])
+        return Decision([state, state], [state if argument(site.node, "reduction") == 0 else P])
+    return Decision([state, at], [state])
 
 
-@rule("aten::zeros", "aten::ones", "aten::full", "aten::arange", "aten::eye", "aten::scalar_tensor", "aten::empty")
+def _read(state: State) -> State:
+    """The state of numbers that are read and never differentiated: a sum of them must be whole."""
+    return R if state.partial else state
+
+
+@rule(
+    "aten::zeros",
+    "aten::ones",
+    "aten::full",
+    "aten::arange",
+    "aten::eye",
+    "aten::scalar_tensor",
+    "aten::empty",
+)
 def constant(site: Site) -> Decision:
     return Decision([], [I])
 

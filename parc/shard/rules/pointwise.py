@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parc.shard.rules import Conflict, Decision, Operand, Site, name_of, rule
+from parc.shard.rules import Conflict, Decision, Operand, Site, argument, name_of, rounds, rule
 from parc.shard.states import FREE, I, Kind, P, R, S, State, joined, shift
 
 # f(x + y) = f(x) + f(y) in all tensor operands at once.
-ADDITIVE = ("aten::add", "aten::sub", "aten::neg", "aten::clone", "aten::contiguous", "aten::detach", "aten::to", "aten::_to_copy")
+ADDITIVE = (
+    "aten::add",
+    "aten::sub",
+    "aten::neg",
+    "aten::clone",
+    "aten::contiguous",
+    "aten::detach",
+    "aten::to",
+    "aten::_to_copy",
+)
 # Additive in each operand alone.
 PRODUCTS = ("aten::mul", "aten::div")
 OTHERS = (
-    "abs bitwise_and bitwise_not bitwise_or clamp clamp_max clamp_min cos eq erf exp expm1 floor ge gelu gt hardtanh"
+    "__and__ __or__ __xor__ abs bitwise_and bitwise_not bitwise_or bitwise_xor clamp clamp_max clamp_min cos eq erf exp expm1 floor ge gelu gt hardtanh"
     " le leaky_relu log log1p logical_and logical_not logical_or lt masked_fill maximum minimum mish ne pow reciprocal"
     " relu relu6 rsqrt rsub sigmoid sign silu sin softplus sqrt square tanh where floor_divide remainder type_as elu"
 )
@@ -28,10 +37,9 @@ def additive(site: Site) -> Decision:
     if not any(partial):
         return together(site)
     free = not site.shapes[0] and all(o.state.partial or not o.grad for o in site.operands)
-    if (all(partial) or free or site.lazy) and not _has_offset(site):
+    if (all(partial) or free or site.lazy) and not _has_offset(site) and not rounds(site):
         return Decision([P] * len(partial), [P])
-    settled = next(operand.settled for operand in site.operands if operand.state.partial)
-    return spread(site, settled) if settled.sharded else together(site)
+    return _settle_all(site)
 
 
 @rule(*PRODUCTS)
@@ -42,7 +50,7 @@ def product(site: Site) -> Decision:
         return spread(site, target)
     partial = [place for place, operand in enumerate(site.operands) if operand.state.partial]
     divided = name_of(site.node) == "aten::div" and len(site.operands) == 2
-    if not partial or (divided and 1 in partial):
+    if not partial or (divided and 1 in partial) or argument(site.node, "rounding_mode"):
         return _settle_all(site)
     kept = max(partial, key=lambda place: (site.operands[place].grad, -place))
     return Decision([P if place == kept else R for place in range(len(site.operands))], [P])
@@ -57,18 +65,13 @@ def pointwise(site: Site) -> Decision:
 
 
 def _settle_all(site: Site) -> Decision:
-    if site.lazy and any(operand.state.partial for operand in site.operands):
-        raise Conflict(f"`{name_of(site.node)}` is not linear, and its operand is a partial sum", _partial(site))
-    settled = [operand.settled for operand in site.operands if operand.state.partial and operand.settled.sharded]
-    return spread(site, _in_result(site, settled[0], _first_partial(site))) if settled else together(site)
-
-
-def _partial(site: Site) -> list[int]:
-    return [place for place, operand in enumerate(site.operands) if operand.state.partial]
-
-
-def _first_partial(site: Site) -> Operand:
-    return site.operands[_partial(site)[0]]
+    settled = (
+        _in_result(site, operand.settled, operand)
+        for operand in site.operands
+        if operand.state.partial and operand.settled.sharded
+    )
+    target = next(settled, None)
+    return together(site) if target is None else spread(site, target)
 
 
 def _has_offset(site: Site) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parc.shard.rules import Conflict, Decision, Site, name_of, rule, whole
+from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rounds, rule, whole
 from parc.shard.states import FREE, I, P, S
 
 
@@ -21,8 +21,10 @@ def dims_of(arguments: Sequence[Any], keywords: Mapping[str, Any], ndim: int) ->
 @rule("aten::sum", "aten::mean")
 def total(site: Site) -> Decision:
     """Linear: a partial sum stays one, and a sum over a sharded dim becomes one."""
+    if rounds(site):
+        return extreme(site)
     state = I if site.operands[0].state == FREE else site.operands[0].state
-    dims, keep = dims_of(site.node.args[1:], site.node.kwargs, len(site.operands[0].shape))
+    dims, keep = _dims(site)
     if not state.sharded:
         return Decision([state], [state])
     if state.dim in dims:
@@ -31,16 +33,35 @@ def total(site: Site) -> Decision:
     return Decision([state], [S(state.dim - gone, state.outer)])
 
 
-@rule("aten::max", "aten::min", "aten::amax", "aten::amin", "aten::argmax", "aten::argmin", "aten::logsumexp",
-      "aten::any", "aten::all", "aten::var", "aten::std", "aten::norm", "aten::linalg_vector_norm", "aten::prod")
+@rule(
+    "aten::max",
+    "aten::min",
+    "aten::amax",
+    "aten::amin",
+    "aten::argmax",
+    "aten::argmin",
+    "aten::logsumexp",
+    "aten::any",
+    "aten::all",
+    "aten::var",
+    "aten::std",
+    "aten::norm",
+    "aten::linalg_vector_norm",
+    "aten::prod",
+)
 def extreme(site: Site) -> Decision:
     if len(site.operands) == 2:
         raise Conflict(f"`{name_of(site.node)}` of two tensors has no rule: use maximum or minimum")
+    """Reads all entries of a dim at once."""
     state = whole(site.operands[0])
-    dims, keep = dims_of(site.node.args[1:], site.node.kwargs, len(site.operands[0].shape))
+    dims, keep = _dims(site)
     if state.sharded and state.dim in dims:
         raise Conflict(f"`{name_of(site.node)}` reads the whole of dim {state.dim}, which is sharded", [0])
     gone = 0 if keep else sum(dim < state.dim for dim in dims)
     result = S(state.dim - gone, state.outer) if state.sharded else state
     return Decision([state], [result] * len(site.shapes))
 
+
+def _dims(site: Site) -> tuple[list[int], bool]:
+    asked = argument(site.node, "dim"), argument(site.node, "keepdim", False)
+    return dims_of(asked, {}, len(site.operands[0].shape))

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from parc.shard.rules import Conflict, Decision, Site, rule
-from parc.shard.states import FREE, I, R, S, State
+from typing import Any
+
+from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rule
+from parc.shard.rules.pointwise import sharded_target, spread
+from parc.shard.states import FREE, I, S, State, shift
 
 
 @rule(
-    "aten::view", "aten::reshape", "aten::flatten", "aten::unflatten", "aten::squeeze", "aten::unsqueeze", "aten::_unsafe_view"
+    "aten::view",
+    "aten::reshape",
+    "aten::flatten",
+    "aten::unflatten",
+    "aten::unsqueeze",
+    "aten::_unsafe_view",
 )
 def view(site: Site) -> Decision:
     state = _of_first(site)
+    if argument(site.node, "size") is None and argument(site.node, "dtype") is not None:
+        raise Conflict("a view as another dtype has no rule", [0])
     return Decision([state], [viewed(state, site.operands[0].shape, site.shapes[0])])
 
 
-@rule("aten::view_as", "aten::reshape_as")
+@rule("aten::squeeze")
+def squeeze(site: Site) -> Decision:
+    """A share of one entry must not be mistaken for a dim of one."""
+    state = _of_first(site)
+    ndim = len(site.operands[0].shape)
+    asked = argument(site.node, "dim")
+    dims = range(ndim) if asked is None else [asked] if isinstance(asked, int) else asked
+    if state.sharded and state.dim in [dim % ndim for dim in dims]:
+        raise Conflict(
+            f"`squeeze` asks about dim {state.dim}, which is sharded: name the dims of size 1", [0]
+        )
+    return Decision([state], [viewed(state, site.operands[0].shape, site.shapes[0])])
+
+
+@rule("aten::view_as")
 def view_as(site: Site) -> Decision:
     """Only the shape of the second operand is read, and that is known."""
     state = _of_first(site)
@@ -54,31 +78,44 @@ def _order(site: Site) -> list[int]:
     """For every dim of the result, the dim of the operand that it was."""
     ndim = len(site.operands[0].shape)
     order = list(range(ndim))
-    arguments = site.node.args[1:]
-    name = site.node.target._schema.name  # type: ignore[union-attr]
-    if name == "aten::permute":
-        (dims,) = arguments
-        assert isinstance(dims, (list, tuple))
-        return [int(dim) % ndim for dim in dims]  # type: ignore[call-overload]
-    first, second = (int(dim) % ndim for dim in (arguments or (0, 1)))  # type: ignore[call-overload]
-    if name == "aten::movedim":
-        order.insert(second, order.pop(first))
-    else:
-        order[first], order[second] = order[second], order[first]
+    if name_of(site.node) == "aten::permute":
+        return [dim % ndim for dim in _list(argument(site.node, "dims"))]
+    if name_of(site.node) == "aten::movedim":
+        return _moved(ndim, _list(argument(site.node, "source")), _list(argument(site.node, "destination")))
+    first, second = argument(site.node, "dim0", 0) % ndim, argument(site.node, "dim1", 1) % ndim
+    order[first], order[second] = order[second], order[first]
     return order
 
 
-@rule("aten::expand", "aten::expand_as", "aten::broadcast_to")
+def _moved(ndim: int, source: list[int], destination: list[int]) -> list[int]:
+    """The dims of `source` stand at `destination`, and the others keep their order."""
+    sources = [dim % ndim for dim in source]
+    others = iter(dim for dim in range(ndim) if dim not in sources)
+    at = dict(zip((dim % ndim for dim in destination), sources, strict=True))
+    return [at[dim] if dim in at else next(others) for dim in range(ndim)]
+
+
+def _list(dims: Any) -> list[int]:
+    return [dims] if isinstance(dims, int) else list(dims)
+
+
+@rule("aten::expand", "aten::broadcast_to")
 def expand(site: Site) -> Decision:
     state = _of_first(site)
     added = len(site.shapes[0]) - len(site.operands[0].shape)
-    result = S(state.dim + added, state.outer) if state.sharded else state
-    return Decision([state, *(operand.state for operand in site.operands[1:])], [result])
+    return Decision([state], [shift(state, added)])
+
+
+@rule("aten::expand_as")
+def expand_as(site: Site) -> Decision:
+    """Only the shape of the second operand is read: its share of it where the result has one."""
+    target = sharded_target(site)
+    if target is not None:
+        return spread(site, target)
+    state = _of_first(site)
+    return Decision([state, site.operands[1].state], [state])
 
 
 def _of_first(site: Site) -> State:
     state = site.operands[0].state
     return I if state == FREE else state
-
-
-__all__ = ["R", "view", "viewed"]

@@ -1,0 +1,27 @@
+"""Random numbers: every rank would draw its own, and no layout the same ones."""
+
+from __future__ import annotations
+
+from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rule
+from parc.shard.states import FREE, I
+
+_DRAWS = (
+    "alpha_dropout bernoulli feature_alpha_dropout feature_dropout multinomial native_dropout normal rand rand_like"
+    " randint randint_like randn randn_like randperm rrelu rrelu_with_noise poisson exponential uniform"
+)
+
+
+@rule(*(f"aten::{name}" for name in _DRAWS.split()))
+def draw(site: Site) -> Decision:
+    raise Conflict(
+        f"`{name_of(site.node)}` is random, and would differ from rank to rank", range(len(site.operands))
+    )
+
+
+@rule("aten::dropout")
+def dropout(site: Site) -> Decision:
+    """With probability 0 it does nothing."""
+    if argument(site.node, "p") and argument(site.node, "train"):
+        raise Conflict("`dropout` is random, and would differ from rank to rank", [0])
+    state = I if site.operands[0].state == FREE else site.operands[0].state
+    return Decision([state], [state])
