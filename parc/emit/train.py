@@ -21,7 +21,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[st
     dtype = program.stages[-1].gives[0].dtype
     return {
         "title": f"Trains plan `{plan.name}`: {_axes_said(plan)}.",
-        "stage_modules": sorted(set(modules)),
+        "stage_modules": list(dict.fromkeys(modules)),
         "pipeline": bool(plan.pipeline),
         "pipeline_axis": quoted(plan.pipeline.axes[0]) if plan.pipeline else "None",
         "schedule": quoted(plan.pipeline.schedule) if plan.pipeline else "None",

@@ -13,11 +13,18 @@ from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
 
-def sharded_embedding(indices: Tensor, table: Tensor, group: ProcessGroup) -> Tensor:
-    """Rows of a table that lies on the ranks in order: a partial sum, with zeros for others' rows."""
+def sharded_embedding(
+    indices: Tensor, table: Tensor, group: ProcessGroup, padding_idx: int | None = None
+) -> Tensor:
+    """Rows of a table of which each rank holds its share, in order: a partial sum, zeros for others' rows.
+
+    Row `padding_idx` of the whole table takes no gradient.
+    """
     rows = indices - group.rank() * table.shape[0]
     mine = (rows >= 0) & (rows < table.shape[0])
     found = F.embedding(torch.where(mine, rows, 0), table)
+    if padding_idx is not None:
+        found = torch.where((indices == padding_idx).unsqueeze(-1), found.detach(), found)
     return found * mine.unsqueeze(-1)
 
 

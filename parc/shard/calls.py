@@ -90,7 +90,7 @@ class Calls:
         self.experts: dict[str, ExpertsCall] = {}
         self._whole = inlined(layers)
         self._experts = experts_paths
-        self._boundaries = {
+        self.boundaries = {
             path: module
             for path, module in model.named_modules()
             if path not in self._whole
@@ -118,7 +118,7 @@ class Calls:
     ) -> Iterator[None]:
         patched = []
         try:
-            for path, module in self._boundaries.items():
+            for path, module in self.boundaries.items():
                 if module is leave:
                     continue
                 chosen = (

@@ -14,8 +14,10 @@ from parc.shard.body import Body, is_item, item_of
 from parc.shard.calls import Call, Calls, is_spec
 from parc.shard.functional import made_functional
 from parc.shard.identical import signature
+from parc.shard.legal import operations_are_plain
 from parc.shard.normal import biases_apart
-from parc.shard.operators import known_outputs
+from parc.shard.operators import CALL, known_outputs
+from parc.shard.rules import argument, name_of
 
 aten = torch.ops.aten
 _NOISE = {aten._assert_tensor_metadata.default, aten.alias.default, aten.lift_fresh_copy.default}
@@ -57,7 +59,7 @@ class Capture:
 
     def _attach(self, body: Body, prefix: str) -> None:
         for node in body.operations():
-            if node.target is torch.ops.parc.call.default:
+            if node.target is CALL:
                 path = node.args[1]
                 assert isinstance(path, str)
                 relative = path.removeprefix(prefix)
@@ -79,18 +81,28 @@ class Capture:
                 f"`{path or 'the model'}` makes a tensor of Python values in forward: register it as a buffer"
             )
         names_left = iter(names)
+        firsts = _first_names(module)
         for node in graph.nodes:
             if node.op == "placeholder" and node.name in tensors:
-                node.meta["tensor"] = tensors[node.name].removeprefix("module.")
+                name = tensors[node.name].removeprefix("module.")
+                node.meta["tensor"] = firsts.get(name, name)
                 node.meta["buffer"] = node.name in signature_.inputs_to_buffers
             elif node.op == "placeholder":
                 node.meta["name"] = next(names_left)
         _tidy(graph)
+        operations_are_plain(graph)
         made_functional(graph)
         biases_apart(graph)
         return Body(
             type(module).__name__, path, graph, inspect.cleandoc(vars(type(module)).get("__doc__") or "")
         )
+
+
+def _first_names(module: nn.Module) -> dict[str, str]:
+    """For every name of a parameter the first that it has: tied ones have several."""
+    named = list(module.named_parameters(remove_duplicate=False))
+    firsts = {parameter: name for name, parameter in reversed(named)}
+    return {name: firsts[parameter] for name, parameter in named}
 
 
 class _Entry(nn.Module):
@@ -119,16 +131,16 @@ def _argument_names(call: Call) -> list[str]:
     args, kwargs = pytree.tree_unflatten(list(call.arguments), call.structure)
     bound = inspect.signature(type(call.module).forward).bind(call.module, *args, **kwargs)
     names: list[str] = []
-    for name, argument in list(bound.arguments.items())[1:]:
-        tensors = sum(is_spec(leaf) for leaf in pytree.tree_leaves(argument, is_leaf=is_spec))
-        names += [name] if is_spec(argument) else [f"{name}_{place}" for place in range(tensors)]
+    for name, given in list(bound.arguments.items())[1:]:
+        tensors = sum(is_spec(leaf) for leaf in pytree.tree_leaves(given, is_leaf=is_spec))
+        names += [name] if is_spec(given) else [f"{name}_{place}" for place in range(tensors)]
     return names
 
 
 def _tidy(graph: fx.Graph) -> None:
     """Drop what only torch's own passes read, and values that nobody uses."""
     for node in list(graph.nodes):
-        if node.op == "call_function" and node.target in _NOISE:
+        if node.op == "call_function" and (node.target in _NOISE or _drops_nothing(node)):
             if node.users:
                 node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
@@ -139,3 +151,7 @@ def _tidy(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.op == "placeholder" and "tensor" in node.meta and not node.users:
             graph.erase_node(node)
+
+
+def _drops_nothing(node: fx.Node) -> bool:
+    return name_of(node) == "aten::dropout" and not (argument(node, "p") and argument(node, "train"))

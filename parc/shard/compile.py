@@ -11,7 +11,7 @@ from torch import Tensor
 from parc.diagnostic import Label, error
 from parc.events import Program
 from parc.plan.facts import Model, Plan
-from parc.shard import rules
+from parc.shard import legal, rules
 from parc.shard.bank import Bank, banks
 from parc.shard.body import Body, lines_of
 from parc.shard.calls import Calls, layers_of
@@ -20,11 +20,12 @@ from parc.shard.expert import capture_expert
 from parc.shard.flops import flops
 from parc.shard.fold import Unfoldable
 from parc.shard.identical import signature
+from parc.shard.legal import Illegal
 from parc.shard.load import Faulty, Loaded, guilty, line_label, load
-from parc.shard.objective import Objective, check_outputs
+from parc.shard.objective import Objective
 from parc.shard.place import Placement, user_name
 from parc.shard.placed import Layout, Placed, Refused, States, layout_of
-from parc.shard.report import refusals
+from parc.shard.report import line_of, refusals
 from parc.shard.stages import cut
 from parc.shard.units import Units
 
@@ -59,6 +60,7 @@ def capture(plan: Plan) -> Captured:
         torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2)
     )
     _run(model, calls, objective, tokens, labels)
+    _check_parameters(model, objective, calls)
     root = _captured(model, objective, calls, loaded, tokens, labels)
     experts = _experts(model, objective, found, calls, _beginnings(objective, loaded))
     return Captured(loaded, root, experts, found, layers, objective.mean, objective.balanced)
@@ -73,29 +75,36 @@ def _check_layers(model: Model, loaded: Loaded) -> None:
         raise Faulty(error("P504", f"`{model.source}` has {have} layers, the plan says {count}", label))
 
 
+def _check_parameters(model: Model, objective: Objective, calls: Calls) -> None:
+    try:
+        legal.parameters_train(objective)
+        legal.parameters_have_one_home(objective, calls.boundaries)
+    except Illegal as fault:
+        raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
+
+
 def _run(model: Model, calls: Calls, objective: Objective, tokens: Tensor, labels: Tensor) -> None:
     """One forward pass without data, to see which modules are called with what."""
     try:
         with calls.recording():
-            out = objective(tokens, labels)
+            objective(tokens, labels)
     except Exception as fault:
         label = Label(model.at("source"), "run for this plan", primary=False)
         raise Faulty(
             error("P505", f"`{model.source}` does not run on its own: {_said(fault)}", *guilty(fault), label)
         ) from fault
-    wrong = check_outputs(out) if not objective.balanced or len(out) > 2 else None
-    if wrong:
-        raise Faulty(error("P505", wrong, Label(model.at("source"))))
 
 
 def _captured(
     model: Model, objective: Objective, calls: Calls, loaded: Loaded, tokens: Tensor, labels: Tensor
 ) -> Body:
     beginnings = _beginnings(objective, loaded)
+    label = Label(model.at("source"), "captured for this plan", primary=False)
     try:
         return Capture(objective, calls, beginnings).whole(tokens, labels)
+    except Illegal as fault:
+        raise Faulty(error("P505", fault.reason, *line_of(fault.node), label)) from fault
     except Exception as fault:
-        label = Label(model.at("source"), "captured for this plan", primary=False)
         raise Faulty(
             error("P505", f"`{model.source}` cannot be captured: {_said(fault)}", *guilty(fault), label)
         ) from fault
@@ -156,7 +165,11 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
     units = Units(layout, captured.loaded.recipes, captured.loaded.buffers, captured.banks)
     pipeline = plan.pipeline
     total = len(captured.loaded.model.get_submodule(user_name(captured.layers)))  # type: ignore[arg-type]
-    stages = cut(placed, units, captured.layers, pipeline.layers if pipeline else (total,))
+    try:
+        stages = cut(placed, units, captured.layers, pipeline.layers if pipeline else (total,))
+    except Illegal as fault:
+        label = Label(pipeline.at("axes") if pipeline else plan.span, "in stages here")
+        raise Faulty(error("P509", fault.reason, label)) from fault
     results = placed.results()
     return Program(
         stages,

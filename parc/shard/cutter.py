@@ -8,8 +8,8 @@ from itertools import accumulate
 from torch import fx
 
 from parc.shard.body import is_item, item_of
+from parc.shard.operators import CALL, EXPERTS
 from parc.shard.placed import Placed
-from parc.shard.write import call
 
 
 class Cutter:
@@ -19,7 +19,16 @@ class Cutter:
         self.placed, self.layers = placed, layers
         self.ends = list(accumulate(counts))
         self.nodes = [node for node in placed.body.operations() if not is_item(node)]
+        self._constants = self._find_constants()
         self._assigned = self._assign()
+
+    def _find_constants(self) -> set[fx.Node]:
+        found: set[fx.Node] = set()
+        for node in self.nodes:
+            plain = node.target not in (CALL, EXPERTS)
+            if plain and all(_is_given(made) or _made_by(made) in found for made in node.all_input_nodes):
+                found.add(node)
+        return found
 
     def stage_of(self, node: fx.Node) -> int:
         """The stage that makes a value."""
@@ -27,15 +36,14 @@ class Cutter:
 
     def layer(self, node: fx.Node) -> int | None:
         """The number of the layer that a node calls."""
-        if node.target is not call or not str(node.args[1]).startswith(self.layers + "."):
+        if node.target is not CALL or not str(node.args[1]).startswith(self.layers + "."):
             return None
         rest = str(node.args[1]).removeprefix(self.layers + ".")
         return int(rest) if rest.isdigit() else None
 
     def constant(self, node: fx.Node) -> bool:
-        """Whether every stage can compute a value for itself."""
-        fact = self.placed.fact(node)
-        return not fact.varies and not fact.grad
+        """Whether every stage can compute a value for itself: from buffers and the batch, which all have."""
+        return _made_by(node) in self._constants
 
     def of(self, stage: int) -> list[fx.Node]:
         """The nodes that a stage computes, in order."""
@@ -81,6 +89,11 @@ class Cutter:
                 uses = [early[_made_by(u)] for u in _uses(node) if u.op != "output"]
                 early[node] = min(uses, default=len(self.ends) - 1)
         return early
+
+
+def _is_given(node: fx.Node) -> bool:
+    """A buffer, or an input of the batch: no parameter."""
+    return node.op == "placeholder" and ("tensor" not in node.meta or bool(node.meta["buffer"]))
 
 
 def _made_by(node: fx.Node) -> fx.Node:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
 from torch import fx
 
 from parc.shard.body import Body, shape
+from parc.shard.operators import CALL, EXPERTS
 from parc.shard.placed import operands_of
 from parc.shard.rules import name_of
 
@@ -19,9 +19,9 @@ def flops(body: Body, experts: Mapping[str, Body]) -> int:
 
 
 def _node(body: Body, node: fx.Node, experts: Mapping[str, Body]) -> int:
-    if node.target is torch.ops.parc.call.default:
+    if node.target is CALL:
         return flops(body.children[str(node.args[1])], experts)
-    if node.target is torch.ops.parc.experts.default:
+    if node.target is EXPERTS:
         indices = operands_of(node)[1]
         inside = experts[str(node.args[3])]
         (rows,) = inside.inputs()

@@ -48,6 +48,9 @@ class Objective(nn.Module):
         if self.labels is not None:
             inputs[self.labels] = labels
         out = self.model(**inputs)
+        wrong = _wrong(out)
+        if wrong:
+            raise ValueError(wrong)
         first, *rest = out if isinstance(out, (tuple, list)) else (out,)
         self.mean = first.ndim == 0
         self.balanced = bool(rest)
@@ -60,7 +63,7 @@ class Objective(nn.Module):
         )
 
 
-def check_outputs(out: Any) -> str | None:
+def _wrong(out: Any) -> str | None:
     """What is wrong with the values that a model's `forward` returned; None where nothing is."""
     values = out if isinstance(out, (tuple, list)) else (out,)
     if not 1 <= len(values) <= 2 or not all(isinstance(value, Tensor) for value in values):

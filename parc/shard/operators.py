@@ -33,6 +33,9 @@ def _(tokens: Tensor, indices: Tensor, weights: Tensor, site: str) -> Tensor:
     return torch.empty_like(tokens)
 
 
+CALL, EXPERTS = torch.ops.parc.call.default, torch.ops.parc.experts.default  # as targets of nodes
+
+
 @contextmanager
 def known_outputs(outputs: dict[str, tuple[tuple[torch.Size, torch.dtype], ...]]) -> Iterator[None]:
     """Let `call` answer for these sites while parents are captured."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from parc.events import Collective, Value
-from parc.shard.rules import name_of
+from parc.shard.rules import argument, name_of
 from parc.shard.rules.reduce import dims_of
 from parc.shard.states import State
 from parc.shard.text import PRODUCT, Text, Written, literal
@@ -37,7 +37,7 @@ def parallel_text(
     if name == "aten::cross_entropy_loss":
         return _cross_entropy(written, states)
     if name.startswith("parc::grouped"):
-        arguments = ", ".join(literal(argument).text for argument in written.args)
+        arguments = ", ".join(literal(value).text for value in written.args)
         return Special(Text(f"{name.removeprefix('parc::')}({arguments}, counts)"))
     return None
 
@@ -62,8 +62,10 @@ def _embedding(written: Written, weight: Mapping[str, State]) -> Special | None:
     axis = next((axis for axis, state in weight.items() if state.sharded and state.dim == 0), None)
     if axis is None:
         return None
-    table, indices = (literal(argument).text for argument in written.args[:2])
-    return Special(Text(f"sharded_embedding({indices}, {table}, self.{axis})"), axes=(axis,))
+    table, indices = (literal(value).text for value in written.args[:2])
+    padding = argument(written.node, "padding_idx")
+    rest = f", padding_idx={padding}" if padding >= 0 else ""
+    return Special(Text(f"sharded_embedding({indices}, {table}, self.{axis}{rest})"), axes=(axis,))
 
 
 def _cross_entropy(written: Written, states: Sequence[Mapping[str, State]]) -> Special | None:
@@ -74,9 +76,9 @@ def _cross_entropy(written: Written, states: Sequence[Mapping[str, State]]) -> S
     if vocabulary is None and (reduction != "mean" or not tokens):
         ignore = [f"ignore_index={arguments[4]}"] if arguments[4] != -100 else []
         reduced = [f'reduction="{reduction}"'] if reduction != "mean" else []
-        texts = [literal(argument).text for argument in arguments[:2]]
+        texts = [literal(value).text for value in arguments[:2]]
         return Special(Text(f"F.cross_entropy({', '.join([*texts, *reduced, *ignore])})"))
-    texts = [literal(argument).text for argument in arguments[:2]]
+    texts = [literal(value).text for value in arguments[:2]]
     texts.append(f'reduction="{reduction}"')
     if arguments[4] != -100:
         texts.append(f"ignore_index={arguments[4]}")

@@ -10,6 +10,7 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
+from parc.shard.rules import argument
 from parc.shard.text import ATOM, BITS, COMPARE, PRODUCT, SUM, UNARY, Printer, Text, Written, literal
 from parc.shard.views import VIEWS
 
@@ -24,6 +25,10 @@ _INFIX = {
     "floor_divide": ("//", PRODUCT),
     "remainder": ("%", PRODUCT),
     "bitwise_and": ("&", BITS),
+    "__and__": ("&", BITS),
+    "__or__": ("|", BITS),
+    "__xor__": ("^", BITS),
+    "bitwise_xor": ("^", BITS),
     "bitwise_or": ("|", BITS),
     "eq": ("==", COMPARE),
     "ne": ("!=", COMPARE),
@@ -50,7 +55,21 @@ _FUNCTIONAL = (
     "relu6",
     "glu",
 )
-_FREE = ("where", "cat", "stack", "einsum", "arange", "eye", "outer", "maximum", "minimum", "scalar_tensor")
+_FREE = (
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "where",
+    "cat",
+    "stack",
+    "einsum",
+    "arange",
+    "eye",
+    "outer",
+    "maximum",
+    "minimum",
+    "scalar_tensor",
+)
 _DROPPED = ("pin_memory", "layout", "memory_format", "non_blocking", "copy", "cudnn_enable", "implicit")
 _PYTHON_NAMES = {"self": "input"}
 
@@ -75,6 +94,8 @@ def write(written: Written) -> Text:
     arguments = _arguments(written, target._schema)
     if name in _FUNCTIONAL:
         return Text(f"F.{name}({', '.join(arguments)})")
+    if name == "linalg_vector_norm":
+        return Text(f"torch.linalg.vector_norm({', '.join(arguments)})")
     if name in _FREE or not isinstance(written.args[0], Text):
         return Text(f"torch.{name}({', '.join(arguments)})")
     return written.method(name, *arguments[1:])
@@ -83,37 +104,58 @@ def write(written: Written) -> Text:
 def _infix(name: str, written: Written) -> Text:
     sign, binds = _INFIX[name]
     left, right = (value if isinstance(value, Text) else literal(value) for value in written.args)
-    return Text(f"{left.within(binds)} {sign} {right.within(binds - 1)}", binds)
+    chains = binds in (
+        PRODUCT,
+        SUM,
+    )  # comparisons would mean something else in a row, and `&` binds before `|`
+    return Text(f"{left.within(binds if chains else binds - 1)} {sign} {right.within(binds - 1)}", binds)
 
 
 def _arguments(written: Written, schema: Any) -> list[str]:
     """The arguments as a person would pass them: defaults left out, flags by name."""
     texts: list[str] = []
     named = False
-    for place, argument in enumerate(schema.arguments):
+    for place, known in enumerate(schema.arguments):
         if place < len(written.args):
             value = written.args[place]
-        elif argument.name in written.kwargs:
-            value = written.kwargs[argument.name]
+        elif known.name in written.kwargs:
+            value = written.kwargs[known.name]
         else:
             named = True
             continue
-        if argument.name == "device":
+        if known.name == "device":
             texts.append(f"device={written.device}")
-        elif argument.name in _DROPPED or (
-            place > 0 and argument.has_default_value() and value == argument.default_value
+        elif known.name in _DROPPED or (
+            place > 0 and known.has_default_value() and value == known.default_value
         ):
             named = True
         else:
-            by_name = named or argument.kwarg_only or isinstance(value, bool)
-            single = argument.name == "dim" and isinstance(value, (list, tuple)) and len(value) == 1
+            by_name = named or known.kwarg_only or isinstance(value, bool)
+            single = known.name == "dim" and isinstance(value, (list, tuple)) and len(value) == 1
             text = literal(value[0] if single else value).text
-            texts.append(f"{_PYTHON_NAMES.get(argument.name, argument.name)}={text}" if by_name else text)
+            texts.append(f"{_PYTHON_NAMES.get(known.name, known.name)}={text}" if by_name else text)
     return texts
 
 
 def _embedding(written: Written) -> Text:
-    return Text(f"F.embedding({literal(written.args[1]).text}, {written.first.text})")
+    padding = argument(written.node, "padding_idx")
+    rest = f", padding_idx={padding}" if padding >= 0 else ""
+    return Text(f"F.embedding({literal(written.args[1]).text}, {written.first.text}{rest})")
+
+
+def _rsub(written: Written) -> Text:
+    """`aten::rsub` takes away the first operand from the second."""
+    left, right = literal(written.args[1]), written.first
+    return Text(f"{left.within(SUM)} - {right.within(PRODUCT)}", SUM)
+
+
+def _split(written: Written) -> Text:
+    """By the sizes of this rank's own parts."""
+    dim = argument(written.node, "dim")
+    sizes = [shape[dim] for shape in written.after]
+    if len(set(sizes)) == 1:
+        return written.method("chunk", str(len(sizes)), str(dim))
+    return written.method("split", f"({', '.join(map(str, sizes))})", str(dim))
 
 
 def _unary(sign: str) -> Printer:
@@ -151,6 +193,9 @@ def _pow(written: Written) -> Text:
 _SPECIAL: dict[str, Printer] = {
     **VIEWS,
     "embedding": _embedding,
+    "rsub": _rsub,
+    "split": _split,
+    "split_with_sizes": _split,
     "neg": _unary("-"),
     "bitwise_not": _unary("~"),
     "logical_not": _unary("~"),

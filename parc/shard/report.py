@@ -27,7 +27,7 @@ def refusals(plan: Plan, refused: Sequence[Refused], uncut: Sequence[Uncut]) -> 
 def _refusal(plan: Plan, refused: Refused) -> Diagnostic:
     where = user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
-    return error("P507", message, *_line(refused.node), _axis(plan, refused.axis))
+    return error("P507", message, *line_of(refused.node), _axis(plan, refused.axis))
 
 
 def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
@@ -40,7 +40,7 @@ def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
     return error(
         "P508",
         f"{listed} cannot be cut over `{axis}`: {first.reason}",
-        *_line(first.node),
+        *line_of(first.node),
         _axis(plan, axis),
         help=f"to keep it whole on every rank of `{axis}`, state `replicate = [{globs}]` in `tensor`",
     )
@@ -50,7 +50,8 @@ def _glob(name: str) -> str:
     return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
-def _line(node: fx.Node | None) -> tuple[Label, ...]:
+def line_of(node: fx.Node | None) -> tuple[Label, ...]:
+    """The user's line that an operation stands in."""
     lines = lines_of(node) if node is not None else []
     return line_label(lines[-1].file, lines[-1].number, "this operation") if lines else ()
 

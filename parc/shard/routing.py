@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import fx
 
 from parc.shard.body import Body, shape
+from parc.shard.operators import CALL, EXPERTS
 from parc.shard.placed import operands_of
 from parc.shard.rules import name_of
 
@@ -18,7 +18,6 @@ _COMPUTES = (
     "aten::scaled_dot_product_attention",
     "aten::cross_entropy_loss",
 )
-call, experts = torch.ops.parc.call.default, torch.ops.parc.experts.default
 
 
 def only_routes(root: Body, body: Body, node: fx.Node) -> bool:
@@ -35,13 +34,13 @@ def only_routes(root: Body, body: Body, node: fx.Node) -> bool:
             continue
         seen.add(current)
         for user in current.users:
-            if user.target is experts:
+            if user.target is EXPERTS:
                 if operands_of(user)[0] is current:
                     return False
                 routed = True
             elif user.op == "output":
                 left += _callers(root, where, where.results().index(current))
-            elif name_of(user) in _COMPUTES or user.target is call:
+            elif name_of(user) in _COMPUTES or user.target is CALL:
                 return False
             elif isinstance(user.meta["val"], tuple | list) or shape(user):
                 left.append((where, user))
@@ -52,7 +51,7 @@ def _callers(root: Body, body: Body, result: int) -> Iterator[tuple[Body, fx.Nod
     """The values that a result of `body` becomes, wherever below `root` it is called."""
     for caller in every(root):
         for node in caller.operations():
-            if node.target is call and caller.children[str(node.args[1])] is body:
+            if node.target is CALL and caller.children[str(node.args[1])] is body:
                 yield from ((caller, user) for user in node.users if user.args[1] == result)
 
 

@@ -14,7 +14,7 @@ from parc.shard.states import Kind, State
 from parc.shard.text import Text
 
 Key = tuple[tuple[str, State], ...]
-_TAKEN = {
+TAKEN = {
     *("self", "torch", "F", "nn", "layer", "mesh", "Tensor", "counts", "route"),
     *("all_gather", "all_reduce", "first", "gather", "reduce_scatter", "replicate", "split", "take"),
     *("combine", "dispatch", "dispatch_local", "cross_entropy", "sharded_embedding"),
@@ -95,7 +95,7 @@ class Scope:
     def _free(self, wish: str, node: fx.Node) -> str:
         if not wish.isidentifier():  # the number of a module in a list
             wish = "value"
-        if keyword.iskeyword(wish) or wish in _TAKEN:
+        if keyword.iskeyword(wish) or wish in TAKEN:
             wish = f"{wish}_"
         name, number = wish, 1
         while name in self._holds and self._live(self._holds[name], node):

@@ -77,7 +77,7 @@ class Shares:
         return state.dim, outer
 
     def _after(self, operand: fx.Node, moves: Sequence[Move]) -> dict[str, State]:
-        return self.by_axis(self.placed.fact(operand).states) | {move.axis: move.after for move in moves}
+        return self.by_axis(self.placed.now(operand).states) | {move.axis: move.after for move in moves}
 
     def _value(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
         return Value(name, local_shape(shape(node), states, self.layout.sizes), str(value(node).dtype))

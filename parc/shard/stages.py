@@ -8,19 +8,28 @@ from torch import fx
 
 from parc.events import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.shard.cutter import Cutter
+from parc.shard.legal import stages_share_nothing
+from parc.shard.operators import CALL
 from parc.shard.place import user_name
 from parc.shard.placed import Placed
 from parc.shard.units import Units
-from parc.shard.write import call
 
 
 def cut(placed: Placed, units: Units, layers: str, counts: Sequence[int]) -> tuple[Stage, ...]:
     """A stage for each entry of `counts`, the number of its layers."""
     cutter = Cutter(placed, layers, counts)
+    stages_share_nothing(_uses(cutter))
     stages: list[Stage] = []
     for number in range(len(counts)):
         stages.append(_stage(cutter, units, number, stages[-1].gives if stages else ()))
     return tuple(stages)
+
+
+def _uses(cutter: Cutter) -> dict[str, list[int]]:
+    """By which stages each parameter of the root is used."""
+    nodes = [cutter.of(number) for number in range(len(cutter.ends))]
+    parameters = [node for node in cutter.placed.body.tensors() if not node.meta["buffer"]]
+    return {p.meta["tensor"]: [n for n, mine in enumerate(nodes) if _used(p, mine)] for p in parameters}
 
 
 def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) -> Stage:
@@ -40,7 +49,7 @@ def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) 
     gives = tuple(writer.given(node) for node in leaving)
     takes = takes or tuple(writer.given(node) for node in inputs)
     batch = tuple(writer.given(node) for node in keywords)
-    called = [node for node in nodes if node.target is call]
+    called = [node for node in nodes if node.target is CALL]
     layer_units = tuple(
         units.names[id(placed.children[str(n.args[1])])] for n in called if cutter.layer(n) is not None
     )

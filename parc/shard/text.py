@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def literal(value: Any) -> Text:
     """A value of an argument as Python; a text stays as it is."""
     if isinstance(value, Text):
         return value
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return Text(f'float("{value}")')
     if isinstance(value, (torch.dtype, torch.memory_format)):
         return Text(str(value))

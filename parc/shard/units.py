@@ -10,11 +10,15 @@ from parc.events import Collective, Compute, Experts, Unit, Value
 from parc.shard.bank import Bank
 from parc.shard.body import value
 from parc.shard.initial import Recipe
+from parc.shard.operators import CALL, EXPERTS
 from parc.shard.place import user_name
 from parc.shard.placed import Layout, Placed, PlacedExperts
+from parc.shard.scope import TAKEN
 from parc.shard.shares import Shares
 from parc.shard.tensors import Tensors
-from parc.shard.write import Writer, call, experts
+from parc.shard.write import Writer
+
+_OURS = {"Stage", "DeviceMesh", "Stack", "Weights", "parameter", "constant", "normal", "trunc_normal", "uniform"}
 
 
 class Units:
@@ -36,9 +40,9 @@ class Units:
     def below(self, placed: Placed, nodes: Sequence[fx.Node]) -> None:
         """Make the units that `nodes` call."""
         for node in nodes:
-            if node.target is call:
+            if node.target is CALL:
                 self._unit(placed.children[str(node.args[1])])
-            elif node.target is experts:
+            elif node.target is EXPERTS:
                 self._experts(placed.experts[node])
 
     def _unit(self, placed: Placed) -> None:
@@ -95,7 +99,7 @@ class Units:
         )
 
     def _name(self, wish: str) -> str:
-        taken = {unit.name for unit in self.made} | {"Stage"}
+        taken = {unit.name for unit in self.made} | TAKEN | _OURS
         name, number = wish, 1
         while name in taken:
             number += 1

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, fx
 
 from parc.shard.body import Body, is_item, item_of, shape, value
 from parc.shard.moves import ZEROS, Moves
+from parc.shard.operators import CALL, EXPERTS
 from parc.shard.placed import Fact, Placed, PlacedExperts, Refused, States, operands_of
 from parc.shard.rules import Conflict, Decision, Operand, Site, name_of, rule_for
 from parc.shard.states import I, R
@@ -56,7 +56,7 @@ class Walk:
             if is_item(node):
                 source, place = item_of(node)
                 self.placed.facts[node] = (self.placed.facts[source][place],)
-            elif node.target is torch.ops.parc.call.default:
+            elif node.target is CALL:
                 self._call(node)
             else:
                 self._operator(node)
@@ -73,7 +73,13 @@ class Walk:
             replace(self.placed.now(o), states=states) for o, states in zip(operands, wanted, strict=True)
         )
         child = self.placement.place(self.body.children[name], inputs, f"{self.path}{name}.")
-        self.placed.children[name] = child
+        if self.placed.children.setdefault(name, child) is not child:
+            raise Refused(
+                f"`{name}` is called twice, with values that are sharded differently",
+                self.layout.axes[0],
+                self.body,
+                node,
+            )
         self.placed.facts[node] = tuple(child.results())
 
     def _settled_states(self, operand: fx.Node) -> States:
@@ -100,7 +106,7 @@ class Walk:
             self._fact(node, operands, index, tuple(d.results[index] for d in decisions))
             for index in range(len(shapes))
         )
-        if node.target is torch.ops.parc.experts.default:
+        if node.target is EXPERTS:
             self._experts(node)
 
     def _decide(self, site: Site) -> Decision:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, fx
 
 from parc.events import Call, Collective, Compute, Event, Value
 from parc.shard.body import is_item, item_of, shape
 from parc.shard.names import Statements
+from parc.shard.operators import CALL, EXPERTS
 from parc.shard.parallel import parallel_text
 from parc.shard.placed import Layout, Move, Placed, issues, operands_of
 from parc.shard.printers import with_texts, write
@@ -19,7 +19,6 @@ from parc.shard.shares import MOVES, Shares
 from parc.shard.text import Text, Written
 
 LONGEST = 66  # characters of an inlined expression
-call, experts = torch.ops.parc.call.default, torch.ops.parc.experts.default
 
 
 class Writer:
@@ -53,7 +52,7 @@ class Writer:
     def write(self, nodes: Sequence[fx.Node]) -> None:
         """The events of some nodes, behind those written before."""
         for node in nodes:
-            if node.target in (call, experts):
+            if node.target in (CALL, EXPERTS):
                 self._call(node)
             elif not is_item(node):
                 self._compute(node)
@@ -72,7 +71,7 @@ class Writer:
     def _call(self, node: fx.Node) -> None:
         operands = operands_of(node)
         texts = tuple(self._operand(node, place, operand).text for place, operand in enumerate(operands))
-        if node.target is call:
+        if node.target is CALL:
             member = str(node.args[1])
             unit = self.units[id(self.placed.children[member])]
         else:
@@ -108,7 +107,7 @@ class Writer:
         if inside or len(node.users) != 1 or not isinstance(node.meta["val"], Tensor):
             return False
         (user,) = node.users
-        if user not in self.scope.order or user.target in (call, experts):
+        if user not in self.scope.order or user.target in (CALL, EXPERTS):
             return False
         places = [place for place, operand in enumerate(operands_of(user)) if operand is node]
         moves = self.placed.moves.get(user)

@@ -266,20 +266,11 @@ GROUPS: tuple[Callable[[int], Iterator[Sample]], ...] = (
     product_samples,
     lookup_samples,
 )
-# The rule is right, and the operator is printed as Python that fails: an emitted program stops, it is not wrong.
-MISPRINTED = {
-    "rsub": "there is no Tensor.rsub",
-    "norm": "there is no Tensor.linalg_vector_norm",
-    "zeros_like": "there is no Tensor.zeros_like",
-    "ones_like": "there is no Tensor.ones_like",
-    "split": "split is printed with the sizes of the whole",
-}
 REFUSED = {
     "maximum of two",
     "view as bits",
     "cross_entropy smoothed",
     "cross_entropy weighted",
-    "embedding with padding",
 }
 NAMES = [sample.name for group in GROUPS for sample in group(2)]
 
@@ -289,12 +280,7 @@ def sample_of(name: str, ranks: int) -> Sample:
     return next(sample for group in GROUPS for sample in group(ranks) if sample.name == name)
 
 
-def names() -> list[Any]:
-    broken = {name: pytest.mark.xfail(reason=why, raises=AssertionError) for name, why in MISPRINTED.items()}
-    return [pytest.param(name, marks=broken.get(name, ())) for name in NAMES]
-
-
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_what_a_rule_accepts_is_what_one_device_computes(name: str) -> None:
     """Of the many combinations of states a fixed choice; the slow test has them all."""
     for ranks, most in ((2, 50), (3, 12), (4, 6)):
@@ -306,7 +292,7 @@ def test_what_a_rule_accepts_is_what_one_device_computes(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_everything_that_a_rule_accepts_is_what_one_device_computes(name: str, ranks: int) -> None:
     for case in cases(sample_of(name, ranks), ranks):
         verify(case)

@@ -13,10 +13,8 @@ def embedding(site: Site) -> Decision:
     A table that the data indexes is cut by rows: each rank adds its own.
     """
     weight, indices = site.operands
-    if argument(site.node, "padding_idx", -1) >= 0 or argument(site.node, "scale_grad_by_freq"):
-        raise Conflict(
-            "an embedding whose gradient is not that of its rows (padding_idx, scale_grad_by_freq) has no rule"
-        )
+    if argument(site.node, "scale_grad_by_freq"):
+        raise Conflict("an embedding whose gradient depends on how often a row occurs has no rule")
     at = whole(indices)
     if at.sharded:
         return Decision([R, at], [at])

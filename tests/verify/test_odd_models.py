@@ -1,0 +1,93 @@
+"""Habits of real models: either they keep the promise, or they are refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parc.check.load import Loaded, load_text
+from parc.emit.program import files
+from parc.emit.write import write
+from parc.shard.compile import capture, rewrite
+from parc.shard.load import Faulty
+from parc.source import Source
+from parc.verify.numbers import compare
+
+from .plans import Tokens
+from .test_equality import TOLERANCE
+
+TENSOR = "mesh = [tp: 2]\ntensor over [tp] { sequence = true }"
+PIPELINE = "mesh = [pp: 2]\npipeline over [pp]"
+ALL = "mesh = [ep: 2, pp: 2, tp: 2]\ndata over [ep]\ntensor over [tp]\nexperts over [ep] { tensor = [tp] }\npipeline over [pp]"
+
+
+def odd(layout: str, ranks: int, **flags: object) -> Loaded:
+    """A plan of the odd model with some of its flags."""
+    said = ", ".join(f"{name} = {str(value).lower()}" for name, value in flags.items())
+    text = f"""
+model odd {{
+  source = "odd_models.py:Odd"
+  arguments {{ depth = 4, width = 16, heads = 4, inner = 12, count = 4, vocabulary = 32
+    {said} }}
+  shape {{ layers = 4, hidden = 16, heads = 4, ffn = 12, gated = true, experts = 4, top_k = 2, vocab = 32 }}
+}}
+train t {{
+  model = odd, seed = 5, steps = 10
+  batch {{ sequences = 8, length = 6, microbatches = 2 }}
+  loss {{ balance = 0.1 }}
+  optimizer = adamw {{ lr = 2e-3, clip = 0.5 }}
+  precision {{ compute = fp64, master = fp64 }}
+}}
+cluster c {{ levels = [node: {ranks}] }}
+plan p for t on c {{
+{layout}
+}}
+"""
+    return load_text(Source(str(Path(__file__).with_name("odd.parc")), text))
+
+
+def error(loaded: Loaded, folder: Path) -> float:
+    assert not loaded.diagnostics, loaded.diagnostics
+    (plan,) = loaded.plans
+    captured = capture(plan)
+    write(files(plan, rewrite(plan, captured), {}), folder)
+    return compare(plan, captured.loaded.recipes, folder, Tokens())[0].error
+
+
+@pytest.mark.parametrize(("layout", "ranks"), [(TENSOR, 2), (PIPELINE, 2), (ALL, 8)])
+def test_packed_weights_masks_lists_and_depth_scaled_layers_keep_the_promise(
+    layout: str, ranks: int, tmp_path: Path
+) -> None:
+    assert error(odd(layout, ranks), tmp_path / "program") < TOLERANCE
+
+
+def test_a_tied_embedding_is_one_parameter_where_one_stage_holds_it(tmp_path: Path) -> None:
+    assert error(odd(TENSOR, 2, tied=True), tmp_path / "program") < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("flags", "layout", "ranks", "code", "said"),
+    [
+        ({"tied": True}, PIPELINE, 2, "P509", "`embed.weight` is used by stages 0 and 1"),
+        (
+            {"shared_layer": True},
+            TENSOR,
+            2,
+            "P509",
+            "`stack.0.attention.out.weight` is also `stack.3.attention.out.weight`",
+        ),
+        ({"frozen": True}, TENSOR, 2, "P509", "`head.weight` is frozen"),
+        ({"no_grad": True}, TENSOR, 2, "P505", "torch.no_grad"),
+        ({"dropout": 0.1}, PIPELINE, 2, "P505", "dropout"),
+    ],
+)
+def test_what_is_not_supported_is_refused_in_words(
+    flags: dict[str, object], layout: str, ranks: int, code: str, said: str
+) -> None:
+    (plan,) = odd(layout, ranks, **flags).plans
+    with pytest.raises(Faulty) as refused:
+        rewrite(plan, capture(plan))
+    assert [diagnostic.code for diagnostic in refused.value.diagnostics] == [code]
+    assert said in refused.value.diagnostics[0].message
+    assert refused.value.diagnostics[0].labels
