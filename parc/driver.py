@@ -12,7 +12,8 @@ from pathlib import Path
 
 from parc.check.built import unbuilt
 from parc.check.load import Loaded, choose, load
-from parc.diagnostic import Diagnostic, error, has_errors
+from parc.diagnostic import Diagnostic, Label, error, has_errors
+from parc.emit.modules import taken
 from parc.emit.program import Files, files
 from parc.emit.write import is_ours, write
 from parc.plan.facts import Plan
@@ -47,10 +48,18 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
         program = rewrite(plan, captured)
     except Faulty as faulty:
         return faulty.diagnostics
+    if axes := taken(program):
+        return tuple(_taken(plan, axis) for axis in sorted(axes))
     base = Path(loaded.sources[0].path).parent
     sources = {os.path.relpath(source.path, base): source.text.encode() for source in loaded.sources}
     sources |= source_text(plan.train.model)
     return Compiled(plan, captured, files(plan, program, sources), loaded.diagnostics + limits)
+
+
+def _taken(plan: Plan, axis: str) -> Diagnostic:
+    """An axis becomes an attribute of the modules that communicate over it."""
+    message = f"the axis `{axis}` has the name of a part of the model, or one that Python or torch keeps"
+    return error("P511", message, Label(plan.at(f"mesh.{axis}"), "choose another name"))
 
 
 def build(file: Path, plan: str | None, out: Path, overrides: Sequence[str] = ()) -> tuple[Diagnostic, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from torch import nn
+
 from parc.emit.layout import WIDTH, signature, wrapped
-from parc.events import Call, Collective, Compute, Event, Parameter, Recv, Repeat, Send, Stage, Unit
+from parc.events import Call, Collective, Compute, Event, Parameter, Program, Recv, Repeat, Send, Stage, Unit
 
 RUNTIME = {
     "collectives": (
@@ -49,6 +52,21 @@ class Class:
 def classes(stage: Stage) -> list[Class]:
     takes_mesh = _with_mesh(stage)
     return [_class(unit, takes_mesh, None) for unit in stage.units] + [_class(stage.root, takes_mesh, stage)]
+
+
+def taken(program: Program) -> set[str]:
+    """The axes whose groups, which are attributes of modules, would take the place of something else."""
+    found: set[str] = set()
+    for stage in program.stages:
+        for unit in (*stage.units, stage.root):
+            tensors = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]
+            lists = [stage.layers_path] if unit is stage.root else []
+            own = {path.partition(".")[0] for path in (*tensors, *unit.members, *lists)}
+            found |= {axis for axis in unit.groups if axis in own | _RESERVED or keyword.iskeyword(axis)}
+    return found
+
+
+_RESERVED = {*dir(nn.Module()), "load"}
 
 
 def imports(text: str) -> dict[str, list[str]]:

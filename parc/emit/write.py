@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 MARK = "plan.lock.json"
@@ -36,23 +37,30 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
         if not out.exists():
             fresh.rename(out)
             return
-        out.rename(old)
+        kept = _foreign(out)
         try:
+            out.rename(old)
             fresh.rename(out)
-            for path in _foreign(old):
-                path.rename(out / path.name)
+            for name in kept:
+                (old / name).rename(out / name)
         except BaseException:
-            if out.exists():
-                for path in _foreign(out):
-                    path.rename(old / path.name)
-                out.rename(fresh)
-            old.rename(out)
+            _restore(out, old, fresh, kept)
             raise
 
 
-def _foreign(folder: Path) -> Iterator[Path]:
-    """What lies in a folder that parc has written and is not parc's."""
-    ours = {
-        name.partition("/")[0] for name in json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
-    }
-    yield from [path for path in folder.iterdir() if path.name not in {*ours, MARK, "__pycache__"}]
+def _restore(out: Path, old: Path, fresh: Path, kept: Sequence[str]) -> None:
+    """Undo a swap that has not come to its end, wherever it stopped."""
+    if old.exists():
+        for name in kept:
+            if not os.path.lexists(old / name):
+                (out / name).rename(old / name)
+        if out.exists():
+            out.rename(fresh)
+        old.rename(out)
+
+
+def _foreign(folder: Path) -> list[str]:
+    """The names of what lies in a folder that parc has written and is not parc's."""
+    written = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
+    ours = {name.partition("/")[0] for name in written} | {MARK, "__pycache__"}
+    return sorted(path.name for path in folder.iterdir() if path.name not in ours)

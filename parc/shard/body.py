@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,12 +84,13 @@ def lines_of(node: fx.Node) -> list[Line]:
     """Where in the user's source an operation stands, callers first: frames neither of torch nor of ours."""
     found = []
     for text in (node.meta.get("stack_trace") or "").splitlines():
-        if text.lstrip().startswith('File "'):
-            file, number = text.split('"')[1], text.split("line ")[1].split(",")[0]
+        if frame := _FRAME.match(text):
+            file, number = frame.groups()
             if not file.startswith(_TORCH) and not file.startswith(_PARC):
                 found.append(Line(Path(file), int(number)))
     return found
 
 
+_FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
 _TORCH = str(Path(torch.__file__).parent)
 _PARC = str(Path(__file__).parent)

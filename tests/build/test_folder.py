@@ -1,0 +1,347 @@
+"""The folder that is written: whole or not at all, only where `-o` says, over nothing that is not parc's."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from parc import cli, driver
+from parc.emit import write as writing
+from tests.build.projects import ALONE, DATA, Project
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# The command
+
+
+def test_build_exits_0_where_it_wrote_and_1_where_it_refused(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = project.write()
+    assert cli.main(["build", str(file), "-o", str(project.out)]) == 0
+    (project.folder / "net.py").write_text("1 / 0\n")
+    assert cli.main(["build", str(file), "-o", str(project.out)]) == 1
+    told = capsys.readouterr().out
+    assert "error[P501]" in told
+    assert "net.py:1:1" in told
+    assert "1 / 0" in told
+
+
+def test_build_says_what_it_leaves_out(project: Project) -> None:
+    project.plan += 'launch slurm for wide { partition = "gpu" }\n'
+    (warning,) = project.build()
+    assert warning.code == "P408"
+    assert project.out.is_dir()
+
+
+def test_several_plans_and_none_named(project: Project) -> None:
+    project.plan += "plan other for first on here { mesh = [dp: 1], data over [dp] }\n"
+    (fault,) = project.faults()
+    assert fault.code == "P118"
+    assert "`wide`" in fault.words
+    assert "`other`" in fault.words
+    assert project.build(plan="other") == ()
+    assert json.loads((project.out / "plan.lock.json").read_text())["plan"] == "other"
+
+
+# An output folder that exists
+
+
+def test_an_output_of_parc_is_replaced(project: Project) -> None:
+    assert project.build() == ()
+    project.layout, project.devices = DATA, 2
+    assert project.build() == ()
+    assert json.loads((project.out / "plan.lock.json").read_text())["mesh"] == {"dp": 2}
+
+
+def test_stages_of_the_plan_before_do_not_stay(project: Project) -> None:
+    project.layout, project.devices = "mesh = [pp: 2], pipeline over [pp]", 2
+    assert project.build() == ()
+    assert (project.out / "stage_1.py").is_file()
+    project.layout, project.devices = ALONE, 1
+    assert project.build() == ()
+    assert not (project.out / "stage_1.py").exists()
+
+
+def test_what_a_run_left_in_the_folder_stays(project: Project) -> None:
+    assert project.build() == ()
+    (project.out / "runs").mkdir()
+    (project.out / "runs" / "metrics.jsonl").write_text("{}\n")
+    (project.out / "notes.txt").write_text("mine")
+    assert project.build() == ()
+    assert (project.out / "runs" / "metrics.jsonl").read_text() == "{}\n"
+    assert (project.out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("broken", ["plan", "model"])
+def test_a_failed_build_leaves_the_output_untouched(project: Project, broken: str) -> None:
+    assert project.build() == ()
+    before = contents(project.out)
+    if broken == "plan":
+        project.plan += "nonsense"
+    else:
+        project.net += "\n1 / 0\n"
+    assert project.build() != ()
+    assert contents(project.out) == before
+
+
+@pytest.mark.parametrize("mark", [None, "", "[]", '["parc"]', '"parc"', "{}", '{"name": "x"}', "\0"])
+def test_a_folder_that_parc_did_not_write_is_never_overwritten(project: Project, mark: str | None) -> None:
+    project.out.mkdir(parents=True)
+    (project.out / "precious.txt").write_text("mine")
+    if mark is not None:
+        (project.out / "plan.lock.json").write_text(mark)
+    before = contents(project.out)
+    (fault,) = project.build()
+    assert fault.code == "P510"
+    assert "not written by parc" in fault.message
+    assert contents(project.out) == before
+
+
+def test_a_file_in_the_way(project: Project) -> None:
+    project.folder.mkdir()
+    project.out.write_text("mine")
+    (fault,) = project.build()
+    assert fault.code == "P510"
+    assert project.out.read_text() == "mine"
+
+
+def test_a_file_where_a_folder_above_should_be(project: Project) -> None:
+    file = project.write()
+    (fault,) = driver.build(file, None, project.folder / "net.py" / "out")
+    assert fault.code == "P510"
+
+
+def test_a_name_that_no_file_can_have(project: Project) -> None:
+    file = project.write()
+    (fault,) = driver.build(file, None, project.folder / ("x" * 300))
+    assert fault.code == "P510"
+
+
+def test_a_link_to_a_folder_that_parc_did_not_write(project: Project, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("mine")
+    project.folder.mkdir()
+    project.out.symlink_to(precious)
+    (fault,) = project.build()
+    assert fault.code == "P510"
+    assert contents(precious) == {"file": b"mine"}
+
+
+def test_a_link_to_an_output_of_parc_stays_a_link(project: Project, tmp_path: Path) -> None:
+    real = tmp_path / "disk" / "program"
+    real.parent.mkdir()
+    assert driver.build(project.write(), None, real) == ()
+    project.out.symlink_to(real)
+    project.layout, project.devices = DATA, 2
+    assert project.build() == ()
+    assert project.out.is_symlink()
+    assert json.loads((real / "plan.lock.json").read_text())["mesh"] == {"dp": 2}
+
+
+def test_a_link_to_nothing(project: Project, tmp_path: Path) -> None:
+    project.folder.mkdir()
+    project.out.symlink_to(tmp_path / "nothing")
+    (fault,) = project.build()
+    assert fault.code == "P510"
+    assert not (tmp_path / "nothing").exists()
+
+
+# Interrupted
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt, which pytest would take for its own."""
+
+
+def test_an_interrupt_while_files_are_written_leaves_nothing_behind(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert project.build() == ()
+    (project.out / "runs").mkdir()
+    before, around = contents(project.out), sorted(project.folder.iterdir())
+    wrote = Path.write_bytes
+
+    def interrupted(path: Path, content: bytes) -> int:
+        if path.name == "README.md":
+            raise Interrupted
+        return wrote(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(Interrupted):
+        writing.write(dict.fromkeys(before, b"new"), project.out)
+    monkeypatch.undo()
+    assert contents(project.out) == before
+    assert sorted(project.folder.iterdir()) == around
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_an_interrupt_while_the_folder_is_swapped_leaves_the_old_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The old folder moves away, the new one into its place, then what a run has left."""
+    assert project.build() == ()
+    (project.out / "runs").mkdir()
+    (project.out / "runs" / "metrics.jsonl").write_text("{}\n")
+    before, around = contents(project.out), sorted(project.folder.iterdir())
+    renamed, count = Path.rename, 0
+
+    def interrupted(path: Path, target: Path) -> Path:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise Interrupted
+        return renamed(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(Interrupted):
+        writing.write({name: b"new" for name in before if not name.startswith("runs")}, project.out)
+    monkeypatch.undo()
+    assert contents(project.out) == before
+    assert sorted(project.folder.iterdir()) == around
+
+
+def test_ctrl_c_while_the_model_is_built(project: Project) -> None:
+    project.model("        self.embedding =", "        import time; time.sleep(60)\n        self.embedding =")
+    file = project.write()
+    command = [sys.executable, "-m", "parc", "build", str(file), "-o", str(project.out)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as build:
+        time.sleep(4)  # torch is imported, the constructor sleeps
+        build.send_signal(signal.SIGINT)
+        out, err = build.communicate(timeout=10)
+    assert build.returncode == 130
+    assert "Traceback" not in out + err
+    assert sorted(path.name for path in project.folder.iterdir()) == ["net.py", "plan.parc", "text.txt"]
+
+
+# Hostile texts
+
+HOSTILE = [
+    "it's {{ 7 * 7 }} {% raw %} $(touch pwned) `touch pwned`",
+    '\\"\\"\\"; import os; os.mkdir(\\"pwned\\") #',
+    "\\n\\r\\t\\\\ ''' %s {0} ${HOME}",
+    "ünï \u202e \u2028 \U0001f600 \x7f",
+]
+
+
+def is_harmless(folder: Path) -> None:
+    for file in folder.rglob("*.py"):
+        ast.parse(file.read_text(encoding="utf-8"))
+    assert subprocess.run(["bash", "-n", folder / "launch" / "torchrun.sh"], check=False).returncode == 0
+    json.loads((folder / "plan.lock.json").read_text(encoding="utf-8"))
+    assert not list(folder.parent.rglob("pwned"))
+    assert not Path("pwned").exists()
+
+
+def constant(file: Path, name: str) -> object:
+    (value,) = [
+        node.value
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    ]
+    return ast.literal_eval(value)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_names_of_data_files_are_only_text(project: Project, text: str) -> None:
+    assert project.says('files("text.txt")', f'files("{text}")').build() == ()
+    is_harmless(project.out)
+    (pattern,) = driver.load(project.write()).plans[0].train.dataset.patterns  # type: ignore[union-attr]
+    assert constant(project.out / "train.py", "DATA") == [pattern]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_arguments_reach_the_model_and_nothing_else(project: Project, text: str) -> None:
+    project.model("layers=2, width=16", "layers=2, title='', width=16")
+    assert (
+        project.says("arguments { layers = 2 }", f'arguments {{ layers = 2, title = "{text}" }}').build()
+        == ()
+    )
+    is_harmless(project.out)
+
+
+@pytest.mark.parametrize(
+    "doc", ['Ends with a quote "', 'Says """ twice', "Back\\slash {{ 7 * 7 }}", "x" * 300]
+)
+def test_hostile_docstrings_of_the_model(project: Project, doc: str) -> None:
+    project.model("class Feed(nn.Module):\n", f"class Feed(nn.Module):\n    __doc__ = {doc!r}\n\n")
+    assert project.build() == ()
+    is_harmless(project.out)
+    assert max(map(len, (project.out / "stage_0.py").read_text().splitlines())) <= 110
+
+
+@pytest.mark.parametrize("name", ["it's {{ 7 * 7 }}", 'a "b" $(touch pwned)', "new\nline", "ünï"])
+def test_hostile_paths(tmp_path: Path, name: str) -> None:
+    project = Project(tmp_path / name)
+    assert project.build() == ()
+    is_harmless(project.out)
+
+
+@pytest.mark.parametrize("axis", ["experts", "layers", "tokens", "mesh", "device", "x", "expert_parallel"])
+def test_an_axis_may_have_almost_any_name(project: Project, axis: str) -> None:
+    project.layout, project.devices = f"mesh = [{axis}: 2], data over [{axis}], experts over [{axis}]", 2
+    assert project.build() == ()
+    is_harmless(project.out)
+
+
+@pytest.mark.parametrize("axis", ["attention", "router", "forward", "training", "register_buffer", "class"])
+def test_an_axis_that_would_take_the_place_of_something_else_is_refused(project: Project, axis: str) -> None:
+    """The group of an axis is an attribute of the modules that use it: `self.attention` is one already."""
+    project.layout, project.devices = f"mesh = [{axis}: 2], tensor over [{axis}]", 2
+    (fault,) = project.faults()
+    assert (fault.code, fault.line) == ("P511", project.layout)
+
+
+@pytest.mark.parametrize(
+    "name", ["Stage", "Tensor", "Weights", "torch", "parameter", "nn", "Stack", "DeviceMesh"]
+)
+def test_a_class_of_the_model_may_have_any_name(project: Project, name: str) -> None:
+    project.net = project.net.replace("class Feed(", f"class {name}_(").replace(
+        "Feed(width", f"{name}_(width"
+    )
+    project.net += f"\n\n{name}_.__name__ = {name!r}\n"
+    assert project.build() == ()
+    tree = ast.parse((project.out / "stage_0.py").read_text())
+    defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    imported = [
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert len({*defined, *imported}) == len(defined) + len(imported)
+
+
+def test_nothing_is_written_outside_the_output(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name for path in [project.write(), *project.folder.iterdir()]}
+    monkeypatch.chdir(project.folder)
+    command = [sys.executable, "-m", "parc", "build", "plan.parc", "-o", "deep/er/out"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
+    assert subprocess.run(command, check=False, env=environment).returncode == 0
+    assert {path.name for path in project.folder.iterdir()} == {*before, "deep"}
+    assert [path.name for path in (project.folder / "deep" / "er").iterdir()] == ["out"]
