@@ -18,7 +18,17 @@ from parc.shard.shares import Shares
 from parc.shard.tensors import Tensors
 from parc.shard.write import Writer
 
-_OURS = {"Stage", "DeviceMesh", "Stack", "Weights", "parameter", "constant", "normal", "trunc_normal", "uniform"}
+_OURS = {
+    "DeviceMesh",
+    "Stack",
+    "Stage",
+    "Weights",
+    "constant",
+    "normal",
+    "parameter",
+    "trunc_normal",
+    "uniform",
+}
 
 
 class Units:
