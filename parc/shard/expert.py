@@ -1,7 +1,8 @@
 """One expert, captured from a module that runs them all.
 
 The module runs with every token sent to one expert with weight 1. What depends on the routing alone (loops over
-experts, masks, sorts) is then known, and what is traced is the arithmetic of that expert.
+experts, masks, sorts) is then known, and what is traced is the arithmetic of that expert. That nothing was lost is
+shown by numbers: see probe.py.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from parc.shard.bank import Bank
 from parc.shard.body import Body
 from parc.shard.calls import ExpertsCall
 from parc.shard.fold import Folding, Unfoldable
 from parc.shard.grouped import grouped
+from parc.shard.identical import signature
+from parc.shard.probe import probe
 
 ROWS = 4
 
@@ -27,17 +30,30 @@ def capture_expert(module: nn.Module, bank: Bank, call: ExpertsCall, path: str) 
     """
     if len(call.tokens) != 2:
         raise Unfoldable(f"it takes tokens {tuple(call.tokens)}: flatten them to (N, H) first", None)
-    first, last = (_trace(module, bank, call, expert) for expert in (0, bank.count - 1))
+    _check_alike(module, bank)
+    # untouched memory: only the pages of the experts that are run become real
+    real = copy.deepcopy(module).to_empty(device="cpu")
+    (first, weighted), (last, _) = (_trace(real, bank, call, expert) for expert in (0, bank.count - 1))
     if str(first) != str(last):
         raise Unfoldable("its first expert and its last compute different things", None)
+    probe(real, bank, call, first, weighted)
     return Body(type(module).__name__, path, first, is_expert=True)
 
 
-def _trace(module: nn.Module, bank: Bank, call: ExpertsCall, expert: int) -> fx.Graph:
-    """The graph of one expert, lifted to rows of all experts."""
-    real = copy.deepcopy(module).to_empty(
-        device="cpu"
-    )  # untouched memory: only a traced expert's pages become real
+def _check_alike(module: nn.Module, bank: Bank) -> None:
+    """Only two experts are traced, so all must be the same but for their values."""
+    if bank.list_name is None:
+        return
+    kinds = [signature(expert) for expert in module.get_submodule(bank.list_name).children()]
+    if len(kinds) < bank.count:
+        raise Unfoldable("several of its experts are one module", None)
+    for number, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            raise Unfoldable(f"its expert {number} is not like its expert 0", None)
+
+
+def _trace(real: nn.Module, bank: Bank, call: ExpertsCall, expert: int) -> tuple[fx.Graph, fx.Node | None]:
+    """The graph of one expert, lifted to rows of all experts, and where the module weights its rows."""
     dtype = next(real.parameters()).dtype
     tokens = torch.zeros(ROWS, call.tokens[-1], dtype=dtype)
     args, kwargs = call.arguments(tokens, torch.full((ROWS, 1), expert), torch.ones(ROWS, 1, dtype=dtype))
@@ -45,6 +61,22 @@ def _trace(module: nn.Module, bank: Bank, call: ExpertsCall, expert: int) -> fx.
     folding.input(tokens, "x").meta["name"] = "x"
     for name, parameter in real.named_parameters():
         folding.input(parameter, name.replace(".", "_")).meta["parameter"] = name
+    for name, buffer in real.named_buffers():
+        folding.input(buffer, name.replace(".", "_")).meta["buffer"] = name
     with torch.no_grad(), folding:
+        out = _run(real, args, kwargs, tokens)
+    return grouped(folding.output(out), bank, expert), folding.weighted
+
+
+def _run(real: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    try:
         out = real(*args, **kwargs)
-    return grouped(folding.output(out), bank, expert)
+    except Unfoldable:
+        raise
+    except Exception as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise Unfoldable(f"it does not run with one expert a token: {reason}", None) from fault
+    if not isinstance(out, Tensor) or out.shape != tokens.shape:
+        made = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise Unfoldable(f"it makes {made} of tokens {tuple(tokens.shape)} with one expert each", None)
+    return out

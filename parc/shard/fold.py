@@ -27,7 +27,10 @@ _SHAPE_ALONE = (
     "new_empty",
     "new_ones",
 )
-_RESHAPES = ("_to_copy", "clone", "expand", "view", "_unsafe_view", "alias", "detach", "repeat_interleave")
+_RESHAPES = (
+    *("_to_copy", "clone", "expand", "view", "_unsafe_view", "alias", "detach", "repeat_interleave"),
+    *("unsqueeze", "squeeze", "select", "sum"),
+)
 
 
 class Unfoldable(Exception):
@@ -38,12 +41,13 @@ class Unfoldable(Exception):
         self.reason, self.node = reason, node
 
 
-class Folding(TorchDispatchMode):
+class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Traces what depends on the tensors that it is given; `meta["val"]` of its nodes are the values of the run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
+        self.weighted: fx.Node | None = None  # the first multiplication by what the run knows to be 1
         self._nodes: dict[int, fx.Node] = {}
         self._alive: list[Tensor] = []  # no id is met twice
 
@@ -76,6 +80,8 @@ class Folding(TorchDispatchMode):
         if name in _SHAPE_ALONE or not any(self._node(leaf) for leaf in leaves):
             return func(*args, **kwargs)
         same = self._same(name.rstrip("_"), args)
+        if same is not None and name == "mul" and self.weighted is None:
+            self.weighted = _located(fx.Graph().call_function(func))
         value = func(*args, **kwargs)
         if isinstance(value, Tensor) and value.numel() == 0:
             return value
@@ -102,7 +108,7 @@ class Folding(TorchDispatchMode):
                     and _all(other, neutral)
                     and _covers(mine, other)
                 ):
-                    return mine if isinstance(mine, Tensor) else None
+                    return _tensor(mine)
         if name == "index" and len(args[1]) == 1 and _every_row(args[1][0], args[0]):
             return _tensor(args[0])
         if name == "index_select" and args[1] == 0 and _every_row(args[2], args[0]):
@@ -111,9 +117,9 @@ class Folding(TorchDispatchMode):
             filled = [part for part in args[0] if part.numel()]
             return filled[0] if len(filled) == 1 else None
         if name in ("index_add", "index_copy") and args[1] == 0:
-            return self._put(args[0], args[2], args[3])
+            return self._put(args[0], args[2], args[3], adds=name == "index_add")
         if name == "index_put" and len(args[1]) == 1:
-            return self._put(args[0], args[1][0], args[2])
+            return self._put(args[0], args[1][0], args[2], adds=len(args) > 3 and args[3])
         return None
 
     def _dealt(self, rows: Tensor, parts: Sequence[Tensor]) -> bool:
@@ -125,26 +131,30 @@ class Folding(TorchDispatchMode):
         self._track(whole[0], node)
         return True
 
-    def _put(self, into: Tensor, rows: Tensor, values: Tensor) -> Tensor | None:
+    def _put(self, into: Tensor, rows: Tensor, values: Tensor, adds: bool) -> Tensor | None:
         if rows.numel() == 0 or (rows.dtype == torch.bool and not rows.any()):
             return into
-        if self._node(into) is None and _all(into, 0) and self._node(values) and _every_row(rows, values):
-            return values
-        return None
+        if self._node(values) is None or into.shape != values.shape or not _every_row(rows, values):
+            return None
+        return values if not adds or (self._node(into) is None and _all(into, 0)) else None
 
     def _kept(self, name: str, args: Sequence[Any], value: Any) -> fx.Node | None:
+        """The operand's node where only dims of 1, one for the single choice, come or go."""
         first = self._node(args[0])
         if name in _RESHAPES and first is not None and isinstance(value, Tensor):
-            of = args[0]
-            return first if of.shape == value.shape and of.dtype == value.dtype else None
+            same = _without_ones(args[0]) == _without_ones(value) and args[0].dtype == value.dtype
+            return first if same else None
         return None
 
     def _record(self, func: Any, args: Any, kwargs: Any, leaves: Sequence[Tensor], value: Any) -> None:
-        nodes = pytree.tree_map_only(Tensor, lambda t: self._node(t), (args, kwargs))
-        new = self.graph.call_function(func, *nodes)
-        new.meta.update(
-            {"val": value, "stack_trace": "".join(traceback.format_list(traceback.extract_stack()[:-1]))}
-        )
+        nodes = pytree.tree_map_only(Tensor, self._node, (args, kwargs))
+        new = _located(self.graph.call_function(func, *nodes))
+        new.meta["val"] = value
+        if func is aten._grouped_mm.default and len(args) + len(kwargs) == 3:
+            ends = new.meta["ends"] = args[2] if len(args) > 2 else kwargs["offs"]
+            leaves = [leaf for leaf in leaves if leaf is not ends]
+        if any(_shape_of(self._node(leaf)) not in (None, leaf.shape) for leaf in leaves):
+            raise Unfoldable(f"`{func._schema.name}` acts on rows of another shape than the tokens'", new)
         if func._schema.is_mutable or any(self._node(leaf) is None for leaf in leaves):
             raise Unfoldable(f"`{func._schema.name}` mixes rows with what depends on the routing", new)
         if isinstance(value, Tensor):
@@ -154,6 +164,20 @@ class Folding(TorchDispatchMode):
             item = self.graph.call_function(operator.getitem, (new, place))
             item.meta["val"] = part
             self._track(part, item)
+
+
+def _located(node: fx.Node) -> fx.Node:
+    """With the lines that are being run."""
+    node.meta["stack_trace"] = "".join(traceback.format_list(traceback.extract_stack()[:-2]))
+    return node
+
+
+def _shape_of(node: fx.Node | None) -> torch.Size | None:
+    return None if node is None else node.meta["val"].shape
+
+
+def _without_ones(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]
 
 
 def _tensor(value: object) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""One expert's arithmetic, lifted to all experts at once: rows sorted by expert against stacked parameters."""
+"""One expert's arithmetic, lifted to all experts at once: rows sorted by expert, stacked parameters."""
 
 from __future__ import annotations
 
@@ -12,18 +12,6 @@ from parc.shard.fold import Unfoldable
 from parc.shard.rules import name_of
 
 aten, parc = torch.ops.aten, torch.ops.parc
-# What may stand between the products: one row in, one row out.
-_ALONG_ROWS = (
-    "chunk",
-    "split",
-    "split_with_sizes",
-    "slice",
-    "cat",
-    "softmax",
-    "layer_norm",
-    "rms_norm",
-    "getitem",
-)
 _RESHAPES = (
     "view",
     "reshape",
@@ -41,9 +29,9 @@ _RESHAPES = (
 
 
 def grouped(graph: fx.Graph, bank: Bank, expert: int) -> fx.Graph:
-    """A graph with one input `x` and a placeholder a stacked parameter (`meta["tensor"]`, relative to the bank's module).
+    """A graph with one input `x` and a placeholder a stacked parameter (`meta["tensor"]`: its name in the module).
 
-    Raises Unfoldable for an operation that is not made of products with an expert's weights and row-wise arithmetic.
+    Raises Unfoldable for what is not made of products with an expert's weights and row-wise arithmetic.
     """
     return _Lift(graph, bank, expert).run()
 
@@ -71,8 +59,11 @@ class _Lift:
         for node in self.old.nodes:
             if node.op != "placeholder":
                 continue
+            if "buffer" in node.meta and node.users:
+                reader = next(iter(node.users))
+                raise Unfoldable(f"it reads its buffer `{node.meta['buffer']}`", reader)
             if "parameter" not in node.meta:
-                rows.append(node)
+                rows += [node] if "name" in node.meta else []
                 continue
             number, name = self.bank.expert_of(node.meta["parameter"])
             if not node.users:
@@ -104,14 +95,25 @@ class _Lift:
             return self.stacked[first.meta["parameter"]]
         if name == "unbind" and isinstance(first, fx.Node) and "parameter" in first.meta:
             return self.stacked[first.meta["parameter"]]  # its items are the experts' own
-        if name == "getitem" and isinstance(first, fx.Node) and name_of(first) == "aten::unbind" and self._is_weight(first):
+        if (
+            name == "getitem"
+            and isinstance(first, fx.Node)
+            and name_of(first) == "aten::unbind"
+            and self._is_weight(first)
+        ):
             if node.args[1] != self.expert:
-                raise Unfoldable(f"it reads expert {node.args[1]}'s weights for a token of expert {self.expert}", node)
+                raise Unfoldable(
+                    f"it reads expert {node.args[1]}'s weights for a token of expert {self.expert}", node
+                )
             return self.now[first]
         if name in ("t", "transpose") and self._is_weight(first):
             assert isinstance(first, fx.Node)
             self.turned.add(node)
             return self.now[first]
+        if name == "transpose" and isinstance(first, fx.Node) and first.meta.get("parameter") in self.stacked:
+            if {dim % 3 for dim in node.args[1:]} == {1, 2}:
+                self.turned.add(node)
+                return self.stacked[first.meta["parameter"]]
         if name in ("linear", "mm", "matmul", "addmm", "_grouped_mm"):
             return self._product(node, name)
         weights = [a for a in node.args if self._is_weight(a)]
@@ -138,10 +140,13 @@ class _Lift:
         rows, weight = args[:2]
         if name == "_grouped_mm":
             assert isinstance(weight, fx.Node)
-            self.now[weight] = self.stacked[weight.meta["parameter"]]
+            self._check_ends(node)
+            if "parameter" in weight.meta:
+                self.now[weight] = self.stacked[weight.meta["parameter"]]
         if self._is_weight(rows) or not self._is_weight(weight):
             raise Unfoldable(f"`{name}` is not a product of rows with an expert's weight", node)
-        assert isinstance(rows, fx.Node) and isinstance(weight, fx.Node)
+        assert isinstance(rows, fx.Node)
+        assert isinstance(weight, fx.Node)
         by_row = (name == "linear") != (weight in self.turned)
         target = parc.grouped_linear.default if by_row else parc.grouped_matmul.default
         product = self._call(target, (self.now[rows], self.now[weight]), node)
@@ -150,12 +155,22 @@ class _Lift:
         assert isinstance(bias, fx.Node)
         return self._call(parc.grouped_add.default, (product, self.now[bias]), node)
 
+    def _check_ends(self, node: fx.Node) -> None:
+        """All rows must be this expert's: `ends` says after which row each expert's end."""
+        rows, ends = node.meta["val"].shape[0], node.meta.get("ends")
+        if ends is None or ends.tolist() != [
+            rows * (number >= self.expert) for number in range(self.bank.count)
+        ]:
+            raise Unfoldable(f"it reads other experts' weights for a token of expert {self.expert}", node)
+
     def _with_vector(self, node: fx.Node, name: str) -> fx.Node:
         rows, vector = node.args[:2]
         if self._is_weight(rows):
             rows, vector = vector, rows
-        assert isinstance(rows, fx.Node) and isinstance(vector, fx.Node)
-        if name not in ("add", "mul") or self.now[vector].meta["val"].ndim != 2:
+        assert isinstance(rows, fx.Node)
+        assert isinstance(vector, fx.Node)
+        plain = name in ("add", "mul") and len(node.args) == 2 and not node.kwargs
+        if not plain or self.now[vector].meta["val"].ndim != 2:
             raise Unfoldable(f"`{name}` with an expert's parameter has no rule", node)
         target = parc.grouped_add.default if name == "add" else parc.grouped_mul.default
         return self._call(target, (self.now[rows], self.now[vector]), node)
@@ -163,7 +178,9 @@ class _Lift:
     def _copied(self, node: fx.Node) -> fx.Node:
         if any(operand not in self.now for operand in node.all_input_nodes):
             raise Unfoldable(f"`{name_of(node)}` reads the weights of all experts", node)
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: self.now[n])  # type: ignore[misc]
+        if any(read not in self.now for read in node.all_input_nodes):
+            raise Unfoldable(f"`{name_of(node)}` reads the weights of all experts", node)
+        args, kwargs = fx.map_arg((node.args, node.kwargs), self.now.__getitem__)
         return self._call(node.target, args, node, kwargs)
 
     def _call(self, target: Any, args: Any, of: fx.Node, kwargs: Any = None) -> fx.Node:
