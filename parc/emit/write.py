@@ -17,7 +17,7 @@ def is_ours(out: Path) -> bool:
         mark = json.loads((out / MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(mark, dict) and "parc" in mark
+    return isinstance(mark, dict) and "parc" in mark and isinstance(mark.get("files"), list)
 
 
 def write(files: Mapping[str, bytes], out: Path) -> None:
@@ -61,6 +61,6 @@ def _restore(out: Path, old: Path, fresh: Path, kept: Sequence[str]) -> None:
 
 def _foreign(folder: Path) -> list[str]:
     """The names of what lies in a folder that parc has written and is not parc's."""
-    written = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
+    written = json.loads((folder / MARK).read_text(encoding="utf-8")).get("files", ())
     ours = {name.partition("/")[0] for name in written} | {MARK, "__pycache__"}
     return sorted(path.name for path in folder.iterdir() if path.name not in ours)

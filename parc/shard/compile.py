@@ -180,7 +180,7 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
         _load_axes(layout, placed),
         3.0 * flops(captured.root, captured.experts) * plan.train.batch.microbatches,
         tuple(
-            f"{uncut.parameter} is whole on every rank of `{layout.tensor}`: {uncut.reason}"
+            f"`{user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"
             for uncut in placement.uncut.values()
         ),
     )
