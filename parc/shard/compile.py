@@ -16,6 +16,7 @@ from parc.shard.bank import Bank, banks
 from parc.shard.body import Body, lines_of
 from parc.shard.calls import Calls, layers_of
 from parc.shard.capture import Capture
+from parc.shard.decisions import user_name
 from parc.shard.expert import capture_expert
 from parc.shard.flops import flops
 from parc.shard.fold import Unfoldable
@@ -23,7 +24,7 @@ from parc.shard.identical import signature
 from parc.shard.legal import Illegal
 from parc.shard.load import Faulty, Loaded, guilty, line_label, load
 from parc.shard.objective import Objective
-from parc.shard.place import Placement, user_name
+from parc.shard.place import Placement
 from parc.shard.placed import Layout, Placed, Refused, States, layout_of
 from parc.shard.report import line_of, refusals
 from parc.shard.stages import cut
@@ -156,10 +157,10 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
     layout = layout_of(plan)
     placement = Placement(layout, captured.experts)
     try:
-        placed = placement.run(captured.root)
+        placed, decisions = placement.run(captured.root)
     except Refused as refused:
         raise Faulty(*refusals(plan, [refused], [])) from refused
-    faults = refusals(plan, list(placement.faults.values()), list(placement.uncut.values()))
+    faults = refusals(plan, list(decisions.faults.values()), list(decisions.uncut.values()))
     if faults:
         raise Faulty(*faults)
     units = Units(layout, captured.loaded.recipes, captured.loaded.buffers, captured.banks)
@@ -181,7 +182,7 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
         3.0 * flops(captured.root, captured.experts) * plan.train.batch.microbatches,
         tuple(
             f"`{user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"
-            for uncut in placement.uncut.values()
+            for uncut in decisions.uncut.values()
         ),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import fx, nn
 
-from parc.shard.place import user_name
+from parc.shard.decisions import user_name
 from parc.shard.rules import argument, name_of
 
 _RANDOM = (

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from torch import fx
 
 from parc.shard.body import shape
-from parc.shard.placed import Cut, Move, Placed, Refused, States, Uncut
-from parc.shard.routing import only_routes
+from parc.shard.decisions import Again, Decisions
+from parc.shard.placed import Move, Placed, Refused, States
 from parc.shard.rules import Conflict, name_of
-from parc.shard.rules.dims import Chunked
-from parc.shard.states import FREE, I, R, S, State
-
-if TYPE_CHECKING:
-    from parc.shard.place import Placement
+from parc.shard.states import FREE, I, R, State
 
 ZEROS = ("aten::zeros", "aten::new_zeros", "aten::zeros_like")
-
-
-class Again(Exception):
-    """A decision about a parameter came after it had been used: start over."""
 
 
 class Moves:
     """Records in `placed` how the operands of each of its nodes are moved."""
 
-    def __init__(self, placement: Placement, placed: Placed, path: str, number: int) -> None:
-        self.placement, self.layout = placement, placement.layout
+    def __init__(self, decisions: Decisions, placed: Placed, path: str, number: int) -> None:
+        self.decisions, self.layout = decisions, decisions.layout
         self.placed, self.path, self.number = placed, path, number
         self._used: set[tuple[fx.Node, str]] = set()
 
@@ -81,9 +72,7 @@ class Moves:
             state = R
         else:
             return before
-        self.placement.decide(self.key(node), axis, state)
-        if state.sharded:
-            self.placement.cuts[self.key(node)] = Cut(self.path + node.meta["tensor"], state, stated=False)
+        self.decisions.decide(self.key(node), self.path + node.meta["tensor"], axis, state)
         if before == I and (node, axis) in self._used:
             raise Again
         if state.sharded:
@@ -111,7 +100,7 @@ class Moves:
                 has = f"{of[state.dim] // state.outer} entries"
                 has += f" in each of {state.outer} blocks" if state.outer > 1 else ""
                 reason = f"dim {state.dim} of {what} has {has}, which {size} ranks cannot share evenly"
-                self.placement.fault(Refused(reason, axis, self.placed.body, node))
+                self.decisions.fault(Refused(reason, axis, self.placed.body, node))
 
     def blame(self, conflict: Conflict, node: fx.Node, operands: Sequence[fx.Node], axis: str) -> None:
         """Take back the cuts that led here, and start over. Raises Refused where there are none."""
@@ -119,15 +108,5 @@ class Moves:
         if axis != self.layout.tensor or not keys:
             raise Refused(conflict.reason, axis, self.placed.body, node)
         for key in sorted(keys):
-            cut = self.placement.cuts[key]
-            if isinstance(conflict, Chunked):
-                self.placement.decide(key, axis, S(cut.state.dim, cut.state.outer * conflict.count))
-            elif cut.stated:
-                raise Refused(
-                    f"the plan cuts `{cut.name}`, but {conflict.reason}", axis, self.placed.body, node
-                )
-            else:
-                self.placement.decide(key, axis, I)
-                routes = only_routes(self.placement.root, self.placed.body, node)
-                self.placement.uncut[key] = Uncut(cut.name, self.placed.body, node, conflict.reason, routes)
+            self.decisions.take_back(key, conflict, axis, self.placed.body, node)
         raise Again

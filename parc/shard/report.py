@@ -9,8 +9,8 @@ from torch import fx
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.facts import Plan
 from parc.shard.body import lines_of
+from parc.shard.decisions import user_name
 from parc.shard.load import line_label
-from parc.shard.place import user_name
 from parc.shard.placed import Refused, Uncut
 
 

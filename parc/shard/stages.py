@@ -8,9 +8,9 @@ from torch import fx
 
 from parc.events import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.shard.cutter import Cutter
+from parc.shard.decisions import user_name
 from parc.shard.legal import stages_share_nothing
 from parc.shard.operators import CALL
-from parc.shard.place import user_name
 from parc.shard.placed import Placed
 from parc.shard.units import Units
 

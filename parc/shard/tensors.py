@@ -10,8 +10,8 @@ from parc.events import Buffer, Experts, Parameter
 from parc.shard.bank import Bank
 from parc.shard.body import value
 from parc.shard.constants import Computation, computed
+from parc.shard.decisions import user_name
 from parc.shard.initial import Recipe
-from parc.shard.place import user_name
 from parc.shard.placed import Layout, Placed
 from parc.shard.states import Kind, State
 

@@ -9,9 +9,9 @@ from torch import fx
 from parc.events import Collective, Compute, Experts, Unit, Value
 from parc.shard.bank import Bank
 from parc.shard.body import value
+from parc.shard.decisions import user_name
 from parc.shard.initial import Recipe
 from parc.shard.operators import CALL, EXPERTS
-from parc.shard.place import user_name
 from parc.shard.placed import Layout, Placed, PlacedExperts
 from parc.shard.scope import TAKEN
 from parc.shard.shares import Shares

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from torch import Tensor, fx
 
 from parc.shard.body import Body, is_item, item_of, shape, value
+from parc.shard.decisions import Decisions
 from parc.shard.moves import ZEROS, Moves
 from parc.shard.operators import CALL, EXPERTS
 from parc.shard.placed import Fact, Placed, PlacedExperts, Refused, States, operands_of
 from parc.shard.rules import Conflict, Decision, Operand, Site, name_of, rule_for
 from parc.shard.states import I, R
-
-if TYPE_CHECKING:
-    from parc.shard.place import Placement
 
 _CONSTANTS = (
     *ZEROS,
@@ -33,17 +30,25 @@ class Walk:
     """Places the values of one body, called in one way."""
 
     def __init__(
-        self, placement: Placement, body: Body, inputs: tuple[Fact, ...], path: str, number: int
+        self,
+        decisions: Decisions,
+        place: Callable[[Body, tuple[Fact, ...], str], Placed],
+        experts: Mapping[str, Body],
+        body: Body,
+        inputs: tuple[Fact, ...],
+        path: str,
+        number: int,
     ) -> None:
-        self.placement, self.layout = placement, placement.layout
+        self.layout = decisions.layout
+        self._place, self._bodies = place, experts
         self.body, self.path = body, path
         self.placed = Placed(body)
-        self._moves = Moves(placement, self.placed, path, number)
+        self._moves = Moves(decisions, self.placed, path, number)
         for node, fact in zip(body.inputs(), inputs, strict=True):
             self.placed.facts[node] = (fact,)
         for node in body.tensors():
             grad = not node.meta["buffer"] and value(node).is_floating_point()
-            states = placement.first_states(self._moves.key(node), node, path, body.is_expert)
+            states = decisions.first_states(self._moves.key(node), node, path, body.is_expert)
             cut = (
                 self.layout.tensor is not None and states[self.layout.axes.index(self.layout.tensor)].sharded
             )
@@ -72,7 +77,7 @@ class Walk:
         inputs = tuple(
             replace(self.placed.now(o), states=states) for o, states in zip(operands, wanted, strict=True)
         )
-        child = self.placement.place(self.body.children[name], inputs, f"{self.path}{name}.")
+        child = self._place(self.body.children[name], inputs, f"{self.path}{name}.")
         if self.placed.children.setdefault(name, child) is not child:
             raise Refused(
                 f"`{name}` is called twice, with values that are sharded differently",
@@ -158,9 +163,9 @@ class Walk:
         for axis, state in zip(self.layout.axes, tokens, strict=True):
             whole = I if axis == self.layout.experts or state == I else R
             states.append(R if axis == self.layout.experts_tensor else whole)
-        body = self.placement.experts[path]
+        body = self._bodies[path]
         relative = path.removeprefix(self.path)
-        inside = self.placement.place(body, (Fact(tuple(states), True, True),), f"{self.path}{relative}.")
+        inside = self._place(body, (Fact(tuple(states), True, True),), f"{self.path}{relative}.")
         self._check_experts(node, inside)
         over = self.layout.experts
         travel = over is not None and tokens[self.layout.axes.index(over)].sharded
