@@ -24,7 +24,7 @@ class Bank:
 
 
 def bank_of(module: nn.Module) -> Bank | None:
-    """Whether a module's parameters are those of experts: all stacked with one leading size, or one list of like modules."""
+    """The experts that a module's parameters are of: stacked with one leading size, or a list of like modules."""
     own = list(module.parameters(recurse=False))
     children = [
         (name, child) for name, child in module.named_children() if any(True for _ in child.parameters())
@@ -33,15 +33,15 @@ def bank_of(module: nn.Module) -> Bank | None:
         counts = {p.shape[0] for p in own if p.ndim >= 2}
         stacked = len(counts) == 1 and all(p.ndim >= 2 for p in own) and any(p.ndim == 3 for p in own)
         return Bank(counts.pop(), None) if stacked and max(counts) > 1 else None
-    if not own and len(children) == 1 and isinstance(children[0][1], nn.ModuleList):
-        name, experts = children[0]
+    name, experts = children[0] if len(children) == 1 else ("", None)
+    if not own and isinstance(experts, nn.ModuleList):
         shapes = {tuple((n, p.shape) for n, p in expert.named_parameters()) for expert in experts}
         return Bank(len(experts), name) if len(shapes) == 1 and len(experts) > 1 else None
     return None
 
 
 def banks(model: nn.Module, layers: str, glob: str | None) -> dict[str, Bank]:
-    """The modules of experts by path: those that `glob` names, else all below the layers that have the structure."""
+    """The modules of experts by path: those that `glob` names, else all that look it below the layers."""
     found = {}
     for path, module in model.named_modules():
         bank = bank_of(module)

@@ -1,8 +1,8 @@
 """One expert, captured from a module that runs them all.
 
-The module runs with every token sent to one expert with weight 1. What depends on the routing alone (loops over
-experts, masks, sorts) is then known, and what is traced is the arithmetic of that expert. That nothing was lost is
-shown by numbers: see probe.py.
+The module runs with every token sent to one expert with weight 1. What depends on the routing alone (loops
+over experts, masks, sorts) is then known, and what is traced is the arithmetic of that expert. That nothing
+was lost is shown by numbers: see probe.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ROWS = 4
 def capture_expert(module: nn.Module, bank: Bank, call: ExpertsCall, path: str) -> Body:
     """The body of one expert: rows (n, H) -> (n, H), its parameters stacked as (experts, ..).
 
-    Raises Unfoldable where the arithmetic of one expert cannot be told from the rest, or differs between experts.
+    Raises Unfoldable where the arithmetic of one expert cannot be told from the rest, or differs between
+    experts.
     """
     if len(call.tokens) != 2:
         raise Unfoldable(f"it takes tokens {tuple(call.tokens)}: flatten them to (N, H) first", None)

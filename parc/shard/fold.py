@@ -1,7 +1,7 @@
 """Running a module whose routing is fixed, and keeping the arithmetic on rows alone.
 
-What depends on the routing only is computed and forgotten. What moves all rows in order, adds them to zeros, or weights
-them with 1 leaves them as they are.
+What depends on the routing only is computed and forgotten. What moves all rows in order, adds them to zeros,
+or weights them with 1 leaves them as they are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _RESHAPES = (
 
 
 class Unfoldable(Exception):
-    """The arithmetic of one expert cannot be told from its routing. `node` carries the source line, where known."""
+    """The arithmetic of one expert cannot be told from its routing. `node` carries the source line, if known."""
 
     def __init__(self, reason: str, node: fx.Node | None) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class Unfoldable(Exception):
 
 
 class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Traces what depends on the tensors that it is given; `meta["val"]` of its nodes are the values of the run."""
+    """Traces what depends on the tensors that it is given; `meta["val"]` of a node is its value in the run."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -192,7 +192,7 @@ def _all(value: object, number: float) -> bool:
 
 def _covers(mine: Tensor, other: object) -> bool:
     """Whether the result has the shape of `mine`."""
-    return not isinstance(other, Tensor) or torch.broadcast_shapes(mine.shape, other.shape) == mine.shape
+    return not isinstance(other, Tensor) or torch.broadcast_shapes(mine.shape, other.shape) == mine.shape  # type: ignore[no-untyped-call]
 
 
 def _every_row(rows: object, of: Tensor) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from parc.shard.bank import Bank
 from parc.shard.fold import Unfoldable
-from parc.shard.rules import name_of
+from parc.shard.rules import argument, name_of
 
 aten, parc = torch.ops.aten, torch.ops.parc
 _RESHAPES = (
@@ -29,7 +29,7 @@ _RESHAPES = (
 
 
 def grouped(graph: fx.Graph, bank: Bank, expert: int) -> fx.Graph:
-    """A graph with one input `x` and a placeholder a stacked parameter (`meta["tensor"]`: its name in the module).
+    """A graph with one input `x` and a placeholder a stacked parameter (`meta["tensor"]`: its name).
 
     Raises Unfoldable for what is not made of products with an expert's weights and row-wise arithmetic.
     """
@@ -110,10 +110,9 @@ class _Lift:
             assert isinstance(first, fx.Node)
             self.turned.add(node)
             return self.now[first]
-        if name == "transpose" and isinstance(first, fx.Node) and first.meta.get("parameter") in self.stacked:
-            if {dim % 3 for dim in node.args[1:]} == {1, 2}:
-                self.turned.add(node)
-                return self.stacked[first.meta["parameter"]]
+        if name == "transpose" and isinstance(first, fx.Node) and self._turns_every_weight(node, first):
+            self.turned.add(node)
+            return self.stacked[first.meta["parameter"]]
         if name in ("linear", "mm", "matmul", "addmm", "_grouped_mm"):
             return self._product(node, name)
         weights = [a for a in node.args if self._is_weight(a)]
@@ -129,6 +128,10 @@ class _Lift:
             and argument in self.now
             and self.now[argument] in self.stacked.values()
         )
+
+    def _turns_every_weight(self, node: fx.Node, of: fx.Node) -> bool:
+        dims = {argument(node, "dim0") % 3, argument(node, "dim1") % 3}
+        return of.meta.get("parameter") in self.stacked and of.meta["val"].ndim == 3 and dims == {1, 2}
 
     def _product(self, node: fx.Node, name: str) -> fx.Node:
         args = list(node.args)

@@ -1,11 +1,12 @@
-"""How every parameter and buffer gets its first value: what the constructor does, recorded on the meta device.
+"""How every parameter and buffer gets its first value: what its constructor does on the meta device, recorded.
 
-No value exists there, so what is kept is the way to make it: for a parameter a recipe that can be drawn again for any
-share of the tensor, for a buffer the graph of its computation.
+No value exists there, so what is kept is the way to make it: for a parameter a recipe that can be drawn again
+for any share of the tensor, for a buffer the graph of its computation.
 """
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ _OVERWRITES = {
     "trunc_normal_": (),
     "orthogonal_": (),
 }
-_CHANGES = ("mul_", "add_", "clamp_", "erfinv_")
+_CHANGES = ("clamp_", "erfinv_")
+_ARITHMETIC = ("mul", "add", "sub", "div", "neg", "rsub")
 _MAKERS = {
     "zeros": ("zero_",),
     "zeros_like": ("zero_",),
@@ -38,7 +40,23 @@ _MAKERS = {
     "rand_like": ("uniform_", 0.0, 1.0),
 }
 _EMPTY = ("empty", "empty_like", "new_empty", "empty_strided")
-_SAME = ("detach", "alias", "_to_copy", "view", "clone", "lift_fresh", "copy_", "reshape", "t", "transpose")
+_SAME = (
+    "detach",
+    "alias",
+    "_to_copy",
+    "view",
+    "clone",
+    "lift_fresh",
+    "copy_",
+    "reshape",
+    "t",
+    "transpose",
+    "select",
+    "slice",
+    "unsqueeze",
+    "squeeze",
+    "permute",
+)
 _RANDOM = (
     "normal_",
     "uniform_",
@@ -65,11 +83,11 @@ class _Entry:
     out: Any
 
 
-class Recording(TorchDispatchMode):
-    """Logs every operation on tensors, by storage. Keeps all tensors alive, so that no storage is met twice."""
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Logs every operation on tensors, by storage. Keeps every tensor alive: no storage is met twice."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.log: list[_Entry] = []
         self._of: dict[int, list[int]] = defaultdict(list)  # entries that make or change a storage
 
@@ -91,7 +109,7 @@ class Recording(TorchDispatchMode):
     def recording(self) -> Iterator[None]:
         """Also catches the functions of torch.nn.init that do nothing on the meta device."""
         init = nn.init
-        kept = init._no_grad_trunc_normal_, init.orthogonal_  # type: ignore[attr-defined]
+        kept = init._no_grad_trunc_normal_, init.orthogonal_
 
         def trunc_normal(
             tensor: Tensor, mean: float, std: float, a: float, b: float, generator: object = None
@@ -101,12 +119,12 @@ class Recording(TorchDispatchMode):
         def orthogonal(tensor: Tensor, gain: float = 1, generator: object = None) -> Tensor:
             return self.named("orthogonal_", tensor, gain)
 
-        init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal  # type: ignore[attr-defined]
+        init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal
         try:
             with self:
                 yield
         finally:
-            init._no_grad_trunc_normal_, init.orthogonal_ = kept  # type: ignore[attr-defined]
+            init._no_grad_trunc_normal_, init.orthogonal_ = kept
 
     def recipe(self, tensor: Tensor) -> Recipe:
         """Raises Unrecorded."""
@@ -121,32 +139,31 @@ class Recording(TorchDispatchMode):
         name, args = entry.name, entry.args
         if name in _EMPTY or (name in _SAME and name != "copy_" and _storage(args[0]) == _storage(tensor)):
             return
-        if name in _MAKERS:
+        if name.endswith("_") and not _whole(args[0], tensor):
+            calls.append(self._row(entry, tensor))
+        elif name in _MAKERS:
             calls[:] = [_MAKERS[name]]
         elif name in ("full", "full_like"):
             calls[:] = [("fill_", _number(args[1]))]
-        elif name in _OVERWRITES and _whole(args[0], tensor):
+        elif name == "normal" and not isinstance(args[0], Tensor):
+            calls[:] = [("normal_", _number(args[0]), _number(args[1]))]
+        elif name in _OVERWRITES:
             numbers = [_number(a) for a in args[1:]] or list(_OVERWRITES[name])
             calls[:] = [(name, *numbers)]
-        elif name in ("zero_", "fill_") and args[0].numel() < tensor.numel():
-            calls.append(self._row(entry, tensor))
-        elif name in ("sub_", "div_") and _whole(args[0], tensor):
-            number = _number(args[1])
-            calls.append(("add_", -number) if name == "sub_" else ("mul_", 1 / number))
-        elif name in _CHANGES and _whole(args[0], tensor):
+        elif name.rstrip("_") in _ARITHMETIC and not entry.kwargs:
+            calls[:] = [*(calls if name.endswith("_") else self.recipe(args[0])), *_changed(name, args)]
+        elif name in _CHANGES:
             calls.append((name, *(_number(a) for a in args[1:])))
-        elif name in ("mul", "add", "sub", "div", "neg") and isinstance(args[0], Tensor):
-            calls[:] = [*self.recipe(args[0]), _changed(name, args)]
-        elif name in ("copy_", "_to_copy", "clone"):
-            calls[:] = self.recipe(args[1] if name == "copy_" else args[0])
+        elif name in ("copy_", "_to_copy", "clone") and _whole(args[name == "copy_"], tensor):
+            calls[:] = self.recipe(args[name == "copy_"])
         else:
             raise Unrecorded(f"is made with `{name}`, which cannot be drawn share by share")
 
     def _row(self, entry: _Entry, tensor: Tensor) -> tuple[str | float, ...]:
         row = entry.args[0]
-        if entry.name == "zero_" or _number(entry.args[1]) == 0:
+        if entry.name == "zero_" or (entry.name == "fill_" and _number(entry.args[1]) == 0):
             width = tensor.numel() // tensor.shape[0]
-            if row.numel() == width and row.storage_offset() % width == 0:
+            if row.numel() == width and row.is_contiguous() and row.storage_offset() % width == 0:
                 return ("row_zero", row.storage_offset() // width)
         raise Unrecorded("is filled in part")
 
@@ -161,16 +178,17 @@ class Recording(TorchDispatchMode):
                     left += [_storage(t) for t in _tensors((self.log[number].args, self.log[number].kwargs))]
         graph = fx.Graph()
         made: dict[int, fx.Node] = {}
+        last: fx.Node | None = None
         for number in sorted(needed):
             entry = self.log[number]
             if entry.name in _RANDOM or entry.target is None:
                 raise Unrecorded("is a random buffer")
             args, kwargs = pytree.tree_map_only(Tensor, lambda t: made[id(t)], (entry.args, entry.kwargs))
-            node = graph.call_function(entry.target, args, kwargs)
-            node.meta["val"] = entry.out
-            self._remember(graph, node, entry.out, made)
-        graph.output(((made[id(tensor)] if id(tensor) in made else node),))
-        graph.eliminate_dead_code(is_impure_node=lambda n: n.op == "output" or n.target._schema.is_mutable)
+            last = graph.call_function(entry.target, args, kwargs)
+            last.meta["val"] = entry.out
+            self._remember(graph, last, entry.out, made)
+        graph.output((made.get(id(tensor), last),))
+        graph.eliminate_dead_code(is_impure_node=_must_stay)
         return graph
 
     def _remember(self, graph: fx.Graph, node: fx.Node, out: Any, made: dict[int, fx.Node]) -> None:
@@ -178,9 +196,14 @@ class Recording(TorchDispatchMode):
             made[id(out)] = node
             return
         for place, part in enumerate(out):
-            item = graph.call_function(__import__("operator").getitem, (node, place))
+            item = graph.call_function(operator.getitem, (node, place))
             item.meta["val"] = part
             made[id(part)] = item
+
+
+def _must_stay(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return node.op == "output" or (schema is not None and bool(schema.is_mutable))
 
 
 def _tensors(tree: Any) -> list[Tensor]:
@@ -188,7 +211,8 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    key: int = tensor.untyped_storage()._cdata
+    return key
 
 
 def _whole(changed: Tensor, tensor: Tensor) -> bool:
@@ -201,13 +225,15 @@ def _number(value: Any) -> float:
     raise Unrecorded("is made from another tensor")
 
 
-def _changed(name: str, args: tuple[Any, ...]) -> tuple[str | float, ...]:
+def _changed(name: str, args: tuple[Any, ...]) -> Recipe:
+    name = name.rstrip("_")
     if name == "neg":
-        return ("mul_", -1.0)
+        return (("mul_", -1.0),)
     number = _number(args[1])
-    return {
-        "mul": ("mul_", number),
-        "add": ("add_", number),
-        "sub": ("add_", -number),
-        "div": ("mul_", 1 / number),
-    }[name]
+    changed: dict[str, Recipe] = {
+        "mul": (("mul_", number),),
+        "add": (("add_", number),),
+        "sub": (("add_", -number),),
+        "rsub": (("mul_", -1.0), ("add_", number)),
+    }
+    return changed[name] if name in changed else (("mul_", 1 / number),)

@@ -30,7 +30,8 @@ _OF_ONE_EXPERT: Mapping[Any, Callable[[Tensor, Tensor], Tensor]] = {
 def probe(real: nn.Module, bank: Bank, call: ExpertsCall, graph: fx.Graph, weighted: fx.Node | None) -> None:
     """Run the module on random tokens, routed to a few experts with random weights, and compare row by row.
 
-    `real` has memory of its own, `graph` is what `grouped` made. Raises Unfoldable, blaming `weighted`, where they differ.
+    `real` has memory of its own, `graph` is what `grouped` made. Raises Unfoldable, blaming `weighted`, where
+    they differ.
     """
     generator = torch.Generator().manual_seed(0)
     chosen = sorted({0, bank.count // 2, bank.count - 1})
@@ -39,8 +40,8 @@ def probe(real: nn.Module, bank: Bank, call: ExpertsCall, graph: fx.Graph, weigh
         if parameter.nbytes < _ZEROED:
             parameter.detach().zero_()
     for expert in chosen:
-        for parameter in _of_expert(real, bank, expert).values():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
+        for mine in _of_expert(real, bank, expert).values():
+            mine.copy_(torch.randn(mine.shape, generator=generator) / mine.shape[-1] ** 0.5)
     tokens = torch.randn(TOKENS, call.tokens[-1], generator=generator).to(dtype)
     indices = torch.stack([torch.tensor(chosen).roll(token)[:CHOICES] for token in range(TOKENS)])
     weights = (torch.rand(TOKENS, CHOICES, generator=generator) + 0.5).to(dtype)

@@ -1,4 +1,4 @@
-"""Embedding and cross-entropy over shares of the vocabulary or of the tokens, against torch's own on one process."""
+"""Embedding and cross-entropy over shares of the vocabulary or of the tokens, against torch's own."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class SortedInOut(Sorted):
 
 
 class Repeated(Packed):
-    """Every token repeated for each of its choices; the choices are added up by a view and a sum, as in DeepSeek."""
+    """Every token repeated for each of its choices, which a view and a sum add up, as in DeepSeek."""
 
     def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         choices = indices.shape[1]

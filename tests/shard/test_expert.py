@@ -69,7 +69,7 @@ def operations(body: Body) -> list[str]:
 
 
 def dispatched(body: Body, module: nn.Module, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-    """What an emitted program computes on one rank: rows sorted by expert, through the captured graph, and back."""
+    """What an emitted program computes on one rank: rows sorted by expert, through the graph, and back."""
     rows, counts, route = dispatch(tokens, indices, EXPERTS)
     made: dict[fx.Node, Any] = {}
     for node in body.graph.nodes:

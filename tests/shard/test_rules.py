@@ -1,7 +1,7 @@
-"""Every rule says the truth: what the ranks compute, and the gradients that they get, are those of one device.
+"""Every rule says the truth: what ranks compute, and the gradients that they get, are those of one device.
 
-For every operator, every combination of states of its operands is tried on simulated ranks. A rule may refuse; what it
-accepts must be right.
+For every operator, every combination of states of its operands is tried on simulated ranks. A rule may
+refuse; what it accepts must be right.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How each operator acts on states, one axis at a time.
 
-A rule looks at the states of the operands of one node on one axis and says which states it wants them in, and what
-its results then are. It raises `Conflict` where there is no legal choice. Rules know nothing of other axes or of other
-nodes.
+A rule looks at the states of the operands of one node on one axis and says which states it wants them in, and
+what its results then are. It raises `Conflict` where there is no legal choice. Rules know nothing of other
+axes or of other nodes.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def name_of(node: fx.Node) -> str:
 
 
 def argument(node: fx.Node, name: str, default: Any = None) -> Any:
-    """What an argument of an operator is, passed or by default; `default` where its overload has none of this name."""
+    """An argument of an operator, passed or by default; `default` where its overload has none of this name."""
     assert isinstance(node.target, torch._ops.OpOverload)
     for place, known in enumerate(node.target._schema.arguments):
         if known.name == name:

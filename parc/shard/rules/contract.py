@@ -57,7 +57,7 @@ def einsum(site: Site) -> Decision:
 
 
 def contraction(site: Site, left: str, right: str, result: str) -> Decision:
-    """The product of two operands whose dims are named by letters, summed over the letters that `result` lacks."""
+    """The product of two operands whose dims are named by letters, summed over those that `result` lacks."""
     a, b = site.operands
     left, right = (  # what is broadcast has nothing to share
         "".join("_" if size == 1 else letter for letter, size in zip(letters, operand.shape, strict=True))
@@ -92,7 +92,7 @@ def _gathered(site: Site, left: str, right: str, result: str) -> Decision:
 
 
 def _with_parameter(site: Site, left: str, right: str, result: str) -> Decision:
-    """Decide a parameter: it follows a sharded contraction (row), else it is cut where its result is free (column).
+    """Decide a parameter: it follows a sharded contraction (row), else it is cut where it is free (column).
 
     `left` and `right` have `_` for dims of size 1.
     """
@@ -132,7 +132,7 @@ def _result(cut: tuple[str, int], result: str) -> State:
 
 @rule("aten::scaled_dot_product_attention")
 def attention(site: Site) -> Decision:
-    """q, k, v (.., heads, sequence, head dim), and a mask that broadcasts to (.., heads, sequence, sequence)."""
+    """q, k, v (.., heads, sequence, head dim), a mask that broadcasts to (.., heads, sequence, sequence)."""
     if argument(site.node, "dropout_p"):
         raise Conflict("attention with dropout is random, and would differ from rank to rank")
     states = [whole(operand) for operand in site.operands[:3]]

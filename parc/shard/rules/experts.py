@@ -10,9 +10,9 @@ from parc.shard.states import P, R, joined
 def experts(site: Site) -> Decision:
     """tokens (.., H), indices and weights (.., K) -> (.., H).
 
-    On an axis of experts, tokens that are sharded travel to the ranks of their experts and back; tokens that every
-    rank holds stay, each rank runs its own experts on them, and the results add up. An axis that splits each expert
-    needs whole tokens and yields a partial sum as well.
+    On an axis of experts, tokens that are sharded travel to the ranks of their experts and back; tokens that
+    every rank holds stay, each rank runs its own experts on them, and the results add up. An axis that splits
+    each expert needs whole tokens and yields a partial sum as well.
     """
     tokens = whole(site.operands[0])
     if tokens.sharded and tokens.dim == len(site.operands[0].shape) - 1:

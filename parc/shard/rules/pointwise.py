@@ -21,9 +21,10 @@ ADDITIVE = (
 # Additive in each operand alone.
 PRODUCTS = ("aten::mul", "aten::div")
 OTHERS = (
-    "__and__ __or__ __xor__ abs bitwise_and bitwise_not bitwise_or bitwise_xor clamp clamp_max clamp_min cos eq erf exp expm1 floor ge gelu gt hardtanh"
-    " le leaky_relu log log1p logical_and logical_not logical_or lt masked_fill maximum minimum mish ne pow reciprocal"
-    " relu relu6 rsqrt rsub sigmoid sign silu sin softplus sqrt square tanh where floor_divide remainder type_as elu"
+    "__and__ __or__ __xor__ abs bitwise_and bitwise_not bitwise_or bitwise_xor clamp clamp_max clamp_min"
+    " cos eq erf exp expm1 floor ge gelu gt hardtanh le leaky_relu log log1p logical_and logical_not"
+    " logical_or lt masked_fill maximum minimum mish ne pow reciprocal relu relu6 rsqrt rsub sigmoid sign"
+    " silu sin softplus sqrt square tanh where floor_divide remainder type_as elu"
 )
 
 
@@ -44,7 +45,7 @@ def additive(site: Site) -> Decision:
 
 @rule(*PRODUCTS)
 def product(site: Site) -> Decision:
-    """A partial sum times a whole value is a partial sum; of two, one is reduced: the one that has no gradient."""
+    """A partial sum times a whole value is a partial sum; of two, the one without a gradient is reduced."""
     target = sharded_target(site)
     if target is not None:
         return spread(site, target)

@@ -6,8 +6,9 @@ from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rule
 from parc.shard.states import FREE, I
 
 _DRAWS = (
-    "alpha_dropout bernoulli feature_alpha_dropout feature_dropout multinomial native_dropout normal rand rand_like"
-    " randint randint_like randn randn_like randperm rrelu rrelu_with_noise poisson exponential uniform"
+    "alpha_dropout bernoulli feature_alpha_dropout feature_dropout multinomial native_dropout normal rand"
+    " rand_like randint randint_like randn randn_like randperm rrelu rrelu_with_noise poisson exponential"
+    " uniform"
 )
 
 

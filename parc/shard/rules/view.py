@@ -48,8 +48,8 @@ def view_as(site: Site) -> Decision:
 def viewed(state: State, before: tuple[int, ...], after: tuple[int, ...]) -> State:
     """Where a sharded dim lands when a tensor of shape `before` is seen as `after`.
 
-    The dims in front of the shards span `prefix` blocks in either shape; the shards start in the dim of `after` in
-    which that product is reached.
+    The dims in front of the shards span `prefix` blocks in either shape; the shards start in the dim of
+    `after` in which that product is reached.
     """
     if not state.sharded:
         return state
