@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from parc.render.text import render, summary
 from parc.shard.compile import Captured, capture, rewrite
 from parc.shard.load import Faulty, source_text
 from parc.verify.losses import closing
+from parc.verify.program import ran
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def run(
         write(made.files, Path(folder) / "program")
         program = [sys.executable, str(Path(folder) / "program" / "train.py"), "--base", str(base)]
         chosen = ["--device", device] if device else []
-        status = subprocess.run([*program, *chosen, *arguments], check=False).returncode
+        status = ran([*program, *chosen, *arguments])
     if status == 0 and compare:
         print(closing(made.plan, made.captured, base, arguments, compare))
     return status

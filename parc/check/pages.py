@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import cleandoc
 
+from parc.check.building import BUILDING
 from parc.check.built import LIMITS
 from parc.check.language import PAGES
 from parc.check.registry import Rule
@@ -11,8 +12,8 @@ from parc.check.rules import CHECKS
 
 
 def all_rules() -> list[Rule]:
-    """Every code that parc tells of a plan file, in order."""
-    return sorted([*PAGES.rules, *CHECKS.rules, *LIMITS.rules])
+    """Every code that parc tells, in order."""
+    return sorted([*PAGES.rules, *CHECKS.rules, *LIMITS.rules, *BUILDING.rules])
 
 
 def page(code: str) -> str | None:

@@ -66,7 +66,7 @@ def spawn(
     ranks: list[_Rank] = []
     sys.stdout.flush()
     sys.stderr.flush()
-    with tempfile.TemporaryDirectory(prefix="ranks-") as folder, _exit_on_signal():
+    with tempfile.TemporaryDirectory(prefix="ranks-") as folder, exit_on_signal():
         try:
             start = _Start(world, f"file://{folder}/store", device, timeout, forked_threads(world))
             with _signals_held():
@@ -163,7 +163,7 @@ def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[o
         return _Rank(number, pid, reading)
     status = 1
     try:
-        _die_with(parent)
+        die_with(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which stops us
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
@@ -184,7 +184,7 @@ def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[o
         os._exit(status)  # never return into the parent's frames
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Asks Linux to kill this process when its parent dies, however that happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -193,7 +193,7 @@ def _die_with(parent: int) -> None:
 
 
 @contextmanager
-def _exit_on_signal() -> Iterator[None]:
+def exit_on_signal() -> Iterator[None]:
     """SIGINT and SIGTERM raise SystemExit, with the status a shell expects, so that `finally` blocks run."""
 
     def leave(number: int, _frame: FrameType | None) -> NoReturn:

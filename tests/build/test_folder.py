@@ -107,7 +107,9 @@ def test_a_failed_build_leaves_the_output_untouched(project: Project, broken: st
     assert contents(project.out) == before
 
 
-@pytest.mark.parametrize("mark", [None, "", "[]", '["parc"]', '"parc"', "{}", '{"name": "x"}', "\0"])
+@pytest.mark.parametrize(
+    "mark", [None, "", "[]", '["parc"]', '"parc"', "{}", '{"name": "x"}', '{"parc": "1"}', "\0"]
+)
 def test_a_folder_that_parc_did_not_write_is_never_overwritten(project: Project, mark: str | None) -> None:
     project.out.mkdir(parents=True)
     (project.out / "precious.txt").write_text("mine")
