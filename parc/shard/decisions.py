@@ -82,7 +82,7 @@ class Decisions:
         if 0 < blocks <= BLOCKS:
             self.decide(key, cut.name, axis, S(cut.state.dim, blocks))
         elif cut.stated:
-            raise Refused(f"the plan cuts `{cut.name}`, but {conflict.reason}", axis, body, node)
+            raise Refused(f"the plan cuts `{user_name(cut.name)}`, but {conflict.reason}", axis, body, node)
         else:
             self.decide(key, cut.name, axis, I)
             routes = only_routes(self.root, body, node)

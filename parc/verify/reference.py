@@ -38,7 +38,7 @@ def model_of(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
     make = factory(facts)
     dtype = DTYPES[plan.train.precision.compute]
     arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.arguments.items()}
-    model: nn.Module = make(**arguments).to(dtype)  # type: ignore[operator]
+    model: nn.Module = make(**arguments).to(dtype)
     found = banks(model, layers_of(model, facts.shape.layers), facts.experts)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,7 +1,7 @@
 """Two small models of `examples/`, and layouts of them as plan text.
 
-Sizes are unlike each other so that no two dims can be mixed up, the first model's first layer is dense, and the seeds
-leave an expert without tokens in some microbatch.
+Sizes are unlike each other, so that no two dims can be mixed up; the first model's first layer is dense, and
+the second model's router leaves experts without tokens in many a microbatch.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ model moe {
     max_length = 6, n_dense_layers = 1, dense_ffn = 20, shared_ffn = 8, init_std = 0.3
   }
   shape {
-    layers = 3, hidden = 16, heads = 4, kv_heads = 2, ffn = 12, dense_ffn = 20, shared_ffn = 8, dense_layers = 1
-    gated = true, experts = 4, top_k = 2, vocab = 32
+    layers = 3, hidden = 16, heads = 4, kv_heads = 2, ffn = 12, dense_ffn = 20, shared_ffn = 8
+    dense_layers = 1, gated = true, experts = 4, top_k = 2, vocab = 32
   }
 }
 model classic {

@@ -1,7 +1,8 @@
 """A plan changes where things run, never what is computed.
 
-Every program is emitted to a folder and run under real gloo processes for 3 optimizer steps, in float64: loss, balance
-loss, gradient norm, every gradient and every parameter on every rank equal those of the user's model on one device.
+Every program is emitted to a folder and run under real gloo processes for 3 optimizer steps, in float64: loss,
+balance loss, gradient norm, every gradient and every parameter on every rank equal those of the user's model
+on one device.
 """
 
 from __future__ import annotations
@@ -21,44 +22,145 @@ from parc.verify.numbers import Difference, compare
 
 from .plans import Tokens, captured, loaded
 
-# Sums are taken in other orders: some 1e3 roundings of 1e-16 each, amplified where a gradient is almost zero (a key's
-# bias has none but rounding) and by AdamW, whose first steps divide a gradient by its own size.
+# Sums are taken in other orders: some 1e3 roundings of 1e-16 each, amplified where a gradient is almost zero
+# (a key's bias has none but rounding) and by AdamW, whose first steps divide a gradient by its own size.
 TOLERANCE = 1e-9
 
 LAYOUTS = {
-    "one rank": (1, "mesh = [dp: 1]\ndata over [dp]"),
-    "data": (4, "mesh = [dp: 4]\ndata over [dp]"),
-    "tensor": (2, "mesh = [tp: 2]\ntensor over [tp]"),
-    "tensor, sequence": (2, "mesh = [tp: 2]\ntensor over [tp] { sequence = true }"),
-    "experts with data": (4, "mesh = [ep: 4]\ndata over [ep]\nexperts over [ep]"),
-    "experts without data": (2, "mesh = [ep: 2]\nexperts over [ep]"),
-    "experts inside data": (4, "mesh = [dp: 2, ep: 2]\ndata over [dp, ep]\nexperts over [ep]"),
-    "experts outside data": (4, "mesh = [ep: 2, dp: 2]\ndata over [dp]\nexperts over [ep]"),
-    "experts on the tensor axis": (2, "mesh = [tp: 2]\ntensor over [tp]\nexperts over [tp]"),
+    "one rank": (
+        1,
+        """
+        mesh = [dp: 1]
+        data over [dp]
+        """,
+    ),
+    "data": (
+        4,
+        """
+        mesh = [dp: 4]
+        data over [dp]
+        """,
+    ),
+    "tensor": (
+        2,
+        """
+        mesh = [tp: 2]
+        tensor over [tp]
+        """,
+    ),
+    "tensor, sequence": (
+        2,
+        """
+        mesh = [tp: 2]
+        tensor over [tp] { sequence = true }
+        """,
+    ),
+    "experts with data": (
+        4,
+        """
+        mesh = [ep: 4]
+        data over [ep]
+        experts over [ep]
+        """,
+    ),
+    "experts without data": (
+        2,
+        """
+        mesh = [ep: 2]
+        experts over [ep]
+        """,
+    ),
+    "experts inside data": (
+        4,
+        """
+        mesh = [dp: 2, ep: 2]
+        data over [dp, ep]
+        experts over [ep]
+        """,
+    ),
+    "experts outside data": (
+        4,
+        """
+        mesh = [ep: 2, dp: 2]
+        data over [dp]
+        experts over [ep]
+        """,
+    ),
+    "experts on the tensor axis": (
+        2,
+        """
+        mesh = [tp: 2]
+        tensor over [tp]
+        experts over [tp]
+        """,
+    ),
     "experts on the sequence": (
         4,
-        "mesh = [dp: 2, tp: 2]\ndata over [dp]\ntensor over [tp] { sequence = true }\nexperts over [tp]",
+        """
+        mesh = [dp: 2, tp: 2]
+        data over [dp]
+        tensor over [tp] { sequence = true }
+        experts over [tp]
+        """,
     ),
     "experts split": (
         4,
-        "mesh = [ep: 2, tp: 2]\ndata over [ep]\ntensor over [tp]\nexperts over [ep] { tensor = [tp] }",
+        """
+        mesh = [ep: 2, tp: 2]
+        data over [ep]
+        tensor over [tp]
+        experts over [ep] { tensor = [tp] }
+        """,
     ),
     "experts split, sequence": (
         4,
-        "mesh = [ep: 2, tp: 2]\ndata over [ep]\ntensor over [tp] { sequence = true }\nexperts over [ep] { tensor = [tp] }",
+        """
+        mesh = [ep: 2, tp: 2]
+        data over [ep]
+        tensor over [tp] { sequence = true }
+        experts over [ep] { tensor = [tp] }
+        """,
     ),
-    "gpipe, uneven": (2, 'mesh = [pp: 2]\npipeline over [pp] { schedule = "gpipe", layers = [1, 2] }'),
-    "1f1b, uneven": (2, 'mesh = [pp: 2]\npipeline over [pp] { schedule = "1f1b", layers = [2, 1] }'),
-    "three stages": (3, 'mesh = [pp: 3]\npipeline over [pp] { schedule = "gpipe" }'),
+    "gpipe, uneven": (
+        2,
+        """
+        mesh = [pp: 2]
+        pipeline over [pp] { schedule = "gpipe", layers = [1, 2] }
+        """,
+    ),
+    "1f1b, uneven": (
+        2,
+        """
+        mesh = [pp: 2]
+        pipeline over [pp] { schedule = "1f1b", layers = [2, 1] }
+        """,
+    ),
+    "three stages": (
+        3,
+        """
+        mesh = [pp: 3]
+        pipeline over [pp] { schedule = "gpipe" }
+        """,
+    ),
     "everything": (
         8,
-        "mesh = [ep: 2, pp: 2, tp: 2]\ndata over [ep]\ntensor over [tp] { sequence = true }\n"
-        "experts over [ep] { tensor = [tp] }\npipeline over [pp] { layers = [1, 2] }",
+        """
+        mesh = [ep: 2, pp: 2, tp: 2]
+        data over [ep]
+        tensor over [tp] { sequence = true }
+        experts over [ep] { tensor = [tp] }
+        pipeline over [pp] { layers = [1, 2] }
+        """,
     ),
     "everything, other order": (
         8,
-        "mesh = [pp: 2, tp: 2, dp: 2]\ndata over [dp]\ntensor over [tp]\nexperts over [tp]\n"
-        'pipeline over [pp] { schedule = "gpipe", layers = [2, 1] }',
+        """
+        mesh = [pp: 2, tp: 2, dp: 2]
+        data over [dp]
+        tensor over [tp]
+        experts over [tp]
+        pipeline over [pp] { schedule = "gpipe", layers = [2, 1] }
+        """,
     ),
 }
 

@@ -19,7 +19,13 @@ from .test_equality import TOLERANCE
 
 TENSOR = "mesh = [tp: 2]\ntensor over [tp] { sequence = true }"
 PIPELINE = "mesh = [pp: 2]\npipeline over [pp]"
-ALL = "mesh = [ep: 2, pp: 2, tp: 2]\ndata over [ep]\ntensor over [tp]\nexperts over [ep] { tensor = [tp] }\npipeline over [pp]"
+ALL = """
+mesh = [ep: 2, pp: 2, tp: 2]
+data over [ep]
+tensor over [tp]
+experts over [ep] { tensor = [tp] }
+pipeline over [pp]
+"""
 
 
 def odd(layout: str, ranks: int, **flags: object) -> Loaded:

@@ -1,0 +1,27 @@
+"""The arithmetic of a step, which MFU is made of, against torch's own counter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from parc.shard.flops import flops
+from parc.verify.reference import model_of
+
+from .plans import captured, loaded
+
+
+@pytest.mark.parametrize("model", ["moe", "classic"])
+def test_a_forward_pass_is_counted_as_torch_counts_it(model: str) -> None:
+    (plan,) = loaded(model, 1, "mesh = [dp: 1]\ndata over [dp]").plans
+    module = model_of(plan, captured(model).loaded.recipes)
+    tokens = torch.randint(32, (plan.train.batch.sequences // plan.train.batch.microbatches, 6))
+    inputs = (tokens,) if model == "moe" else (tokens, tokens)
+    with (
+        FlopCounterMode(display=False) as counter,
+        sdpa_kernel(SDPBackend.MATH),
+    ):  # the others it cannot count
+        module(*inputs)
+    assert flops(captured(model).root, captured(model).experts) == counter.get_total_flops()
