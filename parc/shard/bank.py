@@ -24,7 +24,7 @@ class Bank:
 
 
 def bank_of(module: nn.Module) -> Bank | None:
-    """The experts that a module's parameters are of: stacked with one leading size, or a list of like modules."""
+    """The experts that parameters are of: stacked with one leading size, or in a list of like modules."""
     own = list(module.parameters(recurse=False))
     children = [
         (name, child) for name, child in module.named_children() if any(True for _ in child.parameters())

@@ -61,6 +61,7 @@ def capture(plan: Plan) -> Captured:
         torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2)
     )
     _run(model, calls, objective, tokens, labels)
+    _check_sizes(model, objective, found)
     _check_parameters(model, objective, calls)
     root = _captured(model, objective, calls, loaded, tokens, labels)
     experts = _experts(model, objective, found, calls, _beginnings(objective, loaded))
@@ -74,6 +75,28 @@ def _check_layers(model: Model, loaded: Loaded) -> None:
     if count is not None and have != count:
         label = Label(model.shape.at("layers"), f"{count} here")
         raise Faulty(error("P504", f"`{model.source}` has {have} layers, the plan says {count}", label))
+
+
+def _check_sizes(model: Model, objective: Objective, found: Mapping[str, Bank]) -> None:
+    """What the checks and the table of ranks have believed, against the model."""
+    shape, faults = model.shape, []
+    for bank in {bank.count: bank for bank in found.values()}.values():
+        if shape.experts is not None and bank.count != shape.experts:
+            faults.append(("experts", bank.count, shape.experts))
+    if None not in (shape.vocab, objective.vocabulary) and shape.vocab != objective.vocabulary:
+        faults.append(("vocab", objective.vocabulary, shape.vocab))
+    if faults:
+        what = {"experts": "experts a layer", "vocab": "entries in its vocabulary"}
+        raise Faulty(
+            *(
+                error(
+                    "P504",
+                    f"`{model.source}` has {have} {what[key]}, the plan says {stated}",
+                    Label(shape.at(key), f"{stated} here"),
+                )
+                for key, have, stated in faults
+            )
+        )
 
 
 def _check_parameters(model: Model, objective: Objective, calls: Calls) -> None:

@@ -76,7 +76,7 @@ class Decisions:
             self._cuts[key] = Cut(name, state, stated)
 
     def take_back(self, key: str, conflict: Conflict, axis: str, body: Body, node: fx.Node) -> None:
-        """Undo a cut that an operator cannot bear, or make it of more blocks. Raises Refused if it is stated."""
+        """Undo a cut that an operator cannot bear, or make it of more blocks. Raises Refused if stated."""
         cut = self._cuts[key]
         blocks = cut.state.outer * conflict.count if isinstance(conflict, Chunked) else 0
         if 0 < blocks <= BLOCKS:

@@ -34,7 +34,7 @@ _RESHAPES = (
 
 
 class Unfoldable(Exception):
-    """The arithmetic of one expert cannot be told from its routing. `node` carries the source line, if known."""
+    """The arithmetic of one expert cannot be told from its routing. `node` carries the line, if known."""
 
     def __init__(self, reason: str, node: fx.Node | None) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class Unfoldable(Exception):
 
 
 class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Traces what depends on the tensors that it is given; `meta["val"]` of a node is its value in the run."""
+    """Traces what depends on the tensors it is given; `meta["val"]` is a node's value in the run."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""How every parameter and buffer gets its first value: what its constructor does on the meta device, recorded.
+"""How every parameter and buffer begins: what the constructor does on the meta device, recorded.
 
 No value exists there, so what is kept is the way to make it: for a parameter a recipe that can be drawn again
 for any share of the tensor, for a buffer the graph of its computation.
@@ -183,6 +183,8 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             entry = self.log[number]
             if entry.name in _RANDOM or entry.target is None:
                 raise Unrecorded("is a random buffer")
+            if any(id(tensor) not in made for tensor in _tensors((entry.args, entry.kwargs))):
+                raise Unrecorded("is made of Python values, which have none on the meta device")
             args, kwargs = pytree.tree_map_only(Tensor, lambda t: made[id(t)], (entry.args, entry.kwargs))
             last = graph.call_function(entry.target, args, kwargs)
             last.meta["val"] = entry.out

@@ -60,6 +60,8 @@ def operations_are_plain(graph: fx.Graph) -> None:
                 f"`{what}` holds a graph of its own: forward may not use torch.no_grad() or control flow",
                 next(iter(_operations(node)), node),
             )
+        if buffer := _changed_buffer(node):
+            raise Illegal(f"forward changes the buffer `{buffer}`: every rank would keep another one", node)
         if node.op == "call_function" and _is_random(node):
             raise Illegal(
                 f"`{name_of(node)}` is random: ranks would draw other numbers than one device does", node
@@ -70,12 +72,25 @@ def _operations(node: fx.Node) -> Iterator[fx.Node]:
     yield from (user for user in node.users if user.op == "call_function")
 
 
+def _changed_buffer(node: fx.Node) -> str | None:
+    """The name of a buffer that an operation writes to, perhaps through a view."""
+    if not isinstance(node.target, torch._ops.OpOverload) or not node.target._schema.is_mutable:
+        return None
+    changed = node.args[0]
+    while isinstance(changed, fx.Node) and changed.op == "call_function":
+        changed = changed.args[0]
+    is_buffer = isinstance(changed, fx.Node) and changed.meta.get("buffer")
+    return str(changed.meta["tensor"]) if isinstance(changed, fx.Node) and is_buffer else None
+
+
 def _is_random(node: fx.Node) -> bool:
     if not isinstance(node.target, torch._ops.OpOverload):
         return False
     name = node.target._schema.name.split("::")[1].strip("_")
     if name == "dropout":
         return bool(argument(node, "p") and argument(node, "train"))
+    if name == "scaled_dot_product_attention":
+        return bool(argument(node, "dropout_p"))
     return (
         any(name.startswith(word) or name.endswith("dropout") for word in _RANDOM) and "normalize" not in name
     )

@@ -41,6 +41,7 @@ class Objective(nn.Module):
         self.tokens, self.labels = names_of_inputs(model, tokens, labels)
         self.mean = False
         self.balanced = False
+        self.vocabulary: int | None = None  # of the logits
 
     def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """Notes what the model returns in `mean` and `balanced`."""
@@ -54,6 +55,7 @@ class Objective(nn.Module):
         first, *rest = out if isinstance(out, (tuple, list)) else (out,)
         self.mean = first.ndim == 0
         self.balanced = bool(rest)
+        self.vocabulary = None if self.mean else first.shape[-1]
         loss = first if self.mean else self._token_losses(first, labels)
         return (loss, *rest)
 

@@ -1,6 +1,7 @@
 """Each move between states, forward and backward, against the table in parc/runtime/collectives.py.
 
-A value of the whole is known to the test; what a rank holds of it, and of its gradient, follows from the state.
+A value of the whole is known to the test; what a rank holds of it, and of its gradient, follows from the
+state.
 """
 
 from __future__ import annotations

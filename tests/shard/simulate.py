@@ -185,7 +185,7 @@ def decide(case: Case) -> Decision:
 def verify(case: Case) -> bool:
     """Whether the rule accepts the case.
 
-    Where it does, its ranks compute what one device does, and get the gradients that the states of operands say.
+    Where it does, its ranks compute what one device does, and get the gradients that the states say.
     """
     site = site_of(case)
     rule = rule_for(site.node)

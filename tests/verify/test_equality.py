@@ -1,8 +1,7 @@
 """A plan changes where things run, never what is computed.
 
-Every program is emitted to a folder and run under real gloo processes for 3 optimizer steps, in float64: loss,
-balance loss, gradient norm, every gradient and every parameter on every rank equal those of the user's model
-on one device.
+Every program is emitted to a folder and run under real gloo processes for 3 optimizer steps, in float64:
+its losses, gradient norm, and every gradient and parameter on every rank equal those of the model itself.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def name_of(node: fx.Node) -> str:
 
 
 def argument(node: fx.Node, name: str, default: Any = None) -> Any:
-    """An argument of an operator, passed or by default; `default` where its overload has none of this name."""
+    """An argument of an operator, passed or by default; `default` where its overload has no such one."""
     assert isinstance(node.target, torch._ops.OpOverload)
     for place, known in enumerate(node.target._schema.arguments):
         if known.name == name:
