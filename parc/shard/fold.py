@@ -160,6 +160,8 @@ class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(value, Tensor):
             self._track(value, new)
             return
+        if not isinstance(value, (list, tuple)):  # a number, read to branch on it
+            raise Unfoldable("what it does depends on the values of its tokens", new)
         for place, part in enumerate(value):
             item = self.graph.call_function(operator.getitem, (new, place))
             item.meta["val"] = part
