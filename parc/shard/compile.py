@@ -79,24 +79,16 @@ def _check_layers(model: Model, loaded: Loaded) -> None:
 
 def _check_sizes(model: Model, objective: Objective, found: Mapping[str, Bank]) -> None:
     """What the checks and the table of ranks have believed, against the model."""
-    shape, faults = model.shape, []
-    for bank in {bank.count: bank for bank in found.values()}.values():
-        if shape.experts is not None and bank.count != shape.experts:
-            faults.append(("experts", bank.count, shape.experts))
-    if None not in (shape.vocab, objective.vocabulary) and shape.vocab != objective.vocabulary:
-        faults.append(("vocab", objective.vocabulary, shape.vocab))
+    faults = []
+    sizes = [("experts", bank.count) for bank in found.values()] + [("vocab", objective.vocabulary)]
+    for key, have in dict.fromkeys(sizes):
+        stated = getattr(model.shape, key)
+        if stated is not None and have is not None and stated != have:
+            what = "experts a layer" if key == "experts" else "entries in its vocabulary"
+            message = f"`{model.source}` has {have} {what}, the plan says {stated}"
+            faults.append(error("P504", message, Label(model.shape.at(key), f"{stated} here")))
     if faults:
-        what = {"experts": "experts a layer", "vocab": "entries in its vocabulary"}
-        raise Faulty(
-            *(
-                error(
-                    "P504",
-                    f"`{model.source}` has {have} {what[key]}, the plan says {stated}",
-                    Label(shape.at(key), f"{stated} here"),
-                )
-                for key, have, stated in faults
-            )
-        )
+        raise Faulty(*faults)
 
 
 def _check_parameters(model: Model, objective: Objective, calls: Calls) -> None:
