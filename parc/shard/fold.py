@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
+_ASKS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select")  # values, not only tensors
 _SHAPE_ALONE = (
     "zeros_like",
     "new_zeros",
@@ -79,6 +80,9 @@ class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._schema.name.split("::")[1]
         if name in _SHAPE_ALONE or not any(self._node(leaf) for leaf in leaves):
             return func(*args, **kwargs)
+        if name in _ASKS:
+            asked = _located(fx.Graph().call_function(func))
+            raise Unfoldable("what it does depends on the values of its tokens", asked)
         same = self._same(name.rstrip("_"), args)
         if same is not None and name == "mul" and self.weighted is None:
             self.weighted = _located(fx.Graph().call_function(func))
