@@ -304,14 +304,14 @@ def test_hostile_paths(tmp_path: Path, name: str) -> None:
     is_harmless(project.out)
 
 
-@pytest.mark.parametrize("axis", ["experts", "layers", "tokens", "mesh", "device", "x", "expert_parallel"])
+@pytest.mark.parametrize("axis", ["experts", "layers", "mesh"])
 def test_an_axis_may_have_almost_any_name(project: Project, axis: str) -> None:
     project.layout, project.devices = f"mesh = [{axis}: 2], data over [{axis}], experts over [{axis}]", 2
     assert project.build() == ()
     is_harmless(project.out)
 
 
-@pytest.mark.parametrize("axis", ["attention", "router", "forward", "training", "register_buffer", "class"])
+@pytest.mark.parametrize("axis", ["attention", "forward", "class"])
 def test_an_axis_that_would_take_the_place_of_something_else_is_refused(project: Project, axis: str) -> None:
     """The group of an axis is an attribute of the modules that use it: `self.attention` is one already."""
     project.layout, project.devices = f"mesh = [{axis}: 2], tensor over [{axis}]", 2
@@ -319,9 +319,7 @@ def test_an_axis_that_would_take_the_place_of_something_else_is_refused(project:
     assert (fault.code, fault.line) == ("P511", project.layout)
 
 
-@pytest.mark.parametrize(
-    "name", ["Stage", "Tensor", "Weights", "torch", "parameter", "nn", "Stack", "DeviceMesh"]
-)
+@pytest.mark.parametrize("name", ["Stage", "Tensor", "torch", "parameter"])
 def test_a_class_of_the_model_may_have_any_name(project: Project, name: str) -> None:
     project.net = project.net.replace("class Feed(", f"class {name}_(").replace(
         "Feed(width", f"{name}_(width"

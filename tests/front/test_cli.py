@@ -137,7 +137,14 @@ def test_run_hands_what_it_does_not_know_to_the_program(monkeypatch: pytest.Monk
     driver = Driver(code=7)
     install(driver, monkeypatch)
     assert cli.main(["run", "a.parc", "--device", "cpu", "--steps", "5", "--resume"]) == 7
-    assert driver.called == (Path("a.parc"), None, "cpu", ["--steps", "5", "--resume"], [])
+    assert driver.called == (Path("a.parc"), None, "cpu", ["--steps", "5", "--resume"], [], 0)
+
+
+def test_run_may_compare_the_first_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver()
+    install(driver, monkeypatch)
+    assert cli.main(["run", "a.parc", "wide", "--compare", "20"]) == 0
+    assert driver.called == (Path("a.parc"), "wide", None, [], [], 20)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
