@@ -65,12 +65,13 @@ def draw(
 def initialise(module: nn.Module, seed: int) -> None:
     """Fills every parameter's local shard in place; holds one drawn tensor (or one expert's) at a time."""
     for name, parameter, names in original_names(module):
-        local, mine = parameter.to_local().detach(), local_slices(parameter)[0]
+        local = parameter.to_local().detach()
         below_stack = names != (name,)
         if not (parameter.experts or below_stack):
             full = draw(seed, name, tuple(parameter.shape), local.dtype, parameter.init)
             local.copy_(share(parameter, full))
             continue
+        mine = local_slices(parameter)[0]
         for row, expert in enumerate(range(mine.start, mine.stop)):
             # the children of a list have names of their own, the slices of a stacked tensor share one
             own, key = (names[expert], None) if below_stack else (name, expert)

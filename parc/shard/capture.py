@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from parc.shard.body import Body, is_item, item_of
 from parc.shard.calls import Call, Calls, is_spec
-from parc.shard.functional import made_functional
+from parc.shard.functional import is_view, made_functional
 from parc.shard.identical import signature
 from parc.shard.legal import operations_are_plain
 from parc.shard.normal import biases_apart
@@ -65,6 +66,8 @@ class Capture:
                 relative = path.removeprefix(prefix)
                 node.args = (node.args[0], relative)
                 body.children[relative] = self._child(path)
+        made_functional(body.graph, partial(_aliases, body))
+        biases_apart(body.graph)
 
     def _body(self, module: nn.Module, path: str, program: ExportedProgram, names: list[str]) -> Body:
         graph = program.graph_module.graph
@@ -91,8 +94,6 @@ class Capture:
                 node.meta["name"] = next(names_left)
         _tidy(graph)
         operations_are_plain(graph)
-        made_functional(graph)
-        biases_apart(graph)
         return Body(
             type(module).__name__, path, graph, inspect.cleandoc(vars(type(module)).get("__doc__") or "")
         )
@@ -151,6 +152,17 @@ def _tidy(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.op == "placeholder" and "tensor" in node.meta and not node.users:
             graph.erase_node(node)
+
+
+def _aliases(body: Body, node: fx.Node) -> bool:
+    """Whether an item of a tuple may be a view: of chunks it is, of a call if that hands on what it got."""
+    if not is_item(node):
+        return False
+    source, place = item_of(node)
+    if source.target is not CALL:
+        return is_view(source)
+    result = body.children[str(source.args[1])].results()[place]
+    return result.op == "placeholder" or is_view(result) or is_item(result)
 
 
 def _drops_nothing(node: fx.Node) -> bool:

@@ -29,6 +29,7 @@ from parc.shard.placed import Layout, Placed, Refused, States, layout_of
 from parc.shard.report import line_of, refusals
 from parc.shard.stages import cut
 from parc.shard.units import Units
+from parc.shard.used import used_parameters
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
 
@@ -65,6 +66,7 @@ def capture(plan: Plan) -> Captured:
     _check_parameters(model, objective, calls)
     root = _captured(model, objective, calls, loaded, tokens, labels)
     experts = _experts(model, objective, found, calls, _beginnings(objective, loaded))
+    _check_used(model, objective, root, experts, found)
     return Captured(loaded, root, experts, found, layers, objective.mean, objective.balanced)
 
 
@@ -95,6 +97,15 @@ def _check_parameters(model: Model, objective: Objective, calls: Calls) -> None:
     try:
         legal.parameters_train(objective)
         legal.parameters_have_one_home(objective, calls.boundaries)
+    except Illegal as fault:
+        raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
+
+
+def _check_used(
+    model: Model, objective: Objective, root: Body, experts: Mapping[str, Body], found: Mapping[str, Bank]
+) -> None:
+    try:
+        legal.parameters_are_used(objective, set(used_parameters(root, "", experts, found)))
     except Illegal as fault:
         raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
 
@@ -150,15 +161,17 @@ def _experts(
         if path in calls.experts:
             key = signature(objective.get_submodule(path), beginnings), calls.experts[path]
             if key not in bodies:
-                bodies[key] = _expert(model, objective, path, bank, calls)
+                bodies[key] = _expert(model, objective, path, bank, calls, beginnings)
             experts[path] = bodies[key]
     return experts
 
 
-def _expert(model: Model, objective: Objective, path: str, bank: Bank, calls: Calls) -> Body:
+def _expert(
+    model: Model, objective: Objective, path: str, bank: Bank, calls: Calls, beginnings: dict[int, Hashable]
+) -> Body:
     module = objective.get_submodule(path)
     try:
-        return capture_expert(module, bank, calls.experts[path], path)
+        return capture_expert(module, bank, calls.experts[path], path, beginnings)
     except Unfoldable as fault:
         lines = lines_of(fault.node) if fault.node is not None else []
         where = line_label(lines[-1].file, lines[-1].number, "here") if lines else ()

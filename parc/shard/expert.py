@@ -8,6 +8,8 @@ was lost is shown by numbers: see probe.py.
 from __future__ import annotations
 
 import copy
+from collections.abc import Hashable, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -21,9 +23,12 @@ from parc.shard.identical import signature
 from parc.shard.probe import probe
 
 ROWS = 4
+Beginnings: TypeAlias = Mapping[int, Hashable]  # how a tensor begins, by its id
 
 
-def capture_expert(module: nn.Module, bank: Bank, call: ExpertsCall, path: str) -> Body:
+def capture_expert(
+    module: nn.Module, bank: Bank, call: ExpertsCall, path: str, beginnings: Beginnings
+) -> Body:
     """The body of one expert: rows (n, H) -> (n, H), its parameters stacked as (experts, ..).
 
     Raises Unfoldable where the arithmetic of one expert cannot be told from the rest, or differs between
@@ -31,21 +36,27 @@ def capture_expert(module: nn.Module, bank: Bank, call: ExpertsCall, path: str) 
     """
     if len(call.tokens) != 2:
         raise Unfoldable(f"it takes tokens {tuple(call.tokens)}: flatten them to (N, H) first", None)
-    _check_alike(module, bank)
-    # untouched memory: only the pages of the experts that are run become real
-    real = copy.deepcopy(module).to_empty(device="cpu")
-    (first, weighted), (last, _) = (_trace(real, bank, call, expert) for expert in (0, bank.count - 1))
-    if str(first) != str(last):
-        raise Unfoldable("its first expert and its last compute different things", None)
-    probe(real, bank, call, first, weighted)
+    _check_alike(module, bank, beginnings)
+    first, weighted = _trace(_untouched(module), bank, call, 0)
+    for expert in range(1, bank.count):
+        if str(_trace(_untouched(module), bank, call, expert)[0]) != str(first):
+            raise Unfoldable(f"its expert {expert} and its expert 0 compute different things", None)
+    probe(_untouched(module), bank, call, first, weighted)
     return Body(type(module).__name__, path, first, is_expert=True)
 
 
-def _check_alike(module: nn.Module, bank: Bank) -> None:
-    """Only two experts are traced, so all must be the same but for their values."""
+def _untouched(module: nn.Module) -> nn.Module:
+    """The module with memory that only becomes real where it is read: at the experts that are run."""
+    return copy.deepcopy(module).to_empty(device="cpu")
+
+
+def _check_alike(module: nn.Module, bank: Bank, beginnings: Beginnings) -> None:
+    """Experts in a list must be the same, and begin alike, but for their values."""
     if bank.list_name is None:
         return
-    kinds = [signature(expert) for expert in module.get_submodule(bank.list_name).children()]
+    kinds = [
+        signature(expert, dict(beginnings)) for expert in module.get_submodule(bank.list_name).children()
+    ]
     if len(kinds) < bank.count:
         raise Unfoldable("several of its experts are one module", None)
     for number, kind in enumerate(kinds):

@@ -30,7 +30,7 @@ def _node(body: Body, node: fx.Node, experts: Mapping[str, Body]) -> int:
     operands = operands_of(node)
     if name in ("linear", "matmul", "mm", "bmm", "grouped_linear", "grouped_matmul"):
         return 2 * math.prod(shape(node)) * shape(operands[0])[-1]
-    if name == "einsum":
+    if name == "einsum" and "." not in str(node.args[0]):
         letters = str(node.args[0]).replace(" ", "").split("->")[0].split(",")
         sizes = {
             k: n

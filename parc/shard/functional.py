@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import fx
 
 
-def made_functional(graph: fx.Graph) -> None:
+def made_functional(graph: fx.Graph, aliases: Callable[[fx.Node], bool]) -> None:
     """Replace `x.add_(y)` by `add(x, y)` and every later use of x by the result.
 
     Raises ValueError where x is a view of, or viewed by, another value that is used later: the two would
-    drift apart.
+    drift apart. `aliases` tells of an item of a tuple, or a result of a call, whether it may be such a view.
     """
     for node in list(graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
@@ -20,7 +22,7 @@ def made_functional(graph: fx.Graph) -> None:
             continue
         changed = node.args[0]
         assert isinstance(changed, fx.Node)
-        if not _alone(changed, node):
+        if not _alone(changed, node) or aliases(changed):
             raise ValueError(f"`{node.target}` changes a tensor of which a view is used as well")
         node.target = _functional(node.target)
         changed.replace_all_uses_with(node, delete_user_cb=_nodes_after(node).__contains__)
@@ -33,12 +35,13 @@ def _functional(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
 
 
 def _alone(changed: fx.Node, at: fx.Node) -> bool:
-    if changed.op == "placeholder" or _is_view(changed):
+    if changed.op == "placeholder" or is_view(changed):
         return False
-    return not any(_is_view(user) for user in changed.users if user is not at)
+    return not any(is_view(user) for user in changed.users if user is not at)
 
 
-def _is_view(node: fx.Node) -> bool:
+def is_view(node: fx.Node) -> bool:
+    """Whether a value may share its memory with an operand."""
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return False

@@ -104,3 +104,19 @@ def stages_share_nothing(uses: dict[str, list[int]]) -> None:
             raise Illegal(
                 f"`{user_name(name)}` is used by stages {listed}: tied parameters stay in one stage, so far"
             )
+
+
+def layers_follow(called: list[int]) -> None:
+    """Layers are called once each, in the order of their list: stages and loops are made of that."""
+    if called != list(range(len(called))):
+        listed = ", ".join(map(str, called[:12])) + (", .." if len(called) > 12 else "")
+        raise Illegal(
+            f"the layers are called as {listed}: each must be called once, in the order of their list"
+        )
+
+
+def parameters_are_used(model: nn.Module, used: Collection[str]) -> None:
+    """A parameter that forward never reads would be missing from the program."""
+    for name, _ in model.named_parameters():
+        if name not in used:
+            raise Illegal(f"`{user_name(name)}` is never used in forward")

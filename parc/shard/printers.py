@@ -36,7 +36,6 @@ _INFIX = {
     "le": ("<=", COMPARE),
     "gt": (">", COMPARE),
     "ge": (">=", COMPARE),
-    "logical_and": ("&", BITS),
 }
 _FUNCTIONAL = (
     "linear",
@@ -56,6 +55,10 @@ _FUNCTIONAL = (
     "glu",
 )
 _FREE = (
+    "logical_not",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
     "zeros_like",
     "ones_like",
     "full_like",
@@ -98,7 +101,14 @@ def write(written: Written) -> Text:
         return Text(f"torch.linalg.vector_norm({', '.join(arguments)})")
     if name in _FREE or not isinstance(written.args[0], Text):
         return Text(f"torch.{name}({', '.join(arguments)})")
-    return written.method(name, *arguments[1:])
+    if hasattr(torch.Tensor, name):
+        return written.method(name, *arguments[1:])
+    overload = "" if target._overloadname == "default" else f".{target._overloadname}"
+    return Text(
+        f"torch.{name}({', '.join(arguments)})"
+        if hasattr(torch, name)
+        else f"torch.ops.aten.{name}{overload}({', '.join(arguments)})"
+    )
 
 
 def _infix(name: str, written: Written) -> Text:
@@ -146,7 +156,19 @@ def _embedding(written: Written) -> Text:
 def _rsub(written: Written) -> Text:
     """`aten::rsub` takes away the first operand from the second."""
     left, right = literal(written.args[1]), written.first
-    return Text(f"{left.within(SUM)} - {right.within(PRODUCT)}", SUM)
+    alpha = argument(written.node, "alpha")
+    taken = right.within(PRODUCT) if alpha == 1 else f"{literal(alpha).within(ATOM)} * {right.within(UNARY)}"
+    return Text(f"{left.within(SUM)} - {taken}", SUM)
+
+
+def _property(name: str) -> Printer:
+    return lambda written: Text(f"{written.first.within(ATOM)}.{name}")
+
+
+def _index(written: Written) -> Text:
+    """`x[rows]`, `x[:, columns]`: a dim without an index is whole."""
+    inside = ", ".join(":" if at is None else literal(at).text for at in written.args[1])
+    return Text(f"{written.first.within(ATOM)}[{inside}]")
 
 
 def _split(written: Written) -> Text:
@@ -194,11 +216,13 @@ _SPECIAL: dict[str, Printer] = {
     **VIEWS,
     "embedding": _embedding,
     "rsub": _rsub,
+    "index": _index,
+    "mT": _property("mT"),
+    "numpy_T": _property("T"),
     "split": _split,
     "split_with_sizes": _split,
     "neg": _unary("-"),
     "bitwise_not": _unary("~"),
-    "logical_not": _unary("~"),
     "to": _to,
     "_to_copy": _to,
     "contiguous": _passed,

@@ -9,7 +9,7 @@ from torch import fx
 from parc.events import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.shard.cutter import Cutter
 from parc.shard.decisions import user_name
-from parc.shard.legal import stages_share_nothing
+from parc.shard.legal import layers_follow, stages_share_nothing
 from parc.shard.operators import CALL
 from parc.shard.placed import Placed
 from parc.shard.units import Units
@@ -19,6 +19,7 @@ def cut(placed: Placed, units: Units, layers: str, counts: Sequence[int]) -> tup
     """A stage for each entry of `counts`, the number of its layers."""
     cutter = Cutter(placed, layers, counts)
     stages_share_nothing(_uses(cutter))
+    layers_follow([number for node in cutter.nodes if (number := cutter.layer(node)) is not None])
     stages: list[Stage] = []
     for number in range(len(counts)):
         stages.append(_stage(cutter, units, number, stages[-1].gives if stages else ()))

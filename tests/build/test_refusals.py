@@ -275,7 +275,7 @@ def test_experts_that_look_at_each_others_tokens(project: Project) -> None:
     "odd",
     [
         "expert == 0",
-        pytest.param("expert == 1", marks=pytest.mark.xfail(reason="only the first and the last are traced")),
+        "expert == 1",
         "expert == 3",
     ],
 )

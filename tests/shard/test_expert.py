@@ -48,7 +48,9 @@ def capture(style: Callable[[], nn.Module], dtype: torch.dtype = torch.float64) 
     bank = bank_of(module)
     assert bank is not None
     width = 8 if isinstance(module, Sorted) else H
-    return capture_expert(module, bank, ExpertsCall(torch.Size((24, width)), (0, 1, 2)), "layers.0.experts")
+    return capture_expert(
+        module, bank, ExpertsCall(torch.Size((24, width)), (0, 1, 2)), "layers.0.experts", {}
+    )
 
 
 def refusal(style: Callable[[], nn.Module]) -> Unfoldable:
@@ -210,7 +212,7 @@ class LastDiffers(Packed):
 
 
 def test_stacked_experts_that_compute_different_things_are_refused() -> None:
-    assert refusal(LastDiffers).reason == "its first expert and its last compute different things"
+    assert refusal(LastDiffers).reason == "its expert 4 and its expert 0 compute different things"
 
 
 class OneForAll(Masked):
@@ -283,7 +285,7 @@ def test_tokens_must_be_flat() -> None:
     bank = bank_of(module)
     assert bank is not None
     with pytest.raises(Unfoldable, match="flatten them"):
-        capture_expert(module, bank, ExpertsCall(torch.Size((2, 3, H)), (0, 1, 2)), "experts")
+        capture_expert(module, bank, ExpertsCall(torch.Size((2, 3, H)), (0, 1, 2)), "experts", {})
 
 
 class Huge(Packed):
@@ -306,5 +308,5 @@ def test_memory_is_that_of_a_few_experts() -> None:
     bank = bank_of(module)
     assert bank is not None
     before = resident()
-    capture_expert(module, bank, ExpertsCall(torch.Size((24, 2**20)), (0, 1, 2)), "experts")
+    capture_expert(module, bank, ExpertsCall(torch.Size((24, 2**20)), (0, 1, 2)), "experts", {})
     assert resident() - before < 1e9

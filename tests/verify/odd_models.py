@@ -90,6 +90,9 @@ class Odd(nn.Module):
         no_grad: bool = False,
         dropout: float = 0.0,
         shared_layer: bool = False,
+        seldom: bool = False,
+        unused: bool = False,
+        order: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary, width, padding_idx=0)
@@ -99,6 +102,11 @@ class Odd(nn.Module):
         self.stack = nn.ModuleList(layers)
         self.head = nn.Linear(width, vocabulary, bias=False)
         self.no_grad, self.dropout = no_grad, dropout
+        self.seldom, self.order = seldom, order or range(depth)
+        if seldom:
+            self.scale = nn.Parameter(torch.ones(()))
+        if unused:
+            self.spare = nn.Linear(width, width)
         if tied:
             self.head.weight = self.embed.weight
         if frozen:
@@ -116,8 +124,12 @@ class Odd(nn.Module):
             with torch.no_grad():
                 x = x * 1.0
         x = F.dropout(x, self.dropout)
+        if self.seldom:
+            odd_ids = torch.logical_and(ids % 2, torch.logical_not(ids % 3))
+            x = torch.rsub(x, x * self.scale, alpha=3) + odd_ids.unsqueeze(-1) * x
+            x = x + (x @ self.head.weight.T @ self.head.weight).mT.transpose(1, 2) / 100
         penalties = []
-        for layer in self.stack:
-            x, penalty = layer(x, mask)
+        for number in self.order:
+            x, penalty = self.stack[number](x, mask)
             penalties.append(penalty)
         return self.head(x), torch.stack(penalties).mean()

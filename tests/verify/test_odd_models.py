@@ -84,6 +84,9 @@ def test_a_tied_embedding_is_one_parameter_where_one_stage_holds_it(tmp_path: Pa
             "`stack.0.attention.out.weight` is also `stack.3.attention.out.weight`",
         ),
         ({"frozen": True}, TENSOR, 2, "P509", "`head.weight` is frozen"),
+        ({"unused": True}, TENSOR, 2, "P509", "`spare.weight` is never used"),
+        ({"order": [0, 2, 1, 3]}, TENSOR, 2, "P509", "called as 0, 2, 1, 3"),
+        ({"order": [0, 1, 2, 3, 3]}, PIPELINE, 2, "P509", "called as 0, 1, 2, 3, 3"),
         ({"no_grad": True}, TENSOR, 2, "P505", "torch.no_grad"),
         ({"dropout": 0.1}, PIPELINE, 2, "P505", "dropout"),
     ],
@@ -97,3 +100,8 @@ def test_what_is_not_supported_is_refused_in_words(
     assert [diagnostic.code for diagnostic in refused.value.diagnostics] == [code]
     assert said in refused.value.diagnostics[0].message
     assert refused.value.diagnostics[0].labels
+
+
+@pytest.mark.parametrize("layout", ["mesh = [dp: 2]\ndata over [dp]", TENSOR])
+def test_operators_that_are_seldom_written_keep_the_promise(layout: str, tmp_path: Path) -> None:
+    assert error(odd(layout, 2, seldom=True), tmp_path / "program") < TOLERANCE

@@ -66,7 +66,7 @@ def viewed(state: State, before: tuple[int, ...], after: tuple[int, ...]) -> Sta
     raise Conflict(f"a view of {before} as {after} loses the sharded dim", [0])
 
 
-@rule("aten::transpose", "aten::permute", "aten::t", "aten::movedim")
+@rule("aten::transpose", "aten::permute", "aten::t", "aten::movedim", "aten::mT", "aten::numpy_T")
 def permute(site: Site) -> Decision:
     state = _of_first(site)
     if not state.sharded:
@@ -82,6 +82,10 @@ def _order(site: Site) -> list[int]:
         return [dim % ndim for dim in _list(argument(site.node, "dims"))]
     if name_of(site.node) == "aten::movedim":
         return _moved(ndim, _list(argument(site.node, "source")), _list(argument(site.node, "destination")))
+    if name_of(site.node) == "aten::numpy_T":
+        return order[::-1]
+    if name_of(site.node) == "aten::mT":
+        return [*order[:-2], order[-1], order[-2]]
     first, second = argument(site.node, "dim0", 0) % ndim, argument(site.node, "dim1", 1) % ndim
     order[first], order[second] = order[second], order[first]
     return order
