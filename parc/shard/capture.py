@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 from collections.abc import Hashable, Mapping
 from functools import partial
 
@@ -19,6 +20,7 @@ from parc.shard.legal import operations_are_plain
 from parc.shard.normal import biases_apart
 from parc.shard.operators import CALL, known_outputs
 from parc.shard.rules import argument, name_of
+from parc.shard.scope import TAKEN
 
 aten = torch.ops.aten
 _NOISE = {aten._assert_tensor_metadata.default, aten.alias.default, aten.lift_fresh_copy.default}
@@ -91,7 +93,8 @@ class Capture:
                 node.meta["tensor"] = firsts.get(name, name)
                 node.meta["buffer"] = node.name in signature_.inputs_to_buffers
             elif node.op == "placeholder":
-                node.meta["name"] = next(names_left)
+                name = next(names_left)
+                node.meta["name"] = f"{name}_" if name in TAKEN or keyword.iskeyword(name) else name
         _tidy(graph)
         operations_are_plain(graph)
         return Body(

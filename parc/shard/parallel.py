@@ -53,7 +53,9 @@ def _mean(written: Written, shape: tuple[int, ...], states: Mapping[str, State])
         if len(dims) == len(shape)
         else [str(dims[0]) if len(dims) == 1 else f"({', '.join(map(str, dims))})"]
     )
-    total = written.method("sum", *over, *(["keepdim=True"] if keep else []))
+    dtype = written.node.kwargs.get("dtype")
+    named = [*(["keepdim=True"] if keep else []), *([f"dtype={dtype}"] if dtype is not None else [])]
+    total = written.method("sum", *over, *named)
     return Special(Text(f"{total.text} / {count}", PRODUCT))
 
 

@@ -73,6 +73,7 @@ _FREE = (
     "minimum",
     "scalar_tensor",
 )
+_OTHERWISE = ("tensordot",)  # whose functions in Python take other arguments
 _DROPPED = ("pin_memory", "layout", "memory_format", "non_blocking", "copy", "cudnn_enable", "implicit")
 _PYTHON_NAMES = {"self": "input"}
 
@@ -101,12 +102,12 @@ def write(written: Written) -> Text:
         return Text(f"torch.linalg.vector_norm({', '.join(arguments)})")
     if name in _FREE or not isinstance(written.args[0], Text):
         return Text(f"torch.{name}({', '.join(arguments)})")
-    if hasattr(torch.Tensor, name):
+    if hasattr(torch.Tensor, name) and name not in _OTHERWISE:
         return written.method(name, *arguments[1:])
     overload = "" if target._overloadname == "default" else f".{target._overloadname}"
     return Text(
         f"torch.{name}({', '.join(arguments)})"
-        if hasattr(torch, name)
+        if hasattr(torch, name) and name not in _OTHERWISE
         else f"torch.ops.aten.{name}{overload}({', '.join(arguments)})"
     )
 
@@ -171,6 +172,12 @@ def _index(written: Written) -> Text:
     return Text(f"{written.first.within(ATOM)}[{inside}]")
 
 
+def _narrow(written: Written) -> Text:
+    if written.before[0] == written.after[0]:
+        return written.first
+    return written.method("narrow", *(literal(value).text for value in written.args[1:]))
+
+
 def _split(written: Written) -> Text:
     """By the sizes of this rank's own parts."""
     dim = argument(written.node, "dim")
@@ -219,6 +226,7 @@ _SPECIAL: dict[str, Printer] = {
     "index": _index,
     "mT": _property("mT"),
     "numpy_T": _property("T"),
+    "narrow": _narrow,
     "split": _split,
     "split_with_sizes": _split,
     "neg": _unary("-"),

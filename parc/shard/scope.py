@@ -15,7 +15,7 @@ from parc.shard.text import Text
 
 Key = tuple[tuple[str, State], ...]
 TAKEN = {
-    *("self", "torch", "F", "nn", "layer", "mesh", "Tensor", "counts", "route"),
+    *("self", "torch", "F", "nn", "layer", "mesh", "list", "Tensor", "counts", "route"),
     *("all_gather", "all_reduce", "first", "gather", "reduce_scatter", "replicate", "split", "take"),
     *("combine", "dispatch", "dispatch_local", "cross_entropy", "sharded_embedding"),
     *("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
@@ -118,6 +118,8 @@ class Scope:
         return max([self.order[user], *(self._last(u) for u in later)])
 
     def _waits(self, user: fx.Node) -> bool:
+        """Whether a use reads the value only when it is itself read: inlined, or another's name for it."""
         if user in self._texts:
-            return not self._texts[user].text.isidentifier()
+            text = self._texts[user].text
+            return not text.isidentifier() or self._holds.get(text) is not user
         return len(user.users) == 1 and self._statements.together(user, next(iter(user.users)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import fx
 
@@ -90,23 +91,26 @@ class Units:
         members: Mapping[str, str],
         info: Experts | None = None,
     ) -> None:
-        name = self._name(placed.body.name)
-        self.names[id(key)] = name
-        self.made.append(
-            Unit(
-                name,
-                user_name(placed.body.path),
-                placed.body.doc,
-                tuple(axis for axis in self.layout.axes if axis in writer.groups),
-                self.tensors.parameters(placed, placed.body.tensors(), info),
-                self.tensors.constants(placed.body.tensors(), placed.body.path),
-                members,
-                inputs,
-                tuple(writer.events),
-                results,
-                info,
-            )
+        unit = Unit(
+            placed.body.name,
+            user_name(placed.body.path),
+            placed.body.doc,
+            tuple(axis for axis in self.layout.axes if axis in writer.groups),
+            self.tensors.parameters(placed, placed.body.tensors(), info),
+            self.tensors.constants(placed.body.tensors(), placed.body.path),
+            members,
+            inputs,
+            tuple(writer.events),
+            results,
+            info,
         )
+        same = next(
+            (made for made in self.made if replace(unit, name=made.name, path=made.path) == made), None
+        )
+        if same is None:
+            same = replace(unit, name=self._name(unit.name))
+            self.made.append(same)
+        self.names[id(key)] = same.name
 
     def _name(self, wish: str) -> str:
         taken = {unit.name for unit in self.made} | TAKEN | _OURS

@@ -92,7 +92,7 @@ class Writer:
         before = [self._shares.local(o, states) for o, states in zip(operands, wanted, strict=True)]
         written = Written(node, args, kwargs, before, self._shares.of_results(node), self.device)
         special = parallel_text(written, [shape(o) for o in operands], [*map(self._shares.by_axis, wanted)])
-        text = special.text if special else write(written)
+        text = special.text if special else _with_bias(node, texts) or write(written)
         inside = special.inside if special else ()
         self.groups |= set(special.axes) if special else set()
         if self._inlines(node, text, inside):
@@ -161,6 +161,18 @@ class Writer:
         if move.before.partial and not move.after.partial:
             self.scope.settle(operand, Text(name))
         return Text(name)
+
+
+def _with_bias(node: fx.Node, texts: Sequence[Text]) -> Text | None:
+    """A product and its bias, which normal.py has parted, as one `F.linear` where nothing comes between."""
+    operands = operands_of(node)
+    if name_of(node) != "aten::add" or node.kwargs or len(operands) != 2 or operands[1].op != "placeholder":
+        return None
+    if len(shape(operands[1])) != 1:
+        return None
+    if name_of(operands[0]) != "aten::linear" or not texts[0].text.startswith("F.linear("):
+        return None
+    return Text(f"{texts[0].text[:-1]}, {texts[1].text})")
 
 
 def _base(node: fx.Node) -> str:

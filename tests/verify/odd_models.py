@@ -51,11 +51,11 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, take: Tensor) -> Tensor:
         parts = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
         )
-        mixed = F.scaled_dot_product_attention(*parts, attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(*parts, attn_mask=take)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -69,7 +69,7 @@ class Layer(nn.Module):
         nn.init.normal_(self.attention.out.weight, std=0.2 / (number + 1))  # narrower with depth
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        x = x + self.attention(self.before(x), mask=mask)
+        x = x + self.attention(self.before(x), take=mask)
         out, penalty = self.mixture(self.between(x))
         return x + out, 1 - penalty
 
@@ -105,6 +105,8 @@ class Odd(nn.Module):
         self.seldom, self.order = seldom, order or range(depth)
         if seldom:
             self.scale = nn.Parameter(torch.ones(()))
+            self.first_projection_of_tokens = nn.Linear(width, width)
+            self.second_projection_of_tokens = nn.Linear(width, width)
         if unused:
             self.spare = nn.Linear(width, width)
         if tied:
@@ -126,6 +128,11 @@ class Odd(nn.Module):
         x = F.dropout(x, self.dropout)
         if self.seldom:
             odd_ids = torch.logical_and(ids % 2, torch.logical_not(ids % 3))
+            x = (
+                self.first_projection_of_tokens(x).clone()
+                * self.second_projection_of_tokens(x).clone().mean()
+                + x
+            )
             x = torch.rsub(x, x * self.scale, alpha=3) + odd_ids.unsqueeze(-1) * x
             x = x + (x @ self.head.weight.T @ self.head.weight).mT.transpose(1, 2) / 100
         penalties = []

@@ -18,6 +18,11 @@ from .plans import Tokens
 from .test_equality import TOLERANCE
 
 TENSOR = "mesh = [tp: 2]\ntensor over [tp] { sequence = true }"
+DATA = "mesh = [dp: 2]\ndata over [dp]"
+PROJECTIONS_WHOLE = """
+mesh = [tp: 2]
+tensor over [tp] { sequence = true, replicate = ["*_projection_of_tokens.*"] }
+"""
 PIPELINE = "mesh = [pp: 2]\npipeline over [pp]"
 ALL = """
 mesh = [ep: 2, pp: 2, tp: 2]
@@ -102,6 +107,6 @@ def test_what_is_not_supported_is_refused_in_words(
     assert refused.value.diagnostics[0].labels
 
 
-@pytest.mark.parametrize("layout", ["mesh = [dp: 2]\ndata over [dp]", TENSOR])
+@pytest.mark.parametrize("layout", [DATA, PROJECTIONS_WHOLE])
 def test_operators_that_are_seldom_written_keep_the_promise(layout: str, tmp_path: Path) -> None:
     assert error(odd(layout, 2, seldom=True), tmp_path / "program") < TOLERANCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_lowercase
 
 from parc.shard.rules import Conflict, Decision, Site, argument, rule, unsharded, whole
-from parc.shard.states import FREE, P, R, S, State, joined
+from parc.shard.states import FREE, I, P, R, S, State, joined
 
 
 @rule("aten::linear")
@@ -107,10 +107,20 @@ def _with_parameter(site: Site, left: str, right: str, result: str) -> Decision:
         return Decision(wanted, [_result(cut, result)])
     free = next((letter for letter in mine if letter in result and letter not in other), None)
     if free is None:
-        raise Conflict("its parameter has no dim of its own in the result", [place])
+        return _beside_a_vector(operand.state, place, cut, result)
     wanted = [R] * 2
     wanted[place] = S(mine.index(free))
     return Decision(wanted, [S(result.index(free))])
+
+
+def _beside_a_vector(state: State, place: int, cut: tuple[str, int] | None, result: str) -> Decision:
+    """A parameter with no dim of its own in the result, such as a gate's, stays whole."""
+    if cut or state.partial:
+        wanted = [state, state]
+        wanted[place] = R
+        return Decision(wanted, [_result(cut, result) if cut else P])
+    whole = R if state == R else I
+    return Decision([whole, whole], [whole])
 
 
 def _unsharded(site: Site) -> Decision:

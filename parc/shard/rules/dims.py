@@ -95,6 +95,17 @@ def picked(site: Site) -> Decision:
     return Decision([target] * len(states), [target])
 
 
+@rule("aten::repeat_interleave")
+def repeat_interleave(site: Site) -> Decision:
+    """Each entry of a dim some times over: those of a share stay in it."""
+    state = _passing(site)
+    if state.sharded and (
+        argument(site.node, "dim") is None or not isinstance(argument(site.node, "repeats"), int)
+    ):
+        raise Conflict("`repeat_interleave` of a sharded value needs a number and a dim", [0])
+    return Decision([state], [state])
+
+
 @rule("aten::select")
 def select(site: Site) -> Decision:
     state = _passing(site)
@@ -149,6 +160,9 @@ def cat(site: Site) -> Decision:
     target = sharded[0]
     if any(state != target for state in sharded):
         raise Conflict("its operands are sharded differently", range(len(states)))
+    sizes = {operand.shape[dim] for operand in site.operands} if not stacked else set()
+    if not stacked and target.dim == dim and len(sizes) == 1 and len(sharded) == len(settled):
+        return Decision(settled, [S(dim, target.outer * len(settled))])
     if not stacked and target.dim == dim:
         raise Conflict(f"it joins along dim {dim}, which is sharded", range(len(states)))
     result = S(target.dim + (stacked and dim <= target.dim), target.outer)
