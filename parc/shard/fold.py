@@ -7,8 +7,9 @@ or weights them with 1 leaves them as they are.
 from __future__ import annotations
 
 import operator
-import traceback
+import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -75,8 +76,7 @@ class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        self._alive += leaves
+        leaves = _tensors((*args, *kwargs.values()))
         name = func._schema.name.split("::")[1]
         if name in _SHAPE_ALONE or not any(self._node(leaf) for leaf in leaves):
             return func(*args, **kwargs)
@@ -172,9 +172,25 @@ class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._track(part, item)
 
 
+def _tensors(arguments: Sequence[Any]) -> list[Tensor]:
+    """Operators take tensors, and lists of them, and nothing deeper."""
+    found: list[Tensor] = []
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            found.append(argument)
+        elif isinstance(argument, (list, tuple)):
+            found += [item for item in argument if isinstance(item, Tensor)]
+    return found
+
+
 def _located(node: fx.Node) -> fx.Node:
-    """With the lines that are being run."""
-    node.meta["stack_trace"] = "".join(traceback.format_list(traceback.extract_stack()[:-2]))
+    """With the lines that are being run, callers first: no more of them than `lines_of` reads."""
+    lines = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        lines.append(f'File "{frame.f_code.co_filename}", line {frame.f_lineno}')
+        frame = frame.f_back
+    node.meta["stack_trace"] = "\n".join(reversed(lines))
     return node
 
 
