@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
@@ -73,6 +72,11 @@ class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _node(self, value: object) -> fx.Node | None:
         return self._nodes.get(id(value)) if isinstance(value, Tensor) else None
+
+    def _as_nodes(self, argument: Any) -> Any:
+        if isinstance(argument, (list, tuple)):
+            return [self._as_nodes(item) for item in argument]
+        return self._node(argument) if isinstance(argument, Tensor) else argument
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -151,7 +155,10 @@ class Folding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return None
 
     def _record(self, func: Any, args: Any, kwargs: Any, leaves: Sequence[Tensor], value: Any) -> None:
-        nodes = pytree.tree_map_only(Tensor, self._node, (args, kwargs))
+        nodes = (
+            tuple(map(self._as_nodes, args)),
+            {name: self._as_nodes(value) for name, value in kwargs.items()},
+        )
         new = _located(self.graph.call_function(func, *nodes))
         new.meta["val"] = value
         if func is aten._grouped_mm.default and len(args) + len(kwargs) == 3:
