@@ -155,7 +155,6 @@ class Stage:
     layers: tuple[str, ...]  # the units of its layers
     layers_path: str
     keywords: tuple[str, ...]  # of the batch, by name, besides what comes first
-    takes: tuple[Value, ...]
     gives: tuple[Value, ...]
 
 

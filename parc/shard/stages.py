@@ -83,7 +83,6 @@ def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) 
         layer_units,
         user_name(cutter.layers),
         tuple(node.meta["name"] for node in keywords),
-        takes,
         gives,
     )
 
