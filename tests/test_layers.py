@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "parc"
 
 TEXT = {"source", "diagnostic", "resources"}
-FRONT = TEXT | {"syntax", "plan", "events", "cost", "check"}
+FRONT = TEXT | {"syntax", "plan", "events", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "events"}
 EVERYTHING = FRONT | {"render", "shard", "emit", "runtime", "verify", "driver", "search"}
 
@@ -26,14 +26,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "syntax": TEXT,
     "plan": TEXT | {"syntax"},
     "events": TEXT | {"plan"},
-    "cost": BACK,
+    "trace": BACK,
+    "cost": BACK | {"trace"},
     "check": TEXT | {"syntax", "plan", "events", "cost"},
     "search": FRONT,
     "render": FRONT,
     "shard": BACK | {"runtime"},
     "emit": BACK | {"runtime"},
     "runtime": set(),
-    "verify": BACK | {"runtime", "shard"},
+    "verify": BACK | {"trace", "runtime", "shard", "emit"},
     "driver": EVERYTHING,
     "cli": EVERYTHING,
     "lsp": FRONT | {"render"},
