@@ -1,0 +1,142 @@
+"""Plans drawn at random: training runs of two small models, and layouts of each on up to 16 ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from parc.check.built import unbuilt
+from parc.check.load import load_text
+from parc.plan.facts import Plan
+from parc.source import Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from parc.shard.compile import Captured
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+MOST = 16  # ranks
+
+
+def train(draw: Random, model: str) -> str:
+    """The `model` and `train` blocks of a run, its sizes unlike each other."""
+    layers, length = draw.choice([3, 4]), draw.choice([6, 10])
+    experts, top_k = draw.choice([4, 8]), draw.choice([1, 2, 3])
+    dense, shared = draw.choice([0, 1]), draw.choice([0, 8])
+    if model == "moe":
+        block = f"""
+            source = "moe.py:MoETransformer"
+            arguments {{
+              n_layers = {layers}, dim = 16, n_heads = 4, n_kv_heads = {draw.choice([2, 4])}, ffn = 12
+              n_experts = {experts}, top_k = {top_k}, vocab = 32, max_length = {length}
+              n_dense_layers = {dense}, dense_ffn = 20, shared_ffn = {shared}, init_std = 0.3
+            }}"""
+    else:
+        block = f"""
+            source = "classic.py:SwitchGPT"
+            arguments {{
+              depth = {layers}, width = 16, heads = 4, inner = 24, count = {experts}, symbols = 32
+              context = {length}
+            }}"""
+    clip = draw.choice(["", ", clip = 0.5"])
+    return f"""
+        model m {{{block}
+          shape {{ layers = {layers} }}
+        }}
+        train t {{
+          model = m, seed = {draw.randrange(99)}, steps = 10
+          batch {{ sequences = 16, length = {length}, microbatches = {draw.choice([1, 2, 4])} }}
+          loss {{ balance = {draw.choice([0.0, 0.05]) if model == "moe" else 0.0} }}
+          optimizer = adamw {{ lr = 2e-3, warmup = 2{clip} }}
+          precision {{ compute = fp64, master = fp64 }}
+        }}
+        """
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A plan of a drawn run, and the files of its program."""
+
+    text: str
+    plan: Plan
+    captured: Captured
+    files: dict[str, bytes]
+
+
+def programs(draw: Random, run: str, count: int) -> Iterator[Compiled]:
+    """Distinct plans of `run` that check without a fault and can be built."""
+    from parc.emit.program import files
+    from parc.shard.compile import capture, rewrite
+    from parc.shard.load import Faulty
+
+    captured = None
+    seen: set[str] = set()
+    while len(seen) < count:
+        text, plan = _plan(draw, run)
+        if text in seen:
+            continue
+        captured = captured or capture(plan)
+        try:
+            program = rewrite(plan, captured)
+        except Faulty:  # refused in words: no program, nothing to compare
+            continue
+        seen.add(text)
+        yield Compiled(text, plan, captured, files(plan, program, {}))
+
+
+def _plan(draw: Random, run: str) -> tuple[str, Plan]:
+    """A legal plan, drawn until one is."""
+    while True:
+        ranks, layout = _layout(draw, 4 if "layers = 4 }" in run else 3)
+        text = f"{run}\ncluster c {{ levels = [node: {ranks}] }}\nplan p for t on c {{\n{layout}\n}}\n"
+        found = load_text(Source(str(EXAMPLES / "drawn.parc"), text))
+        if not found.diagnostics and not unbuilt(found.plans[0]):
+            return text, found.plans[0]
+
+
+def _layout(draw: Random, layers: int) -> tuple[int, str]:
+    """Any mesh, and any strategies that the language allows over it."""
+    sizes: dict[str, int] = {}
+    while not 1 <= prod(sizes.values()) <= MOST or not sizes:
+        sizes = {name: draw.choice([1, 1, 2, 2, 4, 8]) for name in ("dp", "ep", "tp")}
+        sizes["pp"] = draw.choice([1, 1, 2, 3, 4])
+    names = draw.sample(list(sizes), len(sizes))
+    mesh = [name for name in names if sizes[name] > 1] or ["dp"]
+    lines = [f"mesh = [{', '.join(f'{name}: {sizes[name]}' for name in mesh)}]"]
+    data = [name for name in mesh if name == "dp" or (name == "ep" and draw.random() < 0.7)]
+    if data:
+        lines.append(f"data over [{', '.join(data)}]")
+    if "tp" in mesh:
+        lines.append(f"tensor over [tp] {{ sequence = {draw.choice(['true', 'false'])} }}")
+    split = " { tensor = [tp] }" if "tp" in mesh and draw.random() < 0.5 else ""
+    if "ep" in mesh:
+        lines.append(f"experts over [ep]{split}")
+    elif "tp" in mesh and draw.random() < 0.5:
+        lines.append("experts over [tp]")
+    if "pp" in mesh and sizes["pp"] <= layers:
+        cuts = sorted(draw.sample(range(1, layers), sizes["pp"] - 1))
+        stages = [end - start for start, end in zip([0, *cuts], [*cuts, layers], strict=True)]
+        schedule = draw.choice(["gpipe", "1f1b"])
+        lines.append(f'pipeline over [pp] {{ schedule = "{schedule}", layers = {stages} }}')
+    return prod(sizes[name] for name in mesh), "\n".join(lines)
+
+
+class Tokens:
+    """Random ids, far from uniform, so that experts get uneven work, and some none."""
+
+    def __init__(self, vocabulary: int = 32, length: int = 20_000) -> None:
+        import torch
+
+        generator = torch.Generator().manual_seed(11)
+        self.ids = (torch.rand(length, generator=generator) ** 3 * vocabulary).long()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def window(self, start: int, length: int) -> Tensor:
+        return self.ids[start : start + length]
