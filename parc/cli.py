@@ -44,6 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--format", choices=["text", "concise"], default="text")
     check.set_defaults(run=_check)
 
+    fmt = commands.add_parser("fmt", help="lay plan files out in the one canonical style")
+    fmt.add_argument("files", nargs="+", type=Path, metavar="FILE", help="`-` is standard input")
+    fmt.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 where something would change"
+    )
+    fmt.add_argument("--diff", action="store_true", help="the same, and show what would change")
+    fmt.set_defaults(run=_fmt)
+
     rule = commands.add_parser("rule", help="what a code means and what to do about it")
     rule.add_argument("code", metavar="CODE")
     rule.set_defaults(run=_rule)
@@ -106,6 +114,12 @@ def _checked(options: argparse.Namespace) -> int:
     return _code(found)
 
 
+def _fmt(options: argparse.Namespace) -> int:
+    from parc.faces.fmt import fmt
+
+    return fmt(options.files, options.check, options.diff)
+
+
 def _rule(options: argparse.Namespace) -> int:
     from parc.check.pages import page
 
@@ -153,14 +167,13 @@ def _driver() -> ModuleType | None:
 def _show(diagnostics: Sequence[Diagnostic], form: str) -> None:
     if not diagnostics:
         return
+    from parc.faces.show import show
     from parc.render import text
 
     if form == "concise":
         print(text.concise(diagnostics), end="")
     else:
-        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        print(text.render(diagnostics, color))
-        print(text.summary(diagnostics))
+        show(diagnostics, sys.stdout)
 
 
 def _code(diagnostics: Sequence[Diagnostic]) -> int:

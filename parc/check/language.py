@@ -104,7 +104,7 @@ PAGES.explain(
     """,
 )
 PAGES.explain("P008", "not-a-text", "The file is not a text in UTF-8.")
-PAGES.explain("P009", "unreadable", "The file does not exist or may not be read.")
+PAGES.explain("P009", "unreadable", "The file does not exist, or may not be read or written.")
 
 PAGES.explain(
     "P101",

@@ -18,6 +18,11 @@ def read(path: Path) -> Source | Diagnostic:
         data = path.read_bytes()
     except OSError as fault:
         return error("P009", f"cannot read `{path}`: {fault.strerror or fault}")
+    return decoded(str(path), data)
+
+
+def decoded(path: str, data: bytes) -> Source | Diagnostic:
+    """The text that the bytes of a file are, its lines ended by line feeds."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
@@ -25,7 +30,7 @@ def read(path: Path) -> Source | Diagnostic:
         return error(
             "P008", f"`{path}` is not a text in UTF-8: line {line} has the byte 0x{data[fault.start]:02x}"
         )
-    return Source(str(path), text.replace("\r\n", "\n"))
+    return Source(path, text.replace("\r\n", "\n"))
 
 
 def project(folder: Path) -> Path:

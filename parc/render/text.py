@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.source import Source, Span
 
-WIDEST = 140  # characters of a source line that are shown
+WIDEST = 140  # characters of a source line that are shown where no width is given
+NARROWEST = 24  # and at least, however narrow the terminal
 BEFORE = 40  # of them before the first label, where the line is longer
 
 RESET = "\033[0m"
@@ -16,12 +17,12 @@ STYLES = {
     Severity.WARNING: "\033[1;33m",
     Severity.INFO: "\033[1;36m",
 }
-BOLD, BLUE = "\033[1m", "\033[1;34m"
+BOLD, BLUE, GREEN, RED = "\033[1m", "\033[1;34m", "\033[32m", "\033[31m"
 
 
-def render(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
-    """Every diagnostic in full, with an empty line between two."""
-    return "\n".join(_Page(color).diagnostic(each) for each in diagnostics)
+def render(diagnostics: Iterable[Diagnostic], color: bool = False, width: int | None = None) -> str:
+    """Every diagnostic in full, with an empty line between two; `width` are the columns of the terminal."""
+    return "\n".join(_Page(color, width).diagnostic(each) for each in diagnostics)
 
 
 def concise(diagnostics: Iterable[Diagnostic]) -> str:
@@ -63,8 +64,9 @@ def _columns(text: str) -> int:
 
 
 class _Page:
-    def __init__(self, color: bool) -> None:
+    def __init__(self, color: bool, width: int | None) -> None:
         self.color = color
+        self.width = width
 
     def paint(self, style: str, text: str) -> str:
         return f"{style}{text}{RESET}" if self.color and text else text
@@ -72,12 +74,15 @@ class _Page:
     def diagnostic(self, diagnostic: Diagnostic) -> str:
         style = STYLES[diagnostic.severity]
         title, _, message = head(diagnostic).partition(": ")
-        out = [self.paint(style, title) + self.paint(BOLD, f": {message}")]
+        first, *rest = self.folded(f"{title}: {message}", 0)
+        out = [self.paint(style, title) + self.paint(BOLD, first.removeprefix(title))]
+        out += [self.paint(BOLD, line) for line in rest]
         numbers = [label.span.line for label in diagnostic.labels]
         gutter = len(str(max(numbers, default=1)))
         bar = " " * gutter + self.paint(BLUE, " |")
-        for source, labels in _by_source(diagnostic):
-            arrow = "-->" if not out[1:] else ":::"
+        labels_of = _by_source(diagnostic)
+        for source, labels in labels_of:
+            arrow = "-->" if source is labels_of[0][0] else ":::"
             start = next((label for label in labels if label.primary), labels[0]).span
             place = f"{printable(source.path)}:{start.line}:{start.column}"
             out += [" " * gutter + self.paint(BLUE, arrow) + " " + place, bar]
@@ -86,10 +91,19 @@ class _Page:
             out.append(bar)
         for kind, text in [*(("note", note) for note in diagnostic.notes), ("help", diagnostic.help)]:
             if text:
-                indent = "\n" + " " * (gutter + 9)
-                told = printable(text).replace("\n", indent)
+                told = f"\n{' ' * (gutter + 9)}".join(self.folded(printable(text), gutter + 9))
                 out.append(" " * gutter + self.paint(BLUE, " = ") + self.paint(BOLD, kind) + f": {told}")
         return "\n".join(out) + "\n"
+
+    def folded(self, text: str, indent: int) -> list[str]:
+        """The lines of a text, the long ones folded where the terminal ends."""
+        lines = text.split("\n")
+        if self.width is None or all(indent + len(line) <= self.width for line in lines):
+            return lines
+        from textwrap import wrap
+
+        room = max(self.width - indent, NARROWEST)
+        return [part for line in lines for part in (wrap(line, room, break_on_hyphens=False) or [""])]
 
     def excerpt(self, source: Source, labels: Sequence[Label], gutter: int, style: str) -> list[str]:
         """The labelled lines in order, `...` where lines in between are left out."""
@@ -98,16 +112,21 @@ class _Page:
         for label in sorted(labels, key=lambda label: (label.span.start, label.span.end)):
             lines.setdefault(label.span.line, []).append(label)
         before = 0
+        room = (
+            WIDEST if self.width is None else max(self.width - gutter - 9, NARROWEST)
+        )  # with `.. ` and ` ..`
         for number, here in lines.items():
             if before and number > before + 1:
                 out.append(self.paint(BLUE, "..."))
             before = number
-            line, marks = _crop(source, number, here)
+            line, marks = _crop(source, number, here, room)
             out.append(self.paint(BLUE, f"{number:>{gutter}} |") + f" {line}".rstrip())
-            out += [" " * gutter + self.paint(BLUE, " |") + f" {row}" for row in self.marked(marks, style)]
+            out += [
+                " " * gutter + self.paint(BLUE, " |") + f" {row}" for row in self.marked(marks, style, room)
+            ]
         return out
 
-    def marked(self, marks: Sequence[tuple[int, int, Label]], style: str) -> list[str]:
+    def marked(self, marks: Sequence[tuple[int, int, Label]], style: str, room: int) -> list[str]:
         """The rows under a line: the markers with the last label's text, then the other texts, last first."""
         cells: dict[int, str] = {}
         for start, end, label in sorted(marks, key=lambda mark: mark[2].primary):
@@ -116,15 +135,21 @@ class _Page:
         told = [mark for mark in marks if mark[2].text]
         row = "".join(cells.get(column, " ") for column in range(max(cells, default=-1) + 1))
         rows = [row]
-        if told and told[-1] is marks[-1]:
+        if told and told[-1] is marks[-1] and self.beside(max(cells), told[-1][2], room):
             rows[0] += " " + self.text(told.pop()[2], style)
         while told:
             hooks = {start: self.paint(style if label.primary else BLUE, "|") for start, _, label in told}
             rows.append("".join(hooks.get(column, " ") for column in range(max(hooks) + 1)))
             start, _, label = told.pop()
+            if self.width is not None:  # back to where the text ends with the terminal
+                start = max(min(start, room - _columns(label.text)), 0)
             row = "".join(hooks.get(column, " ") for column in range(start))
             rows.append(row + self.text(label, style))
         return rows
+
+    def beside(self, column: int, label: Label, room: int) -> bool:
+        """Whether the label's text has its place behind the marker that ends at `column`."""
+        return self.width is None or column + 2 + _columns(label.text) <= room
 
     def text(self, label: Label, style: str) -> str:
         return self.paint(style if label.primary else BLUE, printable(label.text))
@@ -140,13 +165,15 @@ def _by_source(diagnostic: Diagnostic) -> list[tuple[Source, list[Label]]]:
     return list(groups.values())
 
 
-def _crop(source: Source, number: int, labels: Sequence[Label]) -> tuple[str, list[tuple[int, int, Label]]]:
+def _crop(
+    source: Source, number: int, labels: Sequence[Label], room: int
+) -> tuple[str, list[tuple[int, int, Label]]]:
     """The part of a line that is shown, and the columns that each label covers in it."""
     line = source.line(number)
     offset = source.line_starts[number - 1]
     first = min(labels[0].span.start - offset, len(line))
-    start = max(0, first - BEFORE) if len(line) > WIDEST else 0
-    shown = line[start : start + WIDEST]
+    start = max(0, first - min(BEFORE, room // 3)) if len(line) > room else 0
+    shown = line[start : start + room]
     left = ".. " if start else ""
     marks = []
     for label in labels:
@@ -154,4 +181,4 @@ def _crop(source: Source, number: int, labels: Sequence[Label]) -> tuple[str, li
         end = min(max(label.span.end - offset - start, begin), len(shown))
         column = _columns(left + shown[:begin])
         marks.append((column, max(column + 1, _columns(left + shown[:end])), label))
-    return left + printable(shown) + (" .." if start + WIDEST < len(line) else ""), marks
+    return left + printable(shown) + (" .." if start + room < len(line) else ""), marks

@@ -159,3 +159,23 @@ def test_any_text_can_be_shown_and_no_control_character_reaches_the_terminal(
         )
     shown = render([error("P001", text, *labels)])
     assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_a_narrow_terminal_is_not_overrun() -> None:
+    """The lines of the file are cut, the sentences folded; a label goes under its line where it must."""
+    text = complete("plan wide for first on farm {\n  mesh = [dp: 3]\n  data over [dp]\n}")
+    text = text.replace("\n  batch", " " * 30 + "batch").replace("= moe", "= moe,")
+    faults = load(text).diagnostics
+    for width in (50, 60, 72, 100):
+        lines = render(faults, width=width).splitlines()
+        assert max(map(len, lines)) <= width
+        shown = " ".join(" ".join(lines).split())
+        assert "32 sequences cannot be divided into 4 microbatches x 3 data ranks" in shown
+        assert "= help: nearest that divide: sequences: 24 or 36" in shown
+        assert "4 microbatches" in shown
+
+
+def test_without_a_terminal_sentences_are_not_folded() -> None:
+    fault = error("P001", "word " * 60, notes=("word " * 60,))
+    assert len(render([fault]).splitlines()) == 2
+    assert max(map(len, render([fault], width=80).splitlines())) <= 80
