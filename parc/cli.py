@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from parc.diagnostic import Diagnostic
+    from parc.faces.check import Found
 
 OK, FAULTS, USAGE = 0, 1, 2
 
@@ -41,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="find the faults of plan files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    check.add_argument("--format", choices=["text", "concise"], default="text")
+    check.add_argument("--format", choices=["text", "concise", "json", "sarif", "github"], default="text")
+    check.add_argument("--watch", action="store_true", help="check again whenever a file changes")
+    check.add_argument("--exit-zero", action="store_true", help="exit 0 whatever the plans' faults")
     check.set_defaults(run=_check)
 
     fmt = commands.add_parser("fmt", help="lay plan files out in the one canonical style")
@@ -91,7 +94,8 @@ def _check(options: argparse.Namespace) -> int:
     import gc
 
     collecting = gc.isenabled()
-    gc.disable()  # so short a run leaves nothing worth collecting, and looking takes a tenth of its time
+    if not options.watch:
+        gc.disable()  # so short a run leaves nothing worth collecting, and looking takes a tenth of its time
     try:
         return _checked(options)
     finally:
@@ -100,18 +104,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _checked(options: argparse.Namespace) -> int:
-    from parc.check.load import load
+    from parc.faces.check import check, watch
 
-    found: list[Diagnostic] = []
-    names = []
-    for file in options.files:
-        loaded = load(file, options.set)
-        names += [f"{file}: plan {plan.name}, {plan.mesh.size:,} ranks" for plan in loaded.plans]
-        found += loaded.diagnostics
-    _show(found, options.format)
-    if not found and options.format == "text":
-        print("\n".join([*names, "no faults"]))
-    return _code(found)
+    def run() -> Found:
+        return check(options.files, options.set, options.format)
+
+    if options.watch:
+        watch(run)
+    code = run().code
+    return OK if options.exit_zero and code == FAULTS else code
 
 
 def _fmt(options: argparse.Namespace) -> int:
@@ -136,7 +137,7 @@ def _build(options: argparse.Namespace) -> int:
     if driver is None:
         return USAGE
     found: tuple[Diagnostic, ...] = driver.build(options.file, options.plan, options.out, options.set)
-    _show(found, "text")
+    _show(found)
     return _code(found)
 
 
@@ -159,21 +160,15 @@ def _driver() -> ModuleType | None:
 
     if find_spec("torch") is None:
         help = "pip install 'parc-compiler[torch]'"
-        _show([error("P601", "building and running need PyTorch, which is not installed", help=help)], "text")
+        _show([error("P601", "building and running need PyTorch, which is not installed", help=help)])
         return None
     return import_module("parc.driver")
 
 
-def _show(diagnostics: Sequence[Diagnostic], form: str) -> None:
-    if not diagnostics:
-        return
+def _show(diagnostics: Sequence[Diagnostic]) -> None:
     from parc.faces.show import show
-    from parc.render import text
 
-    if form == "concise":
-        print(text.concise(diagnostics), end="")
-    else:
-        show(diagnostics, sys.stdout)
+    show(diagnostics, sys.stdout)
 
 
 def _code(diagnostics: Sequence[Diagnostic]) -> int:

@@ -29,6 +29,11 @@ class Source:
         """The 1-based line that holds the character at `offset`."""
         return bisect_right(self.line_starts, offset)
 
+    def place(self, offset: int) -> tuple[int, int]:
+        """The 1-based line and column of the character at `offset`, which may be the end of the text."""
+        line = self.line_number(offset)
+        return line, offset - self.line_starts[line - 1] + 1
+
     def line(self, number: int) -> str:
         """The text of the 1-based line `number`, without its line end."""
         starts = self.line_starts
@@ -60,7 +65,7 @@ class Span(NamedTuple):
     @property
     def column(self) -> int:
         """1-based."""
-        return self.start - self.source.line_starts[self.line - 1] + 1
+        return self.source.place(self.start)[1]
 
     @property
     def last_line(self) -> int:
