@@ -1,0 +1,51 @@
+"""What no data sheet says: shares of a peak that are reached, and what software costs.
+
+They are fitted to measured runs (`fit.py`), a set for each kind of machine and software, and carry where they come
+from. Where a machine has no set, those of the nearest kind stand in, and the grade falls to "estimated".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constants:
+    matmul: float  # share of the peak that a very large matmul reaches
+    ramp: float  # size of a dim of a matmul at which half of that is reached
+    attention: float  # the same share for fused attention, forward
+    memory: float  # share of the memory bandwidth
+    launch: float  # seconds of host time for one layer's forward pass
+    inner: float  # share of the innermost link's bandwidth
+    outer: float  # share of the other links'
+    collective: float  # seconds to start a collective
+    step: float  # seconds of a step that no size explains
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """`fitted` says to which rows; `error` is the mean absolute error on those, a share."""
+
+    kind: str
+    constants: Constants
+    fitted: str
+    rows: int
+    error: float
+
+
+@cache
+def calibrations() -> dict[str, Calibration]:
+    """By kind of machine and software."""
+    known = json.loads((DATA / "constants.json").read_text())
+    return {
+        kind: Calibration(kind, Constants(**entry["constants"]), entry["fitted"], entry["rows"], entry["error"])
+        for kind, entry in known.items()
+    }
+
+
+NAMES = tuple(field.name for field in fields(Constants))

@@ -1,0 +1,72 @@
+"""Constants from measured runs: a search for the least mean absolute log error.
+
+Logarithms, so that half and double weigh the same and a slow run no more than a fast one; absolute, so that a few runs that
+went wrong on the machine do not pull. Nelder and Mead's simplex, "A Simplex Method for Function Minimization",
+1965, over the logarithms of the constants: each stays positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import exp, log
+
+from parc.cost.constants import Constants
+from parc.cost.job import Job
+from parc.cost.step import predict
+
+
+def loss(runs: Sequence[tuple[Job, float]], constants: Constants) -> float:
+    """Mean |log(predicted / measured)| over (job, seconds)."""
+    return sum(abs(log(predict(job, constants).seconds / seconds)) for job, seconds in runs) / len(runs)
+
+
+def minimum(
+    value: Callable[[Sequence[float]], float], start: Sequence[float], step: float, rounds: int
+) -> list[float]:
+    """The best point that `rounds` evaluations find."""
+    count = len(start)
+    points = [list(start)]
+    for index in range(count):
+        points.append([each + step * (at == index) for at, each in enumerate(start)])
+    simplex = sorted((value(point), point) for point in points)
+    left = rounds
+    while left > 0:
+        middle = [sum(point[at] for _, point in simplex[:-1]) / count for at in range(count)]
+        worst, last = simplex[-1]
+
+        def along(share: float, middle: list[float] = middle, last: list[float] = last) -> tuple[float, list[float]]:
+            point = [at + share * (at - old) for at, old in zip(middle, last, strict=True)]
+            return value(point), point
+
+        left -= 1
+        best = along(1.0)
+        if best[0] < simplex[0][0]:
+            best, left = min(best, along(2.0)), left - 1
+        elif best[0] >= simplex[-2][0]:
+            best, left = along(0.5 if best[0] < worst else -0.5), left - 1
+        if best[0] < worst:
+            simplex[-1] = best
+        else:
+            first = simplex[0][1]
+            simplex = [
+                (value(point), point)
+                for point in ([(a + b) / 2 for a, b in zip(first, point, strict=True)] for _, point in simplex)
+            ]
+            left -= count
+        simplex.sort()
+    return simplex[0][1]
+
+
+def fit(
+    runs: Sequence[tuple[Job, float]], start: Constants, free: Sequence[str], rounds: int = 1500
+) -> Constants:
+    """`start` with the constants named in `free` moved to where the runs are met best."""
+    from dataclasses import replace
+
+    def at(point: Sequence[float]) -> Constants:
+        return replace(start, **{name: exp(each) for name, each in zip(free, point, strict=True)})
+
+    point = [log(getattr(start, name)) for name in free]
+    for step in (0.3, 0.1):  # a second simplex around the first one's end: it may have collapsed
+        point = minimum(lambda each: loss(runs, at(each)), point, step, rounds // 2)
+    return at(point)

@@ -1,0 +1,156 @@
+"""What the cost model knows of a training run, whatever it came from: a plan file or a row of measured data.
+
+Sizes are counts, bandwidths bytes a second per device and direction, times seconds. A group of ranks is its
+`Fans`: how many members lie within one unit of each network level, innermost first, so that their product is
+its size: 16 ranks, two on each of 8 nodes, are (2, 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Literal, NamedTuple, TypeAlias
+
+Fans: TypeAlias = tuple[float, ...]
+Recompute: TypeAlias = Literal["none", "scores", "attention", "experts", "layer"]
+Shard: TypeAlias = Literal["none", "optimizer", "parameters"]
+
+ALONE: Fans = (1,)
+
+
+class Latent(NamedTuple):
+    """Multi-head latent attention: ranks of the compressed query and key-value, and head sizes."""
+
+    query: int
+    key_value: int
+    nope: int
+    rope: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """A decoder. Without `experts` all layers are dense, and `ffn` is theirs."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int  # of one expert
+    dense_ffn: int  # of a layer without experts
+    vocab: int
+    length: int  # of a sequence
+    gated: bool = True
+    experts: int = 0
+    top_k: int = 0
+    shared_ffn: int = 0
+    dense_layers: int = 0  # the first ones, of a model with experts
+    tied: bool = False
+    latent: Latent | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Groups of one rank, and how its share of the batch passes through them."""
+
+    data: Fans = ALONE  # ranks with other tokens, be they of other sequences or other parts of the same ones
+    tensor: Fans = ALONE
+    context: Fans = ALONE  # ranks with other parts of the same sequences
+    pipeline: Fans = ALONE
+    experts: Fans = ALONE
+    expert_tensor: Fans = ALONE  # ranks that split each expert
+    expert_data: Fans = ALONE  # ranks that hold the same expert parameters
+    layers: tuple[int, ...]  # a stage each: pipeline ranks x chunks entries
+    chunks: int = 1
+    schedule: str = "1f1b"
+    microbatches: int
+    sequences: float  # of one microbatch, on one rank
+    sequence: bool = False  # between its matmuls, a token is on one rank of `tensor` alone
+    travel: bool = True  # tokens go to their experts; False: all ranks of `experts` hold the same tokens
+    split: int = 1  # tokens that several ranks hold are dealt out to so many before they travel
+    recompute: Recompute = "none"
+    shard: Shard = "none"
+
+
+class Link(NamedTuple):
+    bandwidth: float
+    latency: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Figures of the data sheet."""
+
+    compute: float  # FLOP/s in the type that matmuls run in
+    memory: float  # bytes
+    memory_bandwidth: float
+    links: tuple[Link, ...]  # innermost first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Practice:
+    """What the software does that a plan does not say."""
+
+    element: int = 2  # bytes of an activation, and of a parameter while computing
+    gradient: int = 4  # bytes of an element of the summed gradient
+    state: int = 12  # bytes of master copy and optimizer moments, a parameter
+    flash: bool = True  # attention never writes its scores
+    dropout: bool = False
+    overlap: bool = False  # gradients are summed while the last backward passes run
+    deduplicate: bool = False  # a token goes once to a rank, however many of its experts are there
+    regather: bool = False  # a split matmul's gathered input is gathered again, not kept
+    gathers: int = 2  # times that sharded parameters are gathered for one microbatch
+
+
+@dataclass(frozen=True)
+class Job:
+    architecture: Architecture
+    layout: Layout
+    machine: Machine
+    practice: Practice = field(default_factory=Practice)
+    load: float = 1.0  # rows of the fullest rank of experts, over the mean
+
+    @cached_property
+    def degrees(self) -> Degrees:
+        of = self.layout
+        groups = (of.data, of.tensor, of.context, of.pipeline, of.experts, of.expert_tensor, of.expert_data)
+        return Degrees(*(round(prod(group)) for group in groups))
+
+    @cached_property
+    def tokens(self) -> float:
+        """Tokens of one microbatch on one rank."""
+        return self.layout.sequences * self.architecture.length / self.degrees.context
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """What each stage holds, in the order of the model."""
+        last = len(self.layout.layers) - 1
+        stages, start = [], 0
+        of = self.architecture
+        dense = of.dense_layers if of.experts else of.layers
+        for index, count in enumerate(self.layout.layers):
+            without = max(0, min(start + count, dense) - start)
+            stages.append(Stage(without, count - without, index == 0, index == last))
+            start += count
+        return tuple(stages)
+
+
+class Degrees(NamedTuple):
+    """How many ranks each kind of group has."""
+
+    data: int
+    tensor: int
+    context: int
+    pipeline: int
+    experts: int
+    expert_tensor: int
+    expert_data: int
+
+
+class Stage(NamedTuple):
+    dense: int  # layers
+    sparse: int  # layers with experts
+    first: bool  # has the embedding
+    last: bool  # has the head and the loss

@@ -1,0 +1,86 @@
+"""Bytes that one rank holds at its fullest, by kind.
+
+Parameters, gradients and optimizer state are arithmetic. Activations are what `layer.py` says is kept, times the
+microbatches that the schedule has in flight; fragmentation and the runtime's own memory are not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from parc.cost import layer, parameters, schedule
+from parc.cost.job import Job, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    parameters: float
+    gradients: float
+    optimizer: float
+    activations: float  # kept between forward and backward passes, logits not counted
+    logits: float  # of the one microbatch that is at the head
+    working: float  # of the pass that runs: what recomputation brings back, and gathered parameters
+
+    @property
+    def peak(self) -> float:
+        state = self.parameters + self.gradients + self.optimizer
+        return state + self.activations + max(self.logits, self.working)
+
+
+def memory(job: Job, rank: int) -> Memory:
+    """Of one rank of the pipeline.
+
+    Raises:
+        ValueError: the schedule has no such chunks or microbatches.
+    """
+    layout, by, does = job.layout, job.degrees, job.practice
+    stages = job.stages[rank :: by.pipeline]
+    held = [parameters.held(job, stage) for stage in stages]
+    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
+    sharded = shared / prod(layout.data) + own / prod(layout.expert_data)
+    whole = shared + own
+    kept = [_kept(job, stage) for stage in stages]
+    moments = schedule.in_flight(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
+    fullest = max(sum(count * bytes for count, bytes in zip(moment, kept, strict=True)) for moment in moments)
+    return Memory(
+        parameters=(sharded if layout.shard == "parameters" else whole) * does.element,
+        gradients=(sharded if layout.shard == "parameters" else whole) * does.gradient,
+        optimizer=(whole if layout.shard == "none" else sharded) * does.state,
+        activations=fullest,
+        logits=layer.head(job).kept if any(stage.last for stage in stages) else 0.0,
+        working=max(_working(job, stage) for stage in stages),
+    )
+
+
+def _kept(job: Job, stage: Stage) -> float:
+    """Bytes of one microbatch between its forward and backward pass through a stage."""
+    return sum(count * _of_layer(job, sparse)[0] for count, sparse in _kinds(stage))
+
+
+def _working(job: Job, stage: Stage) -> float:
+    """Bytes of the largest layer while its backward pass runs."""
+    largest = 0.0
+    for _, sparse in _kinds(stage):
+        again = _of_layer(job, sparse)[1]
+        if job.layout.shard == "parameters":
+            one = Stage(int(not sparse), int(sparse), False, False)
+            again += parameters.held(job, one).all * (job.practice.element + job.practice.gradient)
+        largest = max(largest, again)
+    return largest
+
+
+def _kinds(stage: Stage) -> list[tuple[int, bool]]:
+    """How many layers of each kind: without experts, and with."""
+    return [(count, sparse) for count, sparse in ((stage.dense, False), (stage.sparse, True)) if count]
+
+
+def _of_layer(job: Job, sparse: bool) -> tuple[float, float]:
+    """Bytes of one layer that are kept after its forward pass, and that its backward pass brings back."""
+    parts = (layer.attention(job), layer.scores(job), layer.experts(job) if sparse else layer.dense(job))
+    again = [part for part in parts if part.name in layer.AGAIN[job.layout.recompute]]
+    back = sum(part.kept for part in again)
+    kept = sum(part.kept for part in parts) - back
+    if again and again[0].name != "scores":  # its inputs, which the part before does not keep either
+        kept += layer.entry(job)
+    return kept, back

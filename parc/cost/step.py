@@ -1,0 +1,191 @@
+"""One training step in seconds: passes of each stage, played through the schedule; gradients; optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from parc.cost import layer, network, parameters, schedule
+from parc.cost.compute import matmul_seconds, traffic_seconds
+from parc.cost.constants import Constants
+from parc.cost.job import Fans, Job, Link, Machine, Stage
+from parc.cost.layer import AGAIN, Move, Part
+from parc.cost.network import Links
+
+LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4}
+"""Host time of a part's forward pass, in those of a dense layer: by the number of kernels."""
+
+
+class Pass(NamedTuple):
+    """Seconds of one microbatch: of arithmetic, of collectives, and of the host that starts both."""
+
+    compute: float
+    moves: float
+    host: float
+
+    @property
+    def seconds(self) -> float:
+        return max(self.compute + self.moves, self.host)
+
+    def __add__(self, other: tuple[float, ...]) -> Pass:  # type: ignore[override]
+        compute, moves, host = other
+        return Pass(self.compute + compute, self.moves + moves, self.host + host)
+
+    def times(self, count: float) -> Pass:
+        return Pass(count * self.compute, count * self.moves, count * self.host)
+
+
+NOTHING = Pass(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Of one step, in seconds. `forward` and `backward` are of one microbatch, by stage."""
+
+    seconds: float
+    forward: tuple[Pass, ...]
+    backward: tuple[Pass, ...]
+    hops: tuple[float, ...]
+    pipeline: float  # from the first pass to the last
+    gradients: float  # what is seen of summing them
+    optimizer: float
+
+
+def predict(job: Job, constants: Constants) -> Step:
+    """Raises:
+    ValueError: the schedule is not simulated, or not with these chunks and microbatches.
+    """
+    links = _effective(job.machine, constants)
+    passes = {stage: _passes(job, stage, links, constants) for stage in set(job.stages)}
+    forward = tuple(passes[stage][0] for stage in job.stages)
+    backward = tuple(passes[stage][1] for stage in job.stages)
+    hops = _hops(job, links)
+    layout = job.layout
+    line = schedule.simulate(
+        layout.schedule,
+        layout.microbatches,
+        [each.seconds for each in forward],
+        [each.seconds for each in backward],
+        hops,
+        layout.chunks,
+    )
+    ranks = job.degrees.pipeline
+    ready, optimizer = line.seconds, 0.0
+    for rank, end in enumerate(line.ends):
+        mine = job.stages[rank::ranks]
+        sums, update = _update(job, mine, links, constants)
+        if job.practice.overlap:  # the last microbatch's backward passes hide all but the last bucket
+            sums = max(sums - sum(each.seconds for each in backward[rank::ranks]), sums * 0.05)
+        ready, optimizer = max(ready, end + sums), max(optimizer, update)
+    seconds = ready + optimizer + constants.step
+    return Step(seconds, forward, backward, hops, line.seconds, ready - line.seconds, optimizer)
+
+
+def _passes(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[Pass, Pass]:
+    """Forward and backward pass of one microbatch through one stage."""
+    forward, backward = NOTHING, NOTHING
+    layers = stage.dense + stage.sparse
+    for count, part in (
+        (layers, layer.attention),
+        (layers, layer.scores),
+        (stage.dense, layer.dense),
+        (stage.sparse, layer.experts),
+    ):
+        if count:
+            each = part(job)
+            ahead = _forward(job, each, links, constants)
+            forward += ahead.times(count)
+            backward += _backward(job, each, links, constants).times(count)
+            if each.name in AGAIN[job.layout.recompute]:
+                backward += ahead.times(count)
+    if stage.last:
+        part = layer.head(job)
+        forward += _forward(job, part, links, constants)
+        backward += _backward(job, part, links, constants)
+    if job.layout.shard == "parameters":
+        return _gathering(job, stage, forward, backward, links)
+    return forward, backward
+
+
+def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
+    machine, element = job.machine, job.practice.element
+    compute = sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
+    compute += traffic_seconds(part.traffic, machine, constants)
+    compute += part.fused / (machine.compute * constants.attention)
+    moves = sum([_seconds(job, move, links, constants) for move in part.forward])
+    return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
+
+
+def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
+    """Each matmul has two in its gradient, and what is read forward is read and written backward."""
+    machine, element = job.machine, job.practice.element
+    compute = 2 * sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
+    compute += 2 * traffic_seconds(part.traffic, machine, constants)
+    compute += 2.5 * part.fused / (machine.compute * constants.attention)  # it computes the scores again
+    moves = sum([_seconds(job, move, links, constants) for move in part.backward])
+    return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
+
+
+def _seconds(job: Job, move: Move, links: Links, constants: Constants) -> float:
+    fans: Fans = getattr(job.layout, move.over)
+    take = network.all_gather if move.kind == "reduce_scatter" else getattr(network, move.kind)
+    seconds: float = take(move.bytes, fans, links)
+    return seconds + constants.collective if seconds else 0.0
+
+
+@lru_cache(maxsize=256)
+def _effective(machine: Machine, constants: Constants) -> Links:
+    inner, *outer = machine.links
+    return (
+        Link(inner.bandwidth * constants.inner, inner.latency),
+        *(Link(link.bandwidth * constants.outer, link.latency) for link in outer),
+    )
+
+
+def _hops(job: Job, links: Links) -> tuple[float, ...]:
+    """From each stage to the next: a rank sends its share of the tokens."""
+    bytes = layer.entry(job)
+    ranks = job.degrees.pipeline
+    if ranks == 1:
+        return ()
+    between = [
+        network.send(bytes, network.neighbour(job.layout.pipeline, links, rank)) for rank in range(ranks)
+    ]
+    return tuple(between[stage % ranks] for stage in range(len(job.layout.layers) - 1))
+
+
+def _gathering(
+    job: Job, stage: Stage, forward: Pass, backward: Pass, links: Links
+) -> tuple[Pass, Pass]:
+    """Sharded parameters are gathered while the layer before computes: the slower of the two shows."""
+    held = parameters.held(job, stage)
+    gather = network.all_gather(held.shared * job.practice.element, job.layout.data, links)
+    gather += network.all_gather(held.experts * job.practice.element, job.layout.expert_data, links)
+    scatter = network.reduce_scatter(held.shared * job.practice.gradient, job.layout.data, links)
+    scatter += network.reduce_scatter(held.experts * job.practice.gradient, job.layout.expert_data, links)
+    back = (job.practice.gathers - 1) * gather + scatter
+
+    def slower(one: Pass, other: float) -> Pass:
+        return Pass(one.compute, max(one.moves, other - one.compute), one.host)
+
+    return slower(forward, gather), slower(backward, back)
+
+
+def _update(job: Job, stages: tuple[Stage, ...], links: Links, constants: Constants) -> tuple[float, float]:
+    """Summing the gradients that one rank holds, and its optimizer, after the last pass."""
+    does, layout = job.practice, job.layout
+    held = [parameters.held(job, stage) for stage in stages]
+    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
+    sums = 0.0
+    for count, fans in ((shared, layout.data), (own, layout.expert_data)):
+        if layout.shard == "none":
+            sums += network.all_reduce(count * does.gradient, fans, links)
+        elif layout.shard == "optimizer":
+            sums += network.reduce_scatter(count * does.gradient, fans, links)
+            sums += network.all_gather(count * does.element, fans, links)
+    if layout.shard != "none":
+        shared, own = shared / prod(layout.data), own / prod(layout.expert_data)
+    each = 2 * does.state + does.gradient + does.element  # state is read and written
+    return sums, traffic_seconds((shared + own) * each, job.machine, constants)

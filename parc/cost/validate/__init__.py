@@ -1,0 +1,1 @@
+"""The cost model against runs that others have measured and published."""

@@ -1,0 +1,120 @@
+"""The rows of `data/measured.json` as jobs.
+
+What the constants see was settled before any fit: of the A100 runs those on one node (models of 0.2 to 1.2
+billion parameters) and the 3.6B model on 64 devices; of the B200 runs llama3-70b with 4,096 tokens. They have not seen the
+39.1B model on 512 devices, other people's A100 machine (Selene), DeepSeek-V2, or long sequences.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from parc.cost.constants import DATA
+from parc.cost.job import Architecture, Job, Latent, Layout, Machine, Practice, Recompute
+from parc.cost.validate import machines
+from parc.cost.validate.rows import Row, megatron
+
+GPT_VOCAB = 51200  # GPT-2's 50,257, padded for tensor parallelism
+GIB = 2**30
+
+DEEPSPEED = Practice(gradient=2, flash=False, dropout=True)  # Megatron-DeepSpeed and Megatron-LM of 2021 to 2023
+MEGATRON_2022 = Practice(gradient=4, flash=False, dropout=True, regather=True)
+MEGATRON_014 = Practice(gradient=4, regather=True)
+
+RECOMPUTE: dict[str, Recompute] = {"full": "layer", "selective(attention)": "scores"}
+
+
+def rows() -> Iterator[Row]:
+    for entry in json.loads((DATA / "measured.json").read_text()):
+        if entry["kind"] == "step_time":
+            yield _gpt(entry)
+        elif entry["kind"] == "step_time+memory":
+            yield _simumax(entry)
+
+
+def gpt(entry: dict[str, Any], vocab: int = GPT_VOCAB) -> Architecture:
+    """A GPT-3 style model by its layers, width, heads and FFN."""
+    return Architecture(
+        layers=entry["L"],
+        hidden=entry["h"],
+        heads=entry["heads"],
+        kv_heads=entry["heads"],
+        head_dim=entry["h"] // entry["heads"],
+        ffn=entry["ffn"],
+        dense_ffn=entry["ffn"],
+        vocab=vocab,
+        length=entry["seq"],
+        gated=False,
+        tied=True,
+    )
+
+
+def even(layers: int, stages: int) -> tuple[int, ...]:
+    """As even as can be, the longer stages first."""
+    each, more = divmod(layers, stages)
+    return tuple(each + (index < more) for index in range(stages))
+
+
+def _gpt(entry: dict[str, Any]) -> Row:
+    selene = "Selene" in entry["hardware"]
+    chunks, pipeline, data = entry["interleave"], entry["p"], entry["d"]
+    layout = Layout(
+        **megatron(entry["t"], 1, data, pipeline, 1, 1, node=8),
+        layers=even(entry["L"], pipeline * chunks),
+        chunks=chunks,
+        schedule="interleaved" if chunks > 1 else "1f1b",
+        microbatches=entry["global_batch"] // (data * entry["microbatch"]),
+        sequences=entry["microbatch"],
+        sequence=entry.get("seq_parallel") or False,
+        recompute=RECOMPUTE[entry["recompute"]],
+    )
+    machine: Machine = machines.A100_SELENE if selene else machines.A100_VTRAIN
+    model = entry["model"]
+    if "single" in entry["source"]:
+        source, model = "vTrain, one node", f"L{entry['L']} h{entry['h']}"
+    else:
+        source = "Selene 2022" if selene else f"vTrain, {model}"
+    return Row(
+        source=source,
+        group=f"{source} {model} n{entry['n_gpus']} B{entry['global_batch']}",
+        kind="A100, Megatron 2021-23",
+        fitted=source in ("vTrain, one node", "vTrain, 3.6B GPT"),
+        job=Job(gpt(entry), layout, machine, MEGATRON_2022 if selene else DEEPSPEED),
+        seconds=entry["measured_s"],
+    )
+
+
+LLAMA3_70B: dict[str, Any] = dict(
+    hidden=8192, heads=64, kv_heads=8, head_dim=128, ffn=28672, dense_ffn=28672, vocab=128256
+)
+DEEPSEEK_V2: dict[str, Any] = dict(
+    hidden=5120, heads=128, kv_heads=128, head_dim=128, ffn=1536, dense_ffn=12288, vocab=102400,
+    experts=160, top_k=6, shared_ffn=3072, dense_layers=1, latent=Latent(1536, 512, 128, 64, 128),
+)  # fmt: skip
+
+
+def _simumax(entry: dict[str, Any]) -> Row:
+    dense = entry["model"] == "llama3-70b"
+    sizes = LLAMA3_70B if dense else DEEPSEEK_V2
+    architecture = Architecture(layers=entry["L"], length=entry["seq"], **sizes)
+    groups = megatron(entry["t"], entry["cp"], entry["d"], entry["p"], entry["ep"], 1, node=8)
+    layout = Layout(
+        **groups,
+        layers=even(entry["L"], entry["p"]),
+        microbatches=entry["n_microbatches"],
+        sequences=entry["microbatch"],
+        sequence=entry["t"] > 1,
+        shard="optimizer",
+    )
+    long = entry["seq"] > 4096
+    return Row(
+        source=f"SimuMax, {entry['model']}{', long' if long else ''}",
+        group=f"SimuMax {entry['model']} s{entry['seq']} B{entry['n_microbatches'] * entry['d']}",
+        kind="B200, Megatron 0.14",
+        fitted=dense and not long,
+        job=Job(architecture, layout, machines.B200, MEGATRON_014),
+        seconds=entry["measured_s"],
+        peak=entry["measured_peak_alloc_gib"] * GIB,
+    )

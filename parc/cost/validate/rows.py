@@ -1,0 +1,55 @@
+"""What a row of data is once it can be predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from parc.cost.job import Fans, Job
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`group` are runs that a search would choose among: one model and batch on one machine."""
+
+    source: str
+    group: str
+    kind: str  # of constants
+    fitted: bool  # whether the constants have seen it
+    job: Job
+    seconds: float  # measured, of a step
+    peak: float | None = None  # bytes of the fullest device, measured
+
+
+def fans(ranks: Sequence[int], units: Sequence[int]) -> Fans:
+    """The fans of the group that counts up with these (size, stride) digits, over nested units of ranks.
+
+    `units` are how many ranks one unit of each network level has, innermost first; the last level is unbounded.
+    """
+    sizes, strides = ranks[::2], ranks[1::2]
+    found: list[float] = []
+    for unit in units:
+        within = prod(min(size, max(1, -(-unit // stride))) for size, stride in zip(sizes, strides, strict=True))
+        found.append(within / prod(found))
+    return (*found, prod(sizes) / prod(found))
+
+
+def megatron(
+    tensor: int, context: int, data: int, pipeline: int, experts: int, expert_tensor: int, node: int
+) -> dict[str, Fans]:
+    """Groups in Megatron's order of ranks: tensor fastest, then context, data, pipeline; experts folded into the
+    first three, after `expert_tensor`."""
+    units = [node]
+    inner = tensor * context
+    stage = inner * data
+    own = expert_tensor * experts
+    return {
+        "tensor": fans((tensor, 1), units),
+        "context": fans((context, tensor), units),
+        "data": fans((context * data, tensor), units),
+        "pipeline": fans((pipeline, stage), units),
+        "experts": fans((experts, expert_tensor), units),
+        "expert_tensor": fans((expert_tensor, 1), units),
+        "expert_data": fans((max(1, stage // own), own), units),
+    }
