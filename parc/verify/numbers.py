@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,31 @@ class Difference:
     ratio: float  # of the program's value to the reference's, by norm
 
 
+def expected(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path) -> None:
+    """Saves the first `count` steps of the model on one device, for every rank to map into its memory."""
+    torch.save([_plain(step) for step in steps(plan, recipes, dataset, count)], file)
+
+
 def compare(
-    plan: Plan, recipes: Mapping[str, Recipe], folder: Path, dataset: Dataset, count: int = 3
+    world: int,
+    folder: Path,
+    dataset: Dataset,
+    file: Path,
+    count: int = 3,
+    timeout: float = 600.0,
+    device: str = "cpu",
 ) -> list[Difference]:
-    """All differences, largest first. Raises `RankFailed` where the program does not run to its end."""
+    """All differences of the program in `folder` from the steps in `file`, largest first.
+
+    `timeout` is of a collective, in seconds. Raises `RankFailed` where the program does not run to its end.
+    """
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        reference = list(steps(plan, recipes, dataset, count))
-        saved = Path(scratch) / "reference.pt"
-        torch.save([_plain(step) for step in reference], saved)
-        spawn(plan.mesh.size, _rank, str(folder), saved, dataset, count, Path(scratch))
+        arguments = (str(folder), file, dataset, count, device, Path(scratch))
+        spawn(world, _rank, *arguments, device=device, timeout=timedelta(seconds=timeout))
         found = [
             Difference(**entry)
-            for file in Path(scratch).glob("rank-*.json")
-            for entry in json.loads(file.read_text())
+            for said in Path(scratch).glob("rank-*.json")
+            for entry in json.loads(said.read_text())
         ]
     return sorted(found, key=lambda difference: -difference.error)
 
@@ -55,30 +68,30 @@ def _plain(step: Step) -> dict[str, Any]:
         "loss": step.loss,
         "balance": step.balance,
         "norm": step.norm,
+        "largest": max(float(gradient.abs().max()) for gradient in step.gradients.values()),
         "gradients": dict(step.gradients),
         "parameters": dict(step.parameters),
     }
 
 
-def _rank(folder: str, saved: Path, dataset: Dataset, count: int, scratch: Path) -> None:
+def _rank(folder: str, file: Path, dataset: Dataset, count: int, device: str, scratch: Path) -> None:
     """One rank: runs the program's own trainer, and compares its shards with its share of the reference."""
     sys.path.insert(0, folder)
     import train  # type: ignore[import-not-found]
 
-    reference = torch.load(saved, weights_only=True, mmap=True)
-    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", "cpu"]), "cpu")
+    reference = torch.load(file, weights_only=True, mmap=True)
+    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
     rank = torch.distributed.get_rank()
     found: list[dict[str, Any]] = []
-    for step, expected in zip(range(count), reference, strict=True):
+    for step, wanted in zip(range(count), reference, strict=True):
         loss, balance = trainer.gradients(step)
-        floor = FLOOR * max(float(g.abs().max()) for g in expected["gradients"].values())
-        found += _compared(trainer, expected["gradients"], "gradient of ", step, rank, floor)
+        floor = FLOOR * wanted["largest"]
+        found += _compared(trainer, wanted["gradients"], "gradient of ", step, rank, floor)
         norm = trainer.update(step)
         for what, mine in (("loss", loss), ("balance", balance), ("norm", norm)):
-            found.append(
-                _difference(what, step, rank, torch.tensor([mine]), torch.tensor([expected[what]]), 1e-12)
-            )
-        found += _compared(trainer, expected["parameters"], "", step, rank, 1e-12)
+            pair = torch.tensor([mine, wanted[what]], dtype=torch.float64)
+            found.append(_difference(what, step, rank, pair[:1], pair[1:], 1e-12))
+        found += _compared(trainer, wanted["parameters"], "", step, rank, 1e-12)
     (scratch / f"rank-{rank}.json").write_text(json.dumps(found))
 
 
@@ -93,7 +106,7 @@ def _compared(
         mine = parameter.grad if kind else parameter.detach()
         whole = expected[names[0]] if names == (name,) else torch.stack([expected[each] for each in names])
         local = mine.to_local()
-        found.append(_difference(kind + name, step, rank, local, share(parameter, whole), floor))
+        found.append(_difference(kind + name, step, rank, local.cpu(), share(parameter, whole), floor))
     return found
 
 

@@ -17,7 +17,7 @@ from parc.emit.program import files
 from parc.emit.write import write
 from parc.plan.facts import Plan
 from parc.shard.compile import rewrite
-from parc.verify.numbers import Difference, compare
+from parc.verify.numbers import Difference, compare, expected
 
 from .plans import Tokens, captured, loaded
 
@@ -168,7 +168,9 @@ def worst(model: str, plan: Plan, folder: Path) -> Difference:
     """The largest difference of an emitted program from the model on one device."""
     program = rewrite(plan, captured(model))
     write(files(plan, program, {}), folder)
-    return compare(plan, captured(model).loaded.recipes, folder, Tokens())[0]
+    reference = folder.with_name("reference.pt")
+    expected(plan, captured(model).loaded.recipes, Tokens(), 3, reference)
+    return compare(plan.mesh.size, folder, Tokens(), reference)[0]
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])

@@ -12,7 +12,7 @@ from parc.emit.write import write
 from parc.shard.compile import capture, rewrite
 from parc.shard.load import Faulty
 from parc.source import Source
-from parc.verify.numbers import compare
+from parc.verify.numbers import compare, expected
 
 from .plans import Tokens
 from .test_equality import TOLERANCE
@@ -63,7 +63,9 @@ def error(loaded: Loaded, folder: Path) -> float:
     (plan,) = loaded.plans
     captured = capture(plan)
     write(files(plan, rewrite(plan, captured), {}), folder)
-    return compare(plan, captured.loaded.recipes, folder, Tokens())[0].error
+    reference = folder.with_name("reference.pt")
+    expected(plan, captured.loaded.recipes, Tokens(), 3, reference)
+    return compare(plan.mesh.size, folder, Tokens(), reference)[0].error
 
 
 @pytest.mark.parametrize(("layout", "ranks"), [(TENSOR, 2), (PIPELINE, 2), (ALL, 8)])
