@@ -8,16 +8,29 @@ went wrong on the machine do not pull. Nelder and Mead's simplex, "A Simplex Met
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import exp, log
+from typing import Protocol
 
 from parc.cost.constants import Constants
-from parc.cost.job import Job
-from parc.cost.step import predict
 
 
-def loss(runs: Sequence[tuple[Job, float]], constants: Constants) -> float:
-    """Mean |log(predicted / measured)| over (job, seconds)."""
-    return sum(abs(log(predict(job, constants).seconds / seconds)) for job, seconds in runs) / len(runs)
+SHARES = ("matmul", "attention", "memory", "inner", "outer")
+"""Constants that cannot exceed 1."""
+
+
+class Run(Protocol):
+    """Something measured that the model can predict."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    def predicted(self, constants: Constants) -> float: ...
+
+
+def loss(runs: Sequence[Run], constants: Constants) -> float:
+    """Mean |log(predicted / measured)|."""
+    return sum(abs(log(run.predicted(constants) / run.seconds)) for run in runs) / len(runs)
 
 
 def minimum(
@@ -58,13 +71,12 @@ def minimum(
 
 
 def fit(
-    runs: Sequence[tuple[Job, float]], start: Constants, free: Sequence[str], rounds: int = 1500
+    runs: Sequence[Run], start: Constants, free: Sequence[str], rounds: int = 800
 ) -> Constants:
     """`start` with the constants named in `free` moved to where the runs are met best."""
-    from dataclasses import replace
-
     def at(point: Sequence[float]) -> Constants:
-        return replace(start, **{name: exp(each) for name, each in zip(free, point, strict=True)})
+        found = {name: exp(each) for name, each in zip(free, point, strict=True)}
+        return replace(start, **{name: min(1.0, each) if name in SHARES else each for name, each in found.items()})
 
     point = [log(getattr(start, name)) for name in free]
     for step in (0.3, 0.1):  # a second simplex around the first one's end: it may have collapsed

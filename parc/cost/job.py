@@ -99,6 +99,7 @@ class Practice:
     flash: bool = True  # attention never writes its scores
     dropout: bool = False
     overlap: bool = False  # gradients are summed while the last backward passes run
+    overlap_tensor: bool = False  # matmuls start on the pieces of a gather that have come, and so on
     deduplicate: bool = False  # a token goes once to a rank, however many of its experts are there
     regather: bool = False  # a split matmul's gathered input is gathered again, not kept
     gathers: int = 2  # times that sharded parameters are gathered for one microbatch

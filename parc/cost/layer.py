@@ -142,7 +142,8 @@ def experts(job: Job) -> Part:
     ]
     if shared:
         matmuls += [Matmul(job.tokens, into * shared, of.hidden), Matmul(job.tokens, of.hidden, shared)]
-    sorted_rows = 4 * rows * of.hidden + 4 * here * of.top_k * of.hidden  # there and back, each read and written
+    # There and back: into the order of ranks, written and read once; into that of experts, rows read and written.
+    sorted_rows = 2 * here * of.top_k * of.hidden + 4 * rows * of.hidden
     inner = (into + 1) * (rows * wide + job.tokens * shared)
     scores = 4 * here * of.experts  # the router works in float32
     traffic = element * (5 * resident * of.hidden + sorted_rows + inner) + 4 * scores

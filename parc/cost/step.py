@@ -18,6 +18,11 @@ LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head":
 """Host time of a part's forward pass, in those of a dense layer: by the number of kernels."""
 
 
+OVERLAP = 4
+"""Chosen among maximum, 8, 4 and 3 on the runs that the constants are fitted to: the largest error but one,
+and the only fit whose shares of matmul and memory peaks a device can have."""
+
+
 class Pass(NamedTuple):
     """Seconds of one microbatch: of arithmetic, of collectives, and of the host that starts both."""
 
@@ -27,7 +32,10 @@ class Pass(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        return max(self.compute + self.moves, self.host)
+        """The longer of what the device does and what the host does, and more where they are near each other: some
+        kernels then wait for the host, and the host waits for others."""
+        device = self.compute + self.moves
+        return float((device**OVERLAP + self.host**OVERLAP) ** (1 / OVERLAP))
 
     def __add__(self, other: tuple[float, ...]) -> Pass:  # type: ignore[override]
         compute, moves, host = other
@@ -51,6 +59,13 @@ class Step:
     pipeline: float  # from the first pass to the last
     gradients: float  # what is seen of summing them
     optimizer: float
+
+
+def experts_layer(job: Job, constants: Constants) -> tuple[float, float]:
+    """Seconds of the part with the experts alone, forward and backward: as layers are measured by themselves."""
+    links = _effective(job.machine, constants)
+    part = layer.experts(job)
+    return _forward(job, part, links, constants).seconds, _backward(job, part, links, constants).seconds
 
 
 def predict(job: Job, constants: Constants) -> Step:
@@ -114,18 +129,29 @@ def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
     compute = sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
     compute += traffic_seconds(part.traffic, machine, constants)
     compute += part.fused / (machine.compute * constants.attention)
-    moves = sum([_seconds(job, move, links, constants) for move in part.forward])
+    moves = _moves(job, part.forward, compute, links, constants)
     return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
 
 
 def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
-    """Each matmul has two in its gradient, and what is read forward is read and written backward."""
+    """Each matmul has two in its gradient. Elsewhere a value is read and one written; backward, the value and the
+    gradient of the other are read and one gradient is written: three for two."""
     machine, element = job.machine, job.practice.element
     compute = 2 * sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
-    compute += 2 * traffic_seconds(part.traffic, machine, constants)
+    compute += 1.5 * traffic_seconds(part.traffic, machine, constants)
     compute += 2.5 * part.fused / (machine.compute * constants.attention)  # it computes the scores again
-    moves = sum([_seconds(job, move, links, constants) for move in part.backward])
+    moves = _moves(job, part.backward, compute, links, constants)
     return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
+
+
+def _moves(job: Job, moves: tuple[Move, ...], compute: float, links: Links, constants: Constants) -> float:
+    """What is seen of a part's collectives; where matmuls run beside those over `tensor`, one piece of each is."""
+    seconds = [(move.over == "tensor", _seconds(job, move, links, constants)) for move in moves]
+    tensor = sum([each for over, each in seconds if over])
+    others = sum([each for over, each in seconds if not over])
+    if tensor and job.practice.overlap_tensor:
+        tensor = max(tensor / job.degrees.tensor, tensor - compute)
+    return tensor + others
 
 
 def _seconds(job: Job, move: Move, links: Links, constants: Constants) -> float:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
+from parc.cost.constants import Constants
 from parc.cost.job import Fans, Job
+from parc.cost.step import experts_layer, predict
+
+What = Literal["step", "forward", "backward"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +23,16 @@ class Row:
     kind: str  # of constants
     fitted: bool  # whether the constants have seen it
     job: Job
-    seconds: float  # measured, of a step
+    seconds: float  # measured
     peak: float | None = None  # bytes of the fullest device, measured
+    what: What = "step"
+
+    def predicted(self, constants: Constants) -> float:
+        """Seconds of what was measured."""
+        if self.what == "step":
+            return predict(self.job, constants).seconds
+        forward, backward = experts_layer(self.job, constants)
+        return forward if self.what == "forward" else backward
 
 
 def fans(ranks: Sequence[int], units: Sequence[int]) -> Fans:
