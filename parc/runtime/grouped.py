@@ -5,8 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any, ClassVar
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
+
+FUSED = (torch.float32, torch.bfloat16)  # of the types that models are trained in, those `grouped_mm` takes
+ALIGNED = 16  # bytes that every stride of its operands is a multiple of
 
 
 def grouped_linear(rows: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
@@ -16,6 +25,9 @@ def grouped_linear(rows: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
 
 def grouped_matmul(rows: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
     """rows (R, in), weight (E, in, out) -> (R, out)"""
+    if _fuses(rows, weight):
+        ends = torch.tensor(list(accumulate(counts)), dtype=torch.int32, device=rows.device)
+        return _DenseGradient.apply(F.grouped_mm(_dense(rows), weight, offs=ends))
     parts = [part @ matrix for part, matrix in zip(torch.split(rows, counts), weight.unbind(), strict=True)]
     return torch.cat(parts)
 
@@ -32,3 +44,32 @@ def grouped_mul(rows: Tensor, vectors: Tensor, counts: list[int]) -> Tensor:
 
 def _repeated(vectors: Tensor, counts: list[int]) -> Tensor:
     return vectors.repeat_interleave(torch.tensor(counts, device=vectors.device), dim=0)
+
+
+def _fuses(rows: Tensor, weight: Tensor) -> bool:
+    """Whether one call of `grouped_mm` makes all products. The meta device takes fewer types."""
+    if rows.dtype not in FUSED or weight.dtype != rows.dtype or rows.is_meta or not len(weight):
+        return False
+    widths = weight.shape[1:]  # of the rows, and of the result, whose gradient is an operand as well
+    dense = weight.is_contiguous() or weight.transpose(-2, -1).is_contiguous()
+    return dense and all(width * rows.itemsize % ALIGNED == 0 for width in widths)
+
+
+def _dense(rows: Tensor) -> Tensor:
+    """Row after row in memory. A single row calls itself contiguous whatever its strides say."""
+    packed = rows.stride() == (rows.shape[-1], 1)
+    return rows if packed else rows.clone(memory_format=torch.contiguous_format)
+
+
+class _DenseGradient(Function):
+    """The value itself. Its gradient may be one number, expanded, which `grouped_mm` cannot read."""
+
+    apply: ClassVar[Callable[..., Tensor]]  # which torch leaves untyped
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _dense(gradient)
