@@ -1,6 +1,8 @@
-"""Fits the cost model's constants to the rows that are set aside for it, and writes `parc/cost/data/constants.json`.
+"""Fits the cost model's constants to the rows that are set aside for it, and writes
+`parc/cost/data/constants.json`.
 
-Which constants are free is chosen by leaving out one layout at a time of the fitted rows, never by held-out rows.
+Which constants are free is chosen by leaving out one layout at a time of the fitted rows, never by held-out
+rows.
 
     python benchmarks/fit_cost.py          # a minute
     python benchmarks/fit_cost.py --cross  # the choice as well
@@ -23,7 +25,8 @@ from parc.cost.validate import machines
 from parc.cost.validate.report import rows
 from parc.cost.validate.rows import Row
 
-# Guesses of a large eager program on A100; the other kinds start from what A100 gives. No fitted run leaves its node:
+# Guesses of a large eager program on A100; the other kinds start from what A100 gives. No fitted run leaves
+# its node:
 # the fabric is taken to reach the share of its bandwidth that the links of a node do.
 START = Constants(
     matmul=0.75, ramp=128, attention=0.55, memory=0.85, launch=1e-3,
@@ -36,7 +39,12 @@ CANDIDATES = {
         ("matmul", "ramp", "memory", "launch", "step"),
         ("matmul", "launch", "step"),
     ],
-    "H100, Megatron-Core": [("matmul",), ("matmul", "launch"), ("matmul", "inner"), ("matmul", "inner", "launch")],
+    "H100, Megatron-Core": [
+        ("matmul",),
+        ("matmul", "launch"),
+        ("matmul", "inner"),
+        ("matmul", "inner", "launch"),
+    ],
     "B200, Megatron 0.14": [
         ("matmul", "attention"),
         ("matmul", "attention", "step"),
@@ -48,7 +56,8 @@ CANDIDATES = {
 
 
 def all_reduces() -> tuple[float, float]:
-    """Share of the node's link and seconds to start, from 77 timed all-reduces of 1 MiB to 1 GiB on 2 to 8 A100."""
+    """Share of the node's link and seconds to start, from 77 timed all-reduces of 1 MiB to 1 GiB on 2 to 8
+    A100."""
     points = [
         (int(bytes), entry["n_gpus"], seconds)
         for entry in json.loads((DATA / "measured.json").read_text())
@@ -66,9 +75,9 @@ def all_reduces() -> tuple[float, float]:
         ) / len(points)
 
     share, start = minimum(error, [0.75, 40.0], 0.1, 400)
-    print(f"all-reduces in a node: {error([share, start]):.1%} of {len(points)}, {share:.3f} of the link, {start:.1f} us")
+    off = error([share, start])
+    print(f"all-reduces in a node: {off:.1%} of {len(points)}, {share:.3f} of the link, {start:.1f} us")
     return share, start * 1e-6
-
 
 
 def cross(of: Sequence[Row], start: Constants, free: tuple[str, ...]) -> float:
@@ -93,7 +102,8 @@ def chosen(kind: str, mine: Sequence[Row], start: Constants) -> tuple[str, ...]:
         fitted = fit(mine, start, free)
         possible = all(getattr(fitted, name) < 1 for name in SHARES)
         error = cross(mine, start, free)
-        print(f"  {error:.2%} on layouts left out, free {', '.join(free)}{'' if possible else ': a share ends at 1'}")
+        note = "" if possible else ": a share ends at 1"
+        print(f"  {error:.2%} on layouts left out, free {', '.join(free)}{note}")
         if possible:
             errors[free] = error
     return min(errors, key=lambda each: errors[each])
@@ -111,6 +121,7 @@ def main() -> None:
         free = chosen(kind, mine, base) if "--cross" in sys.argv else tuple(before[kind]["free"])
         fitted = fit(mine, base, free)
         found[kind] = {
+            "compute": mine[0].job.hardware.compute,
             "fitted": "; ".join(sorted({row.source for row in mine})),
             "free": list(free),
             "rows": len(mine),

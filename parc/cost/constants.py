@@ -1,14 +1,15 @@
 """What no data sheet says: shares of a peak that are reached, and what software costs.
 
-They are fitted to measured runs (`fit.py`), a set for each kind of machine and software, and carry where they come
-from. Where a machine has no set, those of the nearest kind stand in, and the grade falls to "estimated".
+They are fitted to measured runs (`fit.py`), a set for each kind of machine and software, and carry where they
+come from. Where a machine has no set, those of the nearest kind stand in, and the grade falls to "estimated".
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
+from math import log
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
@@ -29,9 +30,10 @@ class Constants:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`fitted` says to which rows; `error` is the mean absolute error on those, a share."""
+    """`fitted` says to which rows, `error` is the mean absolute log error on them, `compute` their peak."""
 
     kind: str
+    compute: float
     constants: Constants
     fitted: str
     rows: int
@@ -43,9 +45,18 @@ def calibrations() -> dict[str, Calibration]:
     """By kind of machine and software."""
     known = json.loads((DATA / "constants.json").read_text())
     return {
-        kind: Calibration(kind, Constants(**entry["constants"]), entry["fitted"], entry["rows"], entry["error"])
+        kind: Calibration(
+            kind=kind,
+            compute=entry["compute"],
+            constants=Constants(**entry["constants"]),
+            fitted=entry["fitted"],
+            rows=entry["rows"],
+            error=entry["error"],
+        )
         for kind, entry in known.items()
     }
 
 
-NAMES = tuple(field.name for field in fields(Constants))
+def nearest(compute: float) -> Calibration:
+    """That of the device whose peak, in FLOP/s, is the least factor away."""
+    return min(calibrations().values(), key=lambda each: abs(log(compute / each.compute)))

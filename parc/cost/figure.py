@@ -9,8 +9,11 @@ from typing import Literal
 Grade = Literal["exact", "expected", "calibrated", "estimated"]
 
 GRADES: tuple[Grade, ...] = ("exact", "expected", "calibrated", "estimated")
-"""Best first. exact: arithmetic over what is declared. expected: a mean over what routing decides.
-calibrated: a model fitted to measured runs of this kind of machine. estimated: the same model elsewhere."""
+"""Best first.
+
+exact: arithmetic over what is declared. expected: a mean over what routing decides. calibrated: a model
+fitted to measured runs on this kind of machine. estimated: any other model.
+"""
 
 DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
@@ -18,7 +21,7 @@ TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`unit` is one of B, B/s, FLOP, FLOP/s, s, and "" for counts and shares; `how` is the arithmetic, in words."""
+    """`unit` is one of B, B/s, FLOP, FLOP/s, s, and "" for counts and shares; `how` is the arithmetic."""
 
     name: str
     value: float

@@ -1,8 +1,8 @@
 """Constants from measured runs: a search for the least mean absolute log error.
 
-Logarithms, so that half and double weigh the same and a slow run no more than a fast one; absolute, so that a few runs that
-went wrong on the machine do not pull. Nelder and Mead's simplex, "A Simplex Method for Function Minimization",
-1965, over the logarithms of the constants: each stays positive.
+Logarithms, so that half and double weigh the same and a slow run no more than a fast one; absolute, so that a
+few runs that went wrong on the machine do not pull. Nelder and Mead's simplex, "A Simplex Method for Function
+Minimization", 1965, over the logarithms of the constants: each stays positive.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from math import exp, log
 from typing import Protocol
 
 from parc.cost.constants import Constants
-
 
 SHARES = ("matmul", "attention", "memory", "inner", "outer")
 """Constants that cannot exceed 1."""
@@ -38,16 +37,16 @@ def minimum(
 ) -> list[float]:
     """The best point that `rounds` evaluations find."""
     count = len(start)
-    points = [list(start)]
-    for index in range(count):
-        points.append([each + step * (at == index) for at, each in enumerate(start)])
-    simplex = sorted((value(point), point) for point in points)
+    moved = ([each + step * (at == index) for at, each in enumerate(start)] for index in range(count))
+    simplex = sorted((value(point), point) for point in (list(start), *moved))
     left = rounds
     while left > 0:
         middle = [sum(point[at] for _, point in simplex[:-1]) / count for at in range(count)]
         worst, last = simplex[-1]
 
-        def along(share: float, middle: list[float] = middle, last: list[float] = last) -> tuple[float, list[float]]:
+        def along(
+            share: float, middle: list[float] = middle, last: list[float] = last
+        ) -> tuple[float, list[float]]:
             point = [at + share * (at - old) for at, old in zip(middle, last, strict=True)]
             return value(point), point
 
@@ -63,20 +62,23 @@ def minimum(
             first = simplex[0][1]
             simplex = [
                 (value(point), point)
-                for point in ([(a + b) / 2 for a, b in zip(first, point, strict=True)] for _, point in simplex)
+                for point in (
+                    [(a + b) / 2 for a, b in zip(first, point, strict=True)] for _, point in simplex
+                )
             ]
             left -= count
         simplex.sort()
     return simplex[0][1]
 
 
-def fit(
-    runs: Sequence[Run], start: Constants, free: Sequence[str], rounds: int = 800
-) -> Constants:
+def fit(runs: Sequence[Run], start: Constants, free: Sequence[str], rounds: int = 800) -> Constants:
     """`start` with the constants named in `free` moved to where the runs are met best."""
+
     def at(point: Sequence[float]) -> Constants:
         found = {name: exp(each) for name, each in zip(free, point, strict=True)}
-        return replace(start, **{name: min(1.0, each) if name in SHARES else each for name, each in found.items()})
+        return replace(
+            start, **{name: min(1.0, each) if name in SHARES else each for name, each in found.items()}
+        )
 
     point = [log(getattr(start, name)) for name in free]
     for step in (0.3, 0.1):  # a second simplex around the first one's end: it may have collapsed

@@ -51,17 +51,35 @@ class Architecture:
     latent: Latent | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Groups of one rank, and how its share of the batch passes through them."""
+class Reach(NamedTuple):
+    """The groups that one rank is in, each by its fans."""
 
-    data: Fans = ALONE  # ranks with other tokens, be they of other sequences or other parts of the same ones
+    data: Fans = ALONE  # ranks with other tokens, of other sequences or other parts of the same ones
     tensor: Fans = ALONE
     context: Fans = ALONE  # ranks with other parts of the same sequences
     pipeline: Fans = ALONE
     experts: Fans = ALONE
     expert_tensor: Fans = ALONE  # ranks that split each expert
     expert_data: Fans = ALONE  # ranks that hold the same expert parameters
+
+
+class Degrees(NamedTuple):
+    """How many ranks each group of `Reach` has."""
+
+    data: int
+    tensor: int
+    context: int
+    pipeline: int
+    experts: int
+    expert_tensor: int
+    expert_data: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Groups of one rank, and how its share of the batch passes through them."""
+
+    reach: Reach
     layers: tuple[int, ...]  # a stage each: pipeline ranks x chunks entries
     chunks: int = 1
     schedule: str = "1f1b"
@@ -109,15 +127,24 @@ class Practice:
 class Job:
     architecture: Architecture
     layout: Layout
-    machine: Machine
+    machine: Machine | None  # None: what it is made of is not known, and no time can be told
     practice: Practice = field(default_factory=Practice)
     load: float = 1.0  # rows of the fullest rank of experts, over the mean
 
+    @property
+    def hardware(self) -> Machine:
+        """The machine, where a time is asked for.
+
+        Raises:
+            ValueError: it is not known.
+        """
+        if self.machine is None:
+            raise ValueError("nothing is known of the machine")
+        return self.machine
+
     @cached_property
     def degrees(self) -> Degrees:
-        of = self.layout
-        groups = (of.data, of.tensor, of.context, of.pipeline, of.experts, of.expert_tensor, of.expert_data)
-        return Degrees(*(round(prod(group)) for group in groups))
+        return Degrees(*(round(prod(group)) for group in self.layout.reach))
 
     @cached_property
     def tokens(self) -> float:
@@ -136,18 +163,6 @@ class Job:
             stages.append(Stage(without, count - without, index == 0, index == last))
             start += count
         return tuple(stages)
-
-
-class Degrees(NamedTuple):
-    """How many ranks each kind of group has."""
-
-    data: int
-    tensor: int
-    context: int
-    pipeline: int
-    experts: int
-    expert_tensor: int
-    expert_data: int
 
 
 class Stage(NamedTuple):

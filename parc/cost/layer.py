@@ -1,7 +1,8 @@
-"""What one microbatch does in one layer on one rank: matmuls, bytes moved in memory, collectives, what is kept.
+"""One microbatch in one layer on one rank: matmuls, bytes moved in memory, collectives, what is kept.
 
-A part is what can be computed again by itself, with the norm before it and the residual sum after. Bytes that elementwise operators move
-are counted as if each norm, activation and sum were one kernel. T tokens, H hidden, as in `job.py`.
+A part is what can be computed again by itself, with the norm before it and the residual sum after. Bytes that
+elementwise operators move are counted as if each norm, activation and sum were one kernel. T tokens, H
+hidden, as in `job.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from parc.cost.compute import Matmul
 from parc.cost.job import Architecture, Job, Recompute
 
 Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
+Over = Literal["tensor", "context", "experts", "expert_tensor"]
+
 AGAIN: dict[Recompute, tuple[str, ...]] = {
     "none": (),
     "scores": ("scores",),
@@ -22,8 +25,6 @@ AGAIN: dict[Recompute, tuple[str, ...]] = {
     "layer": ("attention", "scores", "ffn", "experts"),
 }
 """The parts whose forward pass is repeated in the backward pass."""
-
-Over = Literal["tensor", "context", "experts", "expert_tensor"]
 
 
 class Move(NamedTuple):
@@ -142,12 +143,15 @@ def experts(job: Job) -> Part:
     ]
     if shared:
         matmuls += [Matmul(job.tokens, into * shared, of.hidden), Matmul(job.tokens, of.hidden, shared)]
-    # There and back: into the order of ranks, written and read once; into that of experts, rows read and written.
+    # There and back: into the order of ranks, written and read once; of experts, rows read and written.
     sorted_rows = 2 * here * of.top_k * of.hidden + 4 * rows * of.hidden
     inner = (into + 1) * (rows * wide + job.tokens * shared)
     scores = 4 * here * of.experts  # the router works in float32
     traffic = element * (5 * resident * of.hidden + sorted_rows + inner) + 4 * scores
-    kept = element * (2 * resident * of.hidden + rows * of.hidden + here * of.top_k * of.hidden + inner) + 2 * scores
+    kept = (
+        element * (2 * resident * of.hidden + rows * of.hidden + here * of.top_k * of.hidden + inner)
+        + 2 * scores
+    )
     forward, backward = _journeys(job)
     return Part("experts", tuple(matmuls), traffic, kept, forward, backward)
 

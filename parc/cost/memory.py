@@ -1,7 +1,7 @@
 """Bytes that one rank holds at its fullest, by kind.
 
-Parameters, gradients and optimizer state are arithmetic. Activations are what `layer.py` says is kept, times the
-microbatches that the schedule has in flight; fragmentation and the runtime's own memory are not counted.
+Parameters, gradients and optimizer state are arithmetic. Activations are what `layer.py` says is kept, times
+the microbatches that the schedule has in flight; fragmentation and the runtime's own memory are not counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def memory(job: Job, rank: int) -> Memory:
     stages = job.stages[rank :: by.pipeline]
     held = [parameters.held(job, stage) for stage in stages]
     shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
-    sharded = shared / prod(layout.data) + own / prod(layout.expert_data)
+    sharded = shared / prod(layout.reach.data) + own / prod(layout.reach.expert_data)
     whole = shared + own
     kept = [_kept(job, stage) for stage in stages]
     moments = schedule.in_flight(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)

@@ -1,9 +1,9 @@
 """Collectives over a network of levels, by latency and bandwidth.
 
-Bytes are those of the whole buffer: what every rank ends up with in an all-gather, what it starts with in a reduce-scatter
-or an all-to-all. Groups are the fans of `job.py`. Each device has its own share of every link, so g
-members of a group within a node have g shares of the link out of it. Formulae: Thakur, Rabenseifner and Gropp, "Optimization of
-Collective Communication Operations in MPICH", 2005, level by level.
+Bytes are those of the whole buffer: what every rank ends up with in an all-gather, what it starts with in a
+reduce-scatter or an all-to-all. Groups are the fans of `job.py`. Each device has its own share of every link,
+so g members of a group within a node have g shares of the link out of it. Formulae: Thakur, Rabenseifner and
+Gropp, "Optimization of Collective Communication Operations in MPICH", 2005, level by level.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def all_reduce(bytes: float, fans: Fans, links: Links) -> float:
         return 0.0
     bandwidth, latency = _narrowest(fans, links)
     ring = 2 * (size - 1) * latency + 2 * (size - 1) / size * bytes / bandwidth
-    # A tree leaves each level's links to as many hops as the level is deep; its two halves fill both directions.
+    # Up and down a tree; of two trees, each with half of the bytes, every rank is a leaf in one.
     hops = sum(log2(fan) * link.latency for fan, link in zip(fans, links, strict=False) if fan > 1)
     tree = 2 * hops + 2 * bytes / bandwidth
     return min(ring, tree, _by_level(2, bytes, fans, links))

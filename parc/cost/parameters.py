@@ -1,6 +1,7 @@
 """How many parameters, and where: exact arithmetic over the shape.
 
-Counted are weights of matmuls, embeddings, routers, and one vector a norm (RMSNorm); biases are not in `shape`.
+Counted are weights of matmuls, embeddings, routers, and one vector a norm (RMSNorm); biases are not in
+`shape`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from parc.cost.job import Architecture, Job, Stage
 
 
 class Held(NamedTuple):
-    """Parameters of one rank, by who else holds them: all its data ranks, or the ranks of its experts alone."""
+    """Parameters of one rank, by who else holds them: all data ranks, or those with the same experts."""
 
     shared: float
     experts: float
@@ -27,7 +28,13 @@ def attention(of: Architecture) -> int:
     query, pair, nope, rope, value = of.latent
     up = of.heads * (nope + rope)
     down = of.hidden * query + query * up + query if query else of.hidden * up
-    return down + of.hidden * (pair + rope) + pair + pair * of.heads * (nope + value) + of.heads * value * of.hidden
+    return (
+        down
+        + of.hidden * (pair + rope)
+        + pair
+        + pair * of.heads * (nope + value)
+        + of.heads * value * of.hidden
+    )
 
 
 def ffn(of: Architecture, width: int) -> int:
@@ -89,6 +96,3 @@ def flops(job: Job) -> float:
 def tokens(job: Job) -> float:
     """Of one step, on all devices."""
     return job.tokens * job.layout.microbatches * job.degrees.data
-
-
-

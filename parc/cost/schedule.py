@@ -33,7 +33,7 @@ class Timeline:
 
 
 class _Step(NamedTuple):
-    """A pass by numbers: its rank, its result, the result it waits for, and which time and which hop it takes."""
+    """A pass by numbers: its rank, its result and the one it waits for, the cost and the hop it takes."""
 
     rank: int
     result: int
@@ -131,7 +131,9 @@ def _numbered(one: Pass, rank: int, stages: int, microbatches: int) -> _Step:
 
     half = stages * microbatches
     if not one.backward:
-        return _Step(rank, result(one.stage), result(one.stage - 1) if one.stage else -1, one.stage, one.stage - 1)
+        return _Step(
+            rank, result(one.stage), result(one.stage - 1) if one.stage else -1, one.stage, one.stage - 1
+        )
     after = half + result(one.stage + 1) if one.stage + 1 < stages else result(one.stage)
     return _Step(rank, half + result(one.stage), after, stages + one.stage, one.stage)
 
@@ -197,7 +199,9 @@ def _played(
 
 
 @lru_cache(maxsize=4096)
-def in_flight(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> tuple[tuple[int, ...], ...]:
+def in_flight(
+    schedule: str, ranks: int, chunks: int, microbatches: int, rank: int
+) -> tuple[tuple[int, ...], ...]:
     """How many microbatches each chunk of a rank holds between their forward and backward passes.
 
     At every moment that may be the fullest: no other has as many or more in every chunk.
@@ -214,5 +218,7 @@ def in_flight(schedule: str, ranks: int, chunks: int, microbatches: int, rank: i
     return tuple(
         moment
         for moment in moments
-        if not any(other != moment and all(b >= a for a, b in zip(moment, other, strict=True)) for other in moments)
+        if not any(
+            other != moment and all(b >= a for a, b in zip(moment, other, strict=True)) for other in moments
+        )
     )

@@ -19,8 +19,8 @@ LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head":
 
 
 OVERLAP = 4
-"""Chosen among maximum, 8, 4 and 3 on the runs that the constants are fitted to: the largest error but one,
-and the only fit whose shares of matmul and memory peaks a device can have."""
+"""Of maximum, 8, 4 and 3, tried on fitted runs: 3 is as good, but with a ramp that lets matmuls of any size
+reach their peak; the others are worse."""
 
 
 class Pass(NamedTuple):
@@ -32,8 +32,8 @@ class Pass(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The longer of what the device does and what the host does, and more where they are near each other: some
-        kernels then wait for the host, and the host waits for others."""
+        """The longer of what the device does and what the host does, and more where they are near each other:
+        some kernels then wait for the host, and the host waits for others."""
         device = self.compute + self.moves
         return float((device**OVERLAP + self.host**OVERLAP) ** (1 / OVERLAP))
 
@@ -62,17 +62,18 @@ class Step:
 
 
 def experts_layer(job: Job, constants: Constants) -> tuple[float, float]:
-    """Seconds of the part with the experts alone, forward and backward: as layers are measured by themselves."""
-    links = _effective(job.machine, constants)
+    """Seconds of the part with the experts alone, forward and backward."""
+    links = _effective(job.hardware, constants)
     part = layer.experts(job)
     return _forward(job, part, links, constants).seconds, _backward(job, part, links, constants).seconds
 
 
 def predict(job: Job, constants: Constants) -> Step:
     """Raises:
-    ValueError: the schedule is not simulated, or not with these chunks and microbatches.
+    ValueError: the machine is not known, or the schedule not simulated, or not with these chunks and
+    microbatches.
     """
-    links = _effective(job.machine, constants)
+    links = _effective(job.hardware, constants)
     passes = {stage: _passes(job, stage, links, constants) for stage in set(job.stages)}
     forward = tuple(passes[stage][0] for stage in job.stages)
     backward = tuple(passes[stage][1] for stage in job.stages)
@@ -109,23 +110,23 @@ def _passes(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple
         (stage.sparse, layer.experts),
     ):
         if count:
-            each = part(job)
-            ahead = _forward(job, each, links, constants)
+            one = part(job)
+            ahead = _forward(job, one, links, constants)
             forward += ahead.times(count)
-            backward += _backward(job, each, links, constants).times(count)
-            if each.name in AGAIN[job.layout.recompute]:
+            backward += _backward(job, one, links, constants).times(count)
+            if one.name in AGAIN[job.layout.recompute]:
                 backward += ahead.times(count)
     if stage.last:
-        part = layer.head(job)
-        forward += _forward(job, part, links, constants)
-        backward += _backward(job, part, links, constants)
+        one = layer.head(job)
+        forward += _forward(job, one, links, constants)
+        backward += _backward(job, one, links, constants)
     if job.layout.shard == "parameters":
         return _gathering(job, stage, forward, backward, links)
     return forward, backward
 
 
 def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
-    machine, element = job.machine, job.practice.element
+    machine, element = job.hardware, job.practice.element
     compute = sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
     compute += traffic_seconds(part.traffic, machine, constants)
     compute += part.fused / (machine.compute * constants.attention)
@@ -134,9 +135,9 @@ def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
 
 
 def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
-    """Each matmul has two in its gradient. Elsewhere a value is read and one written; backward, the value and the
-    gradient of the other are read and one gradient is written: three for two."""
-    machine, element = job.machine, job.practice.element
+    """Each matmul has two in its gradient. Elsewhere a value is read and one written; backward, the value and
+    the gradient of the other are read and one gradient is written: three for two."""
+    machine, element = job.hardware, job.practice.element
     compute = 2 * sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
     compute += 1.5 * traffic_seconds(part.traffic, machine, constants)
     compute += 2.5 * part.fused / (machine.compute * constants.attention)  # it computes the scores again
@@ -145,7 +146,7 @@ def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
 
 
 def _moves(job: Job, moves: tuple[Move, ...], compute: float, links: Links, constants: Constants) -> float:
-    """What is seen of a part's collectives; where matmuls run beside those over `tensor`, one piece of each is."""
+    """What is seen of a part's collectives: one piece of those that matmuls run beside, if these last."""
     seconds = [(move.over == "tensor", _seconds(job, move, links, constants)) for move in moves]
     tensor = sum([each for over, each in seconds if over])
     others = sum([each for over, each in seconds if not over])
@@ -155,7 +156,7 @@ def _moves(job: Job, moves: tuple[Move, ...], compute: float, links: Links, cons
 
 
 def _seconds(job: Job, move: Move, links: Links, constants: Constants) -> float:
-    fans: Fans = getattr(job.layout, move.over)
+    fans: Fans = getattr(job.layout.reach, move.over)
     take = network.all_gather if move.kind == "reduce_scatter" else getattr(network, move.kind)
     seconds: float = take(move.bytes, fans, links)
     return seconds + constants.collective if seconds else 0.0
@@ -176,21 +177,18 @@ def _hops(job: Job, links: Links) -> tuple[float, ...]:
     ranks = job.degrees.pipeline
     if ranks == 1:
         return ()
-    between = [
-        network.send(bytes, network.neighbour(job.layout.pipeline, links, rank)) for rank in range(ranks)
-    ]
+    group = job.layout.reach.pipeline
+    between = [network.send(bytes, network.neighbour(group, links, rank)) for rank in range(ranks)]
     return tuple(between[stage % ranks] for stage in range(len(job.layout.layers) - 1))
 
 
-def _gathering(
-    job: Job, stage: Stage, forward: Pass, backward: Pass, links: Links
-) -> tuple[Pass, Pass]:
+def _gathering(job: Job, stage: Stage, forward: Pass, backward: Pass, links: Links) -> tuple[Pass, Pass]:
     """Sharded parameters are gathered while the layer before computes: the slower of the two shows."""
-    held = parameters.held(job, stage)
-    gather = network.all_gather(held.shared * job.practice.element, job.layout.data, links)
-    gather += network.all_gather(held.experts * job.practice.element, job.layout.expert_data, links)
-    scatter = network.reduce_scatter(held.shared * job.practice.gradient, job.layout.data, links)
-    scatter += network.reduce_scatter(held.experts * job.practice.gradient, job.layout.expert_data, links)
+    held, reach = parameters.held(job, stage), job.layout.reach
+    gather = network.all_gather(held.shared * job.practice.element, reach.data, links)
+    gather += network.all_gather(held.experts * job.practice.element, reach.expert_data, links)
+    scatter = network.reduce_scatter(held.shared * job.practice.gradient, reach.data, links)
+    scatter += network.reduce_scatter(held.experts * job.practice.gradient, reach.expert_data, links)
     back = (job.practice.gathers - 1) * gather + scatter
 
     def slower(one: Pass, other: float) -> Pass:
@@ -205,13 +203,13 @@ def _update(job: Job, stages: tuple[Stage, ...], links: Links, constants: Consta
     held = [parameters.held(job, stage) for stage in stages]
     shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
     sums = 0.0
-    for count, fans in ((shared, layout.data), (own, layout.expert_data)):
+    for count, fans in ((shared, layout.reach.data), (own, layout.reach.expert_data)):
         if layout.shard == "none":
             sums += network.all_reduce(count * does.gradient, fans, links)
         elif layout.shard == "optimizer":
             sums += network.reduce_scatter(count * does.gradient, fans, links)
             sums += network.all_gather(count * does.element, fans, links)
     if layout.shard != "none":
-        shared, own = shared / prod(layout.data), own / prod(layout.expert_data)
+        shared, own = shared / prod(layout.reach.data), own / prod(layout.reach.expert_data)
     each = 2 * does.state + does.gradient + does.element  # state is read and written
-    return sums, traffic_seconds((shared + own) * each, job.machine, constants)
+    return sums, traffic_seconds((shared + own) * each, job.hardware, constants)

@@ -16,8 +16,8 @@ def _machine(compute: float, memory: float, bandwidth: float, node: float, fabri
     return Machine(compute=compute, memory=memory, memory_bandwidth=bandwidth, links=links)
 
 
-# NVIDIA data sheets; NVLink's figure there is both directions. vTrain's cluster has four 200 Gb/s adapters a node
-# (arXiv:2312.12391), Selene eight, Eos eight of 400 Gb/s, and so have the DGX H100 and B200; GB300 has 800 Gb/s each.
+# NVIDIA's data sheets, where NVLink's figure is of both directions. vTrain's nodes have 800 Gb/s of
+# InfiniBand together, Selene's 200 for each device, DGX H100, B200 and GB200 400, GB300 and B300 800.
 A100_VTRAIN = _machine(312e12, 80e9, 2.039e12, 300e9, 12.5e9)
 A100_SELENE = _machine(312e12, 80e9, 2.039e12, 300e9, 25e9)
 H100 = _machine(989.5e12, 80e9, 3.35e12, 450e9, 50e9)

@@ -1,8 +1,8 @@
-"""The rows of `data/published.json` that parc can express, as jobs: bf16 and fp16, and enough said about the run.
+"""The rows of `data/published.json` that parc can express, as jobs: 16 bits, and enough said about the run.
 
-None of them fits a constant, but the four dense runs of Megatron-Core's own table, which with `data/measured.json`'s
-layers of experts stand for H100. What a publisher leaves out is assumed, the same for all: one sequence a microbatch, no
-interleaving, no recomputation but in 2021.
+They fit no constant, but for the four dense runs of Megatron-Core's own table: with the layers of experts in
+`data/measured.json` these stand for H100. What a publisher leaves out is assumed, the same for all: one
+sequence a microbatch, no interleaving, no recomputation but in 2021.
 """
 
 from __future__ import annotations
@@ -15,45 +15,11 @@ from parc.cost import parameters
 from parc.cost.constants import DATA
 from parc.cost.job import Architecture, Job, Layout, Machine, Practice, Shard
 from parc.cost.validate import machines
-from parc.cost.validate.measured import MEGATRON_2022, even, gpt
+from parc.cost.validate.measured import MEGATRON_2022, even
+from parc.cost.validate.models import DECODERS, GPTS, gpt
 from parc.cost.validate.rows import Row, megatron
 
 LEGACY, H100, BLACKWELL = "A100, Megatron 2021-23", "H100, Megatron-Core", "B200, Megatron 0.14"
-
-# Where the data have no configuration: the papers' and model cards' own.
-MODELS: dict[str, dict[str, Any]] = {
-    "GPT-175B": {"num_layers": 96, "hidden": 12288, "heads": 96, "ffn": 49152, "vocab": 51200},
-    "GPT-530B": {"num_layers": 105, "hidden": 20480, "heads": 128, "ffn": 81920, "vocab": 51200},
-}
-SPARSE: dict[str, dict[str, Any]] = {
-    "GPT OSS 120B": dict(
-        layers=36, hidden=2880, heads=64, kv_heads=8, head_dim=64, ffn=2880, dense_ffn=0,
-        experts=128, top_k=4, vocab=201088,
-    ),
-    "Qwen3_235B_a22B": dict(
-        layers=94, hidden=4096, heads=64, kv_heads=4, head_dim=128, ffn=1536, dense_ffn=0,
-        experts=128, top_k=8, vocab=151936,
-    ),
-    "Qwen2-57B-A14B": dict(
-        layers=28, hidden=3584, heads=28, kv_heads=4, head_dim=128, ffn=2560, dense_ffn=0,
-        experts=64, top_k=8, shared_ffn=20480, vocab=151936,
-    ),
-    "Mixtral-8x22B": dict(
-        layers=56, hidden=6144, heads=48, kv_heads=8, head_dim=128, ffn=16384, dense_ffn=0,
-        experts=8, top_k=2, vocab=32768,
-    ),
-    "Mixtral-8x22B-G8T8": dict(
-        layers=56, hidden=6144, heads=48, kv_heads=8, head_dim=128, ffn=2048, dense_ffn=0,
-        experts=64, top_k=8, vocab=32768,
-    ),
-    "Llama3-8x70B": dict(
-        layers=80, hidden=8192, heads=64, kv_heads=8, head_dim=128, ffn=28672, dense_ffn=0,
-        experts=8, top_k=2, vocab=128256,
-    ),
-    "Llama3.1-8B": dict(
-        layers=32, hidden=4096, heads=32, kv_heads=8, head_dim=128, ffn=14336, dense_ffn=14336, vocab=128256,
-    ),
-}  # fmt: skip
 
 MACHINES: dict[str, tuple[Machine, int, str]] = {
     "DGX-A100-80GB": (machines.A100_SELENE, 8, LEGACY),
@@ -84,7 +50,7 @@ def rows() -> Iterator[Row]:
 
 
 def _row(entry: dict[str, Any]) -> Row | None:
-    known = entry["model"] in SPARSE or entry["model"] in MODELS or "model_config" in entry
+    known = entry["model"] in DECODERS or entry["model"] in GPTS or "model_config" in entry
     said = "seq" in entry and entry["precision"] in ("BF16", "FP16 mixed") and "dp" in entry
     if _sharded(entry) and "mbs" not in entry:  # how often parameters are gathered decides, and is not said
         return None
@@ -98,9 +64,10 @@ def _row(entry: dict[str, Any]) -> Row | None:
     legacy = kind == LEGACY
     architecture = _architecture(entry)
     job = Job(architecture, _layout(entry, architecture, node, legacy), machine, _practice(entry, legacy))
+    batch = f"n{entry['gpus']} s{entry['seq']} B{entry['gbs']}"
     return Row(
-        source=f"{source}, {_short(entry['hardware'])}" if "Bridge" in source else source,
-        group=f"{source} {entry['model']} {entry['hardware']} n{entry['gpus']} s{entry['seq']} B{entry['gbs']}",
+        source=f"{source}, {entry['hardware'].removeprefix('DGX-')}" if "Bridge" in source else source,
+        group=f"{source} {entry['model']} {entry['hardware']} {batch}",
         kind=kind,
         fitted=source == "Megatron-Core r0.8",
         job=job,
@@ -108,22 +75,14 @@ def _row(entry: dict[str, Any]) -> Row | None:
     )
 
 
-def _short(hardware: str) -> str:
-    return hardware.removeprefix("DGX-")
-
-
 def _architecture(entry: dict[str, Any]) -> Architecture:
-    if entry["model"] in SPARSE:
-        return Architecture(length=entry["seq"], **SPARSE[entry["model"]])
-    sizes = entry.get("model_config") or MODELS[entry["model"]]
-    plain = {
-        "L": sizes["num_layers"],
-        "h": sizes["hidden"],
-        "heads": sizes["heads"],
-        "ffn": sizes.get("ffn", 4 * sizes["hidden"]),
-        "seq": entry["seq"],
-    }
-    return gpt(plain, sizes["vocab"])
+    name, length = entry["model"], entry["seq"]
+    if name in DECODERS:
+        return DECODERS[name](length=length)
+    if name in GPTS:
+        return GPTS[name](length=length)
+    of = entry["model_config"]
+    return gpt(of["num_layers"], of["hidden"], of["heads"], length, of.get("ffn", 0), of["vocab"])
 
 
 def _practice(entry: dict[str, Any], legacy: bool) -> Practice:
@@ -137,11 +96,13 @@ def _practice(entry: dict[str, Any], legacy: bool) -> Practice:
 def _layout(entry: dict[str, Any], of: Architecture, node: int, legacy: bool) -> Layout:
     tensor, context, pipeline = entry["tp"], entry["cp"], entry["pp"]
     experts = entry.get("ep") or 1
-    expert_tensor = entry.get("etp") or (1 if "Folding" in entry["framework"] else tensor)  # Megatron's default
+    expert_tensor = entry.get("etp") or (
+        1 if "Folding" in entry["framework"] else tensor
+    )  # Megatron's default
     data, chunks = entry["dp"], entry.get("vpp") or 1
     sequences = entry.get("mbs") or 1
     return Layout(
-        **megatron(tensor, context, data, pipeline, experts, expert_tensor, node),
+        reach=megatron(tensor, context, data, pipeline, experts, expert_tensor, node),
         layers=even(of.layers, pipeline * chunks),
         chunks=chunks,
         schedule="interleaved" if chunks > 1 and pipeline > 1 else "1f1b",
@@ -164,13 +125,13 @@ def _shard(entry: dict[str, Any], legacy: bool) -> Shard:
 
 
 def _seconds(entry: dict[str, Any], job: Job, legacy: bool) -> float:
-    """Of one step, from what the publisher gives: the step, tokens, or FLOPs by the publisher's own formula."""
+    """Of one step, from what is given: the step, tokens, or FLOPs by the publisher's own formula."""
     if "step_time_s" in entry:
         return float(entry["step_time_s"])
     if "tokens_per_s_per_gpu" in entry:
-        return parameters.tokens(job) / (entry["tokens_per_s_per_gpu"] * entry["gpus"])
+        return parameters.tokens(job) / (float(entry["tokens_per_s_per_gpu"]) * int(entry["gpus"]))
     flops = _flops_2021(job) if legacy else parameters.flops(job)
-    return flops / (entry["tflops_per_gpu"] * 1e12 * entry["gpus"])
+    return flops / (float(entry["tflops_per_gpu"]) * 1e12 * int(entry["gpus"]))
 
 
 def _flops_2021(job: Job) -> float:

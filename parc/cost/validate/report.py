@@ -80,7 +80,7 @@ def peaks(known: Iterable[Row]) -> list[tuple[float, float]]:
 
 
 def speed(known: Sequence[Row], constants: Constants) -> float:
-    """Plans a second, time and memory of each, on the rows whose pipelines have at most 256 passes a direction."""
+    """Plans a second, time and memory of each, over the rows with pp x microbatches up to 256."""
     jobs = [
         row.job
         for row in known

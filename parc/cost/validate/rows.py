@@ -8,7 +8,7 @@ from math import prod
 from typing import Literal
 
 from parc.cost.constants import Constants
-from parc.cost.job import Fans, Job
+from parc.cost.job import Fans, Job, Reach
 from parc.cost.step import experts_layer, predict
 
 What = Literal["step", "forward", "backward"]
@@ -38,31 +38,36 @@ class Row:
 def fans(ranks: Sequence[int], units: Sequence[int]) -> Fans:
     """The fans of the group that counts up with these (size, stride) digits, over nested units of ranks.
 
-    `units` are how many ranks one unit of each network level has, innermost first; the last level is unbounded.
+    `units` are how many ranks one unit of each network level has, innermost first; the last level is
+    unbounded.
     """
     sizes, strides = ranks[::2], ranks[1::2]
     found: list[float] = []
     for unit in units:
-        within = prod(min(size, max(1, -(-unit // stride))) for size, stride in zip(sizes, strides, strict=True))
+        within = prod(
+            min(size, max(1, -(-unit // stride))) for size, stride in zip(sizes, strides, strict=True)
+        )
         found.append(within / prod(found))
     return (*found, prod(sizes) / prod(found))
 
 
 def megatron(
     tensor: int, context: int, data: int, pipeline: int, experts: int, expert_tensor: int, node: int
-) -> dict[str, Fans]:
-    """Groups in Megatron's order of ranks: tensor fastest, then context, data, pipeline; experts folded into the
-    first three, after `expert_tensor`."""
+) -> Reach:
+    """Groups in Megatron's order of ranks: tensor fastest, then context, data, pipeline.
+
+    Experts are laid over the first three together, `expert_tensor` fastest.
+    """
     units = [node]
     inner = tensor * context
     stage = inner * data
     own = expert_tensor * experts
-    return {
-        "tensor": fans((tensor, 1), units),
-        "context": fans((context, tensor), units),
-        "data": fans((context * data, tensor), units),
-        "pipeline": fans((pipeline, stage), units),
-        "experts": fans((experts, expert_tensor), units),
-        "expert_tensor": fans((expert_tensor, 1), units),
-        "expert_data": fans((max(1, stage // own), own), units),
-    }
+    return Reach(
+        tensor=fans((tensor, 1), units),
+        context=fans((context, tensor), units),
+        data=fans((context * data, tensor), units),
+        pipeline=fans((pipeline, stage), units),
+        experts=fans((experts, expert_tensor), units),
+        expert_tensor=fans((expert_tensor, 1), units),
+        expert_data=fans((max(1, stage // own), own), units),
+    )

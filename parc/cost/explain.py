@@ -1,0 +1,110 @@
+"""The figures of a job, each with its arithmetic and its grade."""
+
+from __future__ import annotations
+
+from parc.cost import parameters
+from parc.cost.constants import Calibration, nearest
+from parc.cost.figure import Figure, Grade, total
+from parc.cost.job import Job
+from parc.cost.memory import memory
+from parc.cost.step import predict
+from parc.cost.traffic import traffic
+
+SAME = 0.1
+"""How far a device's peak may be from a calibrated one's to count as the same."""
+
+
+def memory_figures(job: Job, rank: int) -> Figure:
+    """Bytes of one rank of the pipeline at its fullest, by kind.
+
+    Raises:
+        ValueError: the schedule is not simulated, or not with these chunks and microbatches.
+    """
+    of, does, shard = memory(job, rank), job.practice, job.layout.shard
+    held = [parameters.held(job, stage) for stage in job.stages[rank :: job.degrees.pipeline]]
+    count = sum(each.all for each in held)
+    split = f" / {job.degrees.data} data ranks" if shard != "none" else ""
+    whole = "" if shard != "parameters" else split
+    flight = (
+        f"{job.layout.schedule}, {job.layout.microbatches} microbatches, recompute = {job.layout.recompute}"
+    )
+    parts = [
+        Figure("parameters", of.parameters, "B", f"{count:,.0f} x {does.element} B{whole}", "exact"),
+        Figure("gradients", of.gradients, "B", f"{count:,.0f} x {does.gradient} B{whole}", "exact"),
+        Figure("optimizer", of.optimizer, "B", f"{count:,.0f} x {does.state} B{split}", "exact"),
+        Figure("activations", of.activations, "B", f"kept between passes: {flight}", "estimated"),
+    ]
+    if of.logits >= of.working:
+        how = f"logits and their gradient, {job.tokens:,.0f} tokens x {job.architecture.vocab:,} words"
+        parts.append(Figure("logits", of.logits, "B", f"{how} / {job.degrees.tensor}", "estimated"))
+    else:
+        parts.append(
+            Figure("working", of.working, "B", "the largest layer in its backward pass", "estimated")
+        )
+    return total("peak", parts)
+
+
+def traffic_figures(job: Job, stage: int) -> tuple[Figure, ...]:
+    """Bytes that one rank of a stage gives to the network, of one step."""
+    return tuple(
+        Figure(
+            f"{each.what}: {each.kind} over {each.over}",
+            each.total,
+            "B",
+            f"{each.calls:,} calls of {each.bytes:,.0f} B",
+            "expected" if each.routed else "exact",
+        )
+        for each in traffic(job, stage)
+    )
+
+
+def flops_figure(job: Job) -> Figure:
+    """FLOPs of one step on one device, as torch's counter counts them; recomputation is not counted."""
+    each = parameters.flops(job) / devices(job)
+    tokens = parameters.tokens(job)
+    how = f"3 x forward FLOPs of {tokens:,.0f} tokens / {devices(job):,} devices"
+    return Figure("arithmetic", each, "FLOP", how, "exact")
+
+
+def step_figure(job: Job) -> Figure:
+    """Seconds of one step.
+
+    Raises:
+        ValueError: the machine is not known, or the schedule not simulated.
+    """
+    known = nearest(job.hardware.compute)
+    grade = _grade(job, known)
+    found = predict(job, known.constants)
+    each = found.forward[0].seconds
+    how = f"{job.layout.schedule}, {job.layout.microbatches} microbatches of {each:.3g} s forward"
+    where = f"constants of {known.kind}, {known.error:.1%} off on {known.rows} runs"
+    return total(
+        "step",
+        (
+            Figure("pipeline", found.pipeline, "s", f"{how} on stage 0; {where}", grade),
+            Figure("gradients", found.gradients, "s", "their sums, as far as they are seen", grade),
+            Figure("optimizer", found.optimizer, "s", "reads and writes of its state", grade),
+            Figure("rest", known.constants.step, "s", f"of every step; {where}", grade),
+        ),
+    )
+
+
+def mfu_figure(job: Job) -> Figure:
+    """The share of the devices' peak that the step's arithmetic is.
+
+    Raises:
+        ValueError: as `step_figure`.
+    """
+    flops, step = flops_figure(job), step_figure(job)
+    share = flops.value / step.value / job.hardware.compute
+    how = f"{flops.value:.4g} FLOP / {step.value:.4g} s / {job.hardware.compute:.4g} FLOP/s"
+    return Figure("mfu", share, "", how, step.grade, (flops, step))
+
+
+def devices(job: Job) -> int:
+    by = job.degrees
+    return max(by.data * by.tensor, by.experts * by.expert_tensor * by.expert_data) * by.pipeline
+
+
+def _grade(job: Job, known: Calibration) -> Grade:
+    return "calibrated" if abs(job.hardware.compute / known.compute - 1) <= SAME else "estimated"
