@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     rule.add_argument("code", metavar="CODE")
     rule.set_defaults(run=_rule)
 
+    validate = commands.add_parser("validate", help="hold predicted step times against measured runs")
+    validate.set_defaults(run=_validate)
+
     build = commands.add_parser("build", help="compile a plan to a training program")
     build.add_argument("-o", "--out", required=True, type=Path, metavar="DIR")
     build.set_defaults(run=_build)
@@ -129,6 +132,13 @@ def _rule(options: argparse.Namespace) -> int:
         print(f"parc: there is no rule {options.code}", file=sys.stderr)
         return USAGE
     print(text)
+    return OK
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from parc.cost.validate.report import table
+
+    print(table(), end="")
     return OK
 
 
