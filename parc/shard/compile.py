@@ -26,6 +26,7 @@ from parc.shard.load import Faulty, Loaded, guilty, line_label, load
 from parc.shard.objective import Objective
 from parc.shard.place import Placement
 from parc.shard.placed import Layout, Placed, Refused, States, layout_of
+from parc.shard.promote import promoted
 from parc.shard.report import line_of, refusals
 from parc.shard.stages import cut
 from parc.shard.units import Units
@@ -50,9 +51,15 @@ class Captured:
 def capture(plan: Plan) -> Captured:
     """Import the model, build it without data, and capture it. Raises Faulty."""
     rules.load()
+    compute = DTYPES[plan.train.precision.compute]
+    loaded = load(plan.train.model, compute)
+    _check_layers(plan.train.model, loaded)
+    with promoted(compute):
+        return _capture(plan, loaded)
+
+
+def _capture(plan: Plan, loaded: Loaded) -> Captured:
     train, model = plan.train, plan.train.model
-    loaded = load(model, DTYPES[train.precision.compute])
-    _check_layers(model, loaded)
     objective = Objective(loaded.model, model.tokens, model.labels, train.loss.ignore_index)
     layers = layers_of(objective, model.shape.layers)
     found = banks(objective, layers, model.experts)

@@ -19,6 +19,7 @@ from parc.shard.compile import DTYPES
 from parc.shard.initial import Recipe
 from parc.shard.load import factory
 from parc.shard.objective import names_of_inputs
+from parc.shard.promote import promoted
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def _backward(plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor) -> t
         inputs = {takes_tokens: one}
         if takes_labels:
             inputs[takes_labels] = its
-        out = model(**inputs)
+        with promoted(DTYPES[plan.train.precision.compute]):
+            out = model(**inputs)
         first, *rest = out if isinstance(out, (tuple, list)) else (out,)
         if first.ndim == 0:
             loss = first / microbatches

@@ -28,15 +28,29 @@ class PackedExperts(nn.Module):
         return torch.zeros_like(x).index_add(0, order // choices, weighted)
 
 
+class CastNorm(nn.Module):
+    """RMSNorm in float32, whatever the model computes in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + torch.full((), 1e-6))
+        return (wide * self.weight.float()).to(x.dtype)
+
+
 class Mixture(nn.Module):
-    def __init__(self, width: int, inner: int, count: int) -> None:
+    def __init__(self, width: int, inner: int, count: int, casts: bool) -> None:
         super().__init__()
         self.score = nn.Linear(width, count)
         self.experts = PackedExperts(count, width, inner)
+        self.scores_in = torch.float32 if casts else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         flat = x.view(-1, x.shape[-1])
-        scores = self.score(flat).softmax(-1)
+        scores = self.score(flat).softmax(-1, dtype=self.scores_in).to(x.dtype)
         share, chosen = scores.topk(2)
         used = F.one_hot(chosen, scores.shape[-1]).sum(1).to(x.dtype).mean(0)
         return self.experts(flat, chosen, share).view_as(x), (used * scores.mean(0)).sum()
@@ -60,12 +74,13 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, width: int, heads: int, inner: int, count: int, number: int) -> None:
+    def __init__(self, width: int, heads: int, inner: int, count: int, number: int, casts: bool) -> None:
         super().__init__()
-        self.before = nn.RMSNorm(width)
+        norm = CastNorm if casts else nn.RMSNorm
+        self.before = norm(width)
         self.attention = Attention(width, heads)
-        self.between = nn.RMSNorm(width)
-        self.mixture = Mixture(width, inner, count)
+        self.between = norm(width)
+        self.mixture = Mixture(width, inner, count, casts)
         nn.init.normal_(self.attention.out.weight, std=0.2 / (number + 1))  # narrower with depth
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,11 +107,12 @@ class Odd(nn.Module):
         shared_layer: bool = False,
         seldom: bool = False,
         unused: bool = False,
+        casts: bool = False,
         order: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary, width, padding_idx=0)
-        layers = [Layer(width, heads, inner, count, number) for number in range(depth)]
+        layers = [Layer(width, heads, inner, count, number, casts) for number in range(depth)]
         if shared_layer:
             layers[-1].attention.out = layers[0].attention.out
         self.stack = nn.ModuleList(layers)

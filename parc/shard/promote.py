@@ -1,0 +1,43 @@
+"""What a model computes in float32 of its own accord, computed in float64 where the whole run is.
+
+Two layouts of a sum agree to 1e-16 in float64; a single cast to float32 on the way, as norms and routers like
+to have, would let them drift apart by 1e-7. So a float64 run casts to float64 what the model casts to less,
+in the captured program and in the model on one device alike. Runs in other types are left as they are.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_LESS = (torch.float32, torch.bfloat16, torch.float16)
+_CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
+_READS_BITS = (Tensor.view,)  # a type says there how to read memory, not what to compute in
+
+
+def promoted(compute: torch.dtype) -> AbstractContextManager[object]:
+    """Within it, a model that computes in `compute` computes in nothing less if that is float64."""
+    return _Promoted() if compute == torch.float64 else nullcontext()
+
+
+class _Promoted(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Types that a function is told become float64, and so does what it makes in less without being told."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in _READS_BITS:
+            args = tuple(map(_at_least, args))
+            kwargs = {name: _at_least(value) for name, value in kwargs.items()}
+        result = (Tensor.double if func in _CASTS else func)(*args, **kwargs)
+        if not isinstance(result, Tensor) or result.dtype not in _LESS:
+            return result
+        in_place = any(result is given for given in (*args, *kwargs.values()))
+        return result if in_place else result.double()
+
+
+def _at_least(argument: Any) -> Any:
+    return torch.float64 if isinstance(argument, torch.dtype) and argument in _LESS else argument
