@@ -24,7 +24,7 @@ def promoted(compute: torch.dtype) -> AbstractContextManager[object]:
     return _Promoted() if compute == torch.float64 else nullcontext()
 
 
-class _Promoted(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Promoted(TorchFunctionMode):
     """Types that a function is told become float64, and so does what it makes in less without being told."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
