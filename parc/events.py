@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 DUAL = {
     "replicate": "all_reduce",
@@ -27,12 +27,34 @@ DUAL = {
 
 
 @dataclass(frozen=True, slots=True)
+class OnAxis:
+    """How a value lies on one axis. Whatever is said of no axis is whole on it, and so is its gradient.
+
+    | kind | each rank holds | the gradient that each rank holds |
+    | --- | --- | --- |
+    | replicated | the whole value | a term of a sum over the axis |
+    | partial | a term of a sum over the axis | the whole gradient |
+    | sharded | its share of each of `blocks` equal blocks of `dim` | the same share |
+    """
+
+    axis: str
+    kind: Literal["replicated", "partial", "sharded"]
+    dim: int = -1
+    blocks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor on one rank. Its sizes are numbers, or the name of a count that routing decides."""
+    """A tensor on one rank. Its sizes are numbers, or the name of a count that routing decides.
+
+    `states` has the mesh's order. It says nothing of what an expert is given: routing deals that out. Units
+    that differ in states alone run the same code, and are one.
+    """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str
+    states: tuple[OnAxis, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from torch import Tensor, fx
 
-from parc.events import Value
+from parc.events import OnAxis, Value
 from parc.shard.body import shape, value
 from parc.shard.placed import Layout, Move, Placed, States
 from parc.shard.states import Kind, State, local_shape
@@ -49,11 +50,11 @@ class Shares:
         """A value as it is made; an item of a tuple that nobody reads has neither shape nor name."""
         if not isinstance(node.meta["val"], Tensor):
             return Value("_", (), "")
-        return Value(name, self.local(node), str(value(node).dtype))
+        return self._value(node, self.by_axis(self.placed.fact(node).states), name)
 
     def now(self, node: fx.Node, name: str) -> Value:
         """A value as it is since it was last settled."""
-        return Value(name, self.local(node, self.placed.now(node).states), str(value(node).dtype))
+        return self._value(node, self.by_axis(self.placed.now(node).states), name)
 
     def before(self, operand: fx.Node, moves: Sequence[Move], name: str) -> Value:
         """A value just before the last of its moves."""
@@ -80,7 +81,24 @@ class Shares:
         return self.by_axis(self.placed.now(operand).states) | {move.axis: move.after for move in moves}
 
     def _value(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
-        return Value(name, local_shape(shape(node), states, self.layout.sizes), str(value(node).dtype))
+        local = local_shape(shape(node), states, self.layout.sizes)
+        lies = () if self.placed.body.is_expert else _on_axes(states)
+        return Value(name, local, str(value(node).dtype), lies)
 
     def _local(self, whole: tuple[int, ...], states: States) -> tuple[int, ...]:
         return local_shape(whole, self.by_axis(states), self.layout.sizes)
+
+
+def _on_axes(states: Mapping[str, State]) -> tuple[OnAxis, ...]:
+    return tuple(
+        OnAxis(axis, _SAID[state.kind], state.dim, state.outer)
+        for axis, state in states.items()
+        if state.kind in _SAID
+    )
+
+
+_SAID: Mapping[Kind, Literal["replicated", "partial", "sharded"]] = {
+    Kind.REPLICATED: "replicated",
+    Kind.PARTIAL: "partial",
+    Kind.SHARDED: "sharded",
+}

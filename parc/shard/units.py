@@ -65,7 +65,7 @@ class Units:
         inputs, shares = [], Shares(placed, self.layout)
         for node in placed.body.inputs():
             writer.bind(node, node.meta["name"])
-            inputs.append(Value(node.meta["name"], shares.local(node), str(value(node).dtype)))
+            inputs.append(shares.made(node, node.meta["name"]))
         writer.device = _device(inputs)
         writer.write(nodes)
         results = tuple(writer.given(node) for node in placed.body.results())

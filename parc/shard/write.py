@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, fx
 
@@ -64,7 +65,7 @@ class Writer:
     def given(self, node: fx.Node) -> Value:
         """A value as it is once all is written."""
         if node in self._received and not self.scope.has_settled(node):
-            return Value(self.result(node), self._received[node].shape, self._received[node].dtype)
+            return replace(self._received[node], name=self.result(node))
         held = self._shares.now if self.scope.has_settled(node) else self._shares.made
         return held(node, self.result(node))
 
