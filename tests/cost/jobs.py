@@ -1,0 +1,48 @@
+"""Jobs for tests: a small model on two nodes of eight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from parc.cost.constants import Constants
+from parc.cost.job import Architecture, Job, Layout, Link, Machine, Practice, Reach
+
+CONSTANTS = Constants(
+    matmul=0.8,
+    ramp=128,
+    attention=0.5,
+    memory=0.8,
+    launch=1e-4,
+    inner=0.75,
+    outer=0.75,
+    collective=2e-5,
+    step=1e-3,
+)
+MACHINE = Machine(
+    compute=1e15, memory=80e9, memory_bandwidth=3e12, links=(Link(450e9, 3e-6), Link(50e9, 8e-6))
+)
+MODEL = Architecture(
+    layers=16,
+    hidden=2048,
+    heads=16,
+    kv_heads=4,
+    head_dim=128,
+    ffn=1024,
+    dense_ffn=8192,
+    vocab=32000,
+    length=2048,
+    experts=32,
+    top_k=4,
+)
+DENSE = replace(MODEL, experts=0, top_k=0, ffn=8192)
+
+
+def job(
+    model: Architecture = MODEL, machine: Machine | None = MACHINE, load: float = 1.0, **layout: Any
+) -> Job:
+    """`layout` are fields of Layout, groups of Reach, and fields of Practice, by name."""
+    reach = Reach(**{name: layout.pop(name) for name in Reach._fields if name in layout})
+    practice = Practice(**{name: layout.pop(name) for name in Practice.__slots__ if name in layout})
+    settings = {"layers": (model.layers,), "microbatches": 4, "sequences": 1, **layout}
+    return Job(model, Layout(reach=reach, **settings), machine, practice, load)

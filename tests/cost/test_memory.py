@@ -1,0 +1,127 @@
+"""Memory: published formulae for activations, ZeRO's bytes, and what each remedy does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parc.cost import layer, parameters
+from parc.cost.job import Job
+from parc.cost.memory import memory
+from parc.cost.validate.models import gpt
+from tests.cost.jobs import DENSE, MODEL, job
+
+GPT = gpt(4, 4096, 32, 2048)
+SBH, HEADS = 2048 * 4096, 5 * 32 * 2048 / 4096  # of one sequence; 5 a s / h
+
+
+def kept(of: Job) -> float:
+    """Bytes a layer keeps, in units of s b h."""
+    return sum(part(of).kept for part in (layer.attention, layer.scores, layer.dense)) / SBH
+
+
+@pytest.mark.parametrize("tensor", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("sequence", "again", "expected"),
+    [
+        (False, False, lambda t: 10 + 24 / t + HEADS / t),
+        (True, False, lambda t: (34 + HEADS) / t),
+        (False, True, lambda t: 10 + 24 / t),
+        (True, True, lambda t: 34 / t),
+    ],
+)
+def test_a_gpt_layer_keeps_what_its_authors_counted(
+    tensor: int, sequence: bool, again: bool, expected: object
+) -> None:
+    """Korthikanti et al., arXiv:2205.05198, table 2: scores not fused, dropout masks of a byte."""
+    of = job(GPT, tensor=(tensor, 1), sequence=sequence, flash=False, dropout=True, regather=True, element=2)
+    found = kept(of) - (layer.scores(of).kept / SBH if again else 0)
+    assert callable(expected)
+    assert found == pytest.approx(expected(tensor))
+
+
+def test_fused_attention_keeps_a_number_a_row_instead_of_the_scores() -> None:
+    assert layer.scores(job(GPT)).kept == 4 * 2048 * 32
+    assert layer.scores(job(GPT, flash=False)).kept == 2 * 32 * 2048 * 2048
+
+
+@pytest.mark.parametrize("tensor", [1, 4])
+def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
+    """2 s b (4 h + (2 a d + 2 g d + 3 f) / t) and a float a row of fused attention; all of it read and written."""
+    of = job(DENSE, tensor=(tensor, 1))
+    split = 2 * 16 * 128 + 2 * 4 * 128 + 3 * 8192
+    found = layer.attention(of).kept + layer.scores(of).kept + layer.dense(of).kept
+    assert found == 2 * 2048 * (4 * 2048 + split / tensor) + 4 * 2048 * 16 / tensor
+    assert layer.dense(of).traffic == 2 * 2048 * (5 * 2048 + 3 * 8192 / tensor)
+
+
+@pytest.mark.parametrize(
+    ("shard", "bytes"),
+    [("none", lambda d: 16), ("optimizer", lambda d: 4 + 12 / d), ("parameters", lambda d: 16 / d)],
+)
+def test_states_are_those_of_the_zero_paper(shard: str, bytes: object) -> None:
+    """Rajbhandari et al., arXiv:1910.02054, gradients in 16 bits, without its second stage."""
+    of = job(DENSE, data=(8, 1), shard=shard, gradient=2)
+    found = memory(of, 0)
+    count = parameters.held(of, of.stages[0]).all
+    assert callable(bytes)
+    states = found.parameters + found.gradients + found.optimizer
+    assert states == pytest.approx(count * bytes(8))
+
+
+def test_experts_are_shared_out_over_their_own_copies_alone() -> None:
+    """8 data ranks, 4 of them with other experts: their states are cut in 2, all others' in 8."""
+    of = job(data=(8, 1), experts=(4, 1), expert_data=(2, 1), shard="optimizer")
+    held = parameters.held(of, of.stages[0])
+    assert memory(of, 0).optimizer == pytest.approx(12 * (held.shared / 8 + held.experts / 2))
+
+
+def test_the_first_stage_holds_most_microbatches() -> None:
+    of = job(pipeline=(4, 1), layers=(4, 4, 4, 4), microbatches=16)
+    activations = [memory(of, rank).activations for rank in range(4)]
+    assert activations == pytest.approx([activations[3] * count for count in (4, 3, 2, 1)])
+
+
+@given(tensor=st.sampled_from([1, 2, 4]), sequence=st.booleans(), experts=st.sampled_from([1, 4]))
+def test_computing_more_again_never_keeps_more(tensor: int, sequence: bool, experts: int) -> None:
+    def activations(recompute: str) -> float:
+        return memory(
+            job(tensor=(tensor, 1), sequence=sequence, experts=(experts, 1), recompute=recompute), 0
+        ).activations
+
+    assert activations("layer") <= activations("attention") <= activations("scores") <= activations("none")
+    assert activations("layer") <= activations("experts") <= activations("none")
+
+
+def test_a_layer_computed_again_keeps_its_input() -> None:
+    """2 s b h bytes."""
+    of = job(GPT, recompute="layer")
+    assert memory(of, 0).activations == 4 * 2 * SBH
+    assert memory(of, 0).working == pytest.approx(kept(of) * SBH)
+
+
+def test_spreading_experts_does_not_shrink_their_activations() -> None:
+    """Each rank still gets the rows of as many tokens as it sends."""
+    assert memory(job(), 0).activations == memory(job(experts=(8, 1), data=(8, 1)), 0).activations
+
+
+@given(load=st.floats(1, 8))
+def test_a_fuller_rank_keeps_more(load: float) -> None:
+    assert memory(job(load=load, experts=(8, 1)), 0).activations >= memory(job(experts=(8, 1)), 0).activations
+
+
+def test_gigabytes_do_not_depend_on_the_machine() -> None:
+    assert memory(job(machine=None), 0) == memory(job(), 0)
+
+
+def test_longer_stages_hold_more_at_the_moment_that_is_fullest() -> None:
+    """Two chunks of unlike size: no one moment has the most of both, the worse one counts."""
+    of = job(
+        replace(MODEL, layers=16), pipeline=(2, 1), layers=(7, 1, 1, 7), chunks=2, schedule="interleaved"
+    )
+    one = memory(replace(of, layout=replace(of.layout, microbatches=2)), 0)
+    each = memory(job(), 0).activations / 16
+    assert one.activations == pytest.approx(each * (2 * 7 + 2 * 1))

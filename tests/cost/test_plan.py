@@ -1,0 +1,162 @@
+"""A resolved plan as a job: sizes, groups, links."""
+
+from __future__ import annotations
+
+import pytest
+
+from parc.check.load import load_text
+from parc.cost.constants import calibrations
+from parc.cost.explain import devices, flops_figure, memory_figures, mfu_figure, step_figure, traffic_figures
+from parc.cost.job import Job, Link
+from parc.cost.plan import job
+from parc.plan.facts import Plan
+from parc.source import Source
+
+FARM = """
+cluster farm {
+  levels = [fabric: 8, node: 16]
+  device { compute = COMPUTE, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
+  link node   { bandwidth = 900 GB/s, latency = 3 us }
+  link fabric { bandwidth = 50 GB/s, latency = 8 us }
+}
+model moe {
+  source = "moe.py:MoETransformer"
+  shape {
+    layers = 16, hidden = 1024, heads = 16, kv_heads = 4, ffn = 2048, gated = true
+    experts = 64, top_k = 2, vocab = 32000
+  }
+}
+train first {
+  model = moe
+  batch { sequences = 256, length = 1024, microbatches = 32 }
+  precision { compute = bf16, master = fp32 }
+}
+plan wide for first on farm {
+BODY
+}
+"""
+SEED = """
+  mesh = [ep: 8, pp: 4, tp: 4]
+  data over [ep] { shard = optimizer }
+  tensor over [tp] { sequence = true }
+  experts over [ep] { tensor = [tp] }
+  pipeline over [pp]
+"""
+
+
+def plan(body: str, compute: str = "400 TFLOPS", text: str = FARM) -> Plan:
+    loaded = load_text(Source("plan.parc", text.replace("BODY", body).replace("COMPUTE", compute)))
+    assert loaded.plans, loaded.diagnostics
+    return loaded.plans[0]
+
+
+def found(body: str, **how: str) -> Job:
+    of = job(plan(body, **how))
+    assert of is not None
+    return of
+
+
+def test_the_seed_s_groups_lie_where_the_audit_found_them() -> None:
+    """A node has 16 devices: tensor and pipeline groups stay in one, experts and data span all eight."""
+    reach = found(SEED).layout.reach
+    assert reach.tensor == (4, 1)
+    assert reach.pipeline == (4, 1)
+    assert reach.experts == reach.data == (1, 8)
+    assert reach.expert_tensor == (4, 1)
+    assert reach.expert_data == (1,)
+
+
+def test_links_are_innermost_first() -> None:
+    of = found(SEED)
+    assert of.hardware.links == (Link(900e9, 3e-6), Link(50e9, 8e-6))
+    assert devices(of) == 128
+
+
+def test_a_microbatch_is_shared_out_over_the_data_ranks() -> None:
+    """256 sequences / 32 microbatches / 8 data ranks: one each."""
+    of = found(SEED)
+    assert of.layout.sequences == 1
+    assert of.tokens == 1024
+
+
+def test_copies_of_experts_are_on_the_data_axes_that_carry_none() -> None:
+    of = found("mesh = [dp: 4, ep: 32]\n data over [dp, ep]\n experts over [ep]")
+    assert of.degrees.data == 128
+    assert of.layout.reach.experts == (16, 2)
+    assert of.layout.reach.expert_data == (1, 4)
+    assert of.layout.travel
+
+
+def test_experts_beside_the_data_compute_on_the_same_tokens() -> None:
+    of = found("mesh = [dp: 16, ep: 8]\n data over [dp]\n experts over [ep]")
+    assert not of.layout.travel
+
+
+def test_experts_over_the_axis_of_tensors_deal_out_tokens_first() -> None:
+    of = found("mesh = [dp: 32, tp: 4]\n data over [dp]\n tensor over [tp]\n experts over [tp]")
+    assert of.layout.travel
+    assert of.layout.split == 4
+
+
+def test_mixed_precision_keeps_a_copy() -> None:
+    """bf16 with fp32 masters: 2 + 4 + 4 + 8 bytes a parameter; fp32 alone: 4 + 4 + 8."""
+    mixed = found(SEED).practice
+    assert (mixed.element, mixed.gradient, mixed.state) == (2, 4, 12)
+    plain = found(SEED, text=FARM.replace("compute = bf16", "compute = fp32")).practice
+    assert (plain.element, plain.gradient, plain.state) == (4, 4, 8)
+
+
+def test_a_shape_that_says_too_little_has_no_price() -> None:
+    assert job(plan("mesh = [dp: 128]\n data over [dp]", text=FARM.replace("vocab = 32000", ""))) is None
+
+
+def test_memory_and_traffic_need_no_machine() -> None:
+    """Nothing is said of the device: bytes are told, seconds are not."""
+    device = "  device { compute = COMPUTE, memory = 64 GB, memory_bandwidth = 1.8 TB/s }\n"
+    of = found(SEED, text=FARM.replace(device, ""))
+    assert memory_figures(of, 0).value == memory_figures(found(SEED), 0).value
+    assert traffic_figures(of, 0)
+    with pytest.raises(ValueError, match="nothing is known of the machine"):
+        step_figure(of)
+
+
+def test_figures_say_how_they_came_about() -> None:
+    peak = memory_figures(found(SEED), 0)
+    parts = {part.name: part for part in peak.parts}
+    assert peak.grade == "estimated"
+    assert parts["parameters"].grade == parts["optimizer"].grade == "exact"
+    assert parts["optimizer"].how.endswith("x 12 B / 8 data ranks")
+    assert peak.value == pytest.approx(sum(part.value for part in peak.parts))
+
+
+def test_an_all_to_all_is_expected_all_else_exact() -> None:
+    """One rank's stage: 4 layers x 32 microbatches, two journeys forward, rows of 2 bytes x 1,024."""
+    figures = {each.name: each for each in traffic_figures(found(SEED), 0)}
+    there = figures["experts, forward: all_to_all over experts"]
+    assert there.grade == "expected"
+    assert there.value == 4 * 32 * (1024 / 4 * 2 * 1024 * 2)  # a quarter of the tokens: they lie over `tp`
+    gradients = figures["gradients of all but the experts: reduce_scatter over data"]
+    assert gradients.grade == "exact"
+    assert "gradients of experts: reduce_scatter over expert_data" not in figures
+
+
+@pytest.mark.parametrize(("compute", "grade"), [("400 TFLOPS", "estimated"), ("989 TFLOPS", "calibrated")])
+def test_times_are_calibrated_on_machines_that_were_measured(compute: str, grade: str) -> None:
+    assert step_figure(found(SEED, compute=compute)).grade == grade
+
+
+def test_the_seed_s_mfu_claim_does_not_hold() -> None:
+    """60% is claimed. The figure is the step's arithmetic over its time and the devices' peak."""
+    of = found(SEED)
+    mfu, step = mfu_figure(of), step_figure(of)
+    assert mfu.value == pytest.approx(flops_figure(of).value / step.value / 400e12)
+    assert mfu.value < 0.1
+
+
+def test_every_calibration_names_what_it_was_fitted_to() -> None:
+    for known in calibrations().values():
+        assert known.rows > 0
+        assert known.fitted
+        assert 0 < known.error < 0.15
+        for share in ("matmul", "attention", "memory", "inner", "outer"):
+            assert 0 < getattr(known.constants, share) < 1

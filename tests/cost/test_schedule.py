@@ -1,0 +1,119 @@
+"""Schedules against closed forms, and against a simulation that knows nothing of orders."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parc.cost import schedule
+from parc.cost.schedule import Pass, events, in_flight, order, simulate
+
+durations = st.floats(0.1, 10)
+
+
+def even(name: str, ranks: int, microbatches: int, chunks: int = 1) -> float:
+    """Total time with passes of 1 forward and 2 backward on a whole rank."""
+    stages = ranks * chunks
+    forward, backward = [1 / chunks] * stages, [2 / chunks] * stages
+    return simulate(name, microbatches, forward, backward, [0.0] * (stages - 1), chunks).seconds
+
+
+@pytest.mark.parametrize("name", ["1f1b", "gpipe"])
+@given(ranks=st.integers(1, 12), microbatches=st.integers(1, 40))
+def test_the_bubble_is_p_less_one_of_m_and_p_less_one(name: str, ranks: int, microbatches: int) -> None:
+    """Also where there are fewer microbatches than stages."""
+    seconds = even(name, ranks, microbatches)
+    bubble = 1 - 3 * microbatches / seconds
+    assert bubble == pytest.approx((ranks - 1) / (microbatches + ranks - 1))
+
+
+@given(ranks=st.integers(2, 8), rounds=st.integers(1, 6), chunks=st.integers(2, 4))
+def test_chunks_shrink_the_bubble(ranks: int, rounds: int, chunks: int) -> None:
+    """(p - 1) / (v m + p - 1) of the whole: arXiv:2104.04473, section 2.2."""
+    microbatches = rounds * ranks
+    seconds = even("interleaved", ranks, microbatches, chunks)
+    bubble = 1 - 3 * microbatches / seconds
+    assert bubble == pytest.approx((ranks - 1) / (chunks * microbatches + ranks - 1))
+
+
+def test_the_seed_s_bubbles() -> None:
+    """32 microbatches through 4 stages: 3/35, not under 5% but with 2 chunks, 3/67."""
+    assert 1 - 96 / even("1f1b", 4, 32) == pytest.approx(3 / 35)
+    assert 1 - 96 / even("interleaved", 4, 32, 2) == pytest.approx(3 / 67)
+
+
+@given(times=st.lists(durations, min_size=2, max_size=6), microbatches=st.integers(6, 20))
+def test_the_slowest_stage_sets_the_pace(times: list[float], microbatches: int) -> None:
+    """(m - 1) of the slowest and one of each is a bound from below, and met with whole passes one way."""
+    seconds = simulate("gpipe", microbatches, times, [0.0] * len(times), [0.0] * (len(times) - 1)).seconds
+    assert seconds == pytest.approx((microbatches - 1) * max(times) + sum(times))
+
+
+@given(
+    name=st.sampled_from(["gpipe", "1f1b", "interleaved"]),
+    ranks=st.integers(2, 5),
+    rounds=st.integers(1, 4),
+    data=st.data(),
+)
+def test_each_pass_begins_when_it_can(name: str, ranks: int, rounds: int, data: st.DataObject) -> None:
+    """The longest path through what each pass waits for, found without any order of evaluation."""
+    chunks = data.draw(st.integers(1, 3)) if name == "interleaved" else 1
+    stages, microbatches = ranks * chunks, ranks * rounds
+    forward, backward = (data.draw(st.lists(durations, min_size=stages, max_size=stages)) for _ in range(2))
+    hops = data.draw(st.lists(durations, min_size=stages - 1, max_size=stages - 1))
+    found = {event.what: event for event in events(name, microbatches, forward, backward, hops, chunks)}
+    assert len(found) == 2 * stages * microbatches
+    for rank in range(ranks):
+        before = 0.0
+        for what in order(name, ranks, chunks, microbatches, rank):
+            event = found[what]
+            assert event.rank == rank
+            arrives = 0.0
+            if awaited := waits_for(what, stages):
+                hop = hops[min(awaited.stage, what.stage)] if awaited.stage != what.stage else 0.0
+                arrives = found[awaited].end + hop
+            assert event.begin == pytest.approx(max(before, arrives))
+            assert event.end - event.begin == pytest.approx(
+                (backward if what.backward else forward)[what.stage]
+            )
+            before = event.end
+
+
+def waits_for(what: Pass, stages: int) -> Pass | None:
+    if not what.backward:
+        return Pass(False, what.stage - 1, what.microbatch) if what.stage else None
+    if what.stage == stages - 1:
+        return Pass(False, what.stage, what.microbatch)
+    return Pass(True, what.stage + 1, what.microbatch)
+
+
+@given(ranks=st.integers(1, 12), microbatches=st.integers(1, 40), data=st.data())
+def test_1f1b_holds_no_more_than_the_stages_that_follow(
+    ranks: int, microbatches: int, data: st.DataObject
+) -> None:
+    rank = data.draw(st.integers(0, ranks - 1))
+    assert in_flight("1f1b", ranks, 1, microbatches, rank) == ((min(microbatches, ranks - rank),),)
+    assert in_flight("gpipe", ranks, 1, microbatches, rank) == ((microbatches,),)
+
+
+@given(ranks=st.integers(2, 8), rounds=st.integers(1, 4), chunks=st.integers(2, 4), data=st.data())
+def test_interleaving_holds_more(ranks: int, rounds: int, chunks: int, data: st.DataObject) -> None:
+    """min(m v, 2 (p - r - 1) + (v - 1) p + 1) chunks of a microbatch: Megatron-Core's warm-up and one."""
+    rank, microbatches = data.draw(st.integers(0, ranks - 1)), ranks * rounds
+    most = max(sum(moment) for moment in in_flight("interleaved", ranks, chunks, microbatches, rank))
+    assert most == min(microbatches * chunks, 2 * (ranks - rank - 1) + (chunks - 1) * ranks + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "chunks", "microbatches", "message"),
+    [
+        ("zbv", 1, 8, "no simulation of the schedule 'zbv' yet"),
+        ("1f1b", 2, 8, "1f1b has one chunk a rank, not 2"),
+        ("interleaved", 2, 9, "9 microbatches are not 2 equal rounds"),
+    ],
+)
+def test_what_cannot_be_played_is_said(name: str, chunks: int, microbatches: int, message: str) -> None:
+    stages = 4 * chunks
+    with pytest.raises(ValueError, match=message):
+        schedule.simulate(name, microbatches, [1.0] * stages, [1.0] * stages, [0.0] * (stages - 1), chunks)
