@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from math import prod
 
 from parc.cost import layer, parameters, schedule
+from parc.cost.attention import attention, scores
 from parc.cost.job import Job, Stage
+from parc.cost.parts import AGAIN, entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,10 @@ def _kinds(stage: Stage) -> list[tuple[int, bool]]:
 
 def _of_layer(job: Job, sparse: bool) -> tuple[float, float]:
     """Bytes of one layer that are kept after its forward pass, and that its backward pass brings back."""
-    parts = (layer.attention(job), layer.scores(job), layer.experts(job) if sparse else layer.dense(job))
-    again = [part for part in parts if part.name in layer.AGAIN[job.layout.recompute]]
+    parts = (attention(job), scores(job), layer.experts(job) if sparse else layer.dense(job))
+    again = [part for part in parts if part.name in AGAIN[job.layout.recompute]]
     back = sum(part.kept for part in again)
     kept = sum(part.kept for part in parts) - back
     if again and again[0].name != "scores":  # its inputs, which the part before does not keep either
-        kept += layer.entry(job)
+        kept += entry(job)
     return kept, back

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from parc.cost import layer, parameters
 from parc.cost.job import Job, Stage
+from parc.cost.parts import AGAIN, entry
 
 Group = Literal["tensor", "context", "experts", "expert_tensor", "data", "expert_data", "pipeline"]
 
@@ -32,29 +33,18 @@ def traffic(job: Job, index: int) -> tuple[Moved, ...]:
     """Of one rank in stage `index`, what it sends forward included and what it sends back."""
     stage, layout = job.stages[index], job.layout
     moved = [*_passes(job, stage), *_gradients(job, stage)]
-    entry = layer.entry(job)
+    bytes = entry(job)
     for going, what in ((not stage.last, "activations"), (not stage.first, "their gradients")):
         if going:
-            moved.append(Moved(what, "send", "pipeline", entry, layout.microbatches))
+            moved.append(Moved(what, "send", "pipeline", bytes, layout.microbatches))
     return tuple(moved)
 
 
 def _passes(job: Job, stage: Stage) -> list[Moved]:
-    layers = stage.dense + stage.sparse
-    counted = (
-        (layers, layer.attention),
-        (layers, layer.scores),
-        (stage.dense, layer.dense),
-        (stage.sparse, layer.experts),
-        (int(stage.last), layer.head),
-    )
     moved = []
-    for count, part in counted:
-        if not count:
-            continue
-        one = part(job)
+    for count, one in layer.parts(job, stage):
         calls = count * job.layout.microbatches
-        again = one.forward if one.name in layer.AGAIN[job.layout.recompute] else ()
+        again = one.forward if one.name in AGAIN[job.layout.recompute] else ()
         for label, moves in (("forward", one.forward), ("backward", one.backward), ("forward again", again)):
             for move in moves:
                 routed = move.kind == "all_to_all" or (move.over == "expert_tensor" and job.layout.sequence)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc.cost import layer, parameters
+from parc.cost.attention import attention, scores
 from parc.cost.job import Job
 from parc.cost.memory import memory
 from parc.cost.validate.models import gpt
@@ -20,7 +21,7 @@ SBH, HEADS = 2048 * 4096, 5 * 32 * 2048 / 4096  # of one sequence; 5 a s / h
 
 def kept(of: Job) -> float:
     """Bytes a layer keeps, in units of s b h."""
-    return sum(part(of).kept for part in (layer.attention, layer.scores, layer.dense)) / SBH
+    return sum(part(of).kept for part in (attention, scores, layer.dense)) / SBH
 
 
 @pytest.mark.parametrize("tensor", [1, 2, 8])
@@ -38,22 +39,22 @@ def test_a_gpt_layer_keeps_what_its_authors_counted(
 ) -> None:
     """Korthikanti et al., arXiv:2205.05198, table 2: scores not fused, dropout masks of a byte."""
     of = job(GPT, tensor=(tensor, 1), sequence=sequence, flash=False, dropout=True, regather=True, element=2)
-    found = kept(of) - (layer.scores(of).kept / SBH if again else 0)
+    found = kept(of) - (scores(of).kept / SBH if again else 0)
     assert callable(expected)
     assert found == pytest.approx(expected(tensor))
 
 
 def test_fused_attention_keeps_a_number_a_row_instead_of_the_scores() -> None:
-    assert layer.scores(job(GPT)).kept == 4 * 2048 * 32
-    assert layer.scores(job(GPT, flash=False)).kept == 2 * 32 * 2048 * 2048
+    assert scores(job(GPT)).kept == 4 * 2048 * 32
+    assert scores(job(GPT, flash=False)).kept == 2 * 32 * 2048 * 2048
 
 
 @pytest.mark.parametrize("tensor", [1, 4])
 def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
-    """2 s b (4 h + (2 a d + 2 g d + 3 f) / t) and a float a row of fused attention; all of it read and written."""
+    """2 s b (4 h + (2 a d + 2 g d + 3 f) / t) and 4 s b a / t for fused attention."""
     of = job(DENSE, tensor=(tensor, 1))
     split = 2 * 16 * 128 + 2 * 4 * 128 + 3 * 8192
-    found = layer.attention(of).kept + layer.scores(of).kept + layer.dense(of).kept
+    found = attention(of).kept + scores(of).kept + layer.dense(of).kept
     assert found == 2 * 2048 * (4 * 2048 + split / tensor) + 4 * 2048 * 16 / tensor
     assert layer.dense(of).traffic == 2 * 2048 * (5 * 2048 + 3 * 8192 / tensor)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost import schedule
-from parc.cost.schedule import Pass, events, in_flight, order, simulate
+from parc.cost.schedule import Pass, in_flight, order
+from parc.cost.timeline import events, simulate
 
 durations = st.floats(0.1, 10)
 
@@ -111,9 +111,10 @@ def test_interleaving_holds_more(ranks: int, rounds: int, chunks: int, data: st.
         ("zbv", 1, 8, "no simulation of the schedule 'zbv' yet"),
         ("1f1b", 2, 8, "1f1b has one chunk a rank, not 2"),
         ("interleaved", 2, 9, "9 microbatches are not 2 equal rounds"),
+        ("1f1b", 1, 10**9, "4,000,000,000 passes through a pipeline are more than 131,072"),
     ],
 )
 def test_what_cannot_be_played_is_said(name: str, chunks: int, microbatches: int, message: str) -> None:
     stages = 4 * chunks
     with pytest.raises(ValueError, match=message):
-        schedule.simulate(name, microbatches, [1.0] * stages, [1.0] * stages, [0.0] * (stages - 1), chunks)
+        simulate(name, microbatches, [1.0] * stages, [1.0] * stages, [0.0] * (stages - 1), chunks)

@@ -13,7 +13,8 @@ from parc.cost import network
 from parc.cost.compute import Matmul, matmul_seconds
 from parc.cost.job import Job, Link
 from parc.cost.layer import copies, received
-from parc.cost.step import experts_layer, predict
+from parc.cost.passes import experts_layer
+from parc.cost.step import predict
 from tests.cost.jobs import CONSTANTS, DENSE, MACHINE, MODEL, job
 
 LESS = 1 - 1e-12  # sums in another order: where nothing should change, the last digits may

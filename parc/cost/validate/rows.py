@@ -9,7 +9,8 @@ from typing import Literal
 
 from parc.cost.constants import Constants
 from parc.cost.job import Fans, Job, Reach
-from parc.cost.step import experts_layer, predict
+from parc.cost.passes import experts_layer
+from parc.cost.step import predict
 
 What = Literal["step", "forward", "backward"]
 

@@ -1,0 +1,72 @@
+"""What one microbatch does in one part of a layer, on one rank.
+
+A part is what can be computed again by itself, with the norm before it and the residual sum after:
+attention's projections, its scores, an FFN, the experts. Bytes that elementwise operators move are counted as
+if each norm, activation and sum were one kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from parc.cost.compute import Matmul
+from parc.cost.job import Job, Recompute
+
+Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
+Over = Literal["tensor", "context", "experts", "expert_tensor"]
+
+AGAIN: dict[Recompute, tuple[str, ...]] = {
+    "none": (),
+    "scores": ("scores",),
+    "attention": ("attention", "scores"),
+    "experts": ("experts",),
+    "layer": ("attention", "scores", "ffn", "experts"),
+}
+"""The parts whose forward pass is repeated in the backward pass."""
+
+
+class Move(NamedTuple):
+    """A collective over a group of the layout; bytes as in `network.py`."""
+
+    kind: Kind
+    bytes: float
+    over: Over
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    name: str
+    matmuls: tuple[Matmul, ...]
+    traffic: float  # bytes in and out of memory besides the matmuls', forward
+    kept: float  # bytes between forward and backward pass
+    forward: tuple[Move, ...] = ()
+    backward: tuple[Move, ...] = ()
+    fused: float = 0.0  # FLOPs of fused attention, forward, as they are executed
+
+
+def around(job: Job) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
+    """What a matmul split by columns and one split by rows need, around them, forward and backward."""
+    if job.degrees.tensor == 1:
+        return (), ()
+    whole = job.tokens * job.architecture.hidden * job.practice.element
+    if not job.layout.sequence:
+        move = (Move("all_reduce", whole, "tensor"),)
+        return move, move
+    gather, scatter = Move("all_gather", whole, "tensor"), Move("reduce_scatter", whole, "tensor")
+    return (gather, scatter), (gather, scatter, gather) if job.practice.regather else (gather, scatter)
+
+
+def entry(job: Job) -> float:
+    """Bytes that go into a layer, of one microbatch."""
+    return resident(job) * job.architecture.hidden * job.practice.element
+
+
+def resident(job: Job) -> float:
+    """Tokens that this rank has between matmuls that are split."""
+    return job.tokens / job.degrees.tensor if job.layout.sequence else job.tokens
+
+
+def gathered(job: Job) -> float:
+    """Tokens of a split matmul's input that are kept for its gradient."""
+    return resident(job) if job.practice.regather else job.tokens

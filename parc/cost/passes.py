@@ -1,0 +1,128 @@
+"""One microbatch through one stage, in seconds."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from parc.cost import layer, network, parameters
+from parc.cost.compute import matmul_seconds, traffic_seconds
+from parc.cost.constants import Constants
+from parc.cost.job import Fans, Job, Link, Machine, Stage
+from parc.cost.network import Links
+from parc.cost.parts import AGAIN, Move, Part
+
+LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4}
+"""Host time of a part's forward or backward pass, in those of a dense layer: by the number of kernels."""
+
+OVERLAP = 4
+"""Of maximum, 8, 4 and 3, tried on fitted runs: 3 is as good, but with a ramp that lets matmuls of any size
+reach their peak; the others are worse."""
+
+
+class Pass(NamedTuple):
+    """Seconds of one microbatch: of arithmetic, of collectives, and of the host that starts both."""
+
+    compute: float
+    moves: float
+    host: float
+
+    @property
+    def seconds(self) -> float:
+        """The longer of what the device does and what the host does, and more where they are near each other:
+        some kernels then wait for the host, and the host waits for others."""
+        device = self.compute + self.moves
+        return float((device**OVERLAP + self.host**OVERLAP) ** (1 / OVERLAP))
+
+    def __add__(self, other: tuple[float, ...]) -> Pass:  # type: ignore[override]
+        compute, moves, host = other
+        return Pass(self.compute + compute, self.moves + moves, self.host + host)
+
+    def times(self, count: float) -> Pass:
+        return Pass(count * self.compute, count * self.moves, count * self.host)
+
+
+NOTHING = Pass(0.0, 0.0, 0.0)
+
+
+def passes(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[Pass, Pass]:
+    """Forward and backward pass of one microbatch through one stage."""
+    forward, backward = NOTHING, NOTHING
+    for count, part in layer.parts(job, stage):
+        ahead = _forward(job, part, links, constants)
+        forward += ahead.times(count)
+        backward += _backward(job, part, links, constants).times(count)
+        if part.name in AGAIN[job.layout.recompute]:
+            backward += ahead.times(count)
+    if job.layout.shard == "parameters":
+        return _gathering(job, stage, forward, backward, links)
+    return forward, backward
+
+
+def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
+    machine, element = job.hardware, job.practice.element
+    compute = sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
+    compute += traffic_seconds(part.traffic, machine, constants)
+    compute += part.fused / (machine.compute * constants.attention)
+    moves = _moves(job, part.forward, compute, links, constants)
+    return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
+
+
+def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
+    """Each matmul has two in its gradient. Elsewhere a value is read and one written; backward, the value and
+    the gradient of the other are read and one gradient is written: three for two."""
+    machine, element = job.hardware, job.practice.element
+    compute = 2 * sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
+    compute += 1.5 * traffic_seconds(part.traffic, machine, constants)
+    compute += 2.5 * part.fused / (machine.compute * constants.attention)  # it computes the scores again
+    moves = _moves(job, part.backward, compute, links, constants)
+    return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
+
+
+def _moves(job: Job, moves: tuple[Move, ...], compute: float, links: Links, constants: Constants) -> float:
+    """What is seen of a part's collectives: one piece of those that matmuls run beside, if these last."""
+    seconds = [(move.over == "tensor", _seconds(job, move, links, constants)) for move in moves]
+    tensor = sum([each for over, each in seconds if over])
+    others = sum([each for over, each in seconds if not over])
+    if tensor and job.practice.overlap_tensor:
+        tensor = max(tensor / job.degrees.tensor, tensor - compute)
+    return tensor + others
+
+
+def _seconds(job: Job, move: Move, links: Links, constants: Constants) -> float:
+    fans: Fans = getattr(job.layout.reach, move.over)
+    take = network.all_gather if move.kind == "reduce_scatter" else getattr(network, move.kind)
+    seconds: float = take(move.bytes, fans, links)
+    return seconds + constants.collective if seconds else 0.0
+
+
+def experts_layer(job: Job, constants: Constants) -> tuple[float, float]:
+    """Seconds of the part with the experts alone, forward and backward."""
+    links = effective(job.hardware, constants)
+    part = layer.experts(job)
+    return _forward(job, part, links, constants).seconds, _backward(job, part, links, constants).seconds
+
+
+@lru_cache(maxsize=256)
+def effective(machine: Machine, constants: Constants) -> Links:
+    """The machine's links with the bandwidth that is reached."""
+    inner, *outer = machine.links
+    return (
+        Link(inner.bandwidth * constants.inner, inner.latency),
+        *(Link(link.bandwidth * constants.outer, link.latency) for link in outer),
+    )
+
+
+def _gathering(job: Job, stage: Stage, forward: Pass, backward: Pass, links: Links) -> tuple[Pass, Pass]:
+    """Sharded parameters are gathered while the layer before computes: the slower of the two shows."""
+    held, reach = parameters.held(job, stage), job.layout.reach
+    gather = network.all_gather(held.shared * job.practice.element, reach.data, links)
+    gather += network.all_gather(held.experts * job.practice.element, reach.expert_data, links)
+    scatter = network.reduce_scatter(held.shared * job.practice.gradient, reach.data, links)
+    scatter += network.reduce_scatter(held.experts * job.practice.gradient, reach.expert_data, links)
+    back = (job.practice.gathers - 1) * gather + scatter
+
+    def slower(one: Pass, other: float) -> Pass:
+        return Pass(one.compute, max(one.moves, other - one.compute), one.host)
+
+    return slower(forward, gather), slower(backward, back)
