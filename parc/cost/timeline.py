@@ -134,11 +134,12 @@ def _played(
 ) -> tuple[list[float], list[float]]:
     """When each pass ends, and each rank."""
     stages = len(forward)
+    steps = _steps(schedule, stages // chunks, chunks, microbatches)
     costs = [*forward, *backward]
     gaps = [*hops, 0.0, 0.0]  # from the last forward pass to its backward, and into the first stage
     ends = [0.0] * (2 * stages * microbatches + 1)
     clocks = [0.0] * (stages // chunks)
-    for rank, result, awaits, cost, hop in _steps(schedule, stages // chunks, chunks, microbatches):
+    for rank, result, awaits, cost, hop in steps:
         begin = ends[awaits] + gaps[hop]
         if begin < clocks[rank]:
             begin = clocks[rank]
