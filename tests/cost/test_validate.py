@@ -6,8 +6,10 @@ import json
 from collections import defaultdict
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,3 +158,9 @@ def test_the_table_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "held out" in text
     assert "vTrain, 39.1B GPT" in text
     assert "plans a second" in text
+
+
+def test_an_installed_parc_carries_the_data() -> None:
+    wheel = WheelBuilder(str(Path(__file__).parents[2]))
+    carried = {file.distribution_path for file in wheel.recurse_included_files()}
+    assert {f"parc/cost/data/{name}.json" for name in ("constants", "measured", "published")} <= carried
