@@ -58,10 +58,16 @@ def _stacked(name: str, found: Mapping[str, Bank]) -> Bank | None:
     return next((b for path, b in found.items() if name.startswith(path + ".") and b.list_name is None), None)
 
 
-def steps(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int) -> Iterator[Step]:
-    """Train `count` steps on the whole batch."""
+def steps(
+    plan: Plan,
+    recipes: Mapping[str, Recipe],
+    dataset: Dataset,
+    count: int,
+    model: nn.Module | None = None,
+) -> Iterator[Step]:
+    """Train `count` steps on the whole batch: `model`, else one with the initial values of every layout."""
     train = plan.train
-    model = model_of(plan, recipes)
+    model = model_of(plan, recipes) if model is None else model
     batches = Batches(
         dataset,
         sequences=train.batch.sequences,

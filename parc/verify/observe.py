@@ -1,0 +1,81 @@
+"""A program and its model, run side by side with an eye on all that their modules give."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parc.plan.facts import Plan
+from parc.runtime.data import Dataset
+from parc.shard.initial import Recipe
+from parc.verify.record import Key, Recorder
+from parc.verify.reference import Step, model_of, steps
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One step as one device computes it."""
+
+    step: Step
+    values: Mapping[Key, Tensor]  # in the order in which the modules give them
+    gradients: Mapping[Key, Tensor]  # of the same, in the order in which they are known
+
+
+def reference(
+    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, paths: Collection[str]
+) -> Iterator[Seen]:
+    """The first `count` steps of the user's model."""
+    model = model_of(plan, recipes)
+    recorder = Recorder(model, paths)
+    for step in steps(plan, recipes, dataset, count, model):
+        yield Seen(step, recorder.values, recorder.gradients)
+        recorder.clear()
+
+
+def observed(
+    folder: str, dataset: Dataset, count: int, paths: Collection[str], device: str, scratch: Path
+) -> None:
+    """One rank: the same steps of the program, each in a file that `read` understands."""
+    sys.path.insert(0, folder)
+    import train  # type: ignore[import-not-found]
+    from runtime.init import original_names  # type: ignore[import-not-found]
+
+    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
+    recorder = Recorder(trainer.stage, paths)
+    named = list(original_names(trainer.stage))
+    for step in range(count):
+        recorder.clear()
+        loss, balance = trainer.gradients(step)
+        gradients = {name: _held(parameter.grad) for name, parameter, _ in named}
+        norm = trainer.update(step)
+        seen: dict[str, Any] = {
+            "stage": trainer.layout.stage,
+            "file": Path(sys.modules[type(trainer.stage).__module__].__file__ or "").name,
+            "figures": {"loss": loss, "balance loss": balance, "gradient norm": norm},
+            "values": [(*key, tensor) for key, tensor in recorder.values.items()],
+            "gradients": [(*key, tensor) for key, tensor in recorder.gradients.items()],
+            "names": {name: names for name, _, names in named},
+            "of parameters": gradients,
+            "parameters": {name: _held(parameter.detach()) for name, parameter, _ in named},
+        }
+        torch.save(seen, scratch / f"{torch.distributed.get_rank()}-{step}.pt")
+
+
+def read(scratch: Path, rank: int, step: int) -> dict[str, Any]:
+    """What `observed` has written of a rank's step; `values` and `gradients` by `Key`."""
+    seen: dict[str, Any] = torch.load(scratch / f"{rank}-{step}.pt", weights_only=True)
+    for kind in ("values", "gradients"):
+        seen[kind] = {Key(*key): tensor for *key, tensor in seen[kind]}
+    return seen
+
+
+def _held(tensor: Any) -> Tensor:
+    """This rank's shard, with memory of its own."""
+    local: Tensor = tensor.to_local()
+    return local.to("cpu", copy=True)
