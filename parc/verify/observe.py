@@ -61,7 +61,7 @@ def observed(
             "values": [(*key, tensor) for key, tensor in recorder.values.items()],
             "gradients": [(*key, tensor) for key, tensor in recorder.gradients.items()],
             "names": {name: names for name, _, names in named},
-            "of parameters": gradients,
+            "gradient of parameters": gradients,
             "parameters": {name: _held(parameter.detach()) for name, parameter, _ in named},
         }
         torch.save(seen, scratch / f"{torch.distributed.get_rank()}-{step}.pt")

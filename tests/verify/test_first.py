@@ -1,0 +1,172 @@
+"""Where a program goes wrong: the first tensor, its ranks, the factor, what was communicated before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from parc.emit.program import Files, files
+from parc.emit.write import write
+from parc.events import OnAxis, Program
+from parc.plan.facts import Plan
+from parc.plan.mesh import Axis, Mesh
+from parc.shard.compile import Captured, rewrite
+from parc.verify.first import first_difference
+from parc.verify.gap import gap
+from parc.verify.report import Finding
+from parc.verify.shares import compressed, share_of, summed
+
+from .plans import Tokens, captured, loaded
+from .test_equality import LAYOUTS
+
+ALONE = "the difference is gone when the program is run once more: it does not always compute alike"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a search needs of a trial."""
+
+    plan: Plan
+    captured: Captured
+    program: Program
+    folder_files: Files
+
+
+def search(model: str, layout: str, folder: Path, *edits: tuple[str, str, str]) -> Finding:
+    """What is found in a program after `edits`: a file, a text that stands in it, and another."""
+    (plan,) = loaded(model, *LAYOUTS[layout]).plans
+    program = rewrite(plan, captured(model))
+    emitted = files(plan, program, {})
+    write(emitted, folder)
+    for name, old, new in edits:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+    given: Any = Given(plan, captured(model), program, emitted)
+    return first_difference(given, folder, Tokens(), timeout=30.0)
+
+
+def line(folder: Path, name: str, text: str, within: str = "") -> int:
+    """The first line with `text`, behind the line that starts `within`."""
+    lines = (folder / name).read_text().splitlines()
+    start = next(number for number, said in enumerate(lines) if said.startswith(within))
+    return next(number for number, said in enumerate(lines, 1) if text in said and number > start)
+
+
+@pytest.mark.parametrize("model", ["moe", "classic"])
+@pytest.mark.parametrize("layout", ["everything", "everything, other order", "experts on the sequence"])
+def test_every_module_of_a_right_program_gives_its_share_of_what_the_models_gives(
+    model: str, layout: str, tmp_path: Path
+) -> None:
+    assert search(model, layout, tmp_path / "program").message == ALONE
+
+
+def test_a_scaled_output_names_the_axes_of_that_size_and_the_edited_line(tmp_path: Path) -> None:
+    edit = ("stage_1.py", "return out + shared, balance", "return 2 * (out + shared), balance")
+    found = search("moe", "everything", tmp_path / "program", edit)
+    assert found.message == (
+        "output 1 of `layers.1.moe` differs first: step 0, microbatch 0, ranks 2-3, 6-7: all that hold it"
+    )
+    assert found.details[1] == (
+        "every entry is exactly 2 times what it should be: "
+        "a scale error over `ep` or `pp` or `tp` or the 2 microbatches"
+    )
+    assert (found.file, found.line) == ("stage_1.py", line(tmp_path / "program", "stage_1.py", edit[2]))
+
+
+def test_a_sum_that_is_left_out_is_named_with_its_line(tmp_path: Path) -> None:
+    """It is the embedding's: the next module to give something is the first block's attention."""
+    edit = ("runtime/collectives.py", "    dist.all_reduce(total, group=group)", "    pass")
+    found = search("classic", "tensor", tmp_path / "program", edit)
+    assert found.message.startswith(
+        "the output of `blocks.0.attn` differs first: step 0, microbatch 0, ranks 0-1"
+    )
+    for name, detail in zip(("CausalSelfAttention", "Stage"), found.details[-2:], strict=True):
+        here = line(
+            tmp_path / "program", "stage_0.py", "# a partial sum -> invariant", within=f"class {name}"
+        )
+        assert f"over `tp` (a partial sum -> invariant) at stage_0.py:{here}, class {name}" in detail
+    assert (found.file, found.line) == (edit[0], line(tmp_path / "program", edit[0], "    pass"))
+
+
+def test_a_gradient_that_is_not_summed_is_met_in_the_backward_pass(tmp_path: Path) -> None:
+    edit = ("runtime/collectives.py", "return _summed(gradient, ctx.group), None", "return gradient, None")
+    found = search("moe", "tensor", tmp_path / "program", edit)
+    assert found.message.startswith(
+        "the gradient of the output of `norm` differs first: step 0, microbatch 0"
+    )
+    assert "all_reduce over `tp`, the answer to replicate of `norm`" in found.details[-1]
+    here = line(tmp_path / "program", "stage_0.py", "norm = replicate(norm, self.tp)")
+    assert f"stage_0.py:{here}" in found.details[-1]
+
+
+def test_only_the_ranks_that_differ_are_named(tmp_path: Path) -> None:
+    once = "(2 if torch.distributed.get_rank() == 3 else 1) * "
+    edit = ("stage_0.py", "return F.linear(mul, ", f"return {once}F.linear(mul, ")
+    found = search("moe", "data", tmp_path / "program", edit)
+    assert "step 0, microbatch 0, rank 3" in found.message
+    assert not found.message.endswith("all that hold it")
+
+
+def test_a_parameters_gradient_names_the_axes_that_complete_it(tmp_path: Path) -> None:
+    edit = ("stage_0.py", 'init=constant(1.0), reduce=("ep", "tp")', 'init=constant(1.0), reduce=("ep",)')
+    found = search("moe", "everything", tmp_path / "program", edit)
+    assert found.message.startswith("the gradient of `layers.0.")
+    assert "_norm.weight` differs first: step 0, ranks 0-1, 4-5" in found.message
+    assert found.details[-1] == "after the last microbatch its terms are summed over `ep`, `tp`"
+    assert (found.file, found.line) == ("stage_0.py", line(tmp_path / "program", "stage_0.py", edit[2]))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (("train.py", "balance=0.05", "balance=0.1"), "the gradient of output 3 of `layers.2.moe.router`"),
+        (("runtime/objective.py", "return loss / divisor, ", "return loss / divisor / 4, "), "the loss"),
+        (("runtime/gradients.py", "return total.sqrt()", "return total"), "the gradient norm"),
+        (("runtime/optim.py", "weight_decay=settings.weight_decay", "weight_decay=0.0"), "`head.weight`"),
+    ],
+)
+def test_what_comes_after_the_modules_is_told_by_its_name(
+    edit: tuple[str, str, str], message: str, tmp_path: Path
+) -> None:
+    found = search("moe", "data", tmp_path / "program", edit)
+    assert found.message.startswith(f"{message} differs first: step 0, "), found.message
+    assert (found.file, found.line) == (edit[0], line(tmp_path / "program", edit[0], edit[2]))
+
+
+MESH = Mesh((Axis("dp", 2), Axis("tp", 2)))
+
+
+def test_shares_of_a_flattened_dim_tile_it() -> None:
+    """Rows (sequence, position): `dp` has whole sequences, `tp` half of the positions of each."""
+    states = (OnAxis("dp", "sharded", 0), OnAxis("tp", "sharded", 0, 4))
+    whole = torch.arange(4 * 6).view(4, 6)
+    shares = [share_of(states, whole.flatten(), rank, MESH).tolist() for rank in range(4)]
+    halves = [(whole[:2, :3], whole[:2, 3:]), (whole[2:, :3], whole[2:, 3:])]
+    assert shares == [half.flatten().tolist() for pair in halves for half in pair]
+
+
+def test_terms_of_a_sum_are_added_over_their_axis_alone() -> None:
+    held = {rank: torch.tensor(float(10**rank)) for rank in range(4)}
+    over_tp = summed((OnAxis("tp", "partial"),), held, MESH)
+    assert {rank: int(value) for rank, value in over_tp.items()} == {0: 11, 1: 11, 2: 1100, 3: 1100}
+    over_both = summed((OnAxis("dp", "partial"), OnAxis("tp", "partial")), held, MESH)
+    assert {int(value) for value in over_both.values()} == {1111}
+
+
+def test_a_gap_knows_multiples_and_what_is_no_number() -> None:
+    whole = torch.tensor([1.0, -2.0, 4.0], dtype=torch.float64)
+    assert gap(whole, whole, 0.0).error == 0
+    half = gap(whole / 2, whole, 0.0)
+    assert (half.error, half.ratio, half.scaled) == (0.5, 0.5, True)
+    assert not gap(whole + 1, whole, 0.0).scaled
+    assert gap(whole * torch.nan, whole, 0.0).error == float("inf")
+    assert gap(whole[:2], whole, 0.0).error == float("inf")
+
+
+def test_ranks_in_a_row_are_written_as_one() -> None:
+    assert compressed([8, 1, 0, 2, 5]) == "0-2, 5, 8"
