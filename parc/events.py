@@ -69,6 +69,7 @@ class Collective:
     dim: int = 0
     outer: int = 1
     grad: bool = True  # whether a gradient flows back
+    reduction: Literal["sum", "max"] = "sum"  # of an all-reduce
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,11 +100,12 @@ def _cross_entropy_moves(
     dtype = str(written.node.args[0].meta["val"].dtype)  # type: ignore[union-attr]
     moves = []
     if vocabulary:
-        for name, of in (("largest", (rows,)), ("parts", (2, rows))):
-            part = Value(name, of, dtype)
-            moves.append(
-                Collective(part, part, "all_reduce", vocabulary, "a vocabulary in shares", grad=False)
-            )
+        largest, parts = Value("largest", (rows,), dtype), Value("parts", (2, rows), dtype)
+        why = "a vocabulary in shares"
+        moves += [
+            Collective(largest, largest, "all_reduce", vocabulary, why, grad=False, reduction="max"),
+            Collective(parts, parts, "all_reduce", vocabulary, why, grad=False),
+        ]
     for axis in tokens:
         count = Value("valid", (), "torch.int64")
         moves.append(Collective(count, count, "all_reduce", axis, "a mean over all tokens", grad=False))

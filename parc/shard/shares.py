@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, fx
 
 from parc.events import OnAxis, Value
-from parc.shard.body import shape, value
+from parc.shard.body import Body, shape, value
 from parc.shard.placed import Layout, Move, Placed, States
 from parc.shard.states import Kind, State, local_shape
 
@@ -30,6 +30,7 @@ class Shares:
 
     def __init__(self, placed: Placed, layout: Layout) -> None:
         self.placed, self.layout = placed, layout
+        self._rows = _rows(placed.body) if placed.body.is_expert else frozenset()
 
     def by_axis(self, states: States) -> dict[str, State]:
         """States by the names of their axes."""
@@ -81,12 +82,23 @@ class Shares:
         return self.by_axis(self.placed.now(operand).states) | {move.axis: move.after for move in moves}
 
     def _value(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
-        local = local_shape(shape(node), states, self.layout.sizes)
+        local: tuple[int | str, ...] = local_shape(shape(node), states, self.layout.sizes)
+        if node in self._rows:
+            local = ("rows", *local[1:])  # how many, routing decides
         lies = () if self.placed.body.is_expert else _on_axes(states)
         return Value(name, local, str(value(node).dtype), lies)
 
     def _local(self, whole: tuple[int, ...], states: States) -> tuple[int, ...]:
         return local_shape(whole, self.by_axis(states), self.layout.sizes)
+
+
+def _rows(body: Body) -> frozenset[fx.Node]:
+    """The values of an expert's body that have a row for each row that it is given."""
+    found = set(body.inputs())
+    for node in body.operations():
+        if not found.isdisjoint(node.all_input_nodes):
+            found.add(node)
+    return frozenset(found)
 
 
 def _on_axes(states: Mapping[str, State]) -> tuple[OnAxis, ...]:

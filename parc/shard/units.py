@@ -172,8 +172,8 @@ def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
         Value("route", (), "Route"),
     )
     moved = Collective(
-        Value("tokens", ("tokens", width), dtype),
         results[0],
+        Value("tokens", ("tokens", width), dtype),
         "dispatch",
         info.axis or "",
         "tokens to their experts",
@@ -188,6 +188,6 @@ def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
 def _combine(out: str, width: int, dtype: str, info: Experts) -> Compute:
     result = Value("combined", ("tokens", width), dtype)
     moved = Collective(
-        Value(out, ("rows", width), dtype), result, "combine", info.axis or "", "results back to their tokens"
+        result, Value(out, ("rows", width), dtype), "combine", info.axis or "", "results back to their tokens"
     )
     return Compute((result,), f"combine({out}, weights, route)", (moved,) if info.travel else ())
