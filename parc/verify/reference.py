@@ -76,10 +76,7 @@ def steps(
         seed=train.seed,
         shift=train.loss.shift,
     )
-    given = train.optimizer
-    settings = AdamWSettings(
-        lr=given.lr, warmup=given.warmup, decay=given.decay, min_lr=given.min_lr, steps=train.steps
-    )
+    given, settings = train.optimizer, schedule(plan)
     adamw = torch.optim.AdamW(
         model.parameters(), betas=(given.beta1, given.beta2), eps=given.eps, weight_decay=given.weight_decay
     )
@@ -97,6 +94,14 @@ def steps(
         adamw.zero_grad()
         after = {name: p.detach().clone() for name, p in model.named_parameters()}
         yield Step(loss, balance, norm.item(), gradients, after)
+
+
+def schedule(plan: Plan) -> AdamWSettings:
+    """What the learning rate of each step follows from."""
+    given = plan.train.optimizer
+    return AdamWSettings(
+        lr=given.lr, warmup=given.warmup, decay=given.decay, min_lr=given.min_lr, steps=plan.train.steps
+    )
 
 
 def _grad(parameter: nn.Parameter) -> Tensor:

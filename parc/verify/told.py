@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from itertools import combinations
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from parc.emit.program import Files
 from parc.events import DUAL, Collective, Parameter
@@ -18,6 +18,8 @@ from parc.verify.gap import SAME, Gap
 from parc.verify.places import Place
 from parc.verify.report import Finding
 from parc.verify.shares import compressed
+
+Edit: TypeAlias = tuple[str | None, int | None]  # file and line
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _names(call: ast.Call, move: Collective) -> bool:
     )
 
 
-def edited(files: Files, folder: Path, module: str, unit: str) -> tuple[str | None, int | None]:
+def edited(files: Files, folder: Path, module: str = "", unit: str = "") -> Edit:
     """The first line that is not as it was emitted: of a class, else of its file, else of any."""
     changed = {
         name: lines

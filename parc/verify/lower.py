@@ -1,0 +1,96 @@
+"""The program in float32 or bfloat16 against the model in float64.
+
+What float64 proves of the layout is not proved again. This rung runs what float64 cannot: the fused products
+of experts, and the arithmetic in the type that is trained in.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from parc.runtime.data import Dataset
+from parc.runtime.processes import spawn
+from parc.verify.replay import chosen_states
+from parc.verify.report import Finding, Rung
+from parc.verify.rounding import Allowed, allowed, figures
+from parc.verify.shares import compressed
+from parc.verify.strain import Said, Strain, strained
+from parc.verify.told import Edit, edited
+
+if TYPE_CHECKING:
+    from parc.verify.trial import Trial
+
+FOUND = 3  # findings that are shown, the worst first
+
+
+def lowered(
+    trial: Trial, folder: Path, dataset: Dataset, precision: str, timeout: float, device: str
+) -> Rung:
+    """One step of the program in `folder`, that of a trial compiled in `precision`: "fp32" or "bf16".
+
+    `timeout` is of a collective, in seconds. Raises `RankFailed` where the program does not run to its end.
+    """
+    plan, world = trial.plan, trial.plan.mesh.size
+    assert plan.train.precision.compute == precision
+    if device == "cuda" and (gpus := torch.cuda.device_count()) < world:
+        return Rung(
+            precision, "not provable", (f"{world} ranks need a GPU each and this machine has {gpus}",)
+        )
+    states = chosen_states(trial.program)
+    recipes = trial.captured.loaded.recipes
+    limits = allowed(plan, recipes, dataset, {path for path, _ in states})
+    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
+        torch.save(_plain(limits), f"{scratch}/limits.pt")
+        arguments = (str(folder), dataset, states, plan, device, Path(scratch))
+        spawn(world, strained, *arguments, device=device, timeout=timedelta(seconds=timeout))
+        said = [Said.read(Path(scratch) / f"{rank}.json") for rank in range(world)]
+    return _judged(precision, said, edited(trial.folder_files, folder))
+
+
+def _plain(limits: Allowed) -> dict[str, Any]:
+    return {
+        "choices": [(*choice, indices) for choice, indices in limits.choices.items()],
+        "figures": {name: (wanted, limits.figures[name]) for name, wanted in figures(limits.step).items()},
+        "gradient of ": dict(limits.step.gradients),
+        "": dict(limits.step.parameters),
+        "allowed gradient of ": {
+            name: torch.full_like(whole, limits.gradients[name])
+            for name, whole in limits.step.gradients.items()
+        },
+        "allowed ": dict(limits.parameters),
+    }
+
+
+def _judged(precision: str, said: Sequence[Said], edit: Edit) -> Rung:
+    strains = sorted((strain for one in said for strain in one.strains), key=lambda each: -each.strain)
+    worst = strains[0]
+    names = {strain.what for strain in strains}
+    gradients = sum(name.startswith("gradient of ") for name in names)
+    figures_ = len(names) - 2 * gradients
+    what = f"{figures_} figures, {gradients} gradients and {gradients} parameters of one step against float64"
+    error = f"{worst.what}, {worst.error:.1e} of {worst.allowed:.1e}"
+    compared = [what, f"largest error {worst.strain:.2f} of what rounding allows: {error}"]
+    if choices := sum(one.choices for one in said):
+        flips = sum(one.flips for one in said)
+        fused = "fused" if any(one.fused for one in said) else "loops: rows are no multiples of 16 bytes"
+        compared.append(f"routing of the reference replayed: {flips} of {choices} choices would be others")
+        compared.append(f"the experts' products are {fused}")
+    over: dict[str, list[Strain]] = defaultdict(list)
+    for strain in strains:
+        if strain.strain > 1:
+            over[strain.what].append(strain)
+    findings = [Finding(_said(worse), (), *edit) for worse in over.values()][:FOUND]
+    return Rung(precision, "refuted" if over else "proved", tuple(compared), tuple(findings))
+
+
+def _said(worse: Sequence[Strain]) -> str:
+    ranks = compressed(sorted({strain.rank for strain in worse}))
+    most = worse[0]
+    return f"{most.what} is off by {most.error:.1e} on ranks {ranks}: rounding allows {most.allowed:.1e}"

@@ -1,0 +1,194 @@
+"""In float32 and bfloat16 a right program errs as rounding does, and a wrong one by more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from parc.emit.program import files
+from parc.emit.write import write
+from parc.plan.facts import Plan
+from parc.shard.compile import Captured, capture, rewrite
+from parc.verify import lower
+from parc.verify.lower import lowered
+from parc.verify.replay import Choice, Choosing, Chosen, flips
+from parc.verify.report import Rung
+from parc.verify.strain import Routed
+
+from .plans import Tokens, loaded
+from .test_equality import LAYOUTS
+from .test_first import Given
+
+Low = Literal["fp32", "bf16"]
+QUICK = ("tensor, sequence", "experts with data", "everything")
+
+
+def plan_of(model: str, layout: str, precision: Low) -> Plan:
+    """As it is, but for its precision: whether the language allows it yet is not asked."""
+    (plan,) = loaded(model, *LAYOUTS[layout]).plans
+    given = replace(plan.train.precision, compute=precision, master="fp32")
+    return replace(plan, train=replace(plan.train, precision=given))
+
+
+@cache
+def captured(model: str, precision: Low) -> Captured:
+    return capture(plan_of(model, "one rank", precision))
+
+
+def rung(
+    model: str,
+    layout: str,
+    precision: Low,
+    folder: Path,
+    edit: tuple[str, str, str] | None = None,
+    device: str = "cpu",
+) -> Rung:
+    """What is found in a program; after `edit`: a file, a text that stands in it, and another."""
+    plan = plan_of(model, layout, precision)
+    program = rewrite(plan, captured(model, precision))
+    emitted = files(plan, program, {})
+    write(emitted, folder)
+    if edit is not None:
+        name, old, new = edit
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+    given: Any = Given(plan, captured(model, precision), program, emitted)
+    return lowered(given, folder, Tokens(), precision, timeout=60.0, device=device)
+
+
+@pytest.mark.parametrize("model", ["moe", "classic"])
+@pytest.mark.parametrize(
+    "layout", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS]
+)
+def test_a_right_program_errs_as_rounding_does(model: str, layout: str, tmp_path: Path) -> None:
+    found = rung(model, layout, "fp32", tmp_path / "program")
+    assert found.verdict == "proved", found
+    experts = 3 if model == "classic" else 2
+    choices = experts * 16 * 6  # layers with experts, sequences, positions: each token chooses once
+    assert f"of {choices} choices" in found.compared[2]
+
+
+@pytest.mark.parametrize("model", ["moe", "classic"])
+def test_in_bfloat16_choices_would_be_others_and_that_is_told_apart(model: str, tmp_path: Path) -> None:
+    found = rung(model, "experts with data", "bf16", tmp_path / "program")
+    assert found.verdict == "proved", found
+    flipped = int(found.compared[2].split(":")[1].split()[0])
+    assert 0 < flipped < 20
+
+
+def test_without_replay_a_single_other_choice_would_refute_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Routed, "choose", lambda *_: None)
+    assert rung("classic", "one rank", "bf16", tmp_path / "program").verdict == "refuted"
+
+
+WRONG = {
+    "experts mixed where counts are uneven": (
+        "classic",
+        "experts inside data",  # two experts a rank
+        ("runtime/grouped.py", "accumulate(counts)", "accumulate(sorted(counts))"),
+    ),
+    "a sum left out": (
+        "moe",
+        "tensor",
+        ("runtime/collectives.py", "    dist.all_reduce(total, group=group)", "    pass"),
+    ),
+    "a sum of gradients left out": (
+        "moe",
+        "tensor",
+        ("runtime/collectives.py", "return _summed(gradient, ctx.group), None", "return gradient, None"),
+    ),
+    "decay left out": (
+        "moe",
+        "data",
+        ("runtime/optim.py", "weight_decay=settings.weight_decay", "weight_decay=0.0"),
+    ),
+    "a norm that counts what ranks share": (
+        "moe",
+        "tensor",
+        ("runtime/gradients.py", "if axis in axes]", "]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_program_errs_by_more(what: str, tmp_path: Path) -> None:
+    model, layout, edit = WRONG[what]
+    found = rung(model, layout, "fp32", tmp_path / "program", edit)
+    assert found.verdict == "refuted"
+    assert found.findings[0].file == edit[0]
+    assert "rounding allows" in found.findings[0].message
+
+
+def test_products_of_experts_are_fused_where_their_rows_fit(tmp_path: Path) -> None:
+    assert rung("moe", "one rank", "fp32", tmp_path / "a").compared[3] == "the experts' products are fused"
+    split = rung("moe", "experts split", "fp32", tmp_path / "b")  # 6 of 12 columns: 24 bytes
+    assert split.compared[3] == "the experts' products are loops: rows are no multiples of 16 bytes"
+
+
+def test_each_rank_needs_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lower.torch.cuda, "device_count", lambda: 3)
+    found = rung("moe", "data", "bf16", tmp_path / "program", device="cuda")
+    assert found == Rung("bf16", "not provable", ("4 ranks need a GPU each and this machine has 3",))
+
+
+class Chooses(nn.Module):
+    """Every way in which routers choose, one after the other."""
+
+    def forward(self, scores: Tensor) -> list[Tensor]:
+        values, indices = scores.topk(2)
+        best, at = scores.max(-1, keepdim=True)
+        winner = scores.argmax(-1)
+        ordered = scores.sort(dim=-1, descending=True)
+        return [values, indices, best, at, winner, ordered.values, ordered.indices]
+
+
+def test_what_is_chosen_is_replaced_and_values_are_the_runs_own() -> None:
+    scores = torch.tensor([[3.0, 1.0, 2.0], [1.0, 3.0, 2.0]])
+    wanted = {
+        0: torch.tensor([[2, 1], [1, 2]]),
+        1: torch.tensor([[1], [1]]),
+        2: torch.tensor([[2, 1, 0], [1, 2, 0]]),
+        3: torch.tensor([1, 1]),
+    }
+    model, seen = nn.ModuleDict({"router": Chooses()}), list[int]()
+
+    def choose(choice: Choice, own: Chosen) -> Tensor:
+        assert (choice.microbatch, choice.path) == (0, "router")
+        place = (0, 1, 3, 2)[choice.number]
+        seen.append(int(flips(own, wanted[place]).sum()))
+        return wanted[place]
+
+    with Choosing(model, {"router"}, choose):
+        values, indices, best, at, winner, ordered, order = model["router"](scores)
+    assert values.tolist() == [[2.0, 1.0], [3.0, 2.0]]
+    assert torch.equal(indices, wanted[0])
+    assert best.tolist() == [[1.0], [3.0]]
+    assert torch.equal(at, wanted[1])
+    assert ordered.tolist() == [[2.0, 1.0, 3.0], [3.0, 2.0, 1.0]]
+    assert torch.equal(order, wanted[2])
+    assert torch.equal(winner, wanted[3])
+    assert seen == [1, 1, 1, 0]
+
+
+def test_the_order_of_what_is_chosen_is_no_other_choice() -> None:
+    own = Chosen(torch.tensor([[0, 1], [2, 1]]), 1)
+    assert flips(own, torch.tensor([[1, 0], [2, 0]])).tolist() == [False, True]
+
+
+def test_outside_of_modules_and_among_whole_numbers_nothing_is_replaced() -> None:
+    def choose(*_: object) -> Tensor:
+        raise AssertionError
+
+    model = nn.ModuleDict({"router": Chooses()})
+    with Choosing(model, {"router"}, choose):
+        assert torch.tensor([1.0, 2.0]).argmax() == 1
+        assert torch.tensor([[2, 1]]).argsort(-1).tolist() == [[1, 0]]
