@@ -11,9 +11,9 @@ same initial values (which the low precision has rounded), with the routing of t
 - `u (1 + ranks) max|b|`: a collective adds at most one term a rank, each addition rounds once, and what it
   adds up to is rounded once more when it is stored.
 
-A tensor b is allowed `FACTOR e + u (1 + ranks) max|b|`. `FACTOR` allows for the larger of many draws of the
-same size: of 34 layouts of the two example models, the largest error was 6 e in one tensor of 32 entries (a
-bias) and 3 e in all others, most of which the second term takes in.
+A tensor b is allowed `FACTOR e + u (1 + ranks) max|b|`. `FACTOR` allows for the largest of many draws of one
+size. 117 random layouts of the two example models, each with other initial values, used at most 0.42 of what
+their gradients are allowed in float32, and 0.2 in bfloat16.
 
 A parameter after AdamW's first step is p (1 - lr wd) - lr s(c g), with s(x) = x / (|x| + eps) and the factor
 c of clipping. s rises everywhere, so that an error d of c g moves it by at most s(c g + d) - s(c g) or
