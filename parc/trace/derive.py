@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from parc.events import Program, Stage
 from parc.plan.facts import Plan
+from parc.trace.groups import stages_of
 from parc.trace.ops import Issue, Op, Role, Tape
 from parc.trace.parameters import buckets, experts, parameters
 from parc.trace.passes import passes
@@ -19,22 +20,16 @@ def derive(plan: Plan, program: Program, *, first: bool = False) -> tuple[Role, 
 
     In the `first` step the stages settle something beforehand.
     """
-    return tuple(
-        Role(_name(plan, number), _Step(plan, program, number, first).issues(), _groups(plan, number))
-        for number in range(len(program.stages))
-    )
+    steps = (_Step(plan, program, number, first) for number in range(len(program.stages)))
+    return tuple(role(plan, number, step.issues()) for number, step in enumerate(steps))
 
 
-def _name(plan: Plan, number: int) -> str:
-    return f"stage {number}" if plan.pipeline else "every rank"
-
-
-def _groups(plan: Plan, number: int) -> dict[str, tuple[int, ...]]:
+def role(plan: Plan, number: int, issues: tuple[Issue, ...]) -> Role:
+    """A stage that issues so."""
     pipeline = plan.pipeline.axes[0] if plan.pipeline else None
-    return {
-        axis.name: tuple(range(axis.size)) if axis.name == pipeline else (number,) * axis.size
-        for axis in plan.mesh.axes
-    }
+    axes = dict.fromkeys(issue.op.axis for issue in issues)
+    groups = {axis: stages_of(plan.mesh, pipeline, axis, number) for axis in axes}
+    return Role(f"stage {number}" if plan.pipeline else "every rank", issues, groups)
 
 
 class _Step:

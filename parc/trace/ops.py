@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
-    "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "barrier", "send", "recv"
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "all_to_all",
+    "broadcast",
+    "reduce",
+    "gather",
+    "scatter",
+    "barrier",
+    "send",
+    "recv",
 ]
 Shape: TypeAlias = tuple[int | str, ...]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Op:
     """One operation of one rank. A group of a single rank makes none.
 
-    `shape` is what the rank puts in, but for a reduce-scatter and a receive, where it is what it gets.
+    `shape` is what the rank puts in, but for a reduce-scatter, a scatter and a receive, where it is what it
+    gets.
     """
 
     kind: Kind
@@ -25,7 +35,7 @@ class Op:
     shape: Shape
     dtype: str
     reduction: str | None = None
-    peer: int | None = None  # coordinate on the axis: of the other end, or of a broadcast's root
+    peer: int | None = None  # coordinate on the axis: of the other end, or of the one root
     where: str = field(default="", compare=False)
 
     @property
@@ -42,8 +52,9 @@ class Op:
     def __str__(self) -> str:
         shape = f"({', '.join(map(str, self.shape))}{',' if len(self.shape) == 1 else ''})"
         what = f"{self.kind} {self.reduction}" if self.reduction else self.kind
-        ends = {"send": " to ", "recv": " from ", "broadcast": " from "}.get(self.kind)
-        peer = f"{ends}{self.peer}" if ends and self.peer is not None else ""
+        peer = (
+            "" if self.peer is None else f" to {self.peer}" if self.kind == "send" else f" from {self.peer}"
+        )
         return f"{what} of {shape} {self.dtype.removeprefix('torch.')} over `{self.axis}`{peer}"
 
 
@@ -84,10 +95,13 @@ class Tape:
         self._ops: list[tuple[Op, int | None, str]] = []
         self._until: dict[int, int] = {}
 
-    def post(self, ops: Sequence[Op], together: bool = False) -> list[int]:
-        """Issues operations without waiting for them; their numbers."""
+    def __len__(self) -> int:
+        return len(self._ops)
+
+    def post(self, ops: Sequence[Op], batch: int | None = None) -> list[int]:
+        """Issues operations without waiting for them; their numbers. `batch` is the first of theirs."""
         first = len(self._ops)
-        self._ops += [(op, first if together else None, self.when) for op in ops]
+        self._ops += [(op, batch, self.when) for op in ops]
         return list(range(first, len(self._ops)))
 
     def wait(self, numbers: Iterable[int]) -> None:

@@ -96,4 +96,4 @@ def _received(tape: Tape, ops: Sequence[Op]) -> None:
 
 def _together(tape: Tape, one: Sequence[Op], other: Sequence[Op]) -> list[int]:
     """Sends and receives are one batch; either alone are issued one by one."""
-    return tape.post([*one, *other], together=bool(one) and bool(other))
+    return tape.post([*one, *other], batch=len(tape) if one and other else None)
