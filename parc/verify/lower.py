@@ -70,13 +70,12 @@ def _plain(limits: Allowed) -> dict[str, Any]:
 
 def _judged(precision: str, said: Sequence[Said], edit: Edit) -> Rung:
     strains = sorted((strain for one in said for strain in one.strains), key=lambda each: -each.strain)
-    worst = strains[0]
-    names = {strain.what for strain in strains}
-    gradients = sum(name.startswith("gradient of ") for name in names)
-    figures_ = len(names) - 2 * gradients
-    what = f"{figures_} figures, {gradients} gradients and {gradients} parameters of one step against float64"
-    error = f"{worst.what}, {worst.error:.1e} of {worst.allowed:.1e}"
-    compared = [what, f"largest error {worst.strain:.2f} of what rounding allows: {error}"]
+    kinds: dict[str, list[Strain]] = defaultdict(list)  # the worst first
+    for strain in strains:
+        kinds[_kind(strain)].append(strain)
+    count = len({strain.what for strain in kinds["gradient"]})
+    compared = [f"{count} gradients and parameters, and 3 figures, of one step against float64"]
+    compared += [f"{kind}s: {_worst(found[0])}" for kind, found in sorted(kinds.items())]
     if choices := sum(one.choices for one in said):
         flips = sum(one.flips for one in said)
         fused = "fused" if any(one.fused for one in said) else "loops: rows are no multiples of 16 bytes"
@@ -88,6 +87,17 @@ def _judged(precision: str, said: Sequence[Said], edit: Edit) -> Rung:
             over[strain.what].append(strain)
     findings = [Finding(_said(worse), (), *edit) for worse in over.values()][:FOUND]
     return Rung(precision, "refuted" if over else "proved", tuple(compared), tuple(findings))
+
+
+def _kind(strain: Strain) -> str:
+    if strain.what in ("loss", "balance loss", "gradient norm"):
+        return "figure"
+    return "gradient" if strain.what.startswith("gradient of ") else "parameter"
+
+
+def _worst(strain: Strain) -> str:
+    error = f"{strain.error:.1e} of {strain.allowed:.1e}"
+    return f"at most {strain.strain:.2f} of what rounding allows, {error}: {strain.what}"
 
 
 def _said(worse: Sequence[Strain]) -> str:

@@ -58,7 +58,10 @@ def line(folder: Path, name: str, text: str, within: str = "") -> int:
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
-@pytest.mark.parametrize("layout", ["everything", "everything, other order", "experts on the sequence"])
+@pytest.mark.parametrize(
+    "layout",
+    [name if name == "everything" else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS],
+)
 def test_every_module_of_a_right_program_gives_its_share_of_what_the_models_gives(
     model: str, layout: str, tmp_path: Path
 ) -> None:
