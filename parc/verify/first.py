@@ -39,18 +39,25 @@ def first_difference(trial: Trial, folder: Path, dataset: Dataset, timeout: floa
 
     `timeout` is of a collective, in seconds. Raises `RankFailed` where the program does not run to its end.
     """
-    plan, recipes = trial.plan, trial.captured.loaded.recipes
-    search = Search(plan.mesh, trial.program)
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        arguments = (str(folder), dataset, STEPS, search.paths, "cpu", Path(scratch))
-        spawn(plan.mesh.size, observed, *arguments, timeout=timedelta(seconds=timeout))
-        for step, wanted in enumerate(reference(plan, recipes, dataset, STEPS, search.paths)):
-            ranks = [read(Path(scratch), rank, step) for rank in range(plan.mesh.size)]
-            for found in search.differences(ranks, wanted):
-                return told(found, step, plan, trial.folder_files, folder, ranks)
+    for count in (1, STEPS):  # most show in the first step, and a step of many ranks takes long
+        if found := _found(trial, folder, dataset, count, timeout):
+            return found
     return Finding(
         "the difference is gone when the program is run once more: it does not always compute alike"
     )
+
+
+def _found(trial: Trial, folder: Path, dataset: Dataset, count: int, timeout: float) -> Finding | None:
+    plan, recipes = trial.plan, trial.captured.loaded.recipes
+    search = Search(plan.mesh, trial.program)
+    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
+        arguments = (str(folder), dataset, count, search.paths, "cpu", Path(scratch))
+        spawn(plan.mesh.size, observed, *arguments, timeout=timedelta(seconds=timeout))
+        for step, wanted in enumerate(reference(plan, recipes, dataset, count, search.paths)):
+            ranks = [read(Path(scratch), rank, step) for rank in range(plan.mesh.size)]
+            for first in search.differences(ranks, wanted):
+                return told(first, step, plan, trial.folder_files, folder, ranks)
+    return None
 
 
 class Search:

@@ -141,6 +141,14 @@ def test_what_comes_after_the_modules_is_told_by_its_name(
     assert (found.file, found.line) == (edit[0], line(tmp_path / "program", edit[0], edit[2]))
 
 
+def test_a_later_step_is_looked_at_where_the_first_is_right(tmp_path: Path) -> None:
+    edit = ("runtime/data.py", "first = step * self.sequences", "first = 2 * step * self.sequences")
+    found = search("moe", "data", tmp_path / "program", edit)
+    assert found.message.startswith(
+        "the output of `layers.0.attention_norm` differs first: step 1, microbatch 0"
+    )
+
+
 MESH = Mesh((Axis("dp", 2), Axis("tp", 2)))
 
 
