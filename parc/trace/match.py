@@ -44,11 +44,10 @@ def match(roles: Sequence[Role]) -> tuple[Fault, ...]:
     return tuple(_groups(roles)) or tuple(_Run(roles).faults())
 
 
-def said(role: Role, number: int) -> str:
-    """An operation of a role in words."""
-    issue = role.issues[number]
+def described(issue: Issue) -> str:
+    """An operation in words, and where it comes from."""
     origin = ", ".join(part for part in (issue.op.where, issue.when) if part)
-    return f"{role.name}, operation {number}: {issue.op}" + (f" ({origin})" if origin else "")
+    return f"{issue.op} ({origin})" if origin else str(issue.op)
 
 
 def _groups(roles: Sequence[Role]) -> Iterator[Fault]:
@@ -211,7 +210,11 @@ class _Run:
         return next(r for r in channel[1] if r != item.role and not (r in heads and heads[r].collective))
 
     def _said(self, places: Sequence[Place]) -> tuple[str, ...]:
-        return tuple(said(self.roles[place.role], place.number) for place in places)
+        told = []
+        for place in places:
+            role = self.roles[place.role]
+            told.append(f"{role.name}, operation {place.number}: {described(role.issues[place.number])}")
+        return tuple(told)
 
 
 def _awaited(issues: Sequence[Issue]) -> list[list[int]]:

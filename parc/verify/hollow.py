@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -64,7 +64,51 @@ class _Hollow(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         if func in _ANSWERS and not (func is aten._to_copy.default and kwargs.get("device") != CPU):
             return _ANSWERS[func](*args, **kwargs)
-        return func(*(args if all(empty) else map(_emptied, args)), **kwargs)
+        return _made(func, args if all(empty) else tuple(map(_emptied, args)), kwargs)
+
+
+def _made(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The result of an operator on tensors without data, which is worked out once for operands of a kind."""
+    if func not in _FRESH:
+        returns = func._schema.returns
+        _FRESH[func] = not func._schema.is_mutable and all(part.alias_info is None for part in returns)
+    if not _FRESH[func]:
+        return func(*args, **kwargs)
+    key = (func, _kind(args), _kind(tuple(kwargs.items())))
+    if key not in _KNOWN:
+        _KNOWN[key] = _described(func(*args, **kwargs))
+    return _like(_KNOWN[key])
+
+
+_FRESH: dict[Any, bool] = {}  # whether an operator's results are new tensors
+_KNOWN: dict[Any, Any] = {}
+
+
+class _Described(NamedTuple):
+    """All that there is to know of a tensor without data."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def _kind(value: Any) -> Any:
+    """What an operator's results depend on; 1, 1.0 and True are unlike."""
+    if isinstance(value, Tensor):
+        return _described(value)
+    return tuple(map(_kind, value)) if isinstance(value, (list, tuple)) else (type(value), value)
+
+
+def _described(made: Any) -> Any:
+    if isinstance(made, Tensor):
+        return _Described(tuple(made.shape), made.stride(), made.dtype)
+    return [_described(part) for part in made] if isinstance(made, (list, tuple)) else made
+
+
+def _like(known: Any) -> Any:
+    if isinstance(known, _Described):
+        return torch.empty_strided(known.shape, known.stride, dtype=known.dtype, device=META)
+    return [_like(part) for part in known] if isinstance(known, list) else known
 
 
 def _new(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

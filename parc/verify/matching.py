@@ -1,4 +1,4 @@
-"""The first rung: what every rank of the real plan sends, matched, and held against what the program issues."""
+"""The first rung: what every rank of the real plan sends is matched, and is what the program issues."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
@@ -13,16 +14,19 @@ from parc.emit.program import files
 from parc.events import Program
 from parc.plan.facts import Plan
 from parc.trace.derive import derive, role
-from parc.trace.match import match, said
+from parc.trace.match import described, match
 from parc.trace.ops import Issue, Role, joined
-from parc.verify.recorder import Ended, Recorded, Result, record
-from parc.verify.report import Finding, Rung
+from parc.verify.listener import Frame
+from parc.verify.recorder import record
+from parc.verify.rehearsal import Ended, Recorded, Result
+from parc.verify.report import Finding, Rung, Verdict
 from parc.verify.shares import compressed
 from parc.verify.told import edited
 
 FEW = 16  # ranks of a plan that is recorded whole
 DRAWN = 4  # ranks drawn besides those that are sure to be recorded
-AHEAD = 8  # operations that must go on alike where one is left out or put in
+MOST = 4  # differences told
+AHEAD = 3  # operations that must go on alike where one is left out or put in
 
 
 def matching(plan: Plan, program: Program, folder: Path, *, seed: int, timeout: float) -> Rung:
@@ -33,14 +37,14 @@ def matching(plan: Plan, program: Program, folder: Path, *, seed: int, timeout: 
     start = perf_counter()
     first, later = derive(plan, program, first=True), derive(plan, program)
     compared, findings = _matched(plan, first, later)
-    unknown: list[str] = []
+    verdict: Verdict = "refuted" if findings else "proved"
     if not findings:
         results = record(folder, plan.mesh, chosen(plan, seed), timeout)
-        unknown = sorted({f"no verdict: {r.reason}" for r in results.values() if _limited(r)})
         findings = list(_issued(plan, program, folder, first, results))
-        compared += [] if findings or unknown else [_said_of(plan, results)]
-    verdict = "refuted" if findings else "not provable" if unknown else "proved"
-    return Rung("matching", verdict, (*compared, *unknown), tuple(findings), perf_counter() - start)
+        verdict = "refuted" if findings else "not provable" if _unknown(results) else "proved"
+        compared += _unknown(results) if verdict == "not provable" else []
+        compared += [_said_of(plan, results)] if verdict == "proved" else []
+    return Rung("matching", verdict, tuple(compared), tuple(findings), perf_counter() - start)
 
 
 def chosen(plan: Plan, seed: int) -> list[int]:
@@ -86,68 +90,72 @@ def _said_of(plan: Plan, results: Mapping[int, Result]) -> str:
 class _Apart:
     """Where a rank's operations leave those that were derived."""
 
-    stage: int
+    role: str
     number: int
     what: str
-    derived: str
-    recorded: str
-    frames: tuple[tuple[str, int], ...]
+    details: tuple[str, ...]
+    frames: tuple[Frame, ...]
 
 
 def _issued(
     plan: Plan, program: Program, folder: Path, roles: Sequence[Role], results: Mapping[int, Result]
 ) -> Iterator[Finding]:
     """What the program does otherwise, each with all ranks that do it."""
-    pipeline = plan.pipeline.axes[0] if plan.pipeline else None
     apart: dict[_Apart | Ended, list[int]] = defaultdict(list)
     for rank, result in results.items():
-        stage = plan.mesh.coordinates(rank)[pipeline] if pipeline else 0
-        if isinstance(result, Recorded):
-            if found := _difference(stage, roles[stage], result):
-                apart[found].append(rank)
-        elif not result.limited:
-            apart[result].append(rank)
+        found = _difference(roles[_stage(plan, rank)], result) if isinstance(result, Recorded) else result
+        if found is not None and not (isinstance(found, Ended) and found.limited):
+            apart[found].append(rank)
     if not apart:
         return
-    file, line = edited(files(plan, program, {}), folder)
-    outcome = _outcome(plan, roles, results)
-    for found, ranks in apart.items():
+    edit = edited(files(plan, program, {}), folder)
+    for count, (found, ranks) in enumerate(islice(apart.items(), MOST)):
         frames = _telling(found.frames)
-        message, details = _in_words(found, ranks)
-        details += [f"issued at {name}:{number}" for name, number in frames]
-        at = frames[0] if frames else (None, None)
-        yield Finding(message, (*details, *outcome), file or at[0], line or at[1])
+        details = [f"from {file}:{line}" for file, line in frames]
+        details += _outcome(plan, roles, results) if count == 0 else []
+        if isinstance(found, Ended):
+            file, line = frames[0] if frames else edit
+            message = f"the program does not come to the end of a step on {_ranks(ranks)}: {found.reason}"
+        else:
+            file, line = edit if edit[0] or not frames else frames[0]
+            message = f"{found.what} on {_ranks(ranks)}: operation {found.number} of {found.role}"
+            details = [*found.details, *details]
+        if edit[0] and (file, line) != edit:
+            details.append(f"the first line that is not as it was written: {edit[0]}:{edit[1]}")
+        yield Finding(message, tuple(details), file, line)
 
 
-def _in_words(found: _Apart | Ended, ranks: Sequence[int]) -> tuple[str, list[str]]:
-    who = f"rank{'s' if len(ranks) > 1 else ''} {compressed(ranks)}"
-    if isinstance(found, Ended):
-        return f"the program does not come to the end of a step on {who}: {found.reason}", []
-    return f"{found.what} on {who}", [f"derived   {found.derived}", f"recorded  {found.recorded}"]
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"rank{'s' if len(ranks) > 1 else ''} {compressed(ranks)}"
 
 
-def _telling(frames: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """The innermost frame of a stage, if there is one, and the innermost of all."""
-    stage = [frame for frame in frames if not frame[0].startswith("runtime/")]
-    return list(dict.fromkeys([*stage[:1], *frames[:1]]))
+def _stage(plan: Plan, rank: int) -> int:
+    return plan.mesh.coordinates(rank)[plan.pipeline.axes[0]] if plan.pipeline else 0
 
 
-def _difference(stage: int, derived: Role, recorded: Recorded) -> _Apart | None:
+def _telling(frames: Sequence[Frame]) -> list[Frame]:
+    """The innermost frame outside the runtime, if there is one, and the innermost of all."""
+    own = [frame for frame in frames if not frame[0].startswith("runtime/")]
+    return list(dict.fromkeys([*own[:1], *frames[:1]]))
+
+
+def _difference(derived: Role, recorded: Recorded) -> _Apart | None:
     mine, theirs = derived.issues, recorded.issues
-    number = next(
-        (n for n, pair in enumerate(zip(mine, theirs)) if not _alike(*pair)), min(len(mine), len(theirs))
-    )
+    pairs = enumerate(zip(mine, theirs, strict=False))
+    number = next((n for n, pair in pairs if not _alike(*pair)), min(len(mine), len(theirs)))
     if number == len(mine) == len(theirs):
         return None
-    it = replace(derived, name="it", issues=theirs)
-    return _Apart(
-        stage,
-        number,
-        _what(mine[number:], theirs[number:]),
-        said(derived, number) if number < len(mine) else "the end of the step",
-        said(it, number) if number < len(theirs) else "the end of the step",
-        recorded.frames[number] if number < len(theirs) else (),
-    )
+    details = (f"derived: {_said(mine, number)}", f"recorded: {_said(theirs, number)}")
+    frames = recorded.frames[number] if number < len(theirs) else ()
+    return _Apart(derived.name, number, _what(mine[number:], theirs[number:]), details, frames)
+
+
+def _said(issues: Sequence[Issue], number: int) -> str:
+    if number == len(issues):
+        return "the end of the step"
+    issue = issues[number]
+    how = "" if issue.batch is None else f", in one batch from operation {issue.batch} on"
+    return f"{described(issue)}{how}, awaited before operation {issue.until}"
 
 
 def _what(mine: Sequence[Issue], theirs: Sequence[Issue]) -> str:
@@ -162,8 +170,7 @@ def _what(mine: Sequence[Issue], theirs: Sequence[Issue]) -> str:
 
 
 def _go_on(mine: Sequence[Issue], theirs: Sequence[Issue]) -> bool:
-    pairs = zip(mine[:AHEAD], theirs[:AHEAD], strict=False)
-    return all(one.op.fits(other.op) for one, other in pairs)
+    return all(one.op.fits(other.op) for one, other in zip(mine[:AHEAD], theirs[:AHEAD], strict=False))
 
 
 def _alike(one: Issue, other: Issue) -> bool:
@@ -171,19 +178,24 @@ def _alike(one: Issue, other: Issue) -> bool:
 
 
 def _outcome(plan: Plan, roles: Sequence[Role], results: Mapping[int, Result]) -> list[str]:
-    """What comes of it: whether the stages, as one rank of each was recorded, still fit together."""
-    pipeline = plan.pipeline.axes[0] if plan.pipeline else None
-    by_stage: dict[int, Recorded] = {}
+    """What comes of it: whether that which the ranks issue still fits together."""
+    by_stage: dict[int, tuple[int, Recorded]] = {}
     for rank, result in results.items():
         if isinstance(result, Recorded):
-            by_stage.setdefault(plan.mesh.coordinates(rank)[pipeline] if pipeline else 0, result)
+            other, before = by_stage.setdefault(_stage(plan, rank), (rank, result))
+            if result.issues != before.issues:
+                return [f"ranks {other} and {rank} are of one stage, and do not issue the same"]
     if len(by_stage) < len(roles):
         return []
-    faults = match([role(plan, stage, by_stage[stage].issues) for stage in range(len(roles))])
-    if not faults:
-        return ["what the stages issue still fits together"]
-    return [f"so {faults[0].message}", *faults[0].details]
+    faults = match([role(plan, stage, by_stage[stage][1].issues) for stage in range(len(roles))])
+    return (
+        [f"so {faults[0].message}", *faults[0].details]
+        if faults
+        else ["what the recorded ranks issue still fits together"]
+    )
 
 
-def _limited(result: Result) -> bool:
-    return isinstance(result, Ended) and result.limited
+def _unknown(results: Mapping[int, Result]) -> list[str]:
+    """Why some ranks cannot be recorded."""
+    reasons = {each.reason for each in results.values() if isinstance(each, Ended) and each.limited}
+    return [f"a rank could not be recorded: {reason}" for reason in sorted(reasons)]
