@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from parc.diagnostic import Diagnostic, Label, Severity
+from parc.diagnostic import Diagnostic, Fix, Label, Severity
 from parc.plan.facts import Plan
 
 
@@ -21,6 +21,7 @@ class Finding(NamedTuple):
     labels: tuple[Label, ...]
     notes: tuple[str, ...] = ()
     help: str | None = None
+    fix: Fix | None = None
 
 
 Predicate: TypeAlias = Callable[[Plan], Iterator[Finding]]
@@ -35,8 +36,8 @@ class Rule(NamedTuple):
 
     def run(self, plan: Plan) -> Iterator[Diagnostic]:
         if self.predicate:
-            for message, labels, notes, help in self.predicate(plan):
-                yield Diagnostic(self.code, self.severity, message, labels, notes, help)
+            for message, labels, notes, help, fix in self.predicate(plan):
+                yield Diagnostic(self.code, self.severity, message, labels, notes, help, fix)
 
 
 class Registry:

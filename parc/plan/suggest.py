@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from parc.diagnostic import Fix
+from parc.source import Span
+
+CERTAIN = 4  # letters of a word from which on one wrong letter leaves no doubt
+
 
 def distance(one: str, other: str) -> int:
     """Insertions, deletions, replacements and swaps of neighbours that turn one word into the other."""
@@ -39,3 +44,17 @@ def did_you_mean(word: str, options: Iterable[str]) -> str | None:
     if not options or len(options) > 20:
         return None
     return "known here: " + ", ".join(f"`{option}`" for option in options)
+
+
+def respelling(span: Span, word: str, options: Iterable[str]) -> Fix | None:
+    """Write the only option that is near to `word`, which stands at `span`, in quotes or not."""
+    near = sorted(
+        (distance(word.lower(), option.lower()), option) for option in set(options) if option != word
+    )
+    if not near or nearest(word, [near[0][1]]) is None or near[0][0] in [steps for steps, _ in near[1:2]]:
+        return None
+    if span.text not in (word, f'"{word}"'):
+        return None
+    steps, meant = near[0]
+    instead = span.text.replace(word, meant)
+    return Fix(f"write `{meant}`", ((span, instead),), safe=steps <= 1 and len(word) >= CERTAIN)

@@ -13,9 +13,9 @@ from lark import Token, Tree
 from lark.parsers.lalr_analysis import Shift
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 
-from parc.diagnostic import Diagnostic, Label, error
+from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
-from parc.syntax import table, words
+from parc.syntax import cure, table, words
 from parc.syntax.scan import MAX_FAULTS, OPENERS, place, stand_in
 
 SIGNS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR")  # what may have been forgotten
@@ -110,7 +110,8 @@ class Recovery:
             self.close(index, self.openers[max(bodies, default=0) :], stand_in("_NL", token))
             return index
         if token.type == "RBRACE" and len(self.heights) == 1:
-            self.tell(token, "this `}` closes nothing", "no body is open here")
+            fix = Fix("leave it out", ((place(self.source, token), ""),), safe=False)
+            self.tell(token, "this `}` closes nothing", "no body is open here", fix)
             alone = index == 0 or self.tokens[index - 1].type in ("_NL", "_COMMA")
             return index + 1 + (alone and self.tokens[index + 1].type == "_NL")
         mended = self.mend(index)
@@ -123,11 +124,11 @@ class Recovery:
         wanted = words.expected(self.wanted())
         self.tell(token, f"expected {wanted}, found {words.found(token)}", "not expected here")
 
-    def tell(self, token: Token, message: str, label: str) -> None:
+    def tell(self, token: Token, message: str, label: str, fix: Fix | None = None) -> None:
         span = place(self.source, token)
         if token.type in ("_NL", "_COMMA"):  # these swallow the blank lines after them
             span = Span(self.source, span.start, span.start + (token.type == "_COMMA"))
-        self.faults.append(error("P001", message, Label(span, label)))
+        self.faults.append(error("P001", message, Label(span, label), fix=fix))
 
     def mend(self, index: int) -> int | None:
         """Mend the tokens by the first edit that lets the next ones parse."""
@@ -147,17 +148,19 @@ class Recovery:
         if edit is None:
             return None
         instead, count = edit
+        fix = cure.of_mending(self.source, self.tokens, index, instead, count)
         self.tokens[index : index + count] = instead
         found = words.found(token)
         if len(instead) > 1:
-            self.tell(token, f"axes are given in brackets: `[{token}]`", "not in brackets")
+            self.tell(token, f"axes are given in brackets: `[{token}]`", "not in brackets", fix)
         elif not instead:
-            self.tell(token, f"{found} is not expected here", f"expected {words.expected(wanted)}")
+            self.tell(token, f"{found} is not expected here", f"expected {words.expected(wanted)}", fix)
         elif count:
-            self.tell(token, f"expected {words.SYMBOLS[instead[0].type]}, found {found}", "instead of this")
+            wish = words.SYMBOLS[instead[0].type]
+            self.tell(token, f"expected {wish}, found {found}", "instead of this", fix)
         else:
             missing = words.SYMBOLS[instead[0].type]
-            self.tell(token, f"expected {missing} before {found}", f"{missing} is missing here")
+            self.tell(token, f"expected {missing} before {found}", f"{missing} is missing here", fix)
         return index
 
     def reach(self, index: int, instead: list[Token], count: int) -> int:
@@ -237,7 +240,10 @@ class Recovery:
         labels = [Label(place(self.source, opener), "opened here, never closed") for opener in openers]
         before = Span(self.source, end.start, end.start)
         labels.append(Label(before, "expected to be closed before here", primary=False))
-        self.faults.append(error("P004", f"{words.SYMBOLS[openers[-1].type]} is never closed", *labels))
+        fix = cure.of_closing(self.source, self.tokens, index, openers)
+        self.faults.append(
+            error("P004", f"{words.SYMBOLS[openers[-1].type]} is never closed", *labels, fix=fix)
+        )
         closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(openers)]
         if self.reach(index, [*closers, *after], 0) == index:  # the statement is not whole even so
             self.dropped.append(max(end.start - 1, 0))

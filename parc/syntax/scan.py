@@ -8,7 +8,7 @@ from math import isinf
 
 from lark import Token
 
-from parc.diagnostic import Diagnostic, Label, error
+from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
 from parc.syntax import table
 
@@ -92,12 +92,15 @@ def _readable(source: Source, faults: list[Diagnostic]) -> Iterator[Token]:
 def _junk(token: Token, span: Span) -> Diagnostic:
     if token.startswith('"'):
         return error("P003", "this string is never closed", Label(span, 'no `"` before the end of the line'))
-    help = None
+    help = fix = None
     if token[0] in "'`":
         help = 'text stands between double quotes: `"corpus/*.txt"`'
     elif token[0] == ";":
         help = "a statement ends at the end of its line or at a comma"
-    return error("P002", f"`{token}` has no meaning here", Label(span, "not part of the language"), help=help)
+        rest = span.source.line(span.line)[span.column :].partition("#")[0].strip(" \t;}")
+        fix = Fix("write a comma", ((span, ","),)) if rest else Fix("leave it out", ((span, ""),))
+    label = Label(span, "not part of the language")
+    return error("P002", f"`{token}` has no meaning here", label, help=help, fix=fix)
 
 
 def _too_large(token: Token) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parc.plan import facts
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import describe
-from parc.plan.suggest import did_you_mean
+from parc.plan.suggest import did_you_mean, respelling
 from parc.syntax import tree
 
 TYPES = ("uint8", "uint16", "uint32", "int32")
@@ -40,7 +40,9 @@ def _option(train: Reader, dataset: facts.Dataset, argument: tree.Named) -> fact
     options = ["type"] if dataset.kind == "tokens" else []
     if argument.name.text not in options:
         message = f"`{dataset.kind}` takes no `{argument.name.text}`"
-        train.fault("P102", argument.name.span, message, "unknown", did_you_mean(argument.name.text, options))
+        name = argument.name
+        help, fix = did_you_mean(name.text, options), respelling(name.span, name.text, options)
+        train.fault("P102", name.span, message, "unknown", help, fix)
         return dataset
     text = _text(train, argument.value)
     for known in TYPES:
@@ -54,7 +56,8 @@ def _option(train: Reader, dataset: facts.Dataset, argument: tree.Named) -> fact
             )
     if text is not None:
         message = f"`{text}` is no type of token"
-        train.fault("P107", argument.value.span, message, "unknown type", did_you_mean(text, TYPES))
+        help, fix = did_you_mean(text, TYPES), respelling(argument.value.span, text, TYPES)
+        train.fault("P107", argument.value.span, message, "unknown type", help, fix)
     return dataset
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from parc.diagnostic import Diagnostic, Label, error
+from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.plan import facts
 from parc.plan.resolve import what, where
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Scope
-from parc.plan.suggest import did_you_mean
+from parc.plan.suggest import did_you_mean, respelling
 from parc.source import Span
 from parc.syntax import tree
 
@@ -64,14 +64,15 @@ class Resolver:
                 self.sort_block(statement)
             case tree.Assignment() | tree.Claim():
                 message = f"`{statement.path.text}` stands outside of every block"
-                help = (
-                    f"a constant is written `let {statement.path.text} = ..`"
-                    if len(statement.path.names) == 1
-                    else None
-                )
-                self.faults.append(
-                    error("P117", message, Label(statement.path.span, "not in a block"), help=help)
-                )
+                label, help, fix = Label(statement.path.span, "not in a block"), None, None
+                if len(statement.path.names) == 1 and isinstance(statement, tree.Assignment):
+                    help = f"a constant is written `let {statement.path.text} = ..`"
+                    fix = Fix(
+                        "make it a constant",
+                        ((statement.span._replace(end=statement.span.start), "let "),),
+                        False,
+                    )
+                self.faults.append(error("P117", message, label, help=help, fix=fix))
 
     def sort_block(self, block: tree.Block) -> None:
         kind = block.kind.text
@@ -154,7 +155,8 @@ class Resolver:
 
     def unknown(self, name: tree.Name, code: str, message: str, options: dict[str, T]) -> None:
         label = Label(name.span, "unknown")
-        self.faults.append(error(code, message, label, help=did_you_mean(name.text, options)))
+        help, fix = did_you_mean(name.text, options), respelling(name.span, name.text, options)
+        self.faults.append(error(code, message, label, help=help, fix=fix))
 
     def twice(self, again: tree.Name, first: tree.Name) -> None:
         labels = (Label(again.span, "again here"), Label(first.span, "first here", primary=False))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from parc.diagnostic import Label, error
+from parc.diagnostic import Fix, Label, error
 from parc.plan.resolve.scope import Quantity, Scope, Value, Word, describe
-from parc.plan.suggest import did_you_mean
+from parc.plan.suggest import did_you_mean, respelling
 from parc.source import Span
 from parc.syntax import tree, units
 from parc.syntax.units import Dimension
@@ -156,7 +156,8 @@ class Reader:
             self.wrong(key, " or ".join(f"`{option}`" for option in options), value)
         else:
             message = f"`{text}` is nothing that `{key}` can be"
-            self.fault("P107", self.spans[key], message, "unknown choice", did_you_mean(text, options))
+            help, fix = did_you_mean(text, options), respelling(self.spans[key], text, options)
+            self.fault("P107", self.spans[key], message, "unknown choice", help, fix)
         return default
 
     # What these are made of
@@ -176,6 +177,7 @@ class Reader:
                 message,
                 "not defined by any `let`",
                 help or f'a text stands in quotes: `"{value.text}"`',
+                respelling(node.span, value.text, options),
             )
             return None
         return value
@@ -340,8 +342,16 @@ class Reader:
         labels = (Label(again, "again here"), Label(first, "first here", primary=False))
         self.scope.faults.append(error("P105", f"`{name}` is given twice", *labels))
 
-    def fault(self, code: str, span: Span, message: str, label: str, help: str | None = None) -> None:
-        self.scope.faults.append(error(code, message, Label(span, label), help=help))
+    def fault(
+        self,
+        code: str,
+        span: Span,
+        message: str,
+        label: str,
+        help: str | None = None,
+        fix: Fix | None = None,
+    ) -> None:
+        self.scope.faults.append(error(code, message, Label(span, label), help=help, fix=fix))
 
     def finish(self) -> bool:
         """Tell what nobody asked for; whether the block can be believed."""
@@ -352,7 +362,8 @@ class Reader:
                     help = f"`{key}` is a block: `{key} {{ .. }}`"
                 else:
                     help = did_you_mean(key, self.known_keys) or ""
-                self.fault("P102", assignment.path.span, message, "unknown key", help or None)
+                fix = respelling(assignment.path.span, key, self.known_keys - self.assignments.keys())
+                self.fault("P102", assignment.path.span, message, "unknown key", help or None, fix)
         for kind, blocks in self.blocks.items():
             if kind not in self.known_blocks:
                 message = f"{self.what} has no block `{kind}`"
@@ -360,7 +371,8 @@ class Reader:
                     help = f"`{kind}` is a key: `{kind} = ..`"
                 else:
                     help = did_you_mean(kind, self.known_blocks) or ""
-                self.fault("P103", blocks[0].kind.span, message, "unknown block", help or None)
+                fix = respelling(blocks[0].kind.span, kind, self.known_blocks - self.blocks.keys())
+                self.fault("P103", blocks[0].kind.span, message, "unknown block", help or None, fix)
         for claim in self.claims:
             self.fault("P117", claim.span, "a claim stands in the block `expect` of a plan", "not here")
         return self.sound

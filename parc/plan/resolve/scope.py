@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
-from parc.diagnostic import Diagnostic, Label, error
-from parc.plan.suggest import did_you_mean, nearest
+from parc.diagnostic import Diagnostic, Fix, Label, error
+from parc.plan.suggest import did_you_mean, nearest, respelling
 from parc.syntax import tree, units
 from parc.syntax.units import Dimension
 
@@ -89,16 +89,24 @@ class Scope:
 
     def unknown_unit(self, node: tree.Number, unit: tree.Name) -> None:
         same = [name for name in units.UNITS if name.lower() == unit.text.lower()]
+        fix = respelling(unit.span, unit.text, units.UNITS)
         if same:
-            help = f"did you mean `{same[0]}`?"
+            help, fix = f"did you mean `{same[0]}`?", Fix(f"write `{same[0]}`", ((unit.span, same[0]),))
         elif nearest(unit.text, units.UNITS):
             help = f"did you mean `{nearest(unit.text, units.UNITS)}`?"
         elif node.span.text[-len(unit.text) - 1].isdigit():
             help = f'a word that begins with a digit stands in quotes: `"{node.span.text}"`'
+            fix = Fix("put it in quotes", ((node.span, f'"{node.span.text}"'),))
         else:
             help = "units are B, kB, MB, .., KiB, MiB, .., GB/s, .., TFLOPS, .., ns, us, ms, s, min, h, d, %"
         self.faults.append(
-            error("P108", f"there is no unit `{unit.text}`", Label(unit.span, "unknown unit"), help=help)
+            error(
+                "P108",
+                f"there is no unit `{unit.text}`",
+                Label(unit.span, "unknown unit"),
+                help=help,
+                fix=fix,
+            )
         )
 
     def path(self, node: tree.Path) -> Value | None:
@@ -203,6 +211,7 @@ class Scope:
                     f"there is no constant `{culprit.text}`",
                     Label(node.span, "not defined by any `let`"),
                     help=did_you_mean(culprit.text, self.lets),
+                    fix=respelling(node.span, culprit.text, self.lets),
                 )
             )
         else:

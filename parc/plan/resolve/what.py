@@ -9,7 +9,7 @@ from parc.plan import facts
 from parc.plan.resolve.dataset import read_dataset
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Quantity, Value, Word
-from parc.plan.suggest import did_you_mean
+from parc.plan.suggest import did_you_mean, respelling
 from parc.syntax import tree, units
 
 FindModel: TypeAlias = "Callable[[Reader], facts.Model | None]"
@@ -47,9 +47,9 @@ def _link(cluster: Reader, block: tree.Block, levels: tuple[facts.Level, ...]) -
     names = [level.name for level in levels]
     if block.label and block.label.text not in names:
         message = f"the cluster has no level `{block.label.text}`"
-        cluster.fault(
-            "P101", block.label.span, message, "unknown level", did_you_mean(block.label.text, names)
-        )
+        word, span = block.label.text, block.label.span
+        help, fix = did_you_mean(word, names), respelling(span, word, names)
+        cluster.fault("P101", span, message, "unknown level", help, fix)
         return None
     if block.label is None or not sound:
         return None

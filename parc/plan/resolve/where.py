@@ -8,7 +8,7 @@ from parc.plan import facts
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Quantity, Value, Word
-from parc.plan.suggest import did_you_mean
+from parc.plan.suggest import did_you_mean, respelling
 from parc.syntax import tree, units
 
 MOST_RANKS = 2**30
@@ -146,9 +146,8 @@ class _Layout:
         for name in found:
             if self.mesh and name not in known:
                 span = inner.spans[f"{key}.{name}"]
-                inner.fault(
-                    "P301", span, f"the mesh has no axis `{name}`", "unknown axis", did_you_mean(name, known)
-                )
+                help, fix = did_you_mean(name, known), respelling(span, name, known)
+                inner.fault("P301", span, f"the mesh has no axis `{name}`", "unknown axis", help, fix)
                 self.sound = False
         return tuple(name for name in found if name in known)
 
@@ -169,7 +168,8 @@ def _claims(block: Reader) -> tuple[facts.Claim, ...]:
         subject, value = claim.path.text, block.scope.value(claim.value)
         if subject not in CLAIMS:
             message = f"nothing is known that is called `{subject}`"
-            block.fault("P101", claim.path.span, message, "unknown figure", did_you_mean(subject, CLAIMS))
+            help, fix = did_you_mean(subject, CLAIMS), respelling(claim.path.span, subject, CLAIMS)
+            block.fault("P101", claim.path.span, message, "unknown figure", help, fix)
         elif value is not None and (number := _claimed(block, subject, claim, value)) is not None:
             found.append(
                 facts.Claim(subject=subject, relation=claim.relation, value=number, span=claim.span)  # type: ignore[arg-type]  # the grammar knows these six only

@@ -1,0 +1,65 @@
+"""What to write in a text so that it says what recovery took it to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lark import Token
+
+from parc.diagnostic import Fix
+from parc.source import Source, Span
+from parc.syntax.scan import OPENERS, place
+
+SIGNS = {"EQUAL": "=", "COLON": ":", "_COMMA": ",", "LBRACE": "{", "RBRACE": "}", "RSQB": "]", "RPAR": ")"}
+WORDS = {"FOR": "for", "ON": "on", "OVER": "over"}
+APART = {"EQUAL", "LBRACE", *WORDS}  # a space goes before and after them
+
+
+def of_mending(
+    source: Source, tokens: Sequence[Token], index: int, instead: list[Token], count: int
+) -> Fix | None:
+    """`instead` stands where `count` tokens from `index` on stood. None: no writing does the same."""
+    token = tokens[index]
+    span = place(source, token)
+    if count and token.type in ("_NL", "_COMMA"):  # more goes with it than a sign
+        return None
+    if len(instead) > 1:
+        return Fix("put the axis in brackets", ((span, f"[{token}]"),))
+    if not instead:
+        return Fix("leave it out", ((span, ""),), safe=False)
+    kind = instead[0].type
+    sign = (SIGNS | WORDS).get(kind)
+    if sign is None:
+        return None
+    if count:
+        return Fix(f"write `{sign}`", ((span, _apart(source, span, kind, sign)),), safe=token.type in SIGNS)
+    end = tokens[index - 1].end_pos or 0 if index else 0
+    place_of = Span(source, end, end)
+    return Fix(f"insert `{sign}`", ((place_of, _apart(source, place_of, kind, sign)),))
+
+
+def _apart(source: Source, span: Span, kind: str, sign: str) -> str:
+    """The sign, with the spaces that it needs and that are not there."""
+    if kind not in APART:
+        return sign
+    before, after = source.text[: span.start][-1:], source.text[span.end : span.end + 1]
+    return ("" if before.isspace() else " ") + sign + ("" if after.isspace() else " ")
+
+
+def of_closing(source: Source, tokens: Sequence[Token], index: int, openers: Sequence[Token]) -> Fix:
+    """The signs that close `openers`, before the token `index`: where they were meant is a guess."""
+    last = index - 1
+    while last > 0 and tokens[last].type in ("_NL", "_COMMA"):
+        last -= 1
+    end = tokens[last].end_pos or 0
+    start = place(source, tokens[index]).start
+    inner = "".join(SIGNS[OPENERS[each.type]] for each in reversed(openers) if each.type != "LBRACE")
+    outer = sum(each.type == "LBRACE" for each in openers)
+    edits = [(Span(source, end, end), inner)] if inner else []
+    if outer and ("\n" in source.text[end:start] or start == len(source.text)):
+        line = source.text.rfind("\n", 0, start) + 1
+        at = start if source.text[line:start].strip() else line
+        edits.append((Span(source, at, at), ("\n" if at > line else "") + "}\n" * outer))
+    elif outer:
+        edits.append((Span(source, end, end), " }" * outer))
+    return Fix("close it", tuple(edits), safe=False)
