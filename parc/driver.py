@@ -16,6 +16,7 @@ from parc.emit.modules import taken
 from parc.emit.program import Files, files
 from parc.emit.write import is_ours, write
 from parc.plan.facts import Plan
+from parc.plan.imports import KNOWN
 from parc.render.text import render, summary
 from parc.shard.compile import Captured, capture, rewrite
 from parc.shard.load import Faulty, source_text
@@ -51,9 +52,14 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
     if axes := taken(program):
         return tuple(_taken(plan, axis) for axis in sorted(axes))
     base = Path(loaded.sources[0].path).parent
-    sources = {os.path.relpath(source.path, base): source.text.encode() for source in loaded.sources}
+    sources = {_shown(source.path, base): source.text.encode() for source in loaded.sources}
     sources |= source_text(plan.train.model)
     return Compiled(plan, captured, files(plan, program, sources), loaded.diagnostics + limits)
+
+
+def _shown(path: str, base: Path) -> str:
+    """What a file is called beside the plan; known hardware has its name everywhere."""
+    return path if path.startswith(KNOWN) else os.path.relpath(path, base)
 
 
 def _taken(plan: Plan, axis: str) -> Diagnostic:

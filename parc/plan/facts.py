@@ -53,9 +53,22 @@ class Link(Spanned):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine(Spanned):
+    """A kind of machine that clusters are made of."""
+
+    name: str
+    levels: tuple[Level, ...]  # as far as it has them, outermost first: a rack's, or a node's alone
+    device: Device | None = None
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster(Spanned):
+    """`device` and `links` are filled up with what is known of its `machine`."""
+
     name: str
     levels: tuple[Level, ...]
+    machine: Machine | None = None
     device: Device | None = None
     links: tuple[Link, ...] = ()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from parc.diagnostic import Diagnostic, Label, error
+from parc.plan.suggest import nearest
 from parc.source import Source
 from parc.syntax import tree
 from parc.syntax.parse import parse
 
 MOST_FILES = 64
+KNOWN = "parc:"  # what an import of known hardware begins with
+HARDWARE = Path(__file__).with_name("hardware")
 
 
 def read(path: Path) -> Source | Diagnostic:
@@ -41,6 +44,11 @@ def project(folder: Path) -> Path:
     return folder
 
 
+def machines() -> list[str]:
+    """The names of known hardware, as in `import "parc:h100"`."""
+    return sorted(file.stem for file in HARDWARE.glob("*.parc"))
+
+
 class Imports:
     def __init__(self, root: Source, faults: list[Diagnostic]) -> None:
         self.faults = faults
@@ -61,6 +69,9 @@ class Imports:
                 self.follow(path, statement, statement.path)
 
     def follow(self, importer: Path, statement: tree.Import, wanted: tree.String) -> None:
+        if wanted.value.startswith(KNOWN):
+            self.hardware(wanted)
+            return
         try:
             path = (importer.parent / wanted.value).resolve()
         except (OSError, RuntimeError, ValueError):  # a loop of links, a null character
@@ -86,6 +97,22 @@ class Imports:
                     path, Source(str(Path(wanted.span.source.path).parent / wanted.value), source.text)
                 )
                 self.under_way.pop()
+
+    def hardware(self, wanted: tree.String) -> None:
+        """A machine of the library that comes with parc."""
+        name = wanted.value.removeprefix(KNOWN)
+        names = machines()
+        if name not in names:
+            label = Label(wanted.span, "not in the library")
+            message = f"parc knows no hardware `{name}`"
+            near = nearest(name, names)
+            help = f'did you mean "{KNOWN}{near}"?' if near else f"known here: {', '.join(names)}"
+            self.faults.append(error("P112", message, label, help=help))
+            return
+        path = HARDWARE / f"{name}.parc"
+        source = read(path)
+        if path not in self.paths and isinstance(source, Source):
+            self.enter(path, Source(wanted.value, source.text))
 
     def circle(self, path: Path, last: tree.Import) -> None:
         started = [start for start, _ in self.under_way]

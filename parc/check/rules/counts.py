@@ -86,3 +86,46 @@ def idle_devices(plan: Plan) -> Iterator[Finding]:
             _labels(plan),
             (f"{plan.cluster.devices:,} - {plan.mesh.size:,} = {idle:,}",),
         )
+
+
+@rule("P260", Severity.WARNING)
+def larger_than_the_machine(plan: Plan) -> Iterator[Finding]:
+    """A level of the cluster is larger than the machine's: a node of 16 devices, of machines that have 8.
+
+    Links within that level would be faster on paper than they are, and ranks would be started where there is
+    no device. A machine that is like this one but larger is a `machine` block of its own.
+
+    ## Example
+
+        import "parc:h100"
+        cluster farm { machine = h100, levels = [node: 16] }
+        plan wide for first on farm {
+          mesh = [dp: 8, tp: 2]
+          data   over [dp]
+          tensor over [tp]
+        }
+
+    ## Instead
+
+        import "parc:h100"
+        cluster farm { machine = h100, levels = [fabric: 2, node: 8] }
+        plan wide for first on farm {
+          mesh = [dp: 8, tp: 2]
+          data   over [dp]
+          tensor over [tp]
+        }
+    """
+    cluster = plan.cluster
+    known = {level.name: level.size for level in cluster.machine.levels} if cluster.machine else {}
+    for level in cluster.levels:
+        most = known.get(level.name, level.size)
+        if cluster.machine and level.size > most:
+            inner = cluster.levels[-1].name
+            unit = "devices" if level.name == inner else "units"
+            yield Finding(
+                f"a {level.name} of `{cluster.machine.name}` has {most} {unit}, not {level.size}",
+                (
+                    Label(cluster.at(f"levels.{level.name}"), f"{level.size} {unit}"),
+                    Label(cluster.machine.at(f"levels.{level.name}"), f"{most} {unit}", primary=False),
+                ),
+            )

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.plan import facts
-from parc.plan.resolve import what, where
+from parc.plan.resolve import farm, what, where
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Scope
 from parc.plan.suggest import did_you_mean, respelling
@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 # Which parts the head of each block has: a name, `for`, `on`.
 HEADS = {
+    "machine": (True, False, False),
     "cluster": (True, False, False),
     "model": (True, False, False),
     "train": (True, False, False),
@@ -40,7 +41,8 @@ class Resolver:
         for file in files:
             for statement in file.statements:
                 self.sort(statement)
-        self.clusters = self.all("cluster", what.cluster)
+        self.machines = self.all("machine", farm.machine)
+        self.clusters = self.all("cluster", self.cluster)
         self.models = self.all("model", what.model)
         self.trains = self.all("train", self.train)
         resolved = self.all("plan", self.plan)
@@ -118,13 +120,20 @@ class Resolver:
     def train(self, name: str, block: Reader) -> facts.Train | None:
         return what.train(name, block, self.model_of)
 
+    def cluster(self, name: str, block: Reader) -> facts.Cluster | None:
+        return farm.cluster(name, block, lambda cluster: self.named(cluster, "machine", self.machines))
+
     def model_of(self, train: Reader) -> facts.Model | None:
-        node = train.node("model")
-        train.need("model", node)
+        train.need("model", train.node("model"))
+        return self.named(train, "model", self.models)
+
+    def named(self, block: Reader, key: str, found: dict[str, T | None]) -> T | None:
+        """The block that `key` names."""
+        node = block.node(key)
         if isinstance(node, tree.Path):
-            return self.find(self.models, tree.Name(node.span, node.text), "model")
+            return self.find(found, tree.Name(node.span, node.text), key)
         if node is not None and not isinstance(node, tree.Missing):
-            train.fault("P106", node.span, "`model` is the name of a `model` block", "not a name")
+            block.fault("P106", node.span, f"`{key}` is the name of a `{key}` block", "not a name")
         return None
 
     def plan(self, name: str, block: Reader) -> facts.Plan | None:

@@ -1,4 +1,4 @@
-"""`cluster`, `model` and `train` blocks."""
+"""`model` and `train` blocks."""
 
 from __future__ import annotations
 
@@ -9,53 +9,9 @@ from parc.plan import facts
 from parc.plan.resolve.dataset import read_dataset
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Quantity, Value, Word
-from parc.plan.suggest import did_you_mean, respelling
-from parc.syntax import tree, units
+from parc.syntax import tree
 
 FindModel: TypeAlias = "Callable[[Reader], facts.Model | None]"
-
-
-def cluster(name: str, block: Reader) -> facts.Cluster | None:
-    levels = tuple(facts.Level(*each) for each in block.sizes("levels", "[fabric: 8, node: 16]"))
-    inner = block.block("device")
-    links = [link for each in block.all_blocks("link") if (link := _link(block, each, levels))]
-    device = _device(inner) if inner else None
-    if not block.finish():
-        return None
-    return facts.Cluster(
-        name=name, levels=levels, device=device, links=tuple(links), span=block.span, spans=block.spans
-    )
-
-
-def _device(block: Reader) -> facts.Device:
-    device = facts.Device(
-        compute=block.maybe_quantity("compute", units.COMPUTE),
-        memory=block.maybe_quantity("memory", units.SIZE),
-        memory_bandwidth=block.maybe_quantity("memory_bandwidth", units.BANDWIDTH),
-        span=block.span,
-        spans=block.spans,
-    )
-    block.finish()
-    return device
-
-
-def _link(cluster: Reader, block: tree.Block, levels: tuple[facts.Level, ...]) -> facts.Link | None:
-    inner = cluster.enter(block, label=True)
-    bandwidth = inner.maybe_quantity("bandwidth", units.BANDWIDTH)
-    latency = inner.maybe_quantity("latency", units.TIME)
-    sound = inner.finish()
-    names = [level.name for level in levels]
-    if block.label and block.label.text not in names:
-        message = f"the cluster has no level `{block.label.text}`"
-        word, span = block.label.text, block.label.span
-        help, fix = did_you_mean(word, names), respelling(span, word, names)
-        cluster.fault("P101", span, message, "unknown level", help, fix)
-        return None
-    if block.label is None or not sound:
-        return None
-    return facts.Link(
-        level=block.label.text, bandwidth=bandwidth, latency=latency, span=inner.span, spans=inner.spans
-    )
 
 
 def model(name: str, block: Reader) -> facts.Model | None:
