@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,9 +23,7 @@ from parc.verify.record import Key
 from parc.verify.report import Finding
 from parc.verify.shares import States, gradient, share_of, summed
 from parc.verify.told import First, told
-
-if TYPE_CHECKING:
-    from parc.verify.trial import Trial
+from parc.verify.trial import Trial
 
 STEPS = 3
 TOLERANCE = 1e-9  # of `Gap.error` in float64: some 1e3 roundings, amplified where a gradient is almost zero
@@ -56,7 +54,7 @@ def _found(trial: Trial, folder: Path, dataset: Dataset, count: int, timeout: fl
         for step, wanted in enumerate(reference(plan, recipes, dataset, count, search.paths)):
             ranks = [read(Path(scratch), rank, step) for rank in range(plan.mesh.size)]
             for first in search.differences(ranks, wanted):
-                return told(first, step, plan, trial.folder_files, folder, ranks)
+                return told(first, step, plan, trial.files, folder, ranks)
     return None
 
 

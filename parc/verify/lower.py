@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -23,9 +23,7 @@ from parc.verify.rounding import Allowed, allowed, figures
 from parc.verify.shares import compressed
 from parc.verify.strain import Said, Strain, strained
 from parc.verify.told import Edit, edited
-
-if TYPE_CHECKING:
-    from parc.verify.trial import Trial
+from parc.verify.trial import Trial
 
 FOUND = 3  # findings that are shown, the worst first
 
@@ -51,7 +49,7 @@ def lowered(
         arguments = (str(folder), dataset, states, plan, device, Path(scratch))
         spawn(world, strained, *arguments, device=device, timeout=timedelta(seconds=timeout))
         said = [Said.read(Path(scratch) / f"{rank}.json") for rank in range(world)]
-    return _judged(precision, said, edited(trial.folder_files, folder))
+    return _judged(precision, said, edited(trial.files, folder))
 
 
 def _plain(limits: Allowed) -> dict[str, Any]:

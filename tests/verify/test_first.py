@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from parc.emit.program import Files, files
 from parc.emit.write import write
-from parc.events import OnAxis, Program
-from parc.plan.facts import Plan
+from parc.events import OnAxis
 from parc.plan.mesh import Axis, Mesh
-from parc.shard.compile import Captured, rewrite
 from parc.verify.first import first_difference
 from parc.verify.gap import gap
 from parc.verify.report import Finding
 from parc.verify.shares import compressed, share_of, summed
+from parc.verify.trial import trial
 
 from .plans import Tokens, captured, loaded
 from .test_equality import LAYOUTS
@@ -26,27 +22,15 @@ from .test_equality import LAYOUTS
 ALONE = "the difference is gone when the program is run once more: it does not always compute alike"
 
 
-@dataclass(frozen=True)
-class Given:
-    """What a search needs of a trial."""
-
-    plan: Plan
-    captured: Captured
-    program: Program
-    folder_files: Files
-
-
 def search(model: str, layout: str, folder: Path, *edits: tuple[str, str, str]) -> Finding:
     """What is found in a program after `edits`: a file, a text that stands in it, and another."""
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    program = rewrite(plan, captured(model))
-    emitted = files(plan, program, {})
-    write(emitted, folder)
+    given = trial(plan, captured=captured(model))
+    write(given.files, folder)
     for name, old, new in edits:
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new, 1))
-    given: Any = Given(plan, captured(model), program, emitted)
     return first_difference(given, folder, Tokens(), timeout=30.0)
 
 

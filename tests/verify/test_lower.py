@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from parc.emit.program import files
 from parc.emit.write import write
 from parc.plan.facts import Plan
-from parc.shard.compile import Captured, capture, rewrite
+from parc.shard.compile import Captured, capture
 from parc.verify import lower
 from parc.verify.lower import lowered
 from parc.verify.replay import Choice, Choosing, Chosen, flips
 from parc.verify.report import Rung
 from parc.verify.strain import Routed
+from parc.verify.trial import Low, computing, trial
 
 from .plans import Tokens, loaded
 from .test_equality import LAYOUTS
-from .test_first import Given
 
-Low = Literal["fp32", "bf16"]
 QUICK = ("experts with data", "everything")
 
 
-def plan_of(model: str, layout: str, precision: Low) -> Plan:
-    """As it is, but for its precision: whether the language allows it yet is not asked."""
+def plan_of(model: str, layout: str) -> Plan:
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    given = replace(plan.train.precision, compute=precision, master="fp32")
-    return replace(plan, train=replace(plan.train, precision=given))
+    return plan
 
 
 @cache
 def captured(model: str, precision: Low) -> Captured:
-    return capture(plan_of(model, "one rank", precision))
+    return capture(computing(plan_of(model, "one rank"), precision))
 
 
 def rung(
@@ -50,16 +44,13 @@ def rung(
     device: str = "cpu",
 ) -> Rung:
     """What is found in a program; after `edit`: a file, a text that stands in it, and another."""
-    plan = plan_of(model, layout, precision)
-    program = rewrite(plan, captured(model, precision))
-    emitted = files(plan, program, {})
-    write(emitted, folder)
+    given = trial(plan_of(model, layout), precision, captured(model, precision))
+    write(given.files, folder)
     if edit is not None:
         name, old, new = edit
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new))
-    given: Any = Given(plan, captured(model, precision), program, emitted)
     return lowered(given, folder, Tokens(), precision, timeout=60.0, device=device)
 
 

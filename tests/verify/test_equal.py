@@ -1,0 +1,56 @@
+"""The numbers rung: what it compares, and what it says of a right and of a wrong program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from parc.emit.write import write
+from parc.verify.equal import equal
+from parc.verify.report import Rung
+from parc.verify.tokens import Tokens
+from parc.verify.trial import trial
+
+from .plans import captured, loaded
+from .test_equality import LAYOUTS
+
+
+def rung(model: str, layout: str, folder: Path, edit: tuple[str, str, str] | None = None) -> Rung:
+    given = trial(loaded(model, *LAYOUTS[layout]).plans[0], captured=captured(model))
+    write(given.files, folder)
+    if edit is not None:
+        name, old, new = edit
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+    return equal(given, folder, Tokens(32), timeout=60.0)
+
+
+def test_every_gradient_and_parameter_of_a_right_program_is_compared(tmp_path: Path) -> None:
+    found = rung("moe", "experts with data", tmp_path / "program")
+    assert found.verdict == "proved"
+    count = len(list(captured("moe").loaded.model.parameters()))
+    assert [line.partition(":")[0] for line in found.compared] == [
+        "loss",
+        "balance loss",
+        "gradient norm",
+        f"{count} gradients",
+        f"{count} parameters",
+    ]
+
+
+def test_a_wrong_program_is_refuted_by_the_first_tensor_that_differs(tmp_path: Path) -> None:
+    edit = ("runtime/gradients.py", "return total.sqrt()", "return total")
+    found = rung("moe", "data", tmp_path / "program", edit)
+    assert found.verdict == "refuted"
+    assert [each.file for each in found.findings] == [edit[0]]
+    assert found.findings[0].message.startswith("the gradient norm differs first: step 0")
+
+
+def test_tokens_are_skewed_and_the_same_for_a_seed() -> None:
+    ids = Tokens(1000, seed=4).ids
+    assert torch.equal(ids, Tokens(1000, seed=4).ids)
+    assert not torch.equal(ids, Tokens(1000, seed=5).ids)
+    assert int(ids.max()) < 1000
+    assert 0.48 < float((ids < 125).double().mean()) < 0.52
