@@ -62,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="hold predicted step times against measured runs")
     validate.set_defaults(run=_validate)
 
+    completion = commands.add_parser("completion", help="print the script that completes parc in a shell")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.set_defaults(run=_completion)
+
     build = commands.add_parser("build", help="compile a plan to a training program")
     build.add_argument("-o", "--out", required=True, type=Path, metavar="DIR")
     build.set_defaults(run=_build)
@@ -139,6 +143,13 @@ def _validate(options: argparse.Namespace) -> int:
     from parc.cost.validate.report import table
 
     print(table(), end="")
+    return OK
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from parc.faces.completion import script
+
+    print(script(_parser(), options.shell))
     return OK
 
 

@@ -48,6 +48,7 @@ HOMES: dict[str, set[str]] = {
     "lark": {"syntax"},
     "jinja2": {"emit", "render"},
     "pygls": {"lsp"},
+    "shtab": {"faces"},
 }
 
 
