@@ -5,17 +5,16 @@ from __future__ import annotations
 from parc.plan import facts
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import describe
+from parc.plan.schema.what import DATASETS, TOKEN_TYPES, TOKENS
 from parc.plan.suggest import did_you_mean, respelling
 from parc.syntax import tree
-
-TYPES = ("uint8", "uint16", "uint32", "int32")
 
 
 def read_dataset(train: Reader) -> facts.Dataset | None:
     node = train.node("dataset")
     if node is None or isinstance(node, tree.Missing):
         return None
-    if not isinstance(node, tree.Call) or node.name.text not in ("files", "tokens"):
+    if not isinstance(node, tree.Call) or node.name.text not in DATASETS:
         message = "`dataset` is `files(..)` or `tokens(..)`"
         train.fault("P106", node.span, message, 'such as `files("corpus/*.txt")`')
         return None
@@ -37,7 +36,7 @@ def read_dataset(train: Reader) -> facts.Dataset | None:
 
 
 def _option(train: Reader, dataset: facts.Dataset, argument: tree.Named) -> facts.Dataset:
-    options = ["type"] if dataset.kind == "tokens" else []
+    options = [key.name for key in TOKENS.keys] if dataset.kind == "tokens" else []
     if argument.name.text not in options:
         message = f"`{dataset.kind}` takes no `{argument.name.text}`"
         name = argument.name
@@ -45,7 +44,7 @@ def _option(train: Reader, dataset: facts.Dataset, argument: tree.Named) -> fact
         train.fault("P102", name.span, message, "unknown", help, fix)
         return dataset
     text = _text(train, argument.value)
-    for known in TYPES:
+    for known in TOKEN_TYPES:
         if text == known:
             return facts.Dataset(
                 kind=dataset.kind,
@@ -56,7 +55,7 @@ def _option(train: Reader, dataset: facts.Dataset, argument: tree.Named) -> fact
             )
     if text is not None:
         message = f"`{text}` is no type of token"
-        help, fix = did_you_mean(text, TYPES), respelling(argument.value.span, text, TYPES)
+        help, fix = did_you_mean(text, TOKEN_TYPES), respelling(argument.value.span, text, TOKEN_TYPES)
         train.fault("P107", argument.value.span, message, "unknown type", help, fix)
     return dataset
 

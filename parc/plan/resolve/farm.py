@@ -8,7 +8,7 @@ from typing import TypeAlias
 from parc.plan import facts
 from parc.plan.resolve.reader import Reader
 from parc.plan.suggest import did_you_mean, respelling
-from parc.syntax import tree, units
+from parc.syntax import tree
 
 FindMachine: TypeAlias = "Callable[[Reader], facts.Machine | None]"
 
@@ -69,9 +69,9 @@ def _added(
 
 def _device(block: Reader) -> facts.Device:
     device = facts.Device(
-        compute=block.maybe_quantity("compute", units.COMPUTE),
-        memory=block.maybe_quantity("memory", units.SIZE),
-        memory_bandwidth=block.maybe_quantity("memory_bandwidth", units.BANDWIDTH),
+        compute=block.maybe_quantity("compute"),
+        memory=block.maybe_quantity("memory"),
+        memory_bandwidth=block.maybe_quantity("memory_bandwidth"),
         span=block.span,
         spans=block.spans,
     )
@@ -81,9 +81,9 @@ def _device(block: Reader) -> facts.Device:
 
 def _link(outer: Reader, block: tree.Block, names: Sequence[str] | None) -> facts.Link | None:
     """Of one of the levels `names`; None: of any."""
-    inner = outer.enter(block, label=True)
-    bandwidth = inner.maybe_quantity("bandwidth", units.BANDWIDTH)
-    latency = inner.maybe_quantity("latency", units.TIME)
+    inner = outer.enter(block)
+    bandwidth = inner.maybe_quantity("bandwidth")
+    latency = inner.maybe_quantity("latency")
     sound = inner.finish()
     if block.label and names is not None and block.label.text not in names:
         message = f"the cluster has no level `{block.label.text}`"

@@ -10,21 +10,12 @@ from parc.plan import facts
 from parc.plan.resolve import farm, what, where
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Scope
+from parc.plan.schema import TOP
 from parc.plan.suggest import did_you_mean, respelling
 from parc.source import Span
 from parc.syntax import tree
 
 T = TypeVar("T")
-
-# Which parts the head of each block has: a name, `for`, `on`.
-HEADS = {
-    "machine": (True, False, False),
-    "cluster": (True, False, False),
-    "model": (True, False, False),
-    "train": (True, False, False),
-    "plan": (True, True, True),
-    "launch": (True, True, False),
-}
 
 
 class Resolver:
@@ -33,7 +24,7 @@ class Resolver:
     def __init__(self, files: Sequence[tree.File], faults: list[Diagnostic]) -> None:
         self.faults = faults
         self.damaged = any(file.damaged for file in files)
-        self.blocks: dict[str, dict[str, tree.Block]] = {kind: {} for kind in HEADS}
+        self.blocks: dict[str, dict[str, tree.Block]] = {kind: {} for kind in TOP}
         self.launch_blocks: list[tree.Block] = []
         self.lets: dict[str, tree.Let] = {}
         self.scope = Scope(self.lets, faults)
@@ -78,8 +69,8 @@ class Resolver:
 
     def sort_block(self, block: tree.Block) -> None:
         kind = block.kind.text
-        if kind not in HEADS:
-            self.unknown(block.kind, "P103", f"there is no block `{kind}`", HEADS)
+        if kind not in TOP:
+            self.unknown(block.kind, "P103", f"there is no block `{kind}`", TOP)
             return
         if not self.head(block):
             return
@@ -94,11 +85,14 @@ class Resolver:
     def head(self, block: tree.Block) -> bool:
         """Whether the block's head has the parts that it must have."""
         kind = block.kind.text
-        parts = zip(
-            HEADS[kind], (block.label, block.purpose, block.place), ("a name", "`for`", "`on`"), strict=True
+        parts = (
+            ("label", block.label, "a name"),
+            ("for", block.purpose, "`for`"),
+            ("on", block.place, "`on`"),
         )
         sound = True
-        for wanted, part, word in parts:
+        for name, part, word in parts:
+            wanted = name in TOP[kind].head
             if wanted and part is None:
                 self.head_fault(block.kind, f"a `{kind}` block needs {word}", "missing after this")
                 sound = False
@@ -113,7 +107,10 @@ class Resolver:
 
     def all(self, kind: str, read: Callable[[str, Reader], T | None]) -> dict[str, T | None]:
         return {
-            name: read(name, Reader(self.scope, f"the {kind} `{name}`", block.span, block.body, _head(block)))
+            name: read(
+                name,
+                Reader(self.scope, TOP[kind], f"the {kind} `{name}`", block.span, block.body, _head(block)),
+            )
             for name, block in self.blocks[kind].items()
         }
 
@@ -154,7 +151,7 @@ class Resolver:
         if block.purpose.text not in plans:
             self.find(dict.fromkeys(plans), block.purpose, "plan")
             return None
-        reader = Reader(self.scope, "the block `launch`", block.span, block.body)
+        reader = Reader(self.scope, TOP["launch"], "the block `launch`", block.span, block.body)
         return where.launch(block.label.text, block.purpose.text, reader)
 
     def find(self, found: dict[str, T | None], name: tree.Name, kind: str) -> T | None:

@@ -6,15 +6,14 @@ False where the block cannot be believed without the key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from parc.diagnostic import Fix, Label, error
 from parc.plan.resolve.scope import Quantity, Scope, Value, Word, describe
+from parc.plan.schema.form import Form
 from parc.plan.suggest import did_you_mean, respelling
 from parc.source import Span
 from parc.syntax import tree, units
-from parc.syntax.units import Dimension
 
 C = TypeVar("C", bound=str)
 LARGEST_COUNT = 2**53
@@ -22,9 +21,16 @@ LARGEST_COUNT = 2**53
 
 class Reader:
     def __init__(
-        self, scope: Scope, what: str, span: Span, body: tree.Body | None, head: Span | None = None
+        self,
+        scope: Scope,
+        form: Form,
+        what: str,
+        span: Span,
+        body: tree.Body | None,
+        head: Span | None = None,
     ) -> None:
         self.scope = scope
+        self.form = form
         self.what = what  # "the block `batch`"
         self.span = span
         self.head = head or span  # where the block is named
@@ -34,8 +40,6 @@ class Reader:
         self.assignments: dict[str, tree.Assignment] = {}
         self.blocks: dict[str, list[tree.Block]] = {}
         self.claims: list[tree.Claim] = []
-        self.known_keys: set[str] = set()
-        self.known_blocks: set[str] = set()
         for statement in body.statements if body else ():
             self.sort(statement)
 
@@ -80,11 +84,14 @@ class Reader:
         value = self.maybe_count(key, least)
         return default if value is None else value
 
-    def maybe_quantity(self, key: str, dimension: Dimension) -> float | None:
-        """A positive amount of `dimension`, in SI."""
+    def maybe_quantity(self, key: str) -> float | None:
+        """A positive amount of the key's dimension, in SI."""
         value = self.value(key)
         if value is None:
             return None
+        declared = self.form.key(key)
+        assert declared is not None
+        dimension = declared.dimension
         if not isinstance(value, Quantity):
             self.wrong(key, units.words(dimension), value)
             return None
@@ -144,14 +151,17 @@ class Reader:
             self.wrong(key, 'a list of texts, such as `["*.w_in"]`', value)
         return found
 
-    def choice(self, key: str, options: Sequence[C], default: C) -> C:
+    def choice(self, key: str, default: C) -> C:
+        """One of the key's choices, which are those of the fact's type."""
         value = self.word(key)
         if value is None:
             return default
+        declared = self.form.key(key)
+        assert declared is not None
+        options = declared.choices
         text = value.text if isinstance(value, Word) else value if isinstance(value, str) else None
-        for option in options:
-            if option == text:
-                return option
+        if text in options:
+            return cast("C", text)
         if text is None:
             self.wrong(key, " or ".join(f"`{option}`" for option in options), value)
         else:
@@ -190,7 +200,7 @@ class Reader:
         return None if node is None else self.scope.value(node)
 
     def node(self, key: str) -> tree.Expression | None:
-        self.known_keys.add(key)
+        assert self.form.open or self.form.key(key), f"{self.form.kind}.{key} is not in the schema"
         assignment = self.assignments.get(key)
         return assignment.value if assignment else None
 
@@ -295,18 +305,21 @@ class Reader:
         return self.enter(blocks[0]) if blocks else None
 
     def all_blocks(self, kind: str) -> list[tree.Block]:
-        self.known_blocks.add(kind)
+        assert self.form.block(kind), f"the block {self.form.kind}.{kind} is not in the schema"
         return self.blocks.get(kind, [])
 
-    def enter(self, block: tree.Block, *, label: bool = False, over: bool = False) -> Reader:
+    def enter(self, block: tree.Block) -> Reader:
         """A reader of a sub-block, after a look at its head."""
-        reader = Reader(self.scope, f"the block `{block.kind.text}`", block.span, block.body, block.kind.span)
-        for allowed, part, word in (
-            (label, block.label, "a name"),
-            (False, block.purpose, "`for`"),
-            (False, block.place, "`on`"),
-            (over, block.over, "`over`"),
+        form, kind = self.form.block(block.kind.text), block.kind
+        assert form is not None
+        reader = Reader(self.scope, form, f"the block `{kind.text}`", block.span, block.body, kind.span)
+        for name, part, word in (
+            ("label", block.label, "a name"),
+            ("for", block.purpose, "`for`"),
+            ("on", block.place, "`on`"),
+            ("over", block.over, "`over`"),
         ):
+            allowed = name in form.head
             if part is not None and not allowed:
                 self.fault(
                     "P117",
@@ -355,24 +368,20 @@ class Reader:
 
     def finish(self) -> bool:
         """Tell what nobody asked for; whether the block can be believed."""
+        keys = {key.name for key in self.form.keys}
+        kinds = {form.kind for form in self.form.blocks}
         for key, assignment in self.assignments.items():
-            if key not in self.known_keys:
+            if key not in keys and not self.form.open:
                 message = f"{self.what} has no key `{key}`"
-                if key in self.known_blocks:
-                    help = f"`{key}` is a block: `{key} {{ .. }}`"
-                else:
-                    help = did_you_mean(key, self.known_keys) or ""
-                fix = respelling(assignment.path.span, key, self.known_keys - self.assignments.keys())
-                self.fault("P102", assignment.path.span, message, "unknown key", help or None, fix)
+                help = f"`{key}` is a block: `{key} {{ .. }}`" if key in kinds else did_you_mean(key, keys)
+                fix = respelling(assignment.path.span, key, keys - self.assignments.keys())
+                self.fault("P102", assignment.path.span, message, "unknown key", help, fix)
         for kind, blocks in self.blocks.items():
-            if kind not in self.known_blocks:
+            if kind not in kinds:
                 message = f"{self.what} has no block `{kind}`"
-                if kind in self.known_keys:
-                    help = f"`{kind}` is a key: `{kind} = ..`"
-                else:
-                    help = did_you_mean(kind, self.known_blocks) or ""
-                fix = respelling(blocks[0].kind.span, kind, self.known_blocks - self.blocks.keys())
-                self.fault("P103", blocks[0].kind.span, message, "unknown block", help or None, fix)
+                help = f"`{kind}` is a key: `{kind} = ..`" if kind in keys else did_you_mean(kind, kinds)
+                fix = respelling(blocks[0].kind.span, kind, kinds - self.blocks.keys())
+                self.fault("P103", blocks[0].kind.span, message, "unknown block", help, fix)
         for claim in self.claims:
             self.fault("P117", claim.span, "a claim stands in the block `expect` of a plan", "not here")
         return self.sound

@@ -9,6 +9,7 @@ from parc.plan import facts
 from parc.plan.resolve.dataset import read_dataset
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Quantity, Value, Word
+from parc.plan.schema.what import ADAMW, OPTIMIZERS
 from parc.syntax import tree
 
 FindModel: TypeAlias = "Callable[[Reader], facts.Model | None]"
@@ -129,7 +130,7 @@ def _loss(block: Reader) -> facts.Loss:
     loss = facts.Loss(
         balance=block.real("balance", 0.0),
         ignore_index=int(block.real("ignore_index", -100, least=-(2**63))),
-        shift=block.choice("shift", ("data", "model"), "data"),
+        shift=block.choice("shift", "data"),
         span=block.span,
         spans=block.spans,
     )
@@ -152,10 +153,10 @@ def _optimizer(train: Reader) -> facts.Optimizer:
                 "P106", node.span, "`optimizer` is a name and its settings", "such as `adamw { lr = 3e-4 }`"
             )
             return facts.Optimizer(span=train.span)
-    if name != "adamw":
+    if name not in OPTIMIZERS:
         train.fault("P107", span, f"there is no optimizer `{name}`", "unknown", "known here: `adamw`")
         return facts.Optimizer(span=span)
-    block = Reader(train.scope, "`adamw`", span, body)
+    block = Reader(train.scope, ADAMW, "`adamw`", span, body)
     optimizer = facts.Optimizer(
         lr=block.real("lr", 3e-4),
         beta1=block.real("beta1", 0.9, most=1.0),
@@ -164,7 +165,7 @@ def _optimizer(train: Reader) -> facts.Optimizer:
         weight_decay=block.real("weight_decay", 0.1),
         clip=block.maybe_real("clip"),
         warmup=block.count_or("warmup", 0, least=0),
-        decay=block.choice("decay", ("constant", "cosine"), "constant"),
+        decay=block.choice("decay", "constant"),
         min_lr=block.real("min_lr", 0.0),
         span=block.span,
         spans=block.spans,
@@ -175,8 +176,8 @@ def _optimizer(train: Reader) -> facts.Optimizer:
 
 def _precision(block: Reader) -> facts.Precision:
     precision = facts.Precision(
-        compute=block.choice("compute", ("fp32", "fp64", "bf16"), "fp32"),
-        master=block.choice("master", ("fp32", "fp64"), "fp32"),
+        compute=block.choice("compute", "fp32"),
+        master=block.choice("master", "fp32"),
         span=block.span,
         spans=block.spans,
     )

@@ -12,7 +12,6 @@ from parc.plan.suggest import did_you_mean, respelling
 from parc.syntax import tree, units
 
 MOST_RANKS = 2**30
-SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev")
 Recompute: TypeAlias = Literal["none", "attention", "experts", "layer"]
 CLAIMS = {
     "devices": units.NUMBER,
@@ -30,7 +29,7 @@ def plan(
     layout = _Layout(block, mesh)
     data, tensor, experts = layout.data(), layout.tensor(), layout.experts()
     pipeline = layout.pipeline(train.model.shape.layers if train else None)
-    recompute: Recompute = block.choice("recompute", ("none", "attention", "experts", "layer"), "none")
+    recompute: Recompute = block.choice("recompute", "none")
     expected = block.block("expect")
     expect = _claims(expected) if expected else ()
     if not block.finish() or not layout.sound or mesh is None or train is None or cluster is None:
@@ -74,7 +73,7 @@ class _Layout:
             return None
         data = facts.Data(
             axes=axes,
-            shard=inner.choice("shard", ("none", "optimizer", "parameters"), "none"),
+            shard=inner.choice("shard", "none"),
             span=inner.span,
             spans=inner.spans,
         )
@@ -109,7 +108,7 @@ class _Layout:
         inner, axes = self.strategy("pipeline")
         if inner is None:
             return None
-        schedule = inner.choice("schedule", SCHEDULES, "1f1b")
+        schedule = inner.choice("schedule", "1f1b")
         chunks = inner.count_or("chunks", 1)
         layers = inner.counts("layers", least=0)
         if layers is None and "layers" not in inner.assignments:
@@ -136,7 +135,7 @@ class _Layout:
         for again in blocks[1:]:
             self.block.twice(kind, blocks[0].kind.span, again.kind.span)
             self.sound = False
-        inner = self.block.enter(blocks[0], over=True)
+        inner = self.block.enter(blocks[0])
         return inner, self.axes(inner, "axes", blocks[0].over)
 
     def axes(self, inner: Reader, key: str, node: tree.Expression | None) -> tuple[str, ...]:

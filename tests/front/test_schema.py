@@ -1,0 +1,75 @@
+"""The one list of keys: readers ask for all of it and nothing else, and it says what the facts' types say."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import fields
+
+import pytest
+
+from parc.plan import facts
+from parc.plan.resolve.reader import Reader
+from parc.plan.schema import TOP
+from parc.plan.schema.form import Form, Key
+from tests.front.plans import SEED, load
+
+
+def forms(among: typing.Iterable[Form] = tuple(TOP.values())) -> Iterator[Form]:
+    for form in among:
+        yield form
+        yield from forms(form.blocks)
+
+
+FORMS = list(forms())
+KEYS = [(form, key) for form in FORMS for key in form.keys]
+KINDS = {"count": int, "real": float, "quantity": float, "flag": bool, "text": str}
+WORTH = {"call", "configured", "sizes", "axes", "block", "texts", "counts"}
+
+
+def name(case: tuple[Form, Key]) -> str:
+    return f"{case[0].kind}.{case[1].name}"
+
+
+def test_readers_ask_for_every_key_and_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that nobody reads would have no effect; one that is not listed fails an assertion."""
+    asked: set[tuple[str, str]] = set()
+    node, blocks = Reader.node, Reader.all_blocks
+    monkeypatch.setattr(
+        Reader, "node", lambda self, key: (asked.add((self.form.kind, key)), node(self, key))[1]
+    )
+    monkeypatch.setattr(
+        Reader, "all_blocks", lambda self, kind: (asked.add((self.form.kind, kind)), blocks(self, kind))[1]
+    )
+    load(SEED + "model other { inputs { tokens = 3 } }\nmachine dgx { device {}, link node {} }")
+    closed = [form for form in FORMS if not form.open and form.kind != "tokens"]  # `tokens` is a call
+    wanted = {(form.kind, key.name) for form in closed for key in form.keys}
+    wanted |= {(form.kind, block.kind) for form in closed for block in form.blocks}
+    assert wanted - asked == {("train", "adamw"), ("train", "tokens")}  # values with settings, no blocks
+
+
+@pytest.mark.parametrize("case", [case for case in KEYS if case[0].facts], ids=name)
+def test_a_key_is_a_field_of_the_facts_with_the_same_type(case: tuple[Form, Key]) -> None:
+    form, key = case
+    hints = typing.get_type_hints(getattr(facts, form.facts))
+    assert key.name in hints
+    hint = hints[key.name]
+    options = [each for each in typing.get_args(hint) if each is not type(None)] or [hint]
+    if key.kind == "choice" and hint is not str:
+        assert key.choices == tuple(options)
+    elif key.kind not in WORTH and key.kind != "choice":
+        assert options in ([KINDS[key.kind]], [int]), options  # a whole number may be read as a plain one
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.facts], ids=lambda form: form.kind)
+def test_a_key_that_must_be_there_has_no_default(form: Form) -> None:
+    defaults = {
+        each.name for each in fields(getattr(facts, form.facts)) if each.default is each.default_factory
+    }
+    assert {key.name for key in form.keys if key.needed} <= defaults
+
+
+@pytest.mark.parametrize("case", KEYS, ids=name)
+def test_a_key_has_a_sentence_and_a_type(case: tuple[Form, Key]) -> None:
+    assert case[1].doc.endswith(".")
+    assert case[1].type
