@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parc.faces import questions
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -61,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
 
     validate = commands.add_parser("validate", help="hold predicted step times against measured runs")
     validate.set_defaults(run=_validate)
+
+    init = commands.add_parser("init", help="write a first plan for a model and a machine")
+    questions.options(init)
+    init.set_defaults(run=_init)
 
     completion = commands.add_parser("completion", help="print the script that completes parc in a shell")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
@@ -144,6 +150,12 @@ def _validate(options: argparse.Namespace) -> int:
 
     print(table(), end="")
     return OK
+
+
+def _init(options: argparse.Namespace) -> int:
+    from parc.faces.init import init
+
+    return init(options)
 
 
 def _completion(options: argparse.Namespace) -> int:

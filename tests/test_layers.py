@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": set(),
     "verify": BACK | {"trace", "runtime", "shard", "emit"},
     "driver": EVERYTHING,
-    "faces": FRONT | {"render"},
+    "faces": FRONT | {"render", "search"},
     "cli": EVERYTHING | {"faces"},
     "lsp": FRONT | {"render"},
     "__init__": FRONT,

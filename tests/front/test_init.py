@@ -1,0 +1,119 @@
+"""`parc init`: a first plan that checks clean."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from parc import load
+from parc.check.built import unbuilt
+from parc.cli import main
+from parc.cost.memory import memory
+from parc.cost.plan import job
+from tests.search.test_config import DEEPSEEK_MOE, LLAMA, MIXTRAL, OLMOE
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("given", "machine", "devices"),
+    [(OLMOE, "h100", 8), (DEEPSEEK_MOE, "a100", 64), (MIXTRAL, "gb200", 144), (LLAMA, "mi300x", 16)],
+)
+def test_a_plan_for_a_known_model(given: object, machine: str, devices: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    out = tmp_path / "plan.parc"
+    arguments = ["--config", str(tmp_path / "config.json"), "--machine", machine, "--devices", str(devices)]
+
+    assert main(["init", *arguments, "-o", str(out)]) == 0
+    found = load(out)
+    assert found.diagnostics == ()
+    (plan,) = found.plans
+    assert plan.mesh.size == plan.cluster.devices == devices
+    cost = job(plan)
+    assert cost is not None
+    peak = max(memory(cost, rank).peak for rank in range(cost.degrees.pipeline))
+    assert peak <= 0.9 * cost.hardware.memory
+
+
+def test_a_small_plan_is_one_that_can_be_built(tmp_path: Path) -> None:
+    out = tmp_path / "plan.parc"
+
+    assert main(["init", "--layers", "4", "--experts", "8", "--devices", "8", "-o", str(out)]) == 0
+    (plan,) = load(out).plans
+    assert unbuilt(plan) == ()
+    assert (plan.train.model.shape.layers, plan.train.model.shape.experts) == (4, 8)
+
+
+def test_a_dense_model_has_no_experts(tmp_path: Path) -> None:
+    out = tmp_path / "plan.parc"
+
+    assert main(["init", "--experts", "0", "-o", str(out)]) == 0
+    (plan,) = load(out).plans
+    assert plan.experts is None
+    assert plan.train.model.shape.experts is None
+
+
+def test_it_asks_where_somebody_can_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "plan.parc"
+    monkeypatch.setattr("sys.stdin", Terminal("4\n256\n\nmany\n8\n512\n4\n1\n1000\n2\n"))
+
+    assert main(["init", "-o", str(out)]) == 0
+    shape = load(out).plans[0].train.model.shape
+    sizes = (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.ffn, shape.experts, shape.top_k)
+    assert (*sizes, shape.vocab) == (4, 256, 16, 8, 512, 4, 1, 1000)  # 16 heads are the usual
+    assert load(out).plans[0].cluster.devices == 2
+
+
+def test_a_hostile_source_stays_a_text(tmp_path: Path) -> None:
+    out = tmp_path / "plan.parc"
+    source = 'a"b\\c {{ 1 }}.py:M'
+
+    assert main(["init", "--layers", "4", "--source", source, "-o", str(out)]) == 0
+    assert load(out).plans[0].train.model.source == source
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["--devices", "12"], 1, "12 devices do not fill whole units: a node of `h100` has 8"),
+        (["--devices", "0"], 1, "0 is no number from 1"),
+        (["--machine", "h1000"], 1, "no hardware `h1000`, only a100, b200"),
+        (["--hidden", "65536", "--heads", "2", "--kv-heads", "1"], 1, "GB of a device's 80 GB"),
+        (
+            ["--sequences", "3", "--layers", "5", "--heads", "1", "--kv-heads", "1"],
+            1,
+            "its 3 sequences evenly",
+        ),
+        (["--config", "none.json"], 1, "cannot read `none.json`"),
+        (["--source", "a\nb:C"], 1, "one line"),
+        (["-o", "none/plan.parc"], 2, "cannot write"),
+        (["-o", "."], 2, "exists"),
+    ],
+)
+def test_what_is_refused(
+    arguments: list[str],
+    code: int,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["init", *arguments]) == code
+    assert reason in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "plan.parc"
+    out.write_text("mine")
+
+    assert main(["init", "-o", str(out)]) == 2
+    assert out.read_text() == "mine"
