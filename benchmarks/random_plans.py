@@ -51,15 +51,15 @@ def main() -> int:
     ]
     results: list[Result] = []
     with ProcessPoolExecutor(options.jobs, get_context("fork")) as pool:
-        for part in pool.map(_run, *zip(*runs, strict=True)):
+        for part in pool.map(run, *zip(*runs, strict=True)):
             results += part
             worst = max(result.error for result in results)
             print(f"{len(results)} plans, differences of at most {worst:.1e}", flush=True)
     return _report(results, time.perf_counter() - start)
 
 
-def _run(seed: int, model: str, number: int, plans: int) -> list[Result]:
-    """Some plans of one training run."""
+def run(seed: int, model: str, number: int, plans: int) -> list[Result]:
+    """Some plans of one training run, the one of that number."""
     from parc.verify.numbers import expected
 
     text = drawn.train(Random(f"{seed} {model} {number}"), model)

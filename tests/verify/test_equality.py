@@ -229,12 +229,3 @@ def test_nor_does_any_of_a_few_random_plans(
     model: str, layout: tuple[int, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     _random(model, layout, tmp_path_factory.mktemp("random") / "program")
-
-
-@pytest.mark.slow
-@settings(unhurried, max_examples=60)
-@given(model=st.sampled_from(["moe", "classic"]), layout=small)
-def test_nor_does_any_of_many_random_plans(
-    model: str, layout: tuple[int, str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    _random(model, layout, tmp_path_factory.mktemp("random") / "program")
