@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from parc.check.registry import Finding
-from parc.diagnostic import Label
+from parc.diagnostic import Fix, Label
 from parc.plan.facts import Plan
 from parc.source import Span
 
@@ -36,7 +36,7 @@ def either(values: list[int]) -> str:
     return " or ".join(f"{value:,}" for value in values)
 
 
-def division(amount: Count, parts: Count) -> Iterator[Finding]:
+def division(amount: Count, parts: Count, fix: Fix | None = None) -> Iterator[Finding]:
     """A finding where `amount` does not divide by `parts`."""
     if amount.number % parts.number == 0:
         return
@@ -53,7 +53,22 @@ def division(amount: Count, parts: Count) -> Iterator[Finding]:
         ),
         (f"{amount.number:,} / {parts.number:,} = {whole:,}, remainder {rest:,}",),
         "nearest that divide: " + "; ".join(cures),
+        fix,
     )
+
+
+def resized(plan: Plan, axes: tuple[str, ...], amount: int) -> Fix | None:
+    """Make the only axis of `axes` one that divides `amount`, where just one of the nearest sizes fits."""
+    if len(axes) != 1 or f"mesh.{axes[0]}" not in plan.spans:
+        return None
+    axis, span = plan.mesh.axis(axes[0]), plan.spans[f"mesh.{axes[0]}"]
+    others = plan.mesh.size // axis.size
+    sizes = [size for size in near(axis.size, amount) if size * others <= plan.cluster.devices and size > 1]
+    return set_size(span, axis.name, sizes[0]) if len(sizes) == 1 else None
+
+
+def set_size(span: Span, axis: str, size: int) -> Fix:
+    return Fix(f"make the axis `{axis}: {size}`", ((span, f"{axis}: {size}"),), safe=False)
 
 
 def ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:

@@ -145,7 +145,9 @@ def test_layers_are_spread_as_evenly_as_can_be(layers: int, stages: int, shares:
 
 
 def test_a_pipeline_without_layers_spreads_those_of_the_shape() -> None:
-    plan = one(complete("plan wide for first on farm {\n mesh = [pp: 3]\n pipeline over [pp]\n}"))
+    loaded = load(complete("plan wide for first on farm {\n mesh = [pp: 3]\n pipeline over [pp]\n}"))
+    assert [each.code for each in loaded.diagnostics] == ["P226"]  # told, since nothing says which gets more
+    (plan,) = loaded.plans
     assert plan.pipeline
     assert plan.pipeline.layers == (6, 5, 5)
     where = "plan wide for first on farm {\n mesh = [pp: 3]\n pipeline over [pp]\n}"

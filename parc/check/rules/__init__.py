@@ -1,6 +1,17 @@
 """The rules. A new one is a function in the module of its subject; importing the module declares it."""
 
 from parc.check.registry import CHECKS
-from parc.check.rules import axes, claims, counts, division, model, pipeline
+from parc.check.rules import axes, claims, counts, division, effect, model, nodes, pipeline, schedule
 
-__all__ = ["CHECKS", "axes", "claims", "counts", "division", "model", "pipeline"]
+__all__ = [
+    "CHECKS",
+    "axes",
+    "claims",
+    "counts",
+    "division",
+    "effect",
+    "model",
+    "nodes",
+    "pipeline",
+    "schedule",
+]

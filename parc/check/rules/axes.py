@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
+from parc.check.edits import before, without
 from parc.check.registry import Finding, rule
-from parc.diagnostic import Label
+from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan, Spanned
 from parc.source import Span
 
@@ -24,8 +25,8 @@ def uses(plan: Plan) -> dict[str, list[Use]]:
     found: dict[str, list[Use]] = {name: [] for name in plan.mesh.names}
 
     def use(strategy: str, block: Spanned, key: str, axes: tuple[str, ...]) -> None:
-        for axis in axes:
-            found[axis].append(Use(strategy, block.at(f"{key}.{axis}")))
+        for index, axis in enumerate(axes):
+            found[axis].append(Use(strategy, block.at(f"{key}.{index}")))
 
     if plan.data:
         use("data", plan.data, "axes", plan.data.axes)
@@ -83,7 +84,14 @@ def axis_unused(plan: Plan) -> Iterator[Finding]:
                 f"nothing is laid over the axis `{axis}`",
                 (Label(span, f"{size:,} ranks that would all do the same work"),),
                 help=f"lay a strategy over it, such as `data over [{axis}]`, or leave the axis out",
+                fix=_left_out(plan, axis),
             )
+
+
+def _left_out(plan: Plan, axis: str) -> Fix | None:
+    if len(plan.mesh.axes) == 1:
+        return None
+    return Fix(f"leave the axis `{axis}` out", (without(plan.at(f"mesh.{axis}")),), safe=False)
 
 
 @rule("P303")
@@ -111,7 +119,10 @@ def axis_used_twice(plan: Plan) -> Iterator[Finding]:
             same = [use for use in users if use.strategy == strategy]
             if len(same) > 1:
                 message = f"`{strategy}` names the axis `{axis}` {len(same)} times"
-                yield Finding(message, (Label(same[0].span, "once is enough"),))
+                labels = [Label(use.span, "again here") for use in same[1:]]
+                labels.append(Label(same[0].span, "first here", primary=False))
+                fix = Fix(f"name `{axis}` once", tuple(without(use.span) for use in same[1:]))
+                yield Finding(message, tuple(labels), help="once is enough", fix=fix)
 
 
 @rule("P304")
@@ -180,11 +191,69 @@ def experts_of_a_dense_model(plan: Plan) -> Iterator[Finding]:
         }
     """
     shape = plan.train.model.shape
-    if plan.experts and shape.experts == 0:
+    if plan.experts is None:
+        return
+    all_dense = shape.experts and shape.layers and shape.dense_layers == shape.layers
+    if shape.experts == 0 or all_dense:
+        key, why = ("experts", "there are none") if shape.experts == 0 else ("dense_layers", "all are dense")
         yield Finding(
             "the model has no experts to lay over an axis",
             (
                 Label(plan.experts.at("axes"), "experts go here"),
-                Label(shape.at("experts"), "there are none", primary=False),
+                Label(shape.at(key), why, primary=False),
             ),
         )
+
+
+@rule("P308", Severity.WARNING)
+def dense_work_repeated(plan: Plan) -> Iterator[Finding]:
+    """An axis carries experts and nothing else, so that all else is computed on each of its ranks anew.
+
+    The ranks along such an axis have the same tokens: attention, norms and head do the same work on each.
+    With `data` over the axis as well, each rank has tokens of its own, and exchanges them for its experts'.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [ep: 4]
+          experts over [ep]
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [ep: 4]
+          data    over [ep]
+          experts over [ep]
+        }
+    """
+    for axis, users in uses(plan).items():
+        size = plan.mesh.axis(axis).size
+        strategies = {use.strategy for use in users}
+        if size == 1 or strategies not in ({"experts"}, {"experts' tensor"}):
+            continue
+        splits = users[0].strategy != "experts"
+        yield Finding(
+            f"{size:,} ranks along `{axis}` repeat all work but that of experts",
+            (
+                Label(
+                    users[0].span,
+                    "carries a part of each expert alone" if splits else "carries experts alone",
+                ),
+                Label(plan.at(f"mesh.{axis}"), f"{size:,} ranks with the same tokens", primary=False),
+            ),
+            help=f"`tensor over [{axis}]` splits the rest too"
+            if splits
+            else f"`data over [{axis}]` deals the tokens out",
+            fix=None if splits else _with_data(plan, axis),
+        )
+
+
+def _with_data(plan: Plan, axis: str) -> Fix | None:
+    if plan.data is None:
+        assert plan.experts
+        edit = before(plan.experts, f"data over [{axis}]")
+    else:
+        last = plan.data.at(f"axes.{len(plan.data.axes) - 1}")
+        edit = last._replace(start=last.end), f", {axis}"
+    return Fix(f"lay data over `{axis}` too", (edit,), safe=False)

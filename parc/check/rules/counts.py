@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parc.check.arithmetic import set_size
 from parc.check.registry import Finding, rule
-from parc.diagnostic import Label, Severity
+from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan
 
 
@@ -53,7 +54,29 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
             f"the mesh has {plan.mesh.size:,} ranks, the cluster {plan.cluster.devices:,} devices",
             _labels(plan),
             (f"{plan.mesh.size:,} - {plan.cluster.devices:,} = {excess:,} too many",),
+            _sizes_that(plan, fill=False),
         )
+
+
+def _sizes_that(plan: Plan, *, fill: bool) -> str | None:
+    """For each axis the largest size which the cluster has room for; with `fill`, where no device is left."""
+    sizes = []
+    for axis in plan.mesh.axes:
+        size, rest = divmod(plan.cluster.devices, plan.mesh.size // axis.size)
+        if size and size != axis.size and not (fill and rest):
+            sizes.append(f"`{axis.name}: {size}`")
+    return f"{'all are busy' if fill else 'it fits'} with {' or '.join(sizes)}" if sizes else None
+
+
+def _more_data(plan: Plan) -> Fix | None:
+    """Enlarge the only axis that carries data and nothing else, where that leaves no device idle."""
+    others = (plan.tensor, plan.experts, plan.pipeline)
+    taken = {axis for strategy in others if strategy for axis in strategy.axes}
+    axes = [axis for axis in plan.data.axes if axis not in taken] if plan.data else []
+    if len(axes) != 1:
+        return None
+    size, rest = divmod(plan.cluster.devices, plan.mesh.size // plan.mesh.axis(axes[0]).size)
+    return None if rest else set_size(plan.at(f"mesh.{axes[0]}"), axes[0], size)
 
 
 @rule("P202", Severity.WARNING)
@@ -85,6 +108,8 @@ def idle_devices(plan: Plan) -> Iterator[Finding]:
             f"{idle:,} of {plan.cluster.devices:,} devices are idle",
             _labels(plan),
             (f"{plan.cluster.devices:,} - {plan.mesh.size:,} = {idle:,}",),
+            _sizes_that(plan, fill=True),
+            _more_data(plan),
         )
 
 

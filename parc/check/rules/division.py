@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.arithmetic import Count, division, either, near, ranks
+from parc.check.arithmetic import Count, division, either, near, ranks, resized
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label
 from parc.plan.facts import Plan
@@ -14,7 +14,8 @@ def _split(plan: Plan, key: str, number: int | None, things: str) -> Iterator[Fi
     """By the tensor axes, unless the plan says which parameters are replicated: then building judges."""
     if plan.tensor and number and not plan.tensor.replicate:
         amount = Count(number, things, plan.train.model.shape.at(key))
-        yield from division(amount, ranks(plan, plan.tensor.axes, "ranks"))
+        fix = resized(plan, plan.tensor.axes, number)
+        yield from division(amount, ranks(plan, plan.tensor.axes, "ranks"), fix)
 
 
 def _dense(plan: Plan) -> bool:
@@ -91,6 +92,7 @@ def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
         plan wide for first on farm {
           mesh = [ep: 2, tp: 8]
           data    over [ep]
+          tensor  over [tp]
           experts over [ep] { tensor = [tp] }
         }
     """
@@ -100,9 +102,9 @@ def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
         yield from _split(plan, key, shape.dense_ffn or shape.ffn, key)
     yield from _split(plan, "shared_ffn", shape.shared_ffn, "shared_ffn")
     if plan.experts and plan.experts.tensor and shape.ffn and shape.experts != 0:
-        yield from division(
-            Count(shape.ffn, "ffn", shape.at("ffn")), ranks(plan, plan.experts.tensor, "ranks")
-        )
+        amount = Count(shape.ffn, "ffn", shape.at("ffn"))
+        fix = resized(plan, plan.experts.tensor, shape.ffn)
+        yield from division(amount, ranks(plan, plan.experts.tensor, "ranks"), fix)
 
 
 @rule("P206")
@@ -154,13 +156,15 @@ def experts_do_not_divide(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [ep: 4]
+          data    over [ep]
           experts over [ep]
         }
     """
     shape = plan.train.model.shape
     if plan.experts and shape.experts:
         amount = Count(shape.experts, "experts", shape.at("experts"))
-        yield from division(amount, ranks(plan, plan.experts.axes, "ranks"))
+        fix = resized(plan, plan.experts.axes, shape.experts)
+        yield from division(amount, ranks(plan, plan.experts.axes, "ranks"), fix)
 
 
 @rule("P208")

@@ -1,14 +1,29 @@
-"""Layers and stages, microbatches and schedules."""
+"""Layers and the stages that hold them."""
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
+from itertools import accumulate
 
-from parc.check.arithmetic import ranks
+from parc.check.arithmetic import either, near, ranks
+from parc.check.edits import option
 from parc.check.registry import Finding, rule
-from parc.diagnostic import Label
-from parc.plan.facts import Plan
+from parc.diagnostic import Fix, Label, Severity
+from parc.plan.facts import Pipeline, Plan
 from parc.plan.resolve.where import spread
+from parc.plan.schema.where import V_SHAPED
+
+MOST_SHOWN = 64  # entries of a list of stages that is still read
+
+
+def _even(pipeline: Pipeline, layers: int, stages: int) -> tuple[str | None, Fix | None]:
+    """Help and fix: the layers spread over the stages as evenly as can be."""
+    if not 0 < stages <= min(layers, MOST_SHOWN):
+        return None, None
+    even = str(list(spread(layers, stages)))
+    edit = option(pipeline, "layers", even)
+    return f"as even as can be: `layers = {even}`", Fix("spread the layers evenly", (edit,), safe=False)
 
 
 @rule("P211")
@@ -40,14 +55,15 @@ def stages_without_a_count(plan: Plan) -> Iterator[Finding]:
     if len(pipeline.layers) == wanted:
         return
     chunks = f" x {pipeline.chunks} chunks = {wanted:,} stages" if pipeline.chunks > 1 else ""
-    even = spread(sum(pipeline.layers), wanted)
+    help, fix = _even(pipeline, plan.train.model.shape.layers or sum(pipeline.layers), wanted)
     yield Finding(
         f"`layers` has {len(pipeline.layers):,} entries for {wanted:,} stages",
         (
             Label(pipeline.at("layers"), f"{len(pipeline.layers):,} entries"),
             Label(stages.span, f"{stages.number:,} {stages.things}{chunks}", primary=False),
         ),
-        help=f"as even as can be: `layers = {list(even)}`" if 0 < len(even) <= 64 else None,
+        help=help,
+        fix=fix,
     )
 
 
@@ -78,14 +94,15 @@ def layers_not_all_placed(plan: Plan) -> Iterator[Finding]:
     if placed == shape.layers:
         return
     total = f"{' + '.join(str(each) for each in pipeline.layers)} = {placed:,}"
-    even = spread(shape.layers, len(pipeline.layers)) if pipeline.layers else ()
+    help, fix = _even(pipeline, shape.layers, len(pipeline.layers))
     yield Finding(
         f"the stages have {placed:,} layers, the model {shape.layers:,}",
         (
             Label(pipeline.at("layers"), total if len(total) < 60 else f"{placed:,} together"),
             Label(shape.at("layers"), f"{shape.layers:,} layers", primary=False),
         ),
-        help=f"as even as can be: `layers = {list(even)}`" if 0 < len(even) <= 64 else None,
+        help=help,
+        fix=fix,
     )
 
 
@@ -123,54 +140,110 @@ def stage_without_layers(plan: Plan) -> Iterator[Finding]:
             ),
             help=f"at most {shape.layers:,} stages",
         )
-    elif 0 in pipeline.layers:
-        stage = pipeline.layers.index(0)
-        yield Finding(
-            f"stage {stage} has no layer", (Label(pipeline.at("layers"), f"entry {stage + 1} is 0"),)
-        )
+    for stage, layers in enumerate(pipeline.layers):
+        if layers == 0:
+            help, fix = _even(pipeline, sum(pipeline.layers), len(pipeline.layers))
+            label = Label(pipeline.at(f"layers.{stage}"), "none")
+            yield Finding(f"stage {stage} has no layer", (label,), help=help, fix=fix)
 
 
-@rule("P214")
-def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
-    """There are fewer microbatches than stages under a schedule that needs one in every stage.
+@rule("P226", Severity.WARNING)
+def layers_spread_unevenly(plan: Plan) -> Iterator[Finding]:
+    """The layers do not divide by the stages, and the plan does not say which stage gets more.
 
-    `1f1b` fills the pipeline with a microbatch a stage before the first backward pass. With fewer, PyTorch's
-    schedules refuse to run; `gpipe` does not, but most of its stages would wait most of the time.
+    Left alone, the first stages get one layer more. The last one has the head and the loss besides: a stage
+    with fewer layers is best put where the other work is. Writing `layers` down is the decision.
 
     ## Example
 
-        train first {
-          model = moe
-          batch { sequences = 32, length = 1024, microbatches = 2 }
-        }
         plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = "1f1b" }
+          mesh = [pp: 3]
+          pipeline over [pp]
         }
 
     ## Instead
 
-        train first {
-          model = moe
-          batch { sequences = 32, length = 1024, microbatches = 8 }
-        }
         plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = "1f1b" }
+          mesh = [pp: 3]
+          pipeline over [pp] { layers = [5, 6, 5] }
         }
     """
-    pipeline, batch = plan.pipeline, plan.train.batch
-    if pipeline is None or pipeline.schedule == "gpipe":
+    pipeline, layers = plan.pipeline, plan.train.model.shape.layers
+    if pipeline is None or layers is None or "layers" in pipeline.spans or not pipeline.layers:
         return
-    stages = ranks(plan, pipeline.axes, "stages")
-    if batch.microbatches < stages.number:
+    stages = ranks(plan, pipeline.axes, "ranks")
+    count = len(pipeline.layers)
+    least, longer = divmod(layers, count)
+    if longer == 0:
+        return
+    chunks = f" x {pipeline.chunks} chunks = {count:,} stages" if pipeline.chunks > 1 else ""
+    help, fix = _even(pipeline, layers, count)
+    yield Finding(
+        f"{layers:,} layers do not divide evenly into {count:,} stages",
+        (
+            Label(stages.span, f"{stages.number:,} {stages.things}{chunks}"),
+            Label(plan.train.model.shape.at("layers"), f"{layers:,} layers", primary=False),
+        ),
+        (
+            f"{layers:,} = {longer:,} x {least + 1:,} + {count - longer:,} x {least:,}",
+            f"nearest that divide: stages: {either(near(count, layers))}",
+        ),
+        help and f"say so: {help.split(': ')[1]}, or in another order",
+        fix and Fix("write down what each stage gets", fix.edits),
+    )
+
+
+@rule("P230", Severity.WARNING)
+def stage_without_experts(plan: Plan) -> Iterator[Finding]:
+    """All layers of a stage are dense, though the plan lays experts over an axis.
+
+    The first `dense_layers` layers have no experts. Ranks that hold none but such layers have no part in any
+    exchange of tokens and hold less than the others: they wait, and their memory is idle.
+
+    ## Example
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, dense_layers = 4, experts = 8 }
+        }
+        plan wide for first on farm {
+          mesh = [ep: 2, pp: 4]
+          data     over [ep]
+          experts  over [ep]
+          pipeline over [pp]
+        }
+
+    ## Instead
+
+        model moe {
+          source = "moe.py:MoETransformer"
+          shape { layers = 16, dense_layers = 4, experts = 8 }
+        }
+        plan wide for first on farm {
+          mesh = [ep: 2, pp: 4]
+          data     over [ep]
+          experts  over [ep]
+          pipeline over [pp] { layers = [6, 4, 3, 3] }
+        }
+    """
+    pipeline, shape = plan.pipeline, plan.train.model.shape
+    if pipeline is None or plan.experts is None or not shape.experts or pipeline.schedule in V_SHAPED:
+        return
+    stages = ranks(plan, pipeline.axes, "ranks")
+    ends = tuple(accumulate(pipeline.layers))
+    if len(ends) != stages.number * pipeline.chunks or ends[-1] <= shape.dense_layers:
+        return
+    # The last chunk of a rank is the one that may have experts.
+    bare = sum(end <= shape.dense_layers for end in ends) - stages.number * (pipeline.chunks - 1)
+    if bare > 0 and plan.mesh.product(plan.experts.axes) > 1:
+        first, last = pipeline.spans.get("layers.0"), pipeline.spans.get(f"layers.{bare - 1}")
+        ends_at = f"the dense layers end in stage {bisect(ends, shape.dense_layers)}"
+        which = "the first stage has" if bare == 1 else f"the first {bare:,} stages have"
         yield Finding(
-            f"{batch.microbatches:,} microbatches are too few for {stages.number:,} stages under"
-            f" `{pipeline.schedule}`",
+            f"{which} no layer with experts",
             (
-                Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches"),
-                Label(stages.span, f"{stages.number:,} {stages.things}", primary=False),
+                Label(first.to(last) if first and last else stages.span, ends_at),
+                Label(shape.at("dense_layers"), f"{shape.dense_layers:,} layers are dense", primary=False),
             ),
-            (f"{batch.microbatches:,} < {stages.number:,}",),
-            f'at least {stages.number:,} microbatches, or `schedule = "gpipe"`',
+            help=f"a first stage of {shape.dense_layers + 1:,} layers or more has experts",
         )

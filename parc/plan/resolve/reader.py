@@ -219,7 +219,7 @@ class Reader:
         return number
 
     def counts(self, key: str, least: int = 1) -> tuple[int, ...] | None:
-        """A list of whole numbers."""
+        """A list of whole numbers; where each is written down, its span is kept as `key.index`."""
         value = self.value(key)
         if value is None:
             return None
@@ -227,6 +227,8 @@ class Reader:
             self.wrong(key, "a list of whole numbers, such as `[4, 4]`", value)
             return None
         spans = self.item_spans(key, len(value))
+        if spans and spans[0] is not self.spans[key]:
+            self.spans |= {f"{key}.{index}": span for index, span in enumerate(spans)}
         found = [
             self.as_count(item, span, f"an entry of `{key}`", least)
             for item, span in zip(value, spans, strict=True)
@@ -240,7 +242,7 @@ class Reader:
         return [self.spans[key]] * count
 
     def names(self, key: str, node: tree.Expression | None) -> tuple[str, ...]:
-        """A list of bare words, `[ep, tp]`; the span of each is kept as `key.word`."""
+        """A list of bare words, `[ep, tp]`; the span of each is kept as `key.word`, and as `key.index`."""
         if node is None:
             return ()
         if not isinstance(node, tree.List):
@@ -248,11 +250,12 @@ class Reader:
             self.sound = False
             return ()
         self.spans[key] = node.span
-        found = []
+        found: list[str] = []
         for item in node.items:
             if isinstance(item, tree.Path):
-                found.append(item.text)
+                self.spans[f"{key}.{len(found)}"] = item.span
                 self.spans.setdefault(f"{key}.{item.text}", item.span)
+                found.append(item.text)
             else:
                 self.fault("P106", item.span, "expected the name of an axis", "not a name")
                 self.sound = False

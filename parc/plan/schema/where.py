@@ -6,6 +6,7 @@ from parc.plan.schema.form import Form, Key
 
 SHARDS = ("none", "optimizer", "parameters")
 SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev")
+V_SHAPED = ("zbv", "dualpipev")  # two chunks a rank: down the pipeline and up again
 RECOMPUTES = ("none", "attention", "experts", "layer")
 
 DATA = Form(

@@ -1,0 +1,145 @@
+"""What a plan says and nothing comes of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from parc.check.edits import without, without_option
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Fix, Label, Severity
+from parc.plan.facts import Plan, Spanned
+
+
+class Idle(NamedTuple):
+    """An option that does nothing, with the reason."""
+
+    block: Spanned
+    key: str
+    written: str
+    why: str
+
+
+def _idle(plan: Plan) -> Iterator[Idle]:
+    data, tensor, pipeline, shape = plan.data, plan.tensor, plan.pipeline, plan.train.model.shape
+    product = plan.mesh.product
+    if tensor and tensor.sequence and product(tensor.axes) == 1:
+        yield Idle(tensor, "sequence", "sequence = true", "the tensor axes have one rank")
+    if data and data.shard != "none" and product(data.axes) == 1:
+        yield Idle(data, "shard", f"shard = {data.shard}", "the data axes have one rank")
+    if pipeline and "schedule" in pipeline.spans and product(pipeline.axes) == 1 and pipeline.chunks == 1:
+        yield Idle(pipeline, "schedule", "schedule", "the pipeline has one stage")
+    if plan.recompute == "experts" and shape.experts == 0:
+        yield Idle(plan, "recompute", "recompute = experts", "the model has no experts")
+    loss = plan.train.loss
+    if loss.balance > 0 and shape.experts == 0:
+        yield Idle(loss, "balance", "the balance loss", "the model has no experts")
+    if shape.experts == 0 and shape.top_k is not None:
+        yield Idle(shape, "top_k", "`top_k`", "the model has no experts")
+    if shape.experts and shape.dense_ffn is not None and shape.dense_layers == 0:
+        yield Idle(shape, "dense_ffn", "`dense_ffn`", "no layer is dense: `dense_layers` is 0")
+
+
+@rule("P311", Severity.WARNING)
+def option_without_effect(plan: Plan) -> Iterator[Finding]:
+    """An option that changes nothing here, because what it works on is not there.
+
+    Such as `sequence = true` where the tensor axes have one rank. It is left over, or the plan lacks
+    something that it was written for.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 1]
+          data   over [dp]
+          tensor over [tp] { sequence = true }
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 2]
+          data   over [dp]
+          tensor over [tp] { sequence = true }
+        }
+    """
+    for block, key, written, why in _idle(plan):
+        yield Finding(
+            f"{written} has no effect",
+            (Label(block.at(key), why),),
+            help="leave it out",
+            fix=Fix(f"leave `{key}` out", (without_option(block, key),)) if key in block.spans else None,
+        )
+
+
+@rule("P315")
+def strategy_over_no_axis(plan: Plan) -> Iterator[Finding]:
+    """A strategy names no axis to be laid over.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data   over [dp]
+          tensor over []
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data   over [dp]
+        }
+    """
+    strategies = {
+        "data": plan.data,
+        "tensor": plan.tensor,
+        "experts": plan.experts,
+        "pipeline": plan.pipeline,
+    }
+    for name, strategy in strategies.items():
+        if strategy and not strategy.axes:
+            fix = Fix(f"leave `{name}` out", (without(strategy.span),))
+            yield Finding(
+                f"`{name}` is laid over no axis",
+                (Label(strategy.at("axes"), "no axis"),),
+                help="name an axis of the mesh, or leave it out",
+                fix=fix,
+            )
+
+
+@rule("P316")
+def placement_stated_twice(plan: Plan) -> Iterator[Finding]:
+    """`tensor` states two placements for the same parameters.
+
+    A parameter is cut by columns, cut by rows, or kept whole.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [tp: 4]
+          tensor over [tp] { column = ["*.wq", "*.wo"], row = ["*.wo"] }
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [tp: 4]
+          tensor over [tp] { column = ["*.wq"], row = ["*.wo"] }
+        }
+    """
+    tensor = plan.tensor
+    if tensor is None:
+        return
+    stated: dict[str, str] = {}
+    for key, globs in (("column", tensor.column), ("row", tensor.row), ("replicate", tensor.replicate)):
+        for glob in dict.fromkeys(globs):
+            if glob in stated:
+                yield Finding(
+                    f'"{glob}" is placed both by `{stated[glob]}` and by `{key}`',
+                    (
+                        Label(tensor.at(key), "here"),
+                        Label(tensor.at(stated[glob]), "and here", primary=False),
+                    ),
+                )
+            stated.setdefault(glob, key)

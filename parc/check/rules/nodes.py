@@ -1,0 +1,67 @@
+"""Groups of ranks against the units of the cluster: nodes, racks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parc.check.arithmetic import near
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Label, Severity
+from parc.plan.facts import Plan
+
+
+@rule("P225", Severity.WARNING)
+def units_cut_unevenly(plan: Plan) -> Iterator[Finding]:
+    """The groups of an axis do not line up with the nodes, or the racks, of the cluster.
+
+    Rank r is device r. Some groups of the axis then lie within a node and others across two: all wait for
+    the slowest link, though most have a fast one. Sizes that nest keep every group alike.
+
+    ## Example
+
+        cluster farm { levels = [fabric: 3, node: 8] }
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 2, pp: 3]
+          data     over [dp]
+          tensor   over [tp]
+          pipeline over [pp] { layers = [6, 5, 5] }
+        }
+
+    ## Instead
+
+        cluster farm { levels = [fabric: 4, node: 8] }
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 2, pp: 4]
+          data     over [dp]
+          tensor   over [tp]
+          pipeline over [pp]
+        }
+    """
+    unit = 1
+    for level in reversed(plan.cluster.levels[1:]):
+        unit *= level.size
+        for axis in reversed(plan.mesh.axes):
+            stride = plan.mesh.stride(axis.name)
+            reach = stride * axis.size
+            if unit % reach == 0 or stride >= unit or reach == plan.mesh.size:
+                continue
+            if reach % unit:
+                yield _uneven(plan, axis.name, reach, level.name, unit)
+                return
+            break
+
+
+def _uneven(plan: Plan, axis: str, reach: int, level: str, unit: int) -> Finding:
+    size, room = plan.mesh.axis(axis).size, unit // plan.mesh.stride(axis)
+    inside = [each.size for each in plan.mesh.axes if plan.mesh.stride(each.name) < reach and each.size > 1]
+    product = " x ".join(map(str, inside)) + " = " if len(inside) > 1 else ""
+    good = near(size, room) if size < room else near(size, multiples_of=room)
+    return Finding(
+        f"groups of `{axis}` begin and end in the middle of a {level}",
+        (
+            Label(plan.at(f"mesh.{axis}"), f"with what is inside of it {reach:,} ranks"),
+            Label(plan.cluster.at(f"levels.{level}"), f"a {level} has {unit:,} devices", primary=False),
+        ),
+        (f"{product}{reach:,} ranks in a row neither divide {unit:,} nor are a multiple of it",),
+        "nearest that line up: " + " or ".join(f"`{axis}: {each}`" for each in good),
+    )
