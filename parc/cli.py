@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     completion.set_defaults(run=_completion)
 
+    explain = commands.add_parser("explain", help="who does what: groups, stages, memory, traffic, time")
+    explain.add_argument("--rank", type=int, metavar="N", help="tell of one rank")
+    explain.add_argument("--format", choices=["text", "json"], default="text")
+    explain.add_argument("-v", "--verbose", action="store_true", help="show how each figure came about")
+    explain.set_defaults(run=_explain)
+
     build = commands.add_parser("build", help="compile a plan to a training program")
     build.add_argument("-o", "--out", required=True, type=Path, metavar="DIR")
     build.set_defaults(run=_build)
@@ -89,10 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(run=_run)
 
-    for command in (build, run):
+    for command in (explain, build, run):
         command.add_argument("file", type=Path, metavar="FILE")
         command.add_argument("plan", nargs="?", metavar="PLAN")
-    for command in (check, build, run):
+    for command in (check, explain, build, run):
         command.add_argument(
             "--set",
             action="append",
@@ -163,6 +169,14 @@ def _completion(options: argparse.Namespace) -> int:
 
     print(script(_parser(), options.shell))
     return OK
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from parc.faces.explain import Asked, explain
+
+    return explain(
+        Asked(options.file, options.plan, options.set, options.rank, options.format, options.verbose)
+    )
 
 
 def _build(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1] / "parc"
 TEXT = {"source", "diagnostic", "resources"}
 FRONT = TEXT | {"syntax", "plan", "events", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "events"}
-EVERYTHING = FRONT | {"render", "shard", "emit", "runtime", "verify", "driver", "search"}
+EVERYTHING = FRONT | {"report", "render", "shard", "emit", "runtime", "verify", "driver", "search"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "source": set(),
@@ -30,15 +30,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cost": BACK | {"trace"},
     "check": TEXT | {"syntax", "plan", "events", "cost"},
     "search": FRONT,
-    "render": FRONT,
+    "report": BACK | {"cost", "check"},
+    "render": FRONT | {"report"},
     "shard": BACK | {"runtime"},
     "emit": BACK | {"runtime"},
     "runtime": set(),
     "verify": BACK | {"trace", "runtime", "shard", "emit"},
     "driver": EVERYTHING,
-    "faces": FRONT | {"render", "search"},
+    "faces": FRONT | {"report", "render", "search"},
     "cli": EVERYTHING | {"faces"},
-    "lsp": FRONT | {"render"},
+    "lsp": FRONT | {"render", "report"},
     "__init__": FRONT,
     "__main__": {"cli"},
 }

@@ -6,6 +6,7 @@ from inspect import cleandoc
 
 from parc.check.building import BUILDING
 from parc.check.built import LIMITS
+from parc.check.explaining import EXPLAINING
 from parc.check.language import PAGES
 from parc.check.registry import Rule
 from parc.check.rules import CHECKS
@@ -13,7 +14,7 @@ from parc.check.rules import CHECKS
 
 def all_rules() -> list[Rule]:
     """Every code that parc tells, in order."""
-    return sorted([*PAGES.rules, *CHECKS.rules, *LIMITS.rules, *BUILDING.rules])
+    return sorted([*PAGES.rules, *CHECKS.rules, *LIMITS.rules, *BUILDING.rules, *EXPLAINING.rules])
 
 
 def page(code: str) -> str | None:

@@ -17,7 +17,11 @@ from parc.cost.timeline import simulate
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Of one step, in seconds. `forward` and `backward` are of one microbatch, by stage."""
+    """Of one step, in seconds.
+
+    `forward` and `backward` are of one microbatch, by stage; `sums` and `updates` by rank of the pipeline:
+    what is seen of summing its gradients after its last pass, and its optimizer.
+    """
 
     seconds: float
     forward: tuple[Pass, ...]
@@ -26,6 +30,8 @@ class Step:
     pipeline: float  # from the first pass to the last
     gradients: float  # what is seen of summing them
     optimizer: float
+    sums: tuple[float, ...]
+    updates: tuple[float, ...]
 
 
 def predict(job: Job, constants: Constants) -> Step:
@@ -48,15 +54,28 @@ def predict(job: Job, constants: Constants) -> Step:
         layout.chunks,
     )
     ranks = job.degrees.pipeline
-    ready, optimizer = line.seconds, 0.0
-    for rank, end in enumerate(line.ends):
+    seen, updates = [], []
+    for rank in range(ranks):
         mine = job.stages[rank::ranks]
         sums, update = _update(job, mine, links, constants)
         if job.practice.overlap:  # the last microbatch's backward passes hide all but the last bucket
             sums = max(sums - sum(each.seconds for each in backward[rank::ranks]), sums * 0.05)
-        ready, optimizer = max(ready, end + sums), max(optimizer, update)
+        seen.append(sums)
+        updates.append(update)
+    ready = max(end + sums for end, sums in zip(line.ends, seen, strict=True))
+    optimizer = max(updates)
     seconds = ready + optimizer + constants.step
-    return Step(seconds, forward, backward, hops, line.seconds, ready - line.seconds, optimizer)
+    return Step(
+        seconds,
+        forward,
+        backward,
+        hops,
+        line.seconds,
+        ready - line.seconds,
+        optimizer,
+        tuple(seen),
+        tuple(updates),
+    )
 
 
 def _hops(job: Job, links: Links) -> tuple[float, ...]:

@@ -53,7 +53,7 @@ def _where(span: Span | None) -> str:
     return f"{printable(span.source.path)}:{span.line}:{span.column}: " if span else ""
 
 
-def _columns(text: str) -> int:
+def columns(text: str) -> int:
     """How many columns of a terminal the text takes."""
     text = printable(text)
     if text.isascii():
@@ -142,14 +142,14 @@ class _Page:
             rows.append("".join(hooks.get(column, " ") for column in range(max(hooks) + 1)))
             start, _, label = told.pop()
             if self.width is not None:  # back to where the text ends with the terminal
-                start = max(min(start, room - _columns(label.text)), 0)
+                start = max(min(start, room - columns(label.text)), 0)
             row = "".join(hooks.get(column, " ") for column in range(start))
             rows.append(row + self.text(label, style))
         return rows
 
     def beside(self, column: int, label: Label, room: int) -> bool:
         """Whether the label's text has its place behind the marker that ends at `column`."""
-        return self.width is None or column + 2 + _columns(label.text) <= room
+        return self.width is None or column + 2 + columns(label.text) <= room
 
     def text(self, label: Label, style: str) -> str:
         return self.paint(style if label.primary else BLUE, printable(label.text))
@@ -179,6 +179,6 @@ def _crop(
     for label in labels:
         begin = min(max(label.span.start - offset - start, 0), len(shown))
         end = min(max(label.span.end - offset - start, begin), len(shown))
-        column = _columns(left + shown[:begin])
-        marks.append((column, max(column + 1, _columns(left + shown[:end])), label))
+        column = columns(left + shown[:begin])
+        marks.append((column, max(column + 1, columns(left + shown[:end])), label))
     return left + printable(shown) + (" .." if start + room < len(line) else ""), marks

@@ -1,0 +1,91 @@
+"""`parc explain`: a plan at a glance, one of its ranks, a page of pictures, a trace of its step."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from parc.check.load import choose, load
+from parc.diagnostic import Diagnostic, Label, error, has_errors
+from parc.faces.show import colored, show
+from parc.plan.facts import Plan
+from parc.render.terminal import NARROWEST, WIDTH, Pen
+from parc.report.overview import Overview, overview
+from parc.report.rank import rank_facts
+
+OK, FAULTS, USAGE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    file: Path
+    plan: str | None
+    overrides: Sequence[str] = ()
+    rank: int | None = None
+    form: str = "text"
+    verbose: bool = False
+
+
+def explain(asked: Asked) -> int:
+    plan = chosen(asked.file, asked.plan, asked.overrides)
+    if isinstance(plan, int):
+        return plan
+    of = overview(plan)
+    fault = _told(of, asked)
+    if fault:
+        show([fault], sys.stdout)
+        return FAULTS
+    return OK
+
+
+def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Plan | int:
+    """The plan of a file; or, its faults having been shown, the exit code."""
+    loaded = load(file, overrides)
+    if has_errors(loaded.diagnostics):
+        show(loaded.diagnostics, sys.stdout)
+        return USAGE if any(each.code == "P009" for each in loaded.diagnostics) else FAULTS
+    plan = choose(loaded, name)
+    if isinstance(plan, Diagnostic):
+        show([plan], sys.stdout)
+        return FAULTS
+    return plan
+
+
+def _told(of: Overview, asked: Asked) -> Diagnostic | None:
+    """Prints the plan, or one rank of it; what stands in the way."""
+    from parc.render import overview as whole
+    from parc.render import rank as one
+    from parc.report import plain
+
+    if asked.rank is None:
+        if asked.form == "json":
+            print(json.dumps(plain.overview(of), indent=2))
+        else:
+            print(whole.render(of, pen(sys.stdout), asked.verbose), end="")
+        return None
+    size = of.plan.mesh.size
+    if not 0 <= asked.rank < size:
+        sizes = " x ".join(str(axis.size) for axis in of.plan.mesh.axes)
+        label = Label(of.plan.at("mesh"), f"{sizes} = {size:,} ranks", primary=False)
+        return error("P641", f"there is no rank {asked.rank}", label, help=f"ranks are 0 to {size - 1:,}")
+    facts = rank_facts(of, asked.rank)
+    if asked.form == "json":
+        print(json.dumps(plain.rank(facts), indent=2))
+    else:
+        print(one.render(of, facts, pen(sys.stdout), asked.verbose), end="")
+    return None
+
+
+def pen(stream: TextIO) -> Pen:
+    """How to write to a stream: its colours, its width, and what it can show."""
+    blocks = (stream.encoding or "").lower().replace("-", "") == "utf8"
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):  # a terminal that does not say, or no file at all
+        columns = 0
+    return Pen(colored(stream), max(columns or WIDTH, NARROWEST), blocks)

@@ -1,0 +1,87 @@
+"""A pipeline's step as text: a row a rank, a character a slice of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_lowercase, ascii_uppercase
+
+from parc.cost.figure import quantity
+from parc.cost.timeline import Event
+from parc.render.terminal import DIM, Pen
+from parc.report.step import Timeline
+
+ROWS = 16  # at most so many ranks; the others are left out in the middle
+FORWARD, BACKWARD, SUM, UPDATE = "\033[36m", "\033[35m", "\033[33m", "\033[32m"
+WAITS = "."
+LEGEND = "a b c .. forward of microbatches 0 1 2 .., A B C .. backward, . waits"
+TAIL = ", + sums gradients, = optimizer"
+
+
+def gantt(line: Timeline, pen: Pen) -> list[str]:
+    label = len(str(line.ranks - 1)) + 9
+    width = max(pen.width - label - 1, 20)
+    length = line.seconds or line.end
+    passes: list[list[Event]] = [[] for _ in range(line.ranks)]
+    for event in line.events:
+        passes[event.rank].append(event)
+    shown = [*range(line.ranks)]
+    if line.ranks > ROWS:
+        shown = [*range(ROWS // 2), *range(line.ranks - ROWS // 2, line.ranks)]
+    rows = []
+    for rank in shown:
+        if rank and rank - 1 not in shown:
+            rows.append(f"  .. {line.ranks - ROWS:,} more")
+        rows.append(
+            f"  stage {rank:<{label - 9}} " + _painted(_cells(line, passes[rank], rank, width, length), pen)
+        )
+    end = quantity(length, "s") if line.seconds else f"{length:g} units"
+    axis = f"0{end:>{width - 1}}"
+    legend = LEGEND + (TAIL if line.tails else "")
+    return [*rows, pen.paint(DIM, " " * label + axis), *pen.folded(legend, 2, DIM)]
+
+
+def _cells(line: Timeline, passes: Sequence[Event], rank: int, width: int, length: float) -> str:
+    """What goes on in the middle of each slice."""
+    cells, coming = [], iter(passes)
+    event = next(coming, None)
+    for cell in range(width):
+        now = (cell + 0.5) / width * length
+        while event is not None and event.end <= now:
+            event = next(coming, None)
+        if event is None:
+            cells.append(_after(line, rank, now))
+        elif event.begin > now:
+            cells.append(WAITS)
+        else:
+            letters = ascii_uppercase if event.what.backward else ascii_lowercase
+            cells.append(letters[event.what.microbatch % len(letters)])
+    return "".join(cells)
+
+
+def _after(line: Timeline, rank: int, now: float) -> str:
+    if not line.tails:
+        return WAITS
+    tail = line.tails[rank]
+    if tail.begin <= now < tail.begin + tail.sums:
+        return "+"
+    return "=" if line.ready <= now < line.ready + tail.update else WAITS
+
+
+def _painted(cells: str, pen: Pen) -> str:
+    """Runs of one kind in one colour."""
+    if not pen.color:
+        return cells
+    out, start = [], 0
+    for at in range(1, len(cells) + 1):
+        if at == len(cells) or _style(cells[at]) != _style(cells[start]):
+            out.append(pen.paint(_style(cells[start]), cells[start:at]))
+            start = at
+    return "".join(out)
+
+
+def _style(cell: str) -> str:
+    if cell.islower():
+        return FORWARD
+    if cell.isupper():
+        return BACKWARD
+    return {"+": SUM, "=": UPDATE}.get(cell, DIM)

@@ -1,0 +1,65 @@
+"""Memory bars: a row a stage, its kinds side by side, against the memory of a device."""
+
+from __future__ import annotations
+
+from parc.cost.figure import Figure, quantity
+from parc.render.terminal import DIM, Pen, told
+from parc.report.overview import Overview
+
+ROWS = 16
+KINDS = {
+    "parameters": ("P", "\033[34m"),
+    "gradients": ("G", "\033[36m"),
+    "optimizer": ("O", "\033[32m"),
+    "activations": ("A", "\033[33m"),
+    "logits": ("L", "\033[31m"),
+    "working": ("W", "\033[35m"),
+}
+
+
+def memory(of: Overview, pen: Pen) -> list[str]:
+    known = [(stage.index, stage.memory) for stage in of.stages if stage.memory]
+    if not known:
+        return []
+    most = max(figure.value for _, figure in known)
+    scale = of.limit if of.limit and most > of.limit / 4 else most
+    label, values = len(str(known[-1][0])) + 9, [told(figure) for _, figure in known]
+    width = max(pen.width - label - max(map(len, values)) - (11 if of.limit else 3), 8)
+    rows = []
+    for (index, figure), value in zip(known, values, strict=True):
+        if len(known) > ROWS and ROWS // 2 <= index < len(known) - ROWS // 2:
+            if index == ROWS // 2:
+                rows.append(f"  .. {len(known) - ROWS:,} more")
+            continue
+        share = f"  {figure.value / of.limit:6.1%}" if of.limit else ""
+        bar = _bar(figure, scale, width, pen, bool(of.limit and figure.value > of.limit))
+        rows.append(f"  stage {index:<{label - 9}} {bar} {value:>{max(map(len, values))}}{share}")
+    limit = f"{quantity(of.limit, 'B')} a device" if of.limit else "the cluster's device has no `memory`"
+    named = {part.name for _, figure in known for part in figure.parts if part.value}
+    kinds = [(name, *KINDS[name]) for name in KINDS if name in named]
+    legend = "  " + ", ".join(pen.paint(style, letter) + f" {name}" for name, letter, style in kinds)
+    if pen.width < 14 * len(kinds):
+        legend = "  " + ", ".join(letter for _, letter, _ in kinds)
+    return [*pen.title("MEMORY", f"one rank at its fullest; {limit}"), *rows, legend, *_parts(known, pen)]
+
+
+def _bar(figure: Figure, scale: float, width: int, pen: Pen, over: bool) -> str:
+    """Each kind as long as its share; rounded is the running sum, so that the whole is right too."""
+    out, so_far, drawn = [], 0.0, 0
+    for part in figure.parts:
+        letter, style = KINDS.get(part.name, ("?", DIM))
+        so_far += part.value
+        end = min(round(so_far / scale * width), width)
+        glyph = "█" if pen.color and pen.blocks else letter
+        out.append(pen.paint(style, glyph * (end - drawn)))
+        drawn = max(drawn, end)
+    return (
+        "".join(out) + pen.paint(DIM, "." * (width - drawn)) + (pen.paint("\033[1;31m", "!") if over else "|")
+    )
+
+
+def _parts(known: list[tuple[int, Figure]], pen: Pen) -> list[str]:
+    """The fullest stage, kind by kind."""
+    index, figure = max(known, key=lambda each: each[1].value)
+    parts = ", ".join(f"{part.name} {told(part)}" for part in figure.parts if part.value)
+    return pen.folded(f"stage {index}: {parts}", 2, DIM)

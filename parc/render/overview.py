@@ -1,0 +1,156 @@
+"""`parc explain` as text: sections from the mesh to the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parc.cost.figure import Figure
+from parc.render.gantt import gantt
+from parc.render.memory import memory
+from parc.render.terminal import DIM, LEGEND, Pen, derivation, plural, told
+from parc.render.text import printable
+from parc.report.groups import formula, ranges, units
+from parc.report.missing import Missing
+from parc.report.overview import Overview
+from parc.report.stages import StageRow
+from parc.report.wires import Crossing
+
+ROWS = 16  # of a table of stages
+
+
+def render(of: Overview, pen: Pen, verbose: bool = False) -> str:
+    lines = [*_head(of, pen), *_groups(of, pen), *_stages(of, pen)]
+    lines += [*memory(of, pen), *_traffic(of, pen), *_step(of, pen), *_missing(of, pen)]
+    lines += ["", *pen.folded(LEGEND + ("" if verbose else "; -v shows how each came about"), 0, DIM)]
+    if verbose:
+        lines += pen.title("DERIVATIONS")
+        lines += [printable(line) for figure in figures(of) for line in derivation(figure)]
+    return "\n".join(lines) + "\n"
+
+
+def figures(of: Overview) -> Iterator[Figure]:
+    """Every figure, in the order of the page."""
+    for stage in of.stages:
+        yield from (each for each in (stage.parameters, stage.share, stage.memory) if each)
+    for traffic in of.traffic:
+        yield from (each.bytes for each in traffic)
+    if of.flops:
+        yield of.flops
+    if of.step:
+        known = (of.step.time, of.step.timeline.bubble, of.step.mfu, of.step.tokens)
+        yield from (each for each in known if each)
+
+
+def _head(of: Overview, pen: Pen) -> list[str]:
+    plan, mesh = of.plan, of.plan.mesh
+    sizes = " x ".join(f"{axis.name} {axis.size}" for axis in mesh.axes)
+    levels = " x ".join(f"{level.name} {level.size}" for level in plan.cluster.levels)
+    used = "all used" if mesh.size == plan.cluster.devices else f"{mesh.size:,} used"
+    title = f"plan {plan.name}: {plural(mesh.size, 'rank')}"
+    names = f"train {plan.train.name}, model {plan.train.model.name}, cluster {plan.cluster.name}"
+    batch = plan.train.batch
+    whole = f"{batch.sequences:,} sequences x {batch.length:,} tokens"
+    parts = plural(batch.microbatches, "microbatch", "microbatches")
+    return [
+        *pen.title(title, names)[1:],
+        *pen.folded(f"mesh     {sizes}   rank = {formula(plan)}", 2),
+        *pen.folded(f"cluster  {levels} = {plural(plan.cluster.devices, 'device')}, {used}", 2),
+        *pen.folded(f"batch    {whole} in {parts}", 2),
+    ]
+
+
+def _groups(of: Overview, pen: Pen) -> list[str]:
+    rows = [
+        (
+            each.carried.title,
+            " x ".join(each.carried.axes),
+            f"{each.count:,}",
+            f"{each.size:,}",
+            ", ".join(units(each.span)) or "all in one",
+            ranges(each.first),
+        )
+        for each in of.groups
+    ]
+    head = ("strategy", "over", "groups", "ranks", "one spans", "rank 0's group")
+    return [*pen.title("GROUPS"), *pen.table(head, rows, "<<>><<")] if rows else []
+
+
+def _stages(of: Overview, pen: Pen) -> list[str]:
+    known = of.plan.train.model.shape
+    rows = []
+    for stage in shortened(of.stages):
+        if stage is None:
+            rows.append(("..", f"{len(of.stages) - ROWS:,} more", "", "", "", ""))
+            continue
+        experts = f"{stage.experts} of {known.experts}" if stage.experts else "-"
+        layers = ", ".join(run(each) for each in stage.layers)
+        held = (pen.told(stage.parameters), pen.told(stage.share))
+        rows.append((str(stage.index), layers, str(stage.moe_layers), experts, *held))
+    head = ("stage", "layers", "MoE layers", "experts", "parameters", "FLOPs")
+    return [*pen.title("STAGES", "of one rank"), *pen.table(head, rows, "><>>>>")]
+
+
+def shortened(stages: tuple[StageRow, ...]) -> Iterator[StageRow | None]:
+    """All of a few; else the first and the last, and None for those between."""
+    if len(stages) <= ROWS:
+        yield from stages
+        return
+    yield from stages[: ROWS // 2]
+    yield None
+    yield from stages[-ROWS // 2 :]
+
+
+def run(layers: range) -> str:
+    if not layers:
+        return "none"
+    return str(layers.start) if len(layers) == 1 else f"{layers.start}-{layers.stop - 1}"
+
+
+def _traffic(of: Overview, pen: Pen) -> list[str]:
+    if not of.traffic:
+        return []
+    busiest = max(range(len(of.traffic)), key=lambda at: sum(each.bytes.value for each in of.traffic[at]))
+    rows = [
+        (each.carried.title, " x ".join(each.carried.axes), each.level, told(each.bytes), _calls(each))
+        for each in of.traffic[busiest]
+    ]
+    more = f"one rank of stage {busiest} sends in a step"
+    if len(of.traffic) > 1:
+        more += ", none sends more"
+    if not rows:
+        return [*pen.title("TRAFFIC", more), "  nothing"]
+    head = ("strategy", "over", "link", "bytes", "calls")
+    return [*pen.title("TRAFFIC", more), *pen.table(head, rows, "<<<><")]
+
+
+def _calls(of: Crossing) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in of.calls)
+
+
+def _step(of: Overview, pen: Pen) -> list[str]:
+    if of.step is None:
+        return []
+    found, layout = of.step, of.job.layout if of.job else None
+    schedule = f"{layout.schedule}, {layout.microbatches} microbatches" if layout else ""
+    if found.time is None:
+        more = f"{schedule}; in units of a forward pass, since no time is known"
+        facts = [f"bubble {told(found.timeline.bubble)}"]
+    else:
+        more = schedule
+        facts = [f"step {told(found.time)}", f"bubble {told(found.timeline.bubble)}"]
+        facts += [f"MFU {pen.told(found.mfu)}", f"{pen.told(found.tokens)} tokens/s"]
+    if of.flops:
+        facts.append(f"{told(of.flops)} a device")
+    return [*pen.title("STEP", more), *pen.folded("   ".join(facts), 2), *gantt(found.timeline, pen)]
+
+
+def _missing(of: Overview, pen: Pen) -> list[str]:
+    if not of.missing:
+        return []
+    return [*pen.title("NOT TOLD"), *(line for each in of.missing for line in absent(each, pen))]
+
+
+def absent(of: Missing, pen: Pen) -> list[str]:
+    """What is not told and why; what to add is never broken, so that it can be copied."""
+    add = (printable(f"      {each}") for each in of.add)
+    return [*pen.folded(f"{of.what}: {of.why}", 2), *pen.folded(f"add {of.where}:", 4), *add]

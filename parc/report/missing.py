@@ -1,0 +1,75 @@
+"""What a plan does not say, and what therefore cannot be told of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from parc.cost import schedule
+from parc.cost.job import Job
+from parc.plan.facts import Plan
+
+SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
+DEVICE = ("compute", "memory", "memory_bandwidth")
+EXAMPLES = {"compute": "400 TFLOPS", "memory": "64 GB", "memory_bandwidth": "1.8 TB/s"}
+
+
+class Missing(NamedTuple):
+    """`what` cannot be told, because of `why`; `add` is what to write, and `where`."""
+
+    what: str
+    why: str
+    where: str
+    add: tuple[str, ...]
+
+
+def missing(plan: Plan, job: Job | None) -> tuple[Missing, ...]:
+    found = [*_shape(plan), *_machine(plan)]
+    if job is not None and (why := unplayed(job)):
+        what = "memory in flight, step time, timeline"
+        found.append(Missing(what, why, "in the plan", ('pipeline over [..] { schedule = "1f1b" }',)))
+    return tuple(found)
+
+
+def unplayed(job: Job) -> str | None:
+    """Why the schedule cannot be simulated."""
+    layout = job.layout
+    try:
+        schedule.order(layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches, 0)
+    except ValueError as why:
+        return str(why)
+    return None
+
+
+def _shape(plan: Plan) -> list[Missing]:
+    shape = plan.train.model.shape
+    names = [name for name in SHAPE if not getattr(shape, name)]
+    if shape.experts and not shape.top_k:
+        names.append("top_k")
+    if not names:
+        return []
+    what, why = "parameters, FLOPs, memory, traffic, time", f"the shape has no {_all(names)}"
+    add = f"shape {{ {', '.join(f'{name} = ..' for name in names)} }}"
+    return [Missing(what, why, f"in model {plan.train.model.name}", (add,))]
+
+
+def _machine(plan: Plan) -> list[Missing]:
+    cluster, found = plan.cluster, []
+    said = {name for name in DEVICE if cluster.device and getattr(cluster.device, name)}
+    absent = [name for name in DEVICE if name not in said]
+    if absent:
+        add = f"device {{ {', '.join(f'{name} = {EXAMPLES[name]}' for name in absent)} }}"
+        found.append((f"the device has no {_all(absent)}" if said else "no device is described", add))
+    wired = {link.level for link in cluster.links if link.bandwidth}
+    levels = [level.name for level in cluster.levels if level.size > 1 and level.name not in wired]
+    for level in levels:
+        add = f"link {level} {{ bandwidth = 50 GB/s, latency = 8 us }}"
+        found.append((f"the network of level `{level}` is not described", add))
+    if not found:
+        return []
+    why = "; ".join(each for each, _ in found)
+    where = f"in cluster {cluster.name}, for example"
+    return [Missing("step time, MFU, tokens/s", why, where, tuple(add for _, add in found))]
+
+
+def _all(names: list[str]) -> str:
+    return " and no ".join(f"`{name}`" for name in names)

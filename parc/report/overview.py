@@ -1,0 +1,51 @@
+"""A whole plan at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parc.cost.explain import flops_figure
+from parc.cost.figure import Figure
+from parc.cost.job import Job
+from parc.cost.plan import job
+from parc.plan.facts import Plan
+from parc.report.groups import GroupSet, group_sets
+from parc.report.missing import Missing, missing
+from parc.report.stages import StageRow, stage_rows
+from parc.report.step import StepFacts, step_facts
+from parc.report.wires import Crossing, crossings
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Nothing here grows with the number of ranks; stages and microbatches do count."""
+
+    plan: Plan
+    job: Job | None
+    groups: tuple[GroupSet, ...]
+    stages: tuple[StageRow, ...]
+    traffic: tuple[tuple[Crossing, ...], ...]  # by rank of the pipeline
+    flops: Figure | None  # of one step, on one device
+    step: StepFacts | None
+    missing: tuple[Missing, ...]
+
+    @property
+    def limit(self) -> float | None:
+        """Bytes of a device's memory."""
+        device = self.plan.cluster.device
+        return device.memory if device else None
+
+
+def overview(plan: Plan) -> Overview:
+    of = job(plan)
+    stages = stage_rows(plan, of)
+    return Overview(
+        plan,
+        of,
+        group_sets(plan),
+        stages,
+        tuple(crossings(plan, of, stage.index) for stage in stages) if of else (),
+        flops_figure(of) if of else None,
+        step_facts(of) if of else None,
+        missing(plan, of),
+    )

@@ -1,0 +1,82 @@
+"""What each rank of the pipeline holds: layers, experts, parameters, memory, its share of the arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from parc.cost import parameters
+from parc.cost.explain import memory_figures
+from parc.cost.figure import Figure
+from parc.cost.job import Job, Stage
+from parc.plan import placement
+from parc.plan.facts import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One rank of the pipeline. Figures are of one device; None where the shape says too little.
+
+    `layers` has a range for each of its chunks. `share` is its part of the model's FLOPs.
+    """
+
+    index: int
+    layers: tuple[range, ...]
+    moe_layers: int
+    experts: int  # of each of these layers, on one rank
+    parameters: Figure | None = None
+    share: Figure | None = None
+    memory: Figure | None = None
+
+
+def pipeline_ranks(plan: Plan) -> int:
+    return plan.mesh.product(plan.pipeline.axes) if plan.pipeline else 1
+
+
+def representative(plan: Plan, index: int) -> int:
+    """The first rank of the mesh with this index on the pipeline."""
+    return plan.mesh.groups(plan.pipeline.axes)[0][index] if plan.pipeline else 0
+
+
+def stage_rows(plan: Plan, job: Job | None) -> tuple[StageRow, ...]:
+    return tuple(_row(plan, job, index) for index in range(pipeline_ranks(plan)))
+
+
+def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
+    shape, rank = plan.train.model.shape, representative(plan, index)
+    layers = placement.layers(plan, rank)
+    dense = shape.dense_layers if shape.experts else sum(map(len, layers))
+    sparse = sum(layer >= dense for chunk in layers for layer in chunk) if shape.experts else 0
+    experts = len(placement.experts(plan, rank)) if sparse else 0
+    if job is None:
+        return StageRow(index, layers, sparse, experts)
+    stages = job.stages[index :: job.degrees.pipeline]
+    count = sum(parameters.held(job, stage).all for stage in stages)
+    how = "what one rank holds of the matrices, norms, routers, and its experts"
+    held = Figure("parameters", count, "", how, "exact")
+    return StageRow(index, layers, sparse, experts, held, _share(job, stages), _memory(job, index))
+
+
+def _memory(job: Job, index: int) -> Figure | None:
+    try:
+        return memory_figures(job, index)
+    except ValueError:  # a schedule that is not simulated: `missing.py` tells it
+        return None
+
+
+def _share(job: Job, stages: tuple[Stage, ...]) -> Figure:
+    """FLOPs of stages over those of the model: of a model that has these layers alone."""
+    mine, whole = sum(flops(job, stage) for stage in stages), parameters.flops(job)
+    how = f"{mine:.4g} of {whole:.4g} FLOP, forward and backward"
+    return Figure("share", mine / whole if whole else 0.0, "", how, "exact")
+
+
+def flops(job: Job, stage: Stage) -> float:
+    """Of one step, on all devices that run the stage."""
+    of = job.architecture
+    part = replace(
+        of,
+        layers=stage.dense + stage.sparse,
+        dense_layers=stage.dense,
+        vocab=of.vocab if stage.last else 0,
+    )
+    return parameters.flops(replace(job, architecture=part))

@@ -1,0 +1,118 @@
+"""One step, simulated: every pass, the sums of gradients, the optimizer; and what follows from its length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parc.cost import parameters
+from parc.cost.constants import nearest
+from parc.cost.explain import mfu_figure, step_figure
+from parc.cost.figure import Figure
+from parc.cost.job import Job
+from parc.cost.step import Step, predict
+from parc.cost.timeline import Event, events
+from parc.report.missing import unplayed
+
+UNITS = (1.0, 2.0)
+"""Forward and backward pass where no time is known: the backward pass has two matmuls for each of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """After the last pass of a rank of the pipeline: its gradients' sum, then the optimizer; in seconds."""
+
+    begin: float
+    sums: float
+    update: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The passes of all ranks of the pipeline. `seconds` is None where only their order is known.
+
+    `end` is that of the last pass, `ready` when every rank has its gradients.
+    """
+
+    events: tuple[Event, ...]
+    ranks: int
+    end: float
+    bubble: Figure
+    ready: float
+    tails: tuple[Tail, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    timeline: Timeline
+    time: Figure | None
+    mfu: Figure | None
+    tokens: Figure | None  # a second
+
+
+def step_facts(job: Job) -> StepFacts | None:
+    """None where the schedule is not simulated."""
+    if unplayed(job):
+        return None
+    if job.machine is None:
+        return StepFacts(_unit_line(job), None, None, None)
+    time = step_figure(job)
+    count = parameters.tokens(job)
+    how = f"{count:,.0f} tokens / {time.value:.4g} s"
+    rate = Figure("tokens/s", count / time.value, "", how, time.grade)
+    found = predict(job, nearest(job.hardware.compute).constants)
+    return StepFacts(_line(job, found), time, mfu_figure(job), rate)
+
+
+def _unit_line(job: Job) -> Timeline:
+    """The schedule alone: every stage takes as long as every other, and sending takes none."""
+    count = len(job.stages)
+    layout = job.layout
+    played = events(
+        layout.schedule,
+        layout.microbatches,
+        [UNITS[0]] * count,
+        [UNITS[1]] * count,
+        [0.0] * (count - 1),
+        layout.chunks,
+    )
+    ranks = job.degrees.pipeline
+    end = max(each.end for each in played)
+    return Timeline(tuple(played), ranks, end, _bubble(played, ranks, end, False), end, (), None)
+
+
+def _line(job: Job, found: Step) -> Timeline:
+    layout, ranks = job.layout, job.degrees.pipeline
+    played = events(
+        layout.schedule,
+        layout.microbatches,
+        [each.seconds for each in found.forward],
+        [each.seconds for each in found.backward],
+        found.hops,
+        layout.chunks,
+    )
+    ends = [0.0] * ranks
+    for each in played:
+        ends[each.rank] = max(ends[each.rank], each.end)
+    tails = tuple(Tail(*of) for of in zip(ends, found.sums, found.updates, strict=True))
+    ready = max(each.begin + each.sums for each in tails)
+    return Timeline(
+        tuple(played),
+        ranks,
+        found.pipeline,
+        _bubble(played, ranks, found.pipeline, True),
+        ready,
+        tails,
+        found.seconds,
+    )
+
+
+def _bubble(played: list[Event], ranks: int, end: float, timed: bool) -> Figure:
+    """The share of the pipeline's time in which a rank waits, in the mean over its ranks."""
+    busy = sum(each.end - each.begin for each in played)
+    share = max(1 - busy / (ranks * end), 0.0) if end else 0.0
+    if timed:
+        how = f"1 - {busy:.4g} s of passes / ({ranks} ranks x {end:.4g} s)"
+        return Figure("bubble", share, "", how, "estimated")
+    how = f"1 - {busy:g} / ({ranks} ranks x {end:g}), a backward pass as long as two forward ones"
+    return Figure("bubble", share, "", how, "estimated")

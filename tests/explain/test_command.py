@@ -1,0 +1,240 @@
+"""`parc explain` as it is typed: what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from parc import cli
+from parc.check.explaining import EXPLAINING
+from parc.check.pages import page
+from parc.render.overview import render
+from parc.render.terminal import Pen
+from tests.explain.plans import DEVICE, explained, million, small
+
+TOLD = """\
+plan small: 8 ranks  train first, model moe, cluster pair
+  mesh     ep 2 x pp 2 x tp 2   rank = (ep * 2 + pp) * 2 + tp
+  cluster  fabric 2 x node 4 = 8 devices, all used
+  batch    16 sequences x 10 tokens in 4 microbatches
+
+GROUPS
+  strategy  over  groups  ranks  one spans  rank 0's group
+  data      ep         4      2  2 nodes    0, 4
+  tensor    tp         4      2  1 node     0-1
+  experts   ep         4      2  2 nodes    0, 4
+  pipeline  pp         4      2  1 node     0, 2
+
+STAGES  of one rank
+  stage  layers  MoE layers  experts  parameters  FLOPs
+      0  0-1              2   2 of 4       2.02k  47.5%
+      1  2-3              2   2 of 4       2.02k  52.5%
+
+MEMORY  one rank at its fullest; the cluster's device has no `memory`
+  stage 0 PPPPGGGGOOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA..| 151 kB?
+  stage 1 PPPPGGGGOOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAALL| 155 kB?
+  P parameters, G gradients, O optimizer, A activations, L logits
+  stage 1: parameters 8.1 kB, gradients 8.1 kB, optimizer 16.2 kB, activations 118 kB?, logits
+    3.84 kB?
+
+TRAFFIC  one rank of stage 1 sends in a step, none sends more
+  strategy  over  link       bytes  calls
+  data      ep    fabric  1.95 kB?  1 all_reduce
+  tensor    tp    node    15.4 kB?  24 all_reduce
+  experts   ep    fabric  20.5 kB~  32 all_to_all
+  pipeline  pp    node     2.56 kB  4 send
+
+STEP  gpipe, 4 microbatches; in units of a forward pass, since no time is known
+  bubble 20.0%?   614 kFLOP a device
+  stage 0 aaaaaabbbbbbccccccdddddd..................AAAAAAAAAAABBBBBBBBBBBBCCCCCCCCCCCCDDDDDDDDDDDD
+  stage 1 ......aaaaaabbbbbbccccccddddddAAAAAAAAAAAABBBBBBBBBBBCCCCCCCCCCCCDDDDDDDDDDDD............
+          0                                                                                15 units
+  a b c .. forward of microbatches 0 1 2 .., A B C .. backward, . waits
+
+NOT TOLD
+  step time, MFU, tokens/s: no device is described; the network of level `fabric` is not
+    described; the network of level `node` is not described
+    add in cluster pair, for example:
+      device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
+      link fabric { bandwidth = 50 GB/s, latency = 8 us }
+      link node { bandwidth = 50 GB/s, latency = 8 us }
+
+unmarked figures are exact; ~ expected, * calibrated, ? estimated; -v shows how each came about
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.parc"
+    path.write_text(small())
+    return path
+
+
+def test_a_plan_at_a_glance(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan is in plans.py; test_report.py reckons its figures by hand."""
+    assert cli.main(["explain", str(file)]) == 0
+    assert capsys.readouterr().out == TOLD
+
+
+RANK = """\
+rank 5 of plan small  node 1, device 1
+  at         ep = 1, pp = 0, tp = 1
+  stage      0 of 2: layers 0-1
+  experts    2-3 of 4, in each of 2 MoE layers
+  sequences  2-3 of the first microbatch
+
+AXES  this rank's group along each
+  axis   place  ranks
+  ep    1 of 2  1, 5
+  pp    0 of 2  5, 7
+  tp    1 of 2  4-5
+
+GROUPS  this rank's group for each strategy
+  strategy  over   place  ranks
+  data      ep    1 of 2  1, 5
+  tensor    tp    1 of 2  4-5
+  experts   ep    1 of 2  1, 5
+  pipeline  pp    0 of 2  5, 7
+
+HOLDS  at its fullest
+  parameters   8.06 kB
+  gradients    8.06 kB
+  optimizer    16.1 kB
+  activations  118 kB?
+  together     151 kB?
+
+SENDS  gives to the network in a step
+  attention, forward: all_reduce over tensor               5.12 kB
+  attention, backward: all_reduce over tensor              5.12 kB
+  experts, forward: all_to_all over experts               10.2 kB~
+  experts, forward: all_to_all over experts               10.2 kB~
+  experts, backward: all_to_all over experts              10.2 kB~
+  experts, backward: all_to_all over experts              10.2 kB~
+  gradients of all but the experts: all_reduce over data   1.92 kB
+  activations: send over pipeline                          2.56 kB
+  together                                                55.7 kB~
+
+NOT TOLD
+  step time, MFU, tokens/s: no device is described; the network of level `fabric` is not
+    described; the network of level `node` is not described
+    add in cluster pair, for example:
+      device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
+      link fabric { bandwidth = 50 GB/s, latency = 8 us }
+      link node { bandwidth = 50 GB/s, latency = 8 us }
+
+unmarked figures are exact; ~ expected, * calibrated, ? estimated
+"""
+
+
+def test_a_rank_at_a_glance(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", str(file), "small", "--rank", "5"]) == 0
+    assert capsys.readouterr().out == RANK
+
+
+def test_with_a_device_there_are_times(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(small(DEVICE))
+    assert cli.main(["explain", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "NOT TOLD" not in told
+    assert "1 MB a device" in told
+    for word in ("step ", "MFU ", " tokens/s", "+ sums gradients"):
+        assert word in told
+
+
+def test_derivations_on_demand(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", str(file), "-v"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(TOLD.rpartition("\nunmarked")[0])
+    assert "  parameters 8.06 kB (exact): 2,016 x 4 B" in told  # 256 + 32 + 64 + 1536 + 128 = 2,016
+    assert "arithmetic " in told
+
+
+def test_no_line_is_wider_than_the_terminal() -> None:
+    for text in (small(), small(DEVICE), million(DEVICE)):
+        for width in (60, 80, 120):
+            told = render(explained(text), Pen(width=width))
+            tables = told.partition("\nNOT TOLD")[0]  # what is to be written is not broken
+            assert max(map(len, tables.splitlines())) <= width
+
+
+def test_colour_is_the_only_difference() -> None:
+    import re
+
+    of = explained(small(DEVICE))
+    plain, painted = render(of, Pen()), render(of, Pen(color=True))
+    assert painted != plain
+    assert re.sub(r"\033\[[0-9;]*m", "", painted) == plain
+
+
+def test_a_pipe_and_no_color_have_none(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["explain", str(file)])
+    assert "\033" not in capsys.readouterr().out
+
+
+def test_json_for_scripts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", str(file), "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["plan"], told["ranks"]) == (1, "small", 8)
+    assert told["mesh"][0] == {"name": "ep", "size": 2, "stride": 4}
+    assert told["stages"][1]["layers"] == [[2, 3]]
+    memory = told["stages"][0]["memory"]
+    assert memory["value"] == sum(part["value"] for part in memory["parts"])
+    assert {part["grade"] for part in memory["parts"]} == {"exact", "estimated"}
+    assert cli.main(["explain", str(file), "--format", "json", "--rank", "5"]) == 0
+    rank = json.loads(capsys.readouterr().out)
+    assert rank["coordinates"] == {"ep": 1, "pp": 0, "tp": 1}
+    assert rank["axes"][0]["ranks"] == {"base": 1, "digits": [[2, 4]], "text": "1, 5"}
+
+
+@pytest.mark.parametrize("rank", ["8", "-1", "99999999999999999999"])
+def test_a_rank_that_is_not_there(file: Path, capsys: pytest.CaptureFixture[str], rank: str) -> None:
+    assert cli.main(["explain", str(file), f"--rank={rank}"]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith(f"error[P641]: there is no rank {rank}")
+    assert "2 x 2 x 2 = 8 ranks" in told
+    assert "ranks are 0 to 7" in told
+
+
+def test_faults_come_first(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(small().replace("layers = [2, 2]", "layers = [2, 3]"))
+    assert cli.main(["explain", str(file)]) == 1
+    assert capsys.readouterr().out.startswith("error[P212]")
+    assert cli.main(["explain", str(file.parent / "none.parc")]) == 2
+
+
+def test_of_several_plans_one_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = small()
+    head, _, body = text.partition("plan small")
+    file.write_text(f"{head}plan small{body}plan other{body}")
+    assert cli.main(["explain", str(file)]) == 1
+    assert "its plans are `small`, `other`" in capsys.readouterr().out
+    assert cli.main(["explain", str(file), "other"]) == 0
+    assert capsys.readouterr().out.startswith("plan other: 8 ranks")
+
+
+def test_settings_are_heard(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", str(file), "--set", "first.batch.microbatches=8"]) == 0
+    assert "in 8 microbatches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("schedule", ["zero_bubble", "dualpipev"])
+def test_a_schedule_that_is_not_simulated(
+    file: Path, capsys: pytest.CaptureFixture[str], schedule: str
+) -> None:
+    file.write_text(small(DEVICE, schedule))
+    code = cli.main(["explain", str(file)])
+    told = capsys.readouterr().out
+    if code:  # the language does not know it: then it says so
+        assert "error[" in told
+    else:
+        assert "no simulation of the schedule" in told
+
+
+def test_every_code_has_a_page() -> None:
+    for rule in EXPLAINING.rules:
+        text = page(rule.code)
+        assert text is not None
+        assert "## Example" in text
+        assert "## Instead" in text

@@ -1,0 +1,203 @@
+"""What is told of a plan, against arithmetic by hand."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from parc.cost import parameters
+from parc.cost.job import Stage
+from parc.plan.mesh import Lattice
+from parc.report.groups import formula, ranges
+from parc.report.rank import rank_facts
+from parc.report.stages import flops
+from parc.report.wires import beyond, crossed
+from tests.explain.plans import DEVICE, explained, million, small
+
+
+def test_groups_are_counted_and_placed() -> None:
+    """rank = (ep * 2 + pp) * 2 + tp, nodes of four: ep crosses the fabric, pp and tp stay in a node."""
+    of = explained(small())
+    told = [
+        (each.carried.title, each.carried.axes, each.count, each.size, each.span, ranges(each.first))
+        for each in of.groups
+    ]
+    assert told == [
+        ("data", ("ep",), 4, 2, (("node", 2),), "0, 4"),
+        ("tensor", ("tp",), 4, 2, (("node", 1),), "0-1"),
+        ("experts", ("ep",), 4, 2, (("node", 2),), "0, 4"),
+        ("pipeline", ("pp",), 4, 2, (("node", 1),), "0, 2"),
+    ]
+    assert formula(of.plan) == "(ep * 2 + pp) * 2 + tp"
+
+
+@pytest.mark.parametrize(
+    ("digits", "told"),
+    [
+        ((), "7"),
+        (((4, 1),), "7-10"),
+        (((2, 8), (4, 1)), "7-10, 15-18"),
+        (((2, 4), (4, 1)), "7-14"),  # what follows on is one run
+        (((4, 16),), "7, 23, 39, 55"),
+        (((5, 16),), "7, 23, .., 71"),
+        (((1000, 16), (4, 1)), "7-10, 23-26, .., 15991-15994"),
+    ],
+)
+def test_ranks_are_told_as_runs(digits: tuple[tuple[int, int], ...], told: str) -> None:
+    assert ranges(Lattice(7, digits)) == told
+
+
+def test_what_a_stage_holds() -> None:
+    """Attention 2 x 256 / 2, norms 2 x 16, routers 2 x 4 x 8, experts 2 x 2 x 384 = 1536; an embedding or a
+    head 32 x 8 / 2 = 128, and the last stage's norm 8."""
+    of = explained(small())
+    held = [each.parameters.value for each in of.stages if each.parameters]
+    assert held == [256 + 32 + 64 + 1536 + 128, 256 + 32 + 64 + 1536 + 128 + 8]
+    assert [(each.layers, each.moe_layers, each.experts) for each in of.stages] == [
+        ((range(2),), 2, 2),
+        ((range(2, 4),), 2, 2),
+    ]
+
+
+def test_shares_of_the_arithmetic_make_a_whole() -> None:
+    """The head's 32 x 8 are the last stage's; the embedding is looked up, not multiplied."""
+    of = explained(small())
+    assert of.job is not None
+    first, last = (flops(of.job, stage) for stage in of.job.stages)
+    assert first + last == pytest.approx(parameters.flops(of.job), rel=1e-12)  # sums of floats
+    tokens = 160
+    assert last - first == pytest.approx(3 * 2 * 32 * 8 * tokens, rel=1e-12)
+    assert sum(each.share.value for each in of.stages if each.share) == pytest.approx(1)
+
+
+def test_dense_layers_come_first() -> None:
+    of = explained(small().replace("top_k = 2", "top_k = 2, dense_layers = 1"))
+    assert [each.moe_layers for each in of.stages] == [1, 2]
+    assert of.job is not None
+    assert of.job.stages[0] == Stage(dense=1, sparse=1, first=True, last=False)
+    assert sum(flops(of.job, each) for each in of.job.stages) == pytest.approx(parameters.flops(of.job))
+
+
+def test_bytes_over_each_link() -> None:
+    """A microbatch has 4 sequences, 2 on a data rank: 20 tokens of 8 numbers of 4 bytes, 640 bytes.
+
+    Each of 4 microbatches goes through 2 layers. Experts: 2 choices, 1,280 bytes there and back, forward and
+    backward, half of them to the other node. Tensor: attention's all-reduce, forward and backward, where each
+    of 2 ranks gives 2 x 1/2 of 640 bytes. The pipeline sends 640 bytes a microbatch.
+    """
+    first, last = explained(small()).traffic
+    told = {(each.carried.key, each.level): each.bytes for each in first}
+    assert told["experts", "fabric"].value == 4 * 2 * 4 * 1280 / 2
+    assert told["tensor", "node"].value == 4 * 2 * 2 * 640
+    assert told["pipeline", "node"].value == 4 * 640
+    shared = 256 + 32 + 64 + 128  # parameters that both data ranks hold
+    assert told["data", "fabric"].value == 2 * 1 / 2 * shared * 4
+    assert set(told) == {("experts", "fabric"), ("tensor", "node"), ("pipeline", "node"), ("data", "fabric")}
+    assert {key: each.grade for (key, _), each in told.items()} == {
+        "data": "estimated",  # which links a library's all-reduce takes is its own choice
+        "tensor": "estimated",
+        "experts": "expected",
+        "pipeline": "exact",
+    }
+    head = {each.carried.key: each.bytes.value for each in last}
+    assert head["tensor"] == 4 * 2 * 2 * 640 + 4 * 2 * 640  # and around the head
+
+
+def test_where_the_peers_of_an_all_to_all_are() -> None:
+    """16 ranks, two on each of eight nodes: one peer inside, 14 outside, itself nowhere."""
+    assert list(beyond((2, 8))) == [1 / 16, 14 / 16]
+    assert list(beyond((1, 8))) == [0, 7 / 8]
+
+
+def test_where_a_pipeline_leaves_a_node() -> None:
+    """Eight stages, four on each of two nodes: from the fourth to the fifth, and from the last."""
+    assert [crossed((4, 2), index) for index in range(8)] == [0, 0, 0, 1, 0, 0, 0, 1]
+    assert crossed((4, 1), 3) == 0  # a ring that never leaves
+
+
+@pytest.mark.parametrize(("schedule", "bubble"), [("gpipe", 1 / 5), ("1f1b", 1 / 5)])
+def test_the_bubble_of_even_stages(schedule: str, bubble: float) -> None:
+    """(p - 1) / (m + p - 1) with 2 stages and 4 microbatches; without times, stages count as even."""
+    of = explained(small(schedule=schedule))
+    assert of.step is not None
+    assert of.step.time is None
+    assert of.step.timeline.bubble.value == pytest.approx(bubble)
+    assert of.step.timeline.end == 15  # five rounds of one unit forward and two backward
+
+
+def test_the_step_is_what_its_timeline_shows() -> None:
+    of = explained(small(DEVICE))
+    assert of.step is not None
+    assert of.step.time is not None
+    line = of.step.timeline
+    rest = of.step.time.parts[-1].value
+    last = max(line.ready + tail.update for tail in line.tails)
+    assert last + rest == pytest.approx(of.step.time.value, rel=1e-9)  # sums of the same floats
+    assert line.seconds == of.step.time.value
+    assert len(line.events) == 2 * 2 * 4  # forward and backward, stages, microbatches
+    assert max(event.end for event in line.events) == pytest.approx(line.end)
+    assert of.step.tokens is not None
+    assert of.step.tokens.value == pytest.approx(160 / of.step.time.value)
+
+
+def test_one_rank() -> None:
+    """rank 5 of (ep * 2 + pp) * 2 + tp: ep 1, pp 0, tp 1; device 1 of node 1."""
+    facts = rank_facts(explained(small()), 5)
+    assert facts.coordinates == {"ep": 1, "pp": 0, "tp": 1}
+    assert facts.place == (("node", 1), ("device", 1))
+    assert facts.stage.index == 0
+    assert facts.experts == range(2, 4)
+    assert facts.sequences == range(2, 4)  # of the microbatch's four, the second half
+    assert [(each.carried.key, each.position, list(each.ranks)) for each in facts.axes] == [
+        ("ep", 1, [1, 5]),
+        ("pp", 0, [5, 7]),
+        ("tp", 1, [4, 5]),
+    ]
+    with pytest.raises(IndexError):
+        rank_facts(explained(small()), 8)
+
+
+def test_what_is_missing_is_named_and_where_it_goes() -> None:
+    (machine,) = explained(small()).missing
+    assert machine.what == "step time, MFU, tokens/s"
+    assert "no device is described" in machine.why
+    assert machine.where == "in cluster pair, for example"
+    assert machine.add == (
+        "device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }",
+        "link fabric { bandwidth = 50 GB/s, latency = 8 us }",
+        "link node { bandwidth = 50 GB/s, latency = 8 us }",
+    )
+    shape, _ = explained(small().replace(", vocab = 32", "")).missing
+    assert shape.why == "the shape has no `vocab`"
+    assert (shape.where, shape.add) == ("in model moe", ("shape { vocab = .. }",))
+    assert explained(small(DEVICE)).missing == ()
+
+
+def test_what_is_added_checks_clean_and_is_enough() -> None:
+    """The words of the advice, put where it says."""
+    (machine,) = explained(small()).missing
+    assert explained(small("\n  ".join(machine.add))).missing == ()
+
+
+def test_a_shape_that_says_little_still_has_groups_and_stages() -> None:
+    of = explained(small().replace(", vocab = 32", ""))
+    assert of.job is of.step is of.flops is None
+    assert of.traffic == ()
+    assert [each.layers for each in of.stages] == [(range(2),), (range(2, 4),)]
+    assert all(each.memory is None for each in of.stages)
+
+
+def test_a_million_ranks_are_told_as_fast_as_eight() -> None:
+    few, many = small(DEVICE), million(DEVICE)
+
+    def seconds(text: str) -> float:
+        start = time.process_time()
+        of = explained(text)
+        rank_facts(of, of.plan.mesh.size - 1)
+        return time.process_time() - start
+
+    seconds(few)  # what is loaded and kept once
+    assert explained(many).plan.mesh.size == 2**20
+    # Both take milliseconds; a walk over 2^20 ranks takes a second.
+    assert min(seconds(many) for _ in range(3)) < 0.1
