@@ -203,11 +203,14 @@ class Pipeline(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim(Spanned):
-    """One `expect` entry: `subject relation value`, judged by the cost model."""
+    """One `expect` entry: `subject relation value`. `subjects.py` has what it may be about."""
 
-    subject: str  # "devices", "memory.peak", "mfu", "step_time", ..
+    subject: str  # "devices", "memory.peak", .., or the name of a constant
     relation: Literal["==", "!=", "<=", ">=", "<", ">"]
-    value: Scalar
+    value: int | float
+    half: float = 0.0  # of the last digit that the value is written with: `==` holds as far as it says
+    unit: str = ""  # of the value: "B", "s", "FLOP", ..; "" is a plain number
+    constant: int | float | None = None  # what the `let` is worth that the claim is about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

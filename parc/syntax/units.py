@@ -60,3 +60,11 @@ def words(dimension: Dimension) -> str:
         return WORDS[dimension]
     powers = zip(("B", "s", "FLOP"), dimension, strict=True)
     return "a quantity in " + " ".join(f"{unit}^{power}" for unit, power in powers if power)
+
+
+def symbol(dimension: Dimension) -> str:
+    """`B`, `FLOP/s`, `1/s`; empty for a plain number."""
+    powers = list(zip(("B", "FLOP", "s"), (dimension.byte, dimension.flop, dimension.second), strict=True))
+    above = " ".join(unit if power == 1 else f"{unit}^{power}" for unit, power in powers if power > 0)
+    below = "".join(f"/{unit}" if power == -1 else f"/{unit}^{-power}" for unit, power in powers if power < 0)
+    return f"{above or '1'}{below}" if above or below else ""

@@ -10,7 +10,7 @@ import parc
 from parc.plan.facts import Plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FILES = sorted(EXAMPLES.glob("*.parc"))
+FILES = sorted(set(EXAMPLES.glob("*.parc")) - {EXAMPLES / "seed-claims.parc"})  # which is full of faults
 
 
 def the_plan(name: str) -> Plan:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 
+from parc.check.claims.remedies import remedies
+from parc.check.claims.verdict import Verdict, judge, shown
 from parc.check.registry import Finding, rule
+from parc.cost.figure import quantity
 from parc.diagnostic import Label, Severity
 from parc.plan.facts import Plan
-
-RELATIONS = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
 
 
 @rule("P306")
 def false_claim(plan: Plan) -> Iterator[Finding]:
     """A claim of `expect` does not hold.
 
+    A claim is a subject, a relation and a value. `==` holds if the figure rounds to the digits that the claim
+    is written with: `parameters == 30e9` claims two of them. A subject is one of these, or a constant of
+    `let`, for arithmetic of your own:
+
+    - `devices`
+    - `parameters` of the model, `parameters.active` in one token's matmuls, `parameters.experts`;
+      `parameters.device` and `parameters.device.experts` of the fullest device, `parameters.stage_0`
+    - `experts.local`: experts of one layer on one device; `experts.active`: the share that a token meets
+    - `flops` of a step, `flops.device`
+    - `memory.peak`, `.parameters`, `.gradients`, `.optimizer`, `.activations`, `.logits` of the fullest
+      device, in bytes or as a share of its memory; `memory.stage_0.peak` and so on
+    - `step_time`, `mfu`, `tokens_per_second`, `sequences_per_second`, `bubble`
+    - of `data`, `tensor`, `experts` and `pipeline`: `experts.ranks` of one group, `experts.groups`,
+      `experts.stride` from one rank of a group to the next, `experts.nodes` that a group touches (or units of
+      another level of the cluster), `experts.bytes` that one device gives to these groups in a step,
+      `experts.time`, `experts.call.bytes` and `experts.call.time` of the largest call
+
     ## Example
 
         plan wide for first on farm {
           mesh = [dp: 4]
           data over [dp]
-          expect { devices == 8 }
+          expect { devices == 8, experts.active == 20% }
         }
 
     ## Instead
@@ -36,26 +46,20 @@ def false_claim(plan: Plan) -> Iterator[Finding]:
         plan wide for first on farm {
           mesh = [dp: 8]
           data over [dp]
-          expect { devices == 8 }
+          expect { devices == 8, experts.active == 25% }
         }
     """
-    for claim in plan.expect:
-        if claim.subject == "devices" and not RELATIONS[claim.relation](plan.mesh.size, claim.value):
-            sizes = " x ".join(str(axis.size) for axis in plan.mesh.axes)
-            yield Finding(
-                f"the plan uses {plan.mesh.size:,} devices",
-                (
-                    Label(claim.span, f"{plan.mesh.size:,} {claim.relation} {claim.value:,} is false"),
-                    Label(plan.at("mesh"), f"{sizes} = {plan.mesh.size:,}", primary=False),
-                ),
-            )
+    for verdict in judge(plan):
+        if verdict.holds is False and not verdict.doubtful:
+            yield _finding(plan, verdict, "is false")
 
 
 @rule("P307", Severity.INFO)
 def claim_not_judged(plan: Plan) -> Iterator[Finding]:
-    """A claim of `expect` is understood, but nothing derives its figure yet.
+    """A claim of `expect` cannot be judged: the file says too little, or the cost model does not cover it.
 
-    It is neither confirmed nor refuted: memory, step time and utilisation need the cost model.
+    It is neither confirmed nor refuted. Times need the figures of the device and of the links between
+    devices; memory and parameters need the model's `shape`.
 
     ## Example
 
@@ -67,13 +71,111 @@ def claim_not_judged(plan: Plan) -> Iterator[Finding]:
 
     ## Instead
 
+        cluster farm {
+          levels = [node: 8]
+          device { compute = 989 TFLOPS, memory = 80 GB, memory_bandwidth = 3.35 TB/s }
+          link node { bandwidth = 450 GB/s, latency = 3 us }
+        }
         plan wide for first on farm {
           mesh = [dp: 8]
           data over [dp]
-          expect { devices == 8 }
+          expect { mfu >= 1% }
         }
     """
-    for claim in plan.expect:
-        if claim.subject != "devices":
-            message = f"the claim about `{claim.subject}` is not judged yet"
-            yield Finding(message, (Label(claim.span, "neither true nor false"),))
+    for verdict in judge(plan):
+        if verdict.holds is None:
+            message = f"the claim about `{verdict.claim.subject}` is not judged: {verdict.missing}"
+            yield Finding(message, (Label(verdict.claim.span, "neither true nor false"),))
+
+
+@rule("P320", Severity.WARNING)
+def doubtful_claim(plan: Plan) -> Iterator[Finding]:
+    """A claim of `expect` does not hold by an estimate, but the estimate may be off by more than it fails.
+
+    `docs/accuracy.md` says how far predictions are from measured runs. Measure, or claim less.
+
+    ## Example
+
+        cluster farm {
+          levels = [node: 8]
+          device { compute = 989 TFLOPS, memory = 80 GB, memory_bandwidth = 3.35 TB/s }
+          link node { bandwidth = 450 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 8]
+          data over [dp]
+          expect { step_time < 550 ms }
+        }
+
+    ## Instead
+
+        cluster farm {
+          levels = [node: 8]
+          device { compute = 989 TFLOPS, memory = 80 GB, memory_bandwidth = 3.35 TB/s }
+          link node { bandwidth = 450 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 8]
+          data over [dp]
+          expect { step_time < 10 s }
+        }
+    """
+    for verdict in judge(plan):
+        if verdict.holds is False and verdict.doubtful:
+            yield _finding(plan, verdict, "is false as predicted, and near")
+
+
+@rule("P321", Severity.INFO)
+def claim_barely_holds(plan: Plan) -> Iterator[Finding]:
+    """A claim of `expect` holds by an estimate, but by less than the estimate may be off.
+
+    `docs/accuracy.md` says how far predictions are from measured runs.
+
+    ## Example
+
+        cluster farm {
+          levels = [node: 8]
+          device { compute = 989 TFLOPS, memory = 80 GB, memory_bandwidth = 3.35 TB/s }
+          link node { bandwidth = 450 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 8]
+          data over [dp]
+          expect { step_time < 610 ms }
+        }
+
+    ## Instead
+
+        cluster farm {
+          levels = [node: 8]
+          device { compute = 989 TFLOPS, memory = 80 GB, memory_bandwidth = 3.35 TB/s }
+          link node { bandwidth = 450 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 8]
+          data over [dp]
+          expect { step_time < 10 s }
+        }
+    """
+    for verdict in judge(plan):
+        if verdict.holds is True and verdict.doubtful:
+            yield _finding(plan, verdict, "holds as predicted, but barely")
+
+
+def _finding(plan: Plan, verdict: Verdict, outcome: str) -> Finding:
+    claim, figure = verdict.claim, verdict.figure
+    assert figure is not None
+    value = shown(figure)
+    claimed = claim.at("value").text
+    if verdict.claimed != claim.value:
+        claimed += f" ({quantity(verdict.claimed, figure.unit)})"
+    labels = [Label(claim.span, f"{value} {claim.relation} {claimed} {outcome}")]
+    if claim.subject == "devices":
+        labels.append(Label(plan.at("mesh"), f"{figure.how} = {value}", primary=False))
+    elif "let" in claim.spans:
+        labels.append(Label(claim.at("let"), f"= {value}", primary=False))
+    notes = list(verdict.derivation())
+    if verdict.doubtful:
+        notes.append(f"predictions like this one are {verdict.error:.0%} off in the mean")
+    found = remedies(plan, verdict) if verdict.holds is False else ()
+    return Finding(f"`{claim.subject}` is {value}", tuple(labels), tuple(notes), "; ".join(found) or None)

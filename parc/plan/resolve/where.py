@@ -6,20 +6,14 @@ from typing import Literal, TypeAlias
 
 from parc.plan import facts
 from parc.plan.mesh import Axis, Mesh
+from parc.plan.resolve.expect import claims
 from parc.plan.resolve.reader import Reader
-from parc.plan.resolve.scope import Quantity, Value, Word
+from parc.plan.resolve.scope import Quantity, Word
 from parc.plan.suggest import did_you_mean, respelling
-from parc.syntax import tree, units
+from parc.syntax import tree
 
 MOST_RANKS = 2**30
 Recompute: TypeAlias = Literal["none", "attention", "experts", "layer"]
-CLAIMS = {
-    "devices": units.NUMBER,
-    "memory.peak": units.SIZE,
-    "mfu": units.NUMBER,
-    "step_time": units.TIME,
-    "tokens_per_second": units.NUMBER,
-}
 
 
 def plan(
@@ -31,7 +25,8 @@ def plan(
     pipeline = layout.pipeline(train.model.shape.layers if train else None)
     recompute: Recompute = block.choice("recompute", "none")
     expected = block.block("expect")
-    expect = _claims(expected) if expected else ()
+    levels = [level.name for level in cluster.levels] if cluster else []
+    expect = claims(expected, levels) if expected else ()
     if not block.finish() or not layout.sound or mesh is None or train is None or cluster is None:
         return None
     return facts.Plan(
@@ -157,36 +152,6 @@ def spread(layers: int, stages: int) -> tuple[int, ...]:
         return ()
     least, longer = divmod(layers, stages)
     return (least + 1,) * longer + (least,) * (stages - longer)
-
-
-def _claims(block: Reader) -> tuple[facts.Claim, ...]:
-    claims, found = block.claims, []
-    block.claims = []
-    block.finish()
-    for claim in claims:
-        subject, value = claim.path.text, block.scope.value(claim.value)
-        if subject not in CLAIMS:
-            message = f"nothing is known that is called `{subject}`"
-            help, fix = did_you_mean(subject, CLAIMS), respelling(claim.path.span, subject, CLAIMS)
-            block.fault("P101", claim.path.span, message, "unknown figure", help, fix)
-        elif value is not None and (number := _claimed(block, subject, claim, value)) is not None:
-            found.append(
-                facts.Claim(subject=subject, relation=claim.relation, value=number, span=claim.span)  # type: ignore[arg-type]  # the grammar knows these six only
-            )
-    return tuple(found)
-
-
-def _claimed(block: Reader, subject: str, claim: tree.Claim, value: Value) -> int | float | None:
-    """The value of a claim, where it is of the subject's kind; a share of the memory is a plain number."""
-    allowed = {CLAIMS[subject], units.NUMBER} if subject == "memory.peak" else {CLAIMS[subject]}
-    if isinstance(value, Quantity) and value.dimension in allowed:
-        return value.number
-    found = units.words(value.dimension) if isinstance(value, Quantity) else "no number"
-    if isinstance(value, Word):
-        found = f"no constant is called `{value.text}`"
-    code = "P109" if isinstance(value, Quantity) else "P106"
-    block.fault(code, claim.value.span, f"`{subject}` is {units.words(CLAIMS[subject])}", found)
-    return None
 
 
 def launch(kind: str, plan: str, block: Reader) -> facts.Launch:

@@ -1,0 +1,149 @@
+"""Claims about counts: devices, parameters, experts, FLOPs, the bubble."""
+
+from __future__ import annotations
+
+from math import prod
+
+from parc.check.costs import Costs, Unknown
+from parc.cost import parameters
+from parc.cost.explain import devices as ranks
+from parc.cost.explain import flops_figure
+from parc.cost.figure import Figure
+from parc.cost.job import Architecture, Stage
+
+
+def devices(costs: Costs) -> Figure:
+    sizes = [axis.size for axis in costs.plan.mesh.axes]
+    return _count("devices", prod(sizes), " x ".join(f"{size:,}" for size in sizes))
+
+
+def whole(costs: Costs) -> Figure:
+    of = costs.job.architecture
+    sparse = _sparse(of)
+    dense, tables = of.layers - sparse, 1 if of.tied else 2
+    parts = (
+        _times("attention", of.layers, "layers", parameters.attention(of)),
+        _routed(of, sparse),
+        _times("dense FFN", dense, "layers", parameters.ffn(of, of.dense_ffn)),
+        _times("shared experts", sparse, "layers", parameters.ffn(of, of.shared_ffn)),
+        _times("routers", sparse, "layers", of.experts * of.hidden),
+        _times("norms", 2 * of.layers + 1, "norms", of.hidden),
+        _times("word tables", tables, "tables", of.vocab * of.hidden),
+    )
+    total = parameters.model(of)
+    return Figure(
+        "parameters", total, "", "all together", "exact", tuple(each for each in parts if each.value)
+    )
+
+
+def active(costs: Costs) -> Figure:
+    of = costs.job.architecture
+    experts = f"{of.top_k} of {of.experts} experts a layer, " if of.experts else ""
+    how = f"{experts}neither embedding nor norms"
+    return Figure("active parameters", parameters.active(of), "", how, "exact")
+
+
+def of_experts(costs: Costs) -> Figure:
+    of = costs.job.architecture
+    return _routed(of, _sparse(of))
+
+
+def held(costs: Costs, rank: int) -> Figure:
+    """On one device of a pipeline rank."""
+    stages = costs.job.stages[rank :: costs.job.degrees.pipeline]
+    own = _held_experts(costs, stages)
+    shared = sum(parameters.held(costs.job, stage).shared for stage in stages)
+    rest = _count("all else", shared, f"attention, FFN and word tables / {costs.job.degrees.tensor}")
+    how = f"on each device of stage {rank}"
+    return Figure("parameters", own.value + shared, "", how, "exact", (own, rest))
+
+
+def fullest(costs: Costs) -> Figure:
+    return max((held(costs, rank) for rank in costs.unlike), key=lambda figure: figure.value)
+
+
+def fullest_of_experts(costs: Costs) -> Figure:
+    by = costs.job.degrees.pipeline
+    return max(
+        (_held_experts(costs, costs.job.stages[rank::by]) for rank in costs.unlike),
+        key=lambda figure: figure.value,
+    )
+
+
+def local(costs: Costs) -> Figure:
+    experts = _experts(costs)
+    plan = costs.plan
+    ranks = plan.mesh.product(plan.experts.axes) if plan.experts else 1
+    how = f"{experts} experts of a layer / {ranks} ranks"
+    split = plan.mesh.product(plan.experts.tensor) if plan.experts else 1
+    if split > 1:
+        how += f"; each split over {split}"
+    return Figure("experts of a layer on one device", experts / ranks, "", how, "exact")
+
+
+def met(costs: Costs) -> Figure:
+    experts, chosen = _experts(costs), costs.plan.train.model.shape.top_k
+    if not chosen:
+        raise Unknown(f"the shape of `{costs.plan.train.model.name}` does not say `top_k`")
+    return Figure("active experts", chosen / experts, "", f"{chosen} of {experts} experts", "exact")
+
+
+def flops(costs: Costs) -> Figure:
+    one, devices = flops_figure(costs.job), ranks(costs.job)
+    how = f"{devices:,} devices x {one.value:.4g} FLOP"
+    return Figure("arithmetic", one.value * devices, one.unit, how, one.grade, (one,))
+
+
+def flops_of_device(costs: Costs) -> Figure:
+    return flops_figure(costs.job)
+
+
+def bubble(costs: Costs) -> Figure:
+    """Of the pipeline's whole time, all stages equal: Narayanan et al., arXiv:2104.04473, section 2.2."""
+    pipeline, m = costs.plan.pipeline, costs.plan.train.batch.microbatches
+    if pipeline is None:
+        return Figure("bubble", 0.0, "", "there is no pipeline", "exact")
+    p, v = costs.plan.mesh.product(pipeline.axes), pipeline.chunks
+    if pipeline.schedule not in ("gpipe", "1f1b", "interleaved") or (v > 1 and pipeline.schedule == "gpipe"):
+        raise Unknown(f"no formula for the bubble of `{pipeline.schedule}` with {v} chunks is known here")
+    work = f"{v} chunks x {m}" if v > 1 else f"{m}"
+    wait, all = p - 1, v * m + p - 1
+    how = f"({p} - 1) / ({work} microbatches + {p} - 1) = {wait}/{all}, if all stages take the same time"
+    return Figure("bubble", wait / all, "", how, "exact")
+
+
+def _routed(of: Architecture, layers: int) -> Figure:
+    how = f"{layers} layers x {of.experts} experts x {_ffn(of, of.ffn)}"
+    return _count("experts", layers * of.experts * parameters.ffn(of, of.ffn), how)
+
+
+def _held_experts(costs: Costs, stages: tuple[Stage, ...]) -> Figure:
+    of, by = costs.job.architecture, costs.job.degrees
+    layers = sum(stage.sparse for stage in stages)
+    how = f"{layers} layers x {of.experts} experts x {_ffn(of, of.ffn)}"
+    how += f" / ({by.experts} ranks of experts x {by.expert_tensor} that split each)"
+    return _count("experts", sum(parameters.held(costs.job, stage).experts for stage in stages), how)
+
+
+def _ffn(of: Architecture, width: int) -> str:
+    return f"{3 if of.gated else 2} x {of.hidden:,} x {width:,}"
+
+
+def _count(name: str, value: float, how: str) -> Figure:
+    return Figure(name, value, "", how, "exact")
+
+
+def _times(name: str, count: int, things: str, each: int) -> Figure:
+    return _count(name, count * each, f"{count} {things} x {each:,}")
+
+
+def _sparse(of: Architecture) -> int:
+    """Layers with experts."""
+    return of.layers - of.dense_layers if of.experts else 0
+
+
+def _experts(costs: Costs) -> int:
+    experts = costs.plan.train.model.shape.experts
+    if not experts:
+        raise Unknown(f"the shape of `{costs.plan.train.model.name}` has no `experts`")
+    return experts

@@ -1,0 +1,188 @@
+"""Claims about the groups of a strategy: how many, how large, how far they reach, what they send."""
+
+from __future__ import annotations
+
+from parc.check.costs import Costs
+from parc.cost import network
+from parc.cost.figure import Figure, total
+from parc.cost.passes import effective
+from parc.cost.traffic import Group, Moved
+
+MEMBERS = 4  # of a group that are shown; of a larger one two, and the last
+OVER: dict[str, tuple[Group, ...]] = {
+    "data": ("data", "expert_data"),
+    "tensor": ("tensor",),
+    "experts": ("experts", "expert_tensor"),
+    "pipeline": ("pipeline",),
+}
+
+
+def axes(costs: Costs, strategy: str) -> tuple[str, ...]:
+    block = getattr(costs.plan, strategy)
+    return block.axes if block else ()
+
+
+def ranks(costs: Costs, strategy: str) -> Figure:
+    names = axes(costs, strategy)
+    how = f"{_sizes(costs, names)}: rank 0 is with {members(costs, names)}"
+    return _count(f"ranks of a group of {strategy}", costs.plan.mesh.product(names), how)
+
+
+def groups(costs: Costs, strategy: str) -> Figure:
+    all, one = costs.plan.mesh.size, costs.plan.mesh.product(axes(costs, strategy))
+    return _count(f"groups of {strategy}", all // one, f"{all:,} ranks / {one:,} a group")
+
+
+def stride(costs: Costs, strategy: str) -> Figure:
+    names = axes(costs, strategy)
+    apart = min((costs.plan.mesh.stride(name) for name in names), default=0)
+    return _count(f"ranks between neighbours of {strategy}", apart, f"rank 0 is with {members(costs, names)}")
+
+
+def touched(costs: Costs, strategy: str, level: str) -> Figure:
+    """How many units of a level one group touches."""
+    plan, names = costs.plan, axes(costs, strategy)
+    sizes = [each.size for each in plan.cluster.levels]
+    index = next(at for at, each in enumerate(plan.cluster.levels) if each.name == level)
+    unit = 1
+    for size in sizes[index:]:
+        unit *= size
+    count = plan.mesh.span(names, sizes)[index]
+    how = f"rank 0 is with {members(costs, names)}; a {level} has {unit:,} devices"
+    nests = plan.mesh.nests(unit)
+    how += "" if nests else "; they cut the mesh oddly: no group touches more"
+    return Figure(f"{level}s of a group of {strategy}", count, "", how, "exact" if nests else "estimated")
+
+
+def members(costs: Costs, names: tuple[str, ...]) -> str:
+    """`{0, 16, .., 112}`: rank 0's group."""
+    group = costs.plan.mesh.group(0, names)
+    shown = [f"{group[index]:,}" for index in range(min(len(group), MEMBERS))]
+    if len(group) > MEMBERS:
+        shown = [*shown[:2], "..", f"{group[-1]:,}"]
+    return "{" + ", ".join(shown) + "}"
+
+
+def sent(costs: Costs, strategy: str) -> Figure:
+    """Bytes, of the device that gives most."""
+    return max((_sent(costs, strategy, rank) for rank in costs.unlike), key=lambda figure: figure.value)
+
+
+def seconds(costs: Costs, strategy: str) -> Figure:
+    return max((_seconds(costs, strategy, rank) for rank in costs.unlike), key=lambda figure: figure.value)
+
+
+def largest(costs: Costs, strategy: str) -> Figure:
+    """Bytes of the largest call."""
+    moved = [each for rank in costs.unlike for each in _moved(costs, strategy, rank)]
+    if not moved:
+        return _nothing(strategy, "B")
+    one = max(moved, key=lambda each: each.bytes)
+    name = f"largest call of {strategy}"
+    return Figure(name, one.bytes, "B", _call(costs, one), "expected" if one.routed else "exact")
+
+
+def slowest(costs: Costs, strategy: str) -> Figure:
+    """Seconds of the longest call."""
+    moved = [each for rank in costs.unlike for each in _moved(costs, strategy, rank)]
+    if not moved:
+        return _nothing(strategy, "s")
+    one = max(moved, key=lambda each: once(costs, each))
+    return Figure(f"longest call of {strategy}", once(costs, one), "s", _call(costs, one), costs.grade)
+
+
+def once(costs: Costs, moved: Moved) -> float:
+    """Seconds of one call."""
+    job, constants = costs.job, costs.known.constants
+    links = effective(job.hardware, constants)
+    fans = getattr(job.layout.reach, moved.over)
+    if moved.kind == "send":
+        count = job.degrees.pipeline
+        hops = [network.send(moved.bytes, network.neighbour(fans, links, at)) for at in range(count - 1)]
+        return max(hops, default=0.0)
+    take = network.all_gather if moved.kind == "reduce_scatter" else getattr(network, moved.kind)
+    found: float = take(moved.bytes, fans, links)
+    return found + constants.collective if found else 0.0
+
+
+def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
+    moved = _moved(costs, strategy, rank)
+    if not moved:
+        return _nothing(strategy, "B")
+    parts = [
+        Figure(
+            _named(each),
+            each.total,
+            "B",
+            f"{each.calls:,} x {each.bytes:,.0f} B",
+            "expected" if each.routed else "exact",
+        )
+        for each in moved
+    ]
+    return _together(f"bytes over {strategy}", rank, parts)
+
+
+def _seconds(costs: Costs, strategy: str, rank: int) -> Figure:
+    moved = _moved(costs, strategy, rank)
+    if not moved:
+        return _nothing(strategy, "s")
+    parts: list[Figure] = []
+    for each in moved:
+        one = once(costs, each)
+        how = f"{each.calls:,} x {one * 1e6:,.1f} us for {each.bytes:,.0f} B"
+        parts.append(Figure(_named(each), each.calls * one, "s", how, costs.grade))
+    return _together(f"time over {strategy}", rank, parts)
+
+
+def _moved(costs: Costs, strategy: str, rank: int) -> list[Moved]:
+    """Calls of one kind and size counted together."""
+    calls: dict[Moved, int] = {}
+    for each in costs.traffic(rank):
+        if each.over in OVER[strategy] and each.bytes:
+            alike = each._replace(calls=0)
+            calls[alike] = calls.get(alike, 0) + each.calls
+    return [each._replace(calls=count) for each, count in calls.items()]
+
+
+def _together(name: str, rank: int, parts: list[Figure]) -> Figure:
+    how = f"one device of stage {rank}, one step"
+    sum = total(name, parts)
+    return Figure(name, sum.value, sum.unit, how, sum.grade, sum.parts)
+
+
+def _call(costs: Costs, moved: Moved) -> str:
+    """What a call carries; activations are so many tokens of so many numbers."""
+    job = costs.job
+    size = round(_product(getattr(job.layout.reach, moved.over)))
+    how = f"{_named(moved)}, {size:,} ranks, {moved.calls:,} x a step"
+    width, element = job.architecture.hidden, job.practice.element
+    if moved.bytes == job.tokens * width * element:
+        how += f": {job.tokens:,.0f} tokens of a microbatch x {width:,} x {element} B"
+    if moved.kind == "all_reduce":
+        how += f"; a ring sends 2 x {size - 1}/{size} of it"
+    return how
+
+
+def _named(moved: Moved) -> str:
+    return f"{moved.kind} of {moved.what}"
+
+
+def _product(fans: tuple[float, ...]) -> float:
+    size = 1.0
+    for fan in fans:
+        size *= fan
+    return size
+
+
+def _sizes(costs: Costs, names: tuple[str, ...]) -> str:
+    if not names:
+        return "no axis carries it"
+    return " x ".join(f"`{name}` {costs.plan.mesh.axis(name).size}" for name in names)
+
+
+def _count(name: str, value: int, how: str) -> Figure:
+    return Figure(name, value, "", how, "exact")
+
+
+def _nothing(strategy: str, unit: str) -> Figure:
+    return Figure(f"over {strategy}", 0.0, unit, "nothing is sent", "exact")

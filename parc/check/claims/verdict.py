@@ -1,0 +1,102 @@
+"""Every claim of a plan against the figure that it is about."""
+
+from __future__ import annotations
+
+from operator import eq, ge, gt, le, lt, ne
+from typing import NamedTuple
+
+from parc.check.claims.figures import figure
+from parc.check.costs import Costs, Unknown, costs
+from parc.cost.figure import Figure, quantity
+from parc.plan.facts import Claim, Plan
+
+RELATIONS = {"==": eq, "!=": ne, "<=": le, ">=": ge, "<": lt, ">": gt}
+ROUNDING = 1e-9  # what arithmetic in float64 may add to a figure, many times over
+
+TIMES = {"calibrated": 0.13, "estimated": 0.37}
+"""How far a predicted time is off in the mean, as docs/accuracy.md has it: over all runs that the constants
+were not fitted to, and on the machine where they do worst (H100 under Megatron-Bridge)."""
+MEMORY = 0.02
+"""The same of a peak: the mean of the source that is met worst."""
+
+
+class Verdict(NamedTuple):
+    """`holds` is None where the claim cannot be judged: `missing` says why, and there is no figure.
+
+    `claimed` is in the figure's unit: a share of the device's memory has become bytes. `error` is how far the
+    figure may be off, as a share of it, 0 where it is arithmetic; `doubtful`: an error of that size would
+    turn the verdict.
+    """
+
+    claim: Claim
+    holds: bool | None
+    claimed: float
+    figure: Figure | None = None
+    error: float = 0.0
+    doubtful: bool = False
+    missing: str = ""
+
+    def derivation(self) -> tuple[str, ...]:
+        """The arithmetic, a line each: the figure, then what it is made of."""
+        if self.figure is None:
+            return ()
+        return (_told(self.figure), *(f"  {_told(part)}" for part in self.figure.parts))
+
+
+def judge(plan: Plan) -> tuple[Verdict, ...]:
+    """Every claim of the plan, in the order in which they are written."""
+    return tuple(_judged(costs(plan), claim) for claim in plan.expect)
+
+
+def holds(claim: Claim, value: float, claimed: float) -> bool:
+    """Whether `value relation claimed`; equal is what rounds to the digits that the claim is written with."""
+    if claim.relation in ("==", "!="):
+        near = abs(value - claimed) <= (claim.half or ROUNDING * abs(claimed))
+        return near is (claim.relation == "==")
+    if abs(value - claimed) <= ROUNDING * abs(claimed):
+        value = claimed
+    result: bool = RELATIONS[claim.relation](value, claimed)
+    return result
+
+
+def _judged(costs: Costs, claim: Claim) -> Verdict:
+    try:
+        found = figure(costs, claim)
+        claimed = _claimed(costs, claim, found)
+    except Unknown as reason:
+        return Verdict(claim, None, claim.value, missing=str(reason))
+    verdict = holds(claim, found.value, claimed)
+    error = _error(found)
+    turned = (holds(claim, found.value * (1 + sign * error), claimed) is not verdict for sign in (-1, 1))
+    return Verdict(claim, verdict, claimed, found, error, any(turned))
+
+
+def _claimed(costs: Costs, claim: Claim, found: Figure) -> float:
+    if claim.unit or found.unit != "B":
+        return claim.value
+    device = costs.plan.cluster.device
+    if not (device and device.memory):
+        raise Unknown(f"the cluster `{costs.plan.cluster.name}` does not say `device.memory`")
+    return claim.value * device.memory
+
+
+def _error(found: Figure) -> float:
+    if found.grade not in TIMES:
+        return 0.0
+    return MEMORY if found.unit == "B" else TIMES[found.grade]
+
+
+def _told(found: Figure) -> str:
+    return f"{found.name} {shown(found)} ({found.grade}): {found.how}"
+
+
+def shown(found: Figure) -> str:
+    """The figure's value as people write it: shares in percent, small counts in full."""
+    value, unit = found.value, found.unit
+    if unit.startswith("1/"):
+        return quantity(value, "") + unit[1:]
+    if unit or abs(value) >= 1e6:
+        return quantity(value, unit)
+    if value == int(value):
+        return f"{value:,.0f}"
+    return f"{100 * value:.3g}%" if abs(value) < 1 else quantity(value, "")

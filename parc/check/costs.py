@@ -1,0 +1,151 @@
+"""What the cost model says of one plan, computed when it is asked for, and once.
+
+The cost model itself is imported at that moment too: many plans ask for nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from parc.plan.facts import Plan
+
+if TYPE_CHECKING:
+    from parc.cost.constants import Calibration
+    from parc.cost.figure import Figure, Grade
+    from parc.cost.job import Job, Stage
+    from parc.cost.step import Step
+    from parc.cost.traffic import Moved
+
+T = TypeVar("T")
+SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
+DEVICE = ("compute", "memory", "memory_bandwidth")
+MOST_STAGES = 1024  # of which memory and traffic are looked at one by one
+
+
+class Unknown(Exception):
+    """A figure cannot be derived: why, in words for the user."""
+
+
+class Costs:
+    """Every figure raises `Unknown` where the plan does not say enough, or the model does not cover it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @cached_property
+    def job(self) -> Job:
+        from parc.cost.plan import job
+
+        shape, pipeline = self.plan.train.model.shape, self.plan.pipeline
+        missing = [key for key in SHAPE if not getattr(shape, key)]
+        if shape.experts and not shape.top_k:
+            missing.append("top_k")
+        if missing:
+            raise Unknown(f"the shape of `{self.plan.train.model.name}` does not say {_listed(missing)}")
+        if pipeline:
+            stages = self.plan.mesh.product(pipeline.axes) * pipeline.chunks
+            if len(pipeline.layers) != stages or sum(pipeline.layers) != shape.layers:
+                raise Unknown("the pipeline's `layers` do not fit the model and the mesh")
+            if stages > MOST_STAGES:
+                raise Unknown(f"{stages:,} stages are more than {MOST_STAGES:,}")
+        found = self.attempt(lambda: job(self.plan))
+        if found is None:
+            raise Unknown("the model's shape says too little")
+        return found
+
+    @property
+    def timed(self) -> Job:
+        """The job, on a machine that is known."""
+        if self.job.machine is None:
+            raise Unknown(_nothing_of(self.plan))
+        return self.job
+
+    @cached_property
+    def known(self) -> Calibration:
+        """The constants that times are predicted with."""
+        from parc.cost.constants import nearest
+
+        return nearest(self.timed.hardware.compute)
+
+    @cached_property
+    def grade(self) -> Grade:
+        """Of every time."""
+        from parc.cost.explain import SAME
+
+        near = abs(self.job.hardware.compute / self.known.compute - 1) <= SAME
+        return "calibrated" if near else "estimated"
+
+    @cached_property
+    def step(self) -> Step:
+        from parc.cost.step import predict
+
+        constants = self.known.constants
+        return self.attempt(lambda: predict(self.job, constants))
+
+    @cached_property
+    def step_figure(self) -> Figure:
+        from parc.cost.explain import step_figure
+
+        return self.attempt(lambda: step_figure(self.timed))
+
+    @cached_property
+    def mfu_figure(self) -> Figure:
+        from parc.cost.explain import mfu_figure
+
+        return self.attempt(lambda: mfu_figure(self.timed))
+
+    @cached_property
+    def memory(self) -> tuple[Figure, ...]:
+        """Of a device of each pipeline rank: its peak, with the kinds as parts."""
+        from parc.cost.explain import memory_figures
+
+        ranks = range(self.job.degrees.pipeline)
+        return self.attempt(lambda: tuple(memory_figures(self.job, rank) for rank in ranks))
+
+    def traffic(self, rank: int) -> tuple[Moved, ...]:
+        """What one device of a pipeline rank gives to the network in a step."""
+        from parc.cost.traffic import traffic
+
+        stages = range(rank, len(self.job.stages), self.job.degrees.pipeline)
+        return self.attempt(lambda: tuple(each for stage in stages for each in traffic(self.job, stage)))
+
+    @cached_property
+    def unlike(self) -> list[int]:
+        """Pipeline ranks of which no other before holds the same kinds and numbers of layers."""
+        found: dict[tuple[Stage, ...], int] = {}
+        for rank in range(self.job.degrees.pipeline):
+            found.setdefault(self.job.stages[rank :: self.job.degrees.pipeline], rank)
+        return list(found.values())
+
+    def attempt(self, derive: Callable[[], T]) -> T:
+        """`derive` refuses with a ValueError what the model does not cover."""
+        try:
+            return derive()
+        except ValueError as refusal:
+            raise Unknown(str(refusal)) from refusal
+        except ArithmeticError as fault:  # a model of 1 hidden and 16 heads, of 10^40 layers, and so on
+            raise Unknown("its sizes are beyond what the cost model can compute with") from fault
+
+
+_latest: list[Costs] = []
+
+
+def costs(plan: Plan) -> Costs:
+    """All rules ask for the same plan one after the other: the last one's costs are kept."""
+    if not _latest or _latest[0].plan is not plan:
+        _latest[:] = [Costs(plan)]
+    return _latest[0]
+
+
+def _nothing_of(plan: Plan) -> str:
+    cluster = plan.cluster
+    missing = [f"device.{key}" for key in DEVICE if not getattr(cluster.device, key, None)]
+    fast = {link.level for link in cluster.links if link.bandwidth}
+    missing += [f"link {level.name}" for level in cluster.levels if level.size > 1 and level.name not in fast]
+    return f"the cluster `{cluster.name}` does not say {_listed(missing)}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
