@@ -33,7 +33,7 @@ def of_mending(
         return None
     if count:
         return Fix(f"write `{sign}`", ((span, _apart(source, span, kind, sign)),), safe=token.type in SIGNS)
-    end = tokens[index - 1].end_pos or 0 if index else 0
+    end = tokens[index - 1].end_pos or 0 if index else span.start
     place_of = Span(source, end, end)
     return Fix(f"insert `{sign}`", ((place_of, _apart(source, place_of, kind, sign)),))
 
@@ -43,7 +43,7 @@ def _apart(source: Source, span: Span, kind: str, sign: str) -> str:
     if kind not in APART:
         return sign
     before, after = source.text[: span.start][-1:], source.text[span.end : span.end + 1]
-    return ("" if before.isspace() else " ") + sign + ("" if after.isspace() else " ")
+    return ("" if not before or before.isspace() else " ") + sign + ("" if after.isspace() else " ")
 
 
 def of_closing(source: Source, tokens: Sequence[Token], index: int, openers: Sequence[Token]) -> Fix:

@@ -37,16 +37,11 @@ class Recovery:
         self.stack: list[int] = self.parser.parser_state.state_stack
         self.heights = [1]  # of the parser's stack where the statement at hand began, for each open body
         self.openers: list[Token] = []  # every bracket that is open
-        kinds = [token.type for token in tokens]
-        self.unbalanced = kinds.count("LBRACE") > kinds.count("RBRACE")
 
     def parse(self) -> Tree[Any]:
         index = 0
         while True:
             token = self.tokens[index]
-            if self.unbalanced and self.begins_a_block(index):
-                self.close(index, self.openers, stand_in("_NL", token))
-                continue
             if not self.advance(list(self.stack), token.type):
                 index = self.recover(index)
                 continue
@@ -84,15 +79,6 @@ class Recovery:
 
     def inside_brackets(self) -> bool:
         return bool(self.openers) and self.openers[-1].type != "LBRACE"
-
-    def begins_a_block(self, index: int) -> bool:
-        """Whether an unclosed body seems to end here: `train first ..` from the first column of a line on."""
-        token = self.tokens[index]
-        return (
-            bool(self.openers)
-            and (token.type, token.column) == ("NAME", 1)
-            and self.tokens[index + 1].type == "NAME"
-        )
 
     def recover(self, index: int) -> int:
         """Tell the fault at the token `index`; the index to go on from."""

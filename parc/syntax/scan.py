@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import isinf
 
 from lark import Token
@@ -35,55 +35,55 @@ def stand_in(kind: str, before: Token) -> Token:
     )
 
 
-def end_of(source: Source) -> Token:
-    end = len(source.text)
-    return Token("$END", "", end, 1, 1, 1, 1, end)
+def end_at(offset: int) -> Token:
+    return Token("$END", "", offset, 1, 1, 1, 1, offset)
+
+
+def too_long(source: Source) -> Diagnostic | None:
+    if len(source.text) <= MAX_CHARACTERS:
+        return None
+    message = f"the file has {len(source.text):,} characters; a plan file has at most {MAX_CHARACTERS:,}"
+    return error("P005", message, Label(source.span(0, 1), "not read"))
+
+
+def lex(source: Source) -> Iterator[Token]:
+    """The words of a text as they stand, among them those that mean nothing."""
+    return table.parser().lex(source.text)
 
 
 def scan(source: Source, faults: list[Diagnostic]) -> list[Token]:
-    """The tokens of the text, the end included; none where the text is no plan file at all."""
-    if len(source.text) > MAX_CHARACTERS:
-        message = f"the file has {len(source.text):,} characters; a plan file has at most {MAX_CHARACTERS:,}"
-        faults.append(error("P005", message, Label(source.span(0, 1), "not read")))
-        return [end_of(source)]
-    tokens: list[Token] = []
+    """The tokens of a text, the end included; that one alone where it is no plan file at all."""
+    if fault := too_long(source):
+        faults.append(fault)
+        return [end_at(0)]
+    return checked(source, lex(source), len(source.text), faults)
+
+
+def checked(source: Source, tokens: Iterable[Token], end: int, faults: list[Diagnostic]) -> list[Token]:
+    """The tokens of a stretch of the text that ends at `end`; that end alone where it is no plan at all."""
+    good: list[Token] = []
     depth = 0
-    for token in _readable(source, faults):
+    for token in _readable(source, tokens, faults):
         depth += (token.type in OPENERS) - (token.type in OPENERS.values())
-        fault = None
-        if len(tokens) >= MAX_TOKENS:
-            fault = error(
-                "P005",
-                f"a plan file has at most {MAX_TOKENS:,} words",
-                Label(place(source, token), "read up to here"),
-            )
-        elif depth > MAX_DEPTH:
-            fault = error(
-                "P006",
-                f"brackets nest more than {MAX_DEPTH} deep",
-                Label(place(source, token), "one too many"),
-            )
-        if fault or len(faults) > MAX_FAULTS:
-            faults += [fault] if fault else []
-            return [end_of(source)]
-        tokens.append(token)
-    return [*tokens, end_of(source)]
+        if depth > MAX_DEPTH:
+            label = Label(place(source, token), "one too many")
+            faults.append(error("P006", f"brackets nest more than {MAX_DEPTH} deep", label))
+            return [end_at(end)]
+        if len(faults) > MAX_FAULTS:
+            return [end_at(end)]
+        good.append(token)
+    return [*good, end_at(end)]
 
 
-def _readable(source: Source, faults: list[Diagnostic]) -> Iterator[Token]:
-    for token in table.parser().lex(source.text):
+def _readable(source: Source, tokens: Iterable[Token], faults: list[Diagnostic]) -> Iterator[Token]:
+    for token in tokens:
         if token.type == "JUNK":
             faults.append(_junk(token, place(source, token)))
             if token.startswith('"'):
                 yield _emptied(token, "STRING")
         elif token.type == "QUANTITY" and _too_large(token):
-            faults.append(
-                error(
-                    "P007",
-                    "this number is too large",
-                    Label(place(source, token), "more than any count or size"),
-                )
-            )
+            label = Label(place(source, token), "more than any count or size")
+            faults.append(error("P007", "this number is too large", label))
             yield _emptied(token, "QUANTITY")
         else:
             yield token
