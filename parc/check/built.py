@@ -202,6 +202,32 @@ def precision(plan: Plan) -> Iterator[Finding]:
         yield _not_yet(what, span, "`compute` and `master` both fp32, or both fp64")
 
 
+@limit("P409")
+def approximations(plan: Plan) -> Iterator[Finding]:
+    """What differs from a single device: capacities of experts, a balance loss of each rank alone.
+
+    ## Example
+
+        train first {
+          model = moe
+          batch { sequences = 32, length = 1024, microbatches = 4 }
+          approximate { capacity = 1.25 }
+        }
+
+    ## Instead
+
+        train first {
+          model = moe
+          batch { sequences = 32, length = 1024, microbatches = 4 }
+        }
+    """
+    approximate = plan.train.approximate
+    if approximate and approximate.capacity is not None:
+        yield _not_yet("`capacity`", approximate.at("capacity"), "leave it out: no token is dropped then")
+    if approximate and approximate.balance == "rank":
+        yield _not_yet("`balance = rank`", approximate.at("balance"), "`balance = microbatch`")
+
+
 LIMITS.explain(
     "P408",
     "launch-kind",

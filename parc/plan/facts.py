@@ -125,6 +125,14 @@ class Loss(Spanned):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approximate(Spanned):
+    """Where what is computed depends on where it is computed: only by these words, and always told."""
+
+    capacity: float | None = None  # rows of an expert over its even share; None: no token is dropped
+    balance: Literal["microbatch", "rank"] = "microbatch"  # the tokens that a balance loss is taken over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer(Spanned):
     """`adamw { .. }`: the only one so far."""
 
@@ -166,6 +174,7 @@ class Train(Spanned):
     optimizer: Optimizer
     precision: Precision
     dataset: Dataset | None = None
+    approximate: Approximate | None = None
     seed: int = 0
     steps: int = 1000
 

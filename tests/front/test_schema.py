@@ -41,7 +41,8 @@ def test_readers_ask_for_every_key_and_block(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         Reader, "all_blocks", lambda self, kind: (asked.add((self.form.kind, kind)), blocks(self, kind))[1]
     )
-    load(SEED + "model other { inputs { tokens = 3 } }\nmachine dgx { device {}, link node {} }")
+    others = "model other { inputs { tokens = 3 } }\ntrain other { model = moe, approximate { } }\n"
+    load(SEED + others + "machine dgx { device {}, link node {} }")
     closed = [form for form in FORMS if not form.open and form.kind != "tokens"]  # `tokens` is a call
     wanted = {(form.kind, key.name) for form in closed for key in form.keys}
     wanted |= {(form.kind, block.kind) for form in closed for block in form.blocks}

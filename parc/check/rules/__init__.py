@@ -1,7 +1,18 @@
 """The rules. A new one is a function in the module of its subject; importing the module declares it."""
 
 from parc.check.registry import CHECKS
-from parc.check.rules import axes, claims, counts, division, effect, model, nodes, pipeline, schedule
+from parc.check.rules import (
+    axes,
+    claims,
+    counts,
+    division,
+    effect,
+    model,
+    nodes,
+    pipeline,
+    schedule,
+    training,
+)
 
 __all__ = [
     "CHECKS",
@@ -14,4 +25,5 @@ __all__ = [
     "nodes",
     "pipeline",
     "schedule",
+    "training",
 ]

@@ -34,6 +34,11 @@ def _idle(plan: Plan) -> Iterator[Idle]:
     loss = plan.train.loss
     if loss.balance > 0 and shape.experts == 0:
         yield Idle(loss, "balance", "the balance loss", "the model has no experts")
+    approximate = plan.train.approximate
+    if approximate and approximate.balance == "rank" and not loss.balance:
+        yield Idle(approximate, "balance", "`balance`", "there is no balance loss: its weight is 0")
+    if approximate and approximate.capacity is not None and shape.experts == 0:
+        yield Idle(approximate, "capacity", "`capacity`", "the model has no experts")
     if shape.experts == 0 and shape.top_k is not None:
         yield Idle(shape, "top_k", "`top_k`", "the model has no experts")
     if shape.experts and shape.dense_ffn is not None and shape.dense_layers == 0:

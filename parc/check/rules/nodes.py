@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from parc.check.arithmetic import near
 from parc.check.registry import Finding, rule
@@ -65,3 +66,50 @@ def _uneven(plan: Plan, axis: str, reach: int, level: str, unit: int) -> Finding
         (f"{product}{reach:,} ranks in a row neither divide {unit:,} nor are a multiple of it",),
         "nearest that line up: " + " or ".join(f"`{axis}: {each}`" for each in good),
     )
+
+
+@rule("P235", Severity.WARNING)
+def levels_inside_out(plan: Plan) -> Iterator[Finding]:
+    """The link of an outer level is faster than that of a level inside of it.
+
+    Levels are written outermost first: what is far apart before what is near. No network is faster between
+    nodes than within one, so two levels, or two links, have most likely changed places.
+
+    ## Example
+
+        cluster farm {
+          levels = [node: 4, fabric: 2]
+          link node   { bandwidth = 900 GB/s }
+          link fabric { bandwidth = 50 GB/s }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 8]
+          data over [dp]
+        }
+
+    ## Instead
+
+        cluster farm {
+          levels = [fabric: 2, node: 4]
+          link node   { bandwidth = 900 GB/s }
+          link fabric { bandwidth = 50 GB/s }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 8]
+          data over [dp]
+        }
+    """
+    known = {link.level: link for link in plan.cluster.links if link.bandwidth}
+    linked = [known[level.name] for level in plan.cluster.levels if level.name in known]
+    for outer, inner in pairwise(linked):
+        assert outer.bandwidth
+        assert inner.bandwidth
+        if outer.bandwidth > inner.bandwidth:
+            yield Finding(
+                f"the link of `{outer.level}` is faster than that of `{inner.level}`, which is inside of it",
+                (
+                    Label(plan.cluster.at("levels"), "outermost first"),
+                    Label(outer.at("bandwidth"), "outside", primary=False),
+                    Label(inner.at("bandwidth"), "inside", primary=False),
+                ),
+            )

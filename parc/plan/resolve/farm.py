@@ -17,7 +17,7 @@ def machine(name: str, block: Reader) -> facts.Machine | None:
     """What clusters are made of. Its links may be of levels that it does not have itself: of the fabric."""
     levels = tuple(facts.Level(*each) for each in block.sizes("levels", "[node: 8]"))
     inner = block.block("device")
-    links = tuple(link for each in block.all_blocks("link") if (link := _link(block, each, None)))
+    links = _links(block, None)
     device = _device(inner) if inner else None
     if not block.finish():
         return None
@@ -31,7 +31,7 @@ def cluster(name: str, block: Reader, find_machine: FindMachine) -> facts.Cluste
     kind = find_machine(block)
     inner = block.block("device")
     names = [level.name for level in levels]
-    links = [link for each in block.all_blocks("link") if (link := _link(block, each, names))]
+    links = _links(block, names)
     device = _device(inner) if inner else None
     if not block.finish():
         return None
@@ -77,6 +77,14 @@ def _device(block: Reader) -> facts.Device:
     )
     block.finish()
     return device
+
+
+def _links(outer: Reader, names: Sequence[str] | None) -> tuple[facts.Link, ...]:
+    first: dict[str, tree.Name] = {}
+    for block in outer.all_blocks("link"):
+        if block.label and first.setdefault(block.label.text, block.label) is not block.label:
+            outer.twice(f"link {block.label.text}", first[block.label.text].span, block.label.span)
+    return tuple(link for each in outer.all_blocks("link") if (link := _link(outer, each, names)))
 
 
 def _link(outer: Reader, block: tree.Block, names: Sequence[str] | None) -> facts.Link | None:

@@ -94,9 +94,10 @@ def train(name: str, block: Reader, find_model: FindModel) -> facts.Train | None
         block.missing("batch")
     batch = _batch(inner) if inner else None
     loss = block.block("loss")
-    precision = block.block("precision")
+    approximate, precision = block.block("approximate"), block.block("precision")
     optimizer, dataset = _optimizer(block), read_dataset(block)
     losses = _loss(loss) if loss else facts.Loss(span=block.span)
+    approximated = _approximate(approximate) if approximate else None
     precisions = _precision(precision) if precision else facts.Precision(span=block.span)
     if not block.finish() or model is None or batch is None:
         return None
@@ -108,6 +109,7 @@ def train(name: str, block: Reader, find_model: FindModel) -> facts.Train | None
         optimizer=optimizer,
         precision=precisions,
         dataset=dataset,
+        approximate=approximated,
         seed=seed,
         steps=steps,
         span=block.span,
@@ -136,6 +138,17 @@ def _loss(block: Reader) -> facts.Loss:
     )
     block.finish()
     return loss
+
+
+def _approximate(block: Reader) -> facts.Approximate:
+    approximate = facts.Approximate(
+        capacity=block.maybe_real("capacity", least=0.01),
+        balance=block.choice("balance", "microbatch"),
+        span=block.span,
+        spans=block.spans,
+    )
+    block.finish()
+    return approximate
 
 
 def _optimizer(train: Reader) -> facts.Optimizer:

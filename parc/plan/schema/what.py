@@ -8,6 +8,7 @@ SHIFTS = ("data", "model")
 DECAYS = ("constant", "cosine")
 COMPUTES = ("fp32", "fp64", "bf16")
 MASTERS = ("fp32", "fp64")
+BALANCES = ("microbatch", "rank")
 DATASETS = ("files", "tokens")
 TOKEN_TYPES = ("uint8", "uint16", "uint32", "int32")
 OPTIMIZERS = ("adamw",)
@@ -84,6 +85,15 @@ LOSS = Form(
     ),
     facts="Loss",
 )
+APPROXIMATE = Form(
+    "approximate",
+    "What may differ from a single device, for speed. Each is told whenever the plan is checked.",
+    (
+        Key("capacity", "real", "Tokens that an expert takes, over its even share.", example="1.25"),
+        Key("balance", "choice", "The tokens that the balance loss is taken over.", BALANCES),
+    ),
+    facts="Approximate",
+)
 PRECISION = Form(
     "precision",
     "What numbers are computed and kept in.",
@@ -128,7 +138,7 @@ TRAIN = Form(
             example='files("corpus/*.txt")',
         ),
     ),
-    (BATCH, LOSS, PRECISION, ADAMW, TOKENS),
+    (BATCH, LOSS, APPROXIMATE, PRECISION, ADAMW, TOKENS),
     "Train",
     ("label",),
 )
