@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.plan import facts
 from parc.plan.resolve import farm, what, where
+from parc.plan.resolve.memo import Lookup, Memo
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Scope
 from parc.plan.schema import TOP
@@ -21,21 +22,27 @@ T = TypeVar("T")
 class Resolver:
     """`files`: the plan file first, then what it imports."""
 
-    def __init__(self, files: Sequence[tree.File], faults: list[Diagnostic]) -> None:
+    def __init__(
+        self, files: Sequence[tree.File], faults: list[Diagnostic], memo: Memo | None = None
+    ) -> None:
         self.faults = faults
+        self.memo = memo or Memo()
         self.damaged = any(file.damaged for file in files)
         self.blocks: dict[str, dict[str, tree.Block]] = {kind: {} for kind in TOP}
         self.launch_blocks: list[tree.Block] = []
         self.lets: dict[str, tree.Let] = {}
-        self.scope = Scope(self.lets, faults)
+        self.scope = Scope(self.lets, faults, self.memo)
+        self.found: dict[str, dict[str, Any]] = {}  # of each kind what its blocks became
         self.own = files[0]
         for file in files:
             for statement in file.statements:
                 self.sort(statement)
+        for let in self.lets.values():  # also one that nobody uses
+            self.scope.value(tree.Path(let.name.span, (let.name,)))
         self.machines = self.all("machine", farm.machine)
-        self.clusters = self.all("cluster", self.cluster)
-        self.models = self.all("model", what.model)
-        self.trains = self.all("train", self.train)
+        self.all("cluster", self.cluster)
+        self.all("model", what.model)
+        self.all("train", self.train)
         resolved = self.all("plan", self.plan)
         self.plans = tuple(
             plan
@@ -44,8 +51,7 @@ class Resolver:
             if plan.span == block.span
         )
         self.launches = tuple(launch for block in self.launch_blocks if (launch := self.launch(block)))
-        for let in self.lets.values():  # a constant that nobody uses may be faulty too
-            self.scope.value(tree.Path(let.name.span, (let.name,)))
+        self.memo.turn()
 
     def sort(self, statement: tree.Statement) -> None:
         match statement:
@@ -106,29 +112,53 @@ class Resolver:
         self.faults.append(error("P117", message, Label(node.span, label)))
 
     def all(self, kind: str, read: Callable[[str, Reader], T | None]) -> dict[str, T | None]:
-        return {
-            name: read(
-                name,
-                Reader(self.scope, TOP[kind], f"the {kind} `{name}`", block.span, block.body, _head(block)),
-            )
-            for name, block in self.blocks[kind].items()
-        }
+        found = {name: self.one(kind, name, block, read) for name, block in self.blocks[kind].items()}
+        self.found[kind] = found
+        return found
+
+    def one(
+        self, kind: str, name: str, block: tree.Block, read: Callable[[str, Reader], T | None]
+    ) -> T | None:
+        """What a block becomes, or became when it last was read."""
+        if known := self.memo.recall(block, self.answer):
+            self.faults += known.faults
+            became: T | None = known.result
+            return became
+        self.memo.asked = {("names", ""): tuple(self.lets)}  # messages list them
+        told = len(self.faults)
+        what = f"the {kind} `{name}`"
+        became = read(name, Reader(self.scope, TOP[kind], what, block.span, block.body, _head(block)))
+        self.memo.keep(block, became, self.faults[told:])
+        return became
+
+    def answer(self, lookup: Lookup) -> object:
+        """What a block is told that looks this up."""
+        kind, name = lookup
+        if kind == "names":
+            return tuple(self.lets)
+        if kind == "let":
+            return self.scope.values.get(name)
+        found = self.found[kind]
+        if name not in found:
+            return self.damaged, *found
+        return found[name]
 
     def train(self, name: str, block: Reader) -> facts.Train | None:
         return what.train(name, block, self.model_of)
 
     def cluster(self, name: str, block: Reader) -> facts.Cluster | None:
-        return farm.cluster(name, block, lambda cluster: self.named(cluster, "machine", self.machines))
+        return farm.cluster(name, block, lambda cluster: self.named(cluster, "machine"))
 
     def model_of(self, train: Reader) -> facts.Model | None:
         train.need("model", train.node("model"))
-        return self.named(train, "model", self.models)
+        model: facts.Model | None = self.named(train, "model")
+        return model
 
-    def named(self, block: Reader, key: str, found: dict[str, T | None]) -> T | None:
+    def named(self, block: Reader, key: str) -> Any:
         """The block that `key` names."""
         node = block.node(key)
         if isinstance(node, tree.Path):
-            return self.find(found, tree.Name(node.span, node.text), key)
+            return self.find(key, tree.Name(node.span, node.text))
         if node is not None and not isinstance(node, tree.Missing):
             block.fault("P106", node.span, f"`{key}` is the name of a `{key}` block", "not a name")
         return None
@@ -137,8 +167,8 @@ class Resolver:
         head = self.blocks["plan"][name]
         assert head.purpose is not None
         assert head.place is not None
-        train = self.find(self.trains, head.purpose, "train")
-        cluster = self.find(self.clusters, head.place, "cluster")
+        train = self.find("train", head.purpose)
+        cluster = self.find("cluster", head.place)
         block.spans |= {"train": head.purpose.span, "cluster": head.place.span}
         if head.label:
             block.spans["name"] = head.label.span
@@ -147,14 +177,16 @@ class Resolver:
     def launch(self, block: tree.Block) -> facts.Launch | None:
         assert block.label is not None
         assert block.purpose is not None
-        plans = self.blocks["plan"]
-        if block.purpose.text not in plans:
-            self.find(dict.fromkeys(plans), block.purpose, "plan")
+        if block.purpose.text not in self.found["plan"]:
+            self.find("plan", block.purpose)
             return None
         reader = Reader(self.scope, TOP["launch"], "the block `launch`", block.span, block.body)
         return where.launch(block.label.text, block.purpose.text, reader)
 
-    def find(self, found: dict[str, T | None], name: tree.Name, kind: str) -> T | None:
+    def find(self, kind: str, name: tree.Name) -> Any:
+        """What the block of that name became; None, and told, where there is none."""
+        found = self.found[kind]
+        self.memo.answer(kind, name.text, self.answer((kind, name.text)))
         if name.text not in found and not self.damaged:
             self.unknown(name, "P101", f"there is no {kind} `{name.text}`", found)
         return found.get(name.text)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
+from parc.plan.resolve.memo import Memo
 from parc.plan.suggest import did_you_mean, nearest, respelling
 from parc.syntax import tree, units
 from parc.syntax.units import Dimension
@@ -36,7 +37,8 @@ Value: TypeAlias = "Quantity | Word | str | bool | tuple[Value, ...]"
 class Scope:
     """`faults` collects what is wrong; a value that could not be had is None, and has been told."""
 
-    def __init__(self, lets: dict[str, tree.Let], faults: list[Diagnostic]) -> None:
+    def __init__(self, lets: dict[str, tree.Let], faults: list[Diagnostic], memo: Memo) -> None:
+        self.memo = memo
         self.lets = lets
         self.faults = faults
         self.values: dict[str, Value | None] = {}
@@ -124,6 +126,7 @@ class Scope:
             self.under_way.append(name)
             self.values[name] = self.value(self.lets[name].value)
             self.under_way.pop()
+        self.memo.answer("let", name, self.values[name])
         return self.values[name]
 
     def list(self, node: tree.List) -> tuple[Value, ...] | None:
