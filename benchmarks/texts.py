@@ -215,8 +215,12 @@ GENERATORS: dict[Callable[[Random], str], int] = {
 }
 
 
+def made_by(seed: int) -> Callable[[Random], str]:
+    """The generator of the case of that number."""
+    (make,) = Random(f"kind {seed}").choices(list(GENERATORS), list(GENERATORS.values()))
+    return make
+
+
 def generate(seed: int) -> str:
     """The case of that number."""
-    choose = Random(seed)
-    (make,) = choose.choices(list(GENERATORS), list(GENERATORS.values()))
-    return make(choose)
+    return made_by(seed)(Random(seed))

@@ -15,6 +15,8 @@ from parc.syntax.scan import scan
 
 def formatted(source: Source) -> str:
     """The text in canonical style; `source` has no syntax fault. Lines end with a line feed."""
-    text = Printer().file(Reader(source, scan(source, [])).file())
-    assert words(source) == words(Source(source.path, text)), "formatting changed a word"
+    reader = Reader(source, scan(source, []))
+    text = Printer().file(reader.file())
+    after = Source(source.path, text)
+    assert words(reader) == words(Reader(after, scan(after, []))), "formatting changed a word"
     return text

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from lark import Token
 
 from parc.source import Source
-from parc.syntax.scan import NUMBER, OPENERS, scan
+from parc.syntax.scan import NUMBER, OPENERS
 from parc.syntax.units import UNITS
 
 NAMES = {"NAME", "IMPORT", "LET", "FOR", "ON", "OVER"}
@@ -184,9 +184,8 @@ def _word(token: Token) -> str:
     return number[0] + (" " if unit and spaced and unit != "%" else "") + unit
 
 
-def words(source: Source) -> list[str]:
+def words(reader: Reader) -> list[str]:
     """All that a text says, its comments and the ends of its statements included, without its layout."""
-    reader = Reader(source, scan(source, []))
     said = []
     before = "LBRACE"
     for token, gap, separated in zip(reader.tokens, reader.gaps, reader.separated, strict=False):
