@@ -47,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--format", choices=["text", "concise", "json", "sarif", "github"], default="text")
     check.add_argument("--watch", action="store_true", help="check again whenever a file changes")
     check.add_argument("--exit-zero", action="store_true", help="exit 0 whatever the plans' faults")
+    check.add_argument("--fix", action="store_true", help="mend what can be mended without a change of sense")
+    check.add_argument("--unsafe-fixes", action="store_true", help="mend more: look at what comes of it")
+    check.add_argument(
+        "--diff", action="store_true", help="show what these would change; exit 1 where there is anything"
+    )
     check.set_defaults(run=_check)
 
     fmt = commands.add_parser("fmt", help="lay plan files out in the one canonical style")
@@ -100,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("plan", nargs="?", metavar="PLAN")
     for command in (check, explain, build, run):
         command.add_argument(
+            "--allow-outside-imports", action="store_true", help="imports may leave the project's folder"
+        )
+        command.add_argument(
             "--set",
             action="append",
             default=[],
@@ -125,13 +133,34 @@ def _check(options: argparse.Namespace) -> int:
 def _checked(options: argparse.Namespace) -> int:
     from parc.faces.check import check, watch
 
-    def run() -> Found:
-        return check(options.files, options.set, options.format)
+    mending = options.fix or options.unsafe_fixes or options.diff
+    if mending and options.set:
+        return _misused("what is fixed is the file, not what --set makes of it")
+    if mending and options.watch:
+        return _misused("--watch only looks")
+    outside = options.allow_outside_imports
+    if options.diff:
+        from parc.faces.fix import difference
 
-    if options.watch:
-        watch(run)
-    code = run().code
+        code = difference(options.files, options.unsafe_fixes, outside)
+    elif mending:
+        from parc.faces.fix import fix
+
+        code = fix(options.files, options.format, options.unsafe_fixes, outside).code
+    else:
+
+        def run() -> Found:
+            return check(options.files, options.set, options.format, outside)
+
+        if options.watch:
+            watch(run)
+        code = run().code
     return OK if options.exit_zero and code == FAULTS else code
+
+
+def _misused(why: str) -> int:
+    print(f"parc check: {why}", file=sys.stderr)
+    return USAGE
 
 
 def _fmt(options: argparse.Namespace) -> int:
@@ -183,7 +212,9 @@ def _build(options: argparse.Namespace) -> int:
     driver = _driver()
     if driver is None:
         return USAGE
-    found: tuple[Diagnostic, ...] = driver.build(options.file, options.plan, options.out, options.set)
+    found: tuple[Diagnostic, ...] = driver.build(
+        options.file, options.plan, options.out, options.set, options.allow_outside_imports
+    )
     _show(found)
     return _code(found)
 
@@ -193,7 +224,13 @@ def _run(options: argparse.Namespace) -> int:
     if driver is None:
         return USAGE
     code: int = driver.run(
-        options.file, options.plan, options.device, options.rest, options.set, options.compare
+        options.file,
+        options.plan,
+        options.device,
+        options.rest,
+        options.set,
+        options.compare,
+        options.allow_outside_imports,
     )
     return code
 

@@ -68,11 +68,13 @@ def _taken(plan: Plan, axis: str) -> Diagnostic:
     return error("P511", message, Label(plan.at(f"mesh.{axis}"), "choose another name"))
 
 
-def build(file: Path, plan: str | None, out: Path, overrides: Sequence[str] = ()) -> tuple[Diagnostic, ...]:
+def build(
+    file: Path, plan: str | None, out: Path, overrides: Sequence[str] = (), outside: bool = False
+) -> tuple[Diagnostic, ...]:
     """Compile a plan into `out`, replacing a folder of parc's; everything that there is to say about it."""
     if os.path.lexists(out) and not is_ours(out):
         return (error("P510", f"`{out}` exists and was not written by parc", help="choose another folder"),)
-    made = compiled(load(file, overrides), plan)
+    made = compiled(load(file, overrides, outside), plan)
     return _written(made, out) or made.warnings if isinstance(made, Compiled) else made
 
 
@@ -92,12 +94,13 @@ def run(
     arguments: Sequence[str] = (),
     overrides: Sequence[str] = (),
     compare: int = 0,
+    outside: bool = False,
 ) -> int:
     """Compile a plan and train here; the program's exit status, or 1 where there is none.
 
     The first `compare` losses are then held against those of the model on one device.
     """
-    made = compiled(load(file, overrides), plan)
+    made = compiled(load(file, overrides, outside), plan)
     if not isinstance(made, Compiled):
         print(render(made, sys.stdout.isatty()), summary(made), sep="\n")
         return 1

@@ -22,20 +22,29 @@ class Mended(NamedTuple):
 def mend(texts: Texts, check: Callable[[Texts], Iterable[Diagnostic]], unsafe: bool = False) -> Mended:
     """Apply the fixes that `check` offers, check again, and so on until none is left.
 
-    The safe ones alone, unless `unsafe`. A fix that would change another file than those of `texts` is left out.
+    The safe ones alone, unless `unsafe`. A fix that would change another file is left out.
     """
     done: list[Fix] = []
     seen = {tuple(texts.values())}
     left = tuple(check(texts))
     for _ in range(ROUNDS):
-        after, applied = mended_once(texts, offered(left, unsafe))
-        if not applied or tuple(after.values()) in seen:
+        fixes = offered(left, unsafe)
+        for some in (fixes, fixes[:1]):  # two that mend may spoil one another, though they do not touch
+            after, applied = mended_once(texts, some)
+            then = tuple(check(after)) if applied else left
+            if applied and tuple(after.values()) not in seen and _faults(then) <= _faults(left):
+                break
+        else:
             break
         seen.add(tuple(after.values()))
-        texts = after
+        texts, left = after, then
         done += applied
-        left = tuple(check(texts))
     return Mended(texts, tuple(done), left)
+
+
+def _faults(diagnostics: Iterable[Diagnostic]) -> int:
+    """How many faults of the syntax: no fix may make more of them."""
+    return sum(each.code.startswith("P0") for each in diagnostics)
 
 
 def offered(diagnostics: Iterable[Diagnostic], unsafe: bool) -> list[Fix]:
@@ -49,12 +58,13 @@ def offered(diagnostics: Iterable[Diagnostic], unsafe: bool) -> list[Fix]:
 
 
 def mended_once(texts: Texts, fixes: Iterable[Fix]) -> tuple[Texts, list[Fix]]:
-    """Apply fixes that were made for these very texts; of those that touch one another the first alone."""
+    """Apply those fixes that were made for these very texts; of some that touch one another the first."""
     edits: dict[str, list[Edit]] = {path: [] for path in texts}
     applied = []
     for fix in fixes:
         wanted = [(realpath(span.source.path), (span.start, span.end, text)) for span, text in fix.edits]
-        if all(path in texts and not _touches(edit, edits[path]) for path, edit in wanted):
+        known = all(texts.get(realpath(span.source.path)) == span.source.text for span, _ in fix.edits)
+        if known and not any(_touches(edit, edits[path]) for path, edit in wanted):
             applied.append(fix)
             for path, edit in wanted:
                 edits[path].append(edit)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from parc.check.run import check
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.facts import Launch, Plan
-from parc.plan.imports import Imports, read
+from parc.plan.imports import NOTHING, Imports, read
 from parc.plan.resolve.files import Resolver
 from parc.plan.suggest import nearest
 from parc.source import Source
@@ -28,18 +28,26 @@ class Loaded(NamedTuple):
         return not has_errors(self.diagnostics)
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+def load(path: Path, overrides: Sequence[str] = (), outside: bool = False) -> Loaded:
     """Read, resolve and check a plan file. A user's fault is a diagnostic, never an exception."""
     source = read(path)
     if isinstance(source, Diagnostic):
         return Loaded((), (), (source,), ())
-    return load_text(source, overrides)
+    return load_text(source, overrides, outside=outside)
 
 
-def load_text(source: Source, overrides: Sequence[str] = ()) -> Loaded:
-    """The same for a text at hand; what it imports is looked for beside `source.path`."""
+def load_text(
+    source: Source,
+    overrides: Sequence[str] = (),
+    texts: Mapping[str, str] = NOTHING,
+    outside: bool = False,
+) -> Loaded:
+    """The same for a text at hand; what it imports is looked for beside `source.path`.
+
+    `texts`, by their real paths, are read instead of files. `outside`: imports may leave the project.
+    """
     faults: list[Diagnostic] = []
-    files = Imports(source, faults).files
+    files = Imports(source, faults, texts, outside).files
     if overrides:
         from parc.plan.overrides import override
 

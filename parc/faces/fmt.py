@@ -9,7 +9,7 @@ from pathlib import Path
 from parc.diagnostic import Diagnostic, error
 from parc.faces.files import show_difference, write
 from parc.faces.show import show
-from parc.plan.imports import decoded
+from parc.plan.imports import MOST_BYTES, decoded, read_bytes
 from parc.syntax.format import formatted
 from parc.syntax.parse import parse
 
@@ -23,10 +23,9 @@ def fmt(files: Sequence[Path], check: bool, diff: bool) -> int:
 
 def _one(file: Path, check: bool, diff: bool) -> int:
     piped = str(file) == "-"
-    try:
-        data = sys.stdin.buffer.read() if piped else file.read_bytes()
-    except OSError as fault:
-        return _refuse(error("P009", f"cannot read `{file}`: {fault.strerror or fault}"))
+    data = sys.stdin.buffer.read(MOST_BYTES + 1) if piped else read_bytes(file)
+    if isinstance(data, Diagnostic):
+        return _refuse(data)
     source = decoded("<stdin>" if piped else str(file), data)
     if isinstance(source, Diagnostic):
         return _refuse(source)
@@ -44,7 +43,7 @@ def _one(file: Path, check: bool, diff: bool) -> int:
         sys.stdout.write(after)
     elif before != after:
         try:
-            write(file, after)
+            write(file, after.encode())
         except OSError as fault:
             return _refuse(error("P009", f"cannot write `{file}`: {fault.strerror or fault}"))
         print(f"formatted {file}")

@@ -10,11 +10,11 @@ from parc.diagnostic import Diagnostic
 from parc.render import text
 
 
-def show(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
-    """In full, with their number."""
+def show(diagnostics: Sequence[Diagnostic], stream: TextIO, closing: str | None = None) -> None:
+    """In full, and closed by their number, or by what else there is to say of all of them."""
     if diagnostics:
         print(text.render(diagnostics, colored(stream), _width(stream)), file=stream)
-        print(text.summary(diagnostics), file=stream)
+        print(closing or text.summary(diagnostics), file=stream)
 
 
 def colored(stream: TextIO) -> bool:

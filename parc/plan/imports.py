@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.suggest import nearest
 from parc.source import Source
 from parc.syntax import tree
 from parc.syntax.parse import parse
+from parc.syntax.scan import MAX_CHARACTERS
 
 MOST_FILES = 64
+MOST_BYTES = 4 * MAX_CHARACTERS + 3  # a character has four at most, and a byte order mark may go before all
 KNOWN = "parc:"  # what an import of known hardware begins with
+NOTHING: Mapping[str, str] = MappingProxyType({})
 HARDWARE = Path(__file__).with_name("hardware")
 
 
 def read(path: Path) -> Source | Diagnostic:
     """The text of a file, or why there is none."""
+    data = read_bytes(path)
+    return data if isinstance(data, Diagnostic) else decoded(str(path), data)
+
+
+def read_bytes(path: Path) -> bytes | Diagnostic:
+    """All of a file, which may be a pipe, but no more than any plan has: a device may never end."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as fault:
         return error("P009", f"cannot read `{path}`: {fault.strerror or fault}")
-    return decoded(str(path), data)
+    if len(data) > MOST_BYTES:
+        return error("P005", f"`{path}` has more than {MOST_BYTES:,} bytes, which no plan file has")
+    return data
 
 
 def decoded(path: str, data: bytes) -> Source | Diagnostic:
@@ -50,8 +64,18 @@ def machines() -> list[str]:
 
 
 class Imports:
-    def __init__(self, root: Source, faults: list[Diagnostic]) -> None:
+    """`texts`, by their real paths, are read instead of files. `outside`: imports may leave the project."""
+
+    def __init__(
+        self,
+        root: Source,
+        faults: list[Diagnostic],
+        texts: Mapping[str, str] = NOTHING,
+        outside: bool = False,
+    ) -> None:
         self.faults = faults
+        self.texts = texts
+        self.outside = outside
         self.files: list[tree.File] = []
         self.paths: dict[Path, int] = {}  # of each file, its place in `files`
         self.under_way: list[tuple[Path, tree.Import]] = []
@@ -78,13 +102,14 @@ class Imports:
             self.faults.append(error("P112", "this names no file", Label(wanted.span, "not a path")))
             return
         circle = [link for start, link in self.under_way if start == path] or (path == importer)
-        if not path.is_relative_to(self.project):
+        if not (self.outside or path.is_relative_to(self.project)):
             label = Label(wanted.span, f"outside of `{self.project.name}`")
-            self.faults.append(error("P114", "an import stays within the project's folder", label))
+            help = "`--allow-outside-imports` lets it"
+            self.faults.append(error("P114", "an import stays within the project's folder", label, help=help))
         elif circle or path in (start for start, _ in self.under_way):
             self.circle(path, statement)
         elif path not in self.paths:
-            source = read(path)
+            source = self.imported(path, wanted)
             if isinstance(source, Diagnostic):
                 label = Label(wanted.span, source.message)
                 self.faults.append(error("P112", f'cannot import "{wanted.value}"', label))
@@ -93,10 +118,19 @@ class Imports:
                 self.faults.append(error("P005", f"a plan has at most {MOST_FILES} files", label))
             else:
                 self.under_way.append((importer, statement))
-                self.enter(
-                    path, Source(str(Path(wanted.span.source.path).parent / wanted.value), source.text)
-                )
+                self.enter(path, source)
                 self.under_way.pop()
+
+    def imported(self, path: Path, wanted: tree.String) -> Source | Diagnostic:
+        """The text of a file, shown under the path by which its importer found it, where that leads to it."""
+        if not path.is_file() and path.exists():  # to open a pipe is to wait
+            return error("P009", f"`{path}` is no regular file")
+        near = Path(wanted.span.source.path).parent / wanted.value
+        shown = str(near if near.resolve() == path else path)
+        if (text := self.texts.get(str(path))) is not None:
+            return Source(shown, text)
+        source = read(path)
+        return Source(shown, source.text) if isinstance(source, Source) else source
 
     def hardware(self, wanted: tree.String) -> None:
         """A machine of the library that comes with parc."""

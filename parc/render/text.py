@@ -87,12 +87,15 @@ class _Page:
             place = f"{printable(source.path)}:{start.line}:{start.column}"
             out += [" " * gutter + self.paint(BLUE, arrow) + " " + place, bar]
             out += self.excerpt(source, labels, gutter, style)
-        if diagnostic.labels and (diagnostic.notes or diagnostic.help):
+        said = [("note", note) for note in diagnostic.notes]
+        said += [("help", diagnostic.help)] if diagnostic.help else []
+        if fix := diagnostic.fix:
+            said.append(("fix", f"{fix.title} ({'--fix' if fix.safe else '--unsafe-fixes'})"))
+        if diagnostic.labels and said:
             out.append(bar)
-        for kind, text in [*(("note", note) for note in diagnostic.notes), ("help", diagnostic.help)]:
-            if text:
-                told = f"\n{' ' * (gutter + 9)}".join(self.folded(printable(text), gutter + 9))
-                out.append(" " * gutter + self.paint(BLUE, " = ") + self.paint(BOLD, kind) + f": {told}")
+        for kind, text in said:
+            told = f"\n{' ' * (gutter + 9)}".join(self.folded(printable(text), gutter + 9))
+            out.append(" " * gutter + self.paint(BLUE, " = ") + self.paint(BOLD, kind) + f": {told}")
         return "\n".join(out) + "\n"
 
     def folded(self, text: str, indent: int) -> list[str]:

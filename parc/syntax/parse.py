@@ -15,6 +15,7 @@ from parc.syntax.build import Builder
 from parc.syntax.parts import cut
 from parc.syntax.recover import Recovery
 from parc.syntax.scan import MAX_FAULTS, MAX_TOKENS, checked, lex, place, scan, too_long
+from parc.syntax.trial import tried
 
 
 class Part(NamedTuple):
@@ -64,6 +65,7 @@ def join(source: Source, parts: Iterable[Part]) -> tuple[tree.File, tuple[Diagno
     """The file of all parts, up to where they are no plan file."""
     statements: list[tree.Statement] = []
     faults: list[Diagnostic] = []
+    counts: list[int] = []
     damaged = False
     for each in parts:
         if len(faults) > MAX_FAULTS:
@@ -71,8 +73,10 @@ def join(source: Source, parts: Iterable[Part]) -> tuple[tree.File, tuple[Diagno
             break
         statements += each.statements
         faults += each.faults
+        counts.append(len(each.faults))
         damaged |= each.damaged
-    return tree.File(source, tuple(statements), damaged), tuple(faults)
+    told = tried(source, faults, counts, lambda text: len(part(Source(source.path, text)).faults))
+    return tree.File(source, tuple(statements), damaged), tuple(told)
 
 
 def parse_override(source: Source) -> tuple[tree.Assignment | None, tuple[Diagnostic, ...]]:

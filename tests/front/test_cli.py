@@ -122,7 +122,7 @@ def test_build_hands_over_to_the_driver(monkeypatch: pytest.MonkeyPatch) -> None
     driver = Driver()
     install(driver, monkeypatch)
     assert cli.main(["build", "a.parc", "wide", "-o", "out", "--set", "a.b=1", "--set", "c=2"]) == 0
-    assert driver.called == (Path("a.parc"), "wide", Path("out"), ["a.b=1", "c=2"])
+    assert driver.called == (Path("a.parc"), "wide", Path("out"), ["a.b=1", "c=2"], False)
 
 
 def test_build_shows_what_the_driver_tells(
@@ -137,14 +137,14 @@ def test_run_hands_what_it_does_not_know_to_the_program(monkeypatch: pytest.Monk
     driver = Driver(code=7)
     install(driver, monkeypatch)
     assert cli.main(["run", "a.parc", "--device", "cpu", "--steps", "5", "--resume"]) == 7
-    assert driver.called == (Path("a.parc"), None, "cpu", ["--steps", "5", "--resume"], [], 0)
+    assert driver.called == (Path("a.parc"), None, "cpu", ["--steps", "5", "--resume"], [], 0, False)
 
 
 def test_run_may_compare_the_first_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
     install(driver, monkeypatch)
     assert cli.main(["run", "a.parc", "wide", "--compare", "20"]) == 0
-    assert driver.called == (Path("a.parc"), "wide", None, [], [], 20)
+    assert driver.called == (Path("a.parc"), "wide", None, [], [], 20, False)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -57,6 +57,7 @@ def test_a_setting_of_the_command_line_is_a_source_of_its_own() -> None:
         "  |       ^^^^ unknown key\n"
         "  |\n"
         "  = help: did you mean `seed`?\n"
+        "  = fix: write `seed` (--fix)\n"
     )
 
 

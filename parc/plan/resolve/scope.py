@@ -93,7 +93,9 @@ class Scope:
         same = [name for name in units.UNITS if name.lower() == unit.text.lower()]
         fix = respelling(unit.span, unit.text, units.UNITS)
         if same:
-            help, fix = f"did you mean `{same[0]}`?", Fix(f"write `{same[0]}`", ((unit.span, same[0]),))
+            edits = ((unit.span, same[0]),)
+            help = f"did you mean `{same[0]}`?"
+            fix = Fix(f"write `{same[0]}`", edits, safe="b" not in unit.text)  # which may be meant for bits
         elif nearest(unit.text, units.UNITS):
             help = f"did you mean `{nearest(unit.text, units.UNITS)}`?"
         elif node.span.text[-len(unit.text) - 1].isdigit():

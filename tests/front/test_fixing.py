@@ -1,0 +1,260 @@
+"""Fixes: each mends its fault, all together come to rest, and nothing is written but what was named."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from os.path import realpath
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from benchmarks.texts import EXAMPLES, mutated, of_words
+from parc.check.fixing import Texts, mend, mended_once, offered
+from parc.check.load import load_text
+from parc.diagnostic import Diagnostic, Fix, Label, error
+from parc.plan.suggest import respelling
+from parc.source import Source
+from tests.front.plans import complete
+
+FILE = realpath("plan.parc")
+
+
+def look(texts: Texts) -> tuple[Diagnostic, ...]:
+    return load_text(Source(FILE, texts[FILE])).diagnostics
+
+
+def mended(text: str, unsafe: bool = False) -> str:
+    return mend({FILE: text}, look, unsafe).texts[FILE]
+
+
+def only_fix(text: str) -> Fix:
+    (fix,) = [each.fix for each in look({FILE: text}) if each.fix]
+    return fix
+
+
+# What is written instead
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("let a 1\n", "let a = 1\n"),
+        ("let a : 1\n", "let a = 1\n"),
+        ("let a = 1;\n", "let a = 1\n"),
+        ("let a = 1; let b = 2\n", "let a = 1, let b = 2\n"),
+        ("let a = 1;  # why\n", "let a = 1  # why\n"),
+        ("let a = [1, 2\nlet b = 1\n", None),
+        ("let a = [x 1]\n", "let a = [x: 1]\n"),
+        ("let a = [x = 1]\n", "let a = [x : 1]\n"),
+        ("cluster farm levels = [node: 4] }\n", "cluster farm { levels = [node: 4] }\n"),
+        ("cluster farm { levels = [node: 4 }\n", "cluster farm { levels = [node: 4] }\n"),
+        ("cluster farm { levels = [node: 4) }\n", "cluster farm { levels = [node: 4] }\n"),
+        ("let a = (1 + 2\nlet b = 1\n", None),
+        ("clusterr farm { levels = [node: 4] }\n", "cluster farm { levels = [node: 4] }\n"),
+        ("cluster farm { levles = [node: 4] }\n", "cluster farm { levels = [node: 4] }\n"),
+        ('cluster farm { "levels" = [node: 4] }\n', None),
+        ("let width = 4\nlet b = witdh * 2\n", "let width = 4\nlet b = width * 2\n"),
+    ],
+)
+def test_what_safe_fixes_write(before: str, after: str | None) -> None:
+    """None: what was meant is not sure enough."""
+    assert mended(before) == (before if after is None else after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("let a = [1, 2\nlet b = 1\n", "let a = [1, 2]\nlet b = 1\n"),
+        ("let a = (1 + 2\nlet b = 1\n", "let a = (1 + 2)\nlet b = 1\n"),
+        ("let a = 1 }\n", "let a = 1 \n"),
+        (
+            "cluster a {\n  levels = [node: 4]\n\nlet b = 1\n",
+            "cluster a {\n  levels = [node: 4]\n\nlet b = 1\n}\n",
+        ),
+        ("cluster a {\n  levels = [x: 4]\ntrain b { }\n", "cluster a {\n  levels = [x: 4]\n}\ntrain b { }\n"),
+        ("let a = 64 Gb\n", "let a = 64 GB\n"),
+    ],
+)
+def test_what_unsafe_fixes_write(before: str, after: str) -> None:
+    assert mended(before) == before
+    assert mended(before, unsafe=True) == after
+
+
+def test_a_plan_with_several_faults_comes_out_right() -> None:
+    right = complete(
+        "plan wide for first on farm {\n  mesh = [dp: 2, tp: 2]\n  data   over [dp]\n  tensor over [tp]\n}"
+    )
+    wrong = (
+        right.replace("mesh = [dp: 2,", "mesh = [dp 2,")
+        .replace("for first", "first")
+        .replace("tensor over [tp]", "tensr over tp")
+        .replace("hidden", "hiden")
+    )
+    assert len(look({FILE: wrong})) >= 5
+    assert mended(wrong) == right
+    assert look({FILE: mended(wrong)}) == ()
+
+
+def test_a_word_that_is_near_to_two_is_left_alone() -> None:
+    source = Source("plan.parc", "layerz")
+    assert respelling(source.span(0, 6), "layerz", ["layera", "layerb"]) is None
+    assert respelling(source.span(0, 6), "layerz", ["layers", "heads"]) == Fix(
+        "write `layers`", ((source.span(0, 6), "layers"),)
+    )
+
+
+def test_a_short_word_or_a_far_one_is_no_safe_guess() -> None:
+    source = Source("plan.parc", '"epx" experts2x')
+    short, far = (
+        respelling(source.span(0, 5), "epx", ["ep"]),
+        respelling(source.span(6, 15), "experts2x", ["experts"]),
+    )
+    assert short == Fix("write `ep`", ((source.span(0, 5), '"ep"'),), safe=False)
+    assert far is not None
+    assert not far.safe
+
+
+# Together
+
+
+def faulty(seed: int) -> str:
+    """A right text with tokens dropped, doubled, turned or cut; one with changes; or words at random."""
+    choose = Random(seed)
+    if seed % 4 == 0:
+        return of_words(choose)
+    if seed % 4 == 1:
+        return mutated(choose)
+    tokens = re.findall(r'\s+|\w+|"[^"]*"|#[^\n]*|.', choose.choice(EXAMPLES))
+    for _ in range(choose.randint(1, 3)):
+        at = choose.randrange(len(tokens))
+        token = tokens[at]
+        tokens[at] = choose.choice(["", token * 2, token[::-1], token[:-1], ";", token + ";"])
+    return "".join(tokens)
+
+
+def of_syntax(diagnostics: tuple[Diagnostic, ...]) -> int:
+    return sum(each.code.startswith("P0") for each in diagnostics)
+
+
+def named(diagnostics: tuple[Diagnostic, ...]) -> Counter[tuple[str, str]]:
+    return Counter((each.code, each.message) for each in diagnostics)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 100), pytest.param(10_000, 3000, marks=pytest.mark.slow)])
+def test_every_fix_mends_its_fault_and_breaks_no_syntax(first: int, count: int) -> None:
+    tried = 0
+    for seed in range(first, first + count):
+        texts = {FILE: faulty(seed)}
+        before = look(texts)
+        for each in before:
+            if each.fix:
+                after = look(mended_once(texts, [each.fix])[0])
+                told = (each.code, each.message)
+                assert named(after)[told] < named(before)[told], (seed, each.message)
+                assert of_syntax(after) <= of_syntax(before) - each.code.startswith("P0"), (
+                    seed,
+                    each.message,
+                )
+                tried += 1
+    assert tried > count / 2  # the texts are indeed of the kind that can be mended
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+@pytest.mark.parametrize(("first", "count"), [(0, 100), pytest.param(20_000, 3000, marks=pytest.mark.slow)])
+def test_all_fixes_come_to_rest_and_break_no_syntax(first: int, count: int, unsafe: bool) -> None:
+    for seed in range(first, first + count):
+        text = faulty(seed)
+        before = look({FILE: text})
+        result = mend({FILE: text}, look, unsafe)
+        assert result.left == look(result.texts) or named(result.left) == named(look(result.texts))
+        assert of_syntax(result.left) <= of_syntax(before), seed
+        assert offered(result.left, unsafe) == [], seed
+        again = mend(result.texts, look, unsafe)
+        assert (again.texts, again.fixes) == (result.texts, ()), seed
+
+
+def test_fixes_that_touch_are_applied_in_rounds() -> None:
+    """Each round changes one of two letters that touch; the check asks for the other after it."""
+
+    def capitals(texts: Texts) -> list[Diagnostic]:
+        source = Source(FILE, texts[FILE])
+        places = [at for at, letter in enumerate(source.text) if letter.islower()]
+        fixes = [Fix("capital", ((source.span(at, at + 1), source.text[at].upper()),)) for at in places]
+        return [error("P101", "small", Label(source.span(0, 1)), fix=fix) for fix in fixes]
+
+    once, applied = mended_once({FILE: "ab cd"}, [each.fix for each in capitals({FILE: "ab cd"}) if each.fix])
+    assert (once[FILE], len(applied)) == ("Ab Cd", 2)
+    result = mend({FILE: "ab cd"}, capitals)
+    assert (result.texts[FILE], len(result.fixes), result.left) == ("AB CD", 4, ())
+
+
+def test_two_insertions_at_one_place_are_not_mixed() -> None:
+    source = Source(FILE, "ab")
+    fixes = [Fix(text, ((source.span(1, 1), text),)) for text in ("x", "y")]
+    assert mended_once({FILE: "ab"}, fixes) == ({FILE: "axb"}, fixes[:1])
+
+
+def test_a_fix_is_applied_whole_or_not_at_all() -> None:
+    source, other = Source(FILE, "ab"), Source("other.parc", "ab")
+    both = Fix("both", ((source.span(0, 1), "x"), (other.span(0, 1), "x")))
+    assert mended_once({FILE: "ab"}, [both]) == ({FILE: "ab"}, [])
+    crossing = [
+        Fix("one", ((source.span(0, 1), "x"),)),
+        Fix("two", ((source.span(1, 2), "y"), (source.span(0, 0), "z"))),
+    ]
+    assert mended_once({FILE: "ab"}, crossing) == ({FILE: "xb"}, crossing[:1])
+
+
+def test_a_fix_of_another_text_is_not_applied() -> None:
+    stale = Fix("stale", ((Source(FILE, "abc").span(0, 1), "x"),))
+    assert mended_once({FILE: "ab"}, [stale]) == ({FILE: "ab"}, [])
+
+
+def test_fixes_that_undo_one_another_end() -> None:
+    def turned(texts: Texts) -> list[Diagnostic]:
+        source = Source(FILE, texts[FILE])
+        fix = Fix("turn", ((source.span(0, 2), source.text[::-1]),))
+        return [error("P101", "turned", Label(source.span(0, 1)), fix=fix)]
+
+    result = mend({FILE: "ab"}, turned)
+    assert (result.texts[FILE], len(result.fixes), len(result.left)) == ("ba", 1, 1)
+
+
+def test_fixes_that_spoil_one_another_are_tried_alone() -> None:
+    """`a` may go, or `b`, but not both."""
+
+    def one_must_stay(texts: Texts) -> list[Diagnostic]:
+        source = Source(FILE, texts[FILE])
+        places = (
+            [at for at, letter in enumerate(source.text) if letter in "ab"] if len(source.text) > 2 else []
+        )
+        faults = [
+            error(
+                "P001",
+                "may go",
+                Label(source.span(at, at + 1)),
+                fix=Fix("go", ((source.span(at, at + 1), ""),)),
+            )
+            for at in places
+        ]
+        return faults or ([error("P001", f"broken {n}") for n in range(3)] if source.text == "-" else [])
+
+    result = mend({FILE: "a-b"}, one_must_stay)
+    assert (result.texts[FILE], [each.title for each in result.fixes]) == ("-b", ["go"])
+
+
+def test_only_the_named_files_are_changed(tmp_path: Path) -> None:
+    root, lib = realpath(tmp_path / "root.parc"), realpath(tmp_path / "lib.parc")
+    texts = {root: 'import "lib.parc"\nlet a 1\n', lib: "let b 2\n"}
+    Path(lib).write_text(texts[lib])
+
+    def both(texts: Texts) -> tuple[Diagnostic, ...]:
+        return load_text(Source(root, texts[root]), (), texts).diagnostics
+
+    alone = mend({root: texts[root]}, both)
+    assert alone.texts == {root: 'import "lib.parc"\nlet a = 1\n'}
+    assert [each.code for each in alone.left] == ["P001"]
+    assert mend(texts, both).texts == {root: 'import "lib.parc"\nlet a = 1\n', lib: "let b = 2\n"}
+    assert Path(lib).read_text() == "let b 2\n"
