@@ -1,0 +1,81 @@
+// parc's language server in Visual Studio Code.
+import * as vscode from "vscode";
+import { LanguageClient, type LanguageClientOptions, type ServerOptions } from "vscode-languageclient/node";
+import { Picture } from "./picture";
+import { NoServer, findPython } from "./server";
+
+let client: LanguageClient | undefined;
+
+export async function activate(context: vscode.ExtensionContext): Promise<void> {
+  const log = vscode.window.createOutputChannel("parc", { log: true });
+  const picture = new Picture(() => client);
+  context.subscriptions.push(
+    log,
+    picture,
+    vscode.commands.registerCommand("parc.log", () => log.show()),
+    vscode.commands.registerCommand("parc.restart", () => restart(log)),
+    vscode.commands.registerCommand("parc.picture", (uri?: string, plan?: string) => picture.open(uri, plan)),
+    vscode.commands.registerCommand("parc.build", (uri?: string, plan?: string) => build(uri, plan)),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => restart(log)),
+    vscode.workspace.onDidChangeConfiguration((change) => {
+      if (change.affectsConfiguration("parc.python") || change.affectsConfiguration("parc.arguments")) void restart(log);
+    }),
+  );
+  await start(log);
+}
+
+export async function deactivate(): Promise<void> {
+  await client?.stop();
+}
+
+async function restart(log: vscode.LogOutputChannel): Promise<void> {
+  await client?.stop();
+  client = undefined;
+  await start(log);
+}
+
+async function start(log: vscode.LogOutputChannel): Promise<void> {
+  try {
+    const python = await findPython(log);
+    const settings = vscode.workspace.getConfiguration("parc");
+    // -P: nothing is imported from the folder that happens to be open.
+    const server: ServerOptions = { command: python, args: ["-P", "-m", "parc", "lsp", ...settings.get<string[]>("arguments", [])] };
+    const options: LanguageClientOptions = {
+      documentSelector: [{ language: "parc" }],
+      outputChannel: log,
+      initializationOptions: { trusted: vscode.workspace.isTrusted, inlayHints: settings.get("inlayHints", true) },
+      markdown: { isTrusted: false, supportHtml: false },
+    };
+    client = new LanguageClient("parc", "parc", server, options);
+    await client.start();
+  } catch (fault) {
+    client = undefined;
+    log.error(String(fault));
+    const choice = await vscode.window.showErrorMessage(
+      fault instanceof NoServer ? fault.message : `parc's language server did not start: ${String(fault)}`,
+      "Choose a Python",
+      "Show the log",
+    );
+    if (choice === "Choose a Python") await vscode.commands.executeCommand("workbench.action.openSettings", "parc.python");
+    if (choice === "Show the log") log.show();
+  }
+}
+
+/** Building runs the user's model: only where the folder is trusted, and in a terminal that the user sees. */
+async function build(uri?: string, plan?: string): Promise<void> {
+  if (!vscode.workspace.isTrusted) {
+    await vscode.window.showWarningMessage("Building runs your model: trust this folder first.");
+    return;
+  }
+  const file = uri ? vscode.Uri.parse(uri) : vscode.window.activeTextEditor?.document.uri;
+  if (!file || !client) return;
+  const server = client.clientOptions.outputChannel ? await findPython(client.outputChannel as vscode.LogOutputChannel) : "python3";
+  const task = new vscode.Task(
+    { type: "process" },
+    vscode.TaskScope.Workspace,
+    `build ${plan ?? vscode.workspace.asRelativePath(file)}`,
+    "parc",
+    new vscode.ProcessExecution(server, ["-m", "parc", "build", file.fsPath, ...(plan ? [plan] : []), "-o", "out"]),
+  );
+  await vscode.tasks.executeTask(task);
+}
