@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.check.run import check
+from parc.check.again import Again
+from parc.check.run import check, findings
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.facts import Launch, Plan
 from parc.plan.imports import NOTHING, Imports, read
 from parc.plan.resolve.files import Resolver
 from parc.plan.suggest import nearest
 from parc.source import Source
+from parc.syntax.parse import parse
 
 
 class Loaded(NamedTuple):
@@ -41,20 +43,28 @@ def load_text(
     overrides: Sequence[str] = (),
     texts: Mapping[str, str] = NOTHING,
     outside: bool = False,
+    again: Again | None = None,
 ) -> Loaded:
     """The same for a text at hand; what it imports is looked for beside `source.path`.
 
     `texts`, by their real paths, are read instead of files. `outside`: imports may leave the project.
+    `again` is the same object at every reading of the file: what it has of the last one is not done again.
     """
     faults: list[Diagnostic] = []
-    files = Imports(source, faults, texts, outside).files
+    if again:
+        again.begin()
+    files = Imports(source, faults, texts, outside, again.parse if again else parse).files
     if overrides:
         from parc.plan.overrides import override
 
         files = override(files, overrides, faults)
-    resolver = Resolver(files, faults)
+    resolver = Resolver(files, faults, again.blocks if again else None)
     sources = tuple(file.source for file in files)
-    faults += check(resolver.plans, list(faults))
+    if again:
+        faults = [again.placed(fault) for fault in faults]
+        again.end()
+    found = again.findings_of(resolver.plans) if again else findings(resolver.plans)
+    faults += check(found, list(faults))
     return Loaded(resolver.plans, resolver.launches, tuple(_in_order(faults, sources)), sources)
 
 

@@ -10,41 +10,26 @@ from parc.plan.facts import Plan
 from parc.source import Span
 
 
-class Findings:
-    """What the rules found in each plan, kept for the next time: an editor checks at every keystroke."""
-
-    def __init__(self) -> None:
-        self.before: dict[int, tuple[Plan, tuple[Diagnostic, ...]]] = {}
-
-    def of(self, plans: Iterable[Plan]) -> Iterator[Diagnostic]:
-        """Of all plans; those that are the same objects as last time are not looked at again."""
-        now = {}
-        for plan in plans:
-            now[id(plan)] = self.before.get(id(plan)) or (plan, tuple(_findings(plan)))
-            yield from now[id(plan)][1]
-        self.before = now
+def findings(plans: Iterable[Plan]) -> Iterator[Diagnostic]:
+    """What the rules find in each of the plans."""
+    for plan in plans:
+        for rule in CHECKS.rules:
+            yield from rule.run(plan)
 
 
-def _findings(plan: Plan) -> Iterator[Diagnostic]:
-    for rule in CHECKS.rules:
-        yield from rule.run(plan)
-
-
-def check(
-    plans: Iterable[Plan], faults: Iterable[Diagnostic], findings: Findings | None = None
-) -> Iterator[Diagnostic]:
-    """What the rules find, each finding once, however many plans share it.
+def check(found: Iterable[Diagnostic], faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    """Of all findings each one once, however many plans share it.
 
     Where a value was faulty a default stands in for it, so a finding that points there proves nothing and is
     left out: `faults` is what reading the file has told.
     """
     doubtful = [span for fault in faults if (span := fault.span)]
     seen: set[object] = set()
-    for found in (findings or Findings()).of(plans):
-        places = tuple((id(label.span.source), label.span.start, label.span.end) for label in found.labels)
-        key = (found.code, found.message, places)
-        if key not in seen and not _touches(found, doubtful):
-            yield found
+    for each in found:
+        places = tuple((id(label.span.source), label.span.start, label.span.end) for label in each.labels)
+        key = (each.code, each.message, places)
+        if key not in seen and not _touches(each, doubtful):
+            yield each
         seen.add(key)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.suggest import nearest
@@ -63,6 +64,9 @@ def machines() -> list[str]:
     return sorted(file.stem for file in HARDWARE.glob("*.parc"))
 
 
+Parse: TypeAlias = Callable[[Source], tuple[tree.File, tuple[Diagnostic, ...]]]
+
+
 class Imports:
     """`texts`, by their real paths, are read instead of files. `outside`: imports may leave the project."""
 
@@ -72,7 +76,9 @@ class Imports:
         faults: list[Diagnostic],
         texts: Mapping[str, str] = NOTHING,
         outside: bool = False,
+        parse: Parse = parse,
     ) -> None:
+        self.parse = parse
         self.faults = faults
         self.texts = texts
         self.outside = outside
@@ -84,7 +90,7 @@ class Imports:
         self.enter(path, root)
 
     def enter(self, path: Path, source: Source) -> None:
-        file, faults = parse(source)
+        file, faults = self.parse(source)
         self.paths[path] = len(self.files)
         self.files.append(file)
         self.faults.extend(faults)

@@ -1,0 +1,62 @@
+"""Reading a text again after an edit tells what reading it afresh tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from parc.check.again import Again
+from parc.check.load import Loaded, load_text
+from parc.source import Source
+from tests.front.plans import SEED
+from tests.front.test_parts import mutated
+
+
+def plain(loaded: Loaded) -> list[Any]:
+    """All that the diagnostics say, without the identity of their sources."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, Source):
+            return value.path
+        return tuple(told(each) for each in value) if isinstance(value, tuple) else value
+
+    return [
+        (each.code, each.message, told(each.labels), each.notes, each.help, told(each.fix))
+        for each in loaded.diagnostics
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_diagnostics_are_those_of_a_fresh_reading(seed: int) -> None:
+    random, again, text = Random(seed), Again(), SEED
+    for _ in range(12):
+        text = mutated(random, text)
+        assert plain(load_text(Source("plan.parc", text), again=again)) == plain(
+            load_text(Source("plan.parc", text))
+        )
+
+
+def test_an_unchanged_block_below_an_edit_keeps_its_plan_and_its_place_moves() -> None:
+    again, text = Again(), SEED + "plan small for first on farm {\n  mesh = [dp: 64]\n  data over [dp]\n}\n"
+    before = load_text(Source("plan.parc", text), again=again).plans
+    moved = text.replace("launch slurm", "# a comment\nlaunch slurm")
+    after = load_text(Source("plan.parc", moved), again=again).plans
+    assert before[1] is after[1]
+    span = again.whole(after[1].span)
+    assert span.text.startswith("plan small")
+    assert span.source.text == moved
+
+
+def test_imported_files_are_read_again_too(tmp_path: Path) -> None:
+    farm, plan = SEED.split("\n\n", 1)
+    texts = {str(tmp_path / "farm.parc"): farm}
+    source = Source(str(tmp_path / "plan.parc"), f'import "farm.parc"\n\n{plan}')
+    again = Again()
+    (tmp_path / "farm.parc").write_text(farm)
+    assert not load_text(source, texts=texts, again=again).diagnostics
+    texts = {str(tmp_path / "farm.parc"): farm.replace("cluster farm", "cluster frm")}
+    assert plain(load_text(source, texts=texts, again=again)) == plain(load_text(source, texts=texts))
+    assert [each.code for each in load_text(source, texts=texts, again=again).diagnostics] == ["P101"]
