@@ -236,6 +236,7 @@ class Plan(Spanned):
     pipeline: Pipeline | None = None
     recompute: Literal["none", "attention", "experts", "layer"] = "none"
     expect: tuple[Claim, ...] = ()
+    misread: bool = False  # parts of it were not understood: what seems to be missing may be there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,14 @@ class Recovery:
                 return at + (kind == "_COMMA")
         raise AssertionError("the last token is $END")
 
+    def swallowed(self, openers: list[Token], end: Span) -> bool:
+        """Whether a text without its end, which has been told, has taken in what closes the brackets."""
+        start = place(self.source, openers[-1]).start
+        texts = [fault.span for fault in self.faults if fault.code == "P003" and fault.span]
+        inside = [text.text for text in texts if start < text.start < end.start]
+        signs = [words.SYMBOLS[OPENERS[opener.type]].strip("`") for opener in openers]
+        return any(all(sign in text for sign in signs) for text in inside)
+
     def rewind(self) -> None:
         """Forget what was read of the statement at hand."""
         height = self.heights[-1]
@@ -227,9 +235,10 @@ class Recovery:
         before = Span(self.source, end.start, end.start)
         labels.append(Label(before, "expected to be closed before here", primary=False))
         fix = cure.of_closing(self.source, self.tokens, index, openers)
-        self.faults.append(
-            error("P004", f"{words.SYMBOLS[openers[-1].type]} is never closed", *labels, fix=fix)
-        )
+        if not self.swallowed(openers, end):
+            self.faults.append(
+                error("P004", f"{words.SYMBOLS[openers[-1].type]} is never closed", *labels, fix=fix)
+            )
         closers = [stand_in(OPENERS[opener.type], self.tokens[index]) for opener in reversed(openers)]
         if self.reach(index, [*closers, *after], 0) == index:  # the statement is not whole even so
             self.dropped.append(max(end.start - 1, 0))

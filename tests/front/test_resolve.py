@@ -193,7 +193,7 @@ PLAN = "plan wide for first on farm {\n mesh = [dp: 4]\n data over [dp]\n KEY\n}
         (TRAIN, "loss { shift = both }", ("P107", "both")),
         (TRAIN, "loss { }, loss { }", ("P105", "loss")),
         (TRAIN, "precision { compute = fp8 }", ("P107", "fp8")),
-        (TRAIN, "optimizer = sgd { }", ("P107", "sgd { }")),
+        (TRAIN, "optimizer = sgd { }", ("P107", "sgd")),
         (TRAIN, "optimizer = 3", ("P106", "3")),
         (TRAIN, "optimizer = adamw { beta1 = 1.5 }", ("P111", "1.5")),
         (TRAIN, 'dataset = "a.txt"', ("P106", '"a.txt"')),

@@ -78,7 +78,7 @@ def axis_unused(plan: Plan) -> Iterator[Finding]:
     """
     for axis, users in uses(plan).items():
         size = plan.mesh.axis(axis).size
-        if not users and size > 1:
+        if not users and size > 1 and not plan.misread:
             span = plan.at(f"mesh.{axis}")
             yield Finding(
                 f"nothing is laid over the axis `{axis}`",
@@ -230,7 +230,7 @@ def dense_work_repeated(plan: Plan) -> Iterator[Finding]:
     for axis, users in uses(plan).items():
         size = plan.mesh.axis(axis).size
         strategies = {use.strategy for use in users}
-        if size == 1 or strategies not in ({"experts"}, {"experts' tensor"}):
+        if size == 1 or plan.misread or strategies not in ({"experts"}, {"experts' tensor"}):
             continue
         splits = users[0].strategy != "experts"
         yield Finding(

@@ -286,6 +286,9 @@ class Reader:
                     "not a pair",
                 )
                 self.sound = False
+                if isinstance(item, tree.Path):  # its size is missing, but there is one of that name
+                    self.spans.setdefault(f"{key}.{item.text}", item.span)
+                    found.setdefault(item.text, 1)
                 continue
             name, value = item.name.text, self.scope.value(item.value)
             if name in found:

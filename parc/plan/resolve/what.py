@@ -167,7 +167,8 @@ def _optimizer(train: Reader) -> facts.Optimizer:
             )
             return facts.Optimizer(span=train.span)
     if name not in OPTIMIZERS:
-        train.fault("P107", span, f"there is no optimizer `{name}`", "unknown", "known here: `adamw`")
+        named = node.name.span if isinstance(node, tree.Configured) else span
+        train.fault("P107", named, f"there is no optimizer `{name}`", "unknown", "known here: `adamw`")
         return facts.Optimizer(span=span)
     block = Reader(train.scope, ADAMW, "`adamw`", span, body)
     optimizer = facts.Optimizer(

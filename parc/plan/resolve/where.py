@@ -40,6 +40,7 @@ def plan(
         pipeline=pipeline,
         recompute=recompute,
         expect=expect,
+        misread=block.damaged or any(block.form.block(kind) is None for kind in block.blocks),
         span=block.span,
         spans=block.spans,
     )

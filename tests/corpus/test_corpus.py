@@ -1,0 +1,75 @@
+"""No miss and no false alarm: what `parc check` says of each plan is marked in it, and no more is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from os.path import realpath
+from pathlib import Path
+
+import pytest
+
+from parc.check.fixing import mended_once
+from parc.check.language import PAGES
+from parc.check.load import load, load_text
+from parc.check.rules import CHECKS
+from parc.source import Source
+from tests.corpus.marks import marks, told
+
+HERE = Path(__file__).parent
+FAULTY = sorted((HERE / "faulty").glob("*.parc"))
+CORRECT = sorted((HERE / "correct").glob("*.parc"))
+
+
+@pytest.mark.parametrize("file", FAULTY, ids=lambda file: file.stem)
+def test_a_faulty_plan_has_the_faults_that_are_marked_and_no_other(file: Path) -> None:
+    expected = marks(file.read_text())
+    assert any(expected), "nothing is marked"
+    assert told(load(file)) == expected
+
+
+@pytest.mark.parametrize("file", CORRECT, ids=lambda file: file.stem)
+def test_nothing_is_said_of_a_correct_plan(file: Path) -> None:
+    loaded = load(file)
+    assert loaded.diagnostics == ()
+    assert loaded.plans
+
+
+def test_the_corpus_is_as_large_as_it_should_be() -> None:
+    assert len(FAULTY) >= 120
+    assert len(CORRECT) >= 40
+
+
+# What `parc check` says of no plan file that can be read, and of which command it is.
+ELSEWHERE = {
+    "P008": "the file itself is no text",
+    "P009": "the file itself is not there",
+    "P116": "--set",
+    "P118": "build, run",
+    "P601": "build, run",
+}
+
+
+def test_every_code_of_checking_is_in_the_corpus() -> None:
+    marked = {place.code for file in FAULTY for place in marks(file.read_text())[0]}
+    codes = {rule.code for rule in [*PAGES.rules, *CHECKS.rules]}
+    assert codes - marked == set(ELSEWHERE)
+
+
+@pytest.mark.parametrize("file", FAULTY, ids=lambda file: file.stem)
+def test_a_fix_mends_what_it_is_offered_for(file: Path) -> None:
+    """And what is called safe brings up nothing new."""
+    loaded = load(file)
+    texts = {realpath(source.path): source.text for source in loaded.sources}
+    before = Counter((each.code, each.message) for each in loaded.diagnostics)
+    for diagnostic in loaded.diagnostics:
+        if diagnostic.fix is None:
+            continue
+        mended, applied = mended_once(texts, [diagnostic.fix])
+        assert applied
+        text = mended[realpath(file)]
+        after = Counter((each.code, each.message) for each in load_text(Source(str(file), text)).diagnostics)
+        fault = diagnostic.code, diagnostic.message
+        assert after[fault] < before[fault], diagnostic.fix
+        new = {code for code, _ in after - before}
+        assert not any(code.startswith("P0") for code in new)
+        assert not (diagnostic.fix.safe and new), (diagnostic.fix, new)
