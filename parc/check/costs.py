@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 from parc.plan.facts import Plan
 
 if TYPE_CHECKING:
+    from parc.check.alternatives import Alternative
     from parc.cost.constants import Calibration
     from parc.cost.figure import Figure, Grade
     from parc.cost.job import Job, Stage
+    from parc.cost.network import Links
     from parc.cost.step import Step
     from parc.cost.traffic import Moved
 
@@ -33,6 +35,7 @@ class Costs:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.others: list[Alternative] | None = None  # once somebody has asked for them
 
     @cached_property
     def job(self) -> Job:
@@ -68,6 +71,13 @@ class Costs:
         from parc.cost.constants import nearest
 
         return nearest(self.timed.hardware.compute)
+
+    @cached_property
+    def links(self) -> Links:
+        """The cluster's, with the bandwidth that is reached."""
+        from parc.cost.passes import effective
+
+        return effective(self.timed.hardware, self.known.constants)
 
     @cached_property
     def grade(self) -> Grade:
@@ -110,6 +120,19 @@ class Costs:
 
         stages = range(rank, len(self.job.stages), self.job.degrees.pipeline)
         return self.attempt(lambda: tuple(each for stage in stages for each in traffic(self.job, stage)))
+
+    @cached_property
+    def calls(self) -> tuple[dict[Moved, int], ...]:
+        """Of each of the `unlike` pipeline ranks: what one call moves, and how many there are in a step."""
+        found: list[dict[Moved, int]] = []
+        for rank in self.unlike:
+            counts: dict[Moved, int] = {}
+            for each in self.traffic(rank):
+                if each.bytes:
+                    alike = each._replace(calls=1)
+                    counts[alike] = counts.get(alike, 0) + each.calls
+            found.append(counts)
+        return tuple(found)
 
     @cached_property
     def unlike(self) -> list[int]:

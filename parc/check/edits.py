@@ -54,3 +54,16 @@ def option(block: Spanned, key: str, value: str) -> Edit:
     body = text[brace + 1 : block.span.end - 1]
     more = "," if body.strip() else ""
     return Span(block.span.source, brace + 1, brace + 1), f" {key} = {value}{more}"
+
+
+def setting(block: Spanned, key: str, value: str) -> Edit:
+    """Give `key` a value in any `block` with a body: where it stands, on a last line of its own, or first."""
+    if key in block.spans:
+        return replaced(block.spans[key], value)
+    text, end = block.span.source.text, block.span.end - 1
+    line = text.rfind("\n", 0, end) + 1
+    if not text[line:end].strip():
+        return Span(block.span.source, line, line), f"{text[line:end]}  {key} = {value}\n"
+    brace = text.index("{", block.span.start)
+    more = "," if text[brace + 1 : end].strip() else ""
+    return Span(block.span.source, brace + 1, brace + 1), f" {key} = {value}{more}"

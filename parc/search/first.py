@@ -20,6 +20,7 @@ from parc.search.layouts import Layout, layouts
 from parc.source import Source
 from parc.syntax.format import formatted
 
+FULL = {"P322", "P323"}  # what the first plan is not, with this much room:
 ROOM = 0.9  # of a device's memory, that a first plan may fill
 SPARING = (("none", "none"), ("optimizer", "none"), ("optimizer", "layer"), ("parameters", "layer"))
 
@@ -61,7 +62,7 @@ def first_plan(wish: Wish) -> str:
         for layout in found:
             layout = layout._replace(shard=shard, recompute=recompute)
             text = "\n".join(_lines(wish, levels, layout))
-            if (plan := _clean(text)) is None:
+            if (plan := _sound(text)) is None:
                 continue
             peak, room = _peak(plan)
             least = min(least or (peak, room), (peak, room))
@@ -99,11 +100,11 @@ def _machine(name: str) -> Machine:
     return machine
 
 
-def _clean(text: str) -> Plan | None:
+def _sound(text: str) -> Plan | None:
+    """The plan, if nothing is to be said against it but that it takes more memory than there is."""
     loaded = load_text(Source("plan.parc", text))
-    if any(each.severity is not Severity.INFO for each in loaded.diagnostics):
-        return None
-    return loaded.plans[0]
+    told = {each.code for each in loaded.diagnostics if each.severity is not Severity.INFO}
+    return None if told - FULL else loaded.plans[0]
 
 
 def _peak(plan: Plan) -> tuple[float, float]:

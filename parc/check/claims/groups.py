@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from parc.check.costs import Costs
 from parc.cost import network
 from parc.cost.figure import Figure, total
-from parc.cost.passes import effective
+from parc.cost.job import Fans
 from parc.cost.traffic import Group, Moved
 
 MEMBERS = 4  # of a group that are shown; of a larger one two, and the last
@@ -14,6 +16,12 @@ OVER: dict[str, tuple[Group, ...]] = {
     "tensor": ("tensor",),
     "experts": ("experts", "expert_tensor"),
     "pipeline": ("pipeline",),
+}
+TAKE: dict[str, Callable[[float, Fans, network.Links], float]] = {
+    "all_reduce": network.all_reduce,
+    "all_gather": network.all_gather,
+    "reduce_scatter": network.reduce_scatter,
+    "all_to_all": network.all_to_all,
 }
 
 
@@ -93,16 +101,13 @@ def slowest(costs: Costs, strategy: str) -> Figure:
 
 def once(costs: Costs, moved: Moved) -> float:
     """Seconds of one call."""
-    job, constants = costs.job, costs.known.constants
-    links = effective(job.hardware, constants)
-    fans = getattr(job.layout.reach, moved.over)
+    links, fans = costs.links, getattr(costs.job.layout.reach, moved.over)
     if moved.kind == "send":
-        count = job.degrees.pipeline
-        hops = [network.send(moved.bytes, network.neighbour(fans, links, at)) for at in range(count - 1)]
-        return max(hops, default=0.0)
-    take = network.all_gather if moved.kind == "reduce_scatter" else getattr(network, moved.kind)
-    found: float = take(moved.bytes, fans, links)
-    return found + constants.collective if found else 0.0
+        hops = range(costs.job.degrees.pipeline - 1)
+        ways = {network.neighbour(fans, links, at) for at in hops}
+        return max((network.send(moved.bytes, way) for way in ways), default=0.0)
+    found = TAKE[moved.kind](moved.bytes, fans, links)
+    return found + costs.known.constants.collective if found else 0.0
 
 
 def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
@@ -135,13 +140,9 @@ def _seconds(costs: Costs, strategy: str, rank: int) -> Figure:
 
 
 def _moved(costs: Costs, strategy: str, rank: int) -> list[Moved]:
-    """Calls of one kind and size counted together."""
-    calls: dict[Moved, int] = {}
-    for each in costs.traffic(rank):
-        if each.over in OVER[strategy] and each.bytes:
-            alike = each._replace(calls=0)
-            calls[alike] = calls.get(alike, 0) + each.calls
-    return [each._replace(calls=count) for each, count in calls.items()]
+    """Calls of one kind and size counted together; `rank` is one of the `unlike`."""
+    calls = costs.calls[costs.unlike.index(rank)]
+    return [each._replace(calls=count) for each, count in calls.items() if each.over in OVER[strategy]]
 
 
 def _together(name: str, rank: int, parts: list[Figure]) -> Figure:

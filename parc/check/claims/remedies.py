@@ -1,10 +1,69 @@
-"""What would make a false claim true."""
+"""What would make a false claim true: other layouts, tried; and counts that are solved for."""
 
 from __future__ import annotations
 
-from parc.check.claims.verdict import Verdict
+from parc.check import alternatives as other
+from parc.check.alternatives import Alternative
+from parc.check.claims.figures import figure
+from parc.check.claims.verdict import Verdict, holds, shown
+from parc.check.costs import Unknown, costs
+from parc.cost import parameters
 from parc.plan.facts import Plan
+
+MOST = 2  # layouts that are named
+LAYOUTS = (
+    other.more_chunks,
+    other.orders,
+    other.sequence,
+    other.sharding,
+    other.recomputing,
+    other.more_microbatches,
+)
 
 
 def remedies(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
-    return ()
+    """For a claim that does not hold: each makes it true. Empty where none was found."""
+    claim = verdict.claim
+    if claim.constant is not None:
+        return ()
+    if solved := _solved(plan, verdict):
+        return (solved,)
+    found: list[str] = []
+    for alternative in _layouts(plan):
+        try:
+            derived = figure(alternative.costs, claim)
+        except Unknown:
+            continue
+        if holds(claim, derived.value, verdict.claimed):
+            found.append(f"with `{alternative.text}` it is {shown(derived)}")
+            if len(found) == MOST:
+                break
+    return tuple(found)
+
+
+def _layouts(plan: Plan) -> list[Alternative]:
+    known = costs(plan)
+    if known.others is None:
+        known.others = [each for make in LAYOUTS for each in other.fewer(make, plan)]
+    return known.others
+
+
+def _solved(plan: Plan, verdict: Verdict) -> str | None:
+    """A size of the model that makes a count what is claimed."""
+    if verdict.claim.relation != "==" or verdict.figure is None:
+        return None
+    shape = plan.train.model.shape
+    if verdict.claim.subject == "parameters" and shape.experts and shape.ffn:
+        of = costs(plan).job.architecture
+        experts = (of.layers - of.dense_layers) * of.experts
+        each = (verdict.claimed - parameters.model(of)) / experts + parameters.ffn(of, of.ffn)
+        wide = round(each / parameters.ffn(of, 1))
+        return f"an `ffn` of {wide:,} would do: {each:,.0f} parameters an expert" if wide > 0 else None
+    if verdict.claim.subject == "experts.active" and shape.experts:
+        chosen = verdict.claimed * shape.experts
+        whole = chosen == int(chosen) and 0 < chosen <= shape.experts
+        return f"{chosen:.0f} of {shape.experts} experts would be" if whole else None
+    if verdict.claim.subject == "experts.local" and shape.experts and verdict.claimed > 0:
+        ranks = shape.experts / verdict.claimed
+        return f"over {ranks:.0f} ranks it would be" if ranks == int(ranks) else None
+    return None

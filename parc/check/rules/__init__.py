@@ -3,10 +3,13 @@
 from parc.check.registry import CHECKS
 from parc.check.rules import (
     axes,
+    balance,
     claims,
     counts,
     division,
     effect,
+    locality,
+    memory,
     model,
     nodes,
     pipeline,
@@ -17,10 +20,13 @@ from parc.check.rules import (
 __all__ = [
     "CHECKS",
     "axes",
+    "balance",
     "claims",
     "counts",
     "division",
     "effect",
+    "locality",
+    "memory",
     "model",
     "nodes",
     "pipeline",

@@ -11,6 +11,12 @@ from parc.cost.figure import quantity
 from parc.diagnostic import Label, Severity
 from parc.plan.facts import Plan
 
+RECORD = 0.522
+OF_RECORD = (
+    "the best published bf16 run of a model with experts that is known here has 52.2%:"
+    " Mixtral 8x22B on 128 H100s, arXiv:2504.14960"
+)
+
 
 @rule("P306")
 def false_claim(plan: Plan) -> Iterator[Finding]:
@@ -177,5 +183,7 @@ def _finding(plan: Plan, verdict: Verdict, outcome: str) -> Finding:
     notes = list(verdict.derivation())
     if verdict.doubtful:
         notes.append(f"predictions like this one are {verdict.error:.0%} off in the mean")
+    if claim.subject == "mfu" and plan.train.model.shape.experts and verdict.claimed > RECORD:
+        notes.append(OF_RECORD)
     found = remedies(plan, verdict) if verdict.holds is False else ()
     return Finding(f"`{claim.subject}` is {value}", tuple(labels), tuple(notes), "; ".join(found) or None)

@@ -1,0 +1,226 @@
+"""Which groups leave a node, what that costs, and the order of the axes that would keep them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from parc.check import alternatives
+from parc.check.alternatives import Alternative
+from parc.check.costs import Costs, Unknown, costs
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Fix, Label, Severity
+from parc.plan.facts import Plan
+from parc.plan.subjects import STRATEGIES
+
+BETTER = 0.95  # of a step's time: what another order must save to be worth a warning
+NEARER = 0.7  # of the collectives' time, to be worth a word
+MATTERS = 0.1  # of a step, from which on collectives are worth one
+
+
+@rule("P324", Severity.WARNING)
+def slow_order_of_axes(plan: Plan) -> Iterator[Finding]:
+    """Groups reach across nodes that another order of the same axes would keep in one.
+
+    The last axis of `mesh` runs over neighbours, the first over the farthest devices. What communicates most
+    belongs innermost: the tensor groups, which wait for one another several times in every layer, then the
+    experts. The order changes nothing that is computed. Told is what the cost model finds clearly faster, and
+    tensor groups that leave a node without need.
+
+    ## Example
+
+        cluster farm {
+          levels = [fabric: 4, node: 8]
+          device { compute = 989 TFLOPS, memory = 80 GB, memory_bandwidth = 3.35 TB/s }
+          link node   { bandwidth = 450 GB/s, latency = 3 us }
+          link fabric { bandwidth = 50 GB/s, latency = 8 us }
+        }
+        model moe {
+          source = "moe.py:Dense"
+          shape { layers = 16, hidden = 4096, heads = 32, ffn = 16384, vocab = 32000 }
+        }
+        train first {
+          model = moe
+          batch { sequences = 32, length = 4096, microbatches = 4 }
+          precision { compute = bf16 }
+        }
+        plan wide for first on farm {
+          mesh = [tp: 8, dp: 4]
+          data   over [dp]
+          tensor over [tp]
+        }
+
+    ## Instead
+
+        cluster farm {
+          levels = [fabric: 4, node: 8]
+          device { compute = 989 TFLOPS, memory = 80 GB, memory_bandwidth = 3.35 TB/s }
+          link node   { bandwidth = 450 GB/s, latency = 3 us }
+          link fabric { bandwidth = 50 GB/s, latency = 8 us }
+        }
+        model moe {
+          source = "moe.py:Dense"
+          shape { layers = 16, hidden = 4096, heads = 32, ffn = 16384, vocab = 32000 }
+        }
+        train first {
+          model = moe
+          batch { sequences = 32, length = 4096, microbatches = 4 }
+          precision { compute = bf16 }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 4, tp: 8]
+          data   over [dp]
+          tensor over [tp]
+        }
+    """
+    far = _far(plan)
+    if not far:
+        return
+    try:
+        best = _best(costs(plan))
+        now = costs(plan).step.seconds
+    except Unknown:
+        if "tensor" in far and (near := _that_keeps_tensors(plan)):
+            yield _finding(plan, near, far, _reach(plan, far))
+        return
+    if best is None or (then := alternatives.priced(best)) is None:
+        return
+    if then <= BETTER * now or ("tensor" in far and "tensor" not in _far(best.costs.plan) and then <= now):
+        saved = f"predicted step: {now * 1e3:,.4g} ms, with the other order {then * 1e3:,.4g} ms"
+        yield _finding(plan, best, far, (*_priced_reach(plan, far), saved))
+
+
+@rule("P325", Severity.INFO)
+def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
+    """Another order of the axes would shorten the collectives, though hardly the step as it is predicted.
+
+    The step is bound by something else, mostly by the host that starts the kernels; software that needs
+    less of the host would feel the difference.
+
+    ## Example
+
+        cluster farm {
+          levels = [fabric: 8, node: 8]
+          device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
+          link node   { bandwidth = 900 GB/s, latency = 3 us }
+          link fabric { bandwidth = 50 GB/s, latency = 8 us }
+        }
+        train first {
+          model = moe
+          batch { sequences = 256, length = 1024, microbatches = 32 }
+        }
+        plan wide for first on farm {
+          mesh = [ep: 8, pp: 4, tp: 2]
+          data     over [ep]
+          tensor   over [tp]
+          experts  over [ep]
+          pipeline over [pp]
+        }
+
+    ## Instead
+
+        cluster farm {
+          levels = [fabric: 8, node: 8]
+          device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
+          link node   { bandwidth = 900 GB/s, latency = 3 us }
+          link fabric { bandwidth = 50 GB/s, latency = 8 us }
+        }
+        train first {
+          model = moe
+          batch { sequences = 256, length = 1024, microbatches = 32 }
+        }
+        plan wide for first on farm {
+          mesh = [pp: 4, tp: 2, ep: 8]
+          data     over [ep]
+          tensor   over [tp]
+          experts  over [ep]
+          pipeline over [pp]
+        }
+    """
+    far = _far(plan)
+    if not far:
+        return
+    try:
+        best = _best(costs(plan))
+        step, now = costs(plan).step.seconds, _collectives(costs(plan), costs(plan))
+        if best is None or now < MATTERS * step or any(True for _ in slow_order_of_axes(plan)):
+            return
+        then = _collectives(costs(plan), best.costs)
+        if then <= NEARER * now:
+            saved = f"collectives of one device: {now * 1e3:,.4g} ms a step, with the other order"
+            faster = alternatives.priced(best)
+            total = (
+                f"predicted step: {step * 1e3:,.4g} ms, with the other order {(faster or 0) * 1e3:,.4g} ms"
+            )
+            yield _finding(
+                plan, best, far, (*_priced_reach(plan, far), f"{saved} {then * 1e3:,.4g} ms", total)
+            )
+    except Unknown:
+        return
+
+
+def _far(plan: Plan) -> tuple[str, ...]:
+    """Strategies whose groups leave a unit of the innermost level."""
+    levels = [level.size for level in plan.cluster.levels]
+    blocks = ((name, getattr(plan, name)) for name in STRATEGIES)
+    return tuple(name for name, block in blocks if block and plan.mesh.span(block.axes, levels)[-1] > 1)
+
+
+@lru_cache(maxsize=8)
+def _best(known: Costs) -> Alternative | None:
+    """The order whose collectives take the least time, where that is less than now."""
+    found = [
+        (_collectives(known, each.costs), index, each)
+        for index, each in enumerate(alternatives.orders(known.plan))
+    ]
+    least = min(found, default=None)
+    return least[2] if least and least[0] < _collectives(known, known) else None
+
+
+def _collectives(known: Costs, order: Costs) -> float:
+    """Seconds of a step in which a device communicates, of the one that does most, in another order of the
+    axes: what is sent is the same in every order."""
+    from parc.check.claims.groups import once
+
+    return max(sum(count * once(order, each) for each, count in calls.items()) for calls in known.calls)
+
+
+def _that_keeps_tensors(plan: Plan) -> Alternative | None:
+    return next((each for each in alternatives.orders(plan) if "tensor" not in _far(each.costs.plan)), None)
+
+
+def _reach(plan: Plan, far: tuple[str, ...]) -> tuple[str, ...]:
+    levels = [level.size for level in plan.cluster.levels]
+    unit = plan.cluster.levels[-1].name
+    found = []
+    for name in far:
+        axes = getattr(plan, name).axes
+        named = ", ".join(f"`{axis}`" for axis in axes)
+        touched = plan.mesh.span(axes, levels)[-1]
+        size = plan.mesh.product(axes)
+        found.append(f"each group of {size:,} ranks of `{name}` over {named} touches {touched:,} {unit}s")
+    return tuple(found)
+
+
+def _priced_reach(plan: Plan, far: tuple[str, ...]) -> tuple[str, ...]:
+    """The same, with bytes and seconds of one device and step."""
+    from parc.check.claims.groups import seconds, sent
+    from parc.check.claims.verdict import shown
+
+    known = costs(plan)
+    return tuple(
+        f"{reach}: {shown(sent(known, name))} and {shown(seconds(known, name))} a step of one device"
+        for name, reach in zip(far, _reach(plan, far), strict=True)
+    )
+
+
+def _finding(plan: Plan, best: Alternative, far: tuple[str, ...], notes: tuple[str, ...]) -> Finding:
+    unit = plan.cluster.levels[-1]
+    kept = [name for name in far if name not in _far(best.costs.plan)]
+    named = " and ".join(f"`{name}`" for name in kept or far)
+    labels = [Label(plan.at("mesh"), f"the last axis runs over neighbours, {unit.size:,} a {unit.name}")]
+    labels += [Label(getattr(plan, name).span, "leaves it", primary=False) for name in kept]
+    fix = Fix("put the axes in this order", best.edits, safe=False) if best.edits else None
+    outcome = f"groups of {named} leave a {unit.name}"
+    outcome += ", which another order of the axes avoids" if kept else " more than another order of the axes"
+    return Finding(outcome, tuple(labels), notes, f"`{best.text}`", fix)

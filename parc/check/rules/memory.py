@@ -1,0 +1,185 @@
+"""What a device must hold against what it can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from parc.check import alternatives as other
+from parc.check.alternatives import Alternative
+from parc.check.costs import Costs, Unknown, costs
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Fix, Label, Severity
+from parc.plan.facts import Plan
+
+if TYPE_CHECKING:
+    from parc.cost.figure import Figure
+
+FULL = 0.92  # of the memory: the rest is for fragments, and what the runtime itself takes
+MOST_STAGES = 8  # whose memory is shown
+MOST_CURES = 3
+
+
+@rule("P322")
+def out_of_memory(plan: Plan) -> Iterator[Finding]:
+    """A device would hold more than it can.
+
+    Parameters, gradients and the optimizer's state are arithmetic; activations are what layers keep between
+    their forward and backward pass, of every microbatch that the schedule has in flight. Early stages of a
+    pipeline have more microbatches in flight, the last one has the logits.
+
+    ## Example
+
+        cluster farm {
+          levels = [node: 4]
+          device { compute = 312 TFLOPS, memory = 16 GB, memory_bandwidth = 2 TB/s }
+          link node { bandwidth = 300 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data over [dp]
+        }
+
+    ## Instead
+
+        cluster farm {
+          levels = [node: 4]
+          device { compute = 312 TFLOPS, memory = 16 GB, memory_bandwidth = 2 TB/s }
+          link node { bandwidth = 300 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data    over [dp] { shard = optimizer }
+          experts over [dp]
+        }
+    """
+    yield from _crowded(plan, 1.0, float("inf"))
+
+
+@rule("P323", Severity.WARNING)
+def memory_nearly_full(plan: Plan) -> Iterator[Finding]:
+    """A device would be filled to more than 92%.
+
+    The prediction leaves out what the allocator loses between blocks and what the runtime and the
+    communication library take for themselves: a plan so near to the limit may well fail.
+
+    ## Example
+
+        cluster farm {
+          levels = [node: 4]
+          device { compute = 312 TFLOPS, memory = 19 GB, memory_bandwidth = 2 TB/s }
+          link node { bandwidth = 300 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data over [dp]
+        }
+
+    ## Instead
+
+        cluster farm {
+          levels = [node: 4]
+          device { compute = 312 TFLOPS, memory = 24 GB, memory_bandwidth = 2 TB/s }
+          link node { bandwidth = 300 GB/s, latency = 3 us }
+        }
+        plan wide for first on farm {
+          mesh = [dp: 4]
+          data over [dp]
+        }
+    """
+    yield from _crowded(plan, FULL, 1.0)
+
+
+def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
+    """Where the fullest device is filled to more than `above` of its memory, and not more than `most`."""
+    from parc.cost.figure import quantity
+
+    device = plan.cluster.device
+    if not (device and device.memory):
+        return
+    try:
+        stages = costs(plan).memory
+    except Unknown:
+        return
+    peak = max(stage.value for stage in stages)
+    if not above < peak / device.memory <= most:
+        return
+    says = f"{quantity(peak, 'B')} of {quantity(device.memory, 'B')}"
+    fullest = [each.value for each in stages].index(peak)
+    where = f" of stage {fullest}" if len(stages) > 1 else ""
+    cures = _cures(plan, device.memory)
+    yield Finding(
+        f"a device{where} would need {says}: {peak / device.memory:.0%}",
+        (
+            Label(device.at("memory"), "all that there is"),
+            Label(plan.at("mesh"), f"{plan.mesh.size:,} devices share the model", primary=False),
+        ),
+        (*_table(stages, fullest), *(text for text, _ in cures[1:])),
+        cures[0][0]
+        if cures
+        else "no single change of the layout makes it fit: more devices, or a smaller model",
+        cures[0][1] if cures else None,
+    )
+
+
+def _table(stages: Sequence[Figure], fullest: int) -> Iterator[str]:
+    """The kinds of the fullest device, then the peaks of all stages."""
+    from parc.cost.figure import quantity
+
+    for part in stages[fullest].parts:
+        if part.value:
+            yield f"{part.name} {quantity(part.value, part.unit)} ({part.grade}): {part.how}"
+    if len(stages) > 1:
+        peaks = [quantity(stage.value, "B") for stage in stages[:MOST_STAGES]]
+        more = ", .." if len(stages) > MOST_STAGES else ""
+        yield f"by stage: {', '.join(peaks)}{more}"
+
+
+def _cures(plan: Plan, memory: float) -> list[tuple[str, Fix | None]]:
+    """The layouts that fit, the fastest first: single changes, or else pairs of them."""
+    fitting = _fitting(_single(plan), memory) or _fitting(_pairs(plan), memory)
+    return [_told(each, memory) for each in fitting[:MOST_CURES]]
+
+
+def _single(plan: Plan) -> list[Alternative]:
+    makers = (other.sharding, other.recomputing, other.sequence, other.more_microbatches)
+    return [each for make in makers for each in other.fewer(make, plan)]
+
+
+def _pairs(plan: Plan) -> list[Alternative]:
+    """A change of the state's layout, and one of the activations' on top of it."""
+    found = []
+    for first in other.sharding(plan):
+        changed = first.costs.plan
+        for make in (other.recomputing, other.more_microbatches):
+            for second in other.fewer(make, changed):
+                text = f"{first.text}` and `{second.text}"
+                found.append(Alternative(text, second.costs, (*first.edits, *second.edits)))
+    return found
+
+
+def _fitting(found: list[Alternative], memory: float) -> list[Alternative]:
+    fitting = [each for each in found if (peak := _peak(each.costs)) is not None and peak <= FULL * memory]
+    return sorted(fitting, key=_order)
+
+
+def _order(each: Alternative) -> tuple[bool, float]:
+    """By seconds; sharded parameters last, as their time is not predicted well (docs/accuracy.md)."""
+    data = each.costs.plan.data
+    return data is not None and data.shard == "parameters", other.priced(each) or 0.0
+
+
+def _peak(costs: Costs) -> float | None:
+    try:
+        return max(stage.value for stage in costs.memory)
+    except Unknown:
+        return None
+
+
+def _told(cure: Alternative, memory: float) -> tuple[str, Fix | None]:
+    from parc.cost.figure import quantity
+
+    peak, seconds = _peak(cure.costs) or 0.0, other.priced(cure)
+    step = f", {quantity(seconds, 's')} a step" if seconds else ""
+    text = f"`{cure.text}` needs {quantity(peak, 'B')}, {peak / memory:.0%}{step}"
+    return text, Fix(f"write `{cure.text}`", cure.edits, safe=False) if cure.edits else None
