@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import parc
+from parc.diagnostic import Severity
 from parc.plan.facts import Plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -20,8 +21,11 @@ def the_plan(name: str) -> Plan:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_nothing_is_to_be_said_against_it(file: Path) -> None:
+    """Of the seed it is told, not held against it, that its experts are exchanged across all nodes: another
+    order of the axes would shorten that by 40%, but a step of this small model by less than 1%."""
     loaded = parc.load(file)
-    assert loaded.diagnostics == ()
+    assert [each.code for each in loaded.diagnostics] == (["P325"] if file.stem == "seed" else [])
+    assert all(each.severity is Severity.INFO for each in loaded.diagnostics)
     assert loaded.plans
 
 
