@@ -43,10 +43,14 @@ OF_GROUPS: dict[str, Callable[[Costs, str], Figure]] = {
 
 def figure(costs: Costs, claim: Claim) -> Figure:
     """Raises `Unknown` where it cannot be derived."""
-    name = claim.subject
     if claim.constant is not None:
         how = " ".join(claim.at("let").text.split())
-        return Figure(name, claim.constant, claim.unit, how, "exact")
+        return Figure(claim.subject, claim.constant, claim.unit, how, "exact")
+    return named(costs, claim.subject)
+
+
+def named(costs: Costs, name: str) -> Figure:
+    """The same by the name of a subject, which is one that `subjects` knows."""
     if name in FIGURES:
         return FIGURES[name](costs)
     rank = subjects.stage(name)
