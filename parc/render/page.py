@@ -1,0 +1,148 @@
+"""`parc explain --html`: one page that needs nothing else, from the templates in `templates/explain/`.
+
+Names of a plan are text of the template, escaped, and strings of a JSON block that no `</script>` can end; they
+are never a template themselves. The page's policy lets its own style and script run, by their hashes, nothing
+else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from parc.cost.figure import Figure, quantity
+from parc.render.overview import figures, run
+from parc.render.pagedata import data
+from parc.render.terminal import LEGEND, MARKS, amount, plural
+from parc.report.groups import formula, ranges, units
+from parc.report.overview import Overview
+from parc.resources import folder
+
+SCRIPTS = ("mesh", "draw", "state", "host", "map", "panel", "line", "charts", "main")
+ROWS = 64  # of the table of stages
+
+
+def page(of: Overview) -> str:
+    style = _text("page.css")
+    script = '(() => {\n"use strict";\n' + "\n".join(_text(f"{name}.js") for name in SCRIPTS) + "})();\n"
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    plan, batch = of.plan, of.plan.train.batch
+    microbatches = plural(batch.microbatches, "microbatch", "microbatches")
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            policy=Markup(policy),
+            style=Markup(style),
+            script=Markup(script),
+            data=Markup(_embedded(data(of))),
+            plan=plan,
+            ranks=f"{plan.mesh.size:,}",
+            formula=formula(plan),
+            batch=f"{batch.sequences:,} sequences × {batch.length:,} tokens in {microbatches}",
+            tiles=list(_tiles(of)),
+            missing=of.missing,
+            schedule=_schedule(of),
+            limit=f"; a device has {quantity(of.limit, 'B')}" if of.limit else "",
+            stages=list(_stages(of)),
+            groups=list(_groups(of)),
+            figures=list(figures(of)),
+            amount=amount,
+            legend=LEGEND,
+        )
+    )
+
+
+def _text(name: str) -> str:
+    return (folder("templates") / "explain" / name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(folder("templates") / "explain"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _embedded(value: object) -> str:
+    """JSON for a script element: nothing in it ends the element or opens a comment."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _tiles(of: Overview) -> Iterator[dict[str, Any]]:
+    step = of.step
+    fullest = max((stage.memory for stage in of.stages if stage.memory), key=lambda each: each.value, default=None)
+    limit = f"{fullest.value / of.limit:.1%} of {quantity(of.limit, 'B')}" if of.limit and fullest else ""
+    known: list[tuple[str, Figure | None, str]] = [
+        ("step time", step.time if step else None, ""),
+        ("bubble", step.timeline.bubble if step else None, "of the pipeline's time"),
+        ("MFU", step.mfu if step else None, ""),
+        ("tokens a second", step.tokens if step else None, ""),
+        ("peak memory", fullest, limit or "of one rank"),
+        ("arithmetic", of.flops, "of one device in a step"),
+    ]
+    for name, figure, more in known:
+        if figure:
+            yield {"name": name, "value": amount(figure), "figure": figure, "more": more}
+
+
+def _schedule(of: Overview) -> str:
+    if of.job is None:
+        return ""
+    layout = of.job.layout
+    text = f"{layout.schedule}, {plural(layout.microbatches, 'microbatch', 'microbatches')}"
+    if layout.chunks > 1:
+        text += f", {layout.chunks} chunks a rank"
+    if of.step and of.step.time is None:
+        text += "; in units of a forward pass, since no time is known"
+    return text
+
+
+def _stages(of: Overview) -> Iterator[dict[str, Any] | None]:
+    total = of.plan.train.model.shape.experts
+    for stage in of.stages:
+        if len(of.stages) > ROWS and ROWS // 2 <= stage.index < len(of.stages) - ROWS // 2:
+            if stage.index == ROWS // 2:
+                yield None
+            continue
+        experts = f"{stage.experts} of {total}" if stage.experts else "–"
+        plain = [", ".join(run(each) for each in stage.layers), str(stage.moe_layers), experts]
+        cells = [{"text": text, "mark": "", "how": ""} for text in plain]
+        cells += [_cell(figure) for figure in (stage.parameters, stage.share, stage.memory)]
+        yield {"index": stage.index, "cells": cells}
+
+
+def _cell(figure: Figure | None) -> dict[str, str]:
+    if figure is None:
+        return {"text": "–", "mark": "", "how": ""}
+    return {"text": amount(figure), "mark": MARKS[figure.grade], "how": f"{figure.grade}: {figure.how}"}
+
+
+def _groups(of: Overview) -> Iterator[dict[str, str]]:
+    for each in of.groups:
+        yield {
+            "title": each.carried.title,
+            "over": " × ".join(each.carried.axes),
+            "count": f"{each.count:,}",
+            "size": f"{each.size:,}",
+            "span": ", ".join(units(each.span)) or "all in one",
+            "first": ranges(each.first),
+        }

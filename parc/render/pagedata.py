@@ -1,0 +1,64 @@
+"""What the page's scripts read: the overview as JSON, and the timeline as far as it can be drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parc.cost.timeline import Event
+from parc.report import plain
+from parc.report.groups import carried
+from parc.report.overview import Overview
+from parc.report.step import Timeline
+
+PASSES = 6000  # drawn one by one; more of them as shares of slices of time
+ROWS = 48  # ranks of the pipeline that are drawn; of more, evenly chosen ones
+SLICES = 6000  # in all rows together
+
+
+def data(of: Overview) -> dict[str, Any]:
+    plan = of.plan
+    over = {each.key: list(each.axes) for each in carried(plan)}
+    return plain.overview(of) | {
+        "pipeline": list(plan.pipeline.axes) if plan.pipeline else [],
+        "over": {"experts": over.get("experts", [])},
+        "timeline": _timeline(of.step.timeline) if of.step else None,
+    }
+
+
+def _timeline(line: Timeline) -> dict[str, Any]:
+    rows = list(range(line.ranks))
+    if line.ranks > ROWS:
+        rows = sorted({round(at * (line.ranks - 1) / (ROWS - 1)) for at in range(ROWS)})
+    drawn = set(rows)
+    events = [each for each in line.events if each.rank in drawn]
+    found: dict[str, Any] = {
+        "rows": rows,
+        "end": line.end,
+        "ready": line.ready,
+        "seconds": line.seconds,
+        "tails": [[each.begin, each.sums, each.update] for each in line.tails],
+        "events": [],
+        "bins": 0,
+    }
+    if len(events) <= PASSES:
+        found["events"] = [
+            [each.rank, int(each.what.backward), each.what.stage, each.what.microbatch, each.begin, each.end]
+            for each in events
+        ]
+        return found
+    bins = max(SLICES // len(rows), 60)
+    return found | {"bins": bins, "shares": _shares(events, rows, line.end, bins)}
+
+
+def _shares(events: list[Event], rows: list[int], end: float, bins: int) -> list[list[list[int]]]:
+    """Percent of each slice of time that a rank spends in forward and in backward passes."""
+    place = {rank: row for row, rank in enumerate(rows)}
+    step = end / bins
+    spent = [[[0.0, 0.0] for _ in range(bins)] for _ in rows]
+    for each in events:
+        row = spent[place[each.rank]]
+        first, last = int(each.begin / step), min(int(each.end / step), bins - 1)
+        for at in range(first, last + 1):
+            share = min(each.end, (at + 1) * step) - max(each.begin, at * step)
+            row[at][each.what.backward] += max(share, 0.0)
+    return [[[round(100 * spent / step) for spent in slice] for slice in row] for row in spent]
