@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--rank", type=int, metavar="N", help="tell of one rank")
     explain.add_argument("--format", choices=["text", "json"], default="text")
     explain.add_argument("-v", "--verbose", action="store_true", help="show how each figure came about")
+    explain.add_argument("--html", type=Path, metavar="OUT", help="write a page of pictures")
+    explain.add_argument("--trace", type=Path, metavar="OUT", help="write the simulated step for Perfetto")
     explain.set_defaults(run=_explain)
 
     build = commands.add_parser("build", help="compile a plan to a training program")
@@ -204,7 +206,16 @@ def _explain(options: argparse.Namespace) -> int:
     from parc.faces.explain import Asked, explain
 
     return explain(
-        Asked(options.file, options.plan, options.set, options.rank, options.format, options.verbose)
+        Asked(
+            options.file,
+            options.plan,
+            options.set,
+            options.rank,
+            options.format,
+            options.verbose,
+            options.html,
+            options.trace,
+        )
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from parc.check.load import choose, load
-from parc.diagnostic import Diagnostic, Label, error, has_errors
+from parc.diagnostic import Diagnostic, Label, Severity, error
 from parc.faces.show import colored, show
 from parc.plan.facts import Plan
 from parc.render.terminal import NARROWEST, WIDTH, Pen
@@ -19,6 +19,7 @@ from parc.report.overview import Overview, overview
 from parc.report.rank import rank_facts
 
 OK, FAULTS, USAGE = 0, 1, 2
+FALSE_CLAIM = "P306"  # the plan can be explained all the same: the claim is told as false
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Asked:
     rank: int | None = None
     form: str = "text"
     verbose: bool = False
+    html: Path | None = None
+    trace: Path | None = None
 
 
 def explain(asked: Asked) -> int:
@@ -36,7 +39,7 @@ def explain(asked: Asked) -> int:
     if isinstance(plan, int):
         return plan
     of = overview(plan)
-    fault = _told(of, asked)
+    fault = _written(of, asked) if asked.html or asked.trace else _told(of, asked)
     if fault:
         show([fault], sys.stdout)
         return FAULTS
@@ -46,7 +49,7 @@ def explain(asked: Asked) -> int:
 def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Plan | int:
     """The plan of a file; or, its faults having been shown, the exit code."""
     loaded = load(file, overrides)
-    if has_errors(loaded.diagnostics):
+    if any(each.severity is Severity.ERROR and each.code != FALSE_CLAIM for each in loaded.diagnostics):
         show(loaded.diagnostics, sys.stdout)
         return USAGE if any(each.code == "P009" for each in loaded.diagnostics) else FAULTS
     plan = choose(loaded, name)
@@ -54,6 +57,38 @@ def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Plan | int
         show([plan], sys.stdout)
         return FAULTS
     return plan
+
+
+def _written(of: Overview, asked: Asked) -> Diagnostic | None:
+    """Writes what is asked for; what stands in the way."""
+    if asked.html:
+        from parc.render.page import page
+
+        fault = _write(asked.html, page(of))
+        if fault or not asked.trace:
+            return fault
+    if asked.trace:
+        from parc.render.perfetto import trace
+
+        text = trace(of)
+        return _untimed(of) if text is None else _write(asked.trace, text)
+    return None
+
+
+def _untimed(of: Overview) -> Diagnostic:
+    why = next((each for each in of.missing if "time" in each.what), None)
+    told = f"add {why.where}: {'; '.join(why.add)}" if why and why.add else None
+    label = Label(of.plan.at("name"), why.why if why else "")
+    return error("P640", "no time of a step can be told, so there is nothing to trace", label, help=told)
+
+
+def _write(path: Path, text: str) -> Diagnostic | None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        return error("P642", f"`{path}` cannot be written: {fault.strerror}")
+    print(f"wrote {path}")
+    return None
 
 
 def _told(of: Overview, asked: Asked) -> Diagnostic | None:

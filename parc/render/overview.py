@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parc.check.claims.verdict import Verdict
 from parc.cost.figure import Figure
 from parc.render.gantt import gantt
 from parc.render.memory import memory
 from parc.render.terminal import DIM, LEGEND, Pen, derivation, plural, told
-from parc.render.text import printable
+from parc.render.text import GREEN, RED, printable
 from parc.report.groups import formula, ranges, units
 from parc.report.missing import Missing
 from parc.report.overview import Overview
@@ -16,11 +17,12 @@ from parc.report.stages import StageRow
 from parc.report.wires import Crossing
 
 ROWS = 16  # of a table of stages
+VERDICTS = {True: GREEN, False: RED, None: DIM}
 
 
 def render(of: Overview, pen: Pen, verbose: bool = False) -> str:
     lines = [*_head(of, pen), *_groups(of, pen), *_stages(of, pen)]
-    lines += [*memory(of, pen), *_traffic(of, pen), *_step(of, pen), *_missing(of, pen)]
+    lines += [*memory(of, pen), *_traffic(of, pen), *_step(of, pen), *_claims(of, pen), *_missing(of, pen)]
     lines += ["", *pen.folded(LEGEND + ("" if verbose else "; -v shows how each came about"), 0, DIM)]
     if verbose:
         lines += pen.title("DERIVATIONS")
@@ -34,10 +36,9 @@ def figures(of: Overview) -> Iterator[Figure]:
         yield from (each for each in (stage.parameters, stage.share, stage.memory) if each)
     for traffic in of.traffic:
         yield from (each.bytes for each in traffic)
-    if of.flops:
-        yield of.flops
+    yield from (each for each in (of.flops, of.bubble) if each)
     if of.step:
-        known = (of.step.time, of.step.timeline.bubble, of.step.mfu, of.step.tokens)
+        known = (of.step.time, of.step.timeline.waits, of.step.mfu, of.step.tokens)
         yield from (each for each in known if each)
 
 
@@ -134,14 +135,41 @@ def _step(of: Overview, pen: Pen) -> list[str]:
     schedule = f"{layout.schedule}, {layout.microbatches} microbatches" if layout else ""
     if found.time is None:
         more = f"{schedule}; in units of a forward pass, since no time is known"
-        facts = [f"bubble {told(found.timeline.bubble)}"]
+        facts = [f"waits {told(found.timeline.waits)}"]
     else:
         more = schedule
-        facts = [f"step {told(found.time)}", f"bubble {told(found.timeline.bubble)}"]
-        facts += [f"MFU {pen.told(found.mfu)}", f"{pen.told(found.tokens)} tokens/s"]
+        facts = [f"step {told(found.time)}", f"MFU {pen.told(found.mfu)}"]
+        facts += [f"{pen.told(found.tokens)} tokens/s", f"waits {told(found.timeline.waits)}"]
+    if of.bubble:
+        facts.append(f"bubble {told(of.bubble)}")
     if of.flops:
         facts.append(f"{told(of.flops)} a device")
     return [*pen.title("STEP", more), *pen.folded("   ".join(facts), 2), *gantt(found.timeline, pen)]
+
+
+def _claims(of: Overview, pen: Pen) -> list[str]:
+    if not of.claims:
+        return []
+    rows = [(verdict(each), claim(each), _found(each)) for each in of.claims]
+    head, *lines = pen.table(("verdict", "claim", "figure"), rows, "<<<")
+    styles = [VERDICTS[each.holds] for each in of.claims]
+    painted = [pen.paint(style, line) for style, line in zip(styles, lines, strict=True)]
+    return [*pen.title("CLAIMS", "of `expect`"), head, *painted]
+
+
+def claim(of: Verdict) -> str:
+    return " ".join(of.claim.span.text.split())
+
+
+def verdict(of: Verdict) -> str:
+    """`?` where an error as large as the cost model's usual one would turn it."""
+    if of.holds is None:
+        return "open"
+    return ("holds" if of.holds else "false") + ("?" if of.doubtful else "")
+
+
+def _found(of: Verdict) -> str:
+    return f"{told(of.figure)}: {of.figure.how}" if of.figure else of.missing
 
 
 def _missing(of: Overview, pen: Pen) -> list[str]:
@@ -153,4 +181,5 @@ def _missing(of: Overview, pen: Pen) -> list[str]:
 def absent(of: Missing, pen: Pen) -> list[str]:
     """What is not told and why; what to add is never broken, so that it can be copied."""
     add = (printable(f"      {each}") for each in of.add)
-    return [*pen.folded(f"{of.what}: {of.why}", 2), *pen.folded(f"add {of.where}:", 4), *add]
+    where = pen.folded(f"add {of.where}:", 4) if of.add else []
+    return [*pen.folded(f"{of.what}: {of.why}", 2), *where, *add]

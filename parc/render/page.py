@@ -1,8 +1,8 @@
 """`parc explain --html`: one page that needs nothing else, from the templates in `templates/explain/`.
 
-Names of a plan are text of the template, escaped, and strings of a JSON block that no `</script>` can end; they
-are never a template themselves. The page's policy lets its own style and script run, by their hashes, nothing
-else.
+Names of a plan are text of the template, escaped, and strings of a JSON block that no `</script>` can end;
+they are never a template themselves. The page's policy lets its own style and script run, by their hashes,
+and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from parc.cost.figure import Figure, quantity
-from parc.render.overview import figures, run
+from parc.render.overview import claim, figures, run, verdict
 from parc.render.pagedata import data
 from parc.render.terminal import LEGEND, MARKS, amount, plural
 from parc.report.groups import formula, ranges, units
@@ -48,13 +48,14 @@ def page(of: Overview) -> str:
             plan=plan,
             ranks=f"{plan.mesh.size:,}",
             formula=formula(plan),
-            batch=f"{batch.sequences:,} sequences × {batch.length:,} tokens in {microbatches}",
+            batch=f"{batch.sequences:,} sequences x {batch.length:,} tokens in {microbatches}",
             tiles=list(_tiles(of)),
             missing=of.missing,
             schedule=_schedule(of),
             limit=f"; a device has {quantity(of.limit, 'B')}" if of.limit else "",
             stages=list(_stages(of)),
             groups=list(_groups(of)),
+            claims=list(_claims(of)),
             figures=list(figures(of)),
             amount=amount,
             legend=LEGEND,
@@ -89,11 +90,14 @@ def _embedded(value: object) -> str:
 
 def _tiles(of: Overview) -> Iterator[dict[str, Any]]:
     step = of.step
-    fullest = max((stage.memory for stage in of.stages if stage.memory), key=lambda each: each.value, default=None)
+    fullest = max(
+        (stage.memory for stage in of.stages if stage.memory), key=lambda each: each.value, default=None
+    )
     limit = f"{fullest.value / of.limit:.1%} of {quantity(of.limit, 'B')}" if of.limit and fullest else ""
+    bubble = f"bubble {amount(of.bubble)}, were all stages equal" if of.bubble else "of the pipeline's time"
     known: list[tuple[str, Figure | None, str]] = [
         ("step time", step.time if step else None, ""),
-        ("bubble", step.timeline.bubble if step else None, "of the pipeline's time"),
+        ("waiting", step.timeline.waits if step else None, bubble),
         ("MFU", step.mfu if step else None, ""),
         ("tokens a second", step.tokens if step else None, ""),
         ("peak memory", fullest, limit or "of one rank"),
@@ -123,7 +127,7 @@ def _stages(of: Overview) -> Iterator[dict[str, Any] | None]:
             if stage.index == ROWS // 2:
                 yield None
             continue
-        experts = f"{stage.experts} of {total}" if stage.experts else "–"
+        experts = f"{stage.experts} of {total}" if stage.experts else "-"
         plain = [", ".join(run(each) for each in stage.layers), str(stage.moe_layers), experts]
         cells = [{"text": text, "mark": "", "how": ""} for text in plain]
         cells += [_cell(figure) for figure in (stage.parameters, stage.share, stage.memory)]
@@ -132,15 +136,28 @@ def _stages(of: Overview) -> Iterator[dict[str, Any] | None]:
 
 def _cell(figure: Figure | None) -> dict[str, str]:
     if figure is None:
-        return {"text": "–", "mark": "", "how": ""}
+        return {"text": "-", "mark": "", "how": ""}
     return {"text": amount(figure), "mark": MARKS[figure.grade], "how": f"{figure.grade}: {figure.how}"}
+
+
+def _claims(of: Overview) -> Iterator[dict[str, Any]]:
+    for each in of.claims:
+        kind = {True: "holds", False: "false", None: "open"}[each.holds]
+        text = claim(each)
+        yield {
+            "kind": kind,
+            "verdict": verdict(each),
+            "text": text,
+            "figure": each.figure,
+            "why": each.missing,
+        }
 
 
 def _groups(of: Overview) -> Iterator[dict[str, str]]:
     for each in of.groups:
         yield {
             "title": each.carried.title,
-            "over": " × ".join(each.carried.axes),
+            "over": " x ".join(each.carried.axes),
             "count": f"{each.count:,}",
             "size": f"{each.size:,}",
             "span": ", ".join(units(each.span)) or "all in one",

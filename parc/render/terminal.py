@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from parc.cost.figure import Figure, Grade, quantity
+from parc.check.claims.verdict import shown
+from parc.cost.figure import Figure, Grade
 from parc.render.text import BOLD, RESET, columns, printable
 
 DIM = "\033[2m"
@@ -84,9 +85,9 @@ def told(figure: Figure) -> str:
 
 
 def amount(figure: Figure) -> str:
-    if figure.name in ("mfu", "bubble", "share"):
+    if figure.name in ("mfu", "bubble", "waits", "share"):
         return f"{figure.value:.1%}"
-    return quantity(figure.value, figure.unit)
+    return shown(figure)
 
 
 def derivation(figure: Figure, indent: int = 2) -> Iterator[str]:

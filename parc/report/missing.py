@@ -10,6 +10,7 @@ from parc.plan.facts import Plan
 
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
 DEVICE = ("compute", "memory", "memory_bandwidth")
+PRICES = "parameters, FLOPs, memory, traffic, time"
 EXAMPLES = {"compute": "400 TFLOPS", "memory": "64 GB", "memory_bandwidth": "1.8 TB/s"}
 
 
@@ -22,8 +23,11 @@ class Missing(NamedTuple):
     add: tuple[str, ...]
 
 
-def missing(plan: Plan, job: Job | None) -> tuple[Missing, ...]:
+def missing(plan: Plan, job: Job | None, otherwise: str = "") -> tuple[Missing, ...]:
+    """`otherwise` is why there is no job, where the shape says enough."""
     found = [*_shape(plan), *_machine(plan)]
+    if job is None and otherwise and not _shape(plan):
+        found.insert(0, Missing(PRICES, otherwise, "", ()))
     if job is not None and (why := unplayed(job)):
         what = "memory in flight, step time, timeline"
         found.append(Missing(what, why, "in the plan", ('pipeline over [..] { schedule = "1f1b" }',)))
@@ -47,9 +51,9 @@ def _shape(plan: Plan) -> list[Missing]:
         names.append("top_k")
     if not names:
         return []
-    what, why = "parameters, FLOPs, memory, traffic, time", f"the shape has no {_all(names)}"
+    why = f"the shape has no {_all(names)}"
     add = f"shape {{ {', '.join(f'{name} = ..' for name in names)} }}"
-    return [Missing(what, why, f"in model {plan.train.model.name}", (add,))]
+    return [Missing(PRICES, why, f"in model {plan.train.model.name}", (add,))]
 
 
 def _machine(plan: Plan) -> list[Missing]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from parc.check.claims.counts import bubble
+from parc.check.claims.verdict import Verdict, judge
+from parc.check.costs import Unknown, costs
 from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
 from parc.cost.job import Job
-from parc.cost.plan import job
 from parc.plan.facts import Plan
 from parc.report.groups import GroupSet, group_sets
 from parc.report.missing import Missing, missing
@@ -26,7 +28,9 @@ class Overview:
     stages: tuple[StageRow, ...]
     traffic: tuple[tuple[Crossing, ...], ...]  # by rank of the pipeline
     flops: Figure | None  # of one step, on one device
+    bubble: Figure | None  # as the schedule has it, stages being equal
     step: StepFacts | None
+    claims: tuple[Verdict, ...]
     missing: tuple[Missing, ...]
 
     @property
@@ -37,7 +41,17 @@ class Overview:
 
 
 def overview(plan: Plan) -> Overview:
-    of = job(plan)
+    """Of a plan without errors, false claims excepted."""
+    try:
+        of: Job | None = costs(plan).job
+        return _told(plan, of, missing(plan, of))
+    except Unknown as why:
+        return _told(plan, None, missing(plan, None, str(why)))
+    except ArithmeticError:
+        return _told(plan, None, missing(plan, None, "its sizes are beyond what can be computed with"))
+
+
+def _told(plan: Plan, of: Job | None, absent: tuple[Missing, ...]) -> Overview:
     stages = stage_rows(plan, of)
     return Overview(
         plan,
@@ -46,6 +60,15 @@ def overview(plan: Plan) -> Overview:
         stages,
         tuple(crossings(plan, of, stage.index) for stage in stages) if of else (),
         flops_figure(of) if of else None,
+        _bubble(plan),
         step_facts(of) if of else None,
-        missing(plan, of),
+        judge(plan),
+        absent,
     )
+
+
+def _bubble(plan: Plan) -> Figure | None:
+    try:
+        return bubble(costs(plan))
+    except Unknown:
+        return None

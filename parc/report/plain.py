@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from parc.check.claims.verdict import Verdict
 from parc.cost.figure import Figure
 from parc.plan.mesh import Lattice
 from parc.report.groups import GroupSet, formula, ranges
@@ -56,7 +57,9 @@ def overview(of: Overview) -> dict[str, Any]:
             for stage in of.traffic
         ],
         "flops": figure(of.flops),
+        "bubble": figure(of.bubble),
         "step": _step(of.step),
+        "claims": [_claim(each) for each in of.claims],
         "missing": [each._asdict() for each in of.missing],
     }
 
@@ -93,12 +96,24 @@ def _stage(of: StageRow) -> dict[str, Any]:
     }
 
 
+def _claim(of: Verdict) -> dict[str, Any]:
+    """`holds` is null where the claim cannot be judged, for the reason in `missing`."""
+    return {
+        "claim": of.claim.span.text,
+        "holds": of.holds,
+        "doubtful": of.doubtful,
+        "claimed": of.claimed,
+        "figure": figure(of.figure),
+        "missing": of.missing,
+    }
+
+
 def _step(of: StepFacts | None) -> dict[str, Any] | None:
     if of is None:
         return None
     return {
         "time": figure(of.time),
-        "bubble": figure(of.timeline.bubble),
+        "waits": figure(of.timeline.waits),
         "mfu": figure(of.mfu),
         "tokens_per_second": figure(of.tokens),
     }

@@ -36,7 +36,7 @@ class Timeline:
     events: tuple[Event, ...]
     ranks: int
     end: float
-    bubble: Figure
+    waits: Figure
     ready: float
     tails: tuple[Tail, ...]
     seconds: float | None
@@ -78,7 +78,7 @@ def _unit_line(job: Job) -> Timeline:
     )
     ranks = job.degrees.pipeline
     end = max(each.end for each in played)
-    return Timeline(tuple(played), ranks, end, _bubble(played, ranks, end, False), end, (), None)
+    return Timeline(tuple(played), ranks, end, _waits(played, ranks, end, False), end, (), None)
 
 
 def _line(job: Job, found: Step) -> Timeline:
@@ -100,19 +100,22 @@ def _line(job: Job, found: Step) -> Timeline:
         tuple(played),
         ranks,
         found.pipeline,
-        _bubble(played, ranks, found.pipeline, True),
+        _waits(played, ranks, found.pipeline, True),
         ready,
         tails,
         found.seconds,
     )
 
 
-def _bubble(played: list[Event], ranks: int, end: float, timed: bool) -> Figure:
-    """The share of the pipeline's time in which a rank waits, in the mean over its ranks."""
+def _waits(played: list[Event], ranks: int, end: float, timed: bool) -> Figure:
+    """The share of the pipeline's time in which a rank has no pass to make, in the mean over its ranks.
+
+    The bubble of the schedule, and what unequal stages and transfers between them add to it.
+    """
     busy = sum(each.end - each.begin for each in played)
     share = max(1 - busy / (ranks * end), 0.0) if end else 0.0
     if timed:
         how = f"1 - {busy:.4g} s of passes / ({ranks} ranks x {end:.4g} s)"
-        return Figure("bubble", share, "", how, "estimated")
+        return Figure("waits", share, "", how, "estimated")
     how = f"1 - {busy:g} / ({ranks} ranks x {end:g}), a backward pass as long as two forward ones"
-    return Figure("bubble", share, "", how, "estimated")
+    return Figure("waits", share, "", how, "estimated")

@@ -29,8 +29,8 @@ GROUPS
 
 STAGES  of one rank
   stage  layers  MoE layers  experts  parameters  FLOPs
-      0  0-1              2   2 of 4       2.02k  47.5%
-      1  2-3              2   2 of 4       2.02k  52.5%
+      0  0-1              2   2 of 4       2,016  47.5%
+      1  2-3              2   2 of 4       2,024  52.5%
 
 MEMORY  one rank at its fullest; the cluster's device has no `memory`
   stage 0 PPPPGGGGOOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA..| 151 kB?
@@ -47,7 +47,7 @@ TRAFFIC  one rank of stage 1 sends in a step, none sends more
   pipeline  pp    node     2.56 kB  4 send
 
 STEP  gpipe, 4 microbatches; in units of a forward pass, since no time is known
-  bubble 20.0%?   614 kFLOP a device
+  waits 20.0%?   bubble 20.0%   614 kFLOP a device
   stage 0 aaaaaabbbbbbccccccdddddd..................AAAAAAAAAAABBBBBBBBBBBBCCCCCCCCCCCCDDDDDDDDDDDD
   stage 1 ......aaaaaabbbbbbccccccddddddAAAAAAAAAAAABBBBBBBBBBBCCCCCCCCCCCCDDDDDDDDDDDD............
           0                                                                                15 units

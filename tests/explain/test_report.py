@@ -117,12 +117,14 @@ def test_where_a_pipeline_leaves_a_node() -> None:
 
 
 @pytest.mark.parametrize(("schedule", "bubble"), [("gpipe", 1 / 5), ("1f1b", 1 / 5)])
-def test_the_bubble_of_even_stages(schedule: str, bubble: float) -> None:
+def test_even_stages_wait_as_the_bubble_says(schedule: str, bubble: float) -> None:
     """(p - 1) / (m + p - 1) with 2 stages and 4 microbatches; without times, stages count as even."""
     of = explained(small(schedule=schedule))
     assert of.step is not None
     assert of.step.time is None
-    assert of.step.timeline.bubble.value == pytest.approx(bubble)
+    assert of.step.timeline.waits.value == pytest.approx(bubble)
+    assert of.bubble is not None
+    assert of.bubble.value == pytest.approx(bubble)
     assert of.step.timeline.end == 15  # five rounds of one unit forward and two backward
 
 

@@ -1,0 +1,83 @@
+"""`parc explain --trace`: the simulated step in Chrome's Trace Event Format, which Perfetto opens.
+
+A process is a rank of the pipeline. Its passes, sums, optimizer and rest are complete events ("X"), times in
+microseconds; the sends between stages are flows, from the end of a pass to the beginning of the one that
+waits for it. Format: "Trace Event Format", the Chromium project.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from parc.cost.schedule import Pass
+from parc.report.overview import Overview
+from parc.report.step import Timeline
+
+MICRO = 1e6
+LATE = 0.999  # where in its pass a flow starts: at the very end, viewers no longer count it in
+
+
+def trace(of: Overview) -> str | None:
+    """None where no time is known."""
+    if of.step is None or of.step.time is None:
+        return None
+    line, time = of.step.timeline, of.step.time
+    about = {"plan": of.plan.name, "seconds": time.value, "grade": time.grade}
+    events = [*_names(line), *_passes(line), *_tails(line, time.value), *_flows(line)]
+    return json.dumps({"displayTimeUnit": "ms", "otherData": about, "traceEvents": events}) + "\n"
+
+
+def _names(line: Timeline) -> Iterator[dict[str, Any]]:
+    for rank in range(line.ranks):
+        for name, args in (
+            ("process_name", {"name": f"stage {rank}"}),
+            ("process_sort_index", {"sort_index": rank}),
+            ("thread_name", {"name": "one rank"}),
+        ):
+            yield {"ph": "M", "name": name, "pid": rank, "tid": 0, "args": args}
+
+
+def _slice(name: str, category: str, rank: int, begin: float, end: float, **args: int) -> dict[str, Any]:
+    times = {"ts": begin * MICRO, "dur": (end - begin) * MICRO}
+    return {"ph": "X", "name": name, "cat": category, "pid": rank, "tid": 0, **times, "args": args}
+
+
+def _passes(line: Timeline) -> Iterator[dict[str, Any]]:
+    for each in line.events:
+        kind = "backward" if each.what.backward else "forward"
+        name = f"{kind} {each.what.microbatch}"
+        about = {"stage": each.what.stage, "microbatch": each.what.microbatch}
+        yield _slice(name, kind, each.rank, each.begin, each.end, **about)
+
+
+def _tails(line: Timeline, seconds: float) -> Iterator[dict[str, Any]]:
+    updated = line.ready + max(tail.update for tail in line.tails)
+    for rank, tail in enumerate(line.tails):
+        if tail.sums:
+            yield _slice("sum gradients", "gradients", rank, tail.begin, tail.begin + tail.sums)
+        yield _slice("optimizer", "optimizer", rank, line.ready, line.ready + tail.update)
+        yield _slice("rest of the step", "rest", rank, updated, seconds)
+
+
+def _flows(line: Timeline) -> Iterator[dict[str, Any]]:
+    """Activations to the next stage, their gradients back."""
+    found = {each.what: each for each in line.events}
+    last = max(each.what.stage for each in line.events)
+    for number, (what, sent) in enumerate(found.items()):
+        backward, stage, microbatch = what
+        if stage == (0 if backward else last):
+            continue
+        got = found[Pass(backward, stage + (-1 if backward else 1), microbatch)]
+        if got.rank == sent.rank:
+            continue
+        name = "gradients of activations" if backward else "activations"
+        about = {"name": name, "cat": "send", "id": number, "tid": 0}
+        yield {
+            "ph": "s",
+            "pid": sent.rank,
+            "ts": (sent.begin + (sent.end - sent.begin) * LATE) * MICRO,
+            **about,
+        }
+        yield {"ph": "f", "bp": "e", "pid": got.rank, "ts": got.begin * MICRO, **about}
