@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from parc.shard.compile import Captured
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-MOST = (2, 4, 8, 16)  # ranks of a plan, at most: small meshes are drawn as often as large ones
+MOST = (2, 4, 4, 8, 16)  # ranks of a plan, at most: small meshes are drawn as often as large ones
 
 
 def train(draw: Random, model: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -64,29 +65,51 @@ def run(seed: int, model: str, number: int, plans: int) -> list[Result]:
 
     text = drawn.train(Random(f"{seed} {model} {number}"), model)
     draw = Random(f"{seed} {model} {number} plans")
+    programs = list(drawn.programs(draw, text, plans))
+    first = programs[0]
     results = []
     with TemporaryDirectory() as scratch:
         reference = Path(scratch) / "reference.pt"
-        dataset = drawn.Tokens()
-        for compiled in drawn.programs(draw, text, plans):
-            if not reference.exists():
-                expected(compiled.plan, compiled.captured.loaded.recipes, dataset, STEPS, reference)
-            results.append(_compared(model, compiled, Path(scratch), dataset, reference))
+        expected(first.plan, first.captured.loaded.recipes, drawn.Tokens(), STEPS, reference)
+        for world in sorted({program.plan.mesh.size for program in programs}):
+            same = [program for program in programs if program.plan.mesh.size == world]
+            results += _compared(model, world, same, Path(scratch) / str(world), reference)
     return results
 
 
 def _compared(
-    model: str, compiled: drawn.Compiled, scratch: Path, dataset: drawn.Tokens, reference: Path
-) -> Result:
+    model: str, world: int, programs: list[drawn.Compiled], scratch: Path, reference: Path
+) -> list[Result]:
+    """The programs of one size, one after the other in the same processes: to start them takes longest."""
     from parc.emit.write import write
-    from parc.verify.numbers import compare
+    from parc.runtime.processes import spawn
+    from parc.verify.numbers import differences
 
     start = time.perf_counter()
-    write(compiled.files, scratch / "program")
-    ranks = compiled.plan.mesh.size
-    worst = compare(ranks, scratch / "program", dataset, reference, STEPS)[0]
-    seconds = time.perf_counter() - start
-    return Result(model, ranks, worst.what, worst.error, seconds, compiled.text)
+    for number, program in enumerate(programs):
+        (scratch / f"found-{number}").mkdir(parents=True)
+        write(program.files, scratch / f"program-{number}")
+    spawn(world, _rank, scratch, len(programs), reference)
+    seconds = (time.perf_counter() - start) / len(programs)
+    worst = [differences(scratch / f"found-{number}")[0] for number in range(len(programs))]
+    return [
+        Result(model, world, difference.what, difference.error, seconds, program.text)
+        for program, difference in zip(programs, worst, strict=True)
+    ]
+
+
+def _rank(scratch: Path, programs: int, reference: Path) -> None:
+    """One rank of each program in turn."""
+    from parc.verify.numbers import ranked
+
+    before = set(sys.modules)
+    for number in range(programs):
+        folder = scratch / f"program-{number}"
+        ranked(str(folder), reference, drawn.Tokens(), STEPS, "cpu", scratch / f"found-{number}")
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+                del sys.modules[name]
 
 
 def _report(results: list[Result], seconds: float) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from time import perf_counter
 
 from parc.runtime.data import Dataset
-from parc.verify.first import STEPS, TOLERANCE, first_difference
+from parc.verify.first import STEPS, first_difference
+from parc.verify.gap import TOLERANCE
 from parc.verify.numbers import Difference, compare, expected
 from parc.verify.report import Rung
 from parc.verify.trial import Trial

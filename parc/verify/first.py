@@ -15,7 +15,7 @@ from parc.events import DUAL, Collective, OnAxis, Parameter, Program
 from parc.plan.mesh import Mesh
 from parc.runtime.data import Dataset
 from parc.runtime.processes import spawn
-from parc.verify.gap import Gap, gap
+from parc.verify.gap import TOLERANCE, Gap, gap
 from parc.verify.numbers import FLOOR
 from parc.verify.observe import Seen, observed, read, reference
 from parc.verify.places import Place, places
@@ -26,7 +26,6 @@ from parc.verify.told import First, told
 from parc.verify.trial import Trial
 
 STEPS = 3
-TOLERANCE = 1e-9  # of `Gap.error` in float64: some 1e3 roundings, amplified where a gradient is almost zero
 SILENT = ("replicate", "split", "take", "first")  # moves of which a forward pass sends nothing
 
 Ranks = Sequence[Mapping[str, Any]]  # what `observed` has seen of a step, by rank
@@ -79,9 +78,10 @@ class Search:
         yield from self._figure(ranks, "loss", wanted.step.loss)
         yield from self._figure(ranks, "balance loss", wanted.step.balance)
         yield from self._outputs(ranks, "gradients", wanted.gradients)
-        yield from self._parameters(ranks, "gradient of ", wanted.step.gradients)
+        floor = _floor(wanted.step.gradients.values())
+        yield from self._parameters(ranks, "gradient of ", wanted.step.gradients, floor)
         yield from self._figure(ranks, "gradient norm", wanted.step.norm)
-        yield from self._parameters(ranks, "", wanted.step.parameters)
+        yield from self._parameters(ranks, "", wanted.step.parameters, wanted.step.floor)
 
     def _outputs(self, ranks: Ranks, kind: str, wanted: Mapping[Key, Tensor]) -> Iterator[First]:
         floor = _floor(wanted.values())
@@ -131,9 +131,10 @@ class Search:
             before = () if name == "gradient norm" else self._before(last, len(self.stages[last]) - 1, False)
             yield First(f"the {name}", None, gaps, len(ranks), last, before)
 
-    def _parameters(self, ranks: Ranks, kind: str, wanted: Mapping[str, Tensor]) -> Iterator[First]:
+    def _parameters(
+        self, ranks: Ranks, kind: str, wanted: Mapping[str, Tensor], floor: float
+    ) -> Iterator[First]:
         """In the order in which a backward pass completes them."""
-        floor = _floor(wanted.values()) if kind else FLOOR**2
         for name, (stage, unit, parameter) in self.parameters.items():
             mine = {rank: seen for rank, seen in enumerate(ranks) if seen["stage"] == stage}
             held = {rank: seen[f"{kind}parameters"][name] for rank, seen in mine.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+TOLERANCE = 1e-9  # of `Gap.error` in float64: some 1e3 roundings, amplified where a gradient is almost zero
 SAME = 1e-6  # by how much a ratio that is meant to be 2 may miss it
 
 

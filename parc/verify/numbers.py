@@ -54,12 +54,14 @@ def compare(
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         arguments = (str(folder), file, dataset, count, device, Path(scratch))
-        spawn(world, _rank, *arguments, device=device, timeout=timedelta(seconds=timeout))
-        found = [
-            Difference(**entry)
-            for said in Path(scratch).glob("rank-*.json")
-            for entry in json.loads(said.read_text())
-        ]
+        spawn(world, ranked, *arguments, device=device, timeout=timedelta(seconds=timeout))
+        return differences(Path(scratch))
+
+
+def differences(scratch: Path) -> list[Difference]:
+    """What all ranks have written into a folder, largest first."""
+    texts = (said.read_text() for said in scratch.glob("rank-*.json"))
+    found = [Difference(**entry) for text in texts for entry in json.loads(text)]
     return sorted(found, key=lambda difference: -difference.error)
 
 
@@ -71,11 +73,12 @@ def _plain(step: Step) -> dict[str, Any]:
         "largest": max(float(gradient.abs().max()) for gradient in step.gradients.values()),
         "gradients": dict(step.gradients),
         "parameters": dict(step.parameters),
+        "floor": step.floor,
     }
 
 
-def _rank(folder: str, file: Path, dataset: Dataset, count: int, device: str, scratch: Path) -> None:
-    """One rank: runs the program's own trainer, and compares its shards with its share of the reference."""
+def ranked(folder: str, file: Path, dataset: Dataset, count: int, device: str, scratch: Path) -> None:
+    """One rank: runs the program's own trainer; writes how far it is from its share of the reference."""
     sys.path.insert(0, folder)
     import train  # type: ignore[import-not-found]
 
@@ -91,7 +94,7 @@ def _rank(folder: str, file: Path, dataset: Dataset, count: int, device: str, sc
         for what, mine in (("loss", loss), ("balance", balance), ("norm", norm)):
             pair = torch.tensor([mine, wanted[what]], dtype=torch.float64)
             found.append(_difference(what, step, rank, pair[:1], pair[1:], 1e-12))
-        found += _compared(trainer, wanted["parameters"], "", step, rank, 1e-12)
+        found += _compared(trainer, wanted["parameters"], "", step, rank, wanted["floor"])
     (scratch / f"rank-{rank}.json").write_text(json.dumps(found))
 
 

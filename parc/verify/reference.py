@@ -20,6 +20,7 @@ from parc.shard.initial import Recipe
 from parc.shard.load import factory
 from parc.shard.objective import names_of_inputs
 from parc.shard.promote import promoted
+from parc.verify.gap import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Step:
     norm: float  # of the gradient, before clipping
     gradients: Mapping[str, Tensor]
     parameters: Mapping[str, Tensor]  # after the update
+    floor: float  # size up to which a parameter may be what rounding has made of it
+
+
+ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a gradient that is zero, a key's bias say
 
 
 def model_of(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
@@ -80,6 +85,7 @@ def steps(
     adamw = torch.optim.AdamW(
         model.parameters(), betas=(given.beta1, given.beta2), eps=given.eps, weight_decay=given.weight_decay
     )
+    floor = 0.0
     for step in range(count):
         tokens, labels = batches.step(step)
         loss, balance = _backward(plan, model, tokens, labels)
@@ -88,12 +94,16 @@ def steps(
                 parameter.grad = torch.zeros_like(parameter)
         gradients = {name: _grad(p).clone() for name, p in model.named_parameters()}
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf"))
+        rate = settings.learning_rate(step)
         for group in adamw.param_groups:
-            group["lr"] = settings.learning_rate(step)
+            group["lr"] = rate
+        # AdamW moves an entry by rate * g / (|g| + eps): an error d of g moves it by up to rate * d / eps
+        largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+        floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
         adamw.step()
         adamw.zero_grad()
         after = {name: p.detach().clone() for name, p in model.named_parameters()}
-        yield Step(loss, balance, norm.item(), gradients, after)
+        yield Step(loss, balance, norm.item(), gradients, after, floor)
 
 
 def schedule(plan: Plan) -> AdamWSettings:
