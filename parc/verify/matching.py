@@ -40,7 +40,7 @@ def matching(plan: Plan, program: Program, folder: Path, *, seed: int, timeout: 
     verdict: Verdict = "refuted" if findings else "proved"
     if not findings:
         results = record(folder, plan.mesh, chosen(plan, seed), timeout)
-        findings = list(_issued(plan, program, folder, first, results))
+        findings = list(issued(plan, program, folder, first, results))
         verdict = "refuted" if findings else "not provable" if _unknown(results) else "proved"
         compared += _unknown(results) if verdict == "not provable" else []
         compared += [_said_of(plan, results)] if verdict == "proved" else []
@@ -97,10 +97,10 @@ class _Apart:
     frames: tuple[Frame, ...]
 
 
-def _issued(
+def issued(
     plan: Plan, program: Program, folder: Path, roles: Sequence[Role], results: Mapping[int, Result]
 ) -> Iterator[Finding]:
-    """What the program does otherwise, each with all ranks that do it."""
+    """What a program does otherwise than `roles`, each with all ranks that do it."""
     apart: dict[_Apart | Ended, list[int]] = defaultdict(list)
     for rank, result in results.items():
         found = _difference(roles[_stage(plan, rank)], result) if isinstance(result, Recorded) else result

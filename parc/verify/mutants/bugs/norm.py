@@ -1,0 +1,38 @@
+"""A gradient norm that is not the whole model's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.subject import Subject
+
+GRADIENTS = "runtime/gradients.py"
+SPLIT = "if split := [axes for axes in squares if axis in axes]:"
+
+
+@silent_bug("norm counts replicas several times")
+def several(subject: Subject) -> Iterator[Mutant]:
+    """Squares of a parameter that repeats along an axis are summed over it (NeMo-RL #3788).
+
+    Applies to every axis along which some parameter repeats.
+    """
+    for axis in subject.inner:
+        if any(axis not in parameter.axes for parameter in subject.parameters):
+            text = SPLIT.replace("if axis in axes]", f"if axis in axes or axis == {axis!r}]")
+            yield subject.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", subject.alone([axis]))
+
+
+@silent_bug("norm of one rank's shards")
+def shards(subject: Subject) -> Iterator[Mutant]:
+    """Of parameters that lie along an axis only this rank's part counts: experts, say (Megatron-LM #5916).
+
+    Applies to every axis that shards a parameter, and to a pipeline.
+    """
+    for axis in subject.inner:
+        if any(axis in parameter.axes for parameter in subject.parameters):
+            text = SPLIT.replace("if axis in axes]", f"if axis in axes and axis != {axis!r}]")
+            yield subject.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", subject.alone([axis]))
+    if subject.pipeline:
+        given, same = "    if pipeline is not None:\n", subject.alone(subject.pipeline)
+        yield subject.patch(GRADIENTS, given, "    if False:\n", "each stage by itself", same)

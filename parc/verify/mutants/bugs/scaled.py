@@ -1,0 +1,110 @@
+"""Gradients that are a multiple of what they should be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.subject import Subject
+
+TRAINING = "runtime/training.py"
+SUMMED = "        sync_gradients(self.parameters)\n        return"
+REDUCED = """        return _summed(x, group)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+"""
+
+
+@silent_bug("expert gradient scaled")
+def experts(subject: Subject) -> Iterator[Mutant]:
+    """Experts' gradients are divided by the size of an axis, as replicas' are whose mean is taken
+    (pytorch #160285, DeepSpeed #6546); or multiplied by it.
+
+    Applies where experts are spread: to each axis that data or experts lie on.
+    """
+    spread = subject.plan.experts.axes if subject.plan.experts else ()
+    if not any(len(parameter.shape) > 2 for parameter in subject.parameters):
+        return
+    for axis in dict.fromkeys((*spread, *subject.data)):
+        for how, call in (("divided", "div_"), ("multiplied", "mul_")):
+            text = SUMMED.replace(
+                "        return",
+                "        for parameter in self.parameters:\n"
+                "            if parameter.ndim > 2 and parameter.grad is not None:\n"
+                f"                parameter.grad.to_local().{call}({subject.size(axis)})\n"
+                "        return",
+            )
+            site = f"{how} by the size of `{axis}`"
+            yield subject.patch(TRAINING, SUMMED, text, site, subject.alone([axis]))
+
+
+@silent_bug("gradient summed once too often")
+def again(subject: Subject) -> Iterator[Mutant]:
+    """A gradient that is whole already, or another shard's, is summed (pytorch #144352: a scale of the axis).
+
+    Applies to every parameter and axis over which its gradient is no sum, and to moves whose answer in the
+    backward pass is local.
+    """
+    for parameter in subject.parameters:
+        node = parameter.made.keyword("reduce")
+        for axis in subject.inner:
+            if axis in parameter.reduce:
+                continue
+            site, same = f"{parameter.site} over `{axis}`", subject.alone([axis])
+            more = repr((*parameter.reduce, axis))
+            if node is not None:
+                yield subject.edit(parameter.file, node, more, site, same)
+            else:
+                call = parameter.made.call
+                told = [
+                    *map(ast.unparse, call.args),
+                    *(f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords),
+                ]
+                text = f"parameter({', '.join(told)}, reduce={more})"
+                yield subject.edit(parameter.file, call, text, site, same)
+    for moved in subject.moves:
+        if moved.move.move == "gather" and moved.move.grad:
+            text = f"all_gather({', '.join(moved.arguments)})"
+            yield subject.move(moved, text, "all_gather", subject.alone([moved.move.axis]))
+    if axes := subject.axes_of("all_reduce", grad=True):
+        text = REDUCED.replace(
+            "        return _summed(x", "        ctx.group = group\n        return _summed(x"
+        )
+        text = text.replace("return gradient, None", "return _summed(gradient, ctx.group), None")
+        yield subject.patch(
+            "runtime/collectives.py", REDUCED, text, "all-reduce backward as well", subject.alone(axes)
+        )
+
+
+@silent_bug("scaled by microbatches")
+def microbatches(subject: Subject) -> Iterator[Mutant]:
+    """The loss, or its gradient, is off by the number of microbatches (torchtitan #2972, pytorch #144352).
+
+    Applies to every plan; a pipeline has a place more.
+    """
+    same = "one microbatch" if subject.microbatches == 1 else None
+    loss = "        loss = packed[0] / divisor\n"
+    for how, sign in (("divided", "/"), ("multiplied", "*")):
+        text = loss.replace("divisor", f"divisor {sign} microbatches")
+        yield subject.patch("runtime/objective.py", loss, text, f"the loss {how} once more", same)
+    if not subject.trial.program.mean:
+        return
+    yield subject.patch(
+        "runtime/objective.py", "            return len(labels)\n", "            return 1\n", "summed", same
+    )
+
+
+@silent_bug("pipeline scales gradients")
+def pipeline(subject: Subject) -> Iterator[Mutant]:
+    """The schedule divides gradients that are whole already (torchtitan #2972).
+
+    Applies where there is a pipeline.
+    """
+    if subject.pipeline:
+        same = "one microbatch" if subject.microbatches == 1 else None
+        yield subject.patch(
+            "runtime/pipeline.py", "scale_grads=False,", "scale_grads=True,", "scale_grads", same
+        )

@@ -1,0 +1,41 @@
+"""A vocabulary that lies on several ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.subject import Subject
+
+VOCABULARY = "runtime/vocabulary.py"
+
+LOSS = (
+    ("largest logit of each rank", "        dist.all_reduce(largest, dist.ReduceOp.MAX, group=group)\n", ""),
+    ("sums of each rank", "        dist.all_reduce(parts, group=group)\n", ""),
+    ("off by the logarithm of the ranks", "total.log() - label", "(total * group.size()).log() - label"),
+    ("labels of the first rank", "labels - group.rank() * logits.shape[-1]", "labels"),
+    (
+        "every rank takes a label for its own",
+        "-mine.to(wrong.dtype).unsqueeze(-1)",
+        "-torch.ones_like(mine, dtype=wrong.dtype).unsqueeze(-1)",
+    ),
+)
+EMBEDDING = (
+    ("others' rows not zero", "    return found * mine.unsqueeze(-1)\n", "    return found\n"),
+    ("rows of the first rank", "indices - group.rank() * table.shape[0]", "indices"),
+)
+
+
+@silent_bug("vocabulary-parallel loss or lookup off")
+def vocabulary(subject: Subject) -> Iterator[Mutant]:
+    """Softmax over a part of the vocabulary, or ids looked up in the wrong part (Megatron-LM #7452).
+
+    Applies where logits, or the table of the embedding, lie on several ranks.
+    """
+    for pattern, edits in (
+        (r"vocabulary=self\.(\w+)", LOSS),
+        (r"sharded_embedding\([^)]*\)?[^)]*self\.(\w+)\)", EMBEDDING),
+    ):
+        if axes := subject.said(pattern):
+            for site, old, new in edits:
+                yield subject.patch(VOCABULARY, old, new, site, subject.alone(axes))

@@ -1,0 +1,148 @@
+"""One mutant through the rungs, the cheap ones first, until one of them notices."""
+
+from __future__ import annotations
+
+import math
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from parc.emit.program import Files
+from parc.emit.write import write
+from parc.runtime.data import Dataset
+from parc.runtime.processes import RankFailed
+from parc.trace.derive import derive
+from parc.verify.gap import TOLERANCE
+from parc.verify.lower import lowered
+from parc.verify.matching import chosen, issued
+from parc.verify.numbers import compare, expected
+from parc.verify.recorder import record
+from parc.verify.trial import Trial
+
+STEPS = (1, 3)  # what is wrong is mostly so in the first one
+SLACK = 5.0  # how much longer than the program itself a mutant may take before it is taken to hang
+
+
+@dataclass(frozen=True)
+class Caught:
+    """What noticed a mutant, and by what."""
+
+    rung: str
+    how: str
+
+
+class Judge:
+    """Holds programs against those of a trial. The reference is computed once.
+
+    `low` is the same plan's trial in float32, `timeout` the seconds that a mutant may take at least.
+    """
+
+    def __init__(
+        self, trial: Trial, low: Trial | None, dataset: Dataset, scratch: Path, *, seed: int, timeout: float
+    ) -> None:
+        self.trial, self.low, self.dataset, self.scratch = trial, low, dataset, scratch
+        self.ranks = chosen(trial.plan, seed)
+        self.roles = derive(trial.plan, trial.program, first=True)
+        self.limit = timeout
+        recipes = trial.captured.loaded.recipes
+        expected(trial.plan, recipes, dataset, STEPS[-1], self._reference(STEPS[-1]))
+        steps = torch.load(self._reference(STEPS[-1]), weights_only=True)
+        torch.save(steps[: STEPS[0]], self._reference(STEPS[0]))
+        self.idle = any(
+            _idle(name, gradient) for step in steps for name, gradient in step["gradients"].items()
+        )
+
+    def own(self) -> Caught | None:
+        """Holds the program against itself: an alarm would be false. Sets the time for mutants."""
+        start = time.monotonic()
+        found = self.judged({}, {})
+        self.limit = max(self.limit, SLACK * (time.monotonic() - start))
+        return found
+
+    def judged(self, edits: Files, low_edits: Files) -> Caught | None:
+        """The first rung that notices edits of the program, and of the one in float32."""
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            write({**self.trial.files, **edits}, Path(folder, "program"))
+            if how := self._matching(Path(folder, "program")):
+                return Caught("matching", how)
+            for steps in STEPS:
+                if how := self._numbers(Path(folder, "program"), steps):
+                    return Caught("numbers", how)
+            if self.low is not None:
+                write({**self.low.files, **low_edits}, Path(folder, "low"))
+                if how := self._low(self.low, Path(folder, "low")):
+                    return Caught("fp32", how)
+        return None
+
+    def _matching(self, folder: Path) -> str | None:
+        plan = self.trial.plan
+        results = record(folder, plan.mesh, self.ranks, self.limit)
+        found = next(issued(plan, self.trial.program, folder, self.roles, results), None)
+        return found.message if found else None
+
+    def _numbers(self, folder: Path, steps: int) -> str | None:
+        try:
+            with _limited(self.limit):
+                arguments = (folder, self.dataset, self._reference(steps), steps, self.limit)
+                worst = compare(self.trial.plan.mesh.size, *arguments)[0]
+        except RankFailed as failure:
+            return _ended(failure)
+        except _Hangs:
+            return f"hangs: not done after {self.limit:.0f} s"
+        if worst.error <= TOLERANCE:
+            return None
+        amount = f"{worst.error:.1e}" if math.isfinite(worst.error) else "no number"
+        return f"{worst.what} differs by {amount} in step {worst.step}"
+
+    def _low(self, low: Trial, folder: Path) -> str | None:
+        try:
+            with _limited(self.limit):
+                rung = lowered(low, folder, self.dataset, "fp32", self.limit, "cpu")
+        except RankFailed as failure:
+            return _ended(failure)
+        except _Hangs:
+            return f"hangs: not done after {self.limit:.0f} s"
+        return rung.findings[0].message if rung.findings else None
+
+    def _reference(self, steps: int) -> Path:
+        return self.scratch / f"reference-{steps}.pt"
+
+
+def _ended(failure: RankFailed) -> str:
+    lines = [line for line in failure.report.splitlines() if line and not line.startswith(" ")]
+    return f"ends with an error on rank {failure.rank}: {lines[-1][:100] if lines else 'without a word'}"
+
+
+def _idle(name: str, gradient: Tensor) -> bool:
+    """Whether some expert of a bank, or one of a list, has had no token: its matrices' gradient is zero."""
+    experts = gradient if gradient.ndim > 2 else gradient.unsqueeze(0)
+    return gradient.ndim > 1 and bool((experts.flatten(1).abs().amax(1) == 0).any())
+
+
+class _Hangs(BaseException):
+    """The time is over."""
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raises in the main thread when the time is over."""
+
+    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise _Hangs
+
+    before: Any = signal.signal(signal.SIGALRM, leave)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,51 @@
+"""What became of mutants, and the table of it by class and rung."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from parc.verify.mutants.judge import Caught
+from parc.verify.mutants.mutant import Mutant
+
+RUNGS = ("matching", "numbers", "fp32")
+COLUMNS = ("mutants", *RUNGS, "survived", "the same")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A mutant of a class, and what caught it. One that is provably the same, or untold, has not been run."""
+
+    bug: str
+    mutant: Mutant
+    caught: Caught | None
+
+    @property
+    def survived(self) -> bool:
+        return not (self.caught or self.mutant.same or self.mutant.untold)
+
+
+def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A line a class, and their sums; "mutants" are those that do not compute the same."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for each in outcomes:
+        if each.mutant.untold:
+            continue
+        for bug in (each.bug, "all"):
+            column = "the same" if each.mutant.same else each.caught.rung if each.caught else "survived"
+            counts[bug][column] += 1
+            counts[bug]["mutants"] += not each.mutant.same
+    width = max(map(len, counts), default=0)
+    yield f"{'class':<{width}}  " + "  ".join(COLUMNS)
+    for bug in [*sorted(counts.keys() - {"all"}), *(["all"] if counts else [])]:
+        cells = (f"{counts[bug][column] or '':>{len(column)}}" for column in COLUMNS)
+        yield f"{bug:<{width}}  " + "  ".join(cells)
+
+
+def reasons(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Why those that were not run were not."""
+    same = Counter(each.mutant.same for each in outcomes if each.mutant.same)
+    yield from (f"{count} compute the same: {reason}" for reason, count in sorted(same.items()) if reason)
+    untold = [each for each in outcomes if each.mutant.untold]
+    yield from (f"not run, {each.bug}: {each.mutant.untold}" for each in untold)

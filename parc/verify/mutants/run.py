@@ -1,0 +1,76 @@
+"""The rung that proves the others: would they have noticed the bugs that others have had?"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from parc.runtime.data import Dataset
+from parc.verify.mutants import bugs  # noqa: F401 - registers them
+from parc.verify.mutants.judge import Judge
+from parc.verify.mutants.mutant import BUGS, Mutant
+from parc.verify.mutants.outcome import Outcome, reasons, table
+from parc.verify.mutants.subject import Subject
+from parc.verify.report import Finding, NotProvable, Rung
+from parc.verify.trial import Trial
+
+SITES = 4  # of a class, drawn where there are more
+TIMEOUT = 60.0  # seconds after which a mutant of a small program hangs
+
+
+def mutants(
+    trial: Trial,
+    low: Trial | None,
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    timeout: float = TIMEOUT,
+    sites: int = SITES,
+) -> Rung:
+    """Injects every known silent bug that the plan can have into its program, at up to `sites` sites each.
+
+    `trial` computes in float64, `low` is the same plan in float32, where it can be built. `timeout` is what a
+    mutant may take at least, in seconds. A mutant that does not compute the same and is not noticed refutes.
+    Raises `NotProvable` where the program itself does not climb the rungs.
+    """
+    start = time.perf_counter()
+    found = list(outcomes(trial, low, dataset, seed=seed, timeout=timeout, sites=sites))
+    survivors = [each for each in found if each.survived]
+    findings = tuple(Finding(f"not noticed: {each.bug}, {each.mutant.site}") for each in survivors)
+    lines = (*table(found), *reasons(found))
+    return Rung("mutants", "refuted" if findings else "proved", lines, findings, time.perf_counter() - start)
+
+
+def outcomes(
+    trial: Trial, low: Trial | None, dataset: Dataset, *, seed: int, timeout: float, sites: int
+) -> Iterator[Outcome]:
+    """Each mutant, and what became of it. Raises `NotProvable`, as `mutants` does."""
+    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
+        judge = Judge(trial, low, dataset, Path(scratch), seed=seed, timeout=timeout)
+        if alarm := judge.own():
+            raise NotProvable(f"the program itself does not climb the rungs: {alarm.rung}, {alarm.how}")
+        lows = injected(Subject(low)) if low else {}
+        subject = Subject(trial, idle=judge.idle, low=low is not None)
+        for bug, its in chosen(injected(subject), seed, sites).items():
+            for mutant in its:
+                run = not (mutant.same or mutant.untold)
+                twin = next((each for each in lows.get(bug, ()) if each.site == mutant.site), mutant)
+                yield Outcome(bug, mutant, judge.judged(mutant.files, twin.files) if run else None)
+
+
+def injected(subject: Subject) -> dict[str, list[Mutant]]:
+    """All mutants of a program, by class."""
+    return {name: list(bug.inject(subject)) for name, bug in BUGS.items()}
+
+
+def chosen(found: dict[str, list[Mutant]], seed: int, sites: int) -> dict[str, list[Mutant]]:
+    """Up to `sites` of each class that are to be run, and all that are not."""
+    kept = {}
+    for name, its in found.items():
+        run = [mutant for mutant in its if not (mutant.same or mutant.untold)]
+        drawn = random.Random(f"{seed} {name}").sample(run, min(sites, len(run)))
+        kept[name] = [mutant for mutant in its if mutant not in run or mutant in drawn]
+    return kept

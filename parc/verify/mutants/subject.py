@@ -1,0 +1,186 @@
+"""The program that bugs are injected into, as those that inject them want to see it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from parc.events import Collective, Compute, Event, Repeat, Unit
+from parc.plan.facts import Plan
+from parc.verify.mutants.edit import Made, Source, patched
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.trial import Trial
+
+MOVES = ("replicate", "all_reduce", "all_gather", "gather", "reduce_scatter", "split", "take", "first")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A parameter as a stage declares it."""
+
+    file: str
+    made: Made
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]  # that shard it
+    reduce: tuple[str, ...]
+    experts: bool  # it is of a bank of experts, its dim 0 counts them
+
+    @property
+    def site(self) -> str:
+        return f"{self.file}, {self.made.unit}.{self.made.name}"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A move that a stage makes in its forward pass, as it is written and as it was planned."""
+
+    file: str
+    made: Made
+    move: Collective
+
+    @property
+    def arguments(self) -> list[str]:
+        """As text."""
+        return [ast.unparse(argument) for argument in self.made.call.args]
+
+
+class Subject:
+    """A trial's program: its sites, and which of them are alive.
+
+    `idle` tells whether, in the steps that are compared, some expert is given no token; `low` whether the
+    program is also run in a type that fuses the experts' products.
+    """
+
+    def __init__(self, trial: Trial, *, idle: bool = True, low: bool = True) -> None:
+        self.trial, self.idle, self.low = trial, idle, low
+
+    @property
+    def plan(self) -> Plan:
+        return self.trial.plan
+
+    @property
+    def microbatches(self) -> int:
+        return self.plan.train.batch.microbatches
+
+    def size(self, axis: str) -> int:
+        return self.plan.mesh.axis(axis).size
+
+    @cached_property
+    def pipeline(self) -> tuple[str, ...]:
+        return self.plan.pipeline.axes if self.plan.pipeline else ()
+
+    @cached_property
+    def inner(self) -> tuple[str, ...]:
+        """The axes that a stage's ranks lie on."""
+        return tuple(axis for axis in self.plan.mesh.names if axis not in self.pipeline)
+
+    @cached_property
+    def data(self) -> tuple[str, ...]:
+        return self.plan.data.axes if self.plan.data else ()
+
+    @cached_property
+    def stages(self) -> dict[str, Source]:
+        """The distinct stages by their files."""
+        named = {name: text for name, text in self.trial.files.items() if name.startswith("stage_")}
+        return {name: Source(text.decode()) for name, text in named.items()}
+
+    @cached_property
+    def parameters(self) -> list[Declared]:
+        return list(self._parameters())
+
+    @cached_property
+    def moves(self) -> list[Moved]:
+        """Moves of tensors that the stages write out themselves.
+
+        Those of scalars are left out: a balance loss is zero before the first layer that has one.
+        """
+        return [each for each in self._moves() if each.move.operand.shape]
+
+    @cached_property
+    def inside(self) -> set[tuple[str, str, str]]:
+        """(file, unit, axis) of what the runtime moves for a unit."""
+        return {
+            (file, unit.name, move.axis)
+            for file in self.stages
+            for unit in self.units(file)
+            for move in flat(unit.events)
+            if move not in list(flat(unit.events, inside=False))
+        }
+
+    def axes_of(self, move: str, *, grad: bool = False) -> tuple[str, ...]:
+        """The axes over which stages make a move themselves; with `grad`, those with an answer backward."""
+        found = {each.move.axis for each in self._moves() if each.move.move == move}
+        if grad:
+            found = {each.move.axis for each in self._moves() if each.move.move == move and each.move.grad}
+        return tuple(sorted(found))
+
+    def units(self, file: str) -> Sequence[Unit]:
+        """Of the stage that the file is written from."""
+        stage = self.trial.program.stages[int(file.removeprefix("stage_").removesuffix(".py"))]
+        return (*stage.units, stage.root) if stage.root not in stage.units else stage.units
+
+    def said(self, pattern: str) -> tuple[str, ...]:
+        """What the group of a pattern matches in the stages: the axes in calls of the runtime, say."""
+        found = [match for source in self.stages.values() for match in re.findall(pattern, source.text)]
+        return tuple(sorted(set(found)))
+
+    def alone(self, axes: Iterable[str]) -> str | None:
+        """Why nothing that happens over these axes matters, if it does not."""
+        named = tuple(axes)
+        if all(self.size(axis) == 1 for axis in named):
+            return f"one rank along {' and '.join(f'`{axis}`' for axis in named)}"
+        return None
+
+    def patch(self, file: str, old: str, new: str, site: str, same: str | None = None) -> Mutant:
+        """A mutant by text of a file, `old` being there once."""
+        changed = patched(self.trial.files[file].decode(), old, new)
+        return Mutant(f"{file}: {site}", {file: changed.encode()}, same)
+
+    def edit(self, file: str, node: ast.expr, text: str, site: str, same: str | None = None) -> Mutant:
+        """A mutant by one expression of a stage."""
+        return Mutant(site, {file: self.stages[file].replaced(node, text)}, same)
+
+    def move(self, moved: Moved, text: str, to: str = "", same: str | None = None) -> Mutant:
+        """A mutant by another expression in a move's place; `to` is the move that it makes, if it does."""
+        imports = f"from runtime.collectives import {to}" if to else ""
+        changed = self.stages[moved.file].replaced(moved.made.call, text, imports)
+        site = f"{moved.file}, {moved.made.unit}: `{text}` for `{moved.made.name}`"
+        return Mutant(site, {moved.file: changed}, same)
+
+    def _parameters(self) -> Iterator[Declared]:
+        for file, source in self.stages.items():
+            banks = {unit.name for unit in self.units(file) if unit.experts is not None}
+            for made in source.parameters():
+                cut, reduce = made.call.args[2:3], made.keyword("reduce")
+                yield Declared(
+                    file,
+                    made,
+                    shape=ast.literal_eval(made.call.args[1]),
+                    axes=tuple(ast.literal_eval(cut[0])) if cut else (),
+                    reduce=ast.literal_eval(reduce) if reduce else (),
+                    experts=made.unit in banks,
+                )
+
+    def _moves(self) -> Iterator[Moved]:
+        for file, source in self.stages.items():
+            calls = list(source.calls(MOVES))
+            for unit in self.units(file):
+                written = [made for made in calls if made.unit == unit.name]
+                planned = list(flat(unit.events, inside=False))
+                if [ast.unparse(made.call.func) for made in written] == [move.move for move in planned]:
+                    pairs = zip(written, planned, strict=True)
+                    yield from (Moved(file, made, move) for made, move in pairs)
+
+
+def flat(events: Iterable[Event], inside: bool = True) -> Iterator[Collective]:
+    """The moves among events, those that the runtime makes for a computation too."""
+    for event in events:
+        if isinstance(event, Repeat):
+            yield from flat(event.body, inside)
+        elif isinstance(event, Compute) and inside:
+            yield from event.inside
+        elif isinstance(event, Collective):
+            yield event
