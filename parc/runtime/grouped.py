@@ -43,7 +43,9 @@ def grouped_mul(rows: Tensor, vectors: Tensor, counts: list[int]) -> Tensor:
 
 
 def _repeated(vectors: Tensor, counts: list[int]) -> Tensor:
-    return vectors.repeat_interleave(torch.tensor(counts, device=vectors.device), dim=0)
+    # told the size, torch need not wait for the device to say it
+    repeats = torch.tensor(counts, device=vectors.device)
+    return vectors.repeat_interleave(repeats, dim=0, output_size=sum(counts))
 
 
 def _fuses(rows: Tensor, weight: Tensor) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from parc.events import Collective, Compute, Event, Repeat, Unit
+from parc.events import Call, Collective, Compute, Event, Repeat, Unit, Value
 from parc.plan.facts import Plan
 from parc.verify.mutants.edit import Made, Source, patched
 from parc.verify.mutants.mutant import Mutant
@@ -110,6 +110,21 @@ class Subject:
             if move not in list(flat(unit.events, inside=False))
         }
 
+    @cached_property
+    def choices(self) -> set[int]:
+        """How many experts a token has, where the program says so."""
+        found = set()
+        for file in self.stages:
+            banks = {unit.name for unit in self.units(file) if unit.experts}
+            for unit in self.units(file):
+                values = {value.name: value for value in (*unit.inputs, *_results(unit.events))}
+                for call in _calls(unit.events):
+                    indices = values.get(call.operands[1]) if call.unit in banks else None
+                    found |= {
+                        size for size in (indices.shape[-1:] if indices else ()) if isinstance(size, int)
+                    }
+        return found
+
     def axes_of(self, move: str, *, grad: bool = False) -> tuple[str, ...]:
         """The axes over which stages make a move themselves; with `grad`, those with an answer backward."""
         found = {each.move.axis for each in self._moves() if each.move.move == move}
@@ -173,6 +188,24 @@ class Subject:
                 if [ast.unparse(made.call.func) for made in written] == [move.move for move in planned]:
                     pairs = zip(written, planned, strict=True)
                     yield from (Moved(file, made, move) for made, move in pairs)
+
+
+def _calls(events: Iterable[Event]) -> Iterator[Call]:
+    for event in events:
+        if isinstance(event, Repeat):
+            yield from _calls(event.body)
+        elif isinstance(event, Call):
+            yield event
+
+
+def _results(events: Iterable[Event]) -> Iterator[Value]:
+    for event in events:
+        if isinstance(event, Repeat):
+            yield from _results(event.body)
+        elif isinstance(event, Collective):
+            yield event.result
+        elif isinstance(event, (Compute, Call)):
+            yield from event.results
 
 
 def flat(events: Iterable[Event], inside: bool = True) -> Iterator[Collective]:

@@ -55,12 +55,9 @@ def weights(subject: Subject) -> Iterator[Mutant]:
 
     Applies where a token has more than one expert; with one, a normalised weight is 1 anyway.
     """
-    choices = {
-        unit.inputs[1].shape[-1] for file in subject.stages for unit in subject.units(file) if unit.experts
-    }
-    if not choices:
+    if not subject.choices:
         return
-    same = "one choice a token" if choices == {1} else None
+    same = "one choice a token" if subject.choices == {1} else None
     shares = "shares = weights.reshape(route.tokens, route.choices, 1)"
     yield subject.patch(EXPERTS, shares, shares.replace("weights.", "weights.flip(-1)."), "in reverse", same)
     if same is None:
