@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     fmt.set_defaults(run=_fmt)
 
     rule = commands.add_parser("rule", help="what a code means and what to do about it")
-    rule.add_argument("code", metavar="CODE")
+    rule.add_argument("code", nargs="?", metavar="CODE")
+    rule.add_argument("--all", action="store_true", help="list all codes, or write their pages")
+    rule.add_argument("-o", "--out", type=Path, metavar="DIR", help="with --all: where to write them")
     rule.set_defaults(run=_rule)
 
     validate = commands.add_parser("validate", help="hold predicted step times against measured runs")
@@ -172,14 +174,9 @@ def _fmt(options: argparse.Namespace) -> int:
 
 
 def _rule(options: argparse.Namespace) -> int:
-    from parc.check.pages import page
+    from parc.faces.rule import rule
 
-    text = page(options.code.upper())
-    if text is None:
-        print(f"parc: there is no rule {options.code}", file=sys.stderr)
-        return USAGE
-    print(text)
-    return OK
+    return rule(options.code, options.all, options.out)
 
 
 def _validate(options: argparse.Namespace) -> int:

@@ -73,6 +73,19 @@ def test_check_with_settings(folder: Path) -> None:
     assert cli.main(["check", file, "--set", "first.batch.microbatches=7"]) == 1
 
 
+def test_the_pages_of_all_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rule", "--all"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert "P208  error    sequences-do-not-divide" in listed
+    (tmp_path / "P999.md").write_text("of a rule that is no more")
+    (tmp_path / "notes.md").write_text("not ours")
+    assert cli.main(["rule", "--all", "-o", str(tmp_path)]) == 0
+    written = {file.name for file in tmp_path.iterdir()}
+    assert written == {f"{line[:4]}.md" for line in listed} | {"README.md", "notes.md"}
+    assert "# sequences-do-not-divide" in (tmp_path / "P208.md").read_text()
+    assert cli.main(["rule"]) == 2
+
+
 def test_the_page_of_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rule", "p208"]) == 0
     assert capsys.readouterr().out.startswith("# sequences-do-not-divide (P208, error)\n\nThe batch does not")
