@@ -166,8 +166,8 @@ class Mesh:
         """How many units of each level one group over `names` touches.
 
         `levels` are the sizes of a cluster, outermost first: in `[8, 16]` the first unit is the whole cluster
-        of 128 devices, the second a node of 16. Rank r is device r. Exact where units and mesh nest,
-        or else no less than any group touches.
+        of 128 devices, the second a node of 16. Rank r is device r. Exact where units and mesh nest, or where
+        what is inside of the groups divides a unit, or else no less than any group touches.
         """
         sizes = tuple(levels)
         return tuple(self._touched(names, prod(sizes[i:])) for i in range(len(sizes)))
@@ -178,17 +178,16 @@ class Mesh:
         return all(unit % stride == 0 or stride % unit == 0 for stride in strides)
 
     def _touched(self, names: Collection[str], unit: int) -> int:
-        far, near, reach = (
-            1,
-            1,
-            1,
-        )  # far members, near ones, and their reach in ranks
+        far, near, reach, block = 1, 1, 1, 1  # far members, near ones, the ranks that these reach and fill
         for size, stride in self._digits(names):
             if stride >= unit:
                 far *= size
             else:
                 near *= size
                 reach += (size - 1) * stride
+                block = max(block, size * stride)
+        if unit % block == 0:  # blocks begin at multiples of their size, so that none begins in the middle
+            return far
         whole = -(-reach // unit)
         # A run that starts in the middle of a unit may touch one unit more.
         return far * (whole if self.nests(unit) else min(near, (reach - 2) // unit + 2))

@@ -107,7 +107,9 @@ def test_span_is_never_less_than_counted_and_exact_where_levels_nest(
     units = [prod(levels[i:]) for i in range(len(levels))]
     counted = [max(len({rank // unit for rank in group}) for group in mesh.groups(axes)) for unit in units]
     for told, truth, unit in zip(mesh.span(axes, levels), counted, units, strict=True):
-        assert told == truth if mesh.nests(unit) else told >= truth
+        near = [mesh.stride(axis) * mesh.axis(axis).size for axis in axes if mesh.stride(axis) < unit]
+        exact = mesh.nests(unit) or unit % max(near, default=1) == 0
+        assert told == truth if exact else told >= truth
 
 
 def test_a_million_ranks_are_not_enumerated() -> None:

@@ -111,8 +111,8 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
     yield Finding(
         f"a device{where} would need {says}: {peak / device.memory:.0%}",
         (
-            Label(device.at("memory"), "all that there is"),
-            Label(plan.at("mesh"), f"{plan.mesh.size:,} devices share the model", primary=False),
+            Label(plan.at("mesh"), f"{plan.mesh.size:,} devices share the model"),
+            Label(device.at("memory"), "all that there is", primary=False),
         ),
         (*_table(stages, fullest), *(text for text, _ in cures[1:])),
         cures[0][0]
