@@ -1,0 +1,2 @@
+[(body) (list) (call) (group)] @indent
+["}" "]" ")"] @outdent

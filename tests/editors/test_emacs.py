@@ -1,0 +1,70 @@
+"""The major mode for Emacs: what it colours, how it indents."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EMACS = shutil.which("emacs")
+pytestmark = pytest.mark.skipif(EMACS is None, reason="emacs is not installed: apt-get install emacs-nox")
+
+FACES = """
+(progn
+  (find-file (pop command-line-args-left))
+  (font-lock-ensure)
+  (princ major-mode)
+  (dolist (word command-line-args-left)
+    (goto-char (point-min))
+    (search-forward word)
+    (princ (format "\\n%s" (get-text-property (match-beginning 0) 'face)))))
+"""
+INDENT = """
+(progn
+  (find-file (pop command-line-args-left))
+  (indent-region (point-min) (point-max))
+  (princ (buffer-string)))
+"""
+
+
+def ask(form: str, *arguments: str) -> str:
+    command = [
+        str(EMACS),
+        "-Q",
+        "--batch",
+        "-l",
+        str(ROOT / "editors" / "emacs" / "parc-mode.el"),
+        "--eval",
+        form,
+    ]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+def test_words_have_their_faces() -> None:
+    words = ["128 devices", "cluster", "farm", "levels", '"moe.py', "true", "for seed", "seed on", "over ["]
+
+    mode, *faces = ask(FACES, str(ROOT / "examples" / "seed.parc"), *words).splitlines()
+    assert mode == "parc-mode"
+    assert dict(zip(words, faces, strict=True)) == {
+        "128 devices": "font-lock-comment-face",
+        "cluster": "font-lock-keyword-face",
+        "farm": "font-lock-type-face",
+        "levels": "font-lock-variable-name-face",
+        '"moe.py': "font-lock-string-face",
+        "true": "font-lock-constant-face",
+        "for seed": "font-lock-keyword-face",
+        "seed on": "font-lock-type-face",
+        "over [": "font-lock-keyword-face",
+    }
+
+
+def test_it_indents_as_the_formatter_does(tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "seed.parc").read_text()
+    flat = tmp_path / "flat.parc"
+    flat.write_text("\n".join(line.lstrip() for line in text.split("\n")))
+
+    assert ask(INDENT, str(flat)) == text
