@@ -126,8 +126,7 @@ def faults(text: str, found: Scopes) -> list[str]:
 
 
 def test_every_word_of_every_plan_has_its_scope() -> None:
-    texts = {file.name: file.read_text(encoding="utf-8") for file in PLANS}
-    sound = {name: text for name, text in texts.items() if not has_errors(parse(Source(name, text))[1])}
+    sound = {name: source.text for name, source in PLANS.items() if not has_errors(parse(source)[1])}
     wrong = [
         f"{name}, {fault}"
         for (name, text), found in zip(sound.items(), scopes([*sound.values()]), strict=True)
