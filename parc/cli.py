@@ -87,6 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--trace", type=Path, metavar="OUT", help="write the simulated step for Perfetto")
     explain.set_defaults(run=_explain)
 
+    diff = commands.add_parser("diff", help="what changes from one plan to another")
+    diff.add_argument("before", type=Path, metavar="FILE")
+    diff.add_argument(
+        "after", type=Path, nargs="?", metavar="FILE", help="the same file where it is left out"
+    )
+    diff.add_argument(
+        "--plans", nargs=2, metavar=("A", "B"), help="their plans; needed where a file has several"
+    )
+    diff.add_argument("--format", choices=["text", "json"], default="text")
+    diff.set_defaults(run=_diff)
+
     build = commands.add_parser("build", help="compile a plan to a training program")
     build.add_argument("-o", "--out", required=True, type=Path, metavar="DIR")
     build.set_defaults(run=_build)
@@ -107,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (explain, build, run):
         command.add_argument("file", type=Path, metavar="FILE")
         command.add_argument("plan", nargs="?", metavar="PLAN")
-    for command in (check, explain, build, run):
+    for command in (check, explain, diff, build, run):
         command.add_argument(
             "--allow-outside-imports", action="store_true", help="imports may leave the project's folder"
         )
@@ -214,6 +225,13 @@ def _explain(options: argparse.Namespace) -> int:
             options.trace,
         )
     )
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from parc.faces.diff import diff
+
+    plans = options.plans or [None, None]
+    return diff(options.before, options.after or options.before, plans, options.format, options.set)
 
 
 def _build(options: argparse.Namespace) -> int:

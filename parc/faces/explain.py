@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from parc.check.load import choose, load
-from parc.diagnostic import Diagnostic, Label, Severity, error
+from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.faces.show import colored, show
 from parc.plan.facts import Plan
 from parc.render.terminal import NARROWEST, WIDTH, Pen
@@ -19,7 +19,7 @@ from parc.report.overview import Overview, overview
 from parc.report.rank import rank_facts
 
 OK, FAULTS, USAGE = 0, 1, 2
-FALSE_CLAIM = "P306"  # the plan can be explained all the same: the claim is told as false
+PRICED = ("P306", "P322")  # a false claim, too little memory: told all the more by explaining the plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def explain(asked: Asked) -> int:
 def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Plan | int:
     """The plan of a file; or, its faults having been shown, the exit code."""
     loaded = load(file, overrides)
-    if any(each.severity is Severity.ERROR and each.code != FALSE_CLAIM for each in loaded.diagnostics):
+    if has_errors(each for each in loaded.diagnostics if each.code not in PRICED):
         show(loaded.diagnostics, sys.stdout)
         return USAGE if any(each.code == "P009" for each in loaded.diagnostics) else FAULTS
     plan = choose(loaded, name)

@@ -41,7 +41,7 @@ class Overview:
 
 
 def overview(plan: Plan) -> Overview:
-    """Of a plan without errors, false claims excepted."""
+    """Of any plan that could be resolved; what its faults leave untold is in `missing`."""
     try:
         of: Job | None = costs(plan).job
         return _told(plan, of, missing(plan, of))

@@ -12,6 +12,7 @@ from typing import Any
 from parc.check.claims.verdict import Verdict
 from parc.cost.figure import Figure
 from parc.plan.mesh import Lattice
+from parc.report.difference import Change, Difference
 from parc.report.groups import GroupSet, formula, ranges
 from parc.report.overview import Overview
 from parc.report.rank import Peers, RankFacts
@@ -143,3 +144,27 @@ def _peers(of: Peers) -> dict[str, Any]:
         "position": of.position,
         "ranks": lattice(of.ranks),
     }
+
+
+def difference(of: Difference) -> dict[str, Any]:
+    """`same` says whether both compute the same numbers."""
+    said = {
+        "train": of.train,
+        "cluster": of.cluster,
+        "placement": of.placement,
+        "homes": of.homes,
+    }
+    changes = {"memory": of.memory, "traffic": of.traffic, "step": of.step}
+    return {
+        "version": VERSION,
+        "before": of.before.plan.name,
+        "after": of.after.plan.name,
+        "same": not of.train,
+        **{name: [each._asdict() for each in some] for name, some in said.items()},
+        **{name: [_change(each) for each in some] for name, some in changes.items()},
+        "missing": [each._asdict() for each in of.missing],
+    }
+
+
+def _change(of: Change) -> dict[str, Any]:
+    return {"name": of.name, "before": figure(of.before), "after": figure(of.after), "ratio": of.ratio}

@@ -43,7 +43,7 @@ def stage_rows(plan: Plan, job: Job | None) -> tuple[StageRow, ...]:
 
 def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
     shape, rank = plan.train.model.shape, representative(plan, index)
-    layers = placement.layers(plan, rank)
+    layers = placement.layers(plan, rank) if _counted(plan) else ()
     dense = shape.dense_layers if shape.experts else sum(map(len, layers))
     sparse = sum(layer >= dense for chunk in layers for layer in chunk) if shape.experts else 0
     experts = len(placement.experts(plan, rank)) if sparse else 0
@@ -54,6 +54,12 @@ def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
     how = "what one rank holds of the matrices, norms, routers, and its experts"
     held = Figure("parameters", count, "", how, "exact")
     return StageRow(index, layers, sparse, experts, held, _share(job, stages), _memory(job, index))
+
+
+def _counted(plan: Plan) -> bool:
+    """Whether every stage has its number of layers: an editor shows a plan before it is whole."""
+    pipeline = plan.pipeline
+    return pipeline is None or len(pipeline.layers) == pipeline_ranks(plan) * pipeline.chunks
 
 
 def _memory(job: Job, index: int) -> Figure | None:

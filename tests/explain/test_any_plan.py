@@ -1,0 +1,46 @@
+"""Whatever the faults of a plan, explaining it raises nothing: an editor shows it before it is whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from parc.check.registry import Rule
+from parc.render.overview import render
+from parc.render.page import page
+from parc.render.perfetto import trace
+from parc.render.terminal import Pen
+from parc.report import plain
+from parc.report.difference import difference
+from parc.report.overview import overview
+from parc.report.rank import rank_facts
+from tests.front.plans import complete, load
+from tests.front.test_rules import named, part, with_example
+
+
+@pytest.mark.parametrize("rule", with_example, ids=named)
+def test_the_example_of_every_rule_can_be_explained(rule: Rule) -> None:
+    pages = [
+        overview(plan) for which in ("Example", "Instead") for plan in load(complete(part(rule, which))).plans
+    ]
+    for of in pages:
+        assert of.plan.name in render(of, Pen(), verbose=True)
+        assert "</html>" in page(of)
+        last = of.plan.mesh.size - 1
+        assert plain.rank(rank_facts(of, last))["rank"] == last
+        trace(of)
+        assert plain.difference(difference(pages[0], of))["after"] == of.plan.name
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "layers = 4, hidden = 1, heads = 16, ffn = 1, vocab = 1",
+        "layers = 4, hidden = 9007199254740992, heads = 1, ffn = 9007199254740992, vocab = 9007199254740992",
+    ],
+)
+def test_sizes_of_any_size(sizes: str) -> None:
+    text = complete(f'model moe {{ source = "m.py:M", shape {{ {sizes} }} }}')
+    for plan in load(text).plans:
+        of = overview(plan)
+        assert plan.name in render(of, Pen(), verbose=True)
+        assert "</html>" in page(of)
