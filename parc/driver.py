@@ -36,8 +36,8 @@ class Compiled:
 
 def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, ...]:
     """The program of a plan; or why there is none."""
-    if has_errors(loaded.diagnostics):
-        return loaded.diagnostics
+    if not loaded.ok:  # an error that a comment allows cannot be built either
+        return loaded.diagnostics + loaded.allowed
     plan = choose(loaded, name)
     if isinstance(plan, Diagnostic):
         return (plan,)

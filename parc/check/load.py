@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parc.check.again import Again
+from parc.check.allow import MARK
 from parc.check.run import check, findings
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.facts import Launch, Plan
@@ -24,10 +25,11 @@ class Loaded(NamedTuple):
     launches: tuple[Launch, ...]
     diagnostics: tuple[Diagnostic, ...]
     sources: tuple[Source, ...]  # the file first, then what it imports
+    allowed: tuple[Diagnostic, ...] = ()  # by comments: not to be told, and as true as the others
 
     @property
     def ok(self) -> bool:
-        return not has_errors(self.diagnostics)
+        return not has_errors(self.diagnostics + self.allowed)
 
 
 def load(path: Path, overrides: Sequence[str] = (), outside: bool = False) -> Loaded:
@@ -63,9 +65,16 @@ def load_text(
     if again:
         faults = [again.placed(fault) for fault in faults]
         again.end()
+    understood = not has_errors(faults)
     found = again.findings_of(resolver.plans) if again else findings(resolver.plans)
     faults += check(found, list(faults))
-    return Loaded(resolver.plans, resolver.launches, tuple(_in_order(faults, sources)), sources)
+    allowed: list[Diagnostic] = []
+    if any(MARK in each.text for each in sources):
+        from parc.check.allow.judge import judge
+
+        faults, allowed = judge(files, faults, understood and bool(resolver.plans) and not overrides)
+    told = tuple(_in_order(faults, sources))
+    return Loaded(resolver.plans, resolver.launches, told, sources, tuple(allowed))
 
 
 def _in_order(faults: list[Diagnostic], sources: tuple[Source, ...]) -> list[Diagnostic]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import cleandoc
 
+from parc.check.allow.pages import ALLOWING
 from parc.check.building import BUILDING
 from parc.check.built import LIMITS
 from parc.check.explaining import EXPLAINING
@@ -14,7 +15,9 @@ from parc.check.rules import CHECKS
 
 def all_rules() -> list[Rule]:
     """Every code that parc tells, in order."""
-    return sorted([*PAGES.rules, *CHECKS.rules, *LIMITS.rules, *BUILDING.rules, *EXPLAINING.rules])
+    return sorted(
+        [*PAGES.rules, *ALLOWING.rules, *CHECKS.rules, *LIMITS.rules, *BUILDING.rules, *EXPLAINING.rules]
+    )
 
 
 def page(code: str) -> str | None:

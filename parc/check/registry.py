@@ -33,6 +33,7 @@ class Rule(NamedTuple):
     severity: Severity
     prose: str
     predicate: Predicate | None = None  # None: told while the file is read, before there is a plan
+    always: bool = False  # no comment keeps it from being told
 
     def run(self, plan: Plan) -> Iterator[Diagnostic]:
         if self.predicate:
@@ -46,10 +47,12 @@ class Registry:
     def __init__(self) -> None:
         self.rules: list[Rule] = []
 
-    def rule(self, code: str, severity: Severity = Severity.ERROR) -> Callable[[Predicate], Predicate]:
+    def rule(
+        self, code: str, severity: Severity = Severity.ERROR, always: bool = False
+    ) -> Callable[[Predicate], Predicate]:
         def declare(predicate: Predicate) -> Predicate:
             name = predicate.__name__.replace("_", "-")
-            self.rules.append(Rule(code, name, severity, predicate.__doc__ or "", predicate))
+            self.rules.append(Rule(code, name, severity, predicate.__doc__ or "", predicate, always))
             return predicate
 
         return declare

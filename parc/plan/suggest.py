@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from parc.diagnostic import Fix
 from parc.source import Span
 
+LONGEST = 64  # letters of a word that are compared
 CERTAIN = 4  # letters of a word from which on one wrong letter leaves no doubt
 
 
@@ -26,9 +27,9 @@ def distance(one: str, other: str) -> int:
 
 def nearest(word: str, options: Iterable[str]) -> str | None:
     """The option that was most likely meant; None where none is near."""
-    lowered = word.lower()[:64]
+    lowered = word.lower()[:LONGEST]
     near = [
-        (distance(lowered, option.lower()[:64]), not option.startswith(word[:1]), option)
+        (distance(lowered, option.lower()[:LONGEST]), not option.startswith(word[:1]), option)
         for option in options
     ]
     best = min(near, default=None)
@@ -48,6 +49,8 @@ def did_you_mean(word: str, options: Iterable[str]) -> str | None:
 
 def respelling(span: Span, word: str, options: Iterable[str]) -> Fix | None:
     """Write the only option that is near to `word`, which stands at `span`, in quotes or not."""
+    if len(word) > LONGEST:
+        return None
     near = sorted(
         (distance(word.lower(), option.lower()), option) for option in set(options) if option != word
     )

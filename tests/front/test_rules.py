@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parc.check.allow.pages import ALLOWING
 from parc.check.built import LIMITS, unbuilt
 from parc.check.language import PAGES
 from parc.check.load import load_text
@@ -43,7 +44,9 @@ def check(fragment: str, folder: Path) -> tuple[Diagnostic, ...]:
     return load_text(Source(str(file), file.read_text())).diagnostics
 
 
-with_example = [rule for rule in [*PAGES.rules, *CHECKS.rules] if rule.code not in WITHOUT_EXAMPLE]
+with_example = [
+    rule for rule in [*PAGES.rules, *ALLOWING.rules, *CHECKS.rules] if rule.code not in WITHOUT_EXAMPLE
+]
 
 
 @pytest.mark.parametrize("rule", with_example, ids=named)

@@ -153,7 +153,7 @@ def masters_coarser_than_compute(plan: Plan) -> Iterator[Finding]:
         )
 
 
-@rule("P312", Severity.INFO)
+@rule("P312", Severity.INFO, always=True)
 def tokens_dropped(plan: Plan) -> Iterator[Finding]:
     """With a `capacity`, experts drop the tokens that they have no room for.
 
@@ -194,7 +194,7 @@ def tokens_dropped(plan: Plan) -> Iterator[Finding]:
     )
 
 
-@rule("P313", Severity.INFO)
+@rule("P313", Severity.INFO, always=True)
 def balance_of_each_rank(plan: Plan) -> Iterator[Finding]:
     """The balance loss is that of each rank's own tokens, not of the microbatch.
 

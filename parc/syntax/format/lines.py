@@ -11,6 +11,7 @@ from parc.syntax.format.pieces import Comment, Group, Item
 
 WIDTH = 110
 INDENT = "  "
+TO_PARC = "parc:"
 
 
 @dataclass
@@ -101,19 +102,40 @@ class Printer:
 
 def _rows(group: Group, room: int) -> Iterator[Row]:
     """The author's lines, folded where longer than `room`. At the top every statement has its own."""
-    row: list[Item] = []
-    for item in group.items:
-        broken = item.broken or (len(item.flat) > room and _breakable(item))
-        full = broken or not item.joined or not group.signs
-        if row and (full or len(Row([*row, item], False).text) > room):
+    for run in _runs(group):
+        if len(run) > 1 and _addressed(run):
+            yield Row(run, False)
+            continue
+        row: list[Item] = []
+        for item in run:
+            broken = item.broken or (len(item.flat) > room and _breakable(item))
+            full = broken or not group.signs
+            if row and (full or len(Row([*row, item], False).text) > room):
+                yield Row(row, False)
+                row = []
+            if broken:
+                yield Row([item], True)
+            else:
+                row.append(item)
+        if row:
             yield Row(row, False)
-            row = []
-        if broken:
-            yield Row([item], True)
-        else:
-            row.append(item)
-    if row:
-        yield Row(row, False)
+
+
+def _runs(group: Group) -> Iterator[list[Item]]:
+    """The author's lines: what stands on one, or what takes several."""
+    run: list[Item] = []
+    for item in group.items:
+        if run and (not item.joined or item.broken or run[-1].broken):
+            yield run
+            run = []
+        run.append(item)
+    if run:
+        yield run
+
+
+def _addressed(run: Sequence[Item]) -> bool:
+    """Whether a comment to parc speaks of these items: they stay together, so that it goes on to do so."""
+    return any(TO_PARC in text for text in (run[-1].after, *(each.text for each in run[0].comments)))
 
 
 def _breakable(item: Item) -> bool:
