@@ -47,6 +47,13 @@ AMOUNTS = [
     "9" * 40,
 ]
 STRINGS = ['"a"', '"moe.py:M"', '"# no"', '"\\"\\\\"', '""', '"模型 {"', f'"{"y" * 80}"']
+TO_PARC = [
+    "#",
+    "# parc: allow P202 -- x",
+    "#parc:allow P311,P1 --",
+    "# parc: allow-file P208 P225 -- y",
+    "# parc:",
+]
 CODE = ["1", "\n", " ", "}", "{", "[", ",", "#", '"', "\t", "é", "\0", "=", "*", "-", "a", "\u2028", "\r"]
 
 
@@ -136,7 +143,19 @@ class Writer:
         return self.one(["", "", " ", "\n", "\n\n\n", "\n# note\n", " # behind\n \n  # own\n\n"])
 
     def end(self) -> str:
-        return self.one(["\n", "\n", "\n\n", "\n\n\n", ", ", ",\n", " # why\n", ",#a\n\n# b\n", "  #\n"])
+        return self.one(
+            [
+                "\n",
+                "\n",
+                "\n\n",
+                "\n\n\n",
+                ", ",
+                ",\n",
+                " # why\n",
+                ",#a\n\n# b\n",
+                f"  {self.one(TO_PARC)}\n",
+            ]
+        )
 
     def comma(self) -> str:
         return self.one([",", ", ", ", ", ",\n", ", # one\n", ",\n\n# two\n", " ,  "])

@@ -72,7 +72,8 @@ def load_text(
     if any(MARK in each.text for each in sources):
         from parc.check.allow.judge import judge
 
-        faults, allowed = judge(files, faults, understood and bool(resolver.plans) and not overrides)
+        thorough = understood and bool(resolver.plans) and not overrides
+        faults, allowed = judge(files, faults, thorough, again.whole if again else lambda span: span)
     told = tuple(_in_order(faults, sources))
     return Loaded(resolver.plans, resolver.launches, told, sources, tuple(allowed))
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.texts import grammatical
 from parc import cli
+from parc.check.again import Again
 from parc.check.allow.comments import COMMENT, allowances
 from parc.check.allow.cover import covered, groups
 from parc.check.fixing import mend
@@ -233,3 +234,20 @@ def test_a_row_that_a_comment_speaks_of_is_not_folded() -> None:
     assert formatted(Source("plan.parc", text.replace("parc:", "other"))) != text
     two = "let a = 1, let b = 2  # parc: allow P202 -- x\n"
     assert formatted(Source("plan.parc", two)) == two
+
+
+def test_an_editor_that_reads_again_only_what_changed_is_told_the_same() -> None:
+    again = Again()
+    text = complete(f"cluster farm {{ levels = [node: 8] }}  {ALLOW}")
+    for now in (
+        text,
+        f"let b = 1\n{text}",
+        f"let b = 1\n{text}\nlet c = 2",
+        text.replace("P202", "P208"),
+        text,
+    ):
+        source = Source("plan.parc", now)
+        expected = [(each.code, each.span and each.span[1:]) for each in load(now).diagnostics]
+        found = load_text(source, again=again).diagnostics
+        assert [(each.code, each.span and each.span[1:]) for each in found] == expected
+        assert len(found) == (2 if "P208" in now else 0)

@@ -118,6 +118,7 @@ def test_any_text_of_signs(text: str) -> None:
         "let x = [" + "1," * 20_000 + "]",
         "let x = " + "9" * 200_000,
         "let x = 1" + "_1" * 100_000,
+        "let x = 1" + "trainlayer" * 20_000,
         "let x = 0." + "0" * 100_000 + "1",
         'let x = "' + "a" * 200_000,
         'let x = "' + "\\" * 200_000 + '"',

@@ -8,7 +8,7 @@ what the bracket is part of. Formatting keeps all three.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from parc.source import Source, Span
@@ -27,12 +27,16 @@ class Group(NamedTuple):
     owner: Span | None  # the statement or the entry that the brackets are part of; None: the file
 
 
-def groups(file: tree.File) -> list[Group]:
-    """Every group of a file, the inner ones after those around them."""
-    whole = file.source.span(0, len(file.source.text))
-    found = [Group(whole, [each.span for each in file.statements], None)]
+def groups(file: tree.File, whole: Callable[[Span], Span] = lambda span: span) -> list[Group]:
+    """Every group of a file, the inner ones after those around them.
+
+    `whole` is the place in the text of the file that a span of its tree stands for.
+    """
+    source = file.source
+    found = [Group(source.span(0, len(source.text)), [whole(each.span) for each in file.statements], None)]
     for statement in file.statements:
-        found += _of_statement(statement)
+        for span, items, owner in _of_statement(statement):
+            found.append(Group(whole(span), [whole(each) for each in items], owner and whole(owner)))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from parc.check.allow import MARK
@@ -19,11 +19,16 @@ class Judged(NamedTuple):
     allowed: list[Diagnostic]
 
 
-def judge(files: Sequence[tree.File], found: Iterable[Diagnostic], whole: bool) -> Judged:
+def judge(
+    files: Sequence[tree.File],
+    found: Iterable[Diagnostic],
+    thorough: bool,
+    whole: Callable[[Span], Span] = lambda span: span,
+) -> Judged:
     """Part what is told of the files, the root first, from what their comments allow.
 
-    `whole`: all that can be found in the root was looked for, so that a comment there that allows nothing is
-    told.
+    `thorough`: all that can be found in the root was looked for, so that a comment there that allows nothing
+    is told. `whole` is the place in the text of a file that a span of its tree stands for.
     """
     faults: list[Diagnostic] = []
     told = list(found)
@@ -31,7 +36,7 @@ def judge(files: Sequence[tree.File], found: Iterable[Diagnostic], whole: bool) 
     for file in files:
         if MARK not in file.source.text:
             continue
-        places = groups(file)
+        places = groups(file, whole)
         for allowance in allowances(file.source, faults):
             over = places[0].span if allowance.whole_file else covered(allowance.span, places)
             codes = {code.text for code in allowance.codes}
@@ -39,7 +44,7 @@ def judge(files: Sequence[tree.File], found: Iterable[Diagnostic], whole: bool) 
             allowed += [each for each in matched if each not in allowed]
             told = [each for each in told if each not in matched]
             used = {each.code for each in matched}
-            if whole and file is files[0]:
+            if thorough and file is files[0]:
                 faults += _unused(allowance, used)
     return Judged(told + faults, allowed)
 
