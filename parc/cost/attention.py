@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from parc.cost.compute import Matmul
 from parc.cost.job import Architecture, Job
-from parc.cost.parts import Move, Part, around, gathered, resident
+from parc.cost.moves import into, out_of
+from parc.cost.parts import NOTHING, Move, Moves, Part, gathered, resident
 
 
 def attention(job: Job) -> Part:
@@ -17,8 +18,7 @@ def attention(job: Job) -> Part:
     kept = element * (mine * of.hidden + gathered(job) * of.hidden + T * (wide + out))
     if job.practice.dropout:
         traffic, kept = traffic + 3 * mine * of.hidden, kept + mine * of.hidden
-    forward, backward = around(job)
-    return Part("attention", matmuls, traffic, kept, forward, backward)
+    return Part("attention", matmuls, traffic, kept, into(job) + out_of(job))
 
 
 def scores(job: Job) -> Part:
@@ -37,13 +37,12 @@ def scores(job: Job) -> Part:
         cells = of.length * T * heads
         traffic = cells * (2 * does.element + (2 * does.element + 1 if does.dropout else 0))
         kept = cells * (does.element + (does.element + 1 if does.dropout else 0))
-    forward: tuple[Move, ...] = ()
-    backward: tuple[Move, ...] = ()
+    moves = NOTHING
     if by.context > 1:
         pairs = does.element * T * by.context * _pair_heads(job) * (query + value)
-        forward = (Move("all_gather", pairs, "context"),)
-        backward = (*forward, Move("reduce_scatter", pairs, "context"))
-    return Part("scores", matmuls, traffic, kept, forward, backward, fused)
+        gather, scatter = Move("all_gather", pairs, "context"), Move("reduce_scatter", pairs, "context")
+        moves = Moves((gather,), (gather, scatter))
+    return Part("scores", matmuls, traffic, kept, moves, fused)
 
 
 def _head_dims(of: Architecture) -> tuple[int, int]:

@@ -87,9 +87,13 @@ class Layout:
     sequences: float  # of one microbatch, on one rank
     sequence: bool = False  # between its matmuls, a token is on one rank of `tensor` alone
     travel: bool = True  # tokens go to their experts; False: all ranks of `experts` hold the same tokens
-    split: int = 1  # tokens that several ranks hold are dealt out to so many before they travel
+    on_tensor: bool = False  # experts are laid over the ranks of `tensor`
     recompute: Recompute = "none"
     shard: Shard = "none"
+    data_axes: tuple[
+        Fans, ...
+    ] = ()  # groups over which gradients are summed one after the other; (): at once
+    expert_axes: tuple[Fans, ...] = ()  # the same, of the experts' gradients
 
 
 class Link(NamedTuple):
@@ -121,6 +125,7 @@ class Practice:
     deduplicate: bool = False  # a token goes once to a rank, however many of its experts are there
     regather: bool = False  # a split matmul's gathered input is gathered again, not kept
     gathers: int = 2  # times that sharded parameters are gathered for one microbatch
+    emitted: bool = False  # parc's own programs; else Megatron's, which differ around experts (`moves.py`)
 
 
 @dataclass(frozen=True)

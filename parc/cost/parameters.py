@@ -12,10 +12,17 @@ from parc.cost.job import Architecture, Job, Stage
 
 
 class Held(NamedTuple):
-    """Parameters of one rank, by who else holds them: all data ranks, or those with the same experts."""
+    """Parameters of one rank, by who else holds them: all data ranks (and all of `tensor`, those that are
+    whole), or those with the same experts."""
 
-    shared: float
+    split: float
+    whole: float
     experts: float
+
+    @property
+    def shared(self) -> float:
+        """All but the experts'."""
+        return self.split + self.whole
 
     @property
     def all(self) -> float:
@@ -70,7 +77,7 @@ def held(job: Job, stage: Stage) -> Held:
     of, by = job.architecture, job.degrees
     split, whole = _shared(of, stage)
     experts = stage.sparse * of.experts * ffn(of, of.ffn) / (by.experts * by.expert_tensor)
-    return Held(split / by.tensor + whole, experts)
+    return Held(split / by.tensor, whole, experts)
 
 
 def _shared(of: Architecture, stage: Stage) -> tuple[int, int]:

@@ -27,11 +27,28 @@ AGAIN: dict[Recompute, tuple[str, ...]] = {
 
 
 class Move(NamedTuple):
-    """A collective over a group of the layout; bytes as in `network.py`."""
+    """A collective over a group of the layout; bytes as in `network.py`.
+
+    `routed`: they are a mean over what routing decides.
+    """
 
     kind: Kind
     bytes: float
     over: Over
+    routed: bool = False
+
+
+class Moves(NamedTuple):
+    """What a forward pass needs of other ranks, and what its backward pass does."""
+
+    forward: tuple[Move, ...]
+    backward: tuple[Move, ...]
+
+    def __add__(self, other: Moves) -> Moves:  # type: ignore[override]  # not a longer tuple
+        return Moves(self.forward + other.forward, self.backward + other.backward)
+
+
+NOTHING = Moves((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +57,8 @@ class Part:
     matmuls: tuple[Matmul, ...]
     traffic: float  # bytes in and out of memory besides the matmuls', forward
     kept: float  # bytes between forward and backward pass
-    forward: tuple[Move, ...] = ()
-    backward: tuple[Move, ...] = ()
+    moves: Moves = NOTHING
     fused: float = 0.0  # FLOPs of fused attention, forward, as they are executed
-
-
-def around(job: Job) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
-    """What a matmul split by columns and one split by rows need, around them, forward and backward."""
-    if job.degrees.tensor == 1:
-        return (), ()
-    whole = job.tokens * job.architecture.hidden * job.practice.element
-    if not job.layout.sequence:
-        move = (Move("all_reduce", whole, "tensor"),)
-        return move, move
-    gather, scatter = Move("all_gather", whole, "tensor"), Move("reduce_scatter", whole, "tensor")
-    return (gather, scatter), (gather, scatter, gather) if job.practice.regather else (gather, scatter)
 
 
 def entry(job: Job) -> float:

@@ -12,7 +12,7 @@ from parc.cost.job import Fans, Job, Link, Machine, Stage
 from parc.cost.network import Links
 from parc.cost.parts import AGAIN, Move, Part
 
-LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4}
+LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4, "words": 0.0}
 """Host time of a part's forward or backward pass, in those of a dense layer: by the number of kernels."""
 
 OVERLAP = 4
@@ -64,7 +64,7 @@ def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
     compute = sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
     compute += traffic_seconds(part.traffic, machine, constants)
     compute += part.fused / (machine.compute * constants.attention)
-    moves = _moves(job, part.forward, compute, links, constants)
+    moves = _moves(job, part.moves.forward, compute, links, constants)
     return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
 
 
@@ -75,7 +75,7 @@ def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
     compute = 2 * sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
     compute += 1.5 * traffic_seconds(part.traffic, machine, constants)
     compute += 2.5 * part.fused / (machine.compute * constants.attention)  # it computes the scores again
-    moves = _moves(job, part.backward, compute, links, constants)
+    moves = _moves(job, part.moves.backward, compute, links, constants)
     return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
 
 

@@ -77,7 +77,9 @@ def _layout(plan: Plan, layers: int) -> Layout:
     experts = plan.experts.axes if plan.experts else ()
     pipeline = plan.pipeline
     held = (*experts, *(plan.experts.tensor if plan.experts else ()))
-    dealt = tuple(axis for axis in experts if axis in tensor)
+    copies = tuple(axis for axis in data if axis not in held)
+    sequence = plan.tensor.sequence if plan.tensor else False
+    apart = (*data, *tensor) if sequence else data  # axes whose ranks hold other tokens between matmuls
     return Layout(
         reach=Reach(
             data=fans(plan, data),
@@ -85,18 +87,20 @@ def _layout(plan: Plan, layers: int) -> Layout:
             pipeline=fans(plan, pipeline.axes) if pipeline else ALONE,
             experts=fans(plan, experts),
             expert_tensor=fans(plan, plan.experts.tensor) if plan.experts else ALONE,
-            expert_data=fans(plan, tuple(axis for axis in data if axis not in held)),
+            expert_data=fans(plan, copies),
         ),
         layers=pipeline.layers if pipeline else (layers,),
         chunks=pipeline.chunks if pipeline else 1,
         schedule=_schedule(plan),
         microbatches=batch.microbatches,
         sequences=batch.sequences / batch.microbatches / plan.mesh.product(data),
-        sequence=plan.tensor.sequence if plan.tensor else False,
-        travel=bool(dealt) or any(axis in data for axis in experts),
-        split=1 if plan.tensor and plan.tensor.sequence else plan.mesh.product(dealt),
+        sequence=sequence,
+        travel=any(axis in apart for axis in experts),
+        on_tensor=any(axis in tensor for axis in experts),
         recompute=plan.recompute,
         shard=plan.data.shard if plan.data else "none",
+        data_axes=tuple(fans(plan, (axis,)) for axis in data),
+        expert_axes=tuple(fans(plan, (axis,)) for axis in copies),
     )
 
 
@@ -126,4 +130,4 @@ def _practice(plan: Plan) -> Practice:
     element, master = ELEMENT[precision.compute], ELEMENT[precision.master]
     moments = 2 * master
     copy = master if precision.compute != precision.master else 0
-    return Practice(element=element, gradient=master, state=moments + copy)
+    return Practice(element=element, gradient=master, state=moments + copy, emitted=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from parc.cost import network, parameters
+from parc.cost import gradients, network, parameters
 from parc.cost.compute import traffic_seconds
 from parc.cost.constants import Constants
 from parc.cost.job import Job, Stage
@@ -92,16 +92,13 @@ def _hops(job: Job, links: Links) -> tuple[float, ...]:
 def _update(job: Job, stages: tuple[Stage, ...], links: Links, constants: Constants) -> tuple[float, float]:
     """Summing the gradients that one rank holds, and its optimizer, after the last pass."""
     does, layout = job.practice, job.layout
-    held = [parameters.held(job, stage) for stage in stages]
-    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
-    sums = 0.0
-    for count, fans in ((shared, layout.reach.data), (own, layout.reach.expert_data)):
-        if layout.shard == "none":
-            sums += network.all_reduce(count * does.gradient, fans, links)
-        elif layout.shard == "optimizer":
-            sums += network.reduce_scatter(count * does.gradient, fans, links)
-            sums += network.all_gather(count * does.element, fans, links)
+    held = parameters.Held(*map(sum, zip(*(parameters.held(job, stage) for stage in stages), strict=True)))
+    seconds = 0.0
+    for each in gradients.sums(job, held) if layout.shard != "parameters" else ():
+        take = network.all_reduce if each.kind == "all_reduce" else network.all_gather
+        seconds += take(each.bytes, each.fans, links)
+    shared, own = held.shared, held.experts
     if layout.shard != "none":
         shared, own = shared / prod(layout.reach.data), own / prod(layout.reach.expert_data)
-    each = 2 * does.state + does.gradient + does.element  # state is read and written
-    return sums, traffic_seconds((shared + own) * each, job.hardware, constants)
+    moved = 2 * does.state + does.gradient + does.element  # state is read and written
+    return seconds, traffic_seconds((shared + own) * moved, job.hardware, constants)

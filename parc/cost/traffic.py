@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from parc.cost import layer, parameters
+from parc.cost import gradients, layer, parameters
 from parc.cost.job import Job, Stage
 from parc.cost.parts import AGAIN, entry
 
@@ -44,29 +44,15 @@ def _passes(job: Job, stage: Stage) -> list[Moved]:
     moved = []
     for count, one in layer.parts(job, stage):
         calls = count * job.layout.microbatches
-        again = one.forward if one.name in AGAIN[job.layout.recompute] else ()
-        for label, moves in (("forward", one.forward), ("backward", one.backward), ("forward again", again)):
+        ahead, back = one.moves
+        again = ahead if one.name in AGAIN[job.layout.recompute] else ()
+        for label, moves in (("forward", ahead), ("backward", back), ("forward again", again)):
             for move in moves:
-                routed = move.kind == "all_to_all" or (move.over == "expert_tensor" and job.layout.sequence)
-                moved.append(Moved(f"{one.name}, {label}", move.kind, move.over, move.bytes, calls, routed))
+                what = f"{one.name}, {label}"
+                moved.append(Moved(what, move.kind, move.over, move.bytes, calls, move.routed))
     return moved
 
 
 def _gradients(job: Job, stage: Stage) -> list[Moved]:
-    held, does, by, shard = parameters.held(job, stage), job.practice, job.degrees, job.layout.shard
-    groups: tuple[tuple[str, float, Group, int], ...] = (
-        ("all but the experts", held.shared, "data", by.data),
-        ("experts", held.experts, "expert_data", by.expert_data),
-    )
-    moved = []
-    for what, count, over, size in groups:
-        if size == 1 or not count:
-            continue
-        if shard == "none":
-            moved.append(Moved(f"gradients of {what}", "all_reduce", over, count * does.gradient, 1))
-            continue
-        calls = job.layout.microbatches if shard == "parameters" else 1
-        gathers = does.gathers * calls if shard == "parameters" else 1
-        moved.append(Moved(f"gradients of {what}", "reduce_scatter", over, count * does.gradient, calls))
-        moved.append(Moved(f"parameters of {what}", "all_gather", over, count * does.element, gathers))
-    return moved
+    found = gradients.sums(job, parameters.held(job, stage))
+    return [Moved(each.what, each.kind, each.over, each.bytes, each.calls) for each in found]

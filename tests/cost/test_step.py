@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parc.cost import network
 from parc.cost.compute import Matmul, matmul_seconds
 from parc.cost.job import Job, Link
-from parc.cost.layer import copies, received
+from parc.cost.moves import copies, received
 from parc.cost.passes import experts_layer
 from parc.cost.step import predict
 from tests.cost.jobs import CONSTANTS, DENSE, MACHINE, MODEL, job

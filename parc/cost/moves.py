@@ -1,0 +1,147 @@
+"""The collectives of one microbatch, by what they are for: matmuls that are split, words, experts.
+
+parc's programs (`Practice.emitted`) and Megatron's differ around experts alone. Where experts are split over
+`tensor` and tokens lie along the sequence, parc gathers tokens over `tensor` before they travel and Megatron
+gathers rows after; parc sums what experts and a shared expert give together, Megatron each for itself.
+"""
+
+from __future__ import annotations
+
+from math import comb
+
+from parc.cost.job import Job
+from parc.cost.parts import NOTHING, Kind, Move, Moves, Over, resident
+
+INDEX = 8  # bytes of an expert's number, and of a count of rows
+LOSS = 4  # bytes of a token's loss, where Megatron sums its parts
+
+
+def into(job: Job) -> Moves:
+    """Before a matmul that is split by columns: its input is gathered, or its gradient is a sum."""
+    whole = _whole(job)
+    if job.degrees.tensor == 1:
+        return NOTHING
+    if not job.layout.sequence:
+        return Moves((), _over("all_reduce", whole))
+    again = _over("all_gather", whole) if job.practice.regather else ()
+    return Moves(_over("all_gather", whole), again + _over("reduce_scatter", whole))
+
+
+def out_of(job: Job) -> Moves:
+    """After a matmul that is split by rows, or words looked up in a table that is: a sum of terms."""
+    whole = _whole(job)
+    if job.degrees.tensor == 1:
+        return NOTHING
+    if not job.layout.sequence:
+        return Moves(_over("all_reduce", whole), ())
+    return Moves(_over("reduce_scatter", whole), _over("all_gather", whole))
+
+
+def loss(job: Job) -> Moves:
+    """Of words that are split: each token's largest logit, the sum of all exponents, and its own."""
+    if job.degrees.tensor == 1:
+        return NOTHING
+    if not job.practice.emitted:
+        return Moves(3 * _over("all_reduce", job.tokens * LOSS), ())
+    each = job.tokens * job.practice.element
+    return Moves(_over("all_reduce", each) + _over("all_reduce", 2 * each), ())
+
+
+def experts(job: Job) -> Moves:
+    return _emitted(job) if job.practice.emitted else _megatron(job)
+
+
+def dispatched(job: Job) -> float:
+    """Tokens that one rank sends to their experts, of one microbatch."""
+    return job.tokens if job.practice.emitted and job.degrees.expert_tensor > 1 else resident(job)
+
+
+def received(job: Job) -> float:
+    """Rows that a rank's experts get if routing is even: expected, whatever the routing."""
+    of, by = job.architecture, job.degrees
+    rows = dispatched(job) * of.top_k
+    if not job.layout.travel:
+        return rows / by.experts
+    return rows * by.expert_tensor if job.layout.sequence and not job.practice.emitted else rows
+
+
+def copies(experts: int, ranks: int, choices: int) -> float:
+    """How many of `ranks` one token's experts are on, in the mean, if all choices are equally likely."""
+    away = comb(experts - experts // ranks, choices) / comb(experts, choices)
+    return ranks * (1 - away)
+
+
+def _megatron(job: Job) -> Moves:
+    of, by, layout = job.architecture, job.degrees, job.layout
+    token = of.hidden * job.practice.element
+    moves = _journeys(job)
+    if by.experts > 1 and not layout.travel:
+        moves += _both(Move("all_reduce", job.tokens * token, "experts"))
+    if by.expert_tensor > 1 and layout.sequence:
+        rows = received(job) * token * job.load
+        gather, scatter = (Move(kind, rows, "expert_tensor", True) for kind in GATHER_SCATTER)
+        moves += Moves((gather, scatter), (gather, scatter))
+    elif by.expert_tensor > 1:
+        moves += _both(Move("all_reduce", job.tokens * token, "expert_tensor"))
+    if of.shared_ffn:
+        moves += into(job) + out_of(job)
+    return moves
+
+
+GATHER_SCATTER: tuple[Kind, Kind] = ("all_gather", "reduce_scatter")
+
+
+def _emitted(job: Job) -> Moves:
+    """As `parc.shard` places them: tests hold this against the events of compiled programs."""
+    of, by, layout, element = job.architecture, job.degrees, job.layout, job.practice.element
+    # Whether each rank of `tensor` has a term of the experts' results.
+    terms = by.expert_tensor > 1 or (layout.on_tensor and by.experts > 1 and not layout.travel)
+    moves = NOTHING
+    if terms:
+        moves += _dealt(job, "tensor", into(job))
+    if by.experts > 1 and layout.travel:
+        counts = Moves((Move("all_to_all", of.experts * INDEX, "experts"),), ())
+        moves += counts + _journeys(job)
+    elif by.experts > 1 and not layout.on_tensor:
+        whole = dispatched(job) * of.hidden * element
+        alone = Moves((), (Move("all_reduce", whole, "experts"),))
+        moves += _dealt(job, "experts", alone) + Moves((Move("all_reduce", whole, "experts"),), ())
+    if of.shared_ffn:
+        moves += into(job)
+    if terms or of.shared_ffn:
+        moves += out_of(job)
+    return moves
+
+
+def _dealt(job: Job, over: Over, tokens: Moves) -> Moves:
+    """Tokens, their choices and weights go to ranks that each do a part of the experts' work."""
+    weights = dispatched(job) * job.architecture.top_k * job.practice.element
+    if over == "tensor" and job.layout.sequence:
+        indices = dispatched(job) * job.architecture.top_k * INDEX
+        gathered = (Move("all_gather", indices, over), Move("all_gather", weights, over))
+        return tokens + Moves(gathered, (Move("reduce_scatter", weights, over),))
+    return tokens + Moves((), (Move("all_reduce", weights, over),))
+
+
+def _journeys(job: Job) -> Moves:
+    """Rows to the ranks of their experts and back, then the same of gradients."""
+    of, by = job.architecture, job.degrees
+    if by.experts == 1 or not job.layout.travel:
+        return NOTHING
+    each = copies(of.experts, by.experts, of.top_k) if job.practice.deduplicate else of.top_k
+    bytes = dispatched(job) * each * of.hidden * job.practice.element * job.load
+    there = 2 * (Move("all_to_all", bytes, "experts", True),)
+    return Moves(there, there)
+
+
+def _both(move: Move) -> Moves:
+    return Moves((move,), (move,))
+
+
+def _over(kind: Kind, bytes: float) -> tuple[Move, ...]:
+    return (Move(kind, bytes, "tensor"),)
+
+
+def _whole(job: Job) -> float:
+    """Bytes of all tokens of one microbatch."""
+    return job.tokens * job.architecture.hidden * job.practice.element

@@ -1,0 +1,90 @@
+"""Programs for tests: every plan of the examples, the fixed plans of the suite, plans drawn at random."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+
+import parc
+from benchmarks.drawn import programs, train
+from parc.events import Program
+from parc.plan.facts import Plan
+from parc.shard.compile import Captured, capture, rewrite
+from tests.verify.plans import captured, loaded
+from tests.verify.test_equality import LAYOUTS
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DRAWN = [(model, seed) for model in ("moe", "classic") for seed in range(4)]
+
+
+class Compiled(NamedTuple):
+    plan: Plan
+    captured: Captured
+    program: Program
+
+
+def fixed(model: str, layout: str) -> Compiled:
+    (plan,) = loaded(model, *LAYOUTS[layout]).plans
+    return Compiled(plan, captured(model), rewrite(plan, captured(model)))
+
+
+@cache
+def examples() -> tuple[Compiled, ...]:
+    found = []
+    for file in sorted(EXAMPLES.glob("*.parc")):
+        plans = parc.load(file).plans
+        model = capture(plans[0])  # all plans of a file are of one run
+        found += [Compiled(plan, model, rewrite(plan, model)) for plan in plans]
+    return tuple(found)
+
+
+def drawn(model: str, seed: int, count: int = 6) -> Iterator[Compiled]:
+    draw = Random(seed)
+    for each in programs(draw, train(draw, model), count):
+        yield Compiled(each.plan, each.captured, rewrite(each.plan, each.captured))
+
+
+def held(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
+    """Bytes of parameters, gradients and optimizer state in a process that is one rank of the program."""
+    with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        return pool.apply_async(_held, (folder, world, rank)).get(timeout=60)
+
+
+class _Zeros:
+    def __len__(self) -> int:
+        return 1 << 30
+
+    def window(self, start: int, length: int) -> torch.Tensor:
+        return torch.zeros(length, dtype=torch.int64)
+
+
+def _held(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    torch.set_num_threads(1)  # the threads of the process that this one was forked from are not here
+    sys.path.insert(0, str(folder))
+    dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
+    import train  # type: ignore[import-not-found]
+
+    trainer = train.prepare(_Zeros(), train.parsed(["--data", "unused", "--device", "cpu"]), "cpu")
+    for shard in trainer.optimizer.shards:
+        shard.grad = torch.zeros_like(shard)
+    trainer.optimizer.adamw.step()
+    state = [each for of in trainer.optimizer.adamw.state.values() for each in of.values()]
+    return (
+        _bytes([parameter.to_local() for parameter in trainer.stage.parameters()]),
+        _bytes([shard.grad for shard in trainer.optimizer.shards]),
+        _bytes(state),
+    )
+
+
+def _bytes(tensors: list[torch.Tensor]) -> int:
+    return sum(each.numel() * each.element_size() for each in tensors)
