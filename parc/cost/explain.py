@@ -8,7 +8,7 @@ from parc.cost.figure import Figure, Grade, total
 from parc.cost.job import Job
 from parc.cost.memory import memory
 from parc.cost.step import predict
-from parc.cost.traffic import traffic
+from parc.cost.traffic import remainder, traffic
 
 SAME = 0.1
 """How far a device's peak may be from a calibrated one's to count as the same."""
@@ -46,7 +46,7 @@ def memory_figures(job: Job, rank: int) -> Figure:
 
 def traffic_figures(job: Job, stage: int) -> tuple[Figure, ...]:
     """Bytes that one rank of a stage gives to the network, of one step."""
-    return tuple(
+    named = [
         Figure(
             f"{each.what}: {each.kind} over {each.over}",
             each.total,
@@ -55,7 +55,11 @@ def traffic_figures(job: Job, stage: int) -> tuple[Figure, ...]:
             "expected" if each.routed else "exact",
         )
         for each in traffic(job, stage)
-    )
+    ]
+    if job.practice.emitted:
+        how = "at most: shares and loads of experts, sums of losses and norms"
+        named.append(Figure("what is counted and reported", remainder(job, stage), "B", how, "estimated"))
+    return tuple(named)
 
 
 def flops_figure(job: Job) -> Figure:

@@ -88,6 +88,7 @@ class Layout:
     sequence: bool = False  # between its matmuls, a token is on one rank of `tensor` alone
     travel: bool = True  # tokens go to their experts; False: all ranks of `experts` hold the same tokens
     on_tensor: bool = False  # experts are laid over the ranks of `tensor`
+    tensor_first: bool = False  # the axis of `tensor` is before that of `experts` in the mesh
     recompute: Recompute = "none"
     shard: Shard = "none"
     data_axes: tuple[

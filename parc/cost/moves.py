@@ -12,6 +12,7 @@ from math import comb
 from parc.cost.job import Job
 from parc.cost.parts import NOTHING, Kind, Move, Moves, Over, resident
 
+WEIGHTS = "weights of choices"
 INDEX = 8  # bytes of an expert's number, and of a count of rows
 LOSS = 4  # bytes of a token's loss, where Megatron sums its parts
 
@@ -93,19 +94,22 @@ GATHER_SCATTER: tuple[Kind, Kind] = ("all_gather", "reduce_scatter")
 
 def _emitted(job: Job) -> Moves:
     """As `parc.shard` places them: tests hold this against the events of compiled programs."""
-    of, by, layout, element = job.architecture, job.degrees, job.layout, job.practice.element
+    of, by, layout = job.architecture, job.degrees, job.layout
     # Whether each rank of `tensor` has a term of the experts' results.
     terms = by.expert_tensor > 1 or (layout.on_tensor and by.experts > 1 and not layout.travel)
     moves = NOTHING
     if terms:
-        moves += _dealt(job, "tensor", into(job))
+        moves += into(job) + _weights(job, "tensor")
     if by.experts > 1 and layout.travel:
-        counts = Moves((Move("all_to_all", of.experts * INDEX, "experts"),), ())
+        counts = Moves((Move("all_to_all", of.experts * INDEX, "experts", what="counts of rows"),), ())
         moves += counts + _journeys(job)
     elif by.experts > 1 and not layout.on_tensor:
-        whole = dispatched(job) * of.hidden * element
-        alone = Moves((), (Move("all_reduce", whole, "experts"),))
-        moves += _dealt(job, "experts", alone) + Moves((Move("all_reduce", whole, "experts"),), ())
+        token = of.hidden * job.practice.element
+        # Terms over both groups are first summed over `tensor`, unless the shared expert adds its own.
+        results = dispatched(job) if of.shared_ffn else resident(job)
+        ahead = Move("all_reduce", results * token, "experts")
+        back = Move("all_reduce", _dealt(job) * token, "experts")
+        moves += Moves((ahead,), (back,)) + _weights(job, "experts")
     if of.shared_ffn:
         moves += into(job)
     if terms or of.shared_ffn:
@@ -113,14 +117,20 @@ def _emitted(job: Job) -> Moves:
     return moves
 
 
-def _dealt(job: Job, over: Over, tokens: Moves) -> Moves:
-    """Tokens, their choices and weights go to ranks that each do a part of the experts' work."""
-    weights = dispatched(job) * job.architecture.top_k * job.practice.element
+def _weights(job: Job, over: Over) -> Moves:
+    """Beside tokens that ranks do their parts of the experts' work on: their choices, and the weights."""
+    choices = job.architecture.top_k * (job.tokens if over == "tensor" else _dealt(job))
+    weights = choices * job.practice.element
     if over == "tensor" and job.layout.sequence:
-        indices = dispatched(job) * job.architecture.top_k * INDEX
-        gathered = (Move("all_gather", indices, over), Move("all_gather", weights, over))
-        return tokens + Moves(gathered, (Move("reduce_scatter", weights, over),))
-    return tokens + Moves((), (Move("all_reduce", weights, over),))
+        indices = Move("all_gather", choices * INDEX, over, what="choices")
+        gathered = (indices, Move("all_gather", weights, over, what=WEIGHTS))
+        return Moves(gathered, (Move("reduce_scatter", weights, over, what=WEIGHTS),))
+    return Moves((), (Move("all_reduce", weights, over, what=WEIGHTS),))
+
+
+def _dealt(job: Job) -> float:
+    """Tokens that all ranks of `experts` have: the mesh's order decides what is done first."""
+    return dispatched(job) if job.layout.tensor_first else resident(job)
 
 
 def _journeys(job: Job) -> Moves:

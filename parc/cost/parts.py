@@ -29,13 +29,14 @@ AGAIN: dict[Recompute, tuple[str, ...]] = {
 class Move(NamedTuple):
     """A collective over a group of the layout; bytes as in `network.py`.
 
-    `routed`: they are a mean over what routing decides.
+    `routed`: they are a mean over what routing decides. `what` is moved, where it is not what the part makes.
     """
 
     kind: Kind
     bytes: float
     over: Over
     routed: bool = False
+    what: str = ""
 
 
 class Moves(NamedTuple):

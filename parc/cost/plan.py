@@ -97,11 +97,18 @@ def _layout(plan: Plan, layers: int) -> Layout:
         sequence=sequence,
         travel=any(axis in apart for axis in experts),
         on_tensor=any(axis in tensor for axis in experts),
+        tensor_first=_before(plan, tensor, experts),
         recompute=plan.recompute,
         shard=plan.data.shard if plan.data else "none",
         data_axes=tuple(fans(plan, (axis,)) for axis in data),
         expert_axes=tuple(fans(plan, (axis,)) for axis in copies),
     )
+
+
+def _before(plan: Plan, some: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether all of `some` axes are outside `others` in the mesh."""
+    place = plan.mesh.names.index
+    return bool(some and others) and max(map(place, some)) < min(map(place, others))
 
 
 def _schedule(plan: Plan) -> str:

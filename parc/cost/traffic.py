@@ -1,7 +1,8 @@
-"""Bytes that one rank gives to collectives and sends, of one step: every one of them by name."""
+"""Bytes that one rank gives to collectives and sends, of one step: by name, and a bound for what is small."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal, NamedTuple
 
 from parc.cost import gradients, layer, parameters
@@ -40,17 +41,31 @@ def traffic(job: Job, index: int) -> tuple[Moved, ...]:
     return tuple(moved)
 
 
+def remainder(job: Job, index: int) -> float:
+    """At most so many bytes besides, of a program that parc emits: what a step counts and reports.
+
+    That are each expert's share in a balance loss and its load, and of a step labels, losses and norms.
+    """
+    stage, layout, element = job.stages[index], job.layout, job.practice.element
+    axes = len(layout.data_axes) + 3  # and those of tensor, experts, pipeline
+    experts = stage.sparse * job.architecture.experts * (layout.microbatches * element + COUNT)
+    return axes * (experts + STEP) + layout.microbatches * element
+
+
+COUNT = 4  # bytes of an expert's load
+STEP = 80  # bytes a step and axis: labels and two losses of 8, squares of four kinds of gradient, and maxima
+
+
 def _passes(job: Job, stage: Stage) -> list[Moved]:
-    moved = []
+    calls: Counter[Moved] = Counter()
     for count, one in layer.parts(job, stage):
-        calls = count * job.layout.microbatches
         ahead, back = one.moves
         again = ahead if one.name in AGAIN[job.layout.recompute] else ()
         for label, moves in (("forward", ahead), ("backward", back), ("forward again", again)):
-            for move in moves:
-                what = f"{one.name}, {label}"
-                moved.append(Moved(what, move.kind, move.over, move.bytes, calls, move.routed))
-    return moved
+            for kind, bytes, over, routed, what in moves:
+                name = f"{one.name}, {what + ', ' if what else ''}{label}"
+                calls[Moved(name, kind, over, bytes, 1, routed)] += count * job.layout.microbatches
+    return [each._replace(calls=number) for each, number in calls.items()]
 
 
 def _gradients(job: Job, stage: Stage) -> list[Moved]:

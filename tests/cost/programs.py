@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,7 +23,6 @@ from tests.verify.plans import captured, loaded
 from tests.verify.test_equality import LAYOUTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DRAWN = [(model, seed) for model in ("moe", "classic") for seed in range(4)]
 
 
 class Compiled(NamedTuple):
@@ -49,7 +49,7 @@ def examples() -> tuple[Compiled, ...]:
 def drawn(model: str, seed: int, count: int = 6) -> Iterator[Compiled]:
     draw = Random(seed)
     for each in programs(draw, train(draw, model), count):
-        yield Compiled(each.plan, each.captured, rewrite(each.plan, each.captured))
+        yield Compiled(shaped(each.plan), each.captured, rewrite(each.plan, each.captured))
 
 
 def held(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
@@ -88,3 +88,35 @@ def _held(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
 
 def _bytes(tensors: list[torch.Tensor]) -> int:
     return sum(each.numel() * each.element_size() for each in tensors)
+
+
+def shaped(plan: Plan) -> Plan:
+    """A drawn plan, whose shape says as much as its model's arguments do."""
+    model = plan.train.model
+    of = {name: value for name, value in model.arguments.items() if isinstance(value, int)}
+    if "n_layers" in of:
+        shape = replace(
+            model.shape,
+            hidden=of["dim"],
+            heads=of["n_heads"],
+            kv_heads=of["n_kv_heads"],
+            ffn=of["ffn"],
+            dense_ffn=of["dense_ffn"],
+            shared_ffn=of["shared_ffn"],
+            dense_layers=of["n_dense_layers"],
+            gated=True,
+            experts=of["n_experts"],
+            top_k=of["top_k"],
+            vocab=of["vocab"],
+        )
+    else:
+        shape = replace(
+            model.shape,
+            hidden=of["width"],
+            heads=of["heads"],
+            ffn=of["inner"],
+            experts=of["count"],
+            top_k=1,
+            vocab=of["symbols"],
+        )
+    return replace(plan, train=replace(plan.train, model=replace(model, shape=shape)))

@@ -92,10 +92,18 @@ def test_experts_beside_the_data_compute_on_the_same_tokens() -> None:
     assert not of.layout.travel
 
 
-def test_experts_over_the_axis_of_tensors_deal_out_tokens_first() -> None:
-    of = found("mesh = [dp: 32, tp: 4]\n data over [dp]\n tensor over [tp]\n experts over [tp]")
-    assert of.layout.travel
-    assert of.layout.split == 4
+@pytest.mark.parametrize(("sequence", "travel"), [("false", False), ("true", True)])
+def test_experts_over_the_axis_of_tensors_get_tokens_that_lie_along_it(sequence: str, travel: bool) -> None:
+    of = found(
+        f"""
+        mesh = [dp: 32, tp: 4]
+        data    over [dp]
+        tensor  over [tp] {{ sequence = {sequence} }}
+        experts over [tp]
+        """
+    )
+    assert of.layout.travel == travel
+    assert of.layout.on_tensor
 
 
 def test_mixed_precision_keeps_a_copy() -> None:
@@ -130,11 +138,12 @@ def test_figures_say_how_they_came_about() -> None:
 
 
 def test_an_all_to_all_is_expected_all_else_exact() -> None:
-    """One rank's stage: 4 layers x 32 microbatches, two journeys forward, rows of 2 bytes x 1,024."""
+    """4 layers x 32 microbatches, there and back; rows of 2 bytes x 1,024. Experts are split: each rank of
+    `tp` has all tokens of the microbatch, and sends both choices of each."""
     figures = {each.name: each for each in traffic_figures(found(SEED), 0)}
     there = figures["experts, forward: all_to_all over experts"]
     assert there.grade == "expected"
-    assert there.value == 4 * 32 * (1024 / 4 * 2 * 1024 * 2)  # a quarter of the tokens: they lie over `tp`
+    assert there.value == 4 * 32 * 2 * (1024 * 2 * 1024 * 2)
     gradients = figures["gradients of all but the experts: reduce_scatter over data"]
     assert gradients.grade == "exact"
     assert "gradients of experts: reduce_scatter over expert_data" not in figures

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parc.cost.program import Sent, expected, sent, whole
+from parc.cost.program import Sent, sent, whole
 from parc.cost.program import held as folded
 from parc.emit.program import files
 from parc.emit.write import write
@@ -48,16 +48,42 @@ def agrees(of: Compiled, folder: Path) -> None:
     mesh, sizes = of.plan.mesh, {axis.name: axis.size for axis in of.plan.mesh.axes}
     ranks = sorted({0, mesh.size // 2, mesh.size - 1})
     for rank, found in record(folder, mesh, ranks, timeout=60.0).items():
-        assert isinstance(found, Recorded), found
         stage = stage_of(of, rank)
-        # Without data routing is even, so that what is expected is what is sent.
-        assert recorded(found.issues, sizes) == by_axis(sent(of.plan, of.program)[stage])
         assert held(folder, mesh.size, rank) == folded(of.plan, of.program.stages[stage])
+        if isinstance(found, Recorded):
+            # Without data routing is even, so that what is expected is what is sent.
+            assert recorded(found.issues, sizes) == by_axis(sent(of.plan, of.program)[stage])
+        else:  # experts with biases cannot run without data: `tests/cost/test_exact.py` is what is left
+            assert found.limited, found
+            assert of.plan.train.model.name == "classic"
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("model", ["moe", "classic"])
-def test_a_program_of_the_suite_holds_and_sends_what_its_events_say(
-    model: str, layout: str, tmp_path: Path
-) -> None:
+CASES = [(model, layout) for model in ("moe", "classic") for layout in LAYOUTS]
+QUICK = [("moe", "experts split, sequence"), ("moe", "everything"), ("classic", "everything")]
+
+
+@pytest.mark.parametrize(("model", "layout"), QUICK)
+def test_a_program_holds_and_sends_what_its_events_say(model: str, layout: str, tmp_path: Path) -> None:
     agrees(fixed(model, layout), tmp_path / "program")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "layout"), [case for case in CASES if case not in QUICK])
+def test_so_do_the_others_of_the_suite(model: str, layout: str, tmp_path: Path) -> None:
+    agrees(fixed(model, layout), tmp_path / "program")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["moe", "classic"])
+def test_so_do_plans_drawn_at_random(model: str, tmp_path: Path) -> None:
+    for number, each in enumerate(drawn(model, 5, 8)):
+        agrees(each, tmp_path / str(number))
+
+
+def test_of_differing_routing_the_mean_is_told() -> None:
+    """4 sequences of 6 tokens, 2 choices each, 16 numbers of 8 bytes: dispatched there and back."""
+    of = fixed("moe", "experts with data")
+    routed = [each for each in sent(of.plan, of.program)[0] if each.routed]
+    assert len(routed) == 4
+    assert {each.bytes for each in routed} == {2 * 6 * 2 * 16 * 8}
+    assert {each.calls for each in routed} == {2 * 2}

@@ -1,0 +1,121 @@
+"""What the shape alone says, against the events of the compiled program: every rank, every step.
+
+All that a shape can tell is equal: a program that does more than what is told here is a fault of the model.
+What a shape does not tell of `examples/classic.py` are biases and learned positions. They are left out of its
+programs; positions that lie along the sequence are gathered for their gradient, which is arithmetic below.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from parc.cost import parameters
+from parc.cost.explain import devices, flops_figure
+from parc.cost.job import Job
+from parc.cost.plan import job
+from parc.cost.program import held, sent
+from parc.cost.traffic import remainder, traffic
+from parc.events import Program, Stage, Unit
+from parc.plan.facts import Plan
+from tests.cost.programs import Compiled, drawn, examples, fixed
+from tests.verify.test_equality import LAYOUTS
+
+Bytes = Counter[tuple[str, str]]
+
+
+def told(program: Program) -> Program:
+    """Without the parameters that no shape tells of."""
+
+    def unit(of: Unit) -> Unit:
+        kept = (each for each in of.parameters if not each.path.endswith((".bias", "places.weight")))
+        return replace(of, parameters=tuple(kept))
+
+    def stage(of: Stage) -> Stage:
+        return replace(of, root=unit(of.root), units=tuple(map(unit, of.units)))
+
+    return replace(program, stages=tuple(map(stage, program.stages)))
+
+
+def axes(plan: Plan) -> dict[str, str]:
+    """The axis of each group but those of data, whose axes come one after the other."""
+    found = {"tensor": plan.tensor, "experts": plan.experts, "pipeline": plan.pipeline}
+    return {name: strategy.axes[0] for name, strategy in found.items() if strategy}
+
+
+def by_shape(of: Job, stage: int, plan: Plan) -> Bytes:
+    found: Bytes = Counter()
+    for each in traffic(of, stage):
+        found[each.kind, axes(plan).get(each.over, "gradients")] += round(each.total)
+    return found
+
+
+def by_program(plan: Plan, program: Program, stage: int) -> Bytes:
+    data = plan.data.axes if plan.data else ()
+    found: Bytes = Counter()
+    for each in sent(plan, program)[stage]:
+        gradients = each.where == "gradients" and each.axis in data
+        found[each.kind, "gradients" if gradients else each.axis] += each.total
+    return found
+
+
+def positions(of: Job, plan: Plan, stage: int) -> Bytes:
+    """Of `classic`: each rank of `tensor` has the gradient of its part of the sequence."""
+    split = of.layout.sequence and of.degrees.tensor > 1 and stage == 0
+    if plan.train.model.source != "classic.py:SwitchGPT" or not split:
+        return Counter()
+    of_all = of.architecture.length * of.architecture.hidden * of.practice.element
+    return Counter({("all_gather", axes(plan)["tensor"]): of.layout.microbatches * of_all})
+
+
+def equal(compiled: Compiled) -> None:
+    plan, program = compiled.plan, told(compiled.program)
+    of = job(plan)
+    assert of is not None
+    for number, stage in enumerate(program.stages):
+        count = parameters.held(of, of.stages[number]).all
+        assert held(plan, stage).parameters == count * of.practice.element
+        assert held(plan, stage).gradients == count * of.practice.gradient
+        tensors = held(plan, stage).optimizer - count * of.practice.state
+        assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
+        shape = by_shape(of, number, plan) + positions(of, plan, number)
+        more = by_program(plan, program, number)
+        more.subtract(shape)
+        small = {key: bytes for key, bytes in more.items() if bytes}
+        assert all(kind in ("all_reduce", "broadcast", "send") for kind, _ in small), small
+        assert all(bytes > 0 for bytes in small.values()), small
+        assert sum(small.values()) <= remainder(of, number)
+    assert flops_figure(of).value * devices(of) == program.flops
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("model", ["moe", "classic"])
+def test_the_plans_of_the_suite(model: str, layout: str) -> None:
+    equal(fixed(model, layout))
+
+
+def test_the_examples() -> None:
+    """Of which the seed's traffic is told but for 21 bytes in a million."""
+    for compiled in examples():
+        equal(compiled)
+    of = job(next(each.plan for each in examples() if each.plan.name == "wide"))
+    assert of is not None
+    whole = [sum(each.total for each in traffic(of, stage)) for stage in range(4)]
+    assert all(remainder(of, stage) < 2.1e-5 * bytes for stage, bytes in enumerate(whole))
+
+
+@pytest.mark.parametrize("model", ["moe", "classic"])
+@pytest.mark.parametrize("seed", range(2))
+def test_plans_drawn_at_random(model: str, seed: int) -> None:
+    for compiled in drawn(model, seed, 6):
+        equal(compiled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["moe", "classic"])
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_more_of_them(model: str, seed: int) -> None:
+    for compiled in drawn(model, seed, 8):
+        equal(compiled)
