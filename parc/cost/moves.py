@@ -42,10 +42,10 @@ def loss(job: Job) -> Moves:
     """Of words that are split: each token's largest logit, the sum of all exponents, and its own."""
     if job.degrees.tensor == 1:
         return NOTHING
-    if not job.practice.emitted:
-        return Moves(3 * _over("all_reduce", job.tokens * LOSS), ())
-    each = job.tokens * job.practice.element
-    return Moves(_over("all_reduce", each) + _over("all_reduce", 2 * each), ())
+    emitted, element = job.practice.emitted, job.practice.element
+    bytes = [element, 2 * element] if emitted else 3 * [LOSS]
+    sums = (Move("all_reduce", job.tokens * each, "tensor", what="parts of the loss") for each in bytes)
+    return Moves(tuple(sums), ())
 
 
 def experts(job: Job) -> Moves:

@@ -19,6 +19,7 @@ from parc.cost.traffic import Moved, traffic
 from parc.plan.facts import Plan
 from parc.report.groups import Carried, carried
 
+PAIRS = ("all_to_all", "send")  # whose links no library chooses
 HOW = {
     "all_to_all": "to peers beyond each level",
     "send": "to the neighbour in the pipeline",
@@ -70,7 +71,7 @@ def _present(
 
 
 def _figure(one: Moved, bytes: float) -> Figure:
-    grade: Grade = "expected" if one.routed else "exact" if one.kind == "send" else "estimated"
+    grade: Grade = "expected" if one.routed else "exact" if one.kind in PAIRS else "estimated"
     how = f"{one.calls:,} x {bytes:,.0f} B of {one.kind} of {one.bytes:,.0f} B"
     return Figure(one.what, bytes * one.calls, "B", how, grade)
 

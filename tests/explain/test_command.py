@@ -42,8 +42,8 @@ MEMORY  one rank at its fullest; the cluster's device has no `memory`
 TRAFFIC  one rank of stage 1 sends in a step, none sends more
   strategy  over  link       bytes  calls
   data      ep    fabric  1.95 kB?  1 all_reduce
-  tensor    tp    node    15.4 kB?  24 all_reduce
-  experts   ep    fabric  20.5 kB~  32 all_to_all
+  tensor    tp    node    13.8 kB?  28 all_reduce
+  experts   ep    fabric  20.6 kB~  40 all_to_all
   pipeline  pp    node     2.56 kB  4 send
 
 STEP  gpipe, 4 microbatches; in units of a forward pass, since no time is known
@@ -106,15 +106,16 @@ HOLDS  at its fullest
   together     151 kB?
 
 SENDS  gives to the network in a step
-  attention, forward: all_reduce over tensor               5.12 kB
-  attention, backward: all_reduce over tensor              5.12 kB
-  experts, forward: all_to_all over experts               10.2 kB~
-  experts, forward: all_to_all over experts               10.2 kB~
-  experts, backward: all_to_all over experts              10.2 kB~
-  experts, backward: all_to_all over experts              10.2 kB~
-  gradients of all but the experts: all_reduce over data   1.92 kB
-  activations: send over pipeline                          2.56 kB
-  together                                                55.7 kB~
+  words, forward: all_reduce over tensor                      2.56 kB
+  attention, forward: all_reduce over tensor                  5.12 kB
+  attention, backward: all_reduce over tensor                 5.12 kB
+  experts, counts of rows, forward: all_to_all over experts     256 B
+  experts, forward: all_to_all over experts                  20.5 kB~
+  experts, backward: all_to_all over experts                 20.5 kB~
+  gradients of all but the experts: all_reduce over data      1.92 kB
+  activations: send over pipeline                             2.56 kB
+  what is counted and reported                                 976 B?
+  together                                                   59.5 kB?
 
 NOT TOLD
   step time, MFU, tokens/s: no device is described; the network of level `fabric` is not

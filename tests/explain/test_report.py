@@ -83,13 +83,14 @@ def test_bytes_over_each_link() -> None:
     """A microbatch has 4 sequences, 2 on a data rank: 20 tokens of 8 numbers of 4 bytes, 640 bytes.
 
     Each of 4 microbatches goes through 2 layers. Experts: 2 choices, 1,280 bytes there and back, forward and
-    backward, half of them to the other node. Tensor: attention's all-reduce, forward and backward, where each
-    of 2 ranks gives 2 x 1/2 of 640 bytes. The pipeline sends 640 bytes a microbatch.
+    backward, and before them the counts of rows of 4 experts, half of all to the other node. Tensor: an
+    all-reduce of words, and attention's, forward and backward, where each of 2 ranks gives 2 x 1/2 of 640
+    bytes. The pipeline sends 640 bytes a microbatch.
     """
     first, last = explained(small()).traffic
     told = {(each.carried.key, each.level): each.bytes for each in first}
-    assert told["experts", "fabric"].value == 4 * 2 * 4 * 1280 / 2
-    assert told["tensor", "node"].value == 4 * 2 * 2 * 640
+    assert told["experts", "fabric"].value == 4 * 2 * (4 * 1280 + 4 * 8) / 2
+    assert told["tensor", "node"].value == 4 * (640 + 2 * 2 * 640)
     assert told["pipeline", "node"].value == 4 * 640
     shared = 256 + 32 + 64 + 128  # parameters that both data ranks hold
     assert told["data", "fabric"].value == 2 * 1 / 2 * shared * 4
@@ -101,7 +102,7 @@ def test_bytes_over_each_link() -> None:
         "pipeline": "exact",
     }
     head = {each.carried.key: each.bytes.value for each in last}
-    assert head["tensor"] == 4 * 2 * 2 * 640 + 4 * 2 * 640  # and around the head
+    assert head["tensor"] == 4 * (2 * 2 * 640 + 640 + 3 * 20 * 4)  # the head's, and three parts of each loss
 
 
 def test_where_the_peers_of_an_all_to_all_are() -> None:
