@@ -70,48 +70,60 @@ class Judge:
 
     def judged(self, edits: Files, low_edits: Files) -> Caught | None:
         """The first rung that notices edits of the program, and of the one in float32."""
-        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            write({**self.trial.files, **edits}, Path(folder, "program"))
-            if how := self._matching(Path(folder, "program")):
-                return Caught("matching", how)
-            for steps in STEPS:
-                if how := self._numbers(Path(folder, "program"), steps):
-                    return Caught("numbers", how)
-            if self.low is not None:
-                write({**self.low.files, **low_edits}, Path(folder, "low"))
-                if how := self._low(self.low, Path(folder, "low")):
-                    return Caught("fp32", how)
+        files = {**self.trial.files, **edits}
+        if how := self._issued(files):
+            return Caught("matching", how)
+        for steps in STEPS:
+            if how := self.computed(files, steps):
+                return Caught("numbers", how)
+        if self.low is not None and (how := self._lowered(self.low, {**self.low.files, **low_edits})):
+            return Caught("fp32", how)
         return None
 
-    def _matching(self, folder: Path) -> str | None:
-        plan = self.trial.plan
-        results = record(folder, plan.mesh, self.ranks, self.limit)
-        found = next(issued(plan, self.trial.program, folder, self.roles, results), None)
-        return found.message if found else None
-
-    def _numbers(self, folder: Path, steps: int) -> str | None:
-        try:
-            with _limited(self.limit):
-                arguments = (folder, self.dataset, self._reference(steps), steps, self.limit)
-                worst = compare(self.trial.plan.mesh.size, *arguments)[0]
-        except RankFailed as failure:
-            return _ended(failure)
-        except _Hangs:
-            return f"hangs: not done after {self.limit:.0f} s"
+    def computed(self, files: Files, steps: int) -> str | None:
+        """What a program computes otherwise than the reference, in float64."""
+        with self._running(files) as folder, self._limited() as ended:
+            arguments = (folder, self.dataset, self._reference(steps), steps, self.limit)
+            worst = compare(self.trial.plan.mesh.size, *arguments)[0]
+        if ended:
+            return ended[0]
         if worst.error <= TOLERANCE:
             return None
         amount = f"{worst.error:.1e}" if math.isfinite(worst.error) else "no number"
         return f"{worst.what} differs by {amount} in step {worst.step}"
 
-    def _low(self, low: Trial, folder: Path) -> str | None:
-        try:
-            with _limited(self.limit):
-                rung = lowered(low, folder, self.dataset, "fp32", self.limit, "cpu")
-        except RankFailed as failure:
-            return _ended(failure)
-        except _Hangs:
-            return f"hangs: not done after {self.limit:.0f} s"
+    def _issued(self, files: Files) -> str | None:
+        plan = self.trial.plan
+        with self._running(files) as folder:
+            results = record(folder, plan.mesh, self.ranks, self.limit)
+            found = next(issued(plan, self.trial.program, folder, self.roles, results), None)
+        return found.message if found else None
+
+    def _lowered(self, low: Trial, files: Files) -> str | None:
+        with self._running(files) as folder, self._limited() as ended:
+            rung = lowered(low, folder, self.dataset, "fp32", self.limit, "cpu")
+        if ended:
+            return ended[0]
         return rung.findings[0].message if rung.findings else None
+
+    @contextmanager
+    def _running(self, files: Files) -> Iterator[Path]:
+        """A folder of its own: the byte code of another mutant would be taken for that of this one."""
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            write(files, Path(folder, "program"))
+            yield Path(folder, "program")
+
+    @contextmanager
+    def _limited(self) -> Iterator[list[str]]:
+        """Stops the ranks when the time is over; the list then says so, or that one has failed."""
+        said: list[str] = []
+        try:
+            with _alarm(self.limit):
+                yield said
+        except RankFailed as failure:
+            said.append(_ended(failure))
+        except _Hangs:
+            said.append(f"hangs: not done after {self.limit:.0f} s")
 
     def _reference(self, steps: int) -> Path:
         return self.scratch / f"reference-{steps}.pt"
@@ -133,7 +145,7 @@ class _Hangs(BaseException):
 
 
 @contextmanager
-def _limited(seconds: float) -> Iterator[None]:
+def _alarm(seconds: float) -> Iterator[None]:
     """Raises in the main thread when the time is over."""
 
     def leave(_signal: int, _frame: FrameType | None) -> NoReturn:

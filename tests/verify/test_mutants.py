@@ -1,0 +1,194 @@
+"""The ladder notices the bugs that others have had, and raises no alarm where there is none."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mutants as benchmark
+import pytest
+
+from parc.verify.mutants.judge import Caught, Judge
+from parc.verify.mutants.mutant import BUGS, Bug, Mutant
+from parc.verify.mutants.outcome import Outcome, table
+from parc.verify.mutants.run import injected, mutants
+from parc.verify.mutants.subject import Subject
+from parc.verify.report import NotProvable
+from parc.verify.trial import Trial, trial
+
+from .plans import Tokens, captured, loaded
+
+EXPERTS = (
+    2,
+    """
+    mesh = [ep: 2]
+    data over [ep]
+    experts over [ep]
+    """,
+)
+EVERYTHING = (
+    8,
+    """
+    mesh = [ep: 2, pp: 2, tp: 2]
+    data over [ep]
+    tensor over [tp] { sequence = true }
+    experts over [ep] { tensor = [tp] }
+    pipeline over [pp] { layers = [1, 2] }
+    """,
+)
+
+
+def made(model: str, layout: tuple[int, str]) -> Trial:
+    return trial(loaded(model, *layout).plans[0], "fp64", captured(model))
+
+
+@pytest.fixture(scope="module")
+def small() -> Trial:
+    return made("moe", EXPERTS)
+
+
+@pytest.fixture(scope="module")
+def low() -> Trial:
+    return trial(loaded("moe", *EXPERTS).plans[0], "fp32")
+
+
+@pytest.fixture(scope="module")
+def judge(small: Trial, low: Trial, tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    scratch = tmp_path_factory.mktemp("judge")
+    return Judge(small, low, Tokens(), scratch, seed=0, timeout=60)
+
+
+def judged(judge: Judge, bug: str, site: str) -> Caught | None:
+    """What becomes of the one mutant of a class whose site has these words."""
+    found = [
+        next(each for each in injected(Subject(of))[bug] if site in each.site)
+        for of in (judge.trial, judge.low)
+        if of is not None
+    ]
+    return judge.judged(found[0].files, found[1].files)
+
+
+def test_a_right_program_raises_no_alarm(judge: Judge) -> None:
+    assert judge.own() is None
+
+
+@pytest.mark.parametrize(
+    ("bug", "site", "rung", "how"),
+    [
+        ("mean of each rank alone", "means of ranks summed", "matching", "an operation is left out"),
+        ("router gradient not summed", "Router", "matching", "another operation is issued"),
+        ("one microbatch's gradient kept", "only the last", "numbers", "gradient of"),
+        ("rows in another order", "put back", "numbers", "gradient of"),
+        ("norm of one rank's shards", "along `ep`", "matching", "an operation is left out"),
+        ("fused product off by a row or an expert", "a row late", "fp32", "rounding allows"),
+        ("position in the data lost", "first batch", "numbers", "in step"),
+    ],
+)
+def test_the_cheapest_rung_that_can_see_a_bug_notices_it(
+    judge: Judge, bug: str, site: str, rung: str, how: str
+) -> None:
+    found = judged(judge, bug, site)
+    assert found is not None
+    assert found.rung == rung
+    assert how in found.how
+
+
+def test_data_ranks_may_trade_their_slices(judge: Judge) -> None:
+    assert judged(judge, "ranks fed the wrong data", "trade") is None
+
+
+def test_a_mutant_that_hangs_is_caught_by_the_clock(judge: Judge, tmp_path: Path) -> None:
+    files = dict(judge.trial.files)
+    step = b"        start = time.perf_counter()\n"
+    gradients = b"        ids = self.batches.step("
+    assert files["runtime/training.py"].count(gradients) == 1
+    wait = b"        if dist.get_rank() == 1:\n            time.sleep(600)\n"
+    files["runtime/training.py"] = files["runtime/training.py"].replace(gradients, wait + gradients)
+    assert step in files["runtime/training.py"]
+    impatient = Judge(judge.trial, None, Tokens(), tmp_path, seed=0, timeout=6)
+    found = impatient.computed(files, 1)
+    assert found is not None
+    assert found.startswith("hangs")
+
+
+@pytest.mark.parametrize("model", ["moe", "classic"])
+def test_every_mutant_is_another_program_that_parses(model: str) -> None:
+    subject = Subject(made(model, EVERYTHING))
+    found = [mutant for its in injected(subject).values() for mutant in its]
+    assert len(found) > 100
+    for mutant in found:
+        for name, text in mutant.files.items():
+            assert subject.trial.files[name] != text, mutant.site
+            ast.parse(text)
+
+
+def test_twelve_classes_and_more_apply_to_a_plan() -> None:
+    for model in ("moe", "classic"):
+        found = injected(Subject(made(model, EVERYTHING)))
+        assert sum(any(not mutant.same for mutant in its) for its in found.values()) >= 25
+
+
+def test_every_class_says_where_it_applies() -> None:
+    for bug in BUGS.values():
+        assert "Applies" in bug.page, bug.name
+
+
+def test_the_table_adds_up() -> None:
+    right, wrong = Mutant("here", {}), Mutant("there", {}, same="one rank along `ep`")
+    found = [
+        Outcome("one", right, Caught("matching", "")),
+        Outcome("one", right, Caught("numbers", "")),
+        Outcome("two", right, None),
+        Outcome("two", wrong, None),
+        Outcome("two", Mutant("nowhere", {}, untold="no expert is idle"), None),
+    ]
+    assert [line.split() for line in table(found)] == [
+        ["class", "mutants", "matching", "numbers", "fp32", "survived", "the", "same"],
+        ["one", "2", "1", "1"],
+        ["two", "1", "1", "1"],
+        ["all", "3", "1", "1", "1", "1"],
+    ]
+
+
+def test_a_mutant_that_nothing_notices_refutes(small: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unseen(subject: Subject) -> Iterator[Mutant]:
+        comment = b"# a bug that no rung can see\n"
+        yield Mutant("train.py", {"train.py": subject.trial.files["train.py"] + comment})
+
+    for name in list(BUGS):
+        monkeypatch.delitem(BUGS, name)
+    monkeypatch.setitem(BUGS, "unseen", Bug("unseen", unseen))
+    rung = mutants(small, None, Tokens())
+    assert rung.verdict == "refuted"
+    assert [finding.message for finding in rung.findings] == ["not noticed: unseen, train.py"]
+
+
+def test_a_wrong_program_is_no_subject(small: Trial) -> None:
+    broken = next(
+        each for each in injected(Subject(small))["scaled by microbatches"] if "divided" in each.site
+    )
+    with pytest.raises(NotProvable, match="numbers, gradient of"):
+        mutants(replace(small, files={**small.files, **broken.files}), None, Tokens())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["all_axes", "experts_with_data", "one_expert_a_rank", "an_axis_of_one"])
+def test_what_is_said_to_compute_the_same_does(name: str, tmp_path: Path) -> None:
+    subjects = benchmark.trials(name)
+    judge = Judge(subjects[0], None, benchmark.tokens(), tmp_path, seed=0, timeout=300)
+    its = [each for its in injected(Subject(subjects[0])).values() for each in its if each.same]
+    by_reason = {(mutant.same, mutant.site.partition(":")[0]): mutant for mutant in its}
+    assert by_reason
+    for mutant in by_reason.values():
+        assert judge.computed({**subjects[0].files, **mutant.files}, 3) is None, mutant
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["experts_on_tensor", "stages", "an_axis_of_one"])
+def test_every_mutant_of_a_few_plans_is_noticed(name: str) -> None:
+    rung = mutants(*benchmark.trials(name), benchmark.tokens(), sites=2)
+    assert rung.verdict == "proved", rung.findings
