@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PLANS = Path(__file__).with_suffix(".parc")
 VOCABULARY = 32  # of both models
-SITES = 4  # of a class in a plan
+SITES = 2  # of a class in a plan
 TIMEOUT = 60.0  # seconds after which a mutant hangs
 
 
