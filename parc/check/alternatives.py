@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice, permutations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from parc.check.costs import Costs, Unknown
 from parc.check.edits import Edit, option, setting
 from parc.check.registry import CHECKS
 from parc.diagnostic import Severity
-from parc.plan.facts import Plan
+from parc.plan.facts import Plan, Spanned
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.resolve.where import spread
 from parc.source import Span
+
+B = TypeVar("B", bound=Spanned)
 
 MOST_ORDERS = 24  # of the axes: all of four
 MOST_COUNTS = 4  # of microbatches
@@ -49,7 +51,7 @@ def recomputing(plan: Plan) -> Iterator[Alternative]:
     for kind in kinds[kinds.index(plan.recompute) + 1 :]:
         if kind != "experts" or plan.train.model.shape.experts:
             edits = (setting(plan, "recompute", kind),)
-            yield Alternative(f"recompute = {kind}", Costs(replace(plan, recompute=kind)), edits)  # type: ignore[arg-type]  # one of its choices
+            yield Alternative(f"recompute = {kind}", Costs(_changed(plan, recompute=kind)), edits)
 
 
 def sharding(plan: Plan) -> Iterator[Alternative]:
@@ -58,7 +60,7 @@ def sharding(plan: Plan) -> Iterator[Alternative]:
         return
     kinds = ("none", "optimizer", "parameters")
     for kind in kinds[kinds.index(plan.data.shard) + 1 :]:
-        data = replace(plan.data, shard=kind)  # type: ignore[arg-type]  # one of its choices
+        data = _changed(plan.data, shard=kind)
         edits = (option(plan.data, "shard", kind),)
         yield Alternative(f"shard = {kind}", Costs(replace(plan, data=data)), edits)
 
@@ -69,7 +71,7 @@ def sequence(plan: Plan) -> Iterator[Alternative]:
     if tensor is None or tensor.sequence or length % plan.mesh.product(tensor.axes):
         return
     edits = (option(tensor, "sequence", "true"),)
-    yield Alternative("sequence = true", Costs(replace(plan, tensor=replace(tensor, sequence=True))), edits)
+    yield Alternative("sequence = true", Costs(replace(plan, tensor=_changed(tensor, sequence=True))), edits)
 
 
 def more_microbatches(plan: Plan) -> Iterator[Alternative]:
@@ -86,7 +88,7 @@ def more_microbatches(plan: Plan) -> Iterator[Alternative]:
         if each % count == 0 and count >= ranks
     )
     for count in islice(counts, MOST_COUNTS):
-        train = replace(plan.train, batch=replace(batch, microbatches=count))
+        train = replace(plan.train, batch=_changed(batch, microbatches=count))
         edits = (setting(batch, "microbatches", str(count)),)
         yield Alternative(f"microbatches = {count}", Costs(replace(plan, train=train)), edits)
 
@@ -100,7 +102,7 @@ def more_chunks(plan: Plan) -> Iterator[Alternative]:
     for chunks in range(pipeline.chunks + 1, 2 * pipeline.chunks + 3):
         if layers % (ranks * chunks) == 0:
             split = spread(layers, ranks * chunks)
-            other = replace(pipeline, schedule="interleaved", chunks=chunks, layers=split)
+            other = _changed(pipeline, schedule="interleaved", chunks=chunks, layers=split)
             yield Alternative(
                 f'schedule = "interleaved", chunks = {chunks}', Costs(replace(plan, pipeline=other))
             )
@@ -124,6 +126,12 @@ def priced(alternative: Alternative) -> float | None:
         return alternative.costs.step.seconds
     except Unknown:
         return None
+
+
+def _changed(block: B, **values: object) -> B:
+    """The block with other values, as if they had been written in it: rules point at what is written."""
+    spans = {**block.spans, **{key: block.at(key) for key in values}}
+    return replace(block, spans=spans, **values)  # type: ignore[arg-type]  # values of its own keys
 
 
 def _written(mesh: Mesh) -> str:
