@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from parc.plan.facts import Plan
+from parc.plan.facts import Cluster, Plan
 
 if TYPE_CHECKING:
     from parc.check.alternatives import Alternative
@@ -60,17 +60,18 @@ class Costs:
 
     @property
     def timed(self) -> Job:
-        """The job, on a machine that is known."""
-        if self.job.machine is None:
-            raise Unknown(_nothing_of(self.plan))
+        """The job, on a machine that is known. Where it is not, the cost model need not even be imported."""
+        if missing := _missing(self.plan.cluster):
+            raise Unknown(f"the cluster `{self.plan.cluster.name}` does not say {_listed(missing)}")
         return self.job
 
     @cached_property
     def known(self) -> Calibration:
         """The constants that times are predicted with."""
+        job = self.timed
         from parc.cost.constants import nearest
 
-        return nearest(self.timed.hardware.compute)
+        return nearest(job.hardware.compute)
 
     @cached_property
     def links(self) -> Links:
@@ -89,9 +90,9 @@ class Costs:
 
     @cached_property
     def step(self) -> Step:
+        constants = self.known.constants
         from parc.cost.step import predict
 
-        constants = self.known.constants
         return self.attempt(lambda: predict(self.job, constants))
 
     @cached_property
@@ -162,12 +163,12 @@ def costs(plan: Plan) -> Costs:
     return _latest[0]
 
 
-def _nothing_of(plan: Plan) -> str:
-    cluster = plan.cluster
+def _missing(cluster: Cluster) -> list[str]:
+    """What a cluster does not say, of what times depend on."""
     missing = [f"device.{key}" for key in DEVICE if not getattr(cluster.device, key, None)]
     fast = {link.level for link in cluster.links if link.bandwidth}
-    missing += [f"link {level.name}" for level in cluster.levels if level.size > 1 and level.name not in fast]
-    return f"the cluster `{cluster.name}` does not say {_listed(missing)}"
+    slow = (level.name for level in cluster.levels if level.size > 1 and level.name not in fast)
+    return [*missing, *(f"link {name}" for name in slow)]
 
 
 def _listed(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import NamedTuple
 
@@ -45,7 +46,12 @@ class Verdict(NamedTuple):
 
 def judge(plan: Plan) -> tuple[Verdict, ...]:
     """Every claim of the plan, in the order in which they are written."""
-    return tuple(_judged(costs(plan), claim) for claim in plan.expect)
+    return _all(costs(plan))
+
+
+@lru_cache(maxsize=4)
+def _all(costs: Costs) -> tuple[Verdict, ...]:
+    return tuple(_judged(costs, claim) for claim in costs.plan.expect)
 
 
 def holds(claim: Claim, value: float, claimed: float) -> bool:

@@ -131,18 +131,17 @@ def long_bubble(plan: Plan) -> Iterator[Finding]:
           pipeline over [pp]
         }
     """
-    from parc.check.claims.counts import bubble
-    from parc.check.claims.verdict import shown
-
     if plan.pipeline is None:
         return
     known = costs(plan)
     try:
-        share = bubble(known)
-        if share.value <= LONG:
-            return
         now = known.step.seconds
+        from parc.check.claims.counts import bubble
+
+        share = bubble(known)
     except Unknown:
+        return
+    if share.value <= LONG:
         return
     best = _finer(plan, now)
     if best is None:
@@ -156,7 +155,7 @@ def long_bubble(plan: Plan) -> Iterator[Finding]:
         ),
         (
             share.how,
-            f"with `{best.text}`: {bubble(best.costs).how}, {shown(bubble(best.costs))}",
+            f"with `{best.text}`: {bubble(best.costs).how}",
             f"predicted step: {now * 1e3:,.4g} ms, with it {seconds * 1e3:,.4g} ms",
         ),
         f"`{best.text}`",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from parc.check.claims.remedies import remedies
-from parc.check.claims.verdict import Verdict, judge, shown
 from parc.check.registry import Finding, rule
-from parc.cost.figure import quantity
 from parc.diagnostic import Label, Severity
 from parc.plan.facts import Plan
+
+if TYPE_CHECKING:
+    from parc.check.claims.verdict import Verdict
 
 RECORD = 0.522
 OF_RECORD = (
@@ -55,7 +56,7 @@ def false_claim(plan: Plan) -> Iterator[Finding]:
           expect { devices == 8, experts.active == 25% }
         }
     """
-    for verdict in judge(plan):
+    for verdict in _verdicts(plan):
         if verdict.holds is False and not verdict.doubtful:
             yield _finding(plan, verdict, "is false")
 
@@ -88,7 +89,7 @@ def claim_not_judged(plan: Plan) -> Iterator[Finding]:
           expect { mfu >= 1% }
         }
     """
-    for verdict in judge(plan):
+    for verdict in _verdicts(plan):
         if verdict.holds is None:
             message = f"the claim about `{verdict.claim.subject}` is not judged: {verdict.missing}"
             yield Finding(message, (Label(verdict.claim.span, "neither true nor false"),))
@@ -126,7 +127,7 @@ def doubtful_claim(plan: Plan) -> Iterator[Finding]:
           expect { step_time < 10 s }
         }
     """
-    for verdict in judge(plan):
+    for verdict in _verdicts(plan):
         if verdict.holds is False and verdict.doubtful:
             yield _finding(plan, verdict, "is false as predicted, and near")
 
@@ -163,12 +164,25 @@ def claim_barely_holds(plan: Plan) -> Iterator[Finding]:
           expect { step_time < 10 s }
         }
     """
-    for verdict in judge(plan):
+    for verdict in _verdicts(plan):
         if verdict.holds is True and verdict.doubtful:
             yield _finding(plan, verdict, "holds as predicted, but barely")
 
 
+def _verdicts(plan: Plan) -> tuple[Verdict, ...]:
+    """Where nothing is claimed, the cost model is not even imported."""
+    if not plan.expect:
+        return ()
+    from parc.check.claims.verdict import judge
+
+    return judge(plan)
+
+
 def _finding(plan: Plan, verdict: Verdict, outcome: str) -> Finding:
+    from parc.check.claims.remedies import remedies
+    from parc.check.claims.verdict import shown
+    from parc.cost.figure import quantity
+
     claim, figure = verdict.claim, verdict.figure
     assert figure is not None
     value = shown(figure)

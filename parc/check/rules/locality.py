@@ -77,8 +77,8 @@ def slow_order_of_axes(plan: Plan) -> Iterator[Finding]:
     if not far:
         return
     try:
-        best = _best(costs(plan))
         now = costs(plan).step.seconds
+        best = _best(costs(plan))
     except Unknown:
         if "tensor" in far and (near := _that_keeps_tensors(plan)):
             yield _finding(plan, near, far, _reach(plan, far))
@@ -141,9 +141,10 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
     if not far:
         return
     try:
-        best = _best(costs(plan))
         step, now = costs(plan).step.seconds, _collectives(costs(plan), costs(plan))
-        if best is None or now < MATTERS * step or any(True for _ in slow_order_of_axes(plan)):
+        if now < MATTERS * step or any(True for _ in slow_order_of_axes(plan)):
+            return
+        if (best := _best(costs(plan))) is None:
             return
         then = _collectives(costs(plan), best.costs)
         if then <= NEARER * now:
