@@ -92,11 +92,11 @@ def memory_nearly_full(plan: Plan) -> Iterator[Finding]:
 
 def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
     """Where the fullest device is filled to more than `above` of its memory, and not more than `most`."""
-    from parc.cost.figure import quantity
-
     device = plan.cluster.device
     if not (device and device.memory):
         return
+    from parc.cost.figure import quantity
+
     try:
         stages = costs(plan).memory
     except Unknown:
