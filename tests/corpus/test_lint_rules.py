@@ -1,4 +1,4 @@
-"""`docs/lint-rules.md`: every rule of other frameworks has its code here and a plan that is told so, or a reason."""
+"""`docs/lint-rules.md`: each rule of other frameworks has a code here and plans with it, or else a reason."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 GAPS = {f"G{number}" for number in range(1, 11)}
 RULES = {
     f"{letters}{number}"
-    for letters, most in dict(W=5, E=14, T=5, C=2, P=8, B=1, R=3, O=1, TT=12, DS=1, NT=1, CA=1).items()
-    for number in range(1, most + 1)
+    for series in ("W5", "E14", "T5", "C2", "P8", "B1", "R3", "O1", "TT12", "DS1", "NT1", "CA1")
+    for letters, most in re.findall(r"([A-Z]+)(\d+)", series)
+    for number in range(1, int(most) + 1)
 }
 
 

@@ -41,6 +41,8 @@ def units_cut_unevenly(plan: Plan) -> Iterator[Finding]:
     unit = 1
     for level in reversed(plan.cluster.levels[1:]):
         unit *= level.size
+        if unit >= plan.mesh.size:
+            return
         for axis in reversed(plan.mesh.axes):
             stride = plan.mesh.stride(axis.name)
             reach = stride * axis.size
