@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--rank", type=int, metavar="N", help="tell of one rank")
     explain.add_argument("--format", choices=["text", "json"], default="text")
     explain.add_argument("-v", "--verbose", action="store_true", help="show how each figure came about")
-    explain.add_argument("--html", type=Path, metavar="OUT", help="write a page of pictures")
+    explain.add_argument(
+        "--html", type=Path, metavar="OUT", help="write a page of pictures; --rank is pinned on it"
+    )
     explain.add_argument("--trace", type=Path, metavar="OUT", help="write the simulated step for Perfetto")
     explain.set_defaults(run=_explain)
 

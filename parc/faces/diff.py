@@ -16,10 +16,10 @@ def diff(before: Path, after: Path, plans: Sequence[str | None], form: str, over
     """`plans` are the names of the two; None: the only one of its file."""
     found = []
     for file, name in zip((before, after), plans, strict=True):
-        plan = chosen(file, name, overrides)
-        if isinstance(plan, int):
-            return plan
-        found.append(overview(plan))
+        one = chosen(file, name, overrides)
+        if isinstance(one, int):
+            return one
+        found.append(overview(one.plan))
     change = difference(*found)
     if form == "json":
         from parc.report import plain

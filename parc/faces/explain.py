@@ -8,13 +8,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from parc.check.load import choose, load
-from parc.diagnostic import Diagnostic, Label, error, has_errors
+from parc.diagnostic import Diagnostic, Label, Severity, error, has_errors
 from parc.faces.show import colored, show
 from parc.plan.facts import Plan
 from parc.render.terminal import NARROWEST, WIDTH, Pen
+from parc.render.text import summary
 from parc.report.overview import Overview, overview
 from parc.report.rank import rank_facts
 
@@ -35,18 +36,29 @@ class Asked:
 
 
 def explain(asked: Asked) -> int:
-    plan = chosen(asked.file, asked.plan, asked.overrides)
-    if isinstance(plan, int):
-        return plan
-    of = overview(plan)
-    fault = _written(of, asked) if asked.html or asked.trace else _told(of, asked)
+    found = chosen(asked.file, asked.plan, asked.overrides)
+    if isinstance(found, int):
+        return found
+    of = overview(found.plan)
+    fault = _no_such_rank(of, asked.rank) or _written(of, asked)
     if fault:
         show([fault], sys.stdout)
         return FAULTS
+    if not (asked.html or asked.trace):
+        _told(of, asked)
+        if found.remarks and asked.form == "text":
+            print(f"parc check finds {summary(found.remarks)}")
     return OK
 
 
-def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Plan | int:
+class Chosen(NamedTuple):
+    """`remarks` are the errors that do not hinder, and warnings."""
+
+    plan: Plan
+    remarks: tuple[Diagnostic, ...]
+
+
+def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Chosen | int:
     """The plan of a file; or, its faults having been shown, the exit code."""
     loaded = load(file, overrides)
     if has_errors(each for each in loaded.diagnostics if each.code not in PRICED):
@@ -56,7 +68,8 @@ def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Plan | int
     if isinstance(plan, Diagnostic):
         show([plan], sys.stdout)
         return FAULTS
-    return plan
+    remarks = (each for each in loaded.diagnostics if each.severity is not Severity.INFO)
+    return Chosen(plan, tuple(remarks))
 
 
 def _written(of: Overview, asked: Asked) -> Diagnostic | None:
@@ -64,7 +77,7 @@ def _written(of: Overview, asked: Asked) -> Diagnostic | None:
     if asked.html:
         from parc.render.page import page
 
-        fault = _write(asked.html, page(of))
+        fault = _write(asked.html, page(of, asked.rank))
         if fault or not asked.trace:
             return fault
     if asked.trace:
@@ -91,8 +104,17 @@ def _write(path: Path, text: str) -> Diagnostic | None:
     return None
 
 
-def _told(of: Overview, asked: Asked) -> Diagnostic | None:
-    """Prints the plan, or one rank of it; what stands in the way."""
+def _no_such_rank(of: Overview, rank: int | None) -> Diagnostic | None:
+    size = of.plan.mesh.size
+    if rank is None or 0 <= rank < size:
+        return None
+    sizes = " x ".join(str(axis.size) for axis in of.plan.mesh.axes)
+    label = Label(of.plan.at("mesh"), f"{sizes} = {size:,} ranks", primary=False)
+    return error("P641", f"there is no rank {rank}", label, help=f"ranks are 0 to {size - 1:,}")
+
+
+def _told(of: Overview, asked: Asked) -> None:
+    """Prints the plan, or one rank of it."""
     from parc.render import overview as whole
     from parc.render import rank as one
     from parc.report import plain
@@ -102,18 +124,12 @@ def _told(of: Overview, asked: Asked) -> Diagnostic | None:
             print(json.dumps(plain.overview(of), indent=2))
         else:
             print(whole.render(of, pen(sys.stdout), asked.verbose), end="")
-        return None
-    size = of.plan.mesh.size
-    if not 0 <= asked.rank < size:
-        sizes = " x ".join(str(axis.size) for axis in of.plan.mesh.axes)
-        label = Label(of.plan.at("mesh"), f"{sizes} = {size:,} ranks", primary=False)
-        return error("P641", f"there is no rank {asked.rank}", label, help=f"ranks are 0 to {size - 1:,}")
+        return
     facts = rank_facts(of, asked.rank)
     if asked.form == "json":
         print(json.dumps(plain.rank(facts), indent=2))
     else:
         print(one.render(of, facts, pen(sys.stdout), asked.verbose), end="")
-    return None
 
 
 def pen(stream: TextIO) -> Pen:

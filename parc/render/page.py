@@ -28,7 +28,8 @@ SCRIPTS = ("mesh", "draw", "state", "host", "map", "panel", "line", "charts", "m
 ROWS = 64  # of the table of stages
 
 
-def page(of: Overview) -> str:
+def page(of: Overview, rank: int | None = None) -> str:
+    """`rank` is pinned on the map from the start."""
     style = _text("page.css")
     script = '(() => {\n"use strict";\n' + "\n".join(_text(f"{name}.js") for name in SCRIPTS) + "})();\n"
     policy = (
@@ -44,7 +45,7 @@ def page(of: Overview) -> str:
             policy=Markup(policy),
             style=Markup(style),
             script=Markup(script),
-            data=Markup(_embedded(data(of))),
+            data=Markup(_embedded(data(of) | {"pinned": rank})),
             plan=plan,
             ranks=f"{plan.mesh.size:,}",
             formula=formula(plan),
@@ -94,18 +95,19 @@ def _tiles(of: Overview) -> Iterator[dict[str, Any]]:
         (stage.memory for stage in of.stages if stage.memory), key=lambda each: each.value, default=None
     )
     limit = f"{fullest.value / of.limit:.1%} of {quantity(of.limit, 'B')}" if of.limit and fullest else ""
-    bubble = f"bubble {amount(of.bubble)}, were all stages equal" if of.bubble else "of the pipeline's time"
+    bubble = f"bubble alone: {amount(of.bubble)}" if of.bubble else "of the pipeline's time"
     known: list[tuple[str, Figure | None, str]] = [
         ("step time", step.time if step else None, ""),
         ("waiting", step.timeline.waits if step else None, bubble),
         ("MFU", step.mfu if step else None, ""),
-        ("tokens a second", step.tokens if step else None, ""),
-        ("peak memory", fullest, limit or "of one rank"),
+        ("tokens/s", step.tokens if step else None, ""),
+        ("memory", fullest, limit or "of one rank"),
         ("arithmetic", of.flops, "of one device in a step"),
     ]
     for name, figure, more in known:
         if figure:
-            yield {"name": name, "value": amount(figure), "figure": figure, "more": more}
+            over = figure is fullest and of.limit is not None and figure.value > of.limit
+            yield {"name": name, "value": amount(figure), "figure": figure, "more": more, "bad": over}
 
 
 def _schedule(of: Overview) -> str:

@@ -16,7 +16,7 @@ function drawMemory() {
   const limit = plan.cluster.memory;
   const end = limit && most > limit / 4 ? Math.max(limit, most) * 1.02 : most;
   const rows = stages.flatMap((stage) => {
-    const label = html("span", { class: "label", tabindex: 0, "data-stage": stage.index }, `stage ${stage.index}`);
+    const label = html("button", { class: "label", type: "button", "data-stage": stage.index }, `stage ${stage.index}`);
     standsFor(label, stage.index);
     const share = limit ? ` · ${((100 * stage.memory.value) / limit).toFixed(1)}%` : "";
     return [label, memoryBar(stage, kinds, end, limit), html("span", { class: "value" }, ...figured(stage.memory), share)];

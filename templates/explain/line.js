@@ -55,7 +55,8 @@ function drawPasses(of, stage, y, height, x, into) {
   return of.events.filter(([rank]) => rank === stage).map(([, backward, part, batch, begin, end]) => {
     const kind = backward ? "backward" : "forward";
     const chunk = part === stage ? "" : `, chunk ${Math.floor(part / plan.stages.length)}`;
-    const rect = bar(kind, begin, end, y, height, x, `stage ${stage}${chunk}: ${kind} of microbatch ${batch}`, batch % 2 ? "alt" : "");
+    const odd = (plan.schedule.chunks > 1 ? Math.floor(part / plan.stages.length) : batch) % 2;
+    const rect = bar(kind, begin, end, y, height, x, `stage ${stage}${chunk}: ${kind} of microbatch ${batch}`, odd ? "alt" : "");
     rect.addEventListener("pointerenter", () => followLine(state, batch));
     rect.addEventListener("pointerleave", () => followLine(state));
     into.append(rect);

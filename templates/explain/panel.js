@@ -17,13 +17,16 @@ function chipsOfAxes() {
   followers.push(({ shade, axis }) => chips.forEach((chip, at) => chip.setAttribute("aria-pressed", (axis ?? shade) === axes[at].name)));
 }
 
-function peer(rank, title, names) {
+// What an axis alone carries.
+const carriedBy = (axis) => plan.groups.filter((each) => each.axes.length === 1 && each.axes[0] === axis).map((each) => each.strategy).join(", ");
+
+function peer(rank, title, names, carries = "") {
   const group = groupOf(rank, names);
   const button = html(
     "button",
     { class: `peer ${colour(names[0])}`, type: "button" },
     html("i"),
-    html("span", {}, title),
+    html("span", {}, title, carries ? html("span", { class: "carries" }, ` · ${carries}`) : ""),
     html("span", { class: "of" }, `${count(indexOn(rank, names))} of ${count(sizeOf(group))}`),
     html("code", {}, ranges(group, 6)),
   );
@@ -65,6 +68,7 @@ function drawPanel(rank) {
   const button = html("button", { type: "button" }, pinned ? "let go" : "pin");
   button.addEventListener("click", () => pin(rank));
   const rows = factsOf(rank).flatMap(([name, ...value]) => [html("dt", {}, name), html("dd", {}, ...value)]);
+  const several = plan.groups.filter((each) => each.axes.length > 1);
   const place = axes.map((axis) => html("span", { class: `axis ${colour(axis.name)}` }, `${axis.name} ${count(coordinate(rank, axis))}`));
   panel.replaceChildren(
     html("h3", {}, `Rank ${count(rank)}`, button),
@@ -72,9 +76,9 @@ function drawPanel(rank) {
     html("p", {}, ...place.flatMap((each, at) => (at ? [" · ", each] : [each]))),
     html("dl", {}, ...rows),
     html("h4", {}, "Along each axis"),
-    ...axes.map((axis) => peer(rank, axis.name, [axis.name])),
-    html("h4", {}, "For each strategy"),
-    ...plan.groups.map((each) => peer(rank, `${each.strategy} over ${each.axes.join(" × ")}`, each.axes)),
+    ...axes.map((axis) => peer(rank, axis.name, [axis.name], carriedBy(axis.name))),
+    ...(several.length ? [html("h4", {}, "Over several axes")] : []),
+    ...several.map((each) => peer(rank, `${each.strategy} over ${each.axes.join(" × ")}`, each.axes)),
   );
 }
 
