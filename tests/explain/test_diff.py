@@ -39,7 +39,10 @@ def test_homes_of_a_plan() -> None:
 
 
 def test_the_order_of_axes_moves_ranks_and_traffic_and_nothing_else() -> None:
-    """Nodes of four: with the pipeline outermost it crosses the fabric, and the experts stay in a node."""
+    """Nodes of four: with the pipeline outermost it crosses the fabric, and the experts stay in a node.
+
+    test_report.py reckons the bytes.
+    """
     change = difference(explained(small(DEVICE)), explained(TURNED))
     assert change.train == change.cluster == ()
     assert change.placement == (Said("mesh", "ep 2 x pp 2 x tp 2", "pp 2 x ep 2 x tp 2"),)
@@ -53,8 +56,8 @@ def test_the_order_of_axes_moves_ranks_and_traffic_and_nothing_else() -> None:
         each.name: [each.before and each.before.value, each.after and each.after.value]
         for each in change.traffic
     }
-    assert bytes["experts over fabric"] == [20480, None]  # 4 microbatches x 2 layers x 4 x 1280 / 2
-    assert bytes["experts over node"] == [None, 20480]
+    assert bytes["experts over fabric"] == [20608, None]  # 4 x 2 x (4 x 1280 + 4 x 8) / 2, as reckoned there
+    assert bytes["experts over node"] == [None, 20608]
     assert bytes["pipeline over fabric"] == [None, 2560]  # 4 x 640
     step = {each.name: each for each in change.step}
     assert step["step"].ratio is not None
