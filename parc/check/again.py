@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 from parc.check.run import findings
 from parc.diagnostic import Diagnostic
@@ -20,6 +21,14 @@ from parc.syntax.parse import parse as parse_whole
 from parc.syntax.parts import cut
 from parc.syntax.scan import MAX_TOKENS, too_long
 
+Places: TypeAlias = dict[Source, tuple[Source, int]]  # the text that a part stands in, and where
+
+
+def whole(places: Places, span: Span) -> Span:
+    """The same characters in the text that the part stands in."""
+    source, start = places.get(span.source, (span.source, 0))
+    return Span(source, span.start + start, span.end + start)
+
 
 class Again:
     """What is kept from one reading of a file, and of all that it imports, to the next."""
@@ -29,12 +38,11 @@ class Again:
         self.findings: dict[int, tuple[Plan, tuple[Diagnostic, ...]]] = {}  # by identity of the plan
         self.files: dict[str, tree.File] = {}  # by the paths that they are shown under, the file itself first
         self.parts: dict[str, list[tuple[Source, Part]]] = {}  # of each path
-        self.places: dict[Source, tuple[Source, int]] = {}  # the text that a part stands in, and where
+        self.places: Places = {}
 
     def begin(self) -> None:
         """Before every reading."""
-        self.files.clear()
-        self.places.clear()
+        self.files, self.places = {}, {}
 
     def end(self) -> None:
         """After it: forget the files that are no longer imported."""
@@ -74,15 +82,10 @@ class Again:
         self.findings = now
         return (self.placed(each) for _, found in now.values() for each in found)
 
-    def whole(self, span: Span) -> Span:
-        """The same characters in the text that the part stands in."""
-        source, start = self.places.get(span.source, (span.source, 0))
-        return Span(source, span.start + start, span.end + start)
-
     def placed(self, fault: Diagnostic) -> Diagnostic:
         """The same fault, its places and its fix in the texts."""
-        labels = tuple(label._replace(span=self.whole(label.span)) for label in fault.labels)
+        labels = tuple(label._replace(span=whole(self.places, label.span)) for label in fault.labels)
         fix = fault.fix
         if fix:
-            fix = fix._replace(edits=tuple((self.whole(span), text) for span, text in fix.edits))
+            fix = fix._replace(edits=tuple((whole(self.places, span), text) for span, text in fix.edits))
         return replace(fault, labels=labels, fix=fix)

@@ -1,0 +1,114 @@
+"""What stands beside the text: derived sizes on its lines, figures above its plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from parc.check.claims.verdict import shown
+from parc.check.costs import Costs, Unknown, costs
+from parc.cost.figure import quantity
+from parc.lsp.analysis import Analysis
+from parc.plan.facts import Plan
+from parc.source import Span
+
+
+class Hint(NamedTuple):
+    """`text` stands behind the offset."""
+
+    offset: int
+    text: str
+    tip: str
+
+
+class Lens(NamedTuple):
+    """`command` is None for a lens that only tells."""
+
+    span: Span
+    title: str
+    command: str | None = None
+    plan: str = ""
+
+
+def hints(analysis: Analysis, start: int, end: int) -> Iterator[Hint]:
+    """Those that stand from one offset to another."""
+    for plan in analysis.plans:
+        for span, text, tip in _derived(plan):
+            whole = analysis.whole(span)
+            if whole.source is analysis.source and start <= whole.end <= end:
+                yield Hint(whole.end, f"= {text}", tip)
+
+
+def _derived(plan: Plan) -> Iterator[tuple[Span, str, str]]:
+    mesh, shape, batch = plan.mesh, plan.train.model.shape, plan.train.batch
+    sizes = " x ".join(str(axis.size) for axis in mesh.axes)
+    yield plan.at("mesh"), f"{mesh.size:,} ranks", f"{sizes} = {mesh.size:,}"
+    if plan.data:
+        ranks = mesh.product(plan.data.axes)
+        each, rest = divmod(batch.sequences, batch.microbatches * ranks)
+        if not rest:
+            how = f"{batch.sequences:,} / ({batch.microbatches:,} microbatches x {ranks:,} data ranks)"
+            yield plan.data.at("axes"), f"{each:,} sequences a rank and microbatch", how
+    if plan.tensor and shape.heads:
+        ranks = mesh.product(plan.tensor.axes)
+        if shape.heads % ranks == 0:
+            yield plan.tensor.at("axes"), f"{shape.heads // ranks:,} heads a rank", f"{shape.heads} / {ranks}"
+    if plan.experts and shape.experts:
+        ranks = mesh.product(plan.experts.axes)
+        if shape.experts % ranks == 0:
+            how = f"{shape.experts:,} / {ranks:,}"
+            yield plan.experts.at("axes"), f"{shape.experts // ranks:,} experts a rank", how
+    if plan.pipeline:
+        yield from _of_pipeline(plan)
+
+
+def _of_pipeline(plan: Plan) -> Iterator[tuple[Span, str, str]]:
+    pipeline = plan.pipeline
+    assert pipeline is not None
+    ranks = plan.mesh.product(pipeline.axes)
+    stages = f"{ranks * pipeline.chunks:,} stages, {plan.mesh.size // ranks:,} ranks each"
+    try:
+        bubble = costs(plan).timed and _bubble(costs(plan))
+    except Unknown:
+        bubble = ""
+    how = f"{ranks:,} ranks x {pipeline.chunks:,} chunks"
+    yield pipeline.at("axes"), f"{stages}{bubble}", how
+    if "layers" not in pipeline.spans and pipeline.layers:
+        few = sorted(set(pipeline.layers), reverse=True)
+        layers = " or ".join(f"{each:,}" for each in few)
+        yield pipeline.at("axes"), f"{layers} layers a stage", "as even as can be"
+
+
+def _bubble(of: Costs) -> str:
+    from parc.check.claims.counts import bubble
+
+    return f", bubble {shown(bubble(of))}"
+
+
+def lenses(analysis: Analysis, trusted: bool) -> Iterator[Lens]:
+    """Above each plan: what it costs, its picture, and in a trusted workspace how to build it."""
+    for plan in analysis.plans:
+        span = analysis.whole(plan.at("name"))
+        of = costs(plan)
+        yield Lens(span, _memory(of))
+        yield Lens(span, _time(of))
+        yield Lens(span, "open the picture", "parc.picture", plan.name)
+        if trusted:
+            yield Lens(span, "build", "parc.build", plan.name)
+
+
+def _memory(of: Costs) -> str:
+    try:
+        peak = max(of.memory, key=lambda figure: figure.value)
+    except Unknown as reason:
+        return f"memory unknown: {reason}"
+    device = of.plan.cluster.device
+    room = f" of {quantity(device.memory, 'B')}" if device and device.memory else ""
+    return f"{shown(peak)}{room} a GPU ({peak.grade})"
+
+
+def _time(of: Costs) -> str:
+    try:
+        return f"{shown(of.step_figure)} a step ({of.step_figure.grade}), MFU {shown(of.mfu_figure)}"
+    except Unknown as reason:
+        return f"step time unknown: {reason}"

@@ -1,0 +1,171 @@
+"""Names and what they stand for: blocks, constants, axes and levels, in a file and all that it imports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from parc.lsp.analysis import Analysis
+from parc.lsp.project import Project
+from parc.plan.schema import TOP
+from parc.plan.schema.form import Form
+from parc.source import Span
+from parc.syntax import tree
+
+WORD = re.compile(r"[^\W\d]\w*")
+KEEP = {"import", "let", "for", "on", "over", "true", "false"}  # no name may be one of these
+
+
+class Symbol(NamedTuple):
+    """`kind` is that of a top-level block, or "let", "axis" or "level"; `inside` is the block that has it."""
+
+    kind: str
+    name: str
+    inside: str = ""
+
+
+class Mention(NamedTuple):
+    """`span` is in the text. `defines`: the name is given here."""
+
+    symbol: Symbol
+    span: Span
+    defines: bool
+    path: Path
+
+
+def mentions(analysis: Analysis) -> list[Mention]:
+    """Every name in the file and in all that it imports, in order."""
+    return [
+        Mention(symbol, analysis.whole(span), defines, path)
+        for path, file in analysis.files.items()
+        for statement in file.statements
+        for symbol, span, defines in _of_statement(statement)
+    ]
+
+
+def at(analysis: Analysis, offset: int) -> Mention | None:
+    """The name that the offset touches."""
+    for mention in mentions(analysis):
+        if mention.span.source is analysis.source and mention.span.start <= offset <= mention.span.end:
+            return _if_known(analysis, mention)
+    return None
+
+
+def _if_known(analysis: Analysis, mention: Mention) -> Mention | None:
+    """A word that may be a constant is one only where that is defined."""
+    return mention if mention.symbol.kind != "let" or definition(analysis, mention.symbol) else None
+
+
+def definition(analysis: Analysis, symbol: Symbol) -> Mention | None:
+    found = (each for each in mentions(analysis) if each.symbol == symbol and each.defines)
+    return next(found, None)
+
+
+def uses(project: Project, analysis: Analysis, symbol: Symbol) -> list[Mention]:
+    """All mentions of what the symbol stands for here, in every file of the workspace that sees it."""
+    defined = definition(analysis, symbol)
+    if defined is None:
+        return []
+    found: dict[tuple[Path, int], Mention] = {}
+    for other in [analysis, *project.all()]:
+        there = definition(other, symbol)
+        if there and (there.path, there.span.start) == (defined.path, defined.span.start):
+            for each in mentions(other):
+                if each.symbol == symbol:
+                    found.setdefault((each.path, each.span.start), each)
+    return sorted(found.values(), key=lambda each: (str(each.path), each.span.start))
+
+
+def refusal(project: Project, analysis: Analysis, symbol: Symbol, name: str) -> str | None:
+    """Why the symbol cannot be called `name`."""
+    if not WORD.fullmatch(name) or name in KEEP:
+        return f"`{name}` cannot be a name: letters, digits and `_`, no digit first"
+    for other in [analysis, *project.all()]:
+        if definition(other, symbol) and definition(other, symbol._replace(name=name)):
+            return f"there is a {symbol.kind} `{name}` already"
+    return None
+
+
+def _of_statement(statement: tree.Statement) -> Iterator[tuple[Symbol, Span, bool]]:
+    match statement:
+        case tree.Let():
+            yield Symbol("let", statement.name.text), statement.name.span, True
+            yield from _constants(statement.value)
+        case tree.Block():
+            kind = statement.kind.text
+            label = statement.label.text if statement.label else ""
+            if statement.label and kind != "launch":
+                yield Symbol(kind, label), statement.label.span, True
+            if statement.purpose:
+                target = "plan" if kind == "launch" else "train"
+                yield Symbol(target, statement.purpose.text), statement.purpose.span, False
+            if statement.place:
+                yield Symbol("cluster", statement.place.text), statement.place.span, False
+            if statement.body and (form := TOP.get(kind)):
+                yield from _of_body(statement.body, form, f"{kind} {label}")
+
+
+def _of_body(body: tree.Body, form: Form, inside: str) -> Iterator[tuple[Symbol, Span, bool]]:
+    for statement in body.statements:
+        match statement:
+            case tree.Assignment():
+                yield from _of_assignment(statement, form, inside)
+            case tree.Claim():
+                yield from _constants(statement.path)
+                yield from _constants(statement.value)
+            case tree.Block():
+                if statement.kind.text == "link" and statement.label:
+                    yield Symbol("level", statement.label.text, inside), statement.label.span, False
+                if statement.over:
+                    yield from _axes(statement.over, inside)
+                if statement.body and (inner := form.block(statement.kind.text)):
+                    yield from _of_body(statement.body, inner, inside)
+
+
+def _of_assignment(
+    statement: tree.Assignment, form: Form, inside: str
+) -> Iterator[tuple[Symbol, Span, bool]]:
+    key, value = form.key(statement.path.text), statement.value
+    match value:
+        case tree.Path() if key and key.kind == "block":
+            yield Symbol(key.name, value.text), value.span, False
+        case tree.List() if key and key.kind == "axes":
+            yield from _axes(value, inside)
+        case tree.List() if key and key.kind == "sizes":
+            kind = "axis" if key.name == "mesh" else "level"
+            for item in value.items:
+                if isinstance(item, tree.Pair):
+                    yield Symbol(kind, item.name.text, inside), item.name.span, True
+                    yield from _constants(item.value)
+        case tree.Configured():
+            inner = form.block(value.name.text)
+            yield from _of_body(value.body, inner or form, inside)
+        case _:
+            yield from _constants(value)
+
+
+def _axes(axes: tree.List, inside: str) -> Iterator[tuple[Symbol, Span, bool]]:
+    for item in axes.items:
+        if isinstance(item, tree.Path):
+            yield Symbol("axis", item.text, inside), item.span, False
+
+
+def _constants(node: tree.Expression | tree.Named | tree.Pair) -> Iterator[tuple[Symbol, Span, bool]]:
+    """Words of a value, any of which may be a constant."""
+    match node:
+        case tree.Path():
+            yield Symbol("let", node.text), node.span, False
+        case tree.Negation() | tree.Named() | tree.Pair():
+            yield from _constants(node.value)
+        case tree.Chain():
+            yield from _constants(node.first)
+            for _, operand in node.rest:
+                yield from _constants(operand)
+        case tree.List():
+            for item in node.items:
+                yield from _constants(item)
+        case tree.Call():
+            for argument in node.arguments:
+                yield from _constants(argument)

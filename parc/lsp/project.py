@@ -1,0 +1,119 @@
+"""Files that editors have open, and what is known of each: read again when it or an import has changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parc.check.again import Again
+from parc.check.load import Loaded, load_text
+from parc.diagnostic import Diagnostic
+from parc.lsp.analysis import Analysis, real
+from parc.lsp.positions import normal
+from parc.plan.imports import KNOWN, read
+from parc.source import Source
+from parc.syntax import tree
+
+MOST_FILES = 500  # of a workspace, that are looked through for uses of a name
+HIDDEN = {"node_modules", "site-packages", "__pycache__", "venv"}
+
+
+@dataclass
+class Open:
+    source: Source
+    version: int
+
+
+@dataclass
+class Known:
+    """`needs` are the files that the analysis depends on, those among them that were not found too."""
+
+    again: Again = field(default_factory=Again)
+    trials: Again = field(default_factory=Again)
+    analysis: Analysis | None = None
+    needs: frozenset[Path] = frozenset()
+
+
+class Project:
+    def __init__(self) -> None:
+        self.open: dict[Path, Open] = {}
+        self.known: dict[Path, Known] = {}
+        self.folders: list[Path] = []
+
+    def edit(self, path: Path, text: str, version: int) -> None:
+        """A file is open, with this text now."""
+        self.open[path] = Open(Source(str(path), normal(text)), version)
+        self.changed(path)
+
+    def close(self, path: Path) -> None:
+        self.open.pop(path, None)
+        self.known.pop(path, None)
+        self.changed(path)
+
+    def changed(self, path: Path) -> None:
+        """Forget what was found in the file, and in all that import it."""
+        for known in self.known.values():
+            if path in known.needs:
+                known.analysis = None
+
+    def stale(self) -> list[Path]:
+        """The open files that are to be looked at again."""
+        return [path for path in self.open if self.known.get(path, Known()).analysis is None]
+
+    def analysis(self, path: Path) -> Analysis | None:
+        """None where there is no such file, or none that can be read."""
+        if path not in self.open:  # seldom asked for: its trees need not be kept
+            return self._analysed(path, Known())
+        known = self.known.setdefault(path, Known())
+        return known.analysis or self._analysed(path, known)
+
+    def _analysed(self, path: Path, known: Known) -> Analysis | None:
+        opened = self.open.get(path)
+        source = opened.source if opened else read(path)
+        if isinstance(source, Diagnostic):
+            return None
+        loaded = load_text(source, texts=self._texts(), again=known.again)
+        files = {real(shown): file for shown, file in known.again.files.items()}
+        version = opened.version if opened else None
+        known.analysis = Analysis(path, source, version, loaded, files, known.again.places, self.trial)
+        known.needs = frozenset({path, *_wanted(files)})
+        return known.analysis
+
+    def trial(self, path: Path, text: str) -> Loaded:
+        """What there would be to say if the file had this text."""
+        known = self.known.setdefault(path, Known())
+        return load_text(Source(str(path), text), texts=self._texts(), again=known.trials)
+
+    def _texts(self) -> dict[str, str]:
+        return {str(path): each.source.text for path, each in self.open.items()}
+
+    def all(self) -> Iterator[Analysis]:
+        """Of every plan file of the workspace, those that are open first."""
+        for path in dict.fromkeys([*self.open, *self._files()]):
+            if analysis := self.analysis(path):
+                yield analysis
+
+    def _files(self) -> Iterator[Path]:
+        count = 0
+        for folder in self.folders:
+            for path in folder.rglob("*.parc"):
+                parts = path.relative_to(folder).parts
+                if any(part in HIDDEN or part.startswith(".") for part in parts):
+                    continue
+                count += 1
+                if count > MOST_FILES:
+                    return
+                yield path.resolve()
+
+
+def _wanted(files: Mapping[Path, tree.File]) -> Iterator[Path]:
+    """The files that imports name, whether they are there or not."""
+    for path, file in files.items():
+        yield path
+        for statement in file.statements:
+            if isinstance(statement, tree.Import) and isinstance(statement.path, tree.String):
+                name = statement.path.value
+                if not name.startswith(KNOWN) and "\0" not in name:
+                    yield Path(os.path.realpath(path.parent / name))

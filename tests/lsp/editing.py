@@ -1,0 +1,38 @@
+"""A plan with the cursor in it, as tests write it: `|` is where the cursor is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from parc.lsp.analysis import Analysis, Edit, edited
+from parc.lsp.project import Project
+from parc.source import Span
+
+FILE = Path("/plans/plan.parc")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SEED = (EXAMPLES / "seed.parc").read_text(encoding="utf-8")
+
+
+def typed(text: str, path: Path = FILE) -> tuple[Analysis, int]:
+    """The text without its cursor, analysed, and where the cursor is."""
+    offset = text.index("|")
+    return opened(text[:offset] + text[offset + 1 :], path), offset
+
+
+def opened(text: str, path: Path = FILE) -> Analysis:
+    project = Project()
+    project.edit(path, text, 1)
+    analysis = project.analysis(path)
+    assert analysis is not None
+    return analysis
+
+
+def seed(old: str, new: str) -> tuple[Analysis, int]:
+    """The seed with a cursor typed into it, and perhaps more."""
+    assert SEED.count(old) == 1, old
+    return typed(SEED.replace(old, new))
+
+
+def applied(analysis: Analysis, edits: tuple[tuple[Span, str], ...]) -> str:
+    there: list[Edit] = [(span.start, span.end, text) for span, text in edits]
+    return edited(analysis.source.text, there)
