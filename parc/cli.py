@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     questions.options(init)
     init.set_defaults(run=_init)
 
+    lsp = commands.add_parser("lsp", help="language server over standard input and output, for editors")
+    lsp.set_defaults(run=_lsp)
+
     completion = commands.add_parser("completion", help="print the script that completes parc in a shell")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     completion.set_defaults(run=_completion)
@@ -203,6 +206,23 @@ def _init(options: argparse.Namespace) -> int:
     from parc.faces.init import init
 
     return init(options)
+
+
+def _lsp(_: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from parc.diagnostic import error
+
+    if find_spec("pygls") is None:
+        from parc.faces.show import show
+
+        help = "pip install 'parc-compiler[lsp]'"
+        fault = error("P660", "the language server needs pygls, which is not installed", help=help)
+        show([fault], sys.stderr)  # standard output is the editor's
+        return USAGE
+    from parc.lsp.life import main
+
+    return main()
 
 
 def _completion(options: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verify": BACK | {"trace", "runtime", "shard", "emit"},
     "driver": EVERYTHING,
     "faces": FRONT | {"report", "render", "search"},
-    "cli": EVERYTHING | {"faces"},
+    "cli": EVERYTHING | {"faces", "lsp"},
     "lsp": FRONT | {"render", "report"},
     "__init__": FRONT,
     "__main__": {"cli"},
@@ -49,6 +49,7 @@ HOMES: dict[str, set[str]] = {
     "lark": {"syntax"},
     "jinja2": {"emit", "render"},
     "pygls": {"lsp"},
+    "lsprotocol": {"lsp"},
     "shtab": {"faces"},
 }
 

@@ -421,3 +421,8 @@ PAGES.explain(
     "no-torch",
     """Building and running need PyTorch: `pip install 'parc-compiler[torch]'`. Checking does not.""",
 )
+PAGES.explain(
+    "P660",
+    "no-pygls",
+    """The language server needs pygls: `pip install 'parc-compiler[lsp]'`.""",
+)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -45,7 +46,7 @@ class Analysis:
     def whole(self, span: Span) -> Span:
         return whole(self.places, span)
 
-    def covers(self, node: tree.Node | Spanned, offset: int) -> bool:
+    def covers(self, node: tree.Node | tree.Body | Spanned, offset: int) -> bool:
         """Whether the offset is in the node, or at its end."""
         span = self.whole(node.span)
         return span.source is self.source and span.start <= offset <= span.end
@@ -53,6 +54,26 @@ class Analysis:
     def tried(self, edits: Iterable[Edit]) -> Loaded:
         """What there would be to say after an edit of the file."""
         return self.trial(self.path, edited(self.source.text, edits))
+
+    def text_of(self, path: Path) -> Source:
+        """Of the file itself or of one that it imports."""
+        return self.files[path].source
+
+    def imported_at(self, span: Span | None) -> Span:
+        """The import by which a place elsewhere came to be part of the file; else its first character."""
+        wanted = real(span.source.path) if span else None
+        for name, path in imports(self.path, self.file):
+            if wanted in self._reached(path, set()):
+                return self.whole(name.span)
+        return self.source.span(0, min(1, len(self.source.text)))
+
+    def _reached(self, path: Path, seen: set[Path]) -> set[Path]:
+        """The file and all that it imports."""
+        if path in self.files and path not in seen:
+            seen.add(path)
+            for _, inner in imports(path, self.files[path]):
+                self._reached(inner, seen)
+        return seen
 
     def block(self, offset: int) -> tree.Block | None:
         """The top-level block at the offset."""
@@ -69,14 +90,38 @@ class Analysis:
         return self.plans[0] if len(self.plans) == 1 else None
 
 
+def imports(path: Path, file: tree.File) -> Iterator[tuple[tree.String, Path]]:
+    """The imports of the file at `path`, and where they lead, whether there is such a file or not."""
+    for statement in file.statements:
+        if isinstance(statement, tree.Import) and isinstance(statement.path, tree.String):
+            name = statement.path.value
+            if name.startswith(KNOWN):
+                yield statement.path, real(name)
+            elif "\0" not in name:
+                yield statement.path, real(str(path.parent / name))
+
+
 def real(shown: str) -> Path:
     """The file that a text is shown to be; that of known hardware is among parc's own."""
     if shown.startswith(KNOWN):
         return HARDWARE / f"{shown.removeprefix(KNOWN)}.parc"
-    return Path(shown).resolve()
+    return Path(os.path.realpath(shown))
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:
     for start, end, instead in sorted(edits, reverse=True):
         text = text[:start] + instead + text[end:]
     return text
+
+
+def difference(before: str, after: str) -> list[Edit]:
+    """One edit, of what is not the same at both ends."""
+    start, most = 0, min(len(before), len(after))
+    while start < most and before[start] == after[start]:
+        start += 1
+    end = 0
+    while end < most - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    if start == len(before) == len(after):
+        return []
+    return [(start, len(before) - end, after[start : len(after) - end])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from parc.check.claims.counts import bubble
 from parc.check.claims.verdict import shown
 from parc.check.costs import Costs, Unknown, costs
 from parc.cost.figure import quantity
@@ -48,7 +49,11 @@ def _derived(plan: Plan) -> Iterator[tuple[Span, str, str]]:
         each, rest = divmod(batch.sequences, batch.microbatches * ranks)
         if not rest:
             how = f"{batch.sequences:,} / ({batch.microbatches:,} microbatches x {ranks:,} data ranks)"
-            yield plan.data.at("axes"), f"{each:,} sequences a rank and microbatch", how
+            yield (
+                plan.data.at("axes"),
+                f"{each:,} sequence{'' if each == 1 else 's'} a rank and microbatch",
+                how,
+            )
     if plan.tensor and shape.heads:
         ranks = mesh.product(plan.tensor.axes)
         if shape.heads % ranks == 0:
@@ -67,12 +72,8 @@ def _of_pipeline(plan: Plan) -> Iterator[tuple[Span, str, str]]:
     assert pipeline is not None
     ranks = plan.mesh.product(pipeline.axes)
     stages = f"{ranks * pipeline.chunks:,} stages, {plan.mesh.size // ranks:,} ranks each"
-    try:
-        bubble = costs(plan).timed and _bubble(costs(plan))
-    except Unknown:
-        bubble = ""
     how = f"{ranks:,} ranks x {pipeline.chunks:,} chunks"
-    yield pipeline.at("axes"), f"{stages}{bubble}", how
+    yield pipeline.at("axes"), f"{stages}{_bubble(costs(plan))}", how
     if "layers" not in pipeline.spans and pipeline.layers:
         few = sorted(set(pipeline.layers), reverse=True)
         layers = " or ".join(f"{each:,}" for each in few)
@@ -80,9 +81,10 @@ def _of_pipeline(plan: Plan) -> Iterator[tuple[Span, str, str]]:
 
 
 def _bubble(of: Costs) -> str:
-    from parc.check.claims.counts import bubble
-
-    return f", bubble {shown(bubble(of))}"
+    try:
+        return f", bubble {shown(bubble(of))}"
+    except Unknown:
+        return ""
 
 
 def lenses(analysis: Analysis, trusted: bool) -> Iterator[Lens]:

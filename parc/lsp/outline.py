@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.lsp.analysis import Analysis
-from parc.plan.imports import HARDWARE, KNOWN
+from parc.lsp.analysis import Analysis, imports
 from parc.source import Span
 from parc.syntax import tree
 
@@ -87,13 +86,10 @@ def selections(analysis: Analysis, offset: int) -> list[Span]:
 
 def links(analysis: Analysis) -> Iterator[tuple[Span, Path]]:
     """The files that the text names: imports, and the source of a model where that is a file."""
+    for name, path in imports(analysis.path, analysis.file):
+        yield from _link(analysis, name.span, path)
     for node in _nodes(analysis.file.statements):
         match node:
-            case tree.Import(path=tree.String() as name):
-                path = analysis.path.parent / name.value
-                if name.value.startswith(KNOWN):
-                    path = HARDWARE / f"{name.value.removeprefix(KNOWN)}.parc"
-                yield from _link(analysis, name.span, path)
             case tree.Assignment(value=tree.String() as name) if node.path.text == "source":
                 file = name.value.partition(":")[0]
                 if file.endswith(".py"):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from parc.check.again import Again
 from parc.check.load import Loaded, load_text
 from parc.diagnostic import Diagnostic
-from parc.lsp.analysis import Analysis, real
+from parc.lsp.analysis import Analysis, imports, real
 from parc.lsp.positions import normal
-from parc.plan.imports import KNOWN, read
+from parc.plan.imports import read
 from parc.source import Source
-from parc.syntax import tree
 
 MOST_FILES = 500  # of a workspace, that are looked through for uses of a name
 HIDDEN = {"node_modules", "site-packages", "__pycache__", "venv"}
@@ -78,7 +76,9 @@ class Project:
         files = {real(shown): file for shown, file in known.again.files.items()}
         version = opened.version if opened else None
         known.analysis = Analysis(path, source, version, loaded, files, known.again.places, self.trial)
-        known.needs = frozenset({path, *_wanted(files)})
+        known.needs = frozenset(
+            {*files, *(wanted for path, file in files.items() for _, wanted in imports(path, file))}
+        )
         return known.analysis
 
     def trial(self, path: Path, text: str) -> Loaded:
@@ -106,14 +106,3 @@ class Project:
                 if count > MOST_FILES:
                     return
                 yield path.resolve()
-
-
-def _wanted(files: Mapping[Path, tree.File]) -> Iterator[Path]:
-    """The files that imports name, whether they are there or not."""
-    for path, file in files.items():
-        yield path
-        for statement in file.statements:
-            if isinstance(statement, tree.Import) and isinstance(statement.path, tree.String):
-                name = statement.path.value
-                if not name.startswith(KNOWN) and "\0" not in name:
-                    yield Path(os.path.realpath(path.parent / name))

@@ -1,0 +1,108 @@
+"""The server: what it keeps of a client, and how diagnostics get there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol, lsp_method
+
+from parc.lsp.analysis import Analysis
+from parc.lsp.convert import Convert
+from parc.lsp.project import Project
+
+LONGEST_PAUSE = 0.2  # seconds that typing may go on before it is looked at
+
+
+class Protocol(LanguageServerProtocol):
+    """Texts are the project's: pygls keeps none, and does not apply edits, whose places may not exist."""
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
+    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> Handled:
+        yield self.fm.features[types.TEXT_DOCUMENT_DID_OPEN], (params,), None
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> Handled:
+        yield self.fm.features[types.TEXT_DOCUMENT_DID_CHANGE], (params,), None
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> Handled:
+        yield self.fm.features[types.TEXT_DOCUMENT_DID_CLOSE], (params,), None
+
+
+Handled = Generator[Any, Any, None]
+
+
+def _version() -> str:
+    try:
+        return version("parc-compiler")
+    except PackageNotFoundError:  # a bare checkout
+        return "unknown"
+
+
+class Server(LanguageServer):
+    def __init__(self) -> None:
+        super().__init__("parc", _version(), protocol_cls=Protocol)
+        self.project = Project()
+        self.convert = Convert()
+        self.trusted = False
+        self.pulls = False  # the client asks for diagnostics; else they are pushed
+        self.refreshes = False
+        self.pause = 0.0
+        self.pending: asyncio.Task[None] | None = None
+        self.watch: asyncio.Task[None] | None = None
+        self.published: set[Path] = set()
+
+    def analysis(self, uri: str) -> Analysis | None:
+        return self.project.analysis(self.convert.path(uri))
+
+    def at(self, uri: str, place: types.Position) -> tuple[Analysis, int] | None:
+        """What is known of a file, and the offset of a place in it."""
+        analysis = self.analysis(uri)
+        return (analysis, self.convert.offset(analysis.source, place)) if analysis else None
+
+    @property
+    def versions(self) -> dict[Path, int]:
+        return {path: each.version for path, each in self.project.open.items()}
+
+    def changed(self) -> None:
+        """Some text has: diagnostics follow, once no other change has come for as long as they take."""
+        if self.pending:
+            self.pending.cancel()
+        self.pending = asyncio.ensure_future(self.refresh() if not self.pulls else self.ask())
+
+    async def refresh(self) -> None:
+        """Push the diagnostics of every file that has to be looked at again."""
+        await asyncio.sleep(self.pause)
+        begun = time.monotonic()
+        for path in self.project.stale():
+            analysis = self.project.analysis(path)
+            if analysis:
+                self.publish(path, self.convert.diagnostics(analysis), analysis.version)
+            await asyncio.sleep(0)  # a newer change cancels the rest
+        for path in self.published - self.project.open.keys():
+            self.publish(path, [], None)
+        self.pause = min(time.monotonic() - begun, LONGEST_PAUSE)
+
+    def publish(self, path: Path, diagnostics: list[types.Diagnostic], version: int | None) -> None:
+        self.published.add(path) if path in self.project.open else self.published.discard(path)
+        self.text_document_publish_diagnostics(
+            types.PublishDiagnosticsParams(self.convert.uri(path), diagnostics, version)
+        )
+
+    async def ask(self) -> None:
+        """Have the client pull again, where a change of one file changes what there is to say of another."""
+        await asyncio.sleep(self.pause)
+        if self.refreshes and len(self.project.stale()) > 1:
+            await self.workspace_diagnostic_refresh_async(None)
+
+    def forget(self, path: Path) -> None:
+        """A file on the disk has changed."""
+        self.project.changed(path)
+        self.changed()
