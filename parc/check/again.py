@@ -24,7 +24,7 @@ from parc.syntax.scan import MAX_TOKENS, too_long
 Places: TypeAlias = dict[Source, tuple[Source, int]]  # the text that a part stands in, and where
 
 
-def whole(places: Places, span: Span) -> Span:
+def whole_of(places: Places, span: Span) -> Span:
     """The same characters in the text that the part stands in."""
     source, start = places.get(span.source, (span.source, 0))
     return Span(source, span.start + start, span.end + start)
@@ -82,10 +82,13 @@ class Again:
         self.findings = now
         return (self.placed(each) for _, found in now.values() for each in found)
 
+    def whole(self, span: Span) -> Span:
+        return whole_of(self.places, span)
+
     def placed(self, fault: Diagnostic) -> Diagnostic:
         """The same fault, its places and its fix in the texts."""
-        labels = tuple(label._replace(span=whole(self.places, label.span)) for label in fault.labels)
+        labels = tuple(label._replace(span=self.whole(label.span)) for label in fault.labels)
         fix = fault.fix
         if fix:
-            fix = fix._replace(edits=tuple((whole(self.places, span), text) for span, text in fix.edits))
+            fix = fix._replace(edits=tuple((self.whole(span), text) for span, text in fix.edits))
         return replace(fault, labels=labels, fix=fix)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from parc.check.again import Places, whole
+from parc.check.again import Places, whole_of
 from parc.check.load import Loaded
 from parc.plan.facts import Plan, Spanned
 from parc.plan.imports import HARDWARE, KNOWN
@@ -44,7 +44,7 @@ class Analysis:
         return self.loaded.plans
 
     def whole(self, span: Span) -> Span:
-        return whole(self.places, span)
+        return whole_of(self.places, span)
 
     def covers(self, node: tree.Node | tree.Body | Spanned, offset: int) -> bool:
         """Whether the offset is in the node, or at its end."""

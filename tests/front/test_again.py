@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parc.check.again import Again, whole
+from parc.check.again import Again
 from parc.check.load import Loaded, load_text
 from parc.source import Source
 from tests.front.plans import SEED
@@ -45,7 +45,7 @@ def test_an_unchanged_block_below_an_edit_keeps_its_plan_and_its_place_moves() -
     moved = text.replace("launch slurm", "# a comment\nlaunch slurm")
     after = load_text(Source("plan.parc", moved), again=again).plans
     assert before[1] is after[1]
-    span = whole(again.places, after[1].span)
+    span = again.whole(after[1].span)
     assert span.text.startswith("plan small")
     assert span.source.text == moved
 
