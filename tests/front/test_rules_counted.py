@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parc.plan.placement import layers
@@ -19,6 +19,9 @@ def codes(text: str) -> set[str]:
     sizes=st.lists(st.sampled_from([1, 2, 3, 4, 6, 8]), min_size=1, max_size=4),
     levels=st.lists(st.sampled_from([1, 2, 3, 4, 8]), min_size=1, max_size=3),
 )
+@example(sizes=[2, 3], levels=[1, 8])  # all in one node, though three divides none
+@example(sizes=[4, 3], levels=[2, 8])
+@example(sizes=[2, 3, 4], levels=[3, 8])
 @settings(max_examples=150)
 def test_units_are_cut_unevenly_where_a_run_of_ranks_is_neither_inside_of_one_nor_whole_ones(
     sizes: list[int], levels: list[int]
