@@ -19,6 +19,7 @@ MAX_DIGITS = 64
 MAX_FAULTS = 50  # a text with more is not a plan file
 
 NUMBER = re.compile(r"[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE][+-]?[0-9]+)?")  # how the terminal QUANTITY begins
+AND_WORD = re.compile(r"(.*\S)[ \t]+(\w+)")  # a QUANTITY whose unit stands apart
 OPENERS = {"LBRACE": "RBRACE", "LSQB": "RSQB", "LPAR": "RPAR"}
 
 
@@ -63,7 +64,7 @@ def checked(source: Source, tokens: Iterable[Token], end: int, faults: list[Diag
     """The tokens of a stretch of the text that ends at `end`; that end alone where it is no plan at all."""
     good: list[Token] = []
     depth = 0
-    for token in _readable(source, tokens, faults):
+    for token in _readable(source, _parted(tokens), faults):
         depth += (token.type in OPENERS) - (token.type in OPENERS.values())
         if depth > MAX_DEPTH:
             label = Label(place(source, token), "one too many")
@@ -73,6 +74,25 @@ def checked(source: Source, tokens: Iterable[Token], end: int, faults: list[Diag
             return [end_at(end)]
         good.append(token)
     return [*good, end_at(end)]
+
+
+def _parted(tokens: Iterable[Token]) -> Iterator[Token]:
+    """A word after a number is its unit, but not where it is given a value: `8 tp:` lacks a comma."""
+    held: Token | None = None
+    for token in tokens:
+        if held and token.type in ("EQUAL", "COLON", "LBRACE") and (parts := AND_WORD.fullmatch(held)):
+            yield from (_part(held, "QUANTITY", parts.span(1)), _part(held, "NAME", parts.span(2)))
+        elif held:
+            yield held
+        held = token
+    if held:
+        yield held
+
+
+def _part(token: Token, kind: str, part: tuple[int, int]) -> Token:
+    assert token.start_pos is not None
+    start, end = (token.start_pos + offset for offset in part)
+    return Token(kind, token[slice(*part)], start, token.line, token.column, token.line, token.column, end)
 
 
 def _readable(source: Source, tokens: Iterable[Token], faults: list[Diagnostic]) -> Iterator[Token]:

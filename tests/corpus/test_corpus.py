@@ -45,13 +45,12 @@ ELSEWHERE = {
     "P009": "the file itself is not there",
     "P116": "--set",
     "P118": "build, run",
-    "P601": "build, run",
 }
 
 
 def test_every_code_of_checking_is_in_the_corpus() -> None:
     marked = {place.code for file in FAULTY for place in marks(file.read_text())[0]}
-    codes = {rule.code for rule in [*PAGES.rules, *CHECKS.rules]}
+    codes = {rule.code for rule in [*PAGES.rules, *CHECKS.rules] if rule.code < "P600"}  # of other commands
     assert codes - marked == set(ELSEWHERE)
 
 

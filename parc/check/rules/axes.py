@@ -202,6 +202,7 @@ def experts_of_a_dense_model(plan: Plan) -> Iterator[Finding]:
                 Label(plan.experts.at("axes"), "experts go here"),
                 Label(shape.at(key), why, primary=False),
             ),
+            fix=Fix("leave `experts` out", (without(plan.experts.span),), safe=False),
         )
 
 

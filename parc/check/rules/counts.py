@@ -55,6 +55,7 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
             _labels(plan),
             (f"{plan.mesh.size:,} - {plan.cluster.devices:,} = {excess:,} too many",),
             _sizes_that(plan, fill=False),
+            _as_many_replicas(plan),
         )
 
 
@@ -68,15 +69,15 @@ def _sizes_that(plan: Plan, *, fill: bool) -> str | None:
     return f"{'all are busy' if fill else 'it fits'} with {' or '.join(sizes)}" if sizes else None
 
 
-def _more_data(plan: Plan) -> Fix | None:
-    """Enlarge the only axis that carries data and nothing else, where that leaves no device idle."""
+def _as_many_replicas(plan: Plan) -> Fix | None:
+    """Give the only axis that carries data and nothing else as many ranks as there are devices for."""
     others = (plan.tensor, plan.experts, plan.pipeline)
     taken = {axis for strategy in others if strategy for axis in strategy.axes}
     axes = [axis for axis in plan.data.axes if axis not in taken] if plan.data else []
     if len(axes) != 1:
         return None
     size, rest = divmod(plan.cluster.devices, plan.mesh.size // plan.mesh.axis(axes[0]).size)
-    return None if rest else set_size(plan.at(f"mesh.{axes[0]}"), axes[0], size)
+    return None if rest or not size else set_size(plan.at(f"mesh.{axes[0]}"), axes[0], size)
 
 
 @rule("P202", Severity.WARNING)
@@ -109,7 +110,7 @@ def idle_devices(plan: Plan) -> Iterator[Finding]:
             _labels(plan),
             (f"{plan.cluster.devices:,} - {plan.mesh.size:,} = {idle:,}",),
             _sizes_that(plan, fill=True),
-            _more_data(plan),
+            _as_many_replicas(plan),
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parc.check.arithmetic import Count, division, either, near, ranks, resized
+from parc.check.edits import replaced
 from parc.check.registry import Finding, rule
-from parc.diagnostic import Label
+from parc.diagnostic import Fix, Label
 from parc.plan.facts import Plan
 
 
@@ -210,13 +211,19 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
     if data.number > 1:
         labels.append(Label(data.span, f"{data.number:,} {data.things}", primary=False))
         divisor = f"({divisor} x {data.number:,} data ranks)"
+    fix = None
     if batch.sequences % data.number == 0:
-        cures.append(f"microbatches: {either(near(batch.microbatches, batch.sequences // data.number))}")
+        nearest = near(batch.microbatches, batch.sequences // data.number)
+        cures.append(f"microbatches: {either(nearest)}")
+        if len(nearest) == 1 and "microbatches" in batch.spans:
+            edit = replaced(batch.at("microbatches"), nearest[0])
+            fix = Fix(f"write `microbatches = {nearest[0]}`", (edit,), safe=False)
     yield Finding(
         f"{batch.sequences:,} sequences cannot be divided into {divisor.strip('()')}",
         tuple(labels),
         (f"{batch.sequences:,} / {divisor} = {batch.sequences / parts:g} sequences each",),
         "nearest that divide: " + "; ".join(cures),
+        fix,
     )
 
 

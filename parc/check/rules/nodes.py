@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from parc.check.arithmetic import near
+from parc.check.edits import replaced
 from parc.check.registry import Finding, rule
-from parc.diagnostic import Label, Severity
+from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan
 
 
@@ -114,4 +115,15 @@ def levels_inside_out(plan: Plan) -> Iterator[Finding]:
                     Label(outer.at("bandwidth"), "outside", primary=False),
                     Label(inner.at("bandwidth"), "inside", primary=False),
                 ),
+                help="the last level is the innermost",
+                fix=_exchanged(plan, outer.level, inner.level),
             )
+
+
+def _exchanged(plan: Plan, outer: str, inner: str) -> Fix | None:
+    spans = [plan.cluster.spans.get(f"levels.{name}") for name in (outer, inner)]
+    first, second = spans
+    if first is None or second is None:
+        return None
+    edits = (replaced(first, second.text), replaced(second, first.text))
+    return Fix(f"exchange `{outer}` and `{inner}`", edits, safe=False)
