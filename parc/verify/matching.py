@@ -50,18 +50,23 @@ def matching(plan: Plan, program: Program, folder: Path, *, seed: int, timeout: 
 def chosen(plan: Plan, seed: int) -> list[int]:
     """All ranks of a small plan; else of each stage its first and its last, or one where there are many
     stages, and a few more."""
-    mesh, pipeline = plan.mesh, plan.pipeline.axes[0] if plan.pipeline else None
+    mesh = plan.mesh
     if mesh.size <= FEW:
         return list(range(mesh.size))
-    stages = mesh.axis(pipeline).size if pipeline else 1
-    last = {axis.name: axis.size - 1 for axis in mesh.axes}
-    found = []
-    for stage in range(stages):
-        at = {pipeline: stage} if pipeline else {}
-        ends = [mesh.rank(at), mesh.rank({**last, **at})]
-        found += ends if 2 * stages <= FEW else [ends[stage % 2]]
+    pairs = ends(plan)
+    found = [pair[stage % 2] for stage, pair in enumerate(pairs)]
+    if 2 * len(pairs) <= FEW:
+        found = [rank for pair in pairs for rank in pair]
     drawn = random.Random(seed).sample(range(mesh.size), DRAWN)
     return list(dict.fromkeys([*found, *drawn]))
+
+
+def ends(plan: Plan) -> list[tuple[int, int]]:
+    """The first and the last rank of each stage."""
+    mesh, pipeline = plan.mesh, plan.pipeline.axes[0] if plan.pipeline else None
+    last = {axis.name: axis.size - 1 for axis in mesh.axes}
+    stages = [{pipeline: stage} for stage in range(mesh.axis(pipeline).size)] if pipeline else [{}]
+    return [(mesh.rank(at), mesh.rank({**last, **at})) for at in stages]
 
 
 def _matched(plan: Plan, first: Sequence[Role], later: Sequence[Role]) -> tuple[list[str], list[Finding]]:

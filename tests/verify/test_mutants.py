@@ -57,7 +57,7 @@ def low() -> Trial:
 @pytest.fixture(scope="module")
 def judge(small: Trial, low: Trial, tmp_path_factory: pytest.TempPathFactory) -> Judge:
     scratch = tmp_path_factory.mktemp("judge")
-    return Judge(small, low, Tokens(), scratch, seed=0, timeout=60)
+    return Judge(small, low, Tokens(), scratch, timeout=60)
 
 
 def judged(judge: Judge, bug: str, site: str) -> Caught | None:
@@ -112,7 +112,7 @@ def test_a_mutant_that_hangs_is_caught_by_the_clock(judge: Judge, tmp_path: Path
     wait = b"        if dist.get_rank() == 1:\n            time.sleep(600)\n"
     files["runtime/training.py"] = files["runtime/training.py"].replace(gradients, wait + gradients)
     assert step in files["runtime/training.py"]
-    impatient = Judge(judge.trial, None, Tokens(), tmp_path, seed=0, timeout=6)
+    impatient = Judge(judge.trial, None, Tokens(), tmp_path, timeout=6)
     found = impatient.computed(files, 1)
     assert found is not None
     assert found.startswith("hangs")
@@ -183,7 +183,7 @@ def test_a_wrong_program_is_no_subject(small: Trial) -> None:
 @pytest.mark.parametrize("name", ["all_axes", "experts_with_data", "one_expert_a_rank", "an_axis_of_one"])
 def test_what_is_said_to_compute_the_same_does(name: str, tmp_path: Path) -> None:
     subjects = benchmark.trials(name)
-    judge = Judge(subjects[0], None, benchmark.tokens(), tmp_path, seed=0, timeout=300)
+    judge = Judge(subjects[0], None, benchmark.tokens(), tmp_path, timeout=300)
     its = [each for its in injected(Subject(subjects[0])).values() for each in its if each.same]
     by_reason = {(mutant.same, mutant.site.partition(":")[0]): mutant for mutant in its}
     assert by_reason
@@ -195,5 +195,5 @@ def test_what_is_said_to_compute_the_same_does(name: str, tmp_path: Path) -> Non
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["experts_on_tensor", "stages", "an_axis_of_one"])
 def test_every_mutant_of_a_few_plans_is_noticed(name: str) -> None:
-    rung = mutants(*benchmark.trials(name), benchmark.tokens(), sites=2)
+    rung = mutants(*benchmark.trials(name), benchmark.tokens())
     assert rung.verdict == "proved", rung.findings

@@ -23,7 +23,7 @@ from parc.runtime.processes import RankFailed
 from parc.trace.derive import derive
 from parc.verify.gap import TOLERANCE
 from parc.verify.lower import lowered
-from parc.verify.matching import chosen, issued
+from parc.verify.matching import ends, issued
 from parc.verify.numbers import compare, expected
 from parc.verify.recorder import record
 from parc.verify.trial import Trial
@@ -47,10 +47,10 @@ class Judge:
     """
 
     def __init__(
-        self, trial: Trial, low: Trial | None, dataset: Dataset, scratch: Path, *, seed: int, timeout: float
+        self, trial: Trial, low: Trial | None, dataset: Dataset, scratch: Path, *, timeout: float
     ) -> None:
         self.trial, self.low, self.dataset, self.scratch = trial, low, dataset, scratch
-        self.ranks = chosen(trial.plan, seed)
+        self.ranks = sorted({rank for pair in ends(trial.plan) for rank in pair})
         self.roles = derive(trial.plan, trial.program, first=True)
         self.limit = timeout
         recipes = trial.captured.loaded.recipes

@@ -17,7 +17,7 @@ from parc.verify.mutants.subject import Subject
 from parc.verify.report import Finding, NotProvable, Rung
 from parc.verify.trial import Trial
 
-SITES = 4  # of a class, drawn where there are more
+SITES = 2  # of a class, drawn where there are more
 TIMEOUT = 60.0  # seconds after which a mutant of a small program hangs
 
 
@@ -49,7 +49,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Each mutant, and what became of it. Raises `NotProvable`, as `mutants` does."""
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        judge = Judge(trial, low, dataset, Path(scratch), seed=seed, timeout=timeout)
+        judge = Judge(trial, low, dataset, Path(scratch), timeout=timeout)
         if alarm := judge.own():
             raise NotProvable(f"the program itself does not climb the rungs: {alarm.rung}, {alarm.how}")
         lows = injected(Subject(low)) if low else {}
@@ -57,8 +57,9 @@ def outcomes(
         for bug, its in chosen(injected(subject), seed, sites).items():
             for mutant in its:
                 run = not (mutant.same or mutant.untold)
-                twin = next((each for each in lows.get(bug, ()) if each.site == mutant.site), mutant)
-                yield Outcome(bug, mutant, judge.judged(mutant.files, twin.files) if run else None)
+                twin = [each.files for each in lows.get(bug, ()) if each.site == mutant.site]
+                low_edits = twin[0] if twin else {}
+                yield Outcome(bug, mutant, judge.judged(mutant.files, low_edits) if run else None)
 
 
 def injected(subject: Subject) -> dict[str, list[Mutant]]:
