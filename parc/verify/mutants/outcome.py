@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from parc.verify.mutants.absent import ABSENT
 from parc.verify.mutants.judge import Caught
-from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.mutant import BUGS, Mutant
 
 RUNGS = ("matching", "numbers", "fp32")
 COLUMNS = ("mutants", *RUNGS, "survived", "the same")
@@ -44,8 +45,11 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def reasons(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Why those that were not run were not."""
+    """Why those that were not run were not, and which classes have no mutant here."""
     same = Counter(each.mutant.same for each in outcomes if each.mutant.same)
     yield from (f"{count} compute the same: {reason}" for reason, count in sorted(same.items()) if reason)
-    untold = [each for each in outcomes if each.mutant.untold]
-    yield from (f"not run, {each.bug}: {each.mutant.untold}" for each in untold)
+    untold = {each.bug: each.mutant.untold for each in outcomes if each.mutant.untold}
+    yield from (f"not run, {bug}: {reason}" for bug, reason in untold.items())
+    if bare := [name for name in BUGS if not any(each.bug == name for each in outcomes)]:
+        yield f"no place for it in these programs: {', '.join(bare)}"
+    yield from (f"no place for it, {name}: {why}" for name, why in ABSENT.items())
