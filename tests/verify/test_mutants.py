@@ -112,7 +112,8 @@ def test_a_mutant_that_hangs_is_caught_by_the_clock(judge: Judge, tmp_path: Path
     wait = b"        if dist.get_rank() == 1:\n            time.sleep(600)\n"
     files["runtime/training.py"] = files["runtime/training.py"].replace(gradients, wait + gradients)
     assert step in files["runtime/training.py"]
-    impatient = Judge(judge.trial, None, Tokens(), tmp_path, timeout=6)
+    impatient = Judge(judge.trial, None, Tokens(), tmp_path, timeout=0)
+    impatient.limit = 6
     found = impatient.computed(files, 1)
     assert found is not None
     assert found.startswith("hangs")
