@@ -115,21 +115,19 @@ def _no_such_rank(of: Overview, rank: int | None) -> Diagnostic | None:
 
 def _told(of: Overview, asked: Asked) -> None:
     """Prints the plan, or one rank of it."""
-    from parc.render import overview as whole
-    from parc.render import rank as one
-    from parc.report import plain
-
-    if asked.rank is None:
-        if asked.form == "json":
-            print(json.dumps(plain.overview(of), indent=2))
-        else:
-            print(whole.render(of, pen(sys.stdout), asked.verbose), end="")
-        return
-    facts = rank_facts(of, asked.rank)
+    facts = None if asked.rank is None else rank_facts(of, asked.rank)
     if asked.form == "json":
-        print(json.dumps(plain.rank(facts), indent=2))
+        from parc.report import plain
+
+        print(json.dumps(plain.rank(facts) if facts else plain.overview(of), indent=2))
+    elif facts:
+        from parc.render import rank
+
+        print(rank.render(of, facts, pen(sys.stdout), asked.verbose), end="")
     else:
-        print(one.render(of, facts, pen(sys.stdout), asked.verbose), end="")
+        from parc.render import overview as whole
+
+        print(whole.render(of, pen(sys.stdout), asked.verbose), end="")
 
 
 def pen(stream: TextIO) -> Pen:

@@ -233,6 +233,32 @@ def test_a_schedule_that_is_not_simulated(
         assert "no simulation of the schedule" in told
 
 
+def test_claims_are_told_with_their_verdicts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A false claim is an error of `check`; here it is one more thing to tell."""
+    claims = "expect { devices == 8, experts.local   == 3, mfu >= 60% }"
+    file.write_text(small().replace("layers = [2, 2] }", f"layers = [2, 2] }}\n  {claims}"))
+    assert cli.main(["explain", str(file)]) == 0
+    told = capsys.readouterr().out.partition("CLAIMS  of `expect`\n")[2].splitlines()
+    assert told[1] == "  holds    devices == 8        8: 2 x 2 x 2"
+    assert told[2] == "  false    experts.local == 3  2: 4 experts of a layer / 2 ranks"
+    assert told[3].startswith("  open     mfu >= 60%")
+    assert told[-1] == "parc check finds 1 error"
+    cli.main(["explain", str(file), "--format", "json"])
+    claims = json.loads(capsys.readouterr().out)["claims"]
+    assert [each["holds"] for each in claims] == [True, False, None]
+    assert "does not say" in claims[2]["missing"]
+
+
+def test_too_little_memory_is_shown_not_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(small(DEVICE.replace("memory = 1 MB", "memory = 100 kB")))
+    assert cli.main(["explain", str(file)]) == 0
+    told = capsys.readouterr().out
+    bars = [line for line in told.splitlines() if line.startswith("  stage") and "PP" in line]
+    assert all("! " in bar and bar.endswith("%") for bar in bars)
+    assert len(bars) == 2
+    assert "parc check finds 1 error" in told
+
+
 def test_every_code_has_a_page() -> None:
     for rule in EXPLAINING.rules:
         text = page(rule.code)
