@@ -20,6 +20,7 @@ B = TypeVar("B", bound=Spanned)
 
 MOST_ORDERS = 24  # of the axes: all of four
 MOST_COUNTS = 4  # of microbatches
+MOST_MOVES = 6  # of a layer to another stage
 WORK = 60_000  # passes through a pipeline that may be played for all alternatives of a plan together
 PRICED = ("P306", "P322")  # errors that are told of a plan's figures: what proposals are judged by themselves
 
@@ -106,6 +107,31 @@ def more_chunks(plan: Plan) -> Iterator[Alternative]:
             yield Alternative(
                 f'schedule = "interleaved", chunks = {chunks}', Costs(replace(plan, pipeline=other))
             )
+
+
+def less_in_flight(plan: Plan) -> Iterator[Alternative]:
+    """Backward passes that begin before all forward passes are done."""
+    pipeline, m = plan.pipeline, plan.train.batch.microbatches
+    if pipeline and pipeline.schedule == "gpipe" and m >= plan.mesh.product(pipeline.axes):
+        other = _changed(pipeline, schedule="1f1b")
+        edits = (option(pipeline, "schedule", '"1f1b"'),)
+        yield Alternative('schedule = "1f1b"', Costs(replace(plan, pipeline=other)), edits)
+
+
+def lighter_stages(plan: Plan) -> Iterator[Alternative]:
+    """Layers of the fullest stage given to the emptiest, one after the other, while that helps."""
+    pipeline, known = plan.pipeline, Costs(plan)
+    if pipeline is None or pipeline.chunks > 1:
+        return
+    for _ in range(MOST_MOVES):
+        peaks = [stage.value for stage in known.memory]
+        split = list(known.job.layout.layers)
+        fullest, emptiest = peaks.index(max(peaks)), peaks.index(min(peaks))
+        split[fullest], split[emptiest] = split[fullest] - 1, split[emptiest] + 1
+        known = Costs(replace(plan, pipeline=_changed(pipeline, layers=tuple(split))))
+        if split[fullest] == 0 or max(stage.value for stage in known.memory) >= max(peaks):
+            return
+        yield Alternative(f"layers = {split}", known, (option(pipeline, "layers", str(split)),))
 
 
 def fewer(make: Callable[[Plan], Iterator[Alternative]], plan: Plan) -> Iterator[Alternative]:

@@ -115,6 +115,14 @@ class Costs:
         ranks = range(self.job.degrees.pipeline)
         return self.attempt(lambda: tuple(memory_figures(self.job, rank) for rank in ranks))
 
+    def in_flight(self, rank: int) -> int:
+        """The most passes through stages of a pipeline rank that wait for their backward pass."""
+        from parc.cost.schedule import in_flight
+
+        layout, ranks = self.job.layout, self.job.degrees.pipeline
+        how = (layout.schedule, ranks, layout.chunks, layout.microbatches, rank)
+        return max(sum(moment) for moment in self.attempt(lambda: in_flight(*how)))
+
     def traffic(self, rank: int) -> tuple[Moved, ...]:
         """What one device of a pipeline rank gives to the network in a step."""
         from parc.cost.traffic import traffic

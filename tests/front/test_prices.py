@@ -97,6 +97,29 @@ def test_earlier_stages_have_more_microbatches_in_flight() -> None:
     assert any(note.startswith("by stage: ") and note.count("GB") == 4 for note in found.notes)
 
 
+def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:
+    """gpipe keeps all 16 microbatches in every stage, 1f1b 4, 3, 2 and 1."""
+    text = complete(PIPES.replace("over [pp]", 'over [pp] { schedule = "gpipe" }')).replace(
+        "microbatches = 4", "microbatches = 16"
+    )
+    text = text.replace("MEMORY", "10 GB")
+    (found,) = load(text).diagnostics
+    assert "microbatches in flight by stage: 16, 16, 16, 16" in found.notes
+    assert found.help is not None
+    assert found.help.startswith('`schedule = "1f1b"` needs')
+    assert load(mended(text, found)).diagnostics == ()
+
+
+def test_a_layer_of_the_fullest_stage_may_go_to_the_emptiest() -> None:
+    """The first stage has 4 microbatches of each layer in flight, the last 1 and the logits."""
+    text = complete(PIPES)
+    found = next(each for each in checked(text, f"{peak(text) * 0.98:.0f} B") if each.code == "P322")
+    assert "microbatches in flight by stage: 4, 3, 2, 1" in found.notes
+    proposed = [each for each in (found.help or "", *found.notes) if each.startswith("`layers = ")]
+    assert proposed
+    assert proposed[0].startswith("`layers = [3, ")
+
+
 def test_two_changes_are_proposed_where_one_is_not_enough() -> None:
     """Parameters and gradients alone are 7.4 GB; two changes bring the rest below 2."""
     found = next(each for each in checked(PLAIN.replace("over [dp]", "over [dp] { shard = none }"), "5 GB"))
@@ -108,7 +131,7 @@ def test_two_changes_are_proposed_where_one_is_not_enough() -> None:
 def test_nothing_is_proposed_where_nothing_helps() -> None:
     found = next(each for each in checked(PLAIN, "1 GB") if each.code == "P322")
     assert found.fix is None
-    assert found.help == "no single change of the layout makes it fit: more devices, or a smaller model"
+    assert found.help == "none of the layouts that were tried fits: more devices, or a smaller model"
 
 
 def test_no_proposal_breaks_a_rule() -> None:

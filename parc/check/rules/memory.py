@@ -114,15 +114,15 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
             Label(plan.at("mesh"), f"{plan.mesh.size:,} devices share the model"),
             Label(device.at("memory"), "all that there is", primary=False),
         ),
-        (*_table(stages, fullest), *(text for text, _ in cures[1:])),
+        (*_table(costs(plan), stages, fullest), *(text for text, _ in cures[1:])),
         cures[0][0]
         if cures
-        else "no single change of the layout makes it fit: more devices, or a smaller model",
+        else "none of the layouts that were tried fits: more devices, or a smaller model",
         cures[0][1] if cures else None,
     )
 
 
-def _table(stages: Sequence[Figure], fullest: int) -> Iterator[str]:
+def _table(known: Costs, stages: Sequence[Figure], fullest: int) -> Iterator[str]:
     """The kinds of the fullest device, then the peaks of all stages."""
     from parc.cost.figure import quantity
 
@@ -133,6 +133,8 @@ def _table(stages: Sequence[Figure], fullest: int) -> Iterator[str]:
         peaks = [quantity(stage.value, "B") for stage in stages[:MOST_STAGES]]
         more = ", .." if len(stages) > MOST_STAGES else ""
         yield f"by stage: {', '.join(peaks)}{more}"
+        flight = [str(known.in_flight(rank)) for rank in range(min(len(stages), MOST_STAGES))]
+        yield f"microbatches in flight by stage: {', '.join(flight)}{more}"
 
 
 def _cures(plan: Plan, memory: float) -> list[tuple[str, Fix | None]]:
@@ -142,14 +144,21 @@ def _cures(plan: Plan, memory: float) -> list[tuple[str, Fix | None]]:
 
 
 def _single(plan: Plan) -> list[Alternative]:
-    makers = (other.sharding, other.recomputing, other.sequence, other.more_microbatches)
+    makers = (
+        other.less_in_flight,
+        other.lighter_stages,
+        other.sharding,
+        other.recomputing,
+        other.sequence,
+        other.more_microbatches,
+    )
     return [each for make in makers for each in other.fewer(make, plan)]
 
 
 def _pairs(plan: Plan) -> list[Alternative]:
-    """A change of the state's layout, and one of the activations' on top of it."""
+    """A change of the state's layout or of the schedule, and one of what is kept on top of it."""
     found = []
-    for first in other.sharding(plan):
+    for first in (*other.sharding(plan), *other.less_in_flight(plan)):
         changed = first.costs.plan
         for make in (other.recomputing, other.more_microbatches):
             for second in other.fewer(make, changed):
