@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice, permutations
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from parc.check.costs import Costs, Unknown
 from parc.check.edits import Edit, option, setting
-from parc.check.registry import CHECKS
-from parc.diagnostic import Severity
-from parc.plan.facts import Plan, Spanned
+from parc.plan.facts import Plan
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.resolve.where import spread
 from parc.source import Span
-
-B = TypeVar("B", bound=Spanned)
 
 MOST_ORDERS = 24  # of the axes: all of four
 MOST_COUNTS = 4  # of microbatches
 MOST_MOVES = 6  # of a layer to another stage
 WORK = 60_000  # passes through a pipeline that may be played for all alternatives of a plan together
-PRICED = ("P306", "P322")  # errors that are told of a plan's figures: what proposals are judged by themselves
 
 
 class Alternative(NamedTuple):
@@ -52,7 +47,7 @@ def recomputing(plan: Plan) -> Iterator[Alternative]:
     for kind in kinds[kinds.index(plan.recompute) + 1 :]:
         if kind != "experts" or plan.train.model.shape.experts:
             edits = (setting(plan, "recompute", kind),)
-            yield Alternative(f"recompute = {kind}", Costs(_changed(plan, recompute=kind)), edits)
+            yield Alternative(f"recompute = {kind}", Costs(replace(plan, recompute=kind)), edits)  # type: ignore[arg-type]  # one of its choices
 
 
 def sharding(plan: Plan) -> Iterator[Alternative]:
@@ -61,7 +56,7 @@ def sharding(plan: Plan) -> Iterator[Alternative]:
         return
     kinds = ("none", "optimizer", "parameters")
     for kind in kinds[kinds.index(plan.data.shard) + 1 :]:
-        data = _changed(plan.data, shard=kind)
+        data = replace(plan.data, shard=kind)  # type: ignore[arg-type]  # one of its choices
         edits = (option(plan.data, "shard", kind),)
         yield Alternative(f"shard = {kind}", Costs(replace(plan, data=data)), edits)
 
@@ -72,7 +67,7 @@ def sequence(plan: Plan) -> Iterator[Alternative]:
     if tensor is None or tensor.sequence or length % plan.mesh.product(tensor.axes):
         return
     edits = (option(tensor, "sequence", "true"),)
-    yield Alternative("sequence = true", Costs(replace(plan, tensor=_changed(tensor, sequence=True))), edits)
+    yield Alternative("sequence = true", Costs(replace(plan, tensor=replace(tensor, sequence=True))), edits)
 
 
 def more_microbatches(plan: Plan) -> Iterator[Alternative]:
@@ -89,7 +84,7 @@ def more_microbatches(plan: Plan) -> Iterator[Alternative]:
         if each % count == 0 and count >= ranks
     )
     for count in islice(counts, MOST_COUNTS):
-        train = replace(plan.train, batch=_changed(batch, microbatches=count))
+        train = replace(plan.train, batch=replace(batch, microbatches=count))
         edits = (setting(batch, "microbatches", str(count)),)
         yield Alternative(f"microbatches = {count}", Costs(replace(plan, train=train)), edits)
 
@@ -103,7 +98,7 @@ def more_chunks(plan: Plan) -> Iterator[Alternative]:
     for chunks in range(pipeline.chunks + 1, 2 * pipeline.chunks + 3):
         if layers % (ranks * chunks) == 0:
             split = spread(layers, ranks * chunks)
-            other = _changed(pipeline, schedule="interleaved", chunks=chunks, layers=split)
+            other = replace(pipeline, schedule="interleaved", chunks=chunks, layers=split)
             yield Alternative(
                 f'schedule = "interleaved", chunks = {chunks}', Costs(replace(plan, pipeline=other))
             )
@@ -113,7 +108,7 @@ def less_in_flight(plan: Plan) -> Iterator[Alternative]:
     """Backward passes that begin before all forward passes are done."""
     pipeline, m = plan.pipeline, plan.train.batch.microbatches
     if pipeline and pipeline.schedule == "gpipe" and m >= plan.mesh.product(pipeline.axes):
-        other = _changed(pipeline, schedule="1f1b")
+        other = replace(pipeline, schedule="1f1b")
         edits = (option(pipeline, "schedule", '"1f1b"'),)
         yield Alternative('schedule = "1f1b"', Costs(replace(plan, pipeline=other)), edits)
 
@@ -128,22 +123,17 @@ def lighter_stages(plan: Plan) -> Iterator[Alternative]:
         split = list(known.job.layout.layers)
         fullest, emptiest = peaks.index(max(peaks)), peaks.index(min(peaks))
         split[fullest], split[emptiest] = split[fullest] - 1, split[emptiest] + 1
-        known = Costs(replace(plan, pipeline=_changed(pipeline, layers=tuple(split))))
+        known = Costs(replace(plan, pipeline=replace(pipeline, layers=tuple(split))))
         if split[fullest] == 0 or max(stage.value for stage in known.memory) >= max(peaks):
             return
         yield Alternative(f"layers = {split}", known, (option(pipeline, "layers", str(split)),))
 
 
 def fewer(make: Callable[[Plan], Iterator[Alternative]], plan: Plan) -> Iterator[Alternative]:
-    """Those that check without errors, and as many of them as can be priced in a moment."""
+    """As many of them as can be priced in a moment."""
     pipeline, m = plan.pipeline, plan.train.batch.microbatches
     passes = 2 * m * len(pipeline.layers) if pipeline else 1
-    return islice(filter(_sound, make(plan)), max(2, WORK // passes))
-
-
-def _sound(alternative: Alternative) -> bool:
-    rules = (rule for rule in CHECKS.rules if rule.severity is Severity.ERROR and rule.code not in PRICED)
-    return not any(True for rule in rules for _ in rule.run(alternative.costs.plan))
+    return islice(make(plan), max(2, WORK // passes))
 
 
 def priced(alternative: Alternative) -> float | None:
@@ -152,12 +142,6 @@ def priced(alternative: Alternative) -> float | None:
         return alternative.costs.step.seconds
     except Unknown:
         return None
-
-
-def _changed(block: B, **values: object) -> B:
-    """The block with other values, as if they had been written in it: rules point at what is written."""
-    spans = {**block.spans, **{key: block.at(key) for key in values}}
-    return replace(block, spans=spans, **values)  # type: ignore[arg-type]  # values of its own keys
 
 
 def _written(mesh: Mesh) -> str:

@@ -240,6 +240,19 @@ def test_an_estimate_that_is_near_says_so() -> None:
     assert load(SEED.replace("devices == 128", f"step_time < {2 * step} s")).diagnostics == ()
 
 
+def test_a_peak_is_2_percent_off_in_the_mean() -> None:
+    peak = value("memory.peak")
+    assert verdict(f"memory.peak < {peak * 1.01} B").doubtful
+    assert not verdict(f"memory.peak < {peak * 1.03} B").doubtful
+    assert not verdict(f"memory.parameters < {value('memory.parameters') + 1} B").doubtful  # arithmetic
+
+
+def test_neighbours_of_several_axes_are_those_of_the_innermost() -> None:
+    text = SEED.replace("[ep: 8, pp: 4, tp: 4]", "[dp: 2, ep: 4, pp: 4, tp: 4]")
+    text = text.replace("data     over [ep]", "data     over [dp, ep]")
+    assert [value(f"data.{key}", text) for key in ("stride", "ranks", "groups")] == [16, 8, 16]
+
+
 def test_a_false_claim_shows_the_arithmetic() -> None:
     (found,) = load(SEED.replace("devices == 128", "bubble < 5%")).diagnostics
     assert found.message == "`bubble` is 8.57%"

@@ -110,6 +110,14 @@ def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:
     assert load(mended(text, found)).diagnostics == ()
 
 
+def test_interleaved_ranks_have_several_passes_in_flight() -> None:
+    """Rank r of p with v chunks: 2 (p - r - 1) + (v - 1) p + 1 (Narayanan et al., arXiv:2104.04473)."""
+    text = complete(PIPES.replace("over [pp]", 'over [pp] { schedule = "interleaved", chunks = 2 }'))
+    text = text.replace("microbatches = 4", "microbatches = 8")
+    known = Costs(load(text.replace("MEMORY", "80 GB")).plans[0])
+    assert [known.in_flight(rank) for rank in range(4)] == [2 * (3 - rank) + 4 + 1 for rank in range(4)]
+
+
 def test_a_layer_of_the_fullest_stage_may_go_to_the_emptiest() -> None:
     """The first stage has 4 microbatches of each layer in flight, the last 1 and the logits."""
     text = complete(PIPES)
@@ -196,6 +204,11 @@ def test_the_order_alone_is_told_where_no_price_is_known() -> None:
     assert codes(text.replace("tp: 8, dp: 4", "dp: 4, tp: 8")) == []
 
 
+def test_two_nodes_are_one_too_many() -> None:
+    text = MESH.replace("AXES", "tp: 2, dp: 8").replace(DEVICE, "").replace("fabric: 4", "fabric: 2")
+    assert codes(text) == ["P324"]
+
+
 def test_a_group_that_is_larger_than_a_node_leaves_it_in_every_order() -> None:
     text = MESH.replace("AXES", "dp: 2, tp: 16").replace(DEVICE, "")
     assert codes(text) == []
@@ -247,6 +260,19 @@ def test_a_split_that_does_not_fit_is_not_proposed() -> None:
 def test_one_layer_too_many_is_told(layers: str, expected: list[str]) -> None:
     """31 x 5 + 16 against 31 x 4 + 16: a fifth."""
     assert codes(SPLIT.replace("LAYERS", layers)) == expected
+
+
+def test_the_output_matmul_is_counted() -> None:
+    """FLOPs of a token: 2 x 1,024 x 32,000 = 66 M in the head; in a layer 2 x (3.1 M of attention + 2 experts
+    of 6.3 M) and 4 x 4,096 x 1,024 of scores, 48 M. The last stage has 5.4 layers' worth, the others 4.
+    Of the first three, the third keeps least for a layer more: it has fewest microbatches in flight."""
+    text = SPLIT.replace("LAYERS", "[4, 4, 4, 4]").replace("length = 1024", "length = 4096")
+    text = text.replace("sequences = 32", "sequences = 256").replace(
+        "model = moe", "model = moe\n  precision { compute = bf16 }"
+    )
+    found = next(each for each in checked(text) if each.code == "P326")
+    assert found.message == "stage 3 takes longest, and the others wait for it"
+    assert found.help == "`layers = [4, 4, 5, 3]`"
 
 
 WAIT = f"""{NODE}{DENSE}

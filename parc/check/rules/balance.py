@@ -14,6 +14,7 @@ from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Pipeline, Plan
 
 BETTER = 0.95  # of a step's time: what another layout must save to be worth a warning
+SAME = 1.001  # times another time, what counts as equal
 LONG = 0.25  # share of the pipeline's time that a device waits
 
 
@@ -191,7 +192,8 @@ def _balanced(plan: Plan, pipeline: Pipeline, work: list[float]) -> Alternative 
     for _ in range(sum(layers) - len(layers)):
         loads = [count * one + one for count, one in zip(split, each, strict=True)]
         loads[-1] += head
-        split[loads.index(min(loads))] += 1
+        # Of stages that are as good, a later one has fewer microbatches in flight.
+        split[max(at for at, load in enumerate(loads) if load <= SAME * min(loads))] += 1
     if tuple(split) == layers:
         return None
     other_pipeline = replace(pipeline, layers=tuple(split))
