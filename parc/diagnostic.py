@@ -7,10 +7,10 @@ P4xx understood but not built yet, P5xx building, P6xx running.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from parc.record import dataclass
 from parc.source import Span
 
 

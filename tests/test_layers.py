@@ -14,15 +14,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "parc"
 
-TEXT = {"source", "diagnostic", "resources"}
+TEXT = {"source", "diagnostic", "record", "resources"}
 FRONT = TEXT | {"syntax", "plan", "events", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "events"}
 EVERYTHING = FRONT | {"report", "render", "shard", "emit", "runtime", "verify", "driver", "search"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "source": set(),
+    "record": set(),
     "resources": set(),
-    "diagnostic": {"source"},
+    "diagnostic": {"record", "source"},
     "syntax": TEXT,
     "plan": TEXT | {"syntax"},
     "events": TEXT | {"plan"},

@@ -7,10 +7,11 @@ come from. Where a machine has no set, those of the nearest kind stand in, and t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from math import log
 from pathlib import Path
+
+from parc.record import dataclass
 
 DATA = Path(__file__).parent / "data"
 

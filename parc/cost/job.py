@@ -7,10 +7,12 @@ its size: 16 ranks, two on each of 8 nodes, are (2, 8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from math import prod
 from typing import Literal, NamedTuple, TypeAlias
+
+from parc.record import dataclass
 
 Fans: TypeAlias = tuple[float, ...]
 Recompute: TypeAlias = Literal["none", "scores", "attention", "experts", "layer"]

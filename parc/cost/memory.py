@@ -6,13 +6,13 @@ the microbatches that the schedule has in flight; fragmentation and the runtime'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from parc.cost import layer, parameters, schedule
 from parc.cost.attention import attention, scores
 from parc.cost.job import Job, Stage
 from parc.cost.parts import AGAIN, entry
+from parc.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ if each norm, activation and sum were one kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from parc.cost.compute import Matmul
 from parc.cost.job import Job, Recompute
+from parc.record import dataclass
 
 Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
 Over = Literal["tensor", "context", "experts", "expert_tensor"]

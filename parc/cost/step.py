@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from parc.cost import gradients, network, parameters
@@ -13,6 +12,7 @@ from parc.cost.network import Links
 from parc.cost.parts import entry
 from parc.cost.passes import Pass, effective, passes
 from parc.cost.timeline import simulate
+from parc.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from parc.cost.schedule import Pass, order
+from parc.record import dataclass
 
 
 class Event(NamedTuple):

@@ -8,9 +8,10 @@ axes; nothing enumerates ranks unless it is iterated over.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
+
+from parc.record import dataclass
 
 
 class Axis(NamedTuple):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.plan.resolve.memo import Memo
 from parc.plan.suggest import did_you_mean, nearest, respelling
+from parc.record import dataclass
 from parc.syntax import tree, units
 from parc.syntax.units import Dimension
 

@@ -1,0 +1,115 @@
+"""How long checking takes. Processor time, the least of several: other work on the machine only adds to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from parc.check.load import load_text
+from parc.source import Source
+
+ROOT = Path(__file__).parents[2]
+SEED = (ROOT / "examples" / "seed.parc").read_text()
+FRESH, WARM, LONG = (
+    0.150,
+    0.005,
+    1.0,
+)  # s, that the seed takes at most in a fresh process and a warm one; 2,000 lines
+
+
+def least(run: Callable[[], float], enough: float, tries: int = 40) -> float:
+    """The least of several times, as soon as it is short enough."""
+    best = float("inf")
+    for _ in range(tries):
+        best = min(best, run())
+        if best <= enough:
+            break
+    return best
+
+
+def warm(text: str) -> Callable[[], float]:
+    def once() -> float:
+        begun = time.process_time()
+        load_text(Source("plan.parc", text))
+        return time.process_time() - begun
+
+    once()
+    return once
+
+
+def fresh(folder: Path, *arguments: str) -> Callable[[], float]:
+    """In a process of its own, which finds its byte code in the folder."""
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(folder)}
+
+    def once() -> float:
+        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_utime + usage.ru_stime
+
+    once()
+    return once
+
+
+def test_the_seed_in_a_fresh_process(tmp_path: Path) -> None:
+    """Where even starting Python and importing lark takes longer than usual, twice as long as that."""
+    check = fresh(tmp_path, "-m", "parc", "check", "examples/seed.parc")
+    lark = least(fresh(tmp_path, "-c", "import lark"), 0, tries=5)
+    limit = max(FRESH, 2 * lark)
+    assert least(check, limit) <= limit
+
+
+def test_the_seed_in_a_warm_process() -> None:
+    assert least(warm(SEED), WARM) <= WARM
+
+
+def million() -> str:
+    """The seed on 2^20 devices: 8,192 replicas, each as the seed is."""
+    changes = {
+        "fabric: 8,": "fabric: 65536,",
+        "[ep: 8,": "[dp: 8192, ep: 8,",
+        "data     over [ep]": "data     over [dp, ep]",
+        "sequences = 256": "sequences = 2097152",
+        "devices == 128": "devices == 1048576",
+    }
+    text = SEED
+    for old, new in changes.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return text
+
+
+def test_a_million_devices_take_little_longer_than_the_seed() -> None:
+    loaded = load_text(Source("plan.parc", million()))
+    assert loaded.ok
+    assert loaded.plans[0].mesh.size == 2**20
+    seed, large = warm(SEED), warm(million())
+    ratio = min(least(large, 0, tries=15) / least(seed, 0, tries=15) for _ in range(3))
+    assert ratio <= 1.5
+
+
+def test_two_thousand_lines() -> None:
+    names = ["farm", "moe", "seed", "wide"]
+    blocks = []
+    for copy in range(2000 // SEED.count("\n")):
+        text = SEED
+        for name in names:
+            text = text.replace(f" {name} ", f" {name}{copy} ").replace(f"= {name},", f"= {name}{copy},")
+        blocks.append(text)
+    text = "\n".join(blocks)
+    assert 1900 < text.count("\n") < 2100
+    assert load_text(Source("plan.parc", text)).ok
+    assert least(warm(text), LONG) <= LONG
+
+
+@pytest.mark.parametrize("lines", [2000])
+def test_a_file_full_of_faults_is_no_slower(lines: int) -> None:
+    assert least(warm("let a = ;\n" * lines), LONG) <= LONG
+    assert least(warm("plan a for b on c { mesh = [x: 1] }\n" * lines), LONG) <= LONG
