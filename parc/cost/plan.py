@@ -70,6 +70,21 @@ def _machine(cluster: Cluster) -> Machine | None:
     )
 
 
+def reach(plan: Plan) -> Reach:
+    """The groups that one rank is in."""
+    data = plan.data.axes if plan.data else ()
+    experts = plan.experts.axes if plan.experts else ()
+    held = (*experts, *(plan.experts.tensor if plan.experts else ()))
+    return Reach(
+        data=fans(plan, data),
+        tensor=fans(plan, plan.tensor.axes if plan.tensor else ()),
+        pipeline=fans(plan, plan.pipeline.axes) if plan.pipeline else ALONE,
+        experts=fans(plan, experts),
+        expert_tensor=fans(plan, plan.experts.tensor) if plan.experts else ALONE,
+        expert_data=fans(plan, tuple(axis for axis in data if axis not in held)),
+    )
+
+
 def _layout(plan: Plan, layers: int) -> Layout:
     batch = plan.train.batch
     data = plan.data.axes if plan.data else ()
@@ -81,14 +96,7 @@ def _layout(plan: Plan, layers: int) -> Layout:
     sequence = plan.tensor.sequence if plan.tensor else False
     apart = (*data, *tensor) if sequence else data  # axes whose ranks hold other tokens between matmuls
     return Layout(
-        reach=Reach(
-            data=fans(plan, data),
-            tensor=fans(plan, tensor),
-            pipeline=fans(plan, pipeline.axes) if pipeline else ALONE,
-            experts=fans(plan, experts),
-            expert_tensor=fans(plan, plan.experts.tensor) if plan.experts else ALONE,
-            expert_data=fans(plan, copies),
-        ),
+        reach=reach(plan),
         layers=pipeline.layers if pipeline else (layers,),
         chunks=pipeline.chunks if pipeline else 1,
         schedule=_schedule(plan),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from parc.check import alternatives
 from parc.check.alternatives import Alternative
@@ -12,6 +13,10 @@ from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan
 from parc.plan.subjects import STRATEGIES
+
+if TYPE_CHECKING:
+    from parc.cost.job import Fans
+    from parc.cost.traffic import Moved
 
 BETTER = 0.95  # of a step's time: what another order must save to be worth a warning
 NEARER = 0.7  # of the collectives' time, to be worth a word
@@ -141,12 +146,12 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
     if not far:
         return
     try:
-        step, now = costs(plan).step.seconds, _collectives(costs(plan), costs(plan))
+        step, now = costs(plan).step.seconds, _collectives(costs(plan), plan)
         if now < MATTERS * step or any(True for _ in slow_order_of_axes(plan)):
             return
         if (best := _best(costs(plan))) is None:
             return
-        then = _collectives(costs(plan), best.costs)
+        then = _collectives(costs(plan), best.costs.plan)
         if then <= NEARER * now:
             saved = f"collectives of one device: {now * 1e3:,.4g} ms a step, with the other order"
             faster = alternatives.priced(best)
@@ -171,19 +176,32 @@ def _far(plan: Plan) -> tuple[str, ...]:
 def _best(known: Costs) -> Alternative | None:
     """The order whose collectives take the least time, where that is less than now."""
     found = [
-        (_collectives(known, each.costs), index, each)
+        (_collectives(known, each.costs.plan), index, each)
         for index, each in enumerate(alternatives.orders(known.plan))
     ]
     least = min(found, default=None)
-    return least[2] if least and least[0] < _collectives(known, known) else None
+    return least[2] if least and least[0] < _collectives(known, known.plan) else None
 
 
-def _collectives(known: Costs, order: Costs) -> float:
+def _collectives(known: Costs, order: Plan) -> float:
     """Seconds of a step in which a device communicates, of the one that does most, in another order of the
-    axes: what is sent is the same in every order."""
-    from parc.check.claims.groups import once
+    axes: what is sent is the same in every order, only its groups lie otherwise."""
+    calls = known.calls
+    from parc.cost.plan import reach
 
-    return max(sum(count * once(order, each) for each, count in calls.items()) for calls in known.calls)
+    lie = reach(order)
+    return max(
+        sum(count * _taken(known, getattr(lie, each.over), each) for each, count in some.items())
+        for some in calls
+    )
+
+
+@lru_cache(maxsize=1024)
+def _taken(known: Costs, fans: Fans, moved: Moved) -> float:
+    """Seconds of one call."""
+    from parc.check.claims.groups import over
+
+    return over(known, fans, moved)
 
 
 def _that_keeps_tensors(plan: Plan) -> Alternative | None:
