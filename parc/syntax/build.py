@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from lark import Token, Tree
+from lark import Token
 
 from parc.source import Source, Span
 from parc.syntax import tree
+from parc.syntax.lalr import Node
 from parc.syntax.scan import NUMBER, place
 
-Parsed: TypeAlias = "Tree[Any]"
+Parsed: TypeAlias = Node
 
 ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
@@ -141,4 +142,4 @@ class Builder:
         return token
 
     def span(self, parsed: Parsed) -> Span:
-        return Span(self.source, parsed.meta.start_pos, parsed.meta.end_pos)
+        return Span(self.source, parsed.start, parsed.end)

@@ -7,15 +7,13 @@ forward to its end.
 
 from __future__ import annotations
 
-from typing import Any
-
-from lark import Token, Tree
+from lark import Token
 from lark.parsers.lalr_analysis import Shift
-from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
-from parc.syntax import cure, table, words
+from parc.syntax import cure, words
+from parc.syntax.lalr import Node, Parser
 from parc.syntax.scan import MAX_FAULTS, OPENERS, place, stand_in
 
 SIGNS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR")  # what may have been forgotten
@@ -30,37 +28,36 @@ class Recovery:
         self.tokens = tokens
         self.faults = faults
         self.dropped: list[int] = []  # offsets of the statements that were left out
-        self.parser: InteractiveParser = table.parser().parse_interactive("", start=start)
-        table_of = self.parser.parser_state.parse_conf
-        self.states: dict[int, dict[str, Any]] = table_of.states
-        self.end = table_of.end_state
-        self.stack: list[int] = self.parser.parser_state.state_stack
+        self.parser = Parser(start)
+        self.states = self.parser.table.states
+        self.end = self.parser.table.end
+        self.stack = self.parser.states
         self.heights = [1]  # of the parser's stack where the statement at hand began, for each open body
         self.openers: list[Token] = []  # every bracket that is open
 
-    def parse(self) -> Tree[Any]:
+    def parse(self) -> Node:
         index = 0
         while True:
             token = self.tokens[index]
             if not self.advance(list(self.stack), token.type):
                 index = self.recover(index)
                 continue
-            result = self.parser.feed_token(token)
+            result = self.parser.feed(token)
             if token.type == "$END":
-                assert isinstance(result, Tree)
+                assert result
                 return result
             self.follow(token)
             index += 1
 
-    def parse_strictly(self) -> Tree[Any] | None:
+    def parse_strictly(self) -> Node | None:
         """For a text of one statement: None, and told, at the first fault."""
         result = None
         for token in self.tokens:
             if not self.advance(list(self.stack), token.type):
                 self.tell_unexpected(token)
                 return None
-            result = self.parser.feed_token(token)
-        assert isinstance(result, Tree)
+            result = self.parser.feed(token)
+        assert result
         return result
 
     def follow(self, token: Token) -> None:
@@ -218,7 +215,7 @@ class Recovery:
         """Forget what was read of the statement at hand."""
         height = self.heights[-1]
         del self.stack[height:]
-        del self.parser.parser_state.value_stack[height - 1 :]
+        del self.parser.values[height - 1 :]
         while self.inside_brackets():
             self.openers.pop()
 

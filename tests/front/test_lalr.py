@@ -1,0 +1,67 @@
+"""Our reductions against lark's own, on every kind of text."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from lark import Token, Tree
+from lark.exceptions import LarkError
+
+from benchmarks.texts import EXAMPLES, generate, grammatical
+from parc.source import Source
+from parc.syntax import table
+from parc.syntax.lalr import Node, Parser
+from parc.syntax.scan import end_at
+
+
+def ours(text: str) -> Any:
+    parser = Parser("file")
+    for token in [*table.parser().lex(text), end_at(len(text))]:
+        whole = parser.feed(token)
+    assert whole
+    return _plain(whole)
+
+
+def _plain(node: Node | Token) -> Any:
+    if isinstance(node, Token):
+        return node.type, str(node), node.start_pos
+    return node.data, node.start, node.end, [_plain(each) for each in node.children]
+
+
+def larks(text: str) -> Any:
+    return _plain_tree(table.parser().parse(text, start="file"))
+
+
+def _plain_tree(tree: Tree[Any] | Token) -> Any:
+    if isinstance(tree, Token):
+        return tree.type, str(tree), tree.start_pos
+    start, end = getattr(tree.meta, "start_pos", -1), getattr(tree.meta, "end_pos", -1)
+    return str(tree.data), start, end, [_plain_tree(each) for each in tree.children]
+
+
+@pytest.mark.parametrize("text", [*EXAMPLES, "", "\n", "# c", "let a = ((1))", "let a = -(\n(b))", "f { }"])
+def test_the_trees_are_those_of_lark(text: str) -> None:
+    assert ours(text) == larks(text)
+
+
+def test_so_are_those_of_generated_texts() -> None:
+    for seed in range(150):
+        text = grammatical(Random(seed))
+        assert ours(text) == larks(text), seed
+
+
+def test_what_lark_refuses_is_refused() -> None:
+    refused = 0
+    for seed in range(300):
+        text = generate(seed)
+        try:
+            expected = larks(text)
+        except LarkError:
+            with pytest.raises(KeyError):
+                ours(text)
+            refused += 1
+        else:
+            assert ours(Source("x", text).text) == expected
+    assert 50 < refused < 300
