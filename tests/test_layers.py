@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shard": BACK | {"runtime"},
     "emit": BACK | {"runtime"},
     "runtime": set(),
-    "verify": BACK | {"trace", "runtime", "shard", "emit"},
+    "verify": BACK | {"trace", "runtime", "shard", "emit", "check"},
     "driver": EVERYTHING,
     "faces": FRONT | {"report", "render", "search"},
     "cli": EVERYTHING | {"faces", "lsp"},

@@ -20,8 +20,8 @@ FIGURES = {"loss": "loss", "balance": "balance loss", "norm": "gradient norm"}
 def equal(trial: Trial, folder: Path, dataset: Dataset, timeout: float) -> Rung:
     """Runs `STEPS` steps of the program in `folder`, which may be edited, and of its model.
 
-    `trial` computes in float64. `timeout` is of a collective, in seconds. Raises `RankFailed` where the
-    program does not run to its end.
+    `trial` computes in float64. `timeout` is of a step, in seconds. Raises Stopped where the program does
+    not run to its end.
     """
     start = perf_counter()
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from torch import Tensor
 from parc.events import DUAL, Collective, OnAxis, Parameter, Program
 from parc.plan.mesh import Mesh
 from parc.runtime.data import Dataset
-from parc.runtime.processes import spawn
 from parc.verify.gap import TOLERANCE, Gap, gap
 from parc.verify.numbers import FLOOR
 from parc.verify.observe import Seen, observed, read, reference
@@ -24,6 +22,7 @@ from parc.verify.report import Finding
 from parc.verify.shares import States, gradient, share_of, summed
 from parc.verify.told import First, told
 from parc.verify.trial import Trial
+from parc.verify.watch import run
 
 STEPS = 3
 SILENT = ("replicate", "split", "take", "first")  # moves of which a forward pass sends nothing
@@ -34,7 +33,7 @@ Ranks = Sequence[Mapping[str, Any]]  # what `observed` has seen of a step, by ra
 def first_difference(trial: Trial, folder: Path, dataset: Dataset, timeout: float) -> Finding:
     """Runs the program in `folder` once more, and the model beside it, until a tensor differs.
 
-    `timeout` is of a collective, in seconds. Raises `RankFailed` where the program does not run to its end.
+    `timeout` is of a step, in seconds. Raises Stopped where the program does not run to its end.
     """
     for count in (1, STEPS):  # most show in the first step, and a step of many ranks takes long
         if found := _found(trial, folder, dataset, count, timeout):
@@ -48,8 +47,8 @@ def _found(trial: Trial, folder: Path, dataset: Dataset, count: int, timeout: fl
     plan, recipes = trial.plan, trial.captured.loaded.recipes
     search = Search(plan.mesh, trial.program)
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        arguments = (str(folder), dataset, count, search.paths, "cpu", Path(scratch))
-        spawn(plan.mesh.size, observed, *arguments, timeout=timedelta(seconds=timeout))
+        arguments = (str(folder), dataset, count, search.paths, "cpu", Path(scratch), timeout)
+        run(plan.mesh.size, folder, observed, *arguments, timeout=timeout)
         for step, wanted in enumerate(reference(plan, recipes, dataset, count, search.paths)):
             ranks = [read(Path(scratch), rank, step) for rank in range(plan.mesh.size)]
             for first in search.differences(ranks, wanted):

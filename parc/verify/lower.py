@@ -9,14 +9,12 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from parc.runtime.data import Dataset
-from parc.runtime.processes import spawn
 from parc.verify.replay import chosen_states
 from parc.verify.report import Finding, Rung
 from parc.verify.rounding import Allowed, allowed, figures
@@ -24,6 +22,7 @@ from parc.verify.shares import compressed
 from parc.verify.strain import Said, Strain, strained
 from parc.verify.told import Edit, edited
 from parc.verify.trial import Trial
+from parc.verify.watch import run
 
 FOUND = 3  # findings that are shown, the worst first
 
@@ -33,7 +32,7 @@ def lowered(
 ) -> Rung:
     """One step of the program in `folder`, that of a trial compiled in `precision`: "fp32" or "bf16".
 
-    `timeout` is of a collective, in seconds. Raises `RankFailed` where the program does not run to its end.
+    `timeout` is of a step, in seconds. Raises Stopped where the program does not run to its end.
     """
     plan, world = trial.plan, trial.plan.mesh.size
     assert plan.train.precision.compute == precision
@@ -46,8 +45,8 @@ def lowered(
     limits = allowed(plan, recipes, dataset, {path for path, _ in states})
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         torch.save(_plain(limits), f"{scratch}/limits.pt")
-        arguments = (str(folder), dataset, states, plan, device, Path(scratch))
-        spawn(world, strained, *arguments, device=device, timeout=timedelta(seconds=timeout))
+        arguments = (str(folder), dataset, states, plan, device, Path(scratch), timeout)
+        run(world, folder, strained, *arguments, device=device, timeout=timeout)
         said = [Said.read(Path(scratch) / f"{rank}.json") for rank in range(world)]
     return _judged(precision, said, edited(trial.files, folder))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from parc.plan.facts import Plan
 from parc.runtime.data import Dataset
-from parc.runtime.processes import spawn
 from parc.shard.initial import Recipe
 from parc.verify.reference import Step, steps
+from parc.verify.watch import run, step
 
 FLOOR = 1e-6  # of the largest gradient: below it a gradient is zero but for rounding
 
@@ -50,12 +50,14 @@ def compare(
 ) -> list[Difference]:
     """All differences of the program in `folder` from the steps in `file`, largest first.
 
-    `timeout` is of a collective, in seconds. Raises `RankFailed` where the program does not run to its end.
+    `timeout` is of a step, in seconds. Raises Stopped where the program does not run to its end.
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        arguments = (str(folder), file, dataset, count, device, Path(scratch))
-        spawn(world, ranked, *arguments, device=device, timeout=timedelta(seconds=timeout))
-        return differences(Path(scratch))
+        arguments = (str(folder), file, dataset, count, device, Path(scratch), timeout)
+        run(world, folder, ranked, *arguments, device=device, timeout=timeout)
+        found = differences(Path(scratch))
+    left_out = _left_out(file, {difference.what for difference in found})
+    return sorted(found + left_out, key=lambda difference: -difference.error)
 
 
 def differences(scratch: Path) -> list[Difference]:
@@ -63,6 +65,13 @@ def differences(scratch: Path) -> list[Difference]:
     texts = (said.read_text() for said in scratch.glob("rank-*.json"))
     found = [Difference(**entry) for text in texts for entry in json.loads(text)]
     return sorted(found, key=lambda difference: -difference.error)
+
+
+def _left_out(file: Path, compared: set[str]) -> list[Difference]:
+    """What the model has and no rank."""
+    names = torch.load(file, weights_only=True, mmap=True)[0]["parameters"]
+    wanted = [kind + name for name in names for kind in ("gradient of ", "")]
+    return [Difference(what, 0, 0, math.inf, 0.0) for what in wanted if what not in compared]
 
 
 def _plain(step: Step) -> dict[str, Any]:
@@ -77,8 +86,13 @@ def _plain(step: Step) -> dict[str, Any]:
     }
 
 
-def ranked(folder: str, file: Path, dataset: Dataset, count: int, device: str, scratch: Path) -> None:
-    """One rank: runs the program's own trainer; writes how far it is from its share of the reference."""
+def ranked(
+    folder: str, file: Path, dataset: Dataset, count: int, device: str, scratch: Path, timeout: float = 0.0
+) -> None:
+    """One rank: runs the program's own trainer; writes how far it is from its share of the reference.
+
+    `timeout` is of a step, in seconds; 0 is for ever.
+    """
     sys.path.insert(0, folder)
     import train  # type: ignore[import-not-found]
 
@@ -86,15 +100,16 @@ def ranked(folder: str, file: Path, dataset: Dataset, count: int, device: str, s
     trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
     rank = torch.distributed.get_rank()
     found: list[dict[str, Any]] = []
-    for step, wanted in zip(range(count), reference, strict=True):
-        loss, balance = trainer.gradients(step)
-        floor = FLOOR * wanted["largest"]
-        found += _compared(trainer, wanted["gradients"], "gradient of ", step, rank, floor)
-        norm = trainer.update(step)
+    for number, wanted in zip(range(count), reference, strict=True):
+        with step(timeout):
+            loss, balance = trainer.gradients(number)
+            floor = FLOOR * wanted["largest"]
+            found += _compared(trainer, wanted["gradients"], "gradient of ", number, rank, floor)
+            norm = trainer.update(number)
         for what, mine in (("loss", loss), ("balance", balance), ("norm", norm)):
             pair = torch.tensor([mine, wanted[what]], dtype=torch.float64)
-            found.append(_difference(what, step, rank, pair[:1], pair[1:], 1e-12))
-        found += _compared(trainer, wanted["parameters"], "", step, rank, wanted["floor"])
+            found.append(_difference(what, number, rank, pair[:1], pair[1:], 1e-12))
+        found += _compared(trainer, wanted["parameters"], "", number, rank, wanted["floor"])
     (scratch / f"rank-{rank}.json").write_text(json.dumps(found))
 
 
@@ -106,10 +121,17 @@ def _compared(
 
     found = []
     for name, parameter, names in original_names(trainer.stage):
+        if missing := [each for each in names if each not in expected]:
+            found.append(asdict(Difference(f"{kind}{missing[0]}", step, rank, math.inf, math.inf)))
+            continue
         mine = parameter.grad if kind else parameter.detach()
+        if mine is None:
+            found.append(asdict(Difference(kind + name, step, rank, math.inf, 0.0)))
+            continue
         whole = expected[names[0]] if names == (name,) else torch.stack([expected[each] for each in names])
         local = mine.to_local()
-        found.append(_difference(kind + name, step, rank, local.cpu(), share(parameter, whole), floor))
+        made = _difference(kind + name, step, rank, local.cpu(), share(parameter, whole), floor)
+        found += [{**made, "what": kind + each} for each in names]
     return found
 
 

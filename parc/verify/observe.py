@@ -16,6 +16,7 @@ from parc.runtime.data import Dataset
 from parc.shard.initial import Recipe
 from parc.verify.record import Key, Recorder
 from parc.verify.reference import Step, model_of, steps
+from parc.verify.watch import step
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,19 @@ def reference(
     """The first `count` steps of the user's model."""
     model = model_of(plan, recipes)
     recorder = Recorder(model, paths)
-    for step in steps(plan, recipes, dataset, count, model):
-        yield Seen(step, recorder.values, recorder.gradients)
+    for made in steps(plan, recipes, dataset, count, model):
+        yield Seen(made, recorder.values, recorder.gradients)
         recorder.clear()
 
 
 def observed(
-    folder: str, dataset: Dataset, count: int, paths: Collection[str], device: str, scratch: Path
+    folder: str,
+    dataset: Dataset,
+    count: int,
+    paths: Collection[str],
+    device: str,
+    scratch: Path,
+    timeout: float,
 ) -> None:
     """One rank: the same steps of the program, each in a file that `read` understands."""
     sys.path.insert(0, folder)
@@ -49,11 +56,15 @@ def observed(
     trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
     recorder = Recorder(trainer.stage, paths)
     named = list(original_names(trainer.stage))
-    for step in range(count):
+    for number in range(count):
         recorder.clear()
-        loss, balance = trainer.gradients(step)
-        gradients = {name: _held(parameter.grad) for name, parameter, _ in named}
-        norm = trainer.update(step)
+        with step(timeout):
+            loss, balance = trainer.gradients(number)
+            gradients = {
+                name: _held(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+                for name, parameter, _ in named
+            }
+            norm = trainer.update(number)
         seen: dict[str, Any] = {
             "stage": trainer.layout.stage,
             "file": Path(sys.modules[type(trainer.stage).__module__].__file__ or "").name,
@@ -64,7 +75,7 @@ def observed(
             "gradient of parameters": gradients,
             "parameters": {name: _held(parameter.detach()) for name, parameter, _ in named},
         }
-        torch.save(seen, scratch / f"{torch.distributed.get_rank()}-{step}.pt")
+        torch.save(seen, scratch / f"{torch.distributed.get_rank()}-{number}.pt")
 
 
 def read(scratch: Path, rank: int, step: int) -> dict[str, Any]:

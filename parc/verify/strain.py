@@ -17,6 +17,7 @@ from parc.plan.facts import Plan
 from parc.runtime.data import Dataset
 from parc.verify.replay import Choice, Choosing, Chosen, flips
 from parc.verify.shares import States, share_of
+from parc.verify.watch import step
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def strained(
     plan: Plan,
     device: str,
     scratch: Path,
+    timeout: float,
 ) -> None:
     """One rank: a step of the program's own trainer, routed as the reference was."""
     sys.path.insert(0, folder)
@@ -63,10 +65,12 @@ def strained(
     rank = torch.distributed.get_rank()
     choices = {Choice(*choice): indices for *choice, indices in limits["choices"]}
     routed = Routed(choices, states, rank, plan)
-    with Choosing(trainer.stage, {path for path, _ in states}, routed.choose), _Products() as products:
+    routing = Choosing(trainer.stage, {path for path, _ in states}, routed.choose)
+    with step(timeout), routing, _Products() as products:
         loss, balance = trainer.gradients(0)
     found = list(_strains(trainer, limits, "gradient of "))
-    made = {"loss": loss, "balance loss": balance, "gradient norm": trainer.update(0)}
+    with step(timeout):
+        made = {"loss": loss, "balance loss": balance, "gradient norm": trainer.update(0)}
     for name, pair in limits["figures"].items():
         found.append(
             _strain(name, rank, *(torch.tensor([x], dtype=torch.float64) for x in (made[name], *pair)))

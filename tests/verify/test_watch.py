@@ -1,0 +1,92 @@
+"""However a run of ranks ends, it is understood: who waits where, who was killed, what went wrong."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from parc.emit.write import write
+from parc.verify.equal import equal
+from parc.verify.tokens import Tokens
+from parc.verify.trial import trial
+from parc.verify.watch import Stopped
+
+from .plans import captured, loaded
+from .test_equality import LAYOUTS
+from .test_first import line
+
+SUM = "    dist.all_reduce(total, group=group)"
+END = ("runtime/gradients.py", "    return total.sqrt()")
+RECEIVES = "    if dist.get_rank() == 0:\n        dist.recv(total, 1)\n"
+
+
+def stopped(
+    folder: Path, *edits: tuple[str, str, str], timeout: float = 60.0, layout: str = "tensor"
+) -> Stopped:
+    """How a program ends after edits."""
+    given = trial(loaded("moe", *LAYOUTS[layout]).plans[0], captured=captured("moe"))
+    write(given.files, folder)
+    for name, old, new in edits:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+    with pytest.raises(Stopped) as found:
+        equal(given, folder, Tokens(32), timeout)
+    return found.value
+
+
+def test_a_hang_tells_which_ranks_wait_in_which_operation(tmp_path: Path) -> None:
+    edit = (END[0], END[1], RECEIVES + END[1])
+    start = time.monotonic()
+    found = stopped(tmp_path / "program", edit, timeout=5.0)
+    assert time.monotonic() - start < 60
+    assert found.verdict == "refuted"
+    assert found.finding.message == "the program hangs: nothing happened for 5 s"
+    here = line(tmp_path / "program", END[0], "dist.recv")
+    sums = line(tmp_path / "program", "runtime/collectives.py", SUM)
+    place = line(tmp_path / "program", "stage_0.py", "# a partial sum -> invariant", within="class Stage")
+    assert found.finding.details == (
+        f"rank 0 waits in `recv` at {END[0]}:{here}",
+        f"rank 1 waits in `all_reduce` at runtime/collectives.py:{sums} from stage_0.py:{place}",
+    )
+
+
+def test_sizes_that_do_not_fit_are_a_crash_of_the_program(tmp_path: Path) -> None:
+    edit = ("runtime/collectives.py", SUM, f"    if dist.get_rank() == 0:\n    {SUM}")
+    found = stopped(tmp_path / "program", edit)
+    assert found.verdict == "refuted"
+    assert "does not come to the end of a step" in found.finding.message
+
+
+def test_a_loop_without_end_is_a_hang_too(tmp_path: Path) -> None:
+    edit = ("runtime/gradients.py", "    return total.sqrt()", "    while True:\n        pass")
+    found = stopped(tmp_path / "program", edit, timeout=5.0, layout="one rank")
+    here = line(tmp_path / "program", "runtime/gradients.py", "while True")
+    assert found.finding.message == "the program hangs: nothing happened for 5 s"
+    assert found.finding.details == (f"rank 0 runs runtime/gradients.py:{here}",)
+
+
+def test_a_rank_that_is_killed_says_nothing_of_the_program(tmp_path: Path) -> None:
+    kill = "    if dist.get_rank() == 1:\n        import os\n\n        os.kill(os.getpid(), 9)\n"
+    found = stopped(tmp_path / "program", ("runtime/collectives.py", SUM, kill + SUM))
+    assert found.verdict == "not provable"
+    assert found.finding.message.startswith("rank 1 was ended by signal SIGKILL")
+
+
+def test_a_program_that_crashes_is_refuted_with_its_line(tmp_path: Path) -> None:
+    found = stopped(
+        tmp_path / "program",
+        ("runtime/gradients.py", "    return total.sqrt()", "    return total.square_root()"),
+    )
+    here = line(tmp_path / "program", "runtime/gradients.py", "square_root")
+    assert found.verdict == "refuted"
+    assert "AttributeError" in found.finding.message
+    assert (found.finding.file, found.finding.line) == ("runtime/gradients.py", here)
+
+
+def test_no_process_is_left(tmp_path: Path) -> None:
+    stopped(tmp_path / "program", (END[0], END[1], RECEIVES + END[1]), timeout=3.0)
+    assert not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
