@@ -120,10 +120,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(run=_run)
 
-    for command in (explain, build, run):
+    verify = commands.add_parser("verify", help="prove that a plan's program computes what its model does")
+    verify.add_argument(
+        "--rungs", metavar="NAME,..", help="of matching, numbers, fp32, bf16, mutants; in this order"
+    )
+    verify.add_argument(
+        "--mutants", action="store_true", help="also inject known silent bugs: each is to be caught"
+    )
+    verify.add_argument(
+        "--folder", type=Path, metavar="DIR", help="an emitted folder, as it stands: edits are proved"
+    )
+    verify.add_argument("--format", choices=["text", "json"], default="text")
+    verify.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of what is drawn: tokens, ranks, sites"
+    )
+    verify.add_argument(
+        "--timeout", type=float, default=300.0, metavar="S", help="seconds after which a step hangs"
+    )
+    verify.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of the bf16 rung")
+    verify.set_defaults(run=_verify)
+
+    for command in (explain, build, run, verify):
         command.add_argument("file", type=Path, metavar="FILE")
         command.add_argument("plan", nargs="?", metavar="PLAN")
-    for command in (check, explain, diff, build, run):
+    for command in (check, explain, diff, build, run, verify):
         command.add_argument(
             "--allow-outside-imports", action="store_true", help="imports may leave the project's folder"
         )
@@ -281,6 +301,14 @@ def _run(options: argparse.Namespace) -> int:
         options.allow_outside_imports,
     )
     return code
+
+
+def _verify(options: argparse.Namespace) -> int:
+    if _driver() is None:
+        return USAGE
+    from parc.prove import prove
+
+    return prove(options)
 
 
 def _driver() -> ModuleType | None:

@@ -15,6 +15,7 @@ from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.emit.modules import taken
 from parc.emit.program import Files, files
 from parc.emit.write import is_ours, write
+from parc.events import Program
 from parc.plan.facts import Plan
 from parc.plan.imports import KNOWN
 from parc.render.text import render, summary
@@ -26,10 +27,11 @@ from parc.verify.program import ran
 
 @dataclass(frozen=True)
 class Compiled:
-    """A plan, its model as it was captured, and the files of its program."""
+    """A plan, its model as it was captured, and its program, in memory and as files."""
 
     plan: Plan
     captured: Captured
+    program: Program
     files: Files
     warnings: tuple[Diagnostic, ...]
 
@@ -54,7 +56,7 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
     base = Path(loaded.sources[0].path).parent
     sources = {_shown(source.path, base): source.text.encode() for source in loaded.sources}
     sources |= source_text(plan.train.model)
-    return Compiled(plan, captured, files(plan, program, sources), loaded.diagnostics + limits)
+    return Compiled(plan, captured, program, files(plan, program, sources), loaded.diagnostics + limits)
 
 
 def _shown(path: str, base: Path) -> str:

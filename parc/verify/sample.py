@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from torch import nn
 
 from parc.check.built import unbuilt
-from parc.check.run import check
+from parc.check.run import check, findings
 from parc.diagnostic import has_errors
 from parc.plan.facts import Argument, Level, Model, Plan, Shape
 from parc.plan.mesh import Mesh
@@ -110,7 +110,9 @@ def _laid(plan: Plan, small: Mesh, layers: cut.Layers, model: Model) -> Plan:
 
 
 def _legal(plan: Plan) -> bool:
-    return not has_errors([*check([plan], []), *unbuilt(plan)])
+    """What is read is not the plan's data."""
+    plan = replace(plan, train=replace(plan.train, dataset=None))
+    return not has_errors([*check(findings([plan]), []), *unbuilt(plan)])
 
 
 def _built(plan: Plan) -> object:
@@ -159,7 +161,9 @@ def _said(plan: Plan, candidate: Plan) -> Iterator[str]:
         yield f"{candidate.mesh.size} ranks as {whole}, of {plan.mesh.size:,}: {cut.shown(axes, small)}"
     before, after = (_stated(each.train.model.shape) for each in (plan, candidate))
     sizes = cut.shown(before, after)
-    yield f"the model cut to {sizes}" if sizes else "the model as it is"
+    yield (
+        f"the model cut to {sizes}" if sizes else "the model as it is: none of its kind is smaller and builds"
+    )
     batch, its = ({key: getattr(each.train.batch, key) for key in _BATCH} for each in (plan, candidate))
     if shown := cut.shown(batch, its):
         yield f"the batch cut to {shown}"

@@ -98,9 +98,19 @@ def _watched(scratch: Path, timeout: float, target: Callable[..., None], args: t
         target(*args)
     except BaseException as fault:
         if _is_late(str(fault)):
-            own.with_suffix(".late").write_text(traceback.format_exc())
+            own.with_suffix(".late").write_text(_way_to(fault))
             _ask(scratch)
         raise
+
+
+def _way_to(fault: BaseException) -> str:
+    """The frames on the way to a fault, outermost first; to its origin, where handling it has failed too."""
+    origin = fault
+    while origin.__context__ is not None:
+        origin = origin.__context__
+    return "".join(
+        line for each in dict.fromkeys((fault, origin)) for line in traceback.format_tb(each.__traceback__)
+    )
 
 
 def _is_late(said: str) -> bool:

@@ -1,0 +1,100 @@
+"""Tokens whose routing is uneven, and how uneven it is: experts with much to do, and some with nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from parc.plan.facts import Plan
+from parc.runtime.data import Batches
+from parc.shard.compile import DTYPES, Captured
+from parc.shard.decisions import user_name
+from parc.shard.objective import names_of_inputs
+from parc.shard.promote import promoted
+from parc.verify.reference import model_of
+from parc.verify.tokens import Tokens
+from parc.verify.trial import Trial
+
+TRIES = 16  # of token sequences, until an expert gets none
+ANY = 32  # ids, where nothing says how many there are
+
+Counts = Mapping[str, list[Tensor]]  # tokens of each expert, by module and microbatch
+
+
+def skewed(trial: Trial, seed: int) -> tuple[Tokens, str]:
+    """Tokens for a trial, and a line that says how its first step routes them."""
+    plan, captured = trial.plan, trial.captured
+    tokens = Tokens(vocabulary(plan, captured), seed)
+    if not captured.banks:
+        return tokens, "the model has no experts"
+    model = model_of(plan, captured.loaded.recipes)
+    counts = _counts(plan, model, captured, tokens)
+    for number in range(1, TRIES):
+        if any(not bool(each.all()) for found in counts.values() for each in found):
+            break
+        tokens = Tokens(vocabulary(plan, captured), seed + 1000 * number)
+        counts = _counts(plan, model, captured, tokens)
+    return tokens, _said(counts)
+
+
+def vocabulary(plan: Plan, captured: Captured) -> int:
+    """As the plan states it; else the smallest table that is looked up."""
+    if plan.train.model.shape.vocab:
+        return plan.train.model.shape.vocab
+    tables = [each for each in captured.loaded.model.modules() if isinstance(each, nn.Embedding)]
+    return min((table.num_embeddings for table in tables), default=ANY)
+
+
+def _counts(plan: Plan, model: nn.Module, captured: Captured, tokens: Tokens) -> Counts:
+    """Of the first step, as the model routes it on one device."""
+    batch, facts = plan.train.batch, plan.train.model
+    found: dict[str, list[Tensor]] = {user_name(path): [] for path in captured.banks}
+    hooks = [
+        model.get_submodule(user_name(path)).register_forward_pre_hook(
+            partial(_note, found[user_name(path)], bank.count), with_kwargs=True
+        )
+        for path, bank in captured.banks.items()
+    ]
+    batches = Batches(
+        tokens,
+        sequences=batch.sequences,
+        length=batch.length,
+        microbatches=batch.microbatches,
+        seed=plan.train.seed,
+        shift=plan.train.loss.shift,
+    )
+    takes_tokens, takes_labels = names_of_inputs(model, facts.tokens, facts.labels)
+    with torch.no_grad(), promoted(DTYPES[plan.train.precision.compute]):
+        for one, its in zip(*batches.step(0), strict=True):
+            model(**{takes_tokens: one}, **({takes_labels: its} if takes_labels else {}))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _note(found: list[Tensor], experts: int, _module: nn.Module, args: Any, kwargs: Any) -> None:
+    """The choices are what is of whole numbers among a module's arguments."""
+    tensors = (leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    found += [each.flatten().bincount(minlength=experts) for each in tensors if not each.is_floating_point()]
+
+
+def _said(counts: Counts) -> str:
+    every = [each for found in counts.values() for each in found]
+    if not every:
+        return "how the experts are chosen cannot be seen from outside"
+    line = f"routing: {min(map(_least, every))} to {max(int(each.max()) for each in every)} tokens an expert"
+    for path, found in counts.items():
+        for microbatch, each in enumerate(found):
+            if not bool(each.all()):
+                expert = int(each.argmin())
+                return f"{line}; expert {expert} of `{path}` gets none in microbatch {microbatch}"
+    return f"{line}; none is without tokens in any microbatch: that case is not met"
+
+
+def _least(counts: Tensor) -> int:
+    return int(counts.min())
