@@ -111,6 +111,8 @@ def sizes(plan: Plan, small: Mesh) -> dict[str, int]:
     """The numbers in `shape` that become others, by name; layers are not among them."""
     shape = plan.train.model.shape
     found = _heads(plan, small)
+    if shape.experts:
+        found |= _experts(plan, small, shape.experts, shape.top_k)
     taken = set(found.values()) | {length(plan, small)}
     tensor = _ways(plan, small, plan.tensor.axes if plan.tensor else ())
     split = _ways(plan, small, plan.experts.tensor if plan.experts else ())
@@ -120,8 +122,6 @@ def sizes(plan: Plan, small: Mesh) -> dict[str, int]:
         if size:
             found[name] = smallest(LEAST[name], size, ways, taken)
             taken.add(found[name])
-    if shape.experts:
-        found |= _experts(plan, small, shape.experts, shape.top_k)
     return found
 
 

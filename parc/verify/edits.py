@@ -116,10 +116,11 @@ class _Merge:
 
     def _range(self, low: int, high: int, start: int) -> tuple[int, int]:
         """The trial's lines that stand for lines [low, high) as emitted."""
-        if low == high:  # lines were put in: behind the one before
+        if low == high:  # lines were put in: behind the one before, else ahead of the one after
             before, after = self.place.get(low - 1), self.place.get(low)
-            if before is not None and after == before + 1:
-                return before + 1, before + 1
+            at = before + 1 if before is not None else after
+            if at is not None:
+                return at, at
         else:
             found = [self.place.get(number) for number in range(low, high)]
             first = found[0]

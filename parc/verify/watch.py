@@ -144,7 +144,7 @@ def _stopped(failed: RankFailed, world: int, folder: Path, scratch: Path, timeou
     frames = _frames(report, folder)[::-1]
     stacks = {other: _place(scratch / str(other), folder) for other in range(world)}
     if _is_late(said):
-        return Stopped("refuted", _hang({**stacks, rank: frames}, timeout))
+        return Stopped("refuted", _hang({**stacks, rank: stacks[rank] or frames}, timeout))
     if any(word in report for word in FULL):
         return Stopped("not provable", Finding(f"this machine has not enough for rank {rank}: {said}"))
     return _fault(rank, said, frames, ())

@@ -1,0 +1,142 @@
+"""How a plan is cut to what is run here: sizes keep their kind, and arguments say what the shape says."""
+
+from __future__ import annotations
+
+import pytest
+
+from parc.check.load import load, load_text
+from parc.plan.facts import Plan
+from parc.source import Source
+from parc.verify import cut
+from parc.verify.arguments import readings
+
+from .plans import EXAMPLES
+
+SEED = load(EXAMPLES / "seed.parc").plans[0]
+
+
+def plan(ranks: int, layout: str, layers: int = 12, dense: int = 0, more: str = "") -> Plan:
+    text = f"""
+    model m {{
+      source = "moe.py:MoETransformer"
+      shape {{
+        layers = {layers}, dense_layers = {dense}, hidden = 1024, heads = 16, kv_heads = 4, ffn = 2000
+        experts = 64, top_k = 8, vocab = 32001 {more}
+      }}
+    }}
+    train t {{
+      model = m, seed = 1, steps = 10
+      batch {{ sequences = 1024, length = 4096, microbatches = 16 }}
+    }}
+    cluster c {{ levels = [node: {ranks}] }}
+    plan p for t on c {{ {layout} }}
+    """
+    return load_text(Source(str(EXAMPLES / "of-a-test.parc"), text)).plans[0]
+
+
+def axes(of: Plan, most: int) -> dict[str, int]:
+    return {axis.name: axis.size for axis in cut.mesh(of, most).axes}
+
+
+def test_a_mesh_that_fits_is_run_as_it_is() -> None:
+    assert cut.mesh(SEED, 128) == SEED.mesh
+
+
+def test_else_each_axis_is_as_small_as_keeps_its_kind() -> None:
+    assert axes(SEED, 64) == {"ep": 2, "pp": 3, "tp": 2}  # a first, a middle and a last stage
+    assert axes(SEED, 8) == {"ep": 2, "pp": 2, "tp": 2}
+    odd = plan(9 * 7, "mesh = [dp: 9, ep: 7]\n data over [dp, ep]\n experts over [ep]")
+    assert axes(odd, 16) == {"dp": 3, "ep": 3}
+
+
+def test_uneven_stages_stay_uneven() -> None:
+    of = plan(4, "mesh = [pp: 4]\n pipeline over [pp] { layers = [2, 4, 4, 2] }")
+    assert cut.layers(of, of.mesh, 2) == cut.Layers((1, 2, 2, 1), 0, (0, 2, 3, 6, 7, 10))
+    small = cut.mesh(of, 3)
+    assert cut.layers(of, small, 2).stages == (1, 2, 1)
+
+
+def test_even_stages_keep_a_loop_over_their_layers() -> None:
+    assert cut.layers(SEED, SEED.mesh, 2) == cut.Layers((2, 2, 2, 2), 0, (0, 1, 4, 5, 8, 9, 12, 13))
+
+
+def test_a_dense_layer_stays_where_it_was() -> None:
+    of = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [6, 6] }", dense=3)
+    assert cut.layers(of, of.mesh, 2) == cut.Layers((2, 2), 1, (0, 3, 6, 7))
+    whole = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [4, 8] }", dense=6)
+    assert cut.layers(whole, whole.mesh, 2) == cut.Layers((1, 2), 2, (0, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("least", "size", "ways", "found"),
+    [
+        (6, 1024, [(4, 4)], 8),
+        (6, 1023, [(4, 4)], 6),  # it did not divide, so it does not now
+        (8, 1023, [(4, 4)], 9),
+        (6, 1024, [(8, 1)], 6),  # nothing splits it any more
+        (40, 32, [], 32),  # never larger than it was
+    ],
+)
+def test_a_size_divides_by_what_it_did(
+    least: int, size: int, ways: list[tuple[int, int]], found: int
+) -> None:
+    assert cut.smallest(least, size, ways) == found
+
+
+def test_sizes_are_unlike_each_other_and_divide() -> None:
+    of = plan(
+        32,
+        "mesh = [ep: 8, tp: 4]\n data over [ep]\n tensor over [tp]\n experts over [ep]",
+        more=", dense_ffn = 2048",
+    )
+    found = cut.sizes(of, of.mesh)
+    assert found["heads"] == 2 * found["kv_heads"]  # queries still share keys
+    assert found["kv_heads"] % 4 == 0
+    assert found["hidden"] == found["heads"] * found["head_dim"]
+    assert found["vocab"] % 4  # as 32001
+    assert found["experts"] == 16  # two a rank
+    assert found["top_k"] == 2
+    widths = [found[name] for name in ("hidden", "ffn", "dense_ffn", "vocab", "experts")]
+    assert len(set(widths)) == len(widths)
+
+
+def test_one_expert_a_rank_stays_one() -> None:
+    of = plan(64, "mesh = [ep: 64]\n data over [ep]\n experts over [ep]")
+    assert cut.sizes(of, of.mesh)["experts"] == 64
+    assert cut.sizes(of, cut.mesh(of, 8))["experts"] == 4  # two ranks; four, for a token has two of them
+
+
+def test_the_batch_is_as_small_as_keeps_every_rank_busy() -> None:
+    assert (cut.microbatches(SEED, SEED.mesh), cut.length(SEED, SEED.mesh)) == (4, 8)
+    assert cut.sequences(SEED, SEED.mesh, 4) == 4 * 8  # one a rank and microbatch, as it was
+
+
+BEFORE = {"layers": 16, "hidden": 1024, "heads": 16, "ffn": 2048, "experts": 16, "head_dim": 64}
+AFTER = {"layers": 4, "hidden": 24, "heads": 4, "ffn": 32, "experts": 8, "head_dim": 6}
+
+
+def test_arguments_are_read_by_name_and_value() -> None:
+    given = {"n_layers": 16, "dim": 1024, "n_heads": 16, "max_length": 1024, "num_experts": 16, "rate": 0.5}
+    first = next(readings(given, BEFORE, AFTER, range(4)))
+    assert first == {
+        "n_layers": 4,
+        "dim": 24,
+        "n_heads": 4,
+        "max_length": 1024,
+        "num_experts": 8,
+        "rate": 0.5,
+    }
+
+
+def test_an_argument_of_another_name_may_be_any_size_that_nothing_claims() -> None:
+    given = {"depth": 16, "heads": 16, "count": 16, "wide": 4096, "flag": True}
+    found = list(readings(given, BEFORE, AFTER, range(4)))
+    assert [each["count"] for each in found] == [8, 8, 16, 16]
+    assert [each["wide"] for each in found] == [64, 4096, 64, 4096]  # twice the feed-forward width
+    assert all(each["flag"] is True for each in found)
+
+
+def test_a_list_with_an_entry_a_layer_keeps_those_of_the_layers_kept() -> None:
+    given = {"kinds": tuple(f"layer {number}" for number in range(16))}
+    first = next(readings(given, BEFORE, AFTER, (0, 1, 14, 15)))
+    assert first["kinds"] == ("layer 0", "layer 1", "layer 14", "layer 15")

@@ -1,0 +1,97 @@
+"""Edits of an emitted folder are made again in the smaller program, or it is said why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parc.verify.edits import carried
+from parc.verify.report import Finding, NotProvable
+
+EMITTED = """\
+class Stage:
+    def forward(self, x):
+        x = x.view(8, 1024)
+        x = self.norm(x)
+        return x * 1024
+"""
+TRIAL = EMITTED.replace("1024", "24").replace("(8,", "(2,")
+
+
+def merged(folder: Path, text: str, base: str = EMITTED, ours: str = TRIAL) -> str:
+    (folder / "stage_0.py").write_text(text)
+    made = carried({"stage_0.py": base.encode()}, folder, {"stage_0.py": ours.encode()})
+    return made.files["stage_0.py"].decode()
+
+
+def test_what_is_not_edited_is_the_trials(tmp_path: Path) -> None:
+    assert merged(tmp_path, EMITTED) == TRIAL
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x = self.norm(x)", "x = 2 * self.norm(x)"),
+        ("        x = self.norm(x)\n", ""),
+        ("        x = self.norm(x)\n", "        y = x\n        x = self.norm(y)\n"),
+        ("class Stage:\n", "import os\n\n\nclass Stage:\n"),
+    ],
+)
+def test_lines_without_sizes_are_replaced_removed_and_put_in(old: str, new: str, tmp_path: Path) -> None:
+    assert merged(tmp_path, EMITTED.replace(old, new)) == TRIAL.replace(old, new)
+
+
+def test_beside_a_size_the_trials_size_stays(tmp_path: Path) -> None:
+    edit = EMITTED.replace("x = x.view(8, 1024)", "x = 3 * x.view(8, 1024).abs()")
+    assert merged(tmp_path, edit) == TRIAL.replace("x = x.view(2, 24)", "x = 3 * x.view(2, 24).abs()")
+
+
+def test_an_edited_size_is_not_guessed(tmp_path: Path) -> None:
+    with pytest.raises(NotProvable) as found:
+        merged(tmp_path, EMITTED.replace("x * 1024", "x * 512"))
+    assert "the edit at stage_0.py:5 (`return x * 512`)" in str(found.value)
+    assert "a number that the smaller program has another one for" in str(found.value)
+
+
+def test_a_number_that_is_the_same_in_both_may_be_edited(tmp_path: Path) -> None:
+    base = EMITTED.replace("self.norm(x)", "self.norm(x, 0.5)")
+    ours = TRIAL.replace("self.norm(x)", "self.norm(x, 0.5)")
+    edit = base.replace("0.5", "0.25")
+    assert merged(tmp_path, edit, base, ours) == ours.replace("0.5", "0.25")
+
+
+def test_what_stands_among_lines_that_the_trial_lacks_is_told(tmp_path: Path) -> None:
+    base = EMITTED.replace(
+        "        x = self.norm(x)\n", "        x = self.norm(x)\n        x = self.wide(x)\n"
+    )
+    with pytest.raises(NotProvable, match=r"the edit at stage_0\.py:5 .*does not have"):
+        merged(tmp_path, base.replace("self.wide(x)", "self.wide(x).abs()"), base)
+
+
+def test_a_finding_is_told_of_the_users_lines(tmp_path: Path) -> None:
+    edit = "import os\n\n\n" + EMITTED.replace("x = self.norm(x)", "x = 2 * self.norm(x)")
+    (tmp_path / "stage_0.py").write_text(edit)
+    longer = f'"""The trial begins with a line more."""\n{TRIAL}'
+    made = carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": longer.encode()})
+    said = made.files["stage_0.py"].decode().splitlines()
+    theirs = edit.splitlines()
+    for text in ("        x = 2 * self.norm(x)", "        x = x.view"):
+        there = next(number for number, line in enumerate(said, 1) if line.startswith(text))
+        mine = next(number for number, line in enumerate(theirs, 1) if line.startswith(text))
+        found = made.finding(
+            Finding("it differs", (f"at stage_0.py:{there}, class Stage",), "stage_0.py", there)
+        )
+        assert (found.line, found.details) == (mine, (f"at stage_0.py:{mine}, class Stage",))
+
+
+def test_other_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "stage_0.py").write_text(EMITTED)
+    (tmp_path / "helper.py").write_text("TWO = 2\n")
+    made = carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": TRIAL.encode()})
+    assert made.files["helper.py"] == b"TWO = 2\n"
+
+
+def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotProvable, match=r"`stage_0\.py` is gone"):
+        carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": TRIAL.encode()})
