@@ -62,7 +62,7 @@ def smallest(least: int, size: int, ways: Ways, avoid: Collection[int] = ()) -> 
 
 
 def layers(plan: Plan, small: Mesh, most: int) -> Layers:
-    """At most `most` layers a stage, and fewer in some where the stages are uneven."""
+    """At most `most` layers of a kind a stage, and fewer in some where the stages are uneven."""
     pipeline, shape = plan.pipeline, plan.train.model.shape
     whole = pipeline.layers if pipeline else (shape.layers or 1,)
     stages = small.product(pipeline.axes) * pipeline.chunks if pipeline else 1
@@ -73,14 +73,16 @@ def layers(plan: Plan, small: Mesh, most: int) -> Layers:
     for stage in chosen:
         of, start = whole[stage], starts[stage]
         without = min(max(0, shape.dense_layers - start), of)
-        number = min(of, most if not uneven or of == max(whole) else most - 1)
-        number = max(number, 2 if 0 < without < of else 1)
-        mine = number if without == of else min(without, 1)
-        kept += [*range(start, start + mine), *range(start + without, start + without + number - mine)]
-        counts.append(number)
+        least = most if not uneven or of == max(whole) else most - 1
+        if stage == chosen[-1] and sum(counts) - dense == 0:
+            least = most  # two layers with experts in all
+        mine = min(without, 1 if without < of else least)
+        rest = min(of - without, least)
+        kept += [*range(start, start + mine), *range(start + without, start + without + rest)]
+        counts.append(mine + rest)
         dense += mine
     if uneven and len(set(counts)) == 1 and whole[chosen[-1]] > counts[-1]:
-        kept.append(starts[chosen[-1]] + counts[-1])
+        kept.append(kept[-1] + 1)
         counts[-1] += 1
     return Layers(tuple(counts), dense, tuple(kept))
 

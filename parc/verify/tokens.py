@@ -9,11 +9,11 @@ SKEW = 3  # a uniform number to this power: half of the ids lie in the first eig
 
 
 class Tokens:
-    """Random ids below `vocabulary`, the same for the same `seed`."""
+    """Random ids below `vocabulary`, the same for the same `seed`: more `skew`, fewer large ones."""
 
-    def __init__(self, vocabulary: int, seed: int = 0, length: int = 1 << 17) -> None:
+    def __init__(self, vocabulary: int, seed: int = 0, skew: float = SKEW, length: int = 1 << 17) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.ids = (torch.rand(length, generator=generator) ** SKEW * vocabulary).long()
+        self.ids = (torch.rand(length, generator=generator) ** skew * vocabulary).long()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from parc.shard.decisions import user_name
 from parc.shard.objective import names_of_inputs
 from parc.shard.promote import promoted
 from parc.verify.reference import model_of
-from parc.verify.tokens import Tokens
+from parc.verify.tokens import SKEW, Tokens
 from parc.verify.trial import Trial
 
-TRIES = 16  # of token sequences, until an expert gets none
+SKEWS = range(SKEW, 4 * SKEW)  # tried until an expert gets no token, with two draws each
+OTHER = 1000  # added to a seed for its second draw
 ANY = 32  # ids, where nothing says how many there are
 
 Counts = Mapping[str, list[Tensor]]  # tokens of each expert, by module and microbatch
@@ -34,10 +36,10 @@ def skewed(trial: Trial, seed: int) -> tuple[Tokens, str]:
         return tokens, "the model has no experts"
     model = model_of(plan, captured.loaded.recipes)
     counts = _counts(plan, model, captured, tokens)
-    for number in range(1, TRIES):
+    for skew, draw in product(SKEWS, (seed, seed + OTHER)):
         if any(not bool(each.all()) for found in counts.values() for each in found):
             break
-        tokens = Tokens(vocabulary(plan, captured), seed + 1000 * number)
+        tokens = Tokens(vocabulary(plan, captured), draw, skew)
         counts = _counts(plan, model, captured, tokens)
     return tokens, _said(counts)
 

@@ -60,11 +60,18 @@ def test_even_stages_keep_a_loop_over_their_layers() -> None:
     assert cut.layers(SEED, SEED.mesh, 2) == cut.Layers((2, 2, 2, 2), 0, (0, 1, 4, 5, 8, 9, 12, 13))
 
 
+def test_two_layers_with_experts_are_left() -> None:
+    of = plan(1, "mesh = [dp: 1]\n data over [dp]", layers=3, dense=1)
+    assert cut.layers(of, of.mesh, 2) == cut.Layers((3,), 1, (0, 1, 2))
+    split = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [8, 4] }", dense=8)
+    assert cut.layers(split, split.mesh, 2) == cut.Layers((2, 3), 2, (0, 1, 8, 9, 10))
+
+
 def test_a_dense_layer_stays_where_it_was() -> None:
     of = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [6, 6] }", dense=3)
-    assert cut.layers(of, of.mesh, 2) == cut.Layers((2, 2), 1, (0, 3, 6, 7))
+    assert cut.layers(of, of.mesh, 2) == cut.Layers((3, 2), 1, (0, 3, 4, 6, 7))
     whole = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [4, 8] }", dense=6)
-    assert cut.layers(whole, whole.mesh, 2) == cut.Layers((1, 2), 2, (0, 4, 6))
+    assert cut.layers(whole, whole.mesh, 2) == cut.Layers((1, 3), 2, (0, 4, 6, 7))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,185 @@
+"""`parc verify` as a user meets it: what it prints, how it exits, edited folders, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from parc.cli import main
+
+from .plans import EXAMPLES, MODELS
+from .test_first import line
+
+PLAN = """
+plan p for moe_run on c {
+  mesh = [ep: 2]
+  data    over [ep]
+  experts over [ep]
+}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    """A plan of two ranks, beside its model."""
+    for name in ("moe.py", "classic.py"):
+        (tmp_path / name).write_text((EXAMPLES / name).read_text())
+    file = tmp_path / "plan.parc"
+    file.write_text(f"{MODELS}cluster c {{ levels = [node: 2] }}{PLAN}")
+    return file
+
+
+@pytest.fixture
+def folder(plan: Path) -> Path:
+    """Its program."""
+    out = plan.parent / "program"
+    assert main(["build", str(plan), "-o", str(out)]) == 0
+    return out
+
+
+def edit(folder: Path, name: str, old: str, new: str) -> None:
+    text = (folder / name).read_text()
+    assert old in text
+    (folder / name).write_text(text.replace(old, new, 1))
+
+
+def children() -> list[str]:
+    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+
+
+def test_a_right_plan_is_proved_rung_by_rung(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(plan)]) == 0
+    said = capsys.readouterr().out
+    heads = [text.split()[:2] for text in said.splitlines() if text[0] != " "]
+    assert heads[:3] == [["matching", "proved"], ["numbers", "proved"], ["fp32", "proved"]]
+    assert said.splitlines()[-1].startswith("proved: matching, numbers, fp32, in ")
+    assert "the plan's whole mesh: 2 ranks as ep 2" in said
+    assert "gets none in microbatch" in said  # an expert is really empty
+    assert not children()
+
+
+def test_json_has_every_rung_and_what_it_compared(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(plan), "p", "--rungs", "matching", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["version", "plan", "verdict", "seconds", "rungs"]
+    assert (found["version"], found["plan"], found["verdict"]) == (1, "p", "proved")
+    (rung,) = found["rungs"]
+    assert list(rung) == ["name", "verdict", "compared", "findings", "seconds"]
+    assert (rung["name"], rung["verdict"], rung["findings"]) == ("matching", "proved", [])
+    assert "2 ranks" in rung["compared"][0]
+
+
+def test_a_wrong_edit_is_refuted_at_its_line(
+    folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "        return x + out, balance"
+    edit(folder, "stage_0.py", text, f"        # halved\n{text.replace('x + out', 'x + out / 2')}")
+    command = ["verify", str(plan), "--rungs", "numbers", "--folder", str(folder), "--format", "json"]
+    assert main(command) == 1
+    found = json.loads(capsys.readouterr().out)
+    (finding,) = found["rungs"][0]["findings"]
+    assert finding["message"].startswith(
+        "output 1 of `layers.1` differs first: step 0, microbatch 0, ranks 0-1"
+    )
+    assert finding["file"] == "stage_0.py"
+    assert finding["line"] in (here := line(folder, "stage_0.py", "# halved"), here + 1)
+
+
+def test_a_harmless_edit_is_proved(folder: Path, plan: Path) -> None:
+    text = "        return x + out, balance"
+    edit(folder, "stage_0.py", text, text.replace("x + out", "out + x"))
+    assert main(["verify", str(plan), "--rungs", "numbers", "--folder", str(folder)]) == 0
+
+
+def test_an_edit_that_leaves_a_collective_out_is_refuted_by_matching(
+    folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(
+        folder,
+        "stage_0.py",
+        "        share = all_reduce(share, self.ep)",
+        "        # share = all_reduce(share, self.ep)",
+    )
+    assert main(["verify", str(plan), "--folder", str(folder)]) == 1
+    said = capsys.readouterr().out
+    here = line(folder, "stage_0.py", "# share = all_reduce")
+    assert f"stage_0.py:{here}: an operation is left out on ranks 0-1" in said
+    assert "numbers" not in said.splitlines()[-1]  # the climb ends where it is refuted
+
+
+def test_an_edited_size_is_not_provable_and_the_reason_told(
+    folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(folder, "train.py", '"sequences": 16', '"sequences": 24')
+    assert main(["verify", str(plan), "--rungs", "numbers", "--folder", str(folder)]) == 2
+    assert "the edit at train.py:" in capsys.readouterr().out
+
+
+def test_a_hang_ends_within_its_time_out(
+    folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receives = "    if dist.get_rank() == 0:\n        dist.recv(total, 1)\n"
+    edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{receives}    return total.sqrt()")
+    command = ["verify", str(plan), "--rungs", "numbers", "--folder", str(folder), "--timeout", "5"]
+    assert main(command) == 1
+    said = capsys.readouterr().out
+    here = line(folder, "runtime/gradients.py", "dist.recv")
+    assert "the program hangs: nothing happened for 5 s" in said
+    assert f"rank 0 waits in `recv` at runtime/gradients.py:{here}" in said
+    assert not children()
+
+
+def test_a_kill_from_outside_is_no_difference(
+    folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill = "    if dist.get_rank() == 1:\n        __import__('os').kill(__import__('os').getpid(), 9)\n"
+    edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{kill}    return total.sqrt()")
+    assert main(["verify", str(plan), "--rungs", "numbers", "--folder", str(folder)]) == 2
+    said = capsys.readouterr().out
+    assert "rank 1 was ended by signal SIGKILL" in said
+    assert "differs" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--rungs", "matching,truth"], "P620"),
+        (["--timeout", "0"], "P621"),
+        (["--folder", "."], "P622"),
+        (["no_such_plan"], "P118"),
+        (["--set", "moe_run.batch.sequences=15"], "P2"),
+    ],
+)
+def test_what_cannot_be_proved_is_refused_with_its_diagnostics(
+    arguments: list[str], code: str, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(plan), *arguments]) == 2
+    assert f"[{code}" in capsys.readouterr().out
+
+
+def test_a_folder_of_another_plan_is_refused(
+    folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan.write_text(plan.read_text().replace("seed = 3", "seed = 4"))
+    assert main(["verify", str(plan), "--folder", str(folder), "--format", "json"]) == 2
+    assert [each["code"] for each in json.loads(capsys.readouterr().out)["diagnostics"]] == ["P623"]
+
+
+def test_a_model_that_cannot_be_loaded_is_refused(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (plan.parent / "moe.py").write_text("raise RuntimeError('no model today')\n")
+    assert main(["verify", str(plan)]) == 2
+    assert "no model today" in capsys.readouterr().out
+
+
+def test_gpus_that_are_not_there_are_not_provable(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(plan), "--rungs", "bf16", "--device", "cuda"]) == 2
+    assert "2 ranks need a GPU each and this machine has 0" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["quickstart.parc", "seed.parc"])
+def test_the_examples_are_proved(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(EXAMPLES / file)]) == 0, capsys.readouterr().out
