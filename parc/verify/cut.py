@@ -69,7 +69,7 @@ def layers(plan: Plan, small: Mesh, most: int) -> Layers:
     starts = [0, *accumulate(whole)]
     chosen = [*range(stages - 1), len(whole) - 1]  # the first ones, and the last
     uneven = len(set(whole)) > 1
-    counts, kept, dense = [], list[int](), 0
+    counts, kept, dense = list[int](), list[int](), 0
     for stage in chosen:
         of, start = whole[stage], starts[stage]
         without = min(max(0, shape.dense_layers - start), of)

@@ -18,6 +18,7 @@ from parc.verify.edits import carried
 from parc.verify.equal import equal
 from parc.verify.lower import lowered
 from parc.verify.matching import matching
+from parc.verify.mutants.run import mutants
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample import RANKS, Sample, sample
 from parc.verify.tokens import Tokens
@@ -131,7 +132,13 @@ def _run(
 
 
 def _mutants(subject: Subject, how: Climb) -> Rung:
-    raise NotProvable("it is not there yet")
+    """Of the program as it was emitted: what is asked is whether the rungs would notice."""
+    made, low = (sample(subject.plan, compute, FEW).trial for compute in _BOTH)
+    tokens, _ = skewed(made, how.seed)
+    return mutants(made, low, tokens, seed=how.seed)
+
+
+_BOTH: tuple[Compute, Compute] = ("fp64", "fp32")
 
 
 _CLIMBED: Mapping[Name, Callable[[Subject, Climb], Rung]] = {

@@ -19,14 +19,15 @@ from torch import Tensor
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.runtime.data import Dataset
-from parc.runtime.processes import RankFailed
 from parc.trace.derive import derive
 from parc.verify.gap import TOLERANCE
 from parc.verify.lower import lowered
 from parc.verify.matching import ends, issued
 from parc.verify.numbers import compare, expected
 from parc.verify.recorder import record
+from parc.verify.report import NotProvable
 from parc.verify.trial import Trial
+from parc.verify.watch import Stopped
 
 STEPS = (1, 3)  # what is wrong is mostly so in the first one
 OWN = 900.0  # seconds that the program itself may take
@@ -121,18 +122,15 @@ class Judge:
         try:
             with _alarm(self.limit):
                 yield said
-        except RankFailed as failure:
-            said.append(_ended(failure))
+        except Stopped as stopped:
+            if stopped.verdict == "not provable":
+                raise NotProvable(stopped.finding.message) from stopped
+            said.append(stopped.finding.message)
         except _Hangs:
             said.append(f"hangs: not done after {self.limit:.0f} s")
 
     def _reference(self, steps: int) -> Path:
         return self.scratch / f"reference-{steps}.pt"
-
-
-def _ended(failure: RankFailed) -> str:
-    lines = [line for line in failure.report.splitlines() if line and not line.startswith(" ")]
-    return f"ends with an error on rank {failure.rank}: {lines[-1][:100] if lines else 'without a word'}"
 
 
 def _idle(name: str, gradient: Tensor) -> bool:
