@@ -28,6 +28,7 @@ from parc.verify.report import Finding, Verdict
 from parc.verify.shares import compressed
 
 HEARD = 5.0  # seconds in which all ranks may say where they are
+SOON = 1.0  # in which a rank has noted that it is late, once its connections have closed
 OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")  # signals that no program sends itself by mistake
 FULL = ("out of memory", "allocate memory", "MemoryError", "No space left", "Too many open files")
 
@@ -97,9 +98,13 @@ def _watched(scratch: Path, timeout: float, target: Callable[..., None], args: t
     try:
         target(*args)
     except BaseException as fault:
+        own.with_suffix(".end").write_text(_way_to(fault))
         if _is_late(str(fault)):
-            own.with_suffix(".late").write_text(_way_to(fault))
+            own.with_suffix(".late").touch()
             _ask(scratch)
+            own.with_suffix(".asked").touch()
+        else:
+            _wait_for_asking(scratch)
         raise
 
 
@@ -131,6 +136,16 @@ def _ask(scratch: Path) -> None:
     time.sleep(0.2)  # they may be in the middle of it
 
 
+def _wait_for_asking(scratch: Path) -> None:
+    """A late rank's connections close before it has asked: whom that ends must not end the run as well."""
+    soon, end = time.monotonic() + SOON, time.monotonic() + 2 * HEARD
+    while time.monotonic() < end:
+        late = len(list(scratch.glob("*.late")))
+        if late == len(list(scratch.glob("*.asked"))) and (late or time.monotonic() > soon):
+            return
+        time.sleep(0.05)
+
+
 def _stopped(failed: RankFailed, world: int, folder: Path, scratch: Path, timeout: float) -> Stopped:
     report, rank = failed.report.rstrip(), failed.rank
     said = report.splitlines()[-1] if report else ""
@@ -143,7 +158,7 @@ def _stopped(failed: RankFailed, world: int, folder: Path, scratch: Path, timeou
         return _fault(rank, f"ended by {how}", _stack(scratch / f"{rank}.stack", folder), last)
     frames = _frames(report, folder)[::-1]
     stacks = {other: _place(scratch / str(other), folder) for other in range(world)}
-    if _is_late(said):
+    if any(scratch.glob("*.late")):
         return Stopped("refuted", _hang({**stacks, rank: stacks[rank] or frames}, timeout))
     if any(word in report for word in FULL):
         return Stopped("not provable", Finding(f"this machine has not enough for rank {rank}: {said}"))
@@ -200,12 +215,10 @@ def telling(frames: Sequence[Frame]) -> list[Frame]:
 
 
 def _place(rank: Path, folder: Path) -> list[Frame]:
-    """Where a rank was when it was late itself, else when another one was; its innermost frame first."""
-    late = rank.with_suffix(".late")
+    """Where a rank has ended by itself, else where it was when asked; its innermost frame first."""
+    end = rank.with_suffix(".end")
     return (
-        _frames(late.read_text(), folder)[::-1]
-        if late.exists()
-        else _stack(rank.with_suffix(".stack"), folder)
+        _frames(end.read_text(), folder)[::-1] if end.exists() else _stack(rank.with_suffix(".stack"), folder)
     )
 
 
