@@ -9,6 +9,7 @@ from parc.check.building import BUILDING
 from parc.check.built import LIMITS
 from parc.check.explaining import EXPLAINING
 from parc.check.language import PAGES
+from parc.check.proving import PROVING
 from parc.check.registry import Rule
 from parc.check.rules import CHECKS
 
@@ -16,7 +17,15 @@ from parc.check.rules import CHECKS
 def all_rules() -> list[Rule]:
     """Every code that parc tells, in order."""
     return sorted(
-        [*PAGES.rules, *ALLOWING.rules, *CHECKS.rules, *LIMITS.rules, *BUILDING.rules, *EXPLAINING.rules]
+        [
+            *PAGES.rules,
+            *ALLOWING.rules,
+            *CHECKS.rules,
+            *LIMITS.rules,
+            *BUILDING.rules,
+            *PROVING.rules,
+            *EXPLAINING.rules,
+        ]
     )
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+from inspect import cleandoc
 from pathlib import Path
 
 import pytest
 
+from parc.check.proving import PROVING
+from parc.check.registry import Rule
 from parc.cli import main
 
 from .plans import EXAMPLES, MODELS
@@ -143,21 +147,34 @@ def test_a_kill_from_outside_is_no_difference(
     assert "differs" not in said
 
 
+def spoken(rule: Rule, heading: str) -> list[str]:
+    """The command line of a page's example."""
+    (line,) = cleandoc(rule.prose).split(f"## {heading}\n\n")[1].split("\n\n")[0].strip().splitlines()
+    return shlex.split(line)[1:]
+
+
+@pytest.mark.parametrize("rule", PROVING.rules, ids=lambda rule: rule.code)
+def test_the_example_of_a_page_is_refused_and_its_cure_proved(
+    rule: Rule,
+    folder: Path,
+    plan: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert main(spoken(rule, "Example")) == 2
+    assert f"error[{rule.code}]" in capsys.readouterr().out
+    assert main(spoken(rule, "Instead")) == 0
+
+
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["--rungs", "matching,truth"], "P620"),
-        (["--timeout", "0"], "P621"),
-        (["--folder", "."], "P622"),
-        (["no_such_plan"], "P118"),
-        (["--set", "moe_run.batch.sequences=15"], "P2"),
-    ],
+    ("arguments", "code"), [(["no_such_plan"], "P118"), (["--set", "moe_run.batch.sequences=15"], "P208")]
 )
-def test_what_cannot_be_proved_is_refused_with_its_diagnostics(
+def test_what_cannot_be_built_is_refused_with_its_diagnostics(
     arguments: list[str], code: str, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(plan), *arguments]) == 2
-    assert f"[{code}" in capsys.readouterr().out
+    assert f"error[{code}]" in capsys.readouterr().out
 
 
 def test_a_folder_of_another_plan_is_refused(
