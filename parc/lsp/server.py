@@ -17,7 +17,8 @@ from parc.lsp.analysis import Analysis
 from parc.lsp.convert import Convert
 from parc.lsp.project import Project
 
-LONGEST_PAUSE = 0.2  # seconds that typing may go on before it is looked at
+LONGEST_PAUSE = 0.1  # seconds that typing may go on before it is looked at
+SHARE = 0.25  # of the time that looking takes, that is waited for more typing before
 
 
 class Protocol(LanguageServerProtocol):
@@ -72,7 +73,7 @@ class Server(LanguageServer):
         return {path: each.version for path, each in self.project.open.items()}
 
     def changed(self) -> None:
-        """Some text has: diagnostics follow, once no other change has come for as long as they take."""
+        """Some text has: diagnostics follow, once no other change has come for a moment."""
         if self.pending:
             self.pending.cancel()
         self.pending = asyncio.ensure_future(self.refresh() if not self.pulls else self.ask())
@@ -88,7 +89,7 @@ class Server(LanguageServer):
             await asyncio.sleep(0)  # a newer change cancels the rest
         for path in self.published - self.project.open.keys():
             self.publish(path, [], None)
-        self.pause = min(time.monotonic() - begun, LONGEST_PAUSE)
+        self.pause = min(SHARE * (time.monotonic() - begun), LONGEST_PAUSE)
 
     def publish(self, path: Path, diagnostics: list[types.Diagnostic], version: int | None) -> None:
         self.published.add(path) if path in self.project.open else self.published.discard(path)

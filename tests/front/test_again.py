@@ -50,6 +50,15 @@ def test_an_unchanged_block_below_an_edit_keeps_its_plan_and_its_place_moves() -
     assert span.source.text == moved
 
 
+def test_a_constant_that_has_moved_is_found_where_it_is_now() -> None:
+    """Its worth is the same, and the claim about it says where it is defined."""
+    text = "let half = 4 ms\n" + SEED.replace("devices == 128", "half <= 3 ms")
+    again = Again()
+    load_text(Source("plan.parc", text), again=again)
+    moved = Source("plan.parc", f"# a comment\n{text}")
+    assert plain(load_text(moved, again=again)) == plain(load_text(moved))
+
+
 def test_imported_files_are_read_again_too(tmp_path: Path) -> None:
     farm, plan = SEED.split("\n\n", 1)
     texts = {str(tmp_path / "farm.parc"): farm}

@@ -137,7 +137,7 @@ class Resolver:
         if kind == "names":
             return tuple(self.lets)
         if kind == "let":
-            return self.scope.values.get(name)
+            return self.lets.get(name), self.scope.values.get(name)
         found = self.found[kind]
         if name not in found:
             return self.damaged, *found

@@ -50,5 +50,5 @@ class Memo:
 
 
 def _same(one: object, other: object) -> bool:
-    """Resolved facts are the same where they are one object; what a constant is worth, where it is equal."""
+    """Resolved facts are the same where they are one object; constants, where place and worth are equal."""
     return one is other or (not hasattr(one, "spans") and one == other)

@@ -128,7 +128,7 @@ class Scope:
             self.under_way.append(name)
             self.values[name] = self.value(self.lets[name].value)
             self.under_way.pop()
-        self.memo.answer("let", name, self.values[name])
+        self.memo.answer("let", name, (self.lets[name], self.values[name]))
         return self.values[name]
 
     def list(self, node: tree.List) -> tuple[Value, ...] | None:
