@@ -84,7 +84,7 @@ def refusal(project: Project, analysis: Analysis, symbol: Symbol, name: str) -> 
         return f"`{name}` cannot be a name: letters, digits and `_`, no digit first"
     for other in [analysis, *project.all()]:
         if definition(other, symbol) and definition(other, symbol._replace(name=name)):
-            return f"there is a {symbol.kind} `{name}` already"
+            return f"the {symbol.kind} `{name}` is there already"
     return None
 
 

@@ -1,0 +1,105 @@
+"""What is said of the word under the cursor."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from parc.lsp.hover import hover
+from tests.lsp.editing import SEED, seed, typed
+
+
+def said(old: str, new: str) -> str:
+    found = hover(*seed(old, new))
+    assert found is not None
+    return found[0]
+
+
+def test_an_axis_has_groups_reach_and_load() -> None:
+    """On [ep: 8, pp: 4, tp: 4], neighbours on ep are 16 ranks apart, a node: a group has a rank in each."""
+    text = said("mesh = [ep: 8", "mesh = [e|p: 8")
+    assert "8 ranks, 16 apart" in text
+    assert "16 groups: [0, 16, 32, 48, 64, 80, 96, 112]" in text
+    assert "carries data, experts" in text
+    assert "one group is within 8 nodes" in text
+    assert "one group is within 1 node" in said("tensor   over [tp]", "tensor   over [t|p]")
+
+
+def test_a_quantity_is_shown_in_other_units_and_says_what_it_moves() -> None:
+    text = said("memory = 64 GB,", "memory = 6|4 GB,")
+    assert "= 64,000 MB" in text
+    assert "59.6046 GiB" in text  # 64e9 / 2^30
+    text = said("bandwidth = 50 GB/s", "bandwidth = 50| GB/s")
+    moved = re.search(r"`experts.time` by (-[0-9.]+)%", text)
+    assert moved
+    assert -1 <= float(moved[1]) < 0  # one percent more bandwidth saves at most a percent
+    assert "memory.peak" not in text
+
+
+def test_a_strategy_has_bytes_memory_and_time() -> None:
+    text = said("  experts  over [ep]", "  exp|erts  over [ep]")
+    for figure in (
+        "experts.ranks = 8 (exact)",
+        "experts.bytes = ",
+        "experts.time = ",
+        "memory.parameters = ",
+    ):
+        assert figure in text
+
+
+def test_a_claim_has_its_verdict_and_derivation() -> None:
+    text = said("devices == 128", "devi|ces == 128")
+    assert text.startswith("**holds**")
+    assert "8 x 4 x 4" in text.replace("`", "") or "128" in text
+    assert said("devices == 128", "devi|ces == 64").startswith("**does not hold**")
+
+
+def test_a_code_in_a_comment_has_its_page() -> None:
+    analysis, offset = typed("# see P2|08 and P203\n")
+    found = hover(analysis, offset)
+    assert found is not None
+    assert found[0].startswith("# sequences-do-not-divide (P208, error)")
+    assert found[1].text == "P208"
+    assert hover(*typed("# P9|99\n")) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("microbatches = 32", "micro|batches = 32", "Left out, it is `1`."),
+        ("  batch     {", "  ba|tch     {", "**`batch`**"),
+        ("train seed {", "tr|ain seed {", "Any two plans of one `train` give the same numbers."),
+        ("model     = moe", "model     = m|oe", "**model** `moe`"),
+        ("plan wide for seed", "plan wide for se|ed", "**train** `seed`"),
+        ("on farm {", "on fa|rm {", "cluster farm {"),
+        ("link fabric {", "link fab|ric {", "**level** `fabric`"),
+        ('schedule = "1f1b"', 'schedule = "1f|1b"', "The order of forward and backward passes."),
+        ("decay = cosine", "decay = cos|ine", "How the learning rate goes on after that."),
+    ],
+)
+def test_words_are_explained(old: str, new: str, wanted: str) -> None:
+    assert wanted in said(old, new)
+
+
+def test_a_constant_says_where_it_is_used() -> None:
+    analysis, offset = typed("let ha|lf = 4\n" + SEED.replace("ep: 8", "ep: half * 2"))
+    found = hover(analysis, offset)
+    assert found is not None
+    assert "used on line 34" in found[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|",
+        "plan |",
+        "plan wide for first on farm {\n  mesh = [ep: |",
+        "let x = 4|",
+        "} } |x {",
+        '"abc|',
+        "= |5 GB",
+    ],
+)
+def test_half_typed_texts_do_no_harm(text: str) -> None:
+    hover(*typed(text))

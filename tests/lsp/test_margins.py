@@ -1,0 +1,88 @@
+"""Hints behind lines, lenses above plans, and what a picture is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from parc.lsp import picture
+from parc.lsp.analysis import Analysis
+from parc.lsp.margins import hints, lenses
+from tests.lsp.editing import SEED, opened, seed
+
+
+def shown(analysis: Analysis) -> dict[str, str]:
+    """By their lines."""
+    source = analysis.source
+    return {
+        source.line(source.line_number(each.offset)).split()[0]: each.text
+        for each in hints(analysis, 0, len(source.text))
+    }
+
+
+def test_derived_sizes_stand_behind_the_lines() -> None:
+    """256 sequences / (32 microbatches x 8), 16 heads / 4, 64 experts / 8, (4 - 1) / (32 + 4 - 1) = 8.57%."""
+    assert shown(opened(SEED)) == {
+        "mesh": "= 128 ranks",
+        "data": "= 1 sequence a rank and microbatch",
+        "tensor": "= 4 heads a rank",
+        "experts": "= 8 experts a rank",
+        "pipeline": "= 4 stages, 32 ranks each, bubble 8.57%",
+    }
+
+
+def test_what_does_not_divide_has_no_hint() -> None:
+    assert "tensor" not in shown(opened(SEED.replace("tp: 4]", "tp: 5]")))
+
+
+def test_hints_of_a_range() -> None:
+    analysis = opened(SEED)
+    at = SEED.index("experts  over")
+    assert [each.text for each in hints(analysis, at, at + 20)] == ["= 8 experts a rank"]
+
+
+def test_lenses_price_a_plan_and_build_it_only_where_that_is_trusted() -> None:
+    titles = [each.title for each in lenses(opened(SEED), trusted=False)]
+    assert titles[0].endswith("a GPU (estimated)")
+    assert "GB of 64 GB" in titles[0]
+    assert " a step (" in titles[1]
+    assert titles[2:] == ["open the picture"]
+    assert [each.title for each in lenses(opened(SEED), trusted=True)][3:] == ["build"]
+
+
+def test_a_lens_says_what_is_missing() -> None:
+    titles = [each.title for each in lenses(opened(SEED.replace("vocab = 32000\n  }\n}", "\n  }\n}")), False)]
+    assert "`vocab`" in titles[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lit"),
+    [
+        ("mesh = [ep: 8", "mesh = [e|p: 8", {"axis": "ep"}),
+        ("{ tensor = [tp] }", "{ tensor = [t|p] }", {"axis": "tp"}),
+        ("[4, 4, 4, 4]", "[4, 4, |4, 4]", {"stage": 2}),
+        ("pipeline over", "pipe|line over", {"axis": "pp"}),
+        ("seed = 1", "seed = |1", {}),
+    ],
+)
+def test_what_lights_up(old: str, new: str, lit: dict[str, object]) -> None:
+    assert picture.highlight(*seed(old, new)) == {"parc": 1, "type": "highlight", **lit}
+
+
+def test_a_picture_is_of_the_plan_at_the_cursor() -> None:
+    text = SEED + "plan other for seed on farm {\n  mesh = [dp: 128]\n  data over [dp]\n}\n"
+    analysis = opened(text)
+    found = picture.picture(analysis, None, text.index("[dp: 128]"))
+    assert isinstance(found, picture.Picture)
+    assert found.plan == "other"
+    assert found.html.startswith("<!")
+    assert picture.picture(analysis, "gone") == "the file has no plan that can be drawn; see its faults"
+
+
+def test_the_lines_that_placed_a_rank() -> None:
+    """Rank 37 of [ep: 8, pp: 4, tp: 4] is (2, 1, 1): 2 * 16 + 1 * 4 + 1."""
+    found = {span.text: said for span, said in picture.placing(opened(SEED), "wide", 37)}
+    assert found["ep: 8"] == "ep = 2 of 8"
+    assert found["pp: 4"] == "pp = 1 of 4"
+    assert found["tp: 4"] == "tp = 1 of 4"
+    assert found["[4, 4, 4, 4]"] == "layers 4 to 7"
+    assert picture.placing(opened(SEED), "wide", 128) == []

@@ -1,0 +1,118 @@
+"""Definitions, uses and new names, across imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parc.lsp import names
+from parc.lsp.analysis import Analysis, edited
+from parc.lsp.project import Project
+from tests.lsp.editing import SEED, opened, seed
+
+FARM, REST = SEED[: SEED.index("model moe")], SEED[SEED.index("model moe") :]
+
+
+def mention(old: str, new: str) -> tuple[Analysis, names.Mention]:
+    analysis, offset = seed(old, new)
+    found = names.at(analysis, offset)
+    assert found is not None
+    return analysis, found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "line"),
+    [
+        ("wide for seed on", "wide for se|ed on", "train", "train seed {"),
+        ("seed on farm", "seed on fa|rm", "cluster", "cluster farm {"),
+        ("= moe, seed", "= m|oe, seed", "model", "model moe {"),
+        ("data     over [ep]", "data     over [e|p]", "axis", "mesh = [ep: 8, pp: 4, tp: 4]"),
+        ("{ tensor = [tp] }", "{ tensor = [t|p] }", "axis", "mesh = [ep: 8, pp: 4, tp: 4]"),
+        ("link fabric", "link fab|ric", "level", "levels = [fabric: 8, node: 16]"),
+    ],
+)
+def test_where_a_name_is_given(old: str, new: str, kind: str, line: str) -> None:
+    analysis, found = mention(old, new)
+    defined = names.definition(analysis, found.symbol)
+    assert defined is not None
+    assert (found.symbol.kind, defined.span.source.line(defined.span.line).strip()) == (kind, line)
+
+
+def test_axes_of_two_plans_are_two_things() -> None:
+    text = SEED + "plan other for seed on farm {\n  mesh = [ep: 128]\n  data over [ep]\n}\n"
+    analysis = opened(text)
+    offset = text.rindex("[ep]") + 1
+    found = names.at(analysis, offset)
+    assert found is not None
+    uses = names.uses(Project(), analysis, found.symbol)
+    assert [each.span.line for each in uses] == [
+        text[: text.rindex("ep: 128")].count("\n") + 1,
+        text.count("\n") - 1,
+    ]
+
+
+def test_a_word_that_is_no_constant_is_no_name() -> None:
+    analysis, offset = seed("decay = cosine", "decay = cos|ine")
+    assert names.at(analysis, offset) is None
+
+
+def project(folder: Path) -> tuple[Project, Analysis]:
+    """A plan that is open and imports a farm that is not; and another on the disk, with the same farm."""
+    (folder / "farm.parc").write_text(FARM)
+    (folder / "other.parc").write_text('import "farm.parc"\n' + REST)
+    (folder / "alone.parc").write_text(SEED)
+    project = Project()
+    project.folders = [folder]
+    project.edit(folder / "plan.parc", 'import "farm.parc"\n' + REST, 1)
+    analysis = project.analysis(folder / "plan.parc")
+    assert analysis is not None
+    return project, analysis
+
+
+def test_uses_are_found_in_every_file_that_sees_the_name(tmp_path: Path) -> None:
+    farms, analysis = project(tmp_path)
+    uses = names.uses(farms, analysis, names.Symbol("cluster", "farm"))
+    assert [(each.path.name, each.span.text, each.defines) for each in uses] == [
+        ("farm.parc", "farm", True),
+        ("other.parc", "farm", False),
+        ("plan.parc", "farm", False),
+    ]
+
+
+def test_a_new_name_leaves_the_plans_what_they_are(tmp_path: Path) -> None:
+    farms, analysis = project(tmp_path)
+    for symbol in (names.Symbol("cluster", "farm"), names.Symbol("axis", "ep", "plan wide")):
+        edits: dict[Path, list[tuple[int, int, str]]] = {}
+        now = farms.analysis(analysis.path)
+        assert now is not None
+        for each in names.uses(farms, now, symbol):
+            edits.setdefault(each.path, []).append((each.span.start, each.span.end, "another"))
+        for path, some in edits.items():
+            opened_there = farms.open.get(path)
+            text = opened_there.source.text if opened_there else path.read_text()
+            if opened_there:
+                farms.edit(path, edited(text, some), 2)
+            else:
+                path.write_text(edited(text, some))
+                farms.changed(path)
+    after = farms.analysis(tmp_path / "plan.parc")
+    assert after is not None
+    assert after.loaded.ok
+    assert after.plans[0].cluster.name == "another"
+    assert after.plans[0].mesh.names == ("another", "pp", "tp")
+    other = farms.analysis(tmp_path / "other.parc")
+    assert other is not None
+    assert other.loaded.ok
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("tp", "the axis `tp` is there already"), ("1f", "cannot be a name"), ("let", "cannot be a name")],
+)
+def test_names_that_are_refused(name: str, why: str) -> None:
+    analysis = opened(SEED)
+    refusal = names.refusal(Project(), analysis, names.Symbol("axis", "ep", "plan wide"), name)
+    assert refusal is not None
+    assert why in refusal
+    assert names.refusal(Project(), analysis, names.Symbol("axis", "ep", "plan wide"), "xp") is None
