@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.claims.verdict import Verdict, judge
+from parc.check.claims.verdict import Verdict, judge, shown
 from parc.check.pages import page
 from parc.diagnostic import Severity
 from parc.plan import subjects
@@ -14,6 +14,7 @@ from parc.plan.facts import Plan
 from tests.front.plans import SEED, load, told
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def plan(claims: str, text: str = SEED) -> Plan:
@@ -326,6 +327,23 @@ def test_the_papers_claims_are_judged_as_the_audit_did() -> None:
         figure = verdicts[claim].figure
         assert figure is not None
         assert figure.value == pytest.approx(expected, rel=5e-3), claim  # the audit has three digits
+
+
+def test_the_docs_have_the_same_verdicts() -> None:
+    from parc import load as read
+
+    (claimed,) = read(EXAMPLES / "seed-claims.parc").plans
+    rows = [
+        line.split(" | ")[1:] for line in (DOCS / "seed-claims.md").read_text().splitlines() if "`" in line
+    ]
+    table = [row for row in rows if len(row) == 3]
+    assert len(table) == len(PAPER)
+    for (claim, holds, derived), judged in zip(table, judge(claimed), strict=True):
+        assert claim == f"`{' '.join(judged.claim.span.text.split())}`"
+        assert holds == ("yes" if judged.holds else "no")
+        assert judged.figure is not None
+        assert derived.rstrip("| ") in ("", shown(judged.figure)), claim
+        assert derived.rstrip("| ") or judged.error, "what is arithmetic is told"
 
 
 def test_the_papers_batch_is_impossible() -> None:

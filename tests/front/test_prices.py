@@ -361,10 +361,17 @@ plan wide for first on farm {
             "experts.nodes == 2",
             "with `mesh = [pp: 4, ep: 8, tp: 4]` it is 2; with `mesh = [tp: 4, ep: 8, pp: 4]` it is 2",
         ),
-        ("experts.active == 25%", "16 of 64 experts would be"),
-        ("experts.local == 2", "over 32 ranks it would be"),
+        ("experts.active == 25%", "with `top_k = 16` it would hold: 16 of 64"),
+        ("experts.local == 2", "with experts over 32 ranks it would hold"),
         # (30e9 - all else) / (16 x 64 experts) / (3 x 1,024)
         ("parameters == 30e9", "an `ffn` of 9,494 would do: 29,166,282 parameters an expert"),
+        (
+            "bubble <= 1%",
+            (
+                "no layout that was tried does it; the nearest,"
+                ' `schedule = "interleaved", chunks = 4`, has 2.29%'
+            ),
+        ),
         ("devices == 64", None),
         ("mfu > 60%", None),
     ],

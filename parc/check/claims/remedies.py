@@ -8,9 +8,11 @@ from parc.check.claims.figures import figure
 from parc.check.claims.verdict import Verdict, holds, shown
 from parc.check.costs import Unknown, costs
 from parc.cost import parameters
+from parc.cost.figure import Figure
 from parc.plan.facts import Plan
 
 MOST = 2  # layouts that are named
+NEARER = 0.9  # of the distance to what is claimed, that a layout must be within to be named
 LAYOUTS = (
     other.more_chunks,
     other.orders,
@@ -29,6 +31,7 @@ def remedies(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
     if solved := _solved(plan, verdict):
         return (solved,)
     found: list[str] = []
+    nearest: tuple[float, Figure, str] | None = None
     for alternative in _layouts(plan):
         try:
             derived = figure(alternative.costs, claim)
@@ -38,7 +41,14 @@ def remedies(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
             found.append(f"with `{alternative.text}` it is {shown(derived)}")
             if len(found) == MOST:
                 break
-    return tuple(found)
+        gap = abs(derived.value - verdict.claimed)
+        if nearest is None or gap < nearest[0]:
+            nearest = gap, derived, alternative.text
+    if found or nearest is None or verdict.figure is None:
+        return tuple(found)
+    if nearest[0] > NEARER * abs(verdict.figure.value - verdict.claimed):
+        return ()
+    return (f"no layout that was tried does it; the nearest, `{nearest[2]}`, has {shown(nearest[1])}",)
 
 
 def _layouts(plan: Plan) -> list[Alternative]:
@@ -62,8 +72,11 @@ def _solved(plan: Plan, verdict: Verdict) -> str | None:
     if verdict.claim.subject == "experts.active" and shape.experts:
         chosen = verdict.claimed * shape.experts
         whole = chosen == int(chosen) and 0 < chosen <= shape.experts
-        return f"{chosen:.0f} of {shape.experts} experts would be" if whole else None
+        return (
+            f"with `top_k = {chosen:.0f}` it would hold: {chosen:.0f} of {shape.experts}" if whole else None
+        )
     if verdict.claim.subject == "experts.local" and shape.experts and verdict.claimed > 0:
         ranks = shape.experts / verdict.claimed
-        return f"over {ranks:.0f} ranks it would be" if ranks == int(ranks) else None
+        whole = ranks == int(ranks)
+        return f"with experts over {ranks:.0f} ranks it would hold" if whole else None
     return None
