@@ -30,7 +30,7 @@ PLANS = {
     for file in sorted((ROOT / folder).rglob("*.parc"))
     if isinstance(source := decoded(file.name, file.read_bytes()), Source)
 }
-CAPS = ("P005",)  # faults of size, which are no matter of syntax
+CAPS = ("P005", "P006")  # faults of size, which are no matter of syntax
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
 
