@@ -5,6 +5,7 @@ import { Picture } from "./picture";
 import { NoServer, findPython } from "./server";
 
 let client: LanguageClient | undefined;
+let python = ""; // of the server that runs
 
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   const log = vscode.window.createOutputChannel("parc", { log: true });
@@ -36,7 +37,7 @@ async function restart(log: vscode.LogOutputChannel): Promise<void> {
 
 async function start(log: vscode.LogOutputChannel): Promise<void> {
   try {
-    const python = await findPython(log);
+    python = await findPython(log);
     const settings = vscode.workspace.getConfiguration("parc");
     // -P: nothing is imported from the folder that happens to be open.
     const server: ServerOptions = { command: python, args: ["-P", "-m", "parc", "lsp", ...settings.get<string[]>("arguments", [])] };
@@ -69,13 +70,12 @@ async function build(uri?: string, plan?: string): Promise<void> {
   }
   const file = uri ? vscode.Uri.parse(uri) : vscode.window.activeTextEditor?.document.uri;
   if (!file || !client) return;
-  const server = client.clientOptions.outputChannel ? await findPython(client.outputChannel as vscode.LogOutputChannel) : "python3";
   const task = new vscode.Task(
     { type: "process" },
     vscode.TaskScope.Workspace,
     `build ${plan ?? vscode.workspace.asRelativePath(file)}`,
     "parc",
-    new vscode.ProcessExecution(server, ["-m", "parc", "build", file.fsPath, ...(plan ? [plan] : []), "-o", "out"]),
+    new vscode.ProcessExecution(python, ["-m", "parc", "build", file.fsPath, ...(plan ? [plan] : []), "-o", "out"]),
   );
   await vscode.tasks.executeTask(task);
 }

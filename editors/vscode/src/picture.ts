@@ -1,0 +1,131 @@
+// The picture of a plan beside its text: the page follows the cursor, a click on a rank goes back to its lines.
+import * as vscode from "vscode";
+import type { LanguageClient } from "vscode-languageclient/node";
+
+const PAUSE = 150; // milliseconds after the last keystroke or move of the cursor
+
+interface Page {
+  readonly plan: string;
+  readonly html: string;
+}
+interface Line {
+  readonly uri: string;
+  readonly range: { start: { line: number; character: number }; end: { line: number; character: number } };
+  readonly says: string;
+}
+
+export class Picture implements vscode.Disposable {
+  private panel: vscode.WebviewPanel | undefined;
+  private shown: { uri: string; plan: string } | undefined;
+  private pause: NodeJS.Timeout | undefined;
+  private readonly placed = vscode.window.createTextEditorDecorationType({
+    backgroundColor: new vscode.ThemeColor("editor.findMatchHighlightBackground"),
+    isWholeLine: true,
+  });
+  private readonly listeners = [
+    vscode.window.onDidChangeTextEditorSelection((change) => this.soon(() => this.follow(change.textEditor))),
+    vscode.workspace.onDidSaveTextDocument((document) => {
+      if (document.uri.toString() === this.shown?.uri) this.soon(() => this.draw());
+    }),
+    vscode.window.onDidChangeActiveColorTheme(() => this.theme()),
+  ];
+
+  constructor(private readonly client: () => LanguageClient | undefined) {}
+
+  /** Shows a plan of the file, or the one at the cursor. */
+  async open(uri?: string, plan?: string): Promise<void> {
+    const active = vscode.window.activeTextEditor;
+    const file = uri ?? active?.document.uri.toString();
+    if (!file) return;
+    const position = active?.document.uri.toString() === file ? active.selection.active : undefined;
+    const page = await this.ask(file, plan, position);
+    if (!page) return;
+    this.shown = { uri: file, plan: page.plan };
+    this.panel ??= this.made();
+    this.panel.title = page.plan;
+    this.panel.webview.html = page.html;
+    this.panel.reveal(vscode.ViewColumn.Beside, true);
+  }
+
+  dispose(): void {
+    clearTimeout(this.pause);
+    this.panel?.dispose();
+    for (const listener of this.listeners) listener.dispose();
+    this.placed.dispose();
+  }
+
+  private made(): vscode.WebviewPanel {
+    const beside = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
+    const panel = vscode.window.createWebviewPanel("parc.picture", "parc", beside, {
+      enableScripts: true, // the page is parc's own, and its policy lets in nothing else
+      localResourceRoots: [],
+      retainContextWhenHidden: true,
+    });
+    panel.webview.onDidReceiveMessage((message) => this.told(message));
+    panel.onDidDispose(() => (this.panel = this.shown = undefined));
+    return panel;
+  }
+
+  private async draw(): Promise<void> {
+    if (!this.panel || !this.shown) return;
+    const page = await this.ask(this.shown.uri, this.shown.plan);
+    if (page) this.panel.webview.html = page.html;
+  }
+
+  private async ask(uri: string, plan?: string, position?: vscode.Position): Promise<Page | undefined> {
+    try {
+      return await this.client()?.sendRequest<Page>("parc/picture", { textDocument: { uri }, plan, position });
+    } catch (fault) {
+      await vscode.window.showWarningMessage(`parc: ${(fault as Error).message}`);
+      return undefined;
+    }
+  }
+
+  /** The word under the cursor lights up what it is about. */
+  private async follow(editor: vscode.TextEditor): Promise<void> {
+    if (!this.panel || editor.document.uri.toString() !== this.shown?.uri) return;
+    const place = { textDocument: { uri: this.shown.uri }, position: editor.selection.active };
+    const message = await this.client()?.sendRequest("parc/highlight", place);
+    await this.panel?.webview.postMessage(message);
+  }
+
+  private async told(message: { parc?: number; type?: string; rank?: number }): Promise<void> {
+    if (message.parc !== 1 || !this.shown) return;
+    if (message.type === "ready") this.theme();
+    if (message.type !== "rank" || message.rank === undefined) return;
+    const { uri, plan } = this.shown;
+    const wish = { textDocument: { uri }, plan, rank: message.rank };
+    const lines = (await this.client()?.sendRequest<Line[]>("parc/placing", wish)) ?? [];
+    await this.show(uri, lines);
+  }
+
+  /** The lines that placed a rank, each with what it says of it. */
+  private async show(uri: string, lines: readonly Line[]): Promise<void> {
+    const own = lines.filter((line) => line.uri === uri);
+    const editor = await vscode.window.showTextDocument(vscode.Uri.parse(uri), {
+      viewColumn: vscode.ViewColumn.One,
+      preserveFocus: true,
+    });
+    const ranges = own.map((line) => {
+      const { start, end } = line.range;
+      return { line, range: new vscode.Range(start.line, start.character, end.line, end.character) };
+    });
+    editor.setDecorations(
+      this.placed,
+      ranges.map(({ line, range }) => ({ range, hoverMessage: line.says, renderOptions: { after: { contentText: `  ${line.says}`, color: new vscode.ThemeColor("editorCodeLens.foreground") } } })),
+    );
+    const first = ranges[0];
+    if (first) editor.revealRange(first.range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+  }
+
+  private theme(): void {
+    const kind = vscode.window.activeColorTheme.kind;
+    const dark = kind === vscode.ColorThemeKind.Dark || kind === vscode.ColorThemeKind.HighContrast;
+    void this.panel?.webview.postMessage({ parc: 1, type: "theme", theme: dark ? "dark" : "light" });
+  }
+
+  private soon(run: () => Promise<void>): void {
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => void run(), PAUSE);
+  }
+}
