@@ -14,28 +14,28 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     log,
     picture,
     vscode.commands.registerCommand("parc.log", () => log.show()),
-    vscode.commands.registerCommand("parc.restart", () => restart(log)),
-    vscode.commands.registerCommand("parc.picture", (uri?: string, plan?: string) => picture.open(uri, plan)),
-    vscode.commands.registerCommand("parc.build", (uri?: string, plan?: string) => build(uri, plan)),
-    vscode.workspace.onDidGrantWorkspaceTrust(() => restart(log)),
+    vscode.commands.registerCommand("parc.restart", () => restart(log, picture)),
+    vscode.commands.registerCommand("parc.openPicture", () => picture.open()),
+    vscode.commands.registerCommand("parc.buildPlan", () => build()),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => restart(log, picture)),
     vscode.workspace.onDidChangeConfiguration((change) => {
-      if (change.affectsConfiguration("parc.python") || change.affectsConfiguration("parc.arguments")) void restart(log);
+      if (change.affectsConfiguration("parc.python") || change.affectsConfiguration("parc.arguments")) void restart(log, picture);
     }),
   );
-  await start(log);
+  await start(log, picture);
 }
 
 export async function deactivate(): Promise<void> {
   await client?.stop();
 }
 
-async function restart(log: vscode.LogOutputChannel): Promise<void> {
+async function restart(log: vscode.LogOutputChannel, picture: Picture): Promise<void> {
   await client?.stop();
   client = undefined;
-  await start(log);
+  await start(log, picture);
 }
 
-async function start(log: vscode.LogOutputChannel): Promise<void> {
+async function start(log: vscode.LogOutputChannel, picture: Picture): Promise<void> {
   try {
     python = await findPython(log);
     const settings = vscode.workspace.getConfiguration("parc");
@@ -46,6 +46,15 @@ async function start(log: vscode.LogOutputChannel): Promise<void> {
       outputChannel: log,
       initializationOptions: { trusted: vscode.workspace.isTrusted, inlayHints: settings.get("inlayHints", true) },
       markdown: { isTrusted: false, supportHtml: false },
+      middleware: {
+        // The server's commands stand in code lenses; here they open a page and a terminal.
+        executeCommand: (command, args, next) => {
+          const [argument] = args;
+          if (command === "parc.picture") return picture.open(argument.uri, argument.plan);
+          if (command === "parc.build") return build(argument.uri, argument.plan);
+          return next(command, args);
+        },
+      },
     };
     client = new LanguageClient("parc", "parc", server, options);
     await client.start();

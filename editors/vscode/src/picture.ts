@@ -1,17 +1,13 @@
 // The picture of a plan beside its text: the page follows the cursor, a click on a rank goes back to its lines.
 import * as vscode from "vscode";
-import type { LanguageClient } from "vscode-languageclient/node";
+import type { LanguageClient, Location } from "vscode-languageclient/node";
 
 const PAUSE = 150; // milliseconds after the last keystroke or move of the cursor
 
-interface Page {
-  readonly plan: string;
-  readonly html: string;
-}
+type Page = { readonly plan: string; readonly html: string } | { readonly error: string };
 interface Line {
-  readonly uri: string;
-  readonly range: { start: { line: number; character: number }; end: { line: number; character: number } };
-  readonly says: string;
+  readonly location: Location;
+  readonly text: string;
 }
 
 export class Picture implements vscode.Disposable {
@@ -40,6 +36,10 @@ export class Picture implements vscode.Disposable {
     const position = active?.document.uri.toString() === file ? active.selection.active : undefined;
     const page = await this.ask(file, plan, position);
     if (!page) return;
+    if ("error" in page) {
+      await vscode.window.showWarningMessage(`parc: ${page.error}`);
+      return;
+    }
     this.shown = { uri: file, plan: page.plan };
     this.panel ??= this.made();
     this.panel.title = page.plan;
@@ -69,16 +69,11 @@ export class Picture implements vscode.Disposable {
   private async draw(): Promise<void> {
     if (!this.panel || !this.shown) return;
     const page = await this.ask(this.shown.uri, this.shown.plan);
-    if (page) this.panel.webview.html = page.html;
+    if (page && "html" in page) this.panel.webview.html = page.html; // while the plan is faulty the last one stays
   }
 
   private async ask(uri: string, plan?: string, position?: vscode.Position): Promise<Page | undefined> {
-    try {
-      return await this.client()?.sendRequest<Page>("parc/picture", { textDocument: { uri }, plan, position });
-    } catch (fault) {
-      await vscode.window.showWarningMessage(`parc: ${(fault as Error).message}`);
-      return undefined;
-    }
+    return this.client()?.sendRequest<Page>("parc/picture", { textDocument: { uri }, plan, position });
   }
 
   /** The word under the cursor lights up what it is about. */
@@ -101,19 +96,16 @@ export class Picture implements vscode.Disposable {
 
   /** The lines that placed a rank, each with what it says of it. */
   private async show(uri: string, lines: readonly Line[]): Promise<void> {
-    const own = lines.filter((line) => line.uri === uri);
-    const editor = await vscode.window.showTextDocument(vscode.Uri.parse(uri), {
-      viewColumn: vscode.ViewColumn.One,
-      preserveFocus: true,
-    });
-    const ranges = own.map((line) => {
-      const { start, end } = line.range;
-      return { line, range: new vscode.Range(start.line, start.character, end.line, end.character) };
-    });
-    editor.setDecorations(
-      this.placed,
-      ranges.map(({ line, range }) => ({ range, hoverMessage: line.says, renderOptions: { after: { contentText: `  ${line.says}`, color: new vscode.ThemeColor("editorCodeLens.foreground") } } })),
-    );
+    const own = lines.filter((line) => line.location.uri === uri);
+    const column = vscode.ViewColumn.One;
+    const editor = await vscode.window.showTextDocument(vscode.Uri.parse(uri), { viewColumn: column, preserveFocus: true });
+    const color = new vscode.ThemeColor("editorCodeLens.foreground");
+    const ranges = own.map(({ location: { range }, text }) => ({
+      range: new vscode.Range(range.start.line, range.start.character, range.end.line, range.end.character),
+      hoverMessage: text,
+      renderOptions: { after: { contentText: `  ${text}`, color } },
+    }));
+    editor.setDecorations(this.placed, ranges);
     const first = ranges[0];
     if (first) editor.revealRange(first.range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
   }
