@@ -18,11 +18,13 @@ from torch import Tensor
 
 from parc.emit.program import Files
 from parc.emit.write import write
-from parc.runtime.data import Dataset
+from parc.plan.facts import Plan
+from parc.runtime.data import Batches, Dataset
 from parc.trace.derive import derive
 from parc.verify.gap import TOLERANCE
 from parc.verify.lower import lowered
 from parc.verify.matching import ends, issued
+from parc.verify.mutants.subject import Subject
 from parc.verify.numbers import compare, expected
 from parc.verify.recorder import record
 from parc.verify.report import NotProvable
@@ -59,8 +61,15 @@ class Judge:
         expected(trial.plan, recipes, dataset, STEPS[-1], self._reference(STEPS[-1]))
         steps = torch.load(self._reference(STEPS[-1]), weights_only=True)
         torch.save(steps[: STEPS[0]], self._reference(STEPS[0]))
-        self.idle = any(
-            _idle(name, gradient) for step in steps for name, gradient in step["gradients"].items()
+        self.idle = any(_idle(gradient) for step in steps for gradient in step["gradients"].values())
+
+    def subject(self) -> Subject:
+        """The program for bugs to be injected into, and what can be told of them here."""
+        return Subject(
+            self.trial,
+            idle=self.idle,
+            uneven=_uneven(self.trial.plan, self.dataset),
+            low=self.low is not None,
         )
 
     def own(self) -> Caught | None:
@@ -133,7 +142,26 @@ class Judge:
         return self.scratch / f"reference-{steps}.pt"
 
 
-def _idle(name: str, gradient: Tensor) -> bool:
+def _uneven(plan: Plan, dataset: Dataset) -> bool:
+    """Whether data ranks have unlike numbers of labels in some step that is compared."""
+    train, ranks = plan.train, plan.mesh.product(plan.data.axes if plan.data else ())
+    batches = Batches(
+        dataset,
+        sequences=train.batch.sequences,
+        length=train.batch.length,
+        microbatches=train.batch.microbatches,
+        seed=train.seed,
+        shift=train.loss.shift,
+    )
+
+    def labels(step: int, rank: int) -> int:
+        predicted = batches.predicted(batches.step(step, rank, ranks)[1])
+        return int((predicted != train.loss.ignore_index).sum())
+
+    return any(len({labels(step, rank) for rank in range(ranks)}) > 1 for step in range(STEPS[-1]))
+
+
+def _idle(gradient: Tensor) -> bool:
     """Whether some expert of a bank, or one of a list, has had no token: its matrices' gradient is zero."""
     experts = gradient if gradient.ndim > 2 else gradient.unsqueeze(0)
     return gradient.ndim > 1 and bool((experts.flatten(1).abs().amax(1) == 0).any())

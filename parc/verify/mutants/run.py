@@ -53,8 +53,7 @@ def outcomes(
         if alarm := judge.own():
             raise NotProvable(f"the program itself does not climb the rungs: {alarm.rung}, {alarm.how}")
         lows = injected(Subject(low)) if low else {}
-        subject = Subject(trial, idle=judge.idle, low=low is not None)
-        for bug, its in chosen(injected(subject), seed, sites).items():
+        for bug, its in chosen(injected(judge.subject()), seed, sites).items():
             for mutant in its:
                 run = not (mutant.same or mutant.untold)
                 twin = [each.files for each in lows.get(bug, ()) if each.site == mutant.site]

@@ -50,12 +50,13 @@ class Moved:
 class Subject:
     """A trial's program: its sites, and which of them are alive.
 
-    `idle` tells whether, in the steps that are compared, some expert is given no token; `low` whether the
-    program is also run in a type that fuses the experts' products.
+    `idle` tells whether, in the steps that are compared, some expert is given no token; `uneven` whether data
+    ranks have unlike numbers of labels; `low` whether the program is also run in a type that fuses the
+    experts' products.
     """
 
-    def __init__(self, trial: Trial, *, idle: bool = True, low: bool = True) -> None:
-        self.trial, self.idle, self.low = trial, idle, low
+    def __init__(self, trial: Trial, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
+        self.trial, self.idle, self.uneven, self.low = trial, idle, uneven, low
 
     @property
     def plan(self) -> Plan:

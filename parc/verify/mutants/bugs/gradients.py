@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
 from parc.verify.mutants.subject import Declared, Subject
@@ -86,10 +87,8 @@ def idle(subject: Subject) -> Iterator[Mutant]:
         "            shard[idle] = before[idle]\n"
     )
     found = subject.patch(OPTIMIZER, step, skips, "rows without a gradient are not updated")
-    if subject.idle and subject.plan.train.optimizer.weight_decay:
-        yield found
-    else:
-        yield Mutant(found.site, found.files, untold="no expert is idle in this trial, or nothing decays")
+    told = subject.idle and subject.plan.train.optimizer.weight_decay
+    yield replace(found, untold=None if told else "no expert is idle in this trial, or nothing decays")
 
 
 @silent_bug("optimizer state lost")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
 from parc.verify.mutants.subject import Subject
@@ -31,7 +32,9 @@ def mean(subject: Subject) -> Iterator[Mutant]:
         averaged = own.replace("int(valid))", "int(valid)) * layout.data_ranks")
         if subject.plan.train.loss.ignore_index < 0:  # ids are not
             same = same or ALL_VALID
-        yield subject.patch(OBJECTIVE, VALID, averaged, "means of ranks averaged", same)
+        found = subject.patch(OBJECTIVE, VALID, averaged, "means of ranks averaged", same)
+        even = None if same or subject.uneven else "every data rank has as many labels in this trial"
+        yield replace(found, untold=even)
     elif axes := subject.said(r"tokens=\(.*?self\.(\w+)"):
         same = subject.alone(axes)
         own = "    return losses.sum() / valid\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from parc.events import Experts
 from parc.verify.mutants.mutant import Mutant, silent_bug
@@ -79,8 +80,7 @@ def fused(subject: Subject) -> Iterator[Mutant]:
         ("starts for ends", "[0, *accumulate(counts)][:-1]"),
         ("a row late", "[min(end + 1, len(rows)) for end in accumulate(counts)]"),
     ):
-        found = subject.patch(GROUPED, ends, text, site, same)
-        yield Mutant(found.site, found.files, same, untold if same is None else None)
+        yield replace(subject.patch(GROUPED, ends, text, site, same), untold=None if same else untold)
 
 
 def _banks(subject: Subject) -> list[Experts]:
