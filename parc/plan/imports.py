@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from stat import S_ISREG
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -49,6 +50,14 @@ def decoded(path: str, data: bytes) -> Source | Diagnostic:
             "P008", f"`{path}` is not a text in UTF-8: line {line} has the byte 0x{data[fault.start]:02x}"
         )
     return Source(path, text.replace("\r\n", "\n"))
+
+
+def _may_be_opened(path: Path) -> bool:
+    """To open a pipe is to wait, and a device does what it likes. What does not exist may be looked for."""
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def project(folder: Path) -> Path:
@@ -129,7 +138,7 @@ class Imports:
 
     def imported(self, path: Path, wanted: tree.String) -> Source | Diagnostic:
         """The text of a file, shown under the path by which its importer found it, where that leads to it."""
-        if not path.is_file() and path.exists():  # to open a pipe is to wait
+        if not _may_be_opened(path):
             return error("P009", f"`{path}` is no regular file")
         near = Path(wanted.span.source.path).parent / wanted.value
         shown = str(near if near.resolve() == path else path)
