@@ -132,7 +132,7 @@ class _Page:
     def marked(self, marks: Sequence[tuple[int, int, Label]], style: str, room: int) -> list[str]:
         """The rows under a line: the markers with the last label's text, then the other texts, last first."""
         cells: dict[int, str] = {}
-        for start, end, label in sorted(marks, key=lambda mark: mark[2].primary):
+        for start, end, label in sorted(marks, key=lambda mark: (mark[0] - mark[1], mark[2].primary)):
             painted = style if label.primary else BLUE
             cells |= dict.fromkeys(range(start, end), self.paint(painted, "^" if label.primary else "-"))
         told = [mark for mark in marks if mark[2].text]

@@ -95,6 +95,18 @@ def test_three_labels_on_a_line() -> None:
     ]
 
 
+def test_a_label_within_another_is_seen() -> None:
+    source = Source("a.parc", "mesh = [dp: 4]")
+    outer, inner = Label(source.span(0, 14), "outer"), Label(source.span(8, 13), "inner", primary=False)
+    for labels in ([outer, inner], [inner, outer]):
+        assert render([error("P101", "two", *labels)]).splitlines()[3:] == [
+            "1 | mesh = [dp: 4]",
+            "  | ^^^^^^^^-----^ inner",
+            "  | |",
+            "  | outer",
+        ]
+
+
 def test_an_empty_place_is_still_marked() -> None:
     assert "1 | let x =\n  |        ^ a value is missing here\n" in shown("let x =\nlet y = 1")
 
