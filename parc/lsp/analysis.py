@@ -23,12 +23,13 @@ class Analysis:
     """`files` are the trees of the file itself and of all that it imports, by their real paths, in order.
 
     Nodes and facts have spans in parts of the texts: `whole` places them in the texts. `version` is the
-    editor's, None where the file is not open.
+    editor's, None where the file is not open; `number` tells one analysis from every other.
     """
 
     path: Path
     source: Source
     version: int | None
+    number: int
     loaded: Loaded
     files: Mapping[Path, tree.File]
     places: Places

@@ -190,9 +190,13 @@ class Convert:
         return types.SignatureHelp([information], active_signature=0, active_parameter=found.active)
 
     def lens(self, path: Path, lens: Lens) -> types.CodeLens:
-        arguments = [{"uri": self.uri(path), "plan": lens.plan}] if lens.command else None
-        command = types.Command(lens.title, lens.command or "", arguments=arguments)
-        return types.CodeLens(self.range(lens.span), command)
+        data = {"uri": self.uri(path), "plan": lens.plan, "kind": lens.kind}
+        return types.CodeLens(self.range(lens.span), data=data)
+
+    def command(self, data: dict[str, str], title: str) -> types.Command:
+        """Of a lens; one that only tells has no name."""
+        name = f"parc.{data['kind']}" if data["kind"] in ("picture", "build") else ""
+        return types.Command(title, name, arguments=[{"uri": data["uri"], "plan": data["plan"]}])
 
     def tokens(self, source: Source, tokens: Sequence[Token]) -> types.SemanticTokens:
         data: list[int] = []

@@ -16,7 +16,7 @@ from parc.lsp.completion import complete
 from parc.lsp.convert import LEGEND
 from parc.lsp.help import signature
 from parc.lsp.hover import hover
-from parc.lsp.margins import hints, lenses
+from parc.lsp.margins import hints, lenses, title
 from parc.lsp.positions import Encoding
 from parc.lsp.tokens import tokens
 from parc.plan.imports import HARDWARE
@@ -38,6 +38,8 @@ def register(server: Server) -> None:
     _edits(server)
     _names(server)
     _whole_file(server)
+    _beside(server)
+    _colours(server)
 
 
 def register_pull(server: Server) -> None:
@@ -48,8 +50,8 @@ def register_pull(server: Server) -> None:
         await asyncio.sleep(0)  # a request that is cancelled already is not worked on
         analysis = server.analysis(params.text_document.uri)
         found = server.convert.diagnostics(analysis) if analysis else []
-        identity = str(id(analysis))
-        if analysis and params.previous_result_id == identity:
+        identity = str(analysis.number) if analysis else None
+        if identity and params.previous_result_id == identity:
             return types.RelatedUnchangedDocumentDiagnosticReport(identity)
         return types.RelatedFullDocumentDiagnosticReport(found, result_id=identity)
 
@@ -214,6 +216,10 @@ def _whole_file(server: Server) -> None:
         found = outline.links(analysis) if analysis else ()
         return [types.DocumentLink(convert.range(span), convert.uri(path)) for span, path in found]
 
+
+def _beside(server: Server) -> None:
+    convert = server.convert
+
     @server.feature(types.TEXT_DOCUMENT_INLAY_HINT)
     def inlay_hint(params: types.InlayHintParams) -> list[types.InlayHint]:
         analysis = server.analysis(params.text_document.uri)
@@ -227,11 +233,22 @@ def _whole_file(server: Server) -> None:
             for each in hints(analysis, start, end)
         ]
 
-    @server.feature(types.TEXT_DOCUMENT_CODE_LENS)
+    @server.feature(types.CODE_LENS_RESOLVE)
+    def code_lens_resolve(lens: types.CodeLens) -> types.CodeLens:
+        data = lens.data
+        if isinstance(data, dict) and (analysis := server.analysis(data["uri"])):
+            lens.command = convert.command(data, title(analysis, data["kind"], data["plan"]))
+        return lens
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_LENS, types.CodeLensOptions(resolve_provider=True))
     def code_lens(params: types.CodeLensParams) -> list[types.CodeLens]:
         analysis = server.analysis(params.text_document.uri)
         found = lenses(analysis, server.trusted) if analysis else ()
         return [convert.lens(analysis.path, each) for each in found] if analysis else []
+
+
+def _colours(server: Server) -> None:
+    convert = server.convert
 
     @server.feature(types.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, LEGEND)
     def semantic_tokens(params: types.SemanticTokensParams) -> types.SemanticTokens:

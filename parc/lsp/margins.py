@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from parc.check.claims.counts import bubble
 from parc.check.claims.verdict import shown
@@ -12,6 +12,8 @@ from parc.cost.figure import quantity
 from parc.lsp.analysis import Analysis
 from parc.plan.facts import Plan
 from parc.source import Span
+
+Kind: TypeAlias = Literal["memory", "time", "picture", "build"]
 
 
 class Hint(NamedTuple):
@@ -23,17 +25,19 @@ class Hint(NamedTuple):
 
 
 class Lens(NamedTuple):
-    """`command` is None for a lens that only tells."""
+    """`title` has its words, which may take a moment to compute."""
 
     span: Span
-    title: str
-    command: str | None = None
-    plan: str = ""
+    kind: Kind
+    plan: str
 
 
 def hints(analysis: Analysis, start: int, end: int) -> Iterator[Hint]:
     """Those that stand from one offset to another."""
     for plan in analysis.plans:
+        block = analysis.whole(plan.span)
+        if block.end < start or end < block.start:
+            continue
         for span, text, tip in _derived(plan):
             whole = analysis.whole(span)
             if whole.source is analysis.source and start <= whole.end <= end:
@@ -89,14 +93,22 @@ def _bubble(of: Costs) -> str:
 
 def lenses(analysis: Analysis, trusted: bool) -> Iterator[Lens]:
     """Above each plan: what it costs, its picture, and in a trusted workspace how to build it."""
+    kinds: tuple[Kind, ...] = ("memory", "time", "picture", "build")
     for plan in analysis.plans:
         span = analysis.whole(plan.at("name"))
-        of = costs(plan)
-        yield Lens(span, _memory(of))
-        yield Lens(span, _time(of))
-        yield Lens(span, "open the picture", "parc.picture", plan.name)
-        if trusted:
-            yield Lens(span, "build", "parc.build", plan.name)
+        yield from (Lens(span, kind, plan.name) for kind in kinds if trusted or kind != "build")
+
+
+def title(analysis: Analysis, kind: str, name: str) -> str:
+    """What a lens says; nothing where the plan is no more."""
+    plan = next((plan for plan in analysis.plans if plan.name == name), None)
+    if plan is None:
+        return ""
+    if kind == "memory":
+        return _memory(costs(plan))
+    if kind == "time":
+        return _time(costs(plan))
+    return "open the picture" if kind == "picture" else "build"
 
 
 def _memory(of: Costs) -> str:

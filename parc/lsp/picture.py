@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from parc.check.run import findings
+from parc.diagnostic import has_errors
 from parc.lsp import names
 from parc.lsp.analysis import Analysis
 from parc.plan.facts import Plan
@@ -28,7 +30,9 @@ def picture(analysis: Analysis, name: str | None, offset: int | None = None) -> 
 
     plan = _chosen(analysis, name, offset)
     if plan is None:
-        return "the file has no plan that can be drawn; see its faults"
+        return "the file has no such plan"
+    if has_errors(findings([plan])):
+        return "the plan has errors: it cannot be drawn"
     return Picture(plan.name, page(overview(plan)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from parc.check.again import Again
@@ -39,6 +40,7 @@ class Project:
         self.open: dict[Path, Open] = {}
         self.known: dict[Path, Known] = {}
         self.folders: list[Path] = []
+        self.numbers = count()
 
     def edit(self, path: Path, text: str, version: int) -> None:
         """A file is open, with this text now."""
@@ -75,7 +77,9 @@ class Project:
         loaded = load_text(source, texts=self._texts(), again=known.again)
         files = {real(shown): file for shown, file in known.again.files.items()}
         version = opened.version if opened else None
-        known.analysis = Analysis(path, source, version, loaded, files, known.again.places, self.trial)
+        known.analysis = Analysis(
+            path, source, version, next(self.numbers), loaded, files, known.again.places, self.trial
+        )
         known.needs = frozenset(
             {*files, *(wanted for path, file in files.items() for _, wanted in imports(path, file))}
         )

@@ -62,6 +62,11 @@ def line_of(text: str, part: str) -> tuple[int, int]:
     return text.count("\n", 0, offset), offset - text.rfind("\n", 0, offset) - 1
 
 
+def titles(client: Client, uri: str) -> list[str]:
+    lenses = client.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})
+    return [client.ask("codeLens/resolve", lens)["command"]["title"] for lens in lenses]
+
+
 # What is pushed
 
 
@@ -150,6 +155,79 @@ def test_importing_files_are_looked_at_again_when_the_imported_one_changes(
             assert "P101" not in codes(client.pushed(one, 1))
             client.change(other, {"text": farm.replace("cluster farm", "cluster frm")})
             assert "P101" in codes(client.pushed(one, 1))
+
+
+# Everything, once
+
+
+def test_every_question_has_its_answer(tmp_path: Path) -> None:
+    """What the answers say is tested elsewhere: here they come, in the shape that the protocol has."""
+    path = tmp_path / "plan.parc"
+    path.write_text(SEED)
+    uri = path.as_uri()
+    document = {"textDocument": {"uri": uri}}
+    line, character = line_of(SEED, "ep: 8")
+    place = {"line": line, "character": character + 1}
+    whole = {"start": {"line": 0, "character": 0}, "end": {"line": 99, "character": 0}}
+    layout = {"options": {"tabSize": 2, "insertSpaces": True}}
+    with Client(EVERYTHING, root=tmp_path.as_uri()) as client:
+        client.open(uri, SEED)
+        assert "**axis** `ep`" in client.at("hover", uri, **place)["contents"]["value"]
+        start = client.at("definition", uri, **place)["range"]["start"]
+        assert start == {"line": line, "character": character}
+        uses = client.at("references", uri, **place, context={"includeDeclaration": True})
+        assert len(uses) == 3
+        assert client.at("prepareRename", uri, **place)["placeholder"] == "ep"
+        edits = client.at("rename", uri, **place, newName="xp")["changes"][uri]
+        assert [edit["newText"] for edit in edits] == ["xp"] * 3
+        taken = client.begin("textDocument/rename", {**document, "position": place, "newName": "tp"})
+        assert "the axis `tp` is there already" in client.answer(taken)["error"]["message"]
+        help = client.at("signatureHelp", uri, **place)
+        assert help["signatures"][0]["label"].startswith("plan { mesh")
+        assert client.ask("textDocument/documentSymbol", document)[3]["name"] == "wide"
+        assert [each["name"] for each in client.ask("workspace/symbol", {"query": "WID"})] == ["wide"]
+        assert client.ask("textDocument/foldingRange", document)
+        assert client.ask("textDocument/documentLink", document) == []
+        chosen = client.ask("textDocument/selectionRange", {**document, "positions": [place]})
+        assert chosen[0]["parent"]["parent"]
+        hints = client.ask("textDocument/inlayHint", {**document, "range": whole})
+        assert "= 128 ranks" in {hint["label"] for hint in hints}
+        assert "open the picture" in titles(client, uri)
+        full = client.ask("textDocument/semanticTokens/full", document)["data"]
+        assert client.ask("textDocument/semanticTokens/range", {**document, "range": whole})["data"] == full
+        assert client.ask("textDocument/formatting", {**document, **layout}) == []
+        assert client.ask("textDocument/rangeFormatting", {**document, **layout, "range": whole}) == []
+        actions = client.ask(
+            "textDocument/codeAction",
+            {**document, "range": {"start": place, "end": place}, "context": {"diagnostics": []}},
+        )
+        moved = next(each for each in actions if each["title"] == "move the axis `ep` inside the node")
+        assert moved["edit"]["documentChanges"][0]["textDocument"] == {"uri": uri, "version": 1}
+        shown = client.ask("parc/picture", {**document, "position": place})
+        assert shown["plan"] == "wide"
+        assert client.ask("parc/highlight", {**document, "position": place})["axis"] == "ep"
+        placing = client.ask("parc/placing", {**document, "plan": "wide", "rank": 37})
+        assert placing[0]["text"] == "ep = 2 of 8"
+        assert client.ask("parc/page", {"code": "P208"}).startswith("# ")
+        content = client.ask("workspace/textDocumentContent", {"uri": "parc:/rules/P208.md"})
+        assert content["text"] == client.ask("parc/page", {"code": "P208"})
+        command = {"command": "parc.picture", "arguments": [{"uri": uri, "plan": "wide"}]}
+        assert client.ask("workspace/executeCommand", command)["html"] == shown["html"]
+
+
+def test_all_safe_fixes_are_one_action(uri: str) -> None:
+    text = SEED.replace("data     over [ep]", "data     over ep").replace("sequences = 256", "sequnces = 256")
+    with Client(EVERYTHING) as client:
+        client.open(uri, text)
+        nowhere = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 0}}
+        context = {"diagnostics": [], "only": ["source.fixAll"]}
+        found = client.ask(
+            "textDocument/codeAction", {"textDocument": {"uri": uri}, "range": nowhere, "context": context}
+        )
+        assert [each["kind"] for each in found] == ["source.fixAll"]
+        edits = found[0]["edit"]["documentChanges"][0]["edits"]
+        client.change(uri, *({"range": edit["range"], "text": edit["newText"]} for edit in edits))
+        assert not [each for each in pulled(client, uri)["items"] if each["severity"] == 1]
 
 
 # Encodings
@@ -308,14 +386,12 @@ def test_building_is_offered_and_done_where_the_workspace_is_trusted_alone(tmp_p
     command = {"command": "parc.build", "arguments": [{"uri": uri, "plan": "wide"}]}
     with Client(MINIMAL) as client:
         client.open(uri, SEED)
-        lenses = client.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})
-        assert "build" not in {lens["command"]["title"] for lens in lenses}
+        assert "build" not in titles(client, uri)
         assert client.ask("workspace/executeCommand", command)["code"] == 2
         assert not (tmp_path / "ran").exists()
     with Client(MINIMAL, trusted=True) as client:
         client.open(uri, SEED)
-        lenses = client.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})
-        assert "build" in {lens["command"]["title"] for lens in lenses}
+        assert "build" in titles(client, uri)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from parc.lsp import picture
 from parc.lsp.analysis import Analysis
-from parc.lsp.margins import hints, lenses
+from parc.lsp.margins import hints, lenses, title
 from tests.lsp.editing import SEED, opened, seed
 
 
@@ -40,18 +40,22 @@ def test_hints_of_a_range() -> None:
     assert [each.text for each in hints(analysis, at, at + 20)] == ["= 8 experts a rank"]
 
 
+def titles(text: str, trusted: bool = False) -> list[str]:
+    analysis = opened(text)
+    return [title(analysis, each.kind, each.plan) for each in lenses(analysis, trusted)]
+
+
 def test_lenses_price_a_plan_and_build_it_only_where_that_is_trusted() -> None:
-    titles = [each.title for each in lenses(opened(SEED), trusted=False)]
-    assert titles[0].endswith("a GPU (estimated)")
-    assert "GB of 64 GB" in titles[0]
-    assert " a step (" in titles[1]
-    assert titles[2:] == ["open the picture"]
-    assert [each.title for each in lenses(opened(SEED), trusted=True)][3:] == ["build"]
+    found = titles(SEED)
+    assert found[0].endswith("a GPU (estimated)")
+    assert "GB of 64 GB" in found[0]
+    assert " a step (" in found[1]
+    assert found[2:] == ["open the picture"]
+    assert titles(SEED, trusted=True)[3:] == ["build"]
 
 
 def test_a_lens_says_what_is_missing() -> None:
-    titles = [each.title for each in lenses(opened(SEED.replace("vocab = 32000\n  }\n}", "\n  }\n}")), False)]
-    assert "`vocab`" in titles[0]
+    assert "`vocab`" in titles(SEED.replace("vocab = 32000\n  }\n}", "\n  }\n}"))[0]
 
 
 @pytest.mark.parametrize(
@@ -69,13 +73,20 @@ def test_what_lights_up(old: str, new: str, lit: dict[str, object]) -> None:
 
 
 def test_a_picture_is_of_the_plan_at_the_cursor() -> None:
-    text = SEED + "plan other for seed on farm {\n  mesh = [dp: 128]\n  data over [dp]\n}\n"
+    text = SEED + SEED[SEED.index("plan wide") :].replace("wide", "other")
     analysis = opened(text)
-    found = picture.picture(analysis, None, text.index("[dp: 128]"))
+    found = picture.picture(analysis, None, text.rindex("[ep: 8"))
     assert isinstance(found, picture.Picture)
     assert found.plan == "other"
     assert found.html.startswith("<!")
-    assert picture.picture(analysis, "gone") == "the file has no plan that can be drawn; see its faults"
+    assert picture.picture(analysis, "gone") == "the file has no such plan"
+
+
+def test_a_plan_with_errors_is_not_drawn() -> None:
+    """The cost model is for plans that fit; the other plan of the file is drawn all the same."""
+    text = SEED + "plan other for seed on farm {\n  mesh = [dp: 7]\n  data over [dp]\n}\n"
+    assert picture.picture(opened(text), "other") == "the plan has errors: it cannot be drawn"
+    assert isinstance(picture.picture(opened(text), "wide"), picture.Picture)
 
 
 def test_the_lines_that_placed_a_rank() -> None:
