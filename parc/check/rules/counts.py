@@ -106,7 +106,7 @@ def idle_devices(plan: Plan) -> Iterator[Finding]:
     idle = plan.cluster.devices - plan.mesh.size
     if idle > 0:
         yield Finding(
-            f"{idle:,} of {plan.cluster.devices:,} devices are idle",
+            f"{idle:,} of {plan.cluster.devices:,} devices {'is' if idle == 1 else 'are'} idle",
             _labels(plan),
             (f"{plan.cluster.devices:,} - {plan.mesh.size:,} = {idle:,}",),
             _sizes_that(plan, fill=True),

@@ -24,13 +24,13 @@ def _idle(plan: Plan) -> Iterator[Idle]:
     data, tensor, pipeline, shape = plan.data, plan.tensor, plan.pipeline, plan.train.model.shape
     product = plan.mesh.product
     if tensor and tensor.sequence and product(tensor.axes) == 1:
-        yield Idle(tensor, "sequence", "sequence = true", "the tensor axes have one rank")
+        yield Idle(tensor, "sequence", "`sequence = true`", "the tensor axes have one rank")
     if data and data.shard != "none" and product(data.axes) == 1:
-        yield Idle(data, "shard", f"shard = {data.shard}", "the data axes have one rank")
+        yield Idle(data, "shard", f"`shard = {data.shard}`", "the data axes have one rank")
     if pipeline and "schedule" in pipeline.spans and product(pipeline.axes) == 1 and pipeline.chunks == 1:
-        yield Idle(pipeline, "schedule", "schedule", "the pipeline has one stage")
+        yield Idle(pipeline, "schedule", "`schedule`", "the pipeline has one stage")
     if plan.recompute == "experts" and shape.experts == 0:
-        yield Idle(plan, "recompute", "recompute = experts", "the model has no experts")
+        yield Idle(plan, "recompute", "`recompute = experts`", "the model has no experts")
     loss = plan.train.loss
     if loss.balance > 0 and shape.experts == 0:
         yield Idle(loss, "balance", "the balance loss", "the model has no experts")

@@ -54,8 +54,7 @@ def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
     if batch.microbatches < needed:
         chunks = " x 2 chunks" if needed > stages.number else ""
         yield Finding(
-            f"{batch.microbatches:,} microbatches are too few for {needed:,} stages under"
-            f" `{pipeline.schedule}`",
+            f"{_microbatches(batch.microbatches)} too few for {needed:,} stages under `{pipeline.schedule}`",
             (
                 Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches"),
                 Label(stages.span, f"{stages.number:,} {stages.things}{chunks}", primary=False),
@@ -63,6 +62,10 @@ def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
             (f"{batch.microbatches:,} < {needed:,}",),
             f'at least {needed:,} microbatches, or `schedule = "gpipe"`',
         )
+
+
+def _microbatches(number: int) -> str:
+    return f"{number:,} microbatches are" if number != 1 else "one microbatch is"
 
 
 def one_by_one(pipeline: Pipeline) -> bool:
