@@ -219,6 +219,20 @@ def test_on_one_node_no_order_is_better() -> None:
     assert codes(text.replace(LINKS.strip().splitlines()[1], "")) == []
 
 
+def test_gradients_are_summed_axis_after_axis() -> None:
+    """Over 2 and then over 4 ranks takes what the two take by themselves: the bytes are the same."""
+
+    def seconds(axes: str, over: str) -> float:
+        text = f"{NODE.replace('node: 4', 'node: 8')}\nplan wide for first on farm {{\n mesh = [{axes}]\n"
+        text += f" data over [{over}]\n expect {{ data.time > 0 s }}\n}}"
+        (plan,) = load(complete(text).replace("MEMORY", "80 GB")).plans
+        (verdict,) = judge(plan)
+        assert verdict.figure is not None
+        return verdict.figure.value
+
+    assert seconds("a: 2, b: 4", "a, b") == pytest.approx(seconds("a: 2", "a") + seconds("b: 4", "b"))
+
+
 # Balance and the bubble
 
 SPLIT = f"""{NODE}

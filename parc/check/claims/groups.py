@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from parc.check.costs import Costs
 from parc.cost import network
 from parc.cost.figure import Figure, total
 from parc.cost.job import Fans
-from parc.cost.traffic import Group, Moved
+from parc.cost.traffic import Group, Moved, remainder
 
 MEMBERS = 4  # of a group that are shown; of a larger one two, and the last
 OVER: dict[str, tuple[Group, ...]] = {
@@ -111,8 +112,17 @@ def over(costs: Costs, fans: Fans, moved: Moved) -> float:
         hops = range(costs.job.degrees.pipeline - 1)
         ways = {network.neighbour(fans, links, at) for at in hops}
         return max((network.send(moved.bytes, way) for way in ways), default=0.0)
-    found = TAKE[moved.kind](moved.bytes, fans, links)
+    each = [TAKE[moved.kind](moved.bytes, group, links) for group in _axes(costs, moved) or (fans,)]
+    found = sum(each) / len(each)
     return found + costs.known.constants.collective if found else 0.0
+
+
+def _axes(costs: Costs, moved: Moved) -> tuple[Fans, ...]:
+    """The groups of the single axes, where gradients are summed over one after the other."""
+    layout = costs.job.layout
+    if moved.kind != "all_reduce" or moved.over not in ("data", "expert_data"):
+        return ()
+    return layout.data_axes if moved.over == "data" else layout.expert_axes
 
 
 def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
@@ -129,7 +139,11 @@ def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
         )
         for each in moved
     ]
-    return _together(f"bytes over {strategy}", rank, parts)
+    stages = range(rank, len(costs.job.stages), costs.job.degrees.pipeline)
+    more = sum(remainder(costs.job, stage) for stage in stages)
+    return _together(
+        f"bytes over {strategy}", rank, parts, f"; besides at most {more:,.0f} B of counts, losses and norms"
+    )
 
 
 def _seconds(costs: Costs, strategy: str, rank: int) -> Figure:
@@ -150,8 +164,8 @@ def _moved(costs: Costs, strategy: str, rank: int) -> list[Moved]:
     return [each._replace(calls=count) for each, count in calls.items() if each.over in OVER[strategy]]
 
 
-def _together(name: str, rank: int, parts: list[Figure]) -> Figure:
-    how = f"one device of stage {rank}, one step"
+def _together(name: str, rank: int, parts: list[Figure], besides: str = "") -> Figure:
+    how = f"one device of stage {rank}, one step{besides}"
     sum = total(name, parts)
     return Figure(name, sum.value, sum.unit, how, sum.grade, sum.parts)
 
@@ -159,25 +173,20 @@ def _together(name: str, rank: int, parts: list[Figure]) -> Figure:
 def _call(costs: Costs, moved: Moved) -> str:
     """What a call carries; activations are so many tokens of so many numbers."""
     job = costs.job
-    size = round(_product(getattr(job.layout.reach, moved.over)))
-    how = f"{_named(moved)}, {size:,} ranks, {moved.calls:,} x a step"
+    groups = _axes(costs, moved) or (getattr(job.layout.reach, moved.over),)
+    sizes = [round(prod(fans)) for fans in groups]
+    ranks = " and ".join(f"{size:,}" for size in sizes)
+    how = f"{_named(moved)}, {ranks} ranks, {moved.calls:,} x a step"
     width, element = job.architecture.hidden, job.practice.element
     if moved.bytes == job.tokens * width * element:
         how += f": {job.tokens:,.0f} tokens of a microbatch x {width:,} x {element} B"
-    if moved.kind == "all_reduce":
-        how += f"; a ring sends 2 x {size - 1}/{size} of it"
+    if moved.kind == "all_reduce" and len(sizes) == 1:
+        how += f"; a ring sends 2 x {sizes[0] - 1}/{sizes[0]} of it"
     return how
 
 
 def _named(moved: Moved) -> str:
     return f"{moved.kind} of {moved.what}"
-
-
-def _product(fans: tuple[float, ...]) -> float:
-    size = 1.0
-    for fan in fans:
-        size *= fan
-    return size
 
 
 def _sizes(costs: Costs, names: tuple[str, ...]) -> str:
