@@ -204,6 +204,19 @@ def test_the_order_alone_is_told_where_no_price_is_known() -> None:
     assert codes(text.replace("tp: 8, dp: 4", "dp: 4, tp: 8")) == []
 
 
+def test_gradients_count_as_well() -> None:
+    """Every data rank has all 8 experts of 16 layers: 3.3 GB of gradients, summed across nodes."""
+    text = f"""{NODES}
+    plan wide for first on farm {{
+      mesh = [dp: 4, tp: 8]
+      data   over [dp]
+      tensor over [tp]
+    }}"""
+    found = next(each for each in checked(text) if each.code == "P324")
+    assert found.message == "groups of `data` leave a node, which another order of the axes avoids"
+    assert found.help == "`mesh = [tp: 8, dp: 4]`"
+
+
 def test_two_nodes_are_one_too_many() -> None:
     text = MESH.replace("AXES", "tp: 2, dp: 8").replace(DEVICE, "").replace("fabric: 4", "fabric: 2")
     assert codes(text) == ["P324"]

@@ -101,19 +101,19 @@ def slowest(costs: Costs, strategy: str) -> Figure:
 
 
 def once(costs: Costs, moved: Moved) -> float:
-    """Seconds of one call."""
-    return over(costs, getattr(costs.job.layout.reach, moved.over), moved)
+    """Seconds of one call; of those that go axis after axis, in the mean."""
+    groups = _axes(costs, moved) or (getattr(costs.job.layout.reach, moved.over),)
+    return sum(over(costs, fans, moved) for fans in groups) / len(groups)
 
 
 def over(costs: Costs, fans: Fans, moved: Moved) -> float:
-    """The same, over groups that lie otherwise."""
+    """Seconds of one call over groups with these fans."""
     links = costs.links
     if moved.kind == "send":
         hops = range(costs.job.degrees.pipeline - 1)
         ways = {network.neighbour(fans, links, at) for at in hops}
         return max((network.send(moved.bytes, way) for way in ways), default=0.0)
-    each = [TAKE[moved.kind](moved.bytes, group, links) for group in _axes(costs, moved) or (fans,)]
-    found = sum(each) / len(each)
+    found = TAKE[moved.kind](moved.bytes, fans, links)
     return found + costs.known.constants.collective if found else 0.0
 
 
