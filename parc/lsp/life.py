@@ -51,8 +51,9 @@ def _texts(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
         document = params.text_document
-        server.project.edit(server.convert.path(document.uri), document.text, document.version)
-        server.changed()
+        path = server.convert.path(document.uri)
+        server.project.edit(path, document.text, document.version)
+        server.changed(path)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
@@ -65,7 +66,7 @@ def _texts(server: Server) -> None:
                 places = (start.line, start.character), (end.line, end.character)
                 text = changed(opened.source, *places, text, server.convert.encoding)
             server.project.edit(path, text, params.text_document.version)
-        server.changed()
+        server.changed(path)
 
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
     def did_save(params: types.DidSaveTextDocumentParams) -> None:

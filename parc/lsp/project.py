@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 from parc.check.again import Again
@@ -15,7 +16,8 @@ from parc.lsp.positions import normal
 from parc.plan.imports import read
 from parc.source import Source
 
-MOST_FILES = 500  # of a workspace, that are looked through for uses of a name
+MOST_FILES = 500  # of a workspace, that are looked through for uses of a name,
+MOST_FOLDERS = 5_000  # and folders
 HIDDEN = {"node_modules", "site-packages", "__pycache__", "venv"}
 
 
@@ -100,13 +102,12 @@ class Project:
                 yield analysis
 
     def _files(self) -> Iterator[Path]:
-        count = 0
-        for folder in self.folders:
-            for path in folder.rglob("*.parc"):
-                parts = path.relative_to(folder).parts
-                if any(part in HIDDEN or part.startswith(".") for part in parts):
-                    continue
-                count += 1
-                if count > MOST_FILES:
-                    return
-                yield path.resolve()
+        """The plan files of the folders, as far as these are not too large to look through."""
+        walks = (step for folder in self.folders for step in os.walk(folder))
+        found = 0
+        for folder, inner, names in islice(walks, MOST_FOLDERS):
+            inner[:] = sorted(each for each in inner if not each.startswith(".") and each not in HIDDEN)
+            for name in sorted(names):
+                if name.endswith(".parc") and found < MOST_FILES:
+                    found += 1
+                    yield real(os.path.join(folder, name))  # noqa: PTH118  # `os.walk` gives texts

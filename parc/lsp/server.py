@@ -72,11 +72,11 @@ class Server(LanguageServer):
     def versions(self) -> dict[Path, int]:
         return {path: each.version for path, each in self.project.open.items()}
 
-    def changed(self) -> None:
-        """Some text has: diagnostics follow, once no other change has come for a moment."""
+    def changed(self, path: Path | None = None) -> None:
+        """A text has, here or on the disk: diagnostics follow, once no other change has come for a moment."""
         if self.pending:
             self.pending.cancel()
-        self.pending = asyncio.ensure_future(self.refresh() if not self.pulls else self.ask())
+        self.pending = asyncio.ensure_future(self.ask(path) if self.pulls else self.refresh())
 
     async def refresh(self) -> None:
         """Push the diagnostics of every file that has to be looked at again."""
@@ -97,10 +97,10 @@ class Server(LanguageServer):
             types.PublishDiagnosticsParams(self.convert.uri(path), diagnostics, version)
         )
 
-    async def ask(self) -> None:
-        """Have the client pull again, where a change of one file changes what there is to say of another."""
+    async def ask(self, path: Path | None) -> None:
+        """Have the client pull again what it does not by itself, which it does for the file that it edits."""
         await asyncio.sleep(self.pause)
-        if self.refreshes and len(self.project.stale()) > 1:
+        if self.refreshes and set(self.project.stale()) - {path}:
             await self.workspace_diagnostic_refresh_async(None)
 
     def forget(self, path: Path) -> None:

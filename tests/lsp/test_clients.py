@@ -295,6 +295,22 @@ def test_a_file_that_vanishes_is_told_at_its_import(tmp_path: Path) -> None:
         assert "P112" in codes(client.pushed(uri, 1))
 
 
+def test_a_client_that_pulls_is_asked_to_when_an_imported_file_changes_on_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "farm.parc").write_text(SEED[: SEED.index("model moe")])
+    uri = (tmp_path / "plan.parc").as_uri()
+    with Client(EVERYTHING) as client:
+        client.open(uri, 'import "farm.parc"\n' + SEED[SEED.index("model moe") :])
+        pulled(client, uri)
+        asked = len(client.asked)
+        (tmp_path / "farm.parc").write_text("")
+        changes = {"changes": [{"uri": (tmp_path / "farm.parc").as_uri(), "type": 2}]}
+        client.tell("workspace/didChangeWatchedFiles", changes)
+        while len(client.asked) == asked:
+            client.next()
+        assert client.asked[-1]["method"] == "workspace/diagnostic/refresh"
+        assert "P101" in codes(pulled(client, uri)["items"])
+
+
 def test_questions_about_files_that_are_not_there_have_empty_answers(tmp_path: Path) -> None:
     gone = (tmp_path / "gone.parc").as_uri()
     place = {"textDocument": {"uri": gone}, "position": {"line": 3, "character": 7}}

@@ -80,6 +80,15 @@ def test_uses_are_found_in_every_file_that_sees_the_name(tmp_path: Path) -> None
     ]
 
 
+def test_folders_of_other_tools_are_not_looked_through(tmp_path: Path) -> None:
+    for name in (".git", "node_modules", "plans"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.parc").write_text(SEED)
+    project = Project()
+    project.folders = [tmp_path]
+    assert [each.path.parent.name for each in project.all()] == ["plans"]
+
+
 def test_a_new_name_leaves_the_plans_what_they_are(tmp_path: Path) -> None:
     farms, analysis = project(tmp_path)
     for symbol in (names.Symbol("cluster", "farm"), names.Symbol("axis", "ep", "plan wide")):
