@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from processes import EXAMPLES, PARC
 from table import Figure, show
 
 KEYSTROKES = 300
+NAME = re.compile(r"\b(cluster|model|train|plan|for|on|model +=) (farm|moe|seed|wide)\b")
 LINES = 2000
 
 
@@ -106,11 +108,7 @@ def long(text: str) -> str:
     """Plans like the seed, with names of their own, until there are enough lines."""
     copies: list[str] = []
     while sum(copy.count("\n") for copy in copies) < LINES:
-        number = len(copies)
-        copy = text
-        for name in ("farm", "moe", "seed", "wide"):
-            copy = copy.replace(f" {name} ", f" {name}{number} ").replace(f"= {name},", f"= {name}{number},")
-        copies.append(copy)
+        copies.append(NAME.sub(rf"\g<0>{len(copies)}", text))
     return "\n".join(copies)
 
 

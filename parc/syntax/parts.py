@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-SIGNS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"?|#[^\n]*|[{}\[\]()]|\n(?=[^\s#])')
+SIGNS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"?|#[^\n]*|([{}\[\]()]|\n(?=[^\s#]))')
 HEAD = re.compile(r"(?!(?:let|import|for|on|over)\b)[^\W\d]\w*[ \t]+(?!(?:let|import|for|on|over)\b)[^\W\d]")
 OPENERS = {"}": "{", "]": "[", ")": "("}
 
 
 def cut(text: str) -> list[tuple[int, int]]:
     """The (start, end) of each part, which together are the whole text."""
-    signs = [(sign[0], sign.end()) for sign in SIGNS.finditer(text) if sign[0][0] not in '"#']
+    signs = [(sign[1], sign.end()) for sign in SIGNS.finditer(text) if sign.lastindex]
     kinds = [sign for sign, _ in signs]
     unbalanced = kinds.count("{") > kinds.count("}")
     starts = [0]

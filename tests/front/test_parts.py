@@ -40,11 +40,14 @@ def test_where_a_text_is_cut(parts: list[str]) -> None:
 
 
 def shifted(value: Any, starts: dict[Source, int]) -> Any:
-    """A tree or a diagnostic with (start, end) of the whole text for every span."""
+    """A tree or a diagnostic with (start, end) of the whole text for every span.
+
+    Without the fix: which one is offered, trying it on the whole text decides.
+    """
     if isinstance(value, Span):
         return value.start + starts[value.source], value.end + starts[value.source]
     if isinstance(value, Diagnostic):
-        value = (value.code, value.message, value.labels, value.notes, value.help, value.fix)
+        value = (value.code, value.message, value.labels, value.notes, value.help)
     if isinstance(value, tuple):
         return tuple(shifted(each, starts) for each in value)
     return value
