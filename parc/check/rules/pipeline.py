@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 from parc.check.arithmetic import either, near, ranks
 from parc.check.edits import option
@@ -140,6 +139,8 @@ def stage_without_layers(plan: Plan) -> Iterator[Finding]:
             ),
             help=f"at most {shape.layers:,} stages",
         )
+    if 0 not in pipeline.layers:
+        return
     for stage, layers in enumerate(pipeline.layers):
         if layers == 0:
             help, fix = _even(pipeline, sum(pipeline.layers), len(pipeline.layers))
@@ -230,14 +231,14 @@ def stage_without_experts(plan: Plan) -> Iterator[Finding]:
     if pipeline is None or plan.experts is None or not shape.experts or pipeline.schedule in V_SHAPED:
         return
     stages = ranks(plan, pipeline.axes, "ranks")
-    ends = tuple(accumulate(pipeline.layers))
-    if len(ends) != stages.number * pipeline.chunks or ends[-1] <= shape.dense_layers:
+    if len(pipeline.layers) != stages.number * pipeline.chunks or sum(pipeline.layers) <= shape.dense_layers:
         return
+    dense = sum(1 for _ in takewhile(lambda end: end <= shape.dense_layers, accumulate(pipeline.layers)))
     # The last chunk of a rank is the one that may have experts.
-    bare = sum(end <= shape.dense_layers for end in ends) - stages.number * (pipeline.chunks - 1)
+    bare = dense - stages.number * (pipeline.chunks - 1)
     if bare > 0 and plan.mesh.product(plan.experts.axes) > 1:
         first, last = pipeline.spans.get("layers.0"), pipeline.spans.get(f"layers.{bare - 1}")
-        ends_at = f"the dense layers end in stage {bisect(ends, shape.dense_layers)}"
+        ends_at = f"the dense layers end in stage {dense}"
         which = "the first stage has" if bare == 1 else f"the first {bare:,} stages have"
         yield Finding(
             f"{which} no layer with experts",
