@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.source import Source, Span
+
+if TYPE_CHECKING:
+    from parc.render.bracket import Bracket
 
 WIDEST = 140  # characters of a source line that are shown where no width is given
 NARROWEST = 24  # and at least, however narrow the terminal
@@ -22,7 +26,7 @@ BOLD, BLUE, GREEN, RED = "\033[1m", "\033[1;34m", "\033[32m", "\033[31m"
 
 def render(diagnostics: Iterable[Diagnostic], color: bool = False, width: int | None = None) -> str:
     """Every diagnostic in full, with an empty line between two; `width` are the columns of the terminal."""
-    return "\n".join(_Page(color, width).diagnostic(each) for each in diagnostics)
+    return "\n".join(Page(color, width).diagnostic(each) for each in diagnostics)
 
 
 def concise(diagnostics: Iterable[Diagnostic]) -> str:
@@ -63,7 +67,7 @@ def columns(text: str) -> int:
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
-class _Page:
+class Page:
     def __init__(self, color: bool, width: int | None) -> None:
         self.color = color
         self.width = width
@@ -77,7 +81,7 @@ class _Page:
         first, *rest = self.folded(f"{title}: {message}", 0)
         out = [self.paint(style, title) + self.paint(BOLD, first.removeprefix(title))]
         out += [self.paint(BOLD, line) for line in rest]
-        numbers = [label.span.line for label in diagnostic.labels]
+        numbers = [label.span.last_line for label in diagnostic.labels]
         gutter = len(str(max(numbers, default=1)))
         bar = " " * gutter + self.paint(BLUE, " |")
         labels_of = _by_source(diagnostic)
@@ -109,24 +113,45 @@ class _Page:
         return [part for line in lines for part in (wrap(line, room, break_on_hyphens=False) or [""])]
 
     def excerpt(self, source: Source, labels: Sequence[Label], gutter: int, style: str) -> list[str]:
-        """The labelled lines in order, `...` where lines in between are left out."""
-        out: list[str] = []
+        """The labelled lines in order, `...` where lines in between are left out.
+
+        The first label over several lines is drawn to the left of them, from the first to the last.
+        """
+        ordered = sorted(labels, key=lambda label: (label.span.start, label.span.end))
+        long = next((label for label in ordered if label.span.last_line > label.span.line), None)
         lines: dict[int, list[Label]] = {}
-        for label in sorted(labels, key=lambda label: (label.span.start, label.span.end)):
-            lines.setdefault(label.span.line, []).append(label)
-        before = 0
+        for label in ordered:
+            if label is not long:
+                lines.setdefault(label.span.line, []).append(label)
         room = (
             WIDEST if self.width is None else max(self.width - gutter - 9, NARROWEST)
         )  # with `.. ` and ` ..`
-        for number, here in lines.items():
+        bracket = _bracket(self, long, style)
+        for number in bracket.shown if bracket else ():
+            lines.setdefault(number, [])
+        out: list[str] = []
+        before = 0
+        for number in sorted(lines):
             if before and number > before + 1:
-                out.append(self.paint(BLUE, "..."))
+                left_out = " " * gutter + bracket.below(before) if bracket else ""
+                out.append((self.paint(BLUE, "...") + left_out).rstrip())
             before = number
-            line, marks = _crop(source, number, here, room)
-            out.append(self.paint(BLUE, f"{number:>{gutter}} |") + f" {line}".rstrip())
-            out += [
-                " " * gutter + self.paint(BLUE, " |") + f" {row}" for row in self.marked(marks, style, room)
-            ]
+            edges = bracket.edges(number) if bracket else []
+            here = sorted([*lines[number], *edges], key=lambda label: (label.span.start, label.span.end))
+            line, marks = _crop(source, number, here, room - 2 if bracket else room)
+            beside = bracket.beside(number) if bracket else ""
+            out.append(self.paint(BLUE, f"{number:>{gutter}} |") + f" {beside}{line}".rstrip())
+            rows = (
+                self.marked([mark for mark in marks if mark[2] not in edges], style, room)
+                if lines[number]
+                else []
+            )
+            if bracket:
+                rows = [bracket.during(number) + row for row in rows]
+                rows += [
+                    row for mark in marks if mark[2] in edges for row in bracket.edge(number, mark[0], room)
+                ]
+            out += [(" " * gutter + self.paint(BLUE, " |") + f" {row}").rstrip() for row in rows]
         return out
 
     def marked(self, marks: Sequence[tuple[int, int, Label]], style: str, room: int) -> list[str]:
@@ -158,6 +183,14 @@ class _Page:
         return self.paint(style if label.primary else BLUE, printable(label.text))
 
 
+def _bracket(page: Page, label: Label | None, style: str) -> Bracket | None:
+    if label is None:
+        return None
+    from parc.render.bracket import Bracket
+
+    return Bracket(page, label, style)
+
+
 def _by_source(diagnostic: Diagnostic) -> list[tuple[Source, list[Label]]]:
     """The labels of each source; the one where the fault is reported comes first."""
     groups: dict[int, tuple[Source, list[Label]]] = {}
@@ -174,7 +207,7 @@ def _crop(
     """The part of a line that is shown, and the columns that each label covers in it."""
     line = source.line(number)
     offset = source.line_starts[number - 1]
-    first = min(labels[0].span.start - offset, len(line))
+    first = min(labels[0].span.start - offset, len(line)) if labels else 0
     start = max(0, first - min(BEFORE, room // 3)) if len(line) > room else 0
     shown = line[start : start + room]
     left = ".. " if start else ""

@@ -111,10 +111,45 @@ def test_an_empty_place_is_still_marked() -> None:
     assert "1 | let x =\n  |        ^ a value is missing here\n" in shown("let x =\nlet y = 1")
 
 
-def test_a_label_over_several_lines_marks_the_first() -> None:
-    source = Source("a.parc", "plan {\n  x\n}\n")
-    text = render([error("P101", "long", Label(source.span(0, 12), "here"))])
-    assert text.splitlines()[3:] == ["1 | plan {", "  | ^^^^^^ here"]
+def test_a_label_over_several_lines_is_drawn_beside_them() -> None:
+    source = Source("a.parc", "plan {\n  x = [1]\n}\n")
+    inner = Label(source.span(13, 16), "inner", primary=False)
+    assert render([error("P101", "long", Label(source.span(0, 18), "here"), inner)]).splitlines()[3:] == [
+        "1 | / plan {",
+        "2 | |   x = [1]",
+        "  | |       --- inner",
+        "3 | | }",
+        "  | |_^ here",
+    ]
+
+
+def test_one_that_begins_within_a_line_and_of_which_most_is_left_out() -> None:
+    source = Source("a.parc", "let a = [\n" + "  1,\n" * 10 + "  2,\n  3, 4]\nlet b = 1\n")
+    start, end = source.text.index("["), source.text.index("]") + 1
+    labels = [
+        Label(source.span(start, end), "no plain values"),
+        Label(source.span(4, 5), "of this", primary=False),
+    ]
+    assert render([error("P106", "long", *labels)]).splitlines()[3:] == [
+        " 1 |   let a = [",
+        "   |       - of this",
+        "   |  _________^",
+        "...  |",
+        "13 | |   3, 4]",
+        "   | |_______^ no plain values",
+    ]
+
+
+@given(st.text(alphabet="ab \n", max_size=300), st.integers(50, 90), st.data())
+def test_no_line_is_wider_than_the_terminal(text: str, width: int, data: st.DataObject) -> None:
+    source = Source("a.parc", text)
+    start, end = sorted(data.draw(st.integers(0, len(text))) for _ in range(2))
+    labels = [
+        Label(source.span(start, end), "a label of some length"),
+        Label(source.span(end, end), "end", False),
+    ]
+    shown = render([error("P001", "message", *labels)], width=width)
+    assert max(map(len, shown.split("\n"))) <= width
 
 
 def test_wide_characters_and_tabs_keep_the_marks_in_place() -> None:
