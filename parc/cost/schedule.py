@@ -85,10 +85,8 @@ def in_flight(
         if one.backward:
             moments.add(tuple(held))
         held[one.stage // ranks] += -1 if one.backward else 1
-    return tuple(
-        moment
-        for moment in moments
-        if not any(
-            other != moment and all(b >= a for a, b in zip(moment, other, strict=True)) for other in moments
-        )
-    )
+    fullest: list[tuple[int, ...]] = []
+    for moment in sorted(moments, key=sum, reverse=True):  # one that has more comes before what has less
+        if not any(all(b >= a for a, b in zip(moment, other, strict=True)) for other in fullest):
+            fullest.append(moment)
+    return tuple(fullest)

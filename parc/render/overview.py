@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from parc.check.claims.verdict import Verdict
 from parc.cost.figure import Figure
@@ -31,15 +32,34 @@ def render(of: Overview, pen: Pen, verbose: bool = False) -> str:
 
 
 def figures(of: Overview) -> Iterator[Figure]:
-    """Every figure, in the order of the page."""
-    for stage in of.stages:
-        yield from (each for each in (stage.parameters, stage.share, stage.memory) if each)
-    for traffic in of.traffic:
-        yield from (each.bytes for each in traffic)
+    """Every figure, in the order of the page, those of stages with the stages that have the same."""
+    yield from _by_stages((stage.parameters, stage.share, stage.memory) for stage in of.stages)
+    yield from _by_stages([each.bytes for each in traffic] for traffic in of.traffic)
     yield from (each for each in (of.flops, of.bubble) if each)
     if of.step:
         known = (of.step.time, of.step.timeline.waits, of.step.mfu, of.step.tokens)
         yield from (each for each in known if each)
+
+
+def _by_stages(stages: Iterable[Iterable[Figure | None]]) -> Iterator[Figure]:
+    found: dict[Figure, list[int]] = {}
+    for index, some in enumerate(stages):
+        for figure in some:
+            if figure:
+                found.setdefault(figure, []).append(index)
+    for figure, indices in found.items():
+        yield replace(figure, name=f"stage{'s' if len(indices) > 1 else ''} {_runs(indices)}: {figure.name}")
+
+
+def _runs(numbers: list[int]) -> str:
+    """`0, 2-5`"""
+    runs: list[range] = []
+    for number in numbers:
+        if runs and runs[-1].stop == number:
+            runs[-1] = range(runs[-1].start, number + 1)
+        else:
+            runs.append(range(number, number + 1))
+    return ", ".join(map(run, runs))
 
 
 def _head(of: Overview, pen: Pen) -> list[str]:

@@ -18,7 +18,10 @@ SLICES = 6000  # in all rows together
 def data(of: Overview) -> dict[str, Any]:
     plan = of.plan
     over = {each.key: list(each.axes) for each in carried(plan)}
-    return plain.overview(of) | {
+    whole = plain.overview(of)
+    for each in (each for stage in whole["traffic"] for each in stage):
+        each["bytes"]["parts"] = []  # the page has them in its list of derivations
+    return whole | {
         "pipeline": list(plan.pipeline.axes) if plan.pipeline else [],
         "over": {"experts": over.get("experts", [])},
         "timeline": _timeline(of.step.timeline) if of.step else None,

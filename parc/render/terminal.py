@@ -15,6 +15,7 @@ MARKS: dict[Grade, str] = {"exact": "", "expected": "~", "calibrated": "*", "est
 LEGEND = "unmarked figures are exact; ~ expected, * calibrated, ? estimated"
 WIDTH = 100  # where there is no terminal
 NARROWEST = 40
+SHARES = ("mfu", "bubble", "waits", "share")  # figures that are told in percent
 SHORTEST = 6  # columns of a cell
 
 
@@ -85,7 +86,7 @@ def told(figure: Figure) -> str:
 
 
 def amount(figure: Figure) -> str:
-    if figure.name in ("mfu", "bubble", "waits", "share"):
+    if figure.name.rpartition(": ")[2] in SHARES:
         return f"{figure.value:.1%}"
     return shown(figure)
 

@@ -79,6 +79,8 @@ def _figure(one: Moved, bytes: float) -> Figure:
 def _levels(job: Job, one: Moved, index: int) -> tuple[float, ...]:
     """Bytes of one call by level, innermost first."""
     fans: Fans = getattr(job.layout.reach, one.over)
+    if prod(fans) == 1:  # to itself: one chunk to the next on a pipeline of one rank
+        return ()
     if one.kind == "all_to_all":
         return tuple(one.bytes * share for share in beyond(fans))
     if one.kind == "send":

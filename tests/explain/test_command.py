@@ -148,8 +148,18 @@ def test_derivations_on_demand(file: Path, capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["explain", str(file), "-v"]) == 0
     told = capsys.readouterr().out
     assert told.startswith(TOLD.rpartition("\nunmarked")[0])
-    assert "  parameters 8.06 kB (exact): 2,016 x 4 B" in told  # 256 + 32 + 64 + 1536 + 128 = 2,016
+    assert "  stage 0: parameters 2,016 (exact)" in told  # 256 + 32 + 64 + 1536 + 128
+    assert "    parameters 8.06 kB (exact): 2,016 x 4 B" in told
+    assert "  stage 1: pipeline over node 2.56 kB (exact): send" in told
     assert "arithmetic " in told
+
+
+def test_stages_that_are_alike_are_derived_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the seed's four stages, the two in the middle have neither embedding nor head."""
+    seed = Path(__file__).parents[2] / "examples" / "seed.parc"
+    assert cli.main(["explain", str(seed), "-v"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if ": parameters " in line]
+    assert [line.partition(":")[0] for line in told] == ["  stage 0", "  stages 1-2", "  stage 3"]
 
 
 def test_no_line_is_wider_than_the_terminal() -> None:

@@ -105,6 +105,46 @@ def test_bytes_over_each_link() -> None:
     assert head["tensor"] == 4 * (2 * 2 * 640 + 640 + 3 * 20 * 4)  # the head's, and three parts of each loss
 
 
+def test_a_gather_over_two_levels_is_counted_level_by_level() -> None:
+    """Eight data ranks, four on each of two nodes: 3/4 of the buffer inside a node, twice, then half of the
+    quarter that is left, twice."""
+    text = (
+        small()
+        .replace("mesh = [ep: 2, pp: 2, tp: 2]", "mesh = [ep: 8]")
+        .replace("over [ep]\n  pipe", "over [ep]\n  # pipe")
+    )
+    text = (
+        text.replace("experts = 4", "experts = 8")
+        .replace("  tensor   over [tp]\n", "")
+        .replace("length = 10", "length = 8")
+    )
+    text = text.replace("sequences = 16", "sequences = 32")
+    (only,) = explained(text).traffic
+    told = {(each.carried.key, each.level): each.bytes.value for each in only}
+    shared = 4 * (256 + 16) + 4 * 8 * 8 + 2 * 256 + 8  # attention and norms, routers, tables, the last norm
+    assert told["data", "node"] == 2 * 3 / 4 * shared * 4
+    assert told["data", "fabric"] == 2 * 1 / 2 * shared * 4 / 4
+    assert told["experts", "node"] / told["experts", "fabric"] == 3 / 4  # three peers near, four far
+
+
+def test_sends_take_the_link_that_is_between_two_stages() -> None:
+    """Eight stages on two nodes of four: stage 3 sends on over the fabric, and gradients back in its node."""
+    text = (
+        small()
+        .replace("mesh = [ep: 2, pp: 2, tp: 2]", "mesh = [pp: 8]")
+        .replace("layers = [2, 2]", f"layers = {[1] * 8}")
+    )
+    for strategy in ("data", "tensor", "experts"):
+        text = "\n".join(line for line in text.splitlines() if not line.startswith(f"  {strategy} "))
+    traffic = explained(text.replace("layers = 4", "layers = 8")).traffic
+    microbatch = 4 * 10 * 8 * 4  # sequences x tokens x hidden x bytes
+    told = [{each.level: each.bytes.value / 4 / microbatch for each in stage} for stage in traffic]
+    assert told[0] == {"node": 1}
+    assert told[1] == told[2] == {"node": 2}
+    assert told[3] == told[4] == {"node": 1, "fabric": 1}
+    assert told[7] == {"node": 1}
+
+
 def test_where_the_peers_of_an_all_to_all_are() -> None:
     """16 ranks, two on each of eight nodes: one peer inside, 14 outside, itself nowhere."""
     assert list(beyond((2, 8))) == [1 / 16, 14 / 16]

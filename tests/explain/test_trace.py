@@ -102,6 +102,16 @@ def test_flows_join_what_is_sent_to_what_waits_for_it(found: dict[str, Any]) -> 
         assert end["ts"] >= start["ts"]
 
 
+def test_a_rank_sends_nothing_to_itself() -> None:
+    """Two chunks on the one rank of a pipeline."""
+    text = (
+        small(DEVICE, "interleaved").replace("pp: 2", "pp: 1").replace("{ schedule", "{ chunks = 2, schedule")
+    )
+    found = traced(text.replace("[fabric: 2, node: 4]", "[fabric: 2, node: 2]"))
+    assert len([each for each in of(found, "X") if each["cat"] == "forward"]) == 2 * 4
+    assert of(found, "s") == of(found, "f") == []
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = tmp_path / "small.parc", tmp_path / "step.json"
     file.write_text(small(DEVICE))
