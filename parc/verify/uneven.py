@@ -31,7 +31,8 @@ Counts = Mapping[str, list[Tensor]]  # tokens of each expert, by module and micr
 def skewed(trial: Trial, seed: int) -> tuple[Tokens, str]:
     """Tokens for a trial, and a line that says how its first step routes them."""
     plan, captured = trial.plan, trial.captured
-    tokens = Tokens(vocabulary(plan, captured), seed)
+    ids = vocabulary(plan, captured)
+    tokens = Tokens(ids, seed)
     if not captured.banks:
         return tokens, "the model has no experts"
     model = model_of(plan, captured.loaded.recipes)
@@ -39,22 +40,37 @@ def skewed(trial: Trial, seed: int) -> tuple[Tokens, str]:
     for skew, draw in product(SKEWS, (seed, seed + OTHER)):
         if any(not bool(each.all()) for found in counts.values() for each in found):
             break
-        tokens = Tokens(vocabulary(plan, captured), draw, skew)
+        tokens = Tokens(ids, draw, skew)
         counts = _counts(plan, model, captured, tokens)
     return tokens, _said(counts)
 
 
 def vocabulary(plan: Plan, captured: Captured) -> int:
-    """As the plan states it; else the smallest table that is looked up."""
+    """As the plan states it; else the size of the smallest table that is asked for the tokens themselves.
+
+    One of positions is not, and may be smaller: ids below its size would never reach the later shards of the
+    others.
+    """
     if plan.train.model.shape.vocab:
         return plan.train.model.shape.vocab
-    tables = [each for each in captured.loaded.model.modules() if isinstance(each, nn.Embedding)]
-    return min((table.num_embeddings for table in tables), default=ANY)
+    model = model_of(plan, captured.loaded.recipes)
+    tables = [each for each in model.modules() if isinstance(each, nn.Embedding)]
+    least = min((table.num_embeddings for table in tables), default=ANY)
+    asked: list[tuple[int, Tensor]] = []
+
+    def note(table: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(table, nn.Embedding)
+        asked.append((table.num_embeddings, given[0]))
+
+    for table in tables:
+        table.register_forward_pre_hook(note)
+    given = _first_step(plan, model, Tokens(least))
+    whole = [size for size, ids in asked if any(torch.equal(ids, one) for one in given)]
+    return min(whole, default=least)
 
 
 def _counts(plan: Plan, model: nn.Module, captured: Captured, tokens: Tokens) -> Counts:
     """Of the first step, as the model routes it on one device."""
-    batch, facts = plan.train.batch, plan.train.model
     found: dict[str, list[Tensor]] = {user_name(path): [] for path in captured.banks}
     hooks = [
         model.get_submodule(user_name(path)).register_forward_pre_hook(
@@ -62,6 +78,15 @@ def _counts(plan: Plan, model: nn.Module, captured: Captured, tokens: Tokens) ->
         )
         for path, bank in captured.banks.items()
     ]
+    _first_step(plan, model, tokens)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _first_step(plan: Plan, model: nn.Module, tokens: Tokens) -> Tensor:
+    """The forward passes of the first step; what they were given: (microbatches, sequences, length)."""
+    batch, facts = plan.train.batch, plan.train.model
     batches = Batches(
         tokens,
         sequences=batch.sequences,
@@ -71,12 +96,11 @@ def _counts(plan: Plan, model: nn.Module, captured: Captured, tokens: Tokens) ->
         shift=plan.train.loss.shift,
     )
     takes_tokens, takes_labels = names_of_inputs(model, facts.tokens, facts.labels)
+    given, labels = batches.step(0)
     with torch.no_grad(), promoted(DTYPES[plan.train.precision.compute]):
-        for one, its in zip(*batches.step(0), strict=True):
+        for one, its in zip(given, labels, strict=True):
             model(**{takes_tokens: one}, **({takes_labels: its} if takes_labels else {}))
-    for hook in hooks:
-        hook.remove()
-    return found
+    return given
 
 
 def _note(found: list[Tensor], experts: int, _module: nn.Module, args: Any, kwargs: Any) -> None:
