@@ -76,11 +76,14 @@ def fused(subject: Subject) -> Iterator[Mutant]:
     ends = "list(accumulate(counts))"
     untold = None if subject.low else "the program is not run in float32 here"
     same = None if _fuses(subject) else "rows are no multiples of 16 bytes: no product is fused"
-    for site, text in (
-        ("starts for ends", "[0, *accumulate(counts)][:-1]"),
-        ("a row late", "[min(end + 1, len(rows)) for end in accumulate(counts)]"),
+    # a bank without an axis is whole on every rank
+    one = all(bank.count == (subject.size(bank.axis) if bank.axis else 1) for bank in _banks(subject))
+    last = same or ("a rank has one expert: its rows end with the last one" if one else None)
+    for site, text, reason in (
+        ("starts for ends", "[0, *accumulate(counts)][:-1]", same),
+        ("a row late", "[min(end + 1, len(rows)) for end in accumulate(counts)]", last),
     ):
-        yield replace(subject.patch(GROUPED, ends, text, site, same), untold=None if same else untold)
+        yield replace(subject.patch(GROUPED, ends, text, site, reason), untold=None if reason else untold)
 
 
 def _banks(subject: Subject) -> list[Experts]:
