@@ -36,6 +36,7 @@ class Costs:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.others: list[Alternative] | None = None  # once somebody has asked for them
+        self.derived: dict[str, Figure] = {}  # what claims are about, by its name
 
     @cached_property
     def job(self) -> Job:

@@ -51,6 +51,12 @@ def figure(costs: Costs, claim: Claim) -> Figure:
 
 def named(costs: Costs, name: str) -> Figure:
     """The same by the name of a subject, which is one that `subjects` knows."""
+    if name not in costs.derived:
+        costs.derived[name] = _derived(costs, name)
+    return costs.derived[name]
+
+
+def _derived(costs: Costs, name: str) -> Figure:
     if name in FIGURES:
         return FIGURES[name](costs)
     rank = subjects.stage(name)
