@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
-from typing import NamedTuple, NoReturn
+from threading import Timer
+from typing import NamedTuple, NoReturn, TextIO
 
 import torch.distributed as dist
 
@@ -36,9 +36,9 @@ FULL = ("out of memory", "allocate memory", "MemoryError", "No space left", "Too
 class Stopped(Exception):
     """A run that has not come to its end: refuted if that is the program's doing."""
 
-    def __init__(self, verdict: Verdict, finding: Finding) -> None:
+    def __init__(self, verdict: Verdict, finding: Finding, *, late: bool = False) -> None:
         super().__init__(finding.message)
-        self.verdict, self.finding = verdict, finding
+        self.verdict, self.finding, self.late = verdict, finding, late
 
 
 class Frame(NamedTuple):
@@ -70,42 +70,60 @@ def run(
 
 @contextmanager
 def step(timeout: float) -> Iterator[None]:
-    """A step that may take so many seconds, if it does not wait for others meanwhile."""
-    signal.setitimer(signal.ITIMER_REAL, timeout)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    """A step that may take so many seconds, waiting for others included; 0: for ever."""
+    _WATCH.begin(timeout)
+    yield
+    _WATCH.begin(timeout)  # until the next one
 
 
-class _Late(BaseException):
-    """A step takes too long."""
+class _Watch:
+    """A timer beside what a rank does, which may wait where no signal reaches it: gloo's groups wait on."""
+
+    def __init__(self) -> None:
+        self.own = Path()  # what it writes, but for the suffix
+        self.stack: TextIO | None = None
+        self.timer: Timer | None = None
+
+    def begin(self, timeout: float) -> None:
+        """From here on there is so much time."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = Timer(timeout, self._late) if timeout else None
+        if self.timer is not None:
+            self.timer.daemon = True
+            self.timer.start()
+
+    def _late(self) -> NoReturn:
+        if self.stack is not None:
+            faulthandler.dump_traceback(self.stack)
+            _ask(self.own)
+        os._exit(1)
+
+
+_WATCH = _Watch()
 
 
 def _watched(scratch: Path, timeout: float, target: Callable[..., None], args: tuple[object, ...]) -> None:
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise _Late(f"timed out: a step was not done after {timeout:g} s")
-
     own = scratch / str(dist.get_rank())
     with own.with_suffix(".said").open("w") as said:  # ranks are many, and they and torch say the same
         for stream in (1, 2):
             os.dup2(said.fileno(), stream)
-    stack = own.with_suffix(".stack").open("w")  # stays open, for whoever asks late
-    faulthandler.register(signal.SIGUSR1, stack)
-    faulthandler.enable(stack)  # of a crash as well
-    signal.signal(signal.SIGALRM, leave)
+    _WATCH.own, _WATCH.stack = own, own.with_suffix(".stack").open("w")
+    faulthandler.register(signal.SIGUSR1, _WATCH.stack)
+    faulthandler.enable(_WATCH.stack)  # of a crash as well
     own.with_suffix(".pid").write_text(str(os.getpid()))
+    _WATCH.begin(timeout)
     try:
         target(*args)
     except BaseException as fault:
+        _WATCH.begin(0)
         own.with_suffix(".end").write_text(_way_to(fault))
         if _is_late(str(fault)):
-            own.with_suffix(".late").touch()
-            _ask(scratch)
-            own.with_suffix(".asked").touch()
+            _ask(own)
         else:
             _wait_for_asking(scratch)
         raise
+    _WATCH.begin(0)
 
 
 def _way_to(fault: BaseException) -> str:
@@ -122,10 +140,11 @@ def _is_late(said: str) -> bool:
     return "timed out" in said.lower() or "timeout" in said.lower()
 
 
-def _ask(scratch: Path) -> None:
-    """Makes all other ranks write down where they are."""
+def _ask(own: Path) -> None:
+    """A rank is late: it makes all others write down where they are."""
+    own.with_suffix(".late").touch()
     asked = []
-    for file in scratch.glob("*.pid"):
+    for file in own.parent.glob("*.pid"):
         if (text := file.read_text()) and int(text) != os.getpid():
             with suppress(ProcessLookupError):
                 os.kill(int(text), signal.SIGUSR1)
@@ -134,6 +153,7 @@ def _ask(scratch: Path) -> None:
     while time.monotonic() < end and not all(file.stat().st_size for file in asked):
         time.sleep(0.05)
     time.sleep(0.2)  # they may be in the middle of it
+    own.with_suffix(".asked").touch()
 
 
 def _wait_for_asking(scratch: Path) -> None:
@@ -159,7 +179,7 @@ def _stopped(failed: RankFailed, world: int, folder: Path, scratch: Path, timeou
     frames = _frames(report, folder)[::-1]
     stacks = {other: _place(scratch / str(other), folder) for other in range(world)}
     if any(scratch.glob("*.late")):
-        return Stopped("refuted", _hang({**stacks, rank: stacks[rank] or frames}, timeout))
+        return _hang({**stacks, rank: stacks[rank] or frames}, timeout)
     if any(word in report for word in FULL):
         return Stopped("not provable", Finding(f"this machine has not enough for rank {rank}: {said}"))
     return _fault(rank, said, frames, ())
@@ -173,8 +193,10 @@ def _fault(rank: int, said: str, frames: Sequence[Frame], details: Sequence[str]
     return Stopped("refuted", Finding(message, lines, file, line))
 
 
-def _hang(stacks: dict[int, Sequence[Frame]], timeout: float) -> Finding:
-    """Which ranks wait in which operation."""
+def _hang(stacks: dict[int, Sequence[Frame]], timeout: float) -> Stopped:
+    """Which ranks wait in which operation. Where one computes, a loop without end cannot be told from a slow
+    machine.
+    """
     waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
     for rank, frames in sorted(stacks.items()):
         waiting[_waits(frames)].append(rank)
@@ -182,7 +204,12 @@ def _hang(stacks: dict[int, Sequence[Frame]], timeout: float) -> Finding:
         f"ranks {compressed(ranks)} {does[0]}" if len(ranks) > 1 else f"rank {ranks[0]} {does[1]}"
         for does, ranks in waiting.items()
     )
-    return Finding(f"the program hangs: nothing happened for {timeout:g} s", details)
+    if any(does[0].startswith("run ") for does in waiting):
+        message = f"a step was not done after {timeout:g} s, and not all ranks wait: --timeout gives it more"
+        return Stopped("not provable", Finding(message, details), late=True)
+    return Stopped(
+        "refuted", Finding(f"the program hangs: a step was not done after {timeout:g} s", details), late=True
+    )
 
 
 def _waits(frames: Sequence[Frame]) -> tuple[str, str]:

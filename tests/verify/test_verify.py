@@ -125,13 +125,14 @@ def test_an_edited_size_is_not_provable_and_the_reason_told(
 def test_a_hang_ends_within_its_time_out(
     folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    receives = "    if dist.get_rank() == 0:\n        dist.recv(total, 1)\n"
+    group = "parameters[0].device_mesh.get_group('ep')"
+    receives = f"    if dist.get_rank() == 0:\n        dist.recv(total, 1, {group})\n"
     edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{receives}    return total.sqrt()")
     command = ["verify", str(plan), "--rungs", "numbers", "--folder", str(folder), "--timeout", "5"]
     assert main(command) == 1
     said = capsys.readouterr().out
     here = line(folder, "runtime/gradients.py", "dist.recv")
-    assert "the program hangs: nothing happened for 5 s" in said
+    assert "the program hangs: a step was not done after 5 s" in said
     assert f"rank 0 waits in `recv` at runtime/gradients.py:{here}" in said
     assert not children()
 

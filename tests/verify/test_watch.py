@@ -20,7 +20,8 @@ from .test_first import line
 
 SUM = "    dist.all_reduce(total, group=group)"
 END = ("runtime/gradients.py", "    return total.sqrt()")
-RECEIVES = "    if dist.get_rank() == 0:\n        dist.recv(total, 1)\n"
+GROUP = 'parameters[0].device_mesh.get_group("tp")'  # torch lets its groups wait for ten minutes
+RECEIVES = f"    if dist.get_rank() == 0:\n        dist.recv(total, 1, {GROUP})\n"
 
 
 def stopped(
@@ -42,9 +43,11 @@ def test_a_hang_tells_which_ranks_wait_in_which_operation(tmp_path: Path) -> Non
     edit = (END[0], END[1], RECEIVES + END[1])
     start = time.monotonic()
     found = stopped(tmp_path / "program", edit, timeout=5.0)
-    assert time.monotonic() - start < 60
+    assert (
+        time.monotonic() - start < 500
+    )  # torch lets groups wait for 600: the watch ends it, however loaded this machine
     assert found.verdict == "refuted"
-    assert found.finding.message == "the program hangs: nothing happened for 5 s"
+    assert found.finding.message == "the program hangs: a step was not done after 5 s"
     here = line(tmp_path / "program", END[0], "dist.recv")
     sums = line(tmp_path / "program", "runtime/collectives.py", SUM)
     place = line(tmp_path / "program", "stage_0.py", "# a partial sum -> invariant", within="class Stage")
@@ -61,11 +64,12 @@ def test_sizes_that_do_not_fit_are_a_crash_of_the_program(tmp_path: Path) -> Non
     assert "does not come to the end of a step" in found.finding.message
 
 
-def test_a_loop_without_end_is_a_hang_too(tmp_path: Path) -> None:
+def test_a_loop_without_end_ends_as_well(tmp_path: Path) -> None:
     edit = ("runtime/gradients.py", "    return total.sqrt()", "    while True:\n        pass")
     found = stopped(tmp_path / "program", edit, timeout=5.0, layout="one rank")
     here = line(tmp_path / "program", "runtime/gradients.py", "while True")
-    assert found.finding.message == "the program hangs: nothing happened for 5 s"
+    assert found.verdict == "not provable"  # it may be slow
+    assert found.finding.message.startswith("a step was not done after 5 s, and not all ranks wait")
     assert found.finding.details == (f"rank 0 runs runtime/gradients.py:{here}",)
 
 

@@ -132,7 +132,7 @@ class Judge:
             with _alarm(self.limit):
                 yield said
         except Stopped as stopped:
-            if stopped.verdict == "not provable":
+            if stopped.verdict == "not provable" and not stopped.late:
                 raise NotProvable(stopped.finding.message) from stopped
             said.append(stopped.finding.message)
         except _Hangs:
