@@ -17,7 +17,7 @@ PROVING.explain(
 
     ## Instead
 
-        parc verify plan.parc --rungs matching,numbers
+        parc verify plan.parc --rungs matching
     """,
 )
 PROVING.explain(
