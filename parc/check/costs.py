@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from parc.cost.traffic import Moved
 
 T = TypeVar("T")
+PRICED = ("P306", "P322")  # errors that the cost model tells: a false claim, too little memory
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
 DEVICE = ("compute", "memory", "memory_bandwidth")
 MOST_STAGES = 1024  # of which memory and traffic are looked at one by one

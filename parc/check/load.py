@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from parc.check.again import Again
 from parc.check.allow import MARK
+from parc.check.costs import PRICED
 from parc.check.run import check, findings
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.facts import Launch, Plan
@@ -29,7 +30,9 @@ class Loaded(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        return not has_errors(self.diagnostics + self.allowed)
+        """Whether the plans can be built: with an error that is allowed they cannot, unless it is priced."""
+        sure = (each for each in self.allowed if each.code not in PRICED)
+        return not has_errors((*self.diagnostics, *sure))
 
 
 def load(path: Path, overrides: Sequence[str] = (), outside: bool = False) -> Loaded:

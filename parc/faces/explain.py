@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from parc.check.costs import PRICED
 from parc.check.load import choose, load
 from parc.diagnostic import Diagnostic, Label, Severity, error, has_errors
 from parc.faces.show import colored, show
@@ -20,7 +21,6 @@ from parc.report.overview import Overview, overview
 from parc.report.rank import rank_facts
 
 OK, FAULTS, USAGE = 0, 1, 2
-PRICED = ("P306", "P322")  # a false claim, too little memory: told all the more by explaining the plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,10 @@ class Chosen(NamedTuple):
 def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Chosen | int:
     """The plan of a file; or, its faults having been shown, the exit code."""
     loaded = load(file, overrides)
-    if has_errors(each for each in loaded.diagnostics if each.code not in PRICED):
-        show(loaded.diagnostics, sys.stdout)
-        return USAGE if any(each.code == "P009" for each in loaded.diagnostics) else FAULTS
+    found = loaded.diagnostics + loaded.allowed  # what a comment allows cannot be explained any more for it
+    if has_errors(each for each in found if each.code not in PRICED):
+        show(found, sys.stdout)
+        return USAGE if any(each.code == "P009" for each in found) else FAULTS
     plan = choose(loaded, name)
     if isinstance(plan, Diagnostic):
         show([plan], sys.stdout)

@@ -187,6 +187,16 @@ def test_an_allowed_error_is_still_an_error_to_build(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_allowed_estimate_or_claim_does_not_keep_from_building() -> None:
+    claim = PLAN.replace("}", "  expect { devices == 5 }  # parc: allow P306 -- one will be bought\n}")
+    loaded = load(complete(claim))
+    assert loaded.diagnostics == ()
+    assert [each.code for each in loaded.allowed] == ["P306"]
+    assert loaded.ok
+    short = complete("cluster farm { levels = [node: 3] }  # parc: allow P201 -- one will be bought")
+    assert (load(short).diagnostics, load(short).ok) == ((), False)
+
+
 def test_thousands_of_them_are_a_fault_and_take_no_time() -> None:
     lines = "".join(f"let a{n} = 1  # parc: allow P202 -- x\n" for n in range(4000))
     codes = [code for code, _ in told(lines)]

@@ -127,6 +127,7 @@ def test_the_plan_in_the_readme_is_in_style() -> None:
         ("mesh=[ep:8 ,tp : 4,]", "mesh = [ep: 8, tp: 4]\n"),
         ("train a {steps=1,seed=2,}", "train a { steps = 1, seed = 2 }\n"),
         ("# a\r\n\n\n\n# b   \nlet a = 1\n\n\n", "# a\n\n# b\nlet a = 1\n"),
+        ("\n\ntrain a {\n\n  steps = 1\n\n}", "train a {\n  steps = 1\n}\n"),
     ],
 )
 def test_blanks(before: str, after: str) -> None:
@@ -175,6 +176,13 @@ def test_what_is_too_long_is_broken_where_it_must_be() -> None:
     assert lines[-2] == "]"
     assert all(len(line) <= WIDTH for line in lines)
     assert len(lines[1]) > WIDTH - len("19 * 1000000, ")
+
+
+def test_of_several_brackets_in_too_long_a_line_as_many_are_broken_as_must_be() -> None:
+    axes = ", ".join(f"axis_number_{number}" for number in range(12))
+    broken = styled(f"data over [{axes}] {{ shard = none }}").split("\n")
+    assert (broken[0], broken[-3:]) == ("data over [", ["  shard = none", "}", ""])
+    assert all(len(line) <= WIDTH for line in broken)
 
 
 def test_a_word_that_is_too_long_stays() -> None:

@@ -20,8 +20,8 @@ ALLOWING.explain(
     The first allows findings that mark a place in a row: a statement, an entry or an argument that takes
     several lines, or all that stand on one line. On a line of its own it speaks of the row after it, behind a
     row of that row, and behind an opening bracket of what the bracket is part of. The second, wherever it
-    stands, speaks of its file. What is allowed is not told by `parc check`; where it is an error,
-    `parc build` still refuses it.
+    stands, speaks of its file. What is allowed is not told by `parc check`; an error that does not come of
+    the cost model is still refused by `parc build`.
 
     ## Example
 
