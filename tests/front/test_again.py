@@ -55,7 +55,7 @@ def test_a_constant_that_has_moved_is_found_where_it_is_now() -> None:
     text = "let half = 4 ms\n" + SEED.replace("devices == 128", "half <= 3 ms")
     again = Again()
     load_text(Source("plan.parc", text), again=again)
-    moved = Source("plan.parc", f"# a comment\n{text}")
+    moved = Source("plan.parc", "# a comment\n" + text.replace("4 ms\n", "4 ms  # a word on it\n"))
     assert plain(load_text(moved, again=again)) == plain(load_text(moved))
 
 
