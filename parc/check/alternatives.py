@@ -17,7 +17,7 @@ from parc.source import Span
 MOST_ORDERS = 24  # of the axes: all of four
 MOST_COUNTS = 4  # of microbatches
 MOST_MOVES = 6  # of a layer to another stage
-WORK = 60_000  # passes through a pipeline that may be played for all alternatives of a plan together
+WORK = 40_000  # passes through a pipeline that may be played for the alternatives of one kind
 
 
 class Alternative(NamedTuple):
@@ -133,7 +133,7 @@ def fewer(make: Callable[[Plan], Iterator[Alternative]], plan: Plan) -> Iterator
     """As many of them as can be priced in a moment."""
     pipeline, m = plan.pipeline, plan.train.batch.microbatches
     passes = 2 * m * len(pipeline.layers) if pipeline else 1
-    return islice(make(plan), max(2, WORK // passes))
+    return islice(make(plan), max(1, WORK // passes))
 
 
 def priced(alternative: Alternative) -> float | None:

@@ -158,7 +158,7 @@ def _single(plan: Plan) -> list[Alternative]:
 def _pairs(plan: Plan) -> list[Alternative]:
     """A change of the state's layout or of the schedule, and one of what is kept on top of it."""
     found = []
-    for first in (*other.sharding(plan), *other.less_in_flight(plan)):
+    for first in (*other.fewer(other.sharding, plan), *other.less_in_flight(plan)):
         changed = first.costs.plan
         for make in (other.recomputing, other.more_microbatches):
             for second in other.fewer(make, changed):
