@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from parc.cost.compute import Matmul
-from parc.cost.job import Architecture, Job
+from parc.cost.job import Architecture, Job, once
 from parc.cost.moves import into, out_of
 from parc.cost.parts import NOTHING, Move, Moves, Part, gathered, resident
 
 
+@once
 def attention(job: Job) -> Part:
     """Norm, projections, positions, residual sum: all but the scores."""
     of, element = job.architecture, job.practice.element
@@ -21,6 +22,7 @@ def attention(job: Job) -> Part:
     return Part("attention", matmuls, traffic, kept, into(job) + out_of(job))
 
 
+@once
 def scores(job: Job) -> Part:
     """Each position with those before it, and the keys and values of other ranks of `context`."""
     of, by, does = job.architecture, job.degrees, job.practice

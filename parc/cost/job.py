@@ -7,10 +7,11 @@ its size: 16 ranks, two on each of 8 nodes, are (2, 8).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field
-from functools import cached_property
+from functools import cached_property, wraps
 from math import prod
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from parc.record import dataclass
 
@@ -151,6 +152,11 @@ class Job:
         return self.machine
 
     @cached_property
+    def known(self) -> dict[Any, Any]:
+        """What has been found of this job and is asked for again: by functions marked `once`, above all."""
+        return {}
+
+    @cached_property
     def degrees(self) -> Degrees:
         return Degrees(*(round(prod(group)) for group in self.layout.reach))
 
@@ -171,6 +177,23 @@ class Job:
             stages.append(Stage(without, count - without, index == 0, index == last))
             start += count
         return tuple(stages)
+
+
+Found = TypeVar("Found")
+
+
+def once(function: Callable[[Job], Found]) -> Callable[[Job], Found]:
+    """A function that is worked out once a job."""
+
+    @wraps(function)
+    def kept(job: Job) -> Found:
+        known = job.known
+        if function not in known:
+            known[function] = function(job)
+        found: Found = known[function]
+        return found
+
+    return kept
 
 
 class Stage(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parc.cost import moves
 from parc.cost.attention import attention, scores
 from parc.cost.compute import Matmul
-from parc.cost.job import Job, Stage
+from parc.cost.job import Job, Stage, once
 from parc.cost.parts import Part, gathered, resident
 
 
@@ -23,12 +23,14 @@ def parts(job: Job, stage: Stage) -> list[tuple[int, Part]]:
     return found
 
 
+@once
 def words(job: Job) -> Part:
     """Rows of a table."""
     traffic = 2 * job.practice.element * job.tokens * job.architecture.hidden
     return Part("words", (), traffic, 0.0, moves.out_of(job))
 
 
+@once
 def dense(job: Job) -> Part:
     of = job.architecture
     wide = of.dense_ffn / job.degrees.tensor
@@ -42,6 +44,7 @@ def dense(job: Job) -> Part:
     return Part("ffn", matmuls, traffic, kept, moves.into(job) + moves.out_of(job))
 
 
+@once
 def experts(job: Job) -> Part:
     """Router, dispatch, experts, combination, and the shared expert where there is one."""
     of, by, element = job.architecture, job.degrees, job.practice.element
@@ -67,6 +70,7 @@ def experts(job: Job) -> Part:
     return Part("experts", tuple(matmuls), traffic, kept, moves.experts(job))
 
 
+@once
 def head(job: Job) -> Part:
     """Final norm, output matmul and cross-entropy in float32; kept are logits and their gradient."""
     of, element = job.architecture, job.practice.element

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import comb
 
-from parc.cost.job import Job
+from parc.cost.job import Job, once
 from parc.cost.parts import NOTHING, Kind, Move, Moves, Over, resident
 
 WEIGHTS = "weights of choices"
@@ -17,6 +17,7 @@ INDEX = 8  # bytes of an expert's number, and of a count of rows
 LOSS = 4  # bytes of a token's loss, where Megatron sums its parts
 
 
+@once
 def into(job: Job) -> Moves:
     """Before a matmul that is split by columns: its input is gathered, or its gradient is a sum."""
     whole = _whole(job)
@@ -28,6 +29,7 @@ def into(job: Job) -> Moves:
     return Moves(_over("all_gather", whole), again + _over("reduce_scatter", whole))
 
 
+@once
 def out_of(job: Job) -> Moves:
     """After a matmul that is split by rows, or words looked up in a table that is: a sum of terms."""
     whole = _whole(job)

@@ -49,14 +49,24 @@ def passes(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[
     """Forward and backward pass of one microbatch through one stage."""
     forward, backward = NOTHING, NOTHING
     for count, part in layer.parts(job, stage):
-        ahead = _forward(job, part, links, constants)
+        ahead, back = _both(job, part, links, constants)
         forward += ahead.times(count)
-        backward += _backward(job, part, links, constants).times(count)
+        backward += back.times(count)
         if part.name in AGAIN[job.layout.recompute]:
             backward += ahead.times(count)
     if job.layout.shard == "parameters":
         return _gathering(job, stage, forward, backward, links)
     return forward, backward
+
+
+def _both(job: Job, part: Part, links: Links, constants: Constants) -> tuple[Pass, Pass]:
+    """Worked out once for all stages of a job."""
+    of, ahead, back = job.known.get(part.name, (None, NOTHING, NOTHING))
+    if of is not constants:
+        ahead = _forward(job, part, links, constants)
+        back = _backward(job, part, links, constants)
+        job.known[part.name] = constants, ahead, back
+    return ahead, back
 
 
 def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:

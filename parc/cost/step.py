@@ -55,9 +55,12 @@ def predict(job: Job, constants: Constants) -> Step:
     )
     ranks = job.degrees.pipeline
     seen, updates = [], []
+    known: dict[tuple[Stage, ...], tuple[float, float]] = {}  # ranks in the middle hold the same
     for rank in range(ranks):
         mine = job.stages[rank::ranks]
-        sums, update = _update(job, mine, links, constants)
+        if mine not in known:
+            known[mine] = _update(job, mine, links, constants)
+        sums, update = known[mine]
         if job.practice.overlap:  # the last microbatch's backward passes hide all but the last bucket
             sums = max(sums - sum(each.seconds for each in backward[rank::ranks]), sums * 0.05)
         seen.append(sums)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import mean, median
 from time import process_time
 from typing import NamedTuple
@@ -82,7 +83,7 @@ def peaks(known: Iterable[Row]) -> list[tuple[float, float]]:
 def speed(known: Sequence[Row], constants: Constants) -> float:
     """Plans a second, time and memory of each, over the rows with pp x microbatches up to 256."""
     jobs = [
-        row.job
+        replace(row.job)  # one of which nothing has been found yet
         for row in known
         if row.what == "step" and row.job.degrees.pipeline * row.job.layout.microbatches <= 256
     ]
