@@ -35,7 +35,10 @@ def scores(job: Job) -> Part:
         kept = 4 * T * heads
     else:
         each = job.layout.sequences * heads
-        matmuls = (Matmul(of.length, of.length, query, each), Matmul(of.length, value, of.length, each))
+        matmuls = (
+            Matmul(of.length, of.length, query, each, weight=False),
+            Matmul(of.length, value, of.length, each, weight=False),
+        )
         cells = of.length * T * heads
         traffic = cells * (2 * does.element + (2 * does.element + 1 if does.dropout else 0))
         kept = cells * (does.element + (does.element + 1 if does.dropout else 0))

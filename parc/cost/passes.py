@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from parc.cost import layer, network, parameters
-from parc.cost.compute import matmul_seconds, traffic_seconds
+from parc.cost.compute import gradient_seconds, matmul_seconds, traffic_seconds
 from parc.cost.constants import Constants
 from parc.cost.job import Fans, Job, Link, Machine, Stage
 from parc.cost.network import Links
@@ -55,7 +55,7 @@ def passes(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[
         if part.name in AGAIN[job.layout.recompute]:
             backward += ahead.times(count)
     if job.layout.shard == "parameters":
-        return _gathering(job, stage, forward, backward, links)
+        return _gathering(job, stage, forward, backward, links, constants.collective)
     return forward, backward
 
 
@@ -81,8 +81,8 @@ def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
 def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
     """Each matmul has two in its gradient. Elsewhere a value is read and one written; backward, the value and
     the gradient of the other are read and one gradient is written: three for two."""
-    machine, element = job.hardware, job.practice.element
-    compute = 2 * sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
+    machine = job.hardware
+    compute = sum([gradient_seconds(each, machine, constants, job.practice) for each in part.matmuls])
     compute += 1.5 * traffic_seconds(part.traffic, machine, constants)
     compute += 2.5 * part.fused / (machine.compute * constants.attention)  # it computes the scores again
     moves = _moves(job, part.moves.backward, compute, links, constants)
@@ -123,16 +123,23 @@ def effective(machine: Machine, constants: Constants) -> Links:
     )
 
 
-def _gathering(job: Job, stage: Stage, forward: Pass, backward: Pass, links: Links) -> tuple[Pass, Pass]:
-    """Sharded parameters are gathered while the layer before computes: the slower of the two shows."""
-    held, reach = parameters.held(job, stage), job.layout.reach
-    gather = network.all_gather(held.shared * job.practice.element, reach.data, links)
-    gather += network.all_gather(held.experts * job.practice.element, reach.expert_data, links)
-    scatter = network.reduce_scatter(held.shared * job.practice.gradient, reach.data, links)
-    scatter += network.reduce_scatter(held.experts * job.practice.gradient, reach.expert_data, links)
-    back = (job.practice.gathers - 1) * gather + scatter
+def _gathering(
+    job: Job, stage: Stage, forward: Pass, backward: Pass, links: Links, start: float
+) -> tuple[Pass, Pass]:
+    """Sharded parameters are gathered layer by layer, each while the layer before computes. The first one has
+    nothing to hide behind, nor has the last sum of gradients."""
+    held, reach, does = parameters.held(job, stage), job.layout.reach, job.practice
+    layers = max(1, stage.dense + stage.sparse)
+
+    def each(element: int) -> float:
+        """Seconds of one layer's parameters, or of their gradients."""
+        shared = network.all_gather(held.shared / layers * element, reach.data, links)
+        own = network.all_gather(held.experts / layers * element, reach.expert_data, links)
+        return sum(seconds + start for seconds in (shared, own) if seconds)
 
     def slower(one: Pass, other: float) -> Pass:
-        return Pass(one.compute, max(one.moves, other - one.compute), one.host)
+        hidden = (one.compute + one.moves) / layers
+        return Pass(one.compute, one.moves + other + (layers - 1) * max(0.0, other - hidden), one.host)
 
-    return slower(forward, gather), slower(backward, back)
+    gather, scatter = each(does.element), each(does.gradient)
+    return slower(forward, gather), slower(backward, (does.gathers - 1) * gather + scatter)

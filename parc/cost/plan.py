@@ -145,4 +145,4 @@ def _practice(plan: Plan) -> Practice:
     element, master = ELEMENT[precision.compute], ELEMENT[precision.master]
     moments = 2 * master
     copy = master if precision.compute != precision.master else 0
-    return Practice(element=element, gradient=master, state=moments + copy, emitted=True)
+    return Practice(element=element, gradient=master, state=moments + copy, fused=False, emitted=True)

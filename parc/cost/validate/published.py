@@ -1,8 +1,8 @@
 """The rows of `data/published.json` that parc can express, as jobs: 16 bits, and enough said about the run.
 
-They fit no constant, but for the four dense runs of Megatron-Core's own table: with the layers of experts in
-`data/measured.json` these stand for H100. What a publisher leaves out is assumed, the same for all: one
-sequence a microbatch, no interleaving, no recomputation but in 2021.
+They fit no constant, but for the four dense runs of Megatron-Core's own table: these stand for H100. What a
+publisher leaves out is assumed, the same for all: one sequence a microbatch, no interleaving, no
+recomputation but in 2021.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from parc.cost import parameters
 from parc.cost.constants import DATA
 from parc.cost.job import Architecture, Job, Layout, Machine, Practice, Shard
 from parc.cost.validate import machines
-from parc.cost.validate.measured import MEGATRON_2022, even
+from parc.cost.validate.measured import MEGATRON_2021, even
 from parc.cost.validate.models import DECODERS, GPTS, gpt
 from parc.cost.validate.rows import Row, megatron
 
@@ -87,7 +87,7 @@ def _architecture(entry: dict[str, Any]) -> Architecture:
 
 def _practice(entry: dict[str, Any], legacy: bool) -> Practice:
     if legacy:
-        return MEGATRON_2022
+        return MEGATRON_2021
     if "torchtitan" in entry["framework"]:
         return Practice(gradient=4, overlap=True)
     return Practice(gradient=4, regather=True, overlap=True, overlap_tensor=True)
