@@ -43,6 +43,8 @@ def job(
 ) -> Job:
     """`layout` are fields of Layout, groups of Reach, and fields of Practice, by name."""
     reach = Reach(**{name: layout.pop(name) for name in Reach._fields if name in layout})
-    practice = Practice(**{name: layout.pop(name) for name in Practice.__dataclass_fields__ if name in layout})
+    practice = Practice(
+        **{name: layout.pop(name) for name in Practice.__dataclass_fields__ if name in layout}
+    )
     settings = {"layers": (model.layers,), "microbatches": 4, "sequences": 1, **layout}
     return Job(model, Layout(reach=reach, **settings), machine, practice, load)
