@@ -111,7 +111,7 @@ def doubtful_claim(plan: Plan) -> Iterator[Finding]:
         plan wide for first on farm {
           mesh = [dp: 8]
           data over [dp]
-          expect { step_time < 550 ms }
+          expect { step_time < 320 ms }
         }
 
     ## Instead
@@ -148,7 +148,7 @@ def claim_barely_holds(plan: Plan) -> Iterator[Finding]:
         plan wide for first on farm {
           mesh = [dp: 8]
           data over [dp]
-          expect { step_time < 610 ms }
+          expect { step_time < 350 ms }
         }
 
     ## Instead

@@ -136,9 +136,9 @@ def larger_than_the_machine(plan: Plan) -> Iterator[Finding]:
         import "parc:h100"
         cluster farm { machine = h100, levels = [fabric: 2, node: 8] }
         plan wide for first on farm {
-          mesh = [dp: 8, tp: 2]
-          data   over [dp]
-          tensor over [tp]
+          mesh = [pp: 2, dp: 8]
+          data     over [dp]
+          pipeline over [pp]
         }
     """
     cluster = plan.cluster
