@@ -11,7 +11,7 @@ from parc.check.load import load_text
 from parc.emit.program import files
 from parc.emit.write import write
 from parc.plan.facts import Plan
-from parc.shard.compile import rewrite
+from parc.shard.compile import Captured, capture, rewrite
 from parc.source import Source
 from parc.trace.derive import derive
 from parc.trace.match import match
@@ -24,8 +24,8 @@ from .test_equality import LAYOUTS
 QUICK = ("everything", "experts on the sequence", "1f1b, uneven")
 
 
-def climbed(plan: Plan, model: str, folder: Path) -> Rung:
-    program = rewrite(plan, captured(model))
+def climbed(plan: Plan, model: Captured, folder: Path) -> Rung:
+    program = rewrite(plan, model)
     write(files(plan, program, {}), folder)
     return matching(plan, program, folder, seed=0, timeout=300.0)
 
@@ -36,7 +36,7 @@ def climbed(plan: Plan, model: str, folder: Path) -> Rung:
 )
 def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path: Path) -> None:
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    found = climbed(plan, model, tmp_path / "program")
+    found = climbed(plan, captured(model), tmp_path / "program")
     assert found.verdict == "proved", found
     assert f"all {plan.mesh.size} ranks recorded" in found.compared[1]
 
@@ -78,11 +78,10 @@ plan p for large on c {
 
 
 def test_4096_ranks_are_matched_by_their_roles_in_less_than_a_minute(tmp_path: Path) -> None:
-    """Measured: 11 CPU seconds, of which the matching takes less than one."""
+    """Measured: 7.6 CPU seconds, compiling included. CPU time, for the machine may have others to serve."""
     (plan,) = load_text(Source(str(EXAMPLES / "of-a-test.parc"), MODELS + LARGE)).plans
     before = _seconds()
-    found = climbed(plan, "classic", tmp_path / "program")
-    print(_seconds() - before)
+    found = climbed(plan, capture(plan), tmp_path / "program")
     assert found.verdict == "proved", found
     assert found.compared[0].startswith("4,096 ranks in 2 roles, ")
     assert "8 of 4,096 ranks recorded" in found.compared[1]
