@@ -82,14 +82,18 @@ def _compared(
 ) -> list[Result]:
     """The programs of one size, one after the other in the same processes: to start them takes longest."""
     from parc.emit.write import write
-    from parc.runtime.processes import spawn
+    from parc.runtime.processes import RankFailed, spawn
     from parc.verify.numbers import differences
 
     start = time.perf_counter()
     for number, program in enumerate(programs):
         (scratch / f"found-{number}").mkdir(parents=True)
         write(program.files, scratch / f"program-{number}")
-    spawn(world, _rank, scratch, len(programs), reference)
+    try:
+        spawn(world, _rank, scratch, len(programs), reference)
+    except RankFailed as failure:  # which would end a worker of the pool without a word
+        texts = "".join(program.text for program in programs)
+        raise RuntimeError(f"one of these plans fails: {texts}\n{failure}") from None
     seconds = (time.perf_counter() - start) / len(programs)
     worst = [differences(scratch / f"found-{number}")[0] for number in range(len(programs))]
     return [

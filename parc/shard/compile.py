@@ -27,7 +27,7 @@ from parc.shard.objective import Objective
 from parc.shard.place import Placement
 from parc.shard.placed import Layout, Placed, Refused, States, layout_of
 from parc.shard.promote import promoted
-from parc.shard.report import line_of, refusals
+from parc.shard.report import line_of, refusals, undealt
 from parc.shard.stages import cut
 from parc.shard.units import Units
 from parc.shard.used import used_parameters
@@ -196,6 +196,7 @@ def rewrite(plan: Plan, captured: Captured) -> Program:
     except Refused as refused:
         raise Faulty(*refusals(plan, [refused], [])) from refused
     faults = refusals(plan, list(decisions.faults.values()), list(decisions.uncut.values()))
+    faults += undealt(plan, {bank.count for bank in captured.banks.values()})
     if faults:
         raise Faulty(*faults)
     units = Units(layout, captured.loaded.recipes, captured.loaded.buffers, captured.banks)

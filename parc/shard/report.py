@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import fx
 
@@ -22,6 +22,21 @@ def refusals(plan: Plan, refused: Sequence[Refused], uncut: Sequence[Uncut]) -> 
         if not each.routes:
             by_node.setdefault(each.node, []).append(each)
     return found + [_uncut(plan, group) for group in by_node.values()]
+
+
+def undealt(plan: Plan, counts: Collection[int]) -> list[Diagnostic]:
+    """A diagnostic for every number of experts a layer that the ranks of their axes cannot share evenly."""
+    if plan.experts is None:
+        return []
+    ways = plan.mesh.product(plan.experts.axes)
+    over = ", ".join(f"`{axis}`" for axis in plan.experts.axes)
+    found = []
+    for count in sorted(count for count in counts if count % ways):
+        fitting = ", ".join(str(size) for size in range(1, count + 1) if count % size == 0)
+        message = f"{count} experts a layer cannot be shared evenly by the {ways} ranks along {over}"
+        label = Label(plan.experts.at("axes"), f"{ways} ranks")
+        found.append(error("P507", message, label, help=f"{count} experts divide over {fitting} ranks"))
+    return found
 
 
 def _refusal(plan: Plan, refused: Refused) -> Diagnostic:
