@@ -16,6 +16,8 @@ import torch.distributed as dist
 
 import parc
 from benchmarks.drawn import programs, train
+from parc.check.built import unbuilt
+from parc.diagnostic import has_errors
 from parc.events import Program
 from parc.plan.facts import Plan
 from parc.shard.compile import Captured, capture, rewrite
@@ -40,9 +42,10 @@ def fixed(model: str, layout: str) -> Compiled:
 def examples() -> tuple[Compiled, ...]:
     found = []
     for file in sorted(EXAMPLES.glob("*.parc")):
-        plans = parc.load(file).plans
-        model = capture(plans[0])  # all plans of a file are of one run
-        found += [Compiled(plan, model, rewrite(plan, model)) for plan in plans]
+        plans = [plan for plan in parc.load(file).plans if not has_errors(unbuilt(plan))]
+        if plans:
+            model = capture(plans[0])  # all plans of a file are of one run
+            found += [Compiled(plan, model, rewrite(plan, model)) for plan in plans]
     return tuple(found)
 
 
