@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from os.path import realpath
 from pathlib import Path
 from random import Random
@@ -11,9 +12,9 @@ from random import Random
 import pytest
 
 from benchmarks.texts import EXAMPLES, mutated, of_words
-from parc.check.fixing import Texts, mend, mended_once, offered
+from parc.check.fixing import Mended, Texts, mend, mended_once, offered
 from parc.check.load import load_text
-from parc.diagnostic import Diagnostic, Fix, Label, error
+from parc.diagnostic import Diagnostic, Fix, Label, Severity, error
 from parc.plan.suggest import respelling
 from parc.source import Source
 from tests.front.plans import complete
@@ -161,6 +162,17 @@ def test_every_fix_mends_its_fault_and_breaks_no_syntax(first: int, count: int) 
     assert tried > count / 2  # the texts are indeed of the kind that can be mended
 
 
+def worse(result: Mended, stage: int, texts: Texts) -> bool:
+    """More errors of the syntax, or names, or in all, than before; or another kind of error; or no change."""
+
+    def errors(found: Iterable[Diagnostic]) -> Counter[str]:
+        counted = [each.code for each in found if each.severity is Severity.ERROR]
+        return Counter(code for code in counted if code < f"P{stage + 1}" or stage == 2)
+
+    before, after = errors(result.left), errors(look(texts))
+    return texts == result.texts or after.total() > before.total() or bool(after - before)
+
+
 @pytest.mark.parametrize("unsafe", [False, True])
 @pytest.mark.parametrize(("first", "count"), [(0, 100), pytest.param(20_000, 3000, marks=pytest.mark.slow)])
 def test_all_fixes_come_to_rest_and_break_no_syntax(first: int, count: int, unsafe: bool) -> None:
@@ -170,7 +182,9 @@ def test_all_fixes_come_to_rest_and_break_no_syntax(first: int, count: int, unsa
         result = mend({FILE: text}, look, unsafe)
         assert result.left == look(result.texts) or named(result.left) == named(look(result.texts))
         assert of_syntax(result.left) <= of_syntax(before), seed
-        assert offered(result.left, unsafe) == [], seed
+        for stage, fixes in offered(result.left, unsafe).items():  # those that would break something
+            for fix in fixes:
+                assert worse(result, stage, mended_once(result.texts, [fix])[0]), (seed, fix)
         again = mend(result.texts, look, unsafe)
         assert (again.texts, again.fixes) == (result.texts, ()), seed
 
@@ -258,3 +272,86 @@ def test_only_the_named_files_are_changed(tmp_path: Path) -> None:
     assert [each.code for each in alone.left] == ["P001"]
     assert mend(texts, both).texts == {root: 'import "lib.parc"\nlet a = 1\n', lib: "let b = 2\n"}
     assert Path(lib).read_text() == "let b 2\n"
+
+
+# What a fix may not break
+
+TWO_PLANS = """import "parc:h100"
+cluster c { machine = h100, levels = [fabric: 128, node: 8] }
+model m {
+  source = "stub.py:Model"
+  shape { layers = 80, hidden = 8192, heads = 64, kv_heads = 8, ffn = 28672, gated = true, vocab = 128256 }
+}
+train t {
+  model = m, seed = 1
+  batch { sequences = 1024, length = 8192, microbatches = 16 }
+  precision { compute = bf16, master = fp32 }
+}
+plan good for t on c {
+  mesh = [pp: 4, dp: 64, tp: 4]
+  data over [dp] { shard = optimizer }
+  tensor over [tp] { sequence = true }
+  pipeline over [pp] { schedule = "1f1b" }
+  recompute = layer
+}
+plan full for t on c {
+  mesh = [pp: 8, dp: 16, tp: 8]
+  data over [dp] { shard = optimizer }
+  tensor over [tp] { sequence = true }
+  pipeline over [pp] { schedule = "1f1b" }
+}
+"""
+
+
+def test_a_fix_for_one_plan_does_not_break_another() -> None:
+    """`full` wants 64 microbatches, which `good`, of the same train, cannot have: 1,024 / (64 x 64) < 1."""
+    result = mend({FILE: TWO_PLANS}, look, unsafe=True)
+    assert result.texts[FILE] == TWO_PLANS
+    assert not result.fixes
+    assert {each.code for each in result.left} == {"P322", "P327"}
+    alone = re.sub("(?s)plan good.*?\n}\n", "", TWO_PLANS)
+    assert "microbatches = 64" in mended(alone, unsafe=True)
+
+
+def test_a_fix_that_uncovers_another_error_of_its_plan_is_not_applied() -> None:
+    """72 ranks cannot share 8 x 32 experts, but 4,608 sequences; of 64 it is the other way round."""
+    text = """import "parc:gb200"
+cluster racks { machine = gb200, levels = [fabric: 4, rack: 18, node: 4] }
+model m {
+  source = "stub.py:Model"
+  shape { layers = 8, hidden = 1024, heads = 8, ffn = 512, experts = 256, top_k = 8, vocab = 32000 }
+}
+train t {
+  model = m, seed = 1
+  batch { sequences = 4608, length = 1024, microbatches = 32 }
+}
+plan p for t on racks {
+  mesh = [pp: 4, ep: 72]
+  data over [ep] { shard = optimizer }
+  experts over [ep]
+  pipeline over [pp] { schedule = "1f1b" }
+}
+"""
+    assert {each.code for each in look({FILE: text}) if each.severity is Severity.ERROR} == {"P207"}
+    assert mended(text, unsafe=True) == text
+
+
+def test_of_many_fixes_the_one_that_breaks_is_left_out_in_few_checks() -> None:
+    """Each small letter may become a capital, all but `x`."""
+    asked = 0
+
+    def capitals(texts: Texts) -> list[Diagnostic]:
+        nonlocal asked
+        asked += 1
+        source = Source(FILE, texts[FILE])
+        places = [source.span(at.start(), at.end()) for at in re.finditer("X", source.text)]
+        faults = [error("P201", "X", Label(span)) for span in places]
+        for at in re.finditer("[a-z]", source.text):
+            span = source.span(at.start(), at.end())
+            faults.append(error("P202", "small", Label(span), fix=Fix("capital", ((span, at[0].upper()),))))
+        return faults
+
+    text = "a " * 500 + "x " + "b " * 500
+    result = mend({FILE: text}, capitals)
+    assert result.texts[FILE] == "A " * 500 + "x " + "B " * 500
+    assert asked <= 2 * 11 + 3  # halves of 1,001 down to one, the round after, and the first look
