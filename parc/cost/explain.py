@@ -12,6 +12,8 @@ from parc.cost.traffic import remainder, traffic
 
 SAME = 0.1
 """How far a device's peak may be from a calibrated one's to count as the same."""
+FITTED = 2
+"""Bytes of an element in the runs that constants are fitted to."""
 
 
 def memory_figures(job: Job, rank: int) -> Figure:
@@ -22,26 +24,40 @@ def memory_figures(job: Job, rank: int) -> Figure:
     """
     of, does, shard = memory(job, rank), job.practice, job.layout.shard
     held = [parameters.held(job, stage) for stage in job.stages[rank :: job.degrees.pipeline]]
-    count = sum(each.all for each in held)
-    split = f" / {job.degrees.data} data ranks" if shard != "none" else ""
-    whole = "" if shard != "parameters" else split
+    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
+
+    def how(each: int, split: bool) -> str:
+        return _product(job, shared, own, each, split)
+
     flight = (
         f"{job.layout.schedule}, {job.layout.microbatches} microbatches, recompute = {job.layout.recompute}"
     )
     parts = [
-        Figure("parameters", of.parameters, "B", f"{count:,.0f} x {does.element} B{whole}", "exact"),
-        Figure("gradients", of.gradients, "B", f"{count:,.0f} x {does.gradient} B{whole}", "exact"),
-        Figure("optimizer", of.optimizer, "B", f"{count:,.0f} x {does.state} B{split}", "exact"),
+        Figure("parameters", of.parameters, "B", how(does.element, shard == "parameters"), "exact"),
+        Figure("gradients", of.gradients, "B", how(does.gradient, shard == "parameters"), "exact"),
+        Figure("optimizer", of.optimizer, "B", how(does.state, shard != "none"), "exact"),
         Figure("activations", of.activations, "B", f"kept between passes: {flight}", "estimated"),
     ]
-    if of.logits >= of.working:
-        how = f"logits and their gradient, {job.tokens:,.0f} tokens x {job.architecture.vocab:,} words"
-        parts.append(Figure("logits", of.logits, "B", f"{how} / {job.degrees.tensor}", "estimated"))
-    else:
+    if of.logits >= of.working and of.logits:
+        words = f"logits and their gradient, {job.tokens:,.0f} tokens x {job.architecture.vocab:,} words"
+        parts.append(Figure("logits", of.logits, "B", f"{words} / {job.degrees.tensor}", "estimated"))
+    elif of.working:
         parts.append(
             Figure("working", of.working, "B", "the largest layer in its backward pass", "estimated")
         )
     return total("peak", parts)
+
+
+def _product(job: Job, shared: float, own: float, each: int, split: bool) -> str:
+    """Parameters times bytes of each; `split`: over those ranks that would hold the same ones."""
+    data, copies = job.degrees.data, job.degrees.expert_data
+    if not split:
+        return f"{shared + own:,.0f} x {each} B"
+    if not own or data == copies:
+        return f"{shared + own:,.0f} x {each} B / {data} data ranks"
+    of_experts = f"{own:,.0f} of experts x {each} B"
+    copied = f" / {copies} copies" if copies > 1 else ""
+    return f"{shared:,.0f} x {each} B / {data} data ranks + {of_experts}{copied}"
 
 
 def traffic_figures(job: Job, stage: int) -> tuple[Figure, ...]:
@@ -82,6 +98,9 @@ def step_figure(job: Job) -> Figure:
     each = found.forward[0].seconds
     how = f"{job.layout.schedule}, {job.layout.microbatches} microbatches of {each:.3g} s forward"
     where = f"constants of {known.kind}, {known.error:.1%} off on {known.rows} runs"
+    if job.practice.element > FITTED:
+        bits = 8 * job.practice.element
+        where += f"; they, and the peaks of data sheets, are those of {8 * FITTED} bits: {bits} take longer"
     return total(
         "step",
         (
@@ -111,4 +130,5 @@ def devices(job: Job) -> int:
 
 
 def _grade(job: Job, known: Calibration) -> Grade:
-    return "calibrated" if abs(job.hardware.compute / known.compute - 1) <= SAME else "estimated"
+    same = abs(job.hardware.compute / known.compute - 1) <= SAME
+    return "calibrated" if same and job.practice.element <= FITTED else "estimated"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from parc.check.load import load_text
@@ -133,8 +135,47 @@ def test_figures_say_how_they_came_about() -> None:
     parts = {part.name: part for part in peak.parts}
     assert peak.grade == "estimated"
     assert parts["parameters"].grade == parts["optimizer"].grade == "exact"
-    assert parts["optimizer"].how.endswith("x 12 B / 8 data ranks")
     assert peak.value == pytest.approx(sum(part.value for part in peak.parts))
+
+
+OVER_TWO = """
+  mesh = [dp: 2, ep: 8, tp: 8]
+  data over [dp, ep] { shard = SHARD }
+  tensor over [tp]
+  experts over [ep]
+"""
+
+
+@pytest.mark.parametrize("body", [SEED, OVER_TWO, "mesh = [dp: 128]\n data over [dp] { shard = SHARD }"])
+@pytest.mark.parametrize("shard", ["none", "optimizer", "parameters"])
+def test_the_arithmetic_that_is_printed_gives_the_figure(body: str, shard: str) -> None:
+    """Experts are held by fewer ranks than all else: what is sharded is not divided alike."""
+    of = found(body.replace("shard = optimizer", "shard = SHARD").replace("SHARD", shard))
+    for rank in range(of.degrees.pipeline):
+        state = {part.name: part for part in memory_figures(of, rank).parts if part.grade == "exact"}
+        assert set(state) == {"parameters", "gradients", "optimizer"}
+        for part in state.values():
+            sum_ = re.sub("data ranks|copies|of experts|B|,", "", part.how).replace("x", "*")
+            assert re.fullmatch(r"[\d */+]+", sum_), part.how
+            assert eval(sum_) == pytest.approx(part.value, rel=1e-12), part.how  # all sizes divide evenly
+
+
+def test_experts_are_divided_among_their_own_copies() -> None:
+    """A layer's experts: 64 / 8 x 3 x 1,024 x 2,048; of 16 data ranks two hold the same ones."""
+    parts = {
+        part.name: part for part in memory_figures(found(OVER_TWO.replace("SHARD", "optimizer")), 0).parts
+    }
+    experts = 16 * 8 * 3 * 1024 * 2048
+    assert parts["optimizer"].how.endswith(
+        f" x 12 B / 16 data ranks + {experts:,} of experts x 12 B / 2 copies"
+    )
+
+
+def test_a_stage_without_a_head_tells_of_no_logits() -> None:
+    of = found("mesh = [pp: 4, dp: 32]\n data over [dp]\n pipeline over [pp]")
+    kinds = [[part.name for part in memory_figures(of, rank).parts] for rank in (0, 3)]
+    assert kinds[0] == ["parameters", "gradients", "optimizer", "activations"]
+    assert kinds[1] == [*kinds[0], "logits"]
 
 
 def test_an_all_to_all_is_expected_all_else_exact() -> None:
@@ -152,6 +193,15 @@ def test_an_all_to_all_is_expected_all_else_exact() -> None:
 @pytest.mark.parametrize(("compute", "grade"), [("400 TFLOPS", "estimated"), ("989 TFLOPS", "calibrated")])
 def test_times_are_calibrated_on_machines_that_were_measured(compute: str, grade: str) -> None:
     assert step_figure(found(SEED, compute=compute)).grade == grade
+
+
+@pytest.mark.parametrize("type_", ["fp32", "fp64"])
+def test_times_of_wider_types_are_not_calibrated(type_: str) -> None:
+    """The peak of the data sheet and all measured runs are of 16 bits."""
+    text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {type_}")
+    step = step_figure(found(SEED, compute="989 TFLOPS", text=text))
+    assert step.grade == "estimated"
+    assert f"are those of 16 bits: {type_[2:]} take longer" in step.parts[0].how
 
 
 def test_the_seed_s_mfu_claim_does_not_hold() -> None:
