@@ -122,18 +122,23 @@ def lighter_stages(plan: Plan) -> Iterator[Alternative]:
         peaks = [stage.value for stage in known.memory]
         split = list(known.job.layout.layers)
         fullest, emptiest = peaks.index(max(peaks)), peaks.index(min(peaks))
+        if fullest == emptiest or split[fullest] == 1:
+            return
         split[fullest], split[emptiest] = split[fullest] - 1, split[emptiest] + 1
         known = Costs(replace(plan, pipeline=replace(pipeline, layers=tuple(split))))
-        if split[fullest] == 0 or max(stage.value for stage in known.memory) >= max(peaks):
+        if max(stage.value for stage in known.memory) >= max(peaks):
             return
         yield Alternative(f"layers = {split}", known, (option(pipeline, "layers", str(split)),))
 
 
 def fewer(make: Callable[[Plan], Iterator[Alternative]], plan: Plan) -> Iterator[Alternative]:
-    """As many of them as can be priced in a moment."""
+    """As many of them as can be priced in a moment, and as can be priced at all."""
     pipeline, m = plan.pipeline, plan.train.batch.microbatches
     passes = 2 * m * len(pipeline.layers) if pipeline else 1
-    return islice(make(plan), max(1, WORK // passes))
+    try:
+        yield from islice(make(plan), max(1, WORK // passes))
+    except Unknown:
+        return
 
 
 def priced(alternative: Alternative) -> float | None:

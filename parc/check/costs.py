@@ -5,7 +5,7 @@ The cost model itself is imported at that moment too: many plans ask for nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PRICED = ("P306", "P322")  # errors that the cost model tells: a false claim, too little memory
+UNSOUND = frozenset(
+    ["P203", "P204", "P205", "P206", "P207", "P209", "P211", "P212", "P213", "P214", "P221"]
+    + ["P222", "P223", "P224", "P227", "P229", "P302", "P303", "P304", "P305", "P309", "P310"]
+)  # errors of a layout that nothing can be computed of: halves of experts, axes that exclude one another
+UNEVEN = frozenset({"P208"})
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
 DEVICE = ("compute", "memory", "memory_bandwidth")
 MOST_STAGES = 1024  # of which memory and traffic are looked at one by one
@@ -40,9 +45,36 @@ class Costs:
         self.derived: dict[str, Figure] = {}  # what claims are about, by its name
 
     @cached_property
+    def fault(self) -> str | None:
+        """What is wrong with the layout itself, so that its figures would be of something that cannot be."""
+        return next(self._faults(UNSOUND), None)
+
+    @cached_property
+    def uneven(self) -> str | None:
+        """What is wrong with the batch: figures are then of the mean, over parts of sequences."""
+        return next(self._faults(UNEVEN), None)
+
+    def _faults(self, codes: frozenset[str]) -> Iterator[str]:
+        from parc.check.rules import CHECKS
+
+        for rule in CHECKS.rules:
+            if rule.code in codes:
+                yield from (f"{found.message} ({found.code})" for found in rule.run(self.plan))
+
+    def require_sound(self) -> None:
+        if self.fault:
+            raise Unknown(self.fault)
+
+    def require_even(self) -> None:
+        """Before anything is advised: a batch that cannot be divided is mended first."""
+        if self.uneven:
+            raise Unknown(self.uneven)
+
+    @cached_property
     def job(self) -> Job:
         from parc.cost.plan import job
 
+        self.require_sound()
         shape, pipeline = self.plan.train.model.shape, self.plan.pipeline
         missing = [key for key in SHAPE if not getattr(shape, key)]
         if shape.experts and not shape.top_k:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from parc.check.claims.verdict import Verdict, judge, shown
+from parc.check.costs import Costs, Unknown
 from parc.check.pages import page
 from parc.diagnostic import Severity
 from parc.plan import subjects
@@ -15,6 +16,9 @@ from tests.front.plans import SEED, load, told
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCS = Path(__file__).parents[2] / "docs"
+ZBV = SEED.replace('"1f1b", chunks = 1, layers = [4, 4, 4, 4]', '"zbv", chunks = 2').replace(
+    "recompute = layer", "recompute = none"
+)
 
 
 def plan(claims: str, text: str = SEED) -> Plan:
@@ -205,24 +209,73 @@ def test_claims_that_mean_nothing(claim: str, code: str, at: str) -> None:
         ("memory.peak < 1 GB", "heads = 16, kv_heads = 16, ", "the shape of `moe` does not say `heads`"),
         ("experts.active < 50%", "top_k = 2, ", "the shape of `moe` does not say `top_k`"),
         ("memory.stage_4.peak < 1 GB", "", "the pipeline's last stage is stage 3"),
-        ("step_time < 1 s", "1f1b", "no simulation of the schedule 'zbv' yet"),
-        ("bubble < 5%", "1f1b", "no formula for the bubble of `zbv` with 1 chunks is known here"),
     ],
 )
 def test_a_claim_that_cannot_be_judged_says_what_is_missing(claim: str, without: str, reason: str) -> None:
     text = SEED.replace("experts = 64\n              top_k", "experts = 64, top_k")
     assert without in text
-    found = verdict(claim, text.replace(without, "zbv" if without == "1f1b" else ""))
+    found = verdict(claim, text.replace(without, ""))
     assert found.missing == reason
     assert (found.holds is None) is bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        ("step_time < 1 s", "no simulation of the schedule 'zbv' yet"),
+        ("memory.peak < 1 GB", "no simulation of the schedule 'zbv' yet"),
+        ("bubble < 5%", "no formula for the bubble of `zbv` with 2 chunks is known here"),
+    ],
+)
+def test_what_needs_a_simulation_of_the_schedule(claim: str, reason: str) -> None:
+    assert verdict(claim, ZBV).missing == reason
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ("experts = 64", "experts = 65", "65 experts cannot be divided by 8 ranks of `ep` (P207)"),
+        (
+            "heads = 16, kv",
+            "heads = 18, head_dim = 64, kv",
+            "18 heads cannot be divided by 4 ranks of `tp` (P203)",
+        ),
+        ("ffn = 2048", "ffn = 2050", "2,050 ffn cannot be divided by 4 ranks of `tp` (P205)"),
+        (
+            "microbatches = 32",
+            "microbatches = 2",
+            "2 microbatches are too few for 4 stages under `1f1b` (P214)",
+        ),
+        ("experts  over [ep] {", "experts  over [pp] {", "(P304)"),
+    ],
+)
+@pytest.mark.parametrize(
+    "claim", ["step_time < 1 s", "parameters.device < 1", "experts.local == 1", "bubble < 1%"]
+)
+def test_nothing_is_derived_from_a_layout_that_cannot_be(
+    claim: str, right: str, wrong: str, reason: str
+) -> None:
+    """No half experts, and so on: the fault itself is told, and figures would be of nothing."""
+    assert right in SEED
+    found = verdict(claim, SEED.replace(right, wrong))
+    assert (found.holds, found.figure) == (None, None)
+    assert found.missing.endswith(reason)
+
+
+def test_a_batch_that_cannot_be_divided_is_priced_in_the_mean_and_nothing_is_advised() -> None:
+    text = SEED.replace("sequences = 256", "sequences = 128").replace("64 GB", "1 GB")
+    found = {each.code: each for each in load(text.replace("devices == 128", "mfu >= 90%")).diagnostics}
+    assert set(found) == {"P208", "P306"}
+    assert any(note.startswith("in the mean, as 128 sequences cannot be") for note in found["P306"].notes)
+
+
 def test_numbers_beyond_all_measure_are_not_judged() -> None:
-    """A head of no width, layers by the trillion: no exception reaches the user."""
-    text = SEED.replace("hidden = 1024", "hidden = 1")
-    found = verdict("step_time < 1 s", text)
+    """A head of no width, a division by what has become 0: no exception reaches the user."""
+    found = verdict("step_time < 1 s", SEED.replace("hidden = 1024", "hidden = 1"))
     assert found.holds is None
-    assert found.missing == "its sizes are beyond what the cost model can compute with"
+    assert found.missing == "1 hidden cannot be divided by 16 heads (P222)"
+    with pytest.raises(Unknown, match="beyond what the cost model can compute with"):
+        Costs(plan("devices == 128")).attempt(lambda: 1 // 0)
 
 
 def test_an_estimate_that_is_near_says_so() -> None:

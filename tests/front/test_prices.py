@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from parc.check.alternatives import Alternative, fewer, sharding
 from parc.check.claims.verdict import judge
-from parc.check.costs import Costs
+from parc.check.costs import Costs, Unknown
 from parc.diagnostic import Diagnostic, Severity
+from parc.plan.facts import Plan
 from tests.front.plans import complete, load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -95,6 +98,21 @@ def test_earlier_stages_have_more_microbatches_in_flight() -> None:
     found = next(each for each in checked(PIPES, "8 GB") if each.code == "P322")
     assert found.message.startswith("a device of stage 0 would need")
     assert any(note.startswith("by stage: ") and note.count("GB") == 4 for note in found.notes)
+
+
+def test_a_pipeline_of_one_rank_has_no_other_to_give_layers_to() -> None:
+    text = PLAIN.replace("[dp: 4]", "[pp: 1, dp: 4]").replace("over [dp]", "over [dp]\n  pipeline over [pp]")
+    assert "P322" in codes(text, "8 GB")
+    assert "P322" in codes(text.replace("pp: 1, ", "").replace("over [pp]", "over []"), "8 GB")
+
+
+def test_an_alternative_that_cannot_be_priced_is_left_out() -> None:
+    def broken(plan: Plan) -> Iterator[Alternative]:
+        yield from sharding(plan)
+        raise Unknown("beyond what is known")
+
+    (plan,) = load(complete(PLAIN).replace("MEMORY", "80 GB")).plans
+    assert [each.text for each in fewer(broken, plan)] == [each.text for each in sharding(plan)]
 
 
 def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:

@@ -71,6 +71,7 @@ def fullest_of_experts(costs: Costs) -> Figure:
 
 
 def local(costs: Costs) -> Figure:
+    costs.require_sound()
     experts = _experts(costs)
     plan = costs.plan
     ranks = plan.mesh.product(plan.experts.axes) if plan.experts else 1
@@ -82,6 +83,7 @@ def local(costs: Costs) -> Figure:
 
 
 def met(costs: Costs) -> Figure:
+    costs.require_sound()
     experts, chosen = _experts(costs), costs.plan.train.model.shape.top_k
     if not chosen:
         raise Unknown(f"the shape of `{costs.plan.train.model.name}` does not say `top_k`")
@@ -100,6 +102,7 @@ def flops_of_device(costs: Costs) -> Figure:
 
 def bubble(costs: Costs) -> Figure:
     """Of the pipeline's whole time, all stages equal: Narayanan et al., arXiv:2104.04473, section 2.2."""
+    costs.require_sound()
     pipeline, m = costs.plan.pipeline, costs.plan.train.batch.microbatches
     if pipeline is None:
         return Figure("bubble", 0.0, "", "there is no pipeline", "exact")

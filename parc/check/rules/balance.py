@@ -63,6 +63,7 @@ def unbalanced_stages(plan: Plan) -> Iterator[Finding]:
         return
     try:
         known = costs(plan)
+        known.require_even()
         now, work = known.step.seconds, _work(known)
         if sum(work) / len(work) > BETTER * max(work) or (better := _balanced(plan, pipeline, work)) is None:
             return
@@ -136,6 +137,7 @@ def long_bubble(plan: Plan) -> Iterator[Finding]:
         return
     known = costs(plan)
     try:
+        known.require_even()
         now = known.step.seconds
         from parc.check.claims.counts import bubble
 

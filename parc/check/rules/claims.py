@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from parc.check.costs import costs
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label, Severity
 from parc.plan.facts import Plan
@@ -195,6 +196,8 @@ def _finding(plan: Plan, verdict: Verdict, outcome: str) -> Finding:
     elif "let" in claim.spans:
         labels.append(Label(claim.at("let"), f"= {value}", primary=False))
     notes = list(verdict.derivation())
+    if uneven := costs(plan).uneven:
+        notes.append(f"in the mean, as {uneven}")
     if verdict.doubtful:
         notes.append(f"predictions like this one are {verdict.error:.0%} off in the mean")
     if claim.subject == "mfu" and plan.train.model.shape.experts and verdict.claimed > RECORD:

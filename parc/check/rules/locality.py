@@ -82,6 +82,7 @@ def slow_order_of_axes(plan: Plan) -> Iterator[Finding]:
     if not far:
         return
     try:
+        costs(plan).require_even()
         now = costs(plan).step.seconds
         best = _best(costs(plan))
     except Unknown:
@@ -146,6 +147,7 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
     if not far:
         return
     try:
+        costs(plan).require_even()
         step, now = costs(plan).step.seconds, _collectives(costs(plan), plan)
         if now < MATTERS * step or any(True for _ in slow_order_of_axes(plan)):
             return

@@ -98,6 +98,7 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
     from parc.cost.figure import quantity
 
     try:
+        costs(plan).require_even()
         stages = costs(plan).memory
     except Unknown:
         return
