@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PRICED = ("P306", "P322")  # errors that the cost model tells: a false claim, too little memory
+_LAYOUT = (203, 204, 205, 206, 207, 209, 211, 212, 213, 214, 221, 222, 223, 224, 227, 229)
+_AXES = (302, 303, 304, 305, 309, 310)
 UNSOUND = frozenset(
-    ["P203", "P204", "P205", "P206", "P207", "P209", "P211", "P212", "P213", "P214", "P221"]
-    + ["P222", "P223", "P224", "P227", "P229", "P302", "P303", "P304", "P305", "P309", "P310"]
+    f"P{number}" for number in (*_LAYOUT, *_AXES)
 )  # errors of a layout that nothing can be computed of: halves of experts, axes that exclude one another
 UNEVEN = frozenset({"P208"})
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
