@@ -17,6 +17,7 @@ from parc.source import Span
 MOST_ORDERS = 24  # of the axes: all of four
 MOST_COUNTS = 4  # of microbatches
 MOST_MOVES = 6  # of a layer to another stage
+MEAN = "the balance loss is a mean over microbatches, so it changes a little with their number"
 WORK = 40_000  # passes through a pipeline that may be played for the alternatives of one kind
 
 
@@ -87,6 +88,16 @@ def more_microbatches(plan: Plan) -> Iterator[Alternative]:
         train = replace(plan.train, batch=replace(batch, microbatches=count))
         edits = (setting(batch, "microbatches", str(count)),)
         yield Alternative(f"microbatches = {count}", Costs(replace(plan, train=train)), edits)
+
+
+def caveat(plan: Plan, before: Plan) -> str:
+    """What to say of another number of microbatches besides, where it is not the layout alone: or nothing."""
+    same = plan.train.batch.microbatches == before.train.batch.microbatches
+    return "" if same or not balanced(plan) else f"; {MEAN}"
+
+
+def balanced(plan: Plan) -> bool:
+    return bool(plan.train.loss.balance and plan.train.model.shape.experts)
 
 
 def more_chunks(plan: Plan) -> Iterator[Alternative]:

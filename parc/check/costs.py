@@ -150,6 +150,15 @@ class Costs:
         ranks = range(self.job.degrees.pipeline)
         return self.attempt(lambda: tuple(memory_figures(self.job, rank) for rank in ranks))
 
+    @cached_property
+    def states(self) -> tuple[Figure, ...]:
+        """The part of it that no schedule changes: parameters, gradients, optimizer."""
+        from parc.cost.explain import state_figures
+        from parc.cost.figure import total
+
+        ranks = range(self.job.degrees.pipeline)
+        return self.attempt(lambda: tuple(total("state", state_figures(self.job, rank)) for rank in ranks))
+
     def in_flight(self, rank: int) -> int:
         """The most passes through stages of a pipeline rank that wait for their backward pass."""
         from parc.cost.schedule import in_flight
@@ -162,7 +171,7 @@ class Costs:
         """What one device of a pipeline rank gives to the network in a step."""
         from parc.cost.traffic import traffic
 
-        stages = range(rank, len(self.job.stages), self.job.degrees.pipeline)
+        stages = self.job.places(rank)
         return self.attempt(lambda: tuple(each for stage in stages for each in traffic(self.job, stage)))
 
     @cached_property
@@ -183,7 +192,7 @@ class Costs:
         """Pipeline ranks of which no other before holds the same kinds and numbers of layers."""
         found: dict[tuple[Stage, ...], int] = {}
         for rank in range(self.job.degrees.pipeline):
-            found.setdefault(self.job.stages[rank :: self.job.degrees.pipeline], rank)
+            found.setdefault(self.job.stages_of(rank), rank)
         return list(found.values())
 
     def attempt(self, derive: Callable[[], T]) -> T:

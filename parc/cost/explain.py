@@ -6,7 +6,7 @@ from parc.cost import parameters
 from parc.cost.constants import Calibration, nearest
 from parc.cost.figure import Figure, Grade, total
 from parc.cost.job import Job
-from parc.cost.memory import memory
+from parc.cost.memory import memory, state
 from parc.cost.step import predict
 from parc.cost.traffic import remainder, traffic
 
@@ -16,26 +16,31 @@ FITTED = 2
 """Bytes of an element in the runs that constants are fitted to."""
 
 
+def state_figures(job: Job, rank: int) -> tuple[Figure, ...]:
+    """Bytes of parameters, gradients and optimizer on one rank of the pipeline, whatever its schedule."""
+    of, does, shard = state(job, rank), job.practice, job.layout.shard
+    count = sum(parameters.held(job, stage).all for stage in job.stages_of(rank))
+    split = f" / {job.degrees.data} data ranks" if shard != "none" else ""
+    whole = "" if shard != "parameters" else split
+    return (
+        Figure("parameters", of.parameters, "B", f"{count:,.0f} x {does.element} B{whole}", "exact"),
+        Figure("gradients", of.gradients, "B", f"{count:,.0f} x {does.gradient} B{whole}", "exact"),
+        Figure("optimizer", of.optimizer, "B", f"{count:,.0f} x {does.state} B{split}", "exact"),
+    )
+
+
 def memory_figures(job: Job, rank: int) -> Figure:
     """Bytes of one rank of the pipeline at its fullest, by kind.
 
     Raises:
         ValueError: the schedule is not simulated, or not with these chunks and microbatches.
     """
-    of, does, shard = memory(job, rank), job.practice, job.layout.shard
-    held = [parameters.held(job, stage) for stage in job.stages[rank :: job.degrees.pipeline]]
-    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
-
-    def how(each: int, split: bool) -> str:
-        return _product(job, shared, own, each, split)
-
+    of = memory(job, rank)
     flight = (
         f"{job.layout.schedule}, {job.layout.microbatches} microbatches, recompute = {job.layout.recompute}"
     )
     parts = [
-        Figure("parameters", of.parameters, "B", how(does.element, shard == "parameters"), "exact"),
-        Figure("gradients", of.gradients, "B", how(does.gradient, shard == "parameters"), "exact"),
-        Figure("optimizer", of.optimizer, "B", how(does.state, shard != "none"), "exact"),
+        *state_figures(job, rank),
         Figure("activations", of.activations, "B", f"kept between passes: {flight}", "estimated"),
     ]
     if of.logits >= of.working and of.logits:

@@ -20,6 +20,7 @@ Recompute: TypeAlias = Literal["none", "scores", "attention", "experts", "layer"
 Shard: TypeAlias = Literal["none", "optimizer", "parameters"]
 
 ALONE: Fans = (1,)
+V_SHAPED = ("zbv", "dualpipev")  # schedules of two chunks a rank, the first rank has both ends of the model
 
 
 class Latent(NamedTuple):
@@ -178,6 +179,16 @@ class Job:
             stages.append(Stage(without, count - without, index == 0, index == last))
             start += count
         return tuple(stages)
+
+    def places(self, rank: int) -> tuple[int, ...]:
+        """The stages of one rank of the pipeline: down the ranks again and again, or down and up."""
+        count = len(self.layout.layers)
+        if self.layout.schedule in V_SHAPED:
+            return rank, count - 1 - rank
+        return tuple(range(rank, count, self.degrees.pipeline))
+
+    def stages_of(self, rank: int) -> tuple[Stage, ...]:
+        return tuple(self.stages[place] for place in self.places(rank))
 
 
 Found = TypeVar("Found")

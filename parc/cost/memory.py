@@ -30,25 +30,44 @@ class Memory:
         return state + self.activations + max(self.logits, self.working)
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is held whatever the schedule: bytes."""
+
+    parameters: float
+    gradients: float
+    optimizer: float
+
+
+def state(job: Job, rank: int) -> State:
+    """Of one rank of the pipeline."""
+    layout, does = job.layout, job.practice
+    held = [parameters.held(job, stage) for stage in job.stages_of(rank)]
+    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
+    sharded = shared / prod(layout.reach.data) + own / prod(layout.reach.expert_data)
+    whole = shared + own
+    return State(
+        parameters=(sharded if layout.shard == "parameters" else whole) * does.element,
+        gradients=(sharded if layout.shard == "parameters" else whole) * does.gradient,
+        optimizer=(whole if layout.shard == "none" else sharded) * does.state,
+    )
+
+
 def memory(job: Job, rank: int) -> Memory:
     """Of one rank of the pipeline.
 
     Raises:
         ValueError: the schedule has no such chunks or microbatches.
     """
-    layout, by, does = job.layout, job.degrees, job.practice
-    stages = job.stages[rank :: by.pipeline]
-    held = [parameters.held(job, stage) for stage in stages]
-    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
-    sharded = shared / prod(layout.reach.data) + own / prod(layout.reach.expert_data)
-    whole = shared + own
+    layout, by, of = job.layout, job.degrees, state(job, rank)
+    stages = job.stages_of(rank)
     kept = [_kept(job, stage) for stage in stages]
     moments = schedule.in_flight(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
     fullest = max(sum(count * bytes for count, bytes in zip(moment, kept, strict=True)) for moment in moments)
     return Memory(
-        parameters=(sharded if layout.shard == "parameters" else whole) * does.element,
-        gradients=(sharded if layout.shard == "parameters" else whole) * does.gradient,
-        optimizer=(whole if layout.shard == "none" else sharded) * does.state,
+        parameters=of.parameters,
+        gradients=of.gradients,
+        optimizer=of.optimizer,
         activations=fullest,
         logits=layer.head(job).kept if any(stage.last for stage in stages) else 0.0,
         working=max(_working(job, stage) for stage in stages),

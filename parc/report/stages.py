@@ -49,7 +49,7 @@ def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
     experts = len(placement.experts(plan, rank)) if sparse else 0
     if job is None:
         return StageRow(index, layers, sparse, experts)
-    stages = job.stages[index :: job.degrees.pipeline]
+    stages = job.stages_of(index)
     count = sum(parameters.held(job, stage).all for stage in stages)
     how = "what one rank holds of the matrices, norms, routers, and its experts"
     held = Figure("parameters", count, "", how, "exact")

@@ -150,7 +150,7 @@ def test_sarif_points_at_every_guilty_place() -> None:
         "3 data ranks of `dp`",
     ]
     assert [each["id"] for each in division["relatedLocations"]] == [0, 1]
-    assert "note: 32 / (4 microbatches x 3 data ranks) = 2.66667" in division["message"]["text"]
+    assert "note: 32 / (4 microbatches x 3 data ranks) = 2.67" in division["message"]["text"]
 
 
 def test_sarif_explains_each_rule_once() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.alternatives import Alternative, fewer, sharding
+from parc.check.alternatives import MEAN, Alternative, fewer, sharding
 from parc.check.claims.verdict import judge
 from parc.check.costs import Costs, Unknown
 from parc.diagnostic import Diagnostic, Severity
@@ -128,12 +128,77 @@ def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:
     assert load(mended(text, found)).diagnostics == ()
 
 
+ZERO = PIPES.replace("over [pp]", 'over [pp] { schedule = "zero_bubble" }')
+
+
+def test_without_a_simulation_the_states_alone_may_be_too_much() -> None:
+    """16 bytes of each parameter of the fullest of 4 ranks: 4 layers and a table; `recompute` is no cure."""
+    held = 4 * LAYER + TABLE + 1024
+    assert "P322" not in codes(ZERO, f"{16 * held + 1} B")
+    (found,) = (each for each in checked(ZERO, f"{8 * held} B") if each.code == "P322")
+    assert found.message.startswith("a device of stage 3 would need at least ")
+    assert found.message.endswith(": 200%")
+    assert any("no simulation of the schedule 'zero_bubble'" in note for note in found.notes)
+    assert found.help is not None
+    assert found.help.startswith("none of the layouts that were tried fits")
+
+
+def test_states_are_claimed_without_a_simulation_and_a_v_has_both_ends_on_its_first_rank() -> None:
+    """Rank 0 of `zbv`: chunks 0 and 7 of 8, 2 layers each, both tables; rank 3: chunks 3 and 4."""
+    zbv = ZERO.replace('"zero_bubble"', '"zbv", chunks = 2')
+    first, last = 4 * LAYER + 2 * TABLE + 1024, 4 * LAYER
+    claims = f"memory.stage_0.parameters == {4 * first} B, memory.stage_3.optimizer == {8 * last} B"
+    text = zbv.replace("  mesh", f"  expect {{ {claims}, memory.gradients == {4 * first} B }}\n  mesh")
+    (plan,) = load(complete(text).replace("MEMORY", "80 GB")).plans
+    assert [each.holds for each in judge(plan)] == [True, True, True]
+
+
+def test_a_false_claim_about_a_split_backward_pass_tries_no_layout_that_excludes_it() -> None:
+    """Recomputing is excluded, and nobody wrote it: the trial has no place in the text."""
+    text = ZERO.replace("  mesh", "  expect { memory.parameters < 1 B }\n  mesh")
+    (found,) = checked(text)
+    assert (found.code, found.help is not None) == ("P306", True)
+
+
+BALANCED = """
+train first {
+  model = moe
+  batch { sequences = 128, length = 1024, microbatches = 4 }
+  loss { balance = 0.01 }
+}"""
+
+
+def cures(text: str) -> list[str]:
+    (found,) = (each for each in checked(text, "20 GB") if each.code == "P322")
+    return [found.help or "", *(note for note in found.notes if note.startswith("`"))]
+
+
+def test_where_the_loss_depends_on_microbatches_their_number_is_the_last_cure() -> None:
+    free = cures(f"{PLAIN}{BALANCED.replace('0.01', '0')}")
+    assert [cure.split("`")[1] for cure in free] == [
+        "recompute = layer",
+        "microbatches = 16",
+        "microbatches = 32",
+    ]
+    assert not any(MEAN in cure for cure in free)
+    balanced = cures(f"{PLAIN}{BALANCED}")
+    assert [cure.split("`")[1] for cure in balanced] == [
+        "recompute = layer",
+        "shard = parameters",
+        "microbatches = 16",
+    ]
+    assert [MEAN in cure for cure in balanced] == [False, False, True]
+
+
 def test_interleaved_ranks_have_several_passes_in_flight() -> None:
     """Rank r of p with v chunks: 2 (p - r - 1) + (v - 1) p + 1 (Narayanan et al., arXiv:2104.04473)."""
     text = complete(PIPES.replace("over [pp]", 'over [pp] { schedule = "interleaved", chunks = 2 }'))
     text = text.replace("microbatches = 4", "microbatches = 8")
     known = Costs(load(text.replace("MEMORY", "80 GB")).plans[0])
     assert [known.in_flight(rank) for rank in range(4)] == [2 * (3 - rank) + 4 + 1 for rank in range(4)]
+    found = next(each for each in load(text.replace("MEMORY", "8 GB")).diagnostics if each.code == "P322")
+    assert found.message.startswith("a device of pipeline rank 0 would need")
+    assert "passes of chunks in flight by pipeline rank: 11, 9, 7, 5" in found.notes
 
 
 def test_a_layer_of_the_fullest_stage_may_go_to_the_emptiest() -> None:
@@ -353,6 +418,31 @@ def test_more_microbatches_are_the_cure_or_else_more_chunks() -> None:
     assert found[0].help == '`schedule = "interleaved", chunks = 4`'
 
 
+def test_where_the_loss_depends_on_microbatches_chunks_come_first() -> None:
+    """Of a model with experts; where chunks are no cure, more microbatches are, and it is said."""
+    text = f"""{NODE.replace("node: 4", "node: 8")}
+train first {{
+  model = moe
+  batch {{ sequences = 64, length = 4096, microbatches = 4 }}
+  loss {{ balance = 0.01 }}
+  precision {{ compute = bf16 }}
+}}
+plan wide for first on farm {{
+  mesh = [dp: 2, pp: 4]
+  data     over [dp]
+  experts  over [dp]
+  pipeline over [pp]
+}}"""
+    (found,) = (each for each in checked(text) if each.code == "P327")
+    assert found.help is not None
+    assert found.help.startswith('`schedule = "interleaved", chunks = ')
+    (found,) = (each for each in checked(text.replace("0.01", "0")) if each.code == "P327")
+    assert found.help == "`microbatches = 8`"
+    whole = text.replace("over [pp]", 'over [pp] { schedule = "gpipe" }')
+    (found,) = (each for each in checked(whole) if each.code == "P327")
+    assert found.help == f"`microbatches = 8`; {MEAN}"
+
+
 def test_without_a_cure_there_is_no_warning() -> None:
     """17 layers cannot be interleaved."""
     whole = WAIT.replace("COUNT", "8").replace("sequences = 72", "sequences = 8")
@@ -414,12 +504,12 @@ plan wide for first on farm {
         (
             "bubble <= 1%",
             (
-                "no layout that was tried does it; the nearest,"
+                "no layout that was tried makes it true; the nearest,"
                 ' `schedule = "interleaved", chunks = 4`, has 2.29%'
             ),
         ),
-        ("devices == 64", None),
-        ("mfu > 60%", None),
+        ("devices == 64", "no layout that was tried makes it true; as planned it is 128"),
+        ("mfu > 60%", "no layout that was tried makes it true; as planned it is 1.49%"),
     ],
 )
 def test_a_false_claim_is_told_what_would_make_it_true(claim: str, help: str | None) -> None:

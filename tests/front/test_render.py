@@ -43,7 +43,7 @@ def test_labels_on_several_lines_with_the_arithmetic() -> None:
         "   |                       |\n"
         "   |                       32 sequences\n"
         "   |\n"
-        "   = note: 32 / (4 microbatches x 3 data ranks) = 2.66667 sequences each\n"
+        "   = note: 32 / (4 microbatches x 3 data ranks) = 2.67 sequences each\n"
         "   = help: nearest that divide: sequences: 24 or 36\n"
     )
 

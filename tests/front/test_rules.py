@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from parc.check.allow.pages import ALLOWING
+from parc.check.alternatives import MEAN
 from parc.check.built import LIMITS, unbuilt
 from parc.check.language import PAGES
 from parc.check.load import load_text
@@ -113,9 +114,18 @@ def test_the_numbers_the_arithmetic_and_the_nearest_values_are_said() -> None:
     (found,) = load(text).diagnostics
     assert found.code == "P208"
     assert found.message == "32 sequences cannot be divided into 4 microbatches x 3 data ranks"
-    assert found.notes == ("32 / (4 microbatches x 3 data ranks) = 2.66667 sequences each",)
+    assert found.notes == ("32 / (4 microbatches x 3 data ranks) = 2.67 sequences each",)
     assert found.help == "nearest that divide: sequences: 24 or 36"
     assert [label.span.text for label in found.labels] == ["32", "4", "dp: 3"]
+
+
+def test_another_number_of_microbatches_is_another_loss_where_experts_are_balanced() -> None:
+    text = complete("plan wide for first on farm {\n mesh = [dp: 2]\n data over [dp]\n}")
+    text = text.replace("microbatches = 4", "microbatches = 3")
+    (plain,) = load(text).diagnostics
+    assert plain.help == "nearest that divide: sequences: 30 or 36; microbatches: 2 or 4"
+    (found,) = load(text.replace("  model = moe\n", "  model = moe\n  loss { balance = 0.01 }\n")).diagnostics
+    assert found.help == f"{plain.help} ({MEAN})"
 
 
 def test_nearest_divisors_of_both_sides() -> None:

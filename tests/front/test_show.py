@@ -71,6 +71,6 @@ def test_an_empty_no_color_declines_nothing(file: Path) -> None:
 
 
 def test_a_terminal_of_no_known_width_is_as_wide_as_it_may_be(file: Path) -> None:
-    assert "= note: 32 / (4 microbatches x 3 data ranks) = 2.66667 sequences each" in COLOUR.sub(
+    assert "= note: 32 / (4 microbatches x 3 data ranks) = 2.67 sequences each" in COLOUR.sub(
         "", on_a_terminal(0, "check", str(file))
     )

@@ -13,8 +13,10 @@ from parc.cost.job import Architecture, Stage
 
 
 def devices(costs: Costs) -> Figure:
-    sizes = [axis.size for axis in costs.plan.mesh.axes]
-    return _count("devices", prod(sizes), " x ".join(f"{size:,}" for size in sizes))
+    axes = costs.plan.mesh.axes
+    product = " x ".join(f"{axis.size:,}" for axis in axes)
+    how = product if len(axes) > 1 else f"all of `{axes[0].name}`" if axes else "no axis"
+    return _count("devices", prod(axis.size for axis in axes), how)
 
 
 def whole(costs: Costs) -> Figure:
@@ -50,7 +52,7 @@ def of_experts(costs: Costs) -> Figure:
 
 def held(costs: Costs, rank: int) -> Figure:
     """On one device of a pipeline rank."""
-    stages = costs.job.stages[rank :: costs.job.degrees.pipeline]
+    stages = costs.job.stages_of(rank)
     own = _held_experts(costs, stages)
     shared = sum(parameters.held(costs.job, stage).shared for stage in stages)
     rest = _count("all else", shared, f"attention, FFN and word tables / {costs.job.degrees.tensor}")
@@ -63,9 +65,8 @@ def fullest(costs: Costs) -> Figure:
 
 
 def fullest_of_experts(costs: Costs) -> Figure:
-    by = costs.job.degrees.pipeline
     return max(
-        (_held_experts(costs, costs.job.stages[rank::by]) for rank in costs.unlike),
+        (_held_experts(costs, costs.job.stages_of(rank)) for rank in costs.unlike),
         key=lambda figure: figure.value,
     )
 

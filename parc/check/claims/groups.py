@@ -139,8 +139,7 @@ def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
         )
         for each in moved
     ]
-    stages = range(rank, len(costs.job.stages), costs.job.degrees.pipeline)
-    more = sum(remainder(costs.job, stage) for stage in stages)
+    more = sum(remainder(costs.job, stage) for stage in costs.job.places(rank))
     return _together(
         f"bytes over {strategy}", rank, parts, f"; besides at most {more:,.0f} B of counts, losses and norms"
     )

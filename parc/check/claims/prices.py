@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from parc.check.costs import Costs
-from parc.cost.figure import Figure
+from parc.cost.figure import Figure, quantity
+
+STATES = ("parameters", "gradients", "optimizer")  # they need no schedule to be known
 
 
 def memory(costs: Costs, kind: str, rank: int | None) -> Figure:
     """Of one pipeline rank, or of the one that has most."""
-    ranks = range(len(costs.memory)) if rank is None else [rank]
+    ranks = range(costs.job.degrees.pipeline) if rank is None else [rank]
     return max((_of_stage(costs, kind, each) for each in ranks), key=lambda figure: figure.value)
 
 
@@ -36,14 +38,14 @@ def _rate(costs: Costs, name: str, count: int, how: str) -> Figure:
         f"{name} per second",
         count / step.value,
         "",
-        f"{how} / {step.value * 1e3:,.4g} ms",
+        f"{how} / {quantity(step.value, 's')}",
         step.grade,
         (step,),
     )
 
 
 def _of_stage(costs: Costs, kind: str, rank: int) -> Figure:
-    peak = costs.memory[rank]
+    peak = (costs.states if kind in STATES else costs.memory)[rank]
     stage = f"stage {rank}"
     if kind == "peak":
         return Figure(f"peak of {stage}", peak.value, "B", peak.how, peak.grade, peak.parts)

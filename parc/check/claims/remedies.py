@@ -24,31 +24,32 @@ LAYOUTS = (
 
 
 def remedies(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
-    """For a claim that does not hold: each makes it true. Empty where none was found."""
-    claim = verdict.claim
+    """For a claim that does not hold: each makes it true; or that none was found, and what is nearest."""
+    claim, derived = verdict.claim, verdict.figure
+    assert derived is not None
     if claim.constant is not None:
-        return ()
+        return (f"no layout changes a constant; what it comes to is {shown(derived)}",)
     if solved := _solved(plan, verdict):
         return (solved,)
     found: list[str] = []
     nearest: tuple[float, Figure, str] | None = None
     for alternative in _layouts(plan):
         try:
-            derived = figure(alternative.costs, claim)
+            other_figure = figure(alternative.costs, claim)
         except Unknown:
             continue
-        if holds(claim, derived.value, verdict.claimed):
-            found.append(f"with `{alternative.text}` it is {shown(derived)}")
+        if holds(claim, other_figure.value, verdict.claimed):
+            found.append(f"with `{alternative.text}` it is {shown(other_figure)}")
             if len(found) == MOST:
                 break
-        gap = abs(derived.value - verdict.claimed)
+        gap = abs(other_figure.value - verdict.claimed)
         if nearest is None or gap < nearest[0]:
-            nearest = gap, derived, alternative.text
-    if found or nearest is None or verdict.figure is None:
+            nearest = gap, other_figure, alternative.text
+    if found:
         return tuple(found)
-    if nearest[0] > NEARER * abs(verdict.figure.value - verdict.claimed):
-        return ()
-    return (f"no layout that was tried does it; the nearest, `{nearest[2]}`, has {shown(nearest[1])}",)
+    if nearest is None or nearest[0] > NEARER * abs(derived.value - verdict.claimed):
+        return (f"no layout that was tried makes it true; as planned it is {shown(derived)}",)
+    return (f"no layout that was tried makes it true; the nearest, `{nearest[2]}`, has {shown(nearest[1])}",)
 
 
 def _layouts(plan: Plan) -> list[Alternative]:

@@ -70,10 +70,12 @@ def unbalanced_stages(plan: Plan) -> Iterator[Finding]:
         then = better.costs.step.seconds
         if then > BETTER * now or not _fits(better.costs):
             return
+        from parc.cost.figure import quantity
+
         notes = (
             f"forward pass of a microbatch by stage: {_times(known)}",
             f"with the other split: {_times(better.costs)}",
-            f"predicted step: {now * 1e3:,.4g} ms, with the other split {then * 1e3:,.4g} ms",
+            f"predicted step: {quantity(now, 's')}, with the other split {quantity(then, 's')}",
         )
     except Unknown:
         return
@@ -140,6 +142,7 @@ def long_bubble(plan: Plan) -> Iterator[Finding]:
         known.require_even()
         now = known.step.seconds
         from parc.check.claims.counts import bubble
+        from parc.cost.figure import quantity
 
         share = bubble(known)
     except Unknown:
@@ -159,16 +162,20 @@ def long_bubble(plan: Plan) -> Iterator[Finding]:
         (
             share.how,
             f"with `{best.text}`: {bubble(best.costs).how}",
-            f"predicted step: {now * 1e3:,.4g} ms, with it {seconds * 1e3:,.4g} ms",
+            f"predicted step: {quantity(now, 's')}, with it {quantity(seconds, 's')}",
         ),
-        f"`{best.text}`",
+        f"`{best.text}`{other.caveat(best.costs.plan, plan)}",
         Fix(f"write `{best.text}`", best.edits, safe=False) if best.edits else None,
     )
 
 
 def _finer(plan: Plan, now: float) -> Alternative | None:
-    """The fastest of more microbatches, or else of more chunks, if that is clearly faster and fits."""
-    for make in (other.more_microbatches, other.more_chunks):
+    """The fastest of more microbatches, or else of more chunks, if that is clearly faster and fits.
+
+    With a balance loss, chunks come first: the layout alone.
+    """
+    makers = [other.more_microbatches, other.more_chunks]
+    for make in reversed(makers) if other.balanced(plan) else makers:
         found = [each for each in other.fewer(make, plan) if _fits(each.costs)]
         timed = [(seconds, at) for at, each in enumerate(found) if (seconds := other.priced(each))]
         least = min(timed, default=None)
@@ -230,5 +237,7 @@ def _fits(known: Costs) -> bool:
 
 
 def _times(known: Costs) -> str:
-    shown = [f"{each.seconds * 1e3:.3g}" for each in known.step.forward[:8]]
-    return ", ".join(shown) + (", .." if len(known.step.forward) > 8 else "") + " ms"
+    from parc.cost.figure import quantity
+
+    shown = [quantity(each.seconds, "s") for each in known.step.forward[:8]]
+    return ", ".join(shown) + (", .." if len(known.step.forward) > 8 else "")

@@ -11,15 +11,16 @@ from parc.plan.facts import Plan
 
 
 def _product(sizes: list[int]) -> str:
-    return " x ".join(str(size) for size in sizes)
+    """`2 x 4 = `, where there is something to multiply."""
+    return " x ".join(str(size) for size in sizes) + " = " if len(sizes) > 1 else ""
 
 
 def _labels(plan: Plan) -> tuple[Label, ...]:
     mesh = _product([axis.size for axis in plan.mesh.axes])
     levels = _product([level.size for level in plan.cluster.levels])
     return (
-        Label(plan.at("mesh"), f"{mesh} = {plan.mesh.size:,} ranks"),
-        Label(plan.cluster.at("levels"), f"{levels} = {plan.cluster.devices:,} devices", primary=False),
+        Label(plan.at("mesh"), f"{mesh}{plan.mesh.size:,} ranks"),
+        Label(plan.cluster.at("levels"), f"{levels}{plan.cluster.devices:,} devices", primary=False),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parc.check.alternatives import MEAN, balanced
 from parc.check.arithmetic import Count, division, either, near, ranks, resized
 from parc.check.edits import replaced
 from parc.check.registry import Finding, rule
@@ -214,14 +215,14 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
     fix = None
     if batch.sequences % data.number == 0:
         nearest = near(batch.microbatches, batch.sequences // data.number)
-        cures.append(f"microbatches: {either(nearest)}")
+        cures.append(f"microbatches: {either(nearest)}" + (f" ({MEAN})" if balanced(plan) else ""))
         if len(nearest) == 1 and "microbatches" in batch.spans:
             edit = replaced(batch.at("microbatches"), nearest[0])
             fix = Fix(f"write `microbatches = {nearest[0]}`", (edit,), safe=False)
     yield Finding(
         f"{batch.sequences:,} sequences cannot be divided into {divisor.strip('()')}",
         tuple(labels),
-        (f"{batch.sequences:,} / {divisor} = {batch.sequences / parts:g} sequences each",),
+        (f"{batch.sequences:,} / {divisor} = {batch.sequences / parts:.3g} sequences each",),
         "nearest that divide: " + "; ".join(cures),
         fix,
     )

@@ -92,7 +92,9 @@ def slow_order_of_axes(plan: Plan) -> Iterator[Finding]:
     if best is None or (then := alternatives.priced(best)) is None:
         return
     if then <= BETTER * now or ("tensor" in far and "tensor" not in _far(best.costs.plan) and then <= now):
-        saved = f"predicted step: {now * 1e3:,.4g} ms, with the other order {then * 1e3:,.4g} ms"
+        from parc.cost.figure import quantity
+
+        saved = f"predicted step: {quantity(now, 's')}, with the other order {quantity(then, 's')}"
         yield _finding(plan, best, far, (*_priced_reach(plan, far), saved))
 
 
@@ -155,13 +157,15 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
             return
         then = _collectives(costs(plan), best.costs.plan)
         if then <= NEARER * now:
-            saved = f"collectives of one device: {now * 1e3:,.4g} ms a step, with the other order"
+            from parc.cost.figure import quantity
+
+            saved = f"collectives of one device: {quantity(now, 's')} a step, with the other order"
             faster = alternatives.priced(best)
             total = (
-                f"predicted step: {step * 1e3:,.4g} ms, with the other order {(faster or 0) * 1e3:,.4g} ms"
+                f"predicted step: {quantity(step, 's')}, with the other order {quantity(faster or 0.0, 's')}"
             )
             yield _finding(
-                plan, best, far, (*_priced_reach(plan, far), f"{saved} {then * 1e3:,.4g} ms", total)
+                plan, best, far, (*_priced_reach(plan, far), f"{saved} {quantity(then, 's')}", total)
             )
     except Unknown:
         return

@@ -26,7 +26,8 @@ def out_of_memory(plan: Plan) -> Iterator[Finding]:
 
     Parameters, gradients and the optimizer's state are arithmetic; activations are what layers keep between
     their forward and backward pass, of every microbatch that the schedule has in flight. Early stages of a
-    pipeline have more microbatches in flight, the last one has the logits.
+    pipeline have more microbatches in flight, the last one has the logits. Activations of a schedule that is
+    not simulated (`zero_bubble`, `zbv`, `dualpipev`) are not known: it is told if the rest alone is too much.
 
     ## Example
 
@@ -99,15 +100,16 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
 
     try:
         costs(plan).require_even()
-        stages = costs(plan).memory
+        stages, missing = _held(costs(plan))
     except Unknown:
         return
     peak = max(stage.value for stage in stages)
     if not above < peak / device.memory <= most:
         return
-    says = f"{quantity(peak, 'B')} of {quantity(device.memory, 'B')}"
+    least = "at least " if missing else ""
+    says = f"{least}{quantity(peak, 'B')} of {quantity(device.memory, 'B')}"
     fullest = [each.value for each in stages].index(peak)
-    where = f" of stage {fullest}" if len(stages) > 1 else ""
+    where = f" of {_unit(plan)} {fullest}" if len(stages) > 1 else ""
     cures = _cures(plan, device.memory)
     yield Finding(
         f"a device{where} would need {says}: {peak / device.memory:.0%}",
@@ -115,12 +117,26 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
             Label(plan.at("mesh"), f"{plan.mesh.size:,} devices share the model"),
             Label(device.at("memory"), "all that there is", primary=False),
         ),
-        (*_table(costs(plan), stages, fullest), *(text for text, _ in cures[1:])),
+        (*_table(costs(plan), stages, fullest), *missing, *(text for text, _ in cures[1:])),
         cures[0][0]
         if cures
         else "none of the layouts that were tried fits: more devices, or a smaller model",
         cures[0][1] if cures else None,
     )
+
+
+def _held(known: Costs) -> tuple[Sequence[Figure], tuple[str, ...]]:
+    """What each rank of the pipeline holds at its fullest; where its schedule is not simulated, the states
+    alone, and why."""
+    try:
+        return known.memory, ()
+    except Unknown as reason:
+        return known.states, (f"activations come on top, which are not known: {reason}",)
+
+
+def _unit(plan: Plan) -> str:
+    """What a rank of the pipeline holds: a stage, or several."""
+    return "pipeline rank" if plan.pipeline and plan.pipeline.chunks > 1 else "stage"
 
 
 def _table(known: Costs, stages: Sequence[Figure], fullest: int) -> Iterator[str]:
@@ -133,15 +149,23 @@ def _table(known: Costs, stages: Sequence[Figure], fullest: int) -> Iterator[str
     if len(stages) > 1:
         peaks = [quantity(stage.value, "B") for stage in stages[:MOST_STAGES]]
         more = ", .." if len(stages) > MOST_STAGES else ""
-        yield f"by stage: {', '.join(peaks)}{more}"
-        flight = [str(known.in_flight(rank)) for rank in range(min(len(stages), MOST_STAGES))]
-        yield f"microbatches in flight by stage: {', '.join(flight)}{more}"
+        unit = _unit(known.plan)
+        yield f"by {unit}: {', '.join(peaks)}{more}"
+        try:
+            flight = [str(known.in_flight(rank)) for rank in range(min(len(stages), MOST_STAGES))]
+        except Unknown:
+            return
+        passes = "microbatches" if unit == "stage" else "passes of chunks"
+        yield f"{passes} in flight by {unit}: {', '.join(flight)}{more}"
 
 
 def _cures(plan: Plan, memory: float) -> list[tuple[str, Fix | None]]:
     """The layouts that fit, the fastest first: single changes, or else pairs of them."""
-    fitting = _fitting(_single(plan), memory) or _fitting(_pairs(plan), memory)
-    return [_told(each, memory) for each in fitting[:MOST_CURES]]
+    fitting = _fitting(_single(plan), memory)
+    if all(other.caveat(each.costs.plan, plan) for each in fitting):
+        fitting += _fitting(_pairs(plan), memory)
+    told = sorted(fitting, key=lambda each: bool(other.caveat(each.costs.plan, plan)))
+    return [_told(each, memory, plan) for each in told[:MOST_CURES]]
 
 
 def _single(plan: Plan) -> list[Alternative]:
@@ -181,15 +205,17 @@ def _order(each: Alternative) -> tuple[bool, float]:
 
 def _peak(costs: Costs) -> float | None:
     try:
-        return max(stage.value for stage in costs.memory)
+        return max(stage.value for stage in _held(costs)[0])
     except Unknown:
         return None
 
 
-def _told(cure: Alternative, memory: float) -> tuple[str, Fix | None]:
+def _told(cure: Alternative, memory: float, plan: Plan) -> tuple[str, Fix | None]:
     from parc.cost.figure import quantity
 
     peak, seconds = _peak(cure.costs) or 0.0, other.priced(cure)
     step = f", {quantity(seconds, 's')} a step" if seconds else ""
-    text = f"`{cure.text}` needs {quantity(peak, 'B')}, {peak / memory:.0%}{step}"
+    least = "at least " if _held(cure.costs)[1] else ""
+    text = f"`{cure.text}` needs {least}{quantity(peak, 'B')}, {peak / memory:.0%}{step}"
+    text += other.caveat(cure.costs.plan, plan)
     return text, Fix(f"write `{cure.text}`", cure.edits, safe=False) if cure.edits else None

@@ -271,6 +271,7 @@ def split_backward_of_recomputed_layers(plan: Plan) -> Iterator[Finding]:
     """
     pipeline = plan.pipeline
     if pipeline and pipeline.schedule in SPLIT and plan.recompute != "none":
+        written = "recompute" in plan.spans  # an alternative to the plan has what nobody wrote
         yield Finding(
             f"the schedule `{pipeline.schedule}` would recompute each layer twice",
             (
@@ -278,5 +279,7 @@ def split_backward_of_recomputed_layers(plan: Plan) -> Iterator[Finding]:
                 Label(pipeline.at("schedule"), "splits the backward pass", primary=False),
             ),
             help='`recompute = none`, or `schedule = "interleaved"`',
-            fix=Fix("recompute nothing", (without_option(plan, "recompute"),), safe=False),
+            fix=Fix("recompute nothing", (without_option(plan, "recompute"),), safe=False)
+            if written
+            else None,
         )
