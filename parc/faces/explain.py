@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -19,6 +19,7 @@ from parc.render.terminal import NARROWEST, WIDTH, Pen
 from parc.render.text import summary
 from parc.report.overview import Overview, overview
 from parc.report.rank import rank_facts
+from parc.source import Span
 
 OK, FAULTS, USAGE = 0, 1, 2
 
@@ -61,16 +62,32 @@ class Chosen(NamedTuple):
 def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Chosen | int:
     """The plan of a file; or, its faults having been shown, the exit code."""
     loaded = load(file, overrides)
+    plan = choose(loaded, name)
     found = loaded.diagnostics + loaded.allowed  # what a comment allows cannot be explained any more for it
+    if isinstance(plan, Plan):
+        found = tuple(each for each in found if _concerns(each, plan, loaded.plans))
     if has_errors(each for each in found if each.code not in PRICED):
         show(found, sys.stdout)
         return USAGE if any(each.code == "P009" for each in found) else FAULTS
-    plan = choose(loaded, name)
     if isinstance(plan, Diagnostic):
         show([plan], sys.stdout)
         return FAULTS
-    remarks = (each for each in loaded.diagnostics if each.severity is not Severity.INFO)
-    return Chosen(plan, tuple(remarks))
+    told = (each for each in found if each.severity is not Severity.INFO and each not in loaded.allowed)
+    return Chosen(plan, tuple(told))
+
+
+def _concerns(found: Diagnostic, plan: Plan, plans: Iterable[Plan]) -> bool:
+    """Whether it is not about another plan of the file; faults of syntax and of names concern all."""
+    own = _blocks(plan)
+    others = [block for other in plans for block in _blocks(other) if block not in own]
+    return found.code < "P2" or not any(
+        label.span.overlaps(block) for label in found.labels for block in others
+    )
+
+
+def _blocks(plan: Plan) -> list[Span]:
+    """Where the plan stands, and what it is made of."""
+    return [each.span for each in (plan, plan.train, plan.train.model, plan.cluster)]
 
 
 def _written(of: Overview, asked: Asked) -> Diagnostic | None:

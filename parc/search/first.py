@@ -12,7 +12,7 @@ from parc.cost.constants import nearest
 from parc.cost.memory import memory
 from parc.cost.plan import job
 from parc.cost.step import predict
-from parc.diagnostic import Severity
+from parc.diagnostic import Diagnostic, Severity
 from parc.plan.facts import Machine, Plan
 from parc.plan.imports import KNOWN, Imports, machines
 from parc.plan.resolve.files import Resolver
@@ -57,12 +57,15 @@ def first_plan(wish: Wish) -> str:
             f"no layout of {wish.devices} devices divides the model and its {wish.sequences} sequences evenly"
         )
     least: tuple[float, float] | None = None  # bytes that are needed, of bytes that there are
+    faults: list[str] = []
     for shard, recompute in SPARING:
         best: tuple[float, str] | None = None
         for layout in found:
             layout = layout._replace(shard=shard, recompute=recompute)
             text = "\n".join(_lines(wish, levels, layout))
-            if (plan := _sound(text)) is None:
+            plan = _sound(text)
+            if isinstance(plan, Diagnostic):
+                faults.append(plan.message)
                 continue
             peak, room = _peak(plan)
             least = min(least or (peak, room), (peak, room))
@@ -71,7 +74,7 @@ def first_plan(wish: Wish) -> str:
         if best:
             return formatted(Source("plan.parc", best[1]))
     if least is None:
-        raise Unfit("no layout checks without a fault")
+        raise Unfit(f"no layout checks without a fault; the first one: {faults[0]}")
     raise Unfit(f"the leanest layout needs {least[0] / 1e9:.1f} GB of a device's {least[1] / 1e9:.0f} GB")
 
 
@@ -100,11 +103,11 @@ def _machine(name: str) -> Machine:
     return machine
 
 
-def _sound(text: str) -> Plan | None:
-    """The plan, if nothing is to be said against it but that it takes more memory than there is."""
+def _sound(text: str) -> Plan | Diagnostic:
+    """The plan, or what is to be said against it but that it takes more memory than there is."""
     loaded = load_text(Source("plan.parc", text))
-    told = {each.code for each in loaded.diagnostics if each.severity is not Severity.INFO}
-    return None if told - FULL else loaded.plans[0]
+    told = (each for each in loaded.diagnostics if each.severity is not Severity.INFO)
+    return next((each for each in told if each.code not in FULL), None) or loaded.plans[0]
 
 
 def _peak(plan: Plan) -> tuple[float, float]:
@@ -144,7 +147,9 @@ def _lines(wish: Wish, levels: list[tuple[str, int]], layout: Layout) -> Iterato
     if wish.balance:
         yield f"loss {{ balance = {wish.balance} }}"
     yield "optimizer = adamw { lr = 3e-4, warmup = 100, decay = cosine, min_lr = 3e-5, clip = 1.0 }"
-    yield "precision { compute = fp32, master = fp32 }"
+    # Mixed precision is not built yet (P407), and a first plan is to be run.
+    why = "a data sheet's FLOP/s are of 16 bits: 32 take longer than predicted"
+    yield f"precision {{ compute = fp32, master = fp32 }}  # {why}"
     yield 'dataset = files("corpus/*.txt")'
     yield "}\n\nplan wide for first on farm {  # where it is computed"
     yield from _plan(layout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 from math import isinf
 
 from lark import Token
@@ -20,6 +21,9 @@ MAX_FAULTS = 50  # a text with more is not a plan file
 
 NUMBER = re.compile(r"[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE][+-]?[0-9]+)?")  # how the terminal QUANTITY begins
 AND_WORD = re.compile(r"(.*\S)[ \t]+(\w+)")  # a QUANTITY whose unit stands apart
+AND = re.compile(r"(?:(.*\S)[ \t]+)?and")  # alone, or as the unit of a QUANTITY
+VALUES = {"NAME", "QUANTITY", "STRING", "RPAR", "RSQB"}  # how a value may end
+ENDS = {"_NL", "_COMMA", "LBRACE", "RBRACE"}  # of a statement
 OPENERS = {"LBRACE": "RBRACE", "LSQB": "RSQB", "LPAR": "RPAR"}
 
 
@@ -64,7 +68,7 @@ def checked(source: Source, tokens: Iterable[Token], end: int, faults: list[Diag
     """The tokens of a stretch of the text that ends at `end`; that end alone where it is no plan at all."""
     good: list[Token] = []
     depth = 0
-    for token in _readable(source, _parted(tokens), faults):
+    for token in _readable(source, _claims(source, _parted(tokens), faults), faults):
         depth += (token.type in OPENERS) - (token.type in OPENERS.values())
         if depth > MAX_DEPTH:
             label = Label(place(source, token), "one too many")
@@ -87,6 +91,31 @@ def _parted(tokens: Iterable[Token]) -> Iterator[Token]:
         held = token
     if held:
         yield held
+
+
+def _claims(source: Source, tokens: Iterable[Token], faults: list[Diagnostic]) -> Iterator[Token]:
+    """An `and` between two claims, which might be a unit or a name anywhere else, is taken for a comma."""
+    claim, before = False, None
+    for token, after in pairwise(chain(tokens, (None,))):
+        assert token is not None
+        joint = AND.fullmatch(token) if claim and after and after.type == "NAME" else None
+        if joint and joint[1] and token.type == "QUANTITY":
+            before = _part(token, "QUANTITY", joint.span(1))
+            yield before
+        elif not (joint and not joint[1] and before and before.type in VALUES):
+            claim = token.type == "RELATION" or (claim and token.type not in ENDS)
+            before = token
+            yield token
+            continue
+        assert before is not None
+        word = place(source, token)._replace(start=place(source, token).end - len("and"))
+        fix = Fix("write a comma", ((word._replace(start=before.end_pos or 0), ","),))
+        message = "claims are joined by a comma, not by `and`"
+        help = "all claims are to hold, each stands for itself"
+        faults.append(error("P001", message, Label(word, "a comma instead"), help=help, fix=fix))
+        before = _part(token, "_COMMA", (len(token) - len("and"), len(token)))
+        claim = False
+        yield before
 
 
 def _part(token: Token, kind: str, part: tuple[int, int]) -> Token:

@@ -225,6 +225,45 @@ def test_of_several_plans_one_is_named(file: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.startswith("plan other: 8 ranks")
 
 
+OTHER = """
+train odd {
+  model = moe
+  batch { sequences = 16, length = 10, microbatches = 3 }
+}
+plan other for odd on pair {
+  mesh = [ep: 8]
+  data    over [ep]
+  experts over [ep]
+}
+"""
+
+
+def test_faults_of_other_plans_do_not_hinder(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """8 ranks cannot share `other`'s 4 experts, nor its 16 sequences; `small` is as it was."""
+    assert cli.main(["explain", str(file), "small"]) == 0
+    alone = capsys.readouterr().out
+    file.write_text(small() + OTHER)
+    assert cli.main(["explain", str(file), "small"]) == 0
+    assert capsys.readouterr().out == alone
+    assert cli.main(["explain", str(file), "other"]) == 1
+    assert "error[P207]" in capsys.readouterr().out
+
+
+def test_faults_of_names_hinder_wherever_they_are(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(small() + OTHER.replace("on pair", "on pears"))
+    assert cli.main(["explain", str(file), "small"]) == 1
+    assert "pears" in capsys.readouterr().out
+
+
+def test_remarks_are_those_of_the_plan_alone(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`other` leaves devices without work, and `small` does not."""
+    file.write_text(small() + OTHER.replace("microbatches = 3", "microbatches = 1").replace("8]", "4]"))
+    assert cli.main(["explain", str(file), "small"]) == 0
+    assert "parc check finds" not in capsys.readouterr().out
+    assert cli.main(["explain", str(file), "other"]) == 0
+    assert "parc check finds 1 warning" in capsys.readouterr().out
+
+
 def test_settings_are_heard(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", str(file), "--set", "first.batch.microbatches=8"]) == 0
     assert "in 8 microbatches" in capsys.readouterr().out

@@ -65,6 +65,33 @@ def test_what_safe_fixes_write(before: str, after: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("claims", "listed"),
+    [
+        ("devices == 2 and devices != 3", "devices == 2, devices != 3"),
+        ("devices > 1 and devices < 3 and devices != 3", "devices > 1, devices < 3, devices != 3"),
+        ("devices == n and devices != 3", "devices == n, devices != 3"),
+        ("devices == (1 + 1)  and devices != 3", "devices == (1 + 1), devices != 3"),
+    ],
+)
+def test_an_and_between_claims_becomes_a_comma(claims: str, listed: str) -> None:
+    def text(claims: str) -> str:
+        body = f"mesh = [dp: 2]\n data over [dp]\n expect {{ {claims} }}"
+        return complete(f"let n = 2\nplan p for first on farm {{\n {body}\n}}\n")
+
+    found = [each for each in look({FILE: text(claims)}) if each.severity is Severity.ERROR]
+    assert [each.code for each in found] == ["P001"] * claims.count("and")
+    assert all(each.span and each.span.text == "and" for each in found)
+    assert all(each.message == "claims are joined by a comma, not by `and`" for each in found)
+    assert mended(text(claims)) == text(listed)
+    assert not [each for each in look({FILE: text(listed)}) if each.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize("text", ["let and = 2\nlet b = and\n", "let or_ = 1\nlet and = or_\n"])
+def test_elsewhere_and_is_a_name_like_others(text: str) -> None:
+    assert look({FILE: text}) == ()
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         ("let a = [1, 2\nlet b = 1\n", "let a = [1, 2]\nlet b = 1\n"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,30 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     assert main(["init", "-o", str(out)]) == 2
     assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--devices", "7", "--heads", "7", "--hidden", "1000"], "1,000"),
+        (["--experts", "128", "--top-k", "200"], "200"),
+    ],
+)
+def test_what_no_layout_can_mend_is_told(
+    arguments: list[str], fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", *arguments, "-o", str(tmp_path / "plan.parc")]) == 1
+    told = capsys.readouterr().err
+    assert re.search(f"no layout checks without a fault; the first one: .*{fault}", told)
+
+
+def test_a_plan_in_32_bits_says_that_its_times_are_of_16(tmp_path: Path) -> None:
+    out = tmp_path / "plan.parc"
+    assert main(["init", "--layers", "4", "--experts", "8", "--devices", "8", "-o", str(out)]) == 0
+    text = out.read_text()
+    (line,) = [line for line in text.splitlines() if "precision" in line]
+    assert "compute = fp32" in line
+    assert "FLOP/s are of 16 bits: 32 take longer than predicted" in line
+    # Once this can be built, it is what `init` has to write.
+    out.write_text(text.replace("compute = fp32", "compute = bf16"))
+    assert [each.code for each in unbuilt(load(out).plans[0])] == ["P407"]
