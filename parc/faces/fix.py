@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from os.path import realpath
 from pathlib import Path
 from typing import NamedTuple
@@ -38,12 +39,22 @@ def fix(files: Sequence[Path], form: str, unsafe: bool, outside: bool) -> Found:
                 kept.add(real)
     texts = {real: file.text if real in kept else mended.texts[real] for real, file in read.items()}
     found = look(files, (), texts, outside)
+    if not kept:
+        found.diagnostics[:] = [_refused(each, unsafe) for each in found.diagnostics]
     found.diagnostics[:0] = failed
     done = [
         each for each in mended.fixes if not any(realpath(span.source.path) in kept for span, _ in each.edits)
     ]
     tell(found, form, len(done))
     return found
+
+
+def _refused(left: Diagnostic, unsafe: bool) -> Diagnostic:
+    """A fix that is still there after mending was tried, and is not to be offered again."""
+    if left.fix is None or not (left.fix.safe or unsafe):
+        return left
+    note = f"the fix, {left.fix.title}, is not done: other errors would come of it"
+    return replace(left, fix=None, notes=(*left.notes, note))
 
 
 def difference(files: Sequence[Path], unsafe: bool, outside: bool) -> int:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from parc import cli
 from parc.faces.files import encoded
+from tests.front.test_fixing import TWO_PLANS
 
 FAULTY, MENDED = "let a 1\nlet b = 2;\n", "let a = 1\nlet b = 2\n"
 GUESS, GUESSED = "let a = [1, 2\nlet b = 1\n", "let a = [1, 2]\nlet b = 1\n"
@@ -214,3 +215,17 @@ def test_nothing_but_a_regular_file_is_written(
     writer.join()
     assert "no regular file" in "".join(capfd.readouterr())
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_fix_that_is_refused_is_told_and_not_offered_again(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`full` wants microbatches that `good` cannot have; `test_fixing.py` has the arithmetic."""
+    file.write_text(TWO_PLANS)
+    assert check(file, "--fix", "--unsafe-fixes") == 1
+    told = capsys.readouterr().out
+    assert file.read_text() == TWO_PLANS
+    assert "the fix, write `microbatches = 64`, is not done: other errors would come of it" in told
+    assert told.endswith("\n1 error, 1 warning\n")
+    assert check(file, "--fix") == 1  # it was not even tried
+    assert "(2 fixable with --unsafe-fixes)" in capsys.readouterr().out
