@@ -124,9 +124,8 @@ class Convert:
         return [types.TextEdit(self.range(source.span(*each[:2])), each[2]) for each in edits]
 
     def workspace_edit(
-        self, analysis: Analysis, edits: dict[Path, list[Edit]], versions: dict[Path, int]
+        self, found: dict[Path, list[types.TextEdit]], versions: dict[Path, int]
     ) -> types.WorkspaceEdit:
-        found = {path: self.edits(analysis.text_of(path), each) for path, each in edits.items()}
         if not self.versioned:
             return types.WorkspaceEdit(changes={self.uri(path): each for path, each in found.items()})
         return types.WorkspaceEdit(
@@ -139,13 +138,14 @@ class Convert:
         )
 
     def action(self, analysis: Analysis, action: Action, versions: dict[Path, int]) -> types.CodeAction:
+        edits = {path: self.edits(analysis.text_of(path), each) for path, each in action.edits.items()}
         mends = [self.diagnostic(analysis, action.mends)] if action.mends else None
         return types.CodeAction(
             title=action.title,
             kind=action.kind,
             diagnostics=mends,
             is_preferred=(action.kind == "quickfix" and action.safe) or None,
-            edit=self.workspace_edit(analysis, action.edits, versions),
+            edit=self.workspace_edit(edits, versions),
         )
 
     # What is shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
@@ -19,7 +20,6 @@ from parc.lsp.hover import hover
 from parc.lsp.margins import hints, lenses, title
 from parc.lsp.positions import Encoding
 from parc.lsp.tokens import tokens
-from parc.plan.imports import HARDWARE
 
 if TYPE_CHECKING:
     from parc.lsp.server import Server
@@ -50,6 +50,8 @@ def register_pull(server: Server) -> None:
         await asyncio.sleep(0)  # a request that is cancelled already is not worked on
         analysis = server.analysis(params.text_document.uri)
         found = server.convert.diagnostics(analysis) if analysis else []
+        if analysis and analysis.path in server.project.open:
+            server.told[analysis.path] = analysis.number
         identity = str(analysis.number) if analysis else None
         if identity and params.previous_result_id == identity:
             return types.RelatedUnchangedDocumentDiagnosticReport(identity)
@@ -161,8 +163,7 @@ def _names(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_PREPARE_RENAME)
     def prepare_rename(params: types.PrepareRenameParams) -> types.PrepareRenamePlaceholder | None:
         found = mention(params.text_document.uri, params.position)
-        defined = names.definition(found[0], found[1].symbol) if found else None
-        if found is None or defined is None or defined.path.is_relative_to(HARDWARE):
+        if found is None or names.fixed(found[0], found[1].symbol):
             return None
         return types.PrepareRenamePlaceholder(convert.range(found[1].span), found[1].symbol.name)
 
@@ -174,11 +175,11 @@ def _names(server: Server) -> None:
         analysis, symbol = found[0], found[1].symbol
         if why := names.refusal(server.project, analysis, symbol, params.new_name):
             raise JsonRpcInvalidParams(why)
-        edits: dict[str, list[types.TextEdit]] = {}
+        edits: dict[Path, list[types.TextEdit]] = {}
         for each in names.uses(server.project, analysis, symbol):
             edit = types.TextEdit(convert.range(each.span), params.new_name)
-            edits.setdefault(convert.uri(each.path), []).append(edit)
-        return types.WorkspaceEdit(changes=edits)
+            edits.setdefault(each.path, []).append(edit)
+        return convert.workspace_edit(edits, server.versions)
 
 
 def _whole_file(server: Server) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.lsp.analysis import Analysis
+from parc.check.load import Loaded
+from parc.diagnostic import Diagnostic, Severity
+from parc.lsp.analysis import Analysis, Edit, edited
 from parc.lsp.project import Project
+from parc.plan.imports import HARDWARE
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form
 from parc.source import Span
@@ -78,14 +82,48 @@ def uses(project: Project, analysis: Analysis, symbol: Symbol) -> list[Mention]:
     return sorted(found.values(), key=lambda each: (str(each.path), each.span.start))
 
 
+def fixed(analysis: Analysis, symbol: Symbol) -> bool:
+    """Whether its name cannot be another: it has none in a file, or in one that comes with parc."""
+    defined = definition(analysis, symbol)
+    return defined is None or defined.path.is_relative_to(HARDWARE)
+
+
 def refusal(project: Project, analysis: Analysis, symbol: Symbol, name: str) -> str | None:
     """Why the symbol cannot be called `name`."""
+    if fixed(analysis, symbol):
+        return f"`{symbol.name}` is not given its name in a file of yours"
     if not WORD.fullmatch(name) or name in KEEP:
         return f"`{name}` cannot be a name: letters, digits and `_`, no digit first"
     for other in [analysis, *project.all()]:
         if definition(other, symbol) and definition(other, symbol._replace(name=name)):
             return f"the {symbol.kind} `{name}` is there already"
+        if symbol.kind == "let" and any(
+            each.symbol == symbol._replace(name=name) for each in mentions(other)
+        ):
+            return f"`{name}` is a word that is used already, and would become the constant"
+    return _spoilt(project, analysis, symbol, name)
+
+
+def _spoilt(project: Project, analysis: Analysis, symbol: Symbol, name: str) -> str | None:
+    """An error that would be there with the new name and is not there now."""
+    edits: dict[Path, list[Edit]] = {}
+    texts: dict[Path, str] = {}
+    for each in uses(project, analysis, symbol):
+        edits.setdefault(each.path, []).append((each.span.start, each.span.end, name))
+        texts[each.path] = each.span.source.text
+    texts = {path: edited(texts[path], each) for path, each in edits.items()}
+    for other in [analysis, *project.all()]:
+        then = project.tried(other.path, texts) if edits.keys() & other.files.keys() else None
+        now = Counter(each.code for each in _errors(other.loaded))
+        for each in _errors(then) if then else ():
+            now[each.code] -= 1
+            if now[each.code] < 0:
+                return f"with the name `{name}` there would be an error: {each.code}: {each.message}"
     return None
+
+
+def _errors(loaded: Loaded) -> list[Diagnostic]:
+    return [each for each in loaded.diagnostics if each.severity is Severity.ERROR]
 
 
 def _of_statement(statement: tree.Statement) -> Iterator[tuple[Symbol, Span, bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -60,9 +60,10 @@ class Project:
             if path in known.needs:
                 known.analysis = None
 
-    def stale(self) -> list[Path]:
-        """The open files that are to be looked at again."""
-        return [path for path in self.open if self.known.get(path, Known()).analysis is None]
+    def number(self, path: Path) -> int | None:
+        """Of the analysis of an open file; None where it is to be looked at again."""
+        analysis = self.known.get(path, Known()).analysis
+        return analysis.number if analysis else None
 
     def analysis(self, path: Path) -> Analysis | None:
         """None where there is no such file, or none that can be read."""
@@ -91,6 +92,15 @@ class Project:
         """What there would be to say if the file had this text."""
         known = self.known.setdefault(path, Known())
         return load_text(Source(str(path), text), texts=self._texts(), again=known.trials)
+
+    def tried(self, path: Path, texts: Mapping[Path, str]) -> Loaded | None:
+        """What there would be to say of a file if these were the texts; None where it cannot be read."""
+        opened = self.open.get(path)
+        source = Source(str(path), texts[path]) if path in texts else opened.source if opened else read(path)
+        if isinstance(source, Diagnostic):
+            return None
+        there = {str(each): text for each, text in texts.items()}
+        return load_text(source, texts={**self._texts(), **there})
 
     def _texts(self) -> dict[str, str]:
         return {str(path): each.source.text for path, each in self.open.items()}

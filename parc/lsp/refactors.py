@@ -15,7 +15,7 @@ from parc.plan.mesh import Mesh
 from parc.plan.resolve.where import spread
 from parc.syntax import tree
 
-DIGITS = re.compile(r"[0-9]+")
+DIGITS = re.compile(r"[0-9]{1,18}")  # of longer ones nothing is near
 
 
 def refactors(

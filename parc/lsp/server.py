@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +48,12 @@ def _version() -> str:
         return "unknown"
 
 
+def _logged(task: asyncio.Task[None]) -> None:
+    """Nobody waits for it: a fault of ours is told in the log."""
+    if not task.cancelled() and (fault := task.exception()):
+        logging.getLogger(__name__).error("diagnostics were not sent", exc_info=fault)
+
+
 class Server(LanguageServer):
     def __init__(self) -> None:
         super().__init__("parc", _version(), protocol_cls=Protocol)
@@ -58,7 +65,7 @@ class Server(LanguageServer):
         self.pause = 0.0
         self.pending: asyncio.Task[None] | None = None
         self.watch: asyncio.Task[None] | None = None
-        self.published: set[Path] = set()
+        self.told: dict[Path, int] = {}  # of each file, the analysis that the client has last heard of
 
     def analysis(self, uri: str) -> Analysis | None:
         return self.project.analysis(self.convert.path(uri))
@@ -77,22 +84,29 @@ class Server(LanguageServer):
         if self.pending:
             self.pending.cancel()
         self.pending = asyncio.ensure_future(self.ask(path) if self.pulls else self.refresh())
+        self.pending.add_done_callback(_logged)
+
+    def untold(self) -> list[Path]:
+        """The open files of which the client has not heard what there is to say now."""
+        numbers = {path: self.project.number(path) for path in self.project.open}
+        return [path for path, number in numbers.items() if number is None or number != self.told.get(path)]
 
     async def refresh(self) -> None:
-        """Push the diagnostics of every file that has to be looked at again."""
+        """Push the diagnostics of every file that has others than were pushed."""
         await asyncio.sleep(self.pause)
         begun = time.monotonic()
-        for path in self.project.stale():
+        for path in self.untold():
             analysis = self.project.analysis(path)
             if analysis:
+                self.told[path] = analysis.number
                 self.publish(path, self.convert.diagnostics(analysis), analysis.version)
             await asyncio.sleep(0)  # a newer change cancels the rest
-        for path in self.published - self.project.open.keys():
+        for path in self.told.keys() - self.project.open.keys():
+            del self.told[path]
             self.publish(path, [], None)
         self.pause = min(SHARE * (time.monotonic() - begun), LONGEST_PAUSE)
 
     def publish(self, path: Path, diagnostics: list[types.Diagnostic], version: int | None) -> None:
-        self.published.add(path) if path in self.project.open else self.published.discard(path)
         self.text_document_publish_diagnostics(
             types.PublishDiagnosticsParams(self.convert.uri(path), diagnostics, version)
         )
@@ -100,7 +114,7 @@ class Server(LanguageServer):
     async def ask(self, path: Path | None) -> None:
         """Have the client pull again what it does not by itself, which it does for the file that it edits."""
         await asyncio.sleep(self.pause)
-        if self.refreshes and set(self.project.stale()) - {path}:
+        if self.refreshes and set(self.untold()) - {path}:
             await self.workspace_diagnostic_refresh_async(None)
 
     def forget(self, path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import chain, count, takewhile
+from collections.abc import Iterable, Iterator
+from itertools import chain, count, islice, takewhile
 
 from parc.diagnostic import Severity
 from parc.lsp.analysis import Analysis, Edit
@@ -12,7 +12,9 @@ from parc.plan.facts import Plan
 
 MOST_TRIED = 24  # readings of the file, of a few milliseconds each
 MESH = re.compile(r"\bmesh\s*=\s*\[([^\]\n]*(?:\n[^\]\n=]*)*)")
-PAIR = re.compile(r"([^\W\d]\w*)\s*:\s*([0-9]+)?")
+PAIR = re.compile(
+    r"([^\W\d]\w*)\s*:\s*([0-9]{1,18}(?![0-9]))?"
+)  # longer ones are no size: Python refuses to read them
 
 
 def axes(body: str) -> dict[str, int]:
@@ -48,20 +50,20 @@ def nearest_legal(analysis: Analysis, start: int, end: int, value: int) -> list[
     now = errors(analysis, [])
     found = []
     for step in (-1, 1):
-        steps = takewhile(lambda each: each >= 1, count(value + step, step))
-        for _, each in zip(range(MOST_TRIED), _steps(steps, value), strict=False):
+        for each in islice(_neighbours(value, step), MOST_TRIED):
             if errors(analysis, [(start, end, str(each))]) < now:
                 found.append(each)
                 break
     return found
 
 
-def _steps(values: Iterable[int], value: int) -> Iterable[int]:
-    """Every neighbour of a small value; of a large one those that many things divide."""
+def _neighbours(value: int, step: int) -> Iterator[int]:
+    """Every number below or above a small value; of a large one the multiples of a power of two."""
     coarse = 1
     while value > 64 * coarse:
         coarse *= 2
-    return (each for each in values if each % coarse == 0)
+    first = (value - 1) // coarse if step < 0 else value // coarse + 1
+    return takewhile(lambda each: each >= 1, count(first * coarse, step * coarse))
 
 
 def candidates(plan: Plan | None, key: str, others: int = 1) -> list[int]:

@@ -86,6 +86,15 @@ def test_a_minimal_client_is_pushed_what_it_cannot_ask_for(uri: str) -> None:
         assert client.pushed(uri) == []
 
 
+def test_a_question_right_after_a_keystroke_takes_no_diagnostics_away(uri: str) -> None:
+    with Client(MINIMAL) as client:
+        client.open(uri, SEED)
+        client.pushed(uri, 1)
+        version = client.change(uri, {"text": BROKEN})
+        client.at("hover", uri, 0, 0)
+        assert "P203" in codes(client.pushed(uri, version))
+
+
 def test_a_minimal_client_gets_no_snippets_and_no_markdown(uri: str) -> None:
     with Client(MINIMAL) as client:
         client.open(uri, SEED.replace("  expect", "  \n  expect"))
@@ -309,6 +318,22 @@ def test_a_client_that_pulls_is_asked_to_when_an_imported_file_changes_on_the_di
             client.next()
         assert client.asked[-1]["method"] == "workspace/diagnostic/refresh"
         assert "P101" in codes(pulled(client, uri)["items"])
+
+
+def test_a_client_that_pulls_is_asked_to_though_it_has_asked_something_else(tmp_path: Path) -> None:
+    main, farm = tmp_path / "main.parc", tmp_path / "farm.parc"
+    cut = SEED.index("model moe")
+    with Client(EVERYTHING) as client:
+        client.open(farm.as_uri(), SEED[:cut])
+        client.open(main.as_uri(), 'import "farm.parc"\n' + SEED[cut:])
+        for each in (farm, main):
+            pulled(client, each.as_uri())
+        client.ask("workspace/symbol", {"query": ""})
+        client.asked.clear()
+        client.change(farm.as_uri(), {"text": SEED[:cut].replace("node: 16", "node: 8")})
+        client.at("hover", main.as_uri(), 0, 0)
+        while "workspace/diagnostic/refresh" not in [each["method"] for each in client.asked]:
+            client.next()
 
 
 def test_questions_about_files_that_are_not_there_have_empty_answers(tmp_path: Path) -> None:

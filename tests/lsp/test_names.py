@@ -9,6 +9,7 @@ import pytest
 from parc.lsp import names
 from parc.lsp.analysis import Analysis, edited
 from parc.lsp.project import Project
+from parc.plan.imports import HARDWARE
 from tests.lsp.editing import SEED, opened, seed
 
 FARM, REST = SEED[: SEED.index("model moe")], SEED[SEED.index("model moe") :]
@@ -125,3 +126,40 @@ def test_names_that_are_refused(name: str, why: str) -> None:
     assert refusal is not None
     assert why in refusal
     assert names.refusal(Project(), analysis, names.Symbol("axis", "ep", "plan wide"), "xp") is None
+
+
+def refused(text: str, name: str) -> str | None:
+    offset = text.index("|")
+    path = Path("/plans/plan.parc")
+    files = Project()
+    files.edit(path, text[:offset] + text[offset + 1 :], 1)
+    analysis = files.analysis(path)
+    found = names.at(analysis, offset) if analysis else None
+    assert analysis and found
+    return names.refusal(files, analysis, found.symbol, name)
+
+
+def test_names_in_files_that_come_with_parc_stay() -> None:
+    text = 'import "parc:h100"\n' + SEED + "cluster other {\n  levels = [node: 2]\n  machine = MACHINE\n}\n"
+    machine = next(line.split()[1] for line in _h100() if line.startswith("machine "))
+    why = refused(text.replace("MACHINE", f"|{machine}"), "mine")
+    assert why and "a file of yours" in why
+
+
+def _h100() -> list[str]:
+    return (HARDWARE / "h100.parc").read_text(encoding="utf-8").splitlines()
+
+
+def test_a_name_that_claims_are_made_of_is_not_left_behind() -> None:
+    text = SEED.replace("devices == 128", "devices == 128, data.fabrics <= 1").replace(
+        "[fabric: 8", "[|fabric: 8"
+    )
+    why = refused(text, "net")
+    assert why and "there would be an error" in why and "data.fabrics" in why
+
+
+def test_a_constant_takes_no_word_that_means_something_else() -> None:
+    text = "let |warm = 100\n" + SEED.replace("warmup = 100", "warmup = warm")
+    why = refused(text, "cosine")
+    assert why and "used already" in why
+    assert refused(text, "steps_of_warming") is None
