@@ -114,11 +114,11 @@ def _spoilt(project: Project, analysis: Analysis, symbol: Symbol, name: str) -> 
     texts = {path: edited(texts[path], each) for path, each in edits.items()}
     for other in [analysis, *project.all()]:
         then = project.tried(other.path, texts) if edits.keys() & other.files.keys() else None
-        now = Counter(each.code for each in _errors(other.loaded))
-        for each in _errors(then) if then else ():
-            now[each.code] -= 1
-            if now[each.code] < 0:
-                return f"with the name `{name}` there would be an error: {each.code}: {each.message}"
+        now = Counter(fault.code for fault in _errors(other.loaded))
+        for fault in _errors(then) if then else ():
+            now[fault.code] -= 1
+            if now[fault.code] < 0:
+                return f"with the name `{name}` there would be an error: {fault.code}: {fault.message}"
     return None
 
 

@@ -187,7 +187,9 @@ def test_every_question_has_its_answer(tmp_path: Path) -> None:
         uses = client.at("references", uri, **place, context={"includeDeclaration": True})
         assert len(uses) == 3
         assert client.at("prepareRename", uri, **place)["placeholder"] == "ep"
-        edits = client.at("rename", uri, **place, newName="xp")["changes"][uri]
+        (renamed,) = client.at("rename", uri, **place, newName="xp")["documentChanges"]
+        assert renamed["textDocument"] == {"uri": uri, "version": 1}
+        edits = renamed["edits"]
         assert [edit["newText"] for edit in edits] == ["xp"] * 3
         taken = client.begin("textDocument/rename", {**document, "position": place, "newName": "tp"})
         assert "the axis `tp` is there already" in client.answer(taken)["error"]["message"]
