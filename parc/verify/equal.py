@@ -12,9 +12,8 @@ from parc.verify.first import STEPS, first_difference
 from parc.verify.gap import TOLERANCE
 from parc.verify.numbers import Difference, compare, expected
 from parc.verify.report import Rung
+from parc.verify.taken import FIGURES
 from parc.verify.trial import Trial
-
-FIGURES = {"loss": "loss", "balance": "balance loss", "norm": "gradient norm"}
 
 
 def equal(trial: Trial, folder: Path, dataset: Dataset, timeout: float) -> Rung:
@@ -48,8 +47,8 @@ def _said(found: Sequence[Difference]) -> Iterator[str]:
         yield f"{named}: at most {worst.error:.1e} apart in {STEPS} steps{where}"
 
 
-_KINDS = {"loss": False, "balance loss": False, "gradient norm": False, "gradients": True, "parameters": True}
+_KINDS = {**dict.fromkeys(FIGURES.values(), False), "gradients": True, "parameters": True}
 
 
 def _kind(what: str) -> str:
-    return FIGURES.get(what) or ("gradients" if what.startswith("gradient of ") else "parameters")
+    return what if what in _KINDS else ("gradients" if what.startswith("gradient of ") else "parameters")

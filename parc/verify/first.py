@@ -80,6 +80,7 @@ class Search:
         floor = _floor(wanted.step.gradients.values())
         yield from self._parameters(ranks, "gradient of ", wanted.step.gradients, floor)
         yield from self._figure(ranks, "gradient norm", wanted.step.norm)
+        yield from self._figure(ranks, "learning rate", wanted.step.rate)
         yield from self._parameters(ranks, "", wanted.step.parameters, wanted.step.floor)
 
     def _outputs(self, ranks: Ranks, kind: str, wanted: Mapping[Key, Tensor]) -> Iterator[First]:
@@ -127,7 +128,11 @@ class Search:
         }
         if gaps := {rank: each for rank, each in found.items() if each.error > TOLERANCE}:
             last = len(self.stages) - 1
-            before = () if name == "gradient norm" else self._before(last, len(self.stages[last]) - 1, False)
+            before = (
+                ()
+                if name in ("gradient norm", "learning rate")
+                else self._before(last, len(self.stages[last]) - 1, False)
+            )
             yield First(f"the {name}", None, gaps, len(ranks), last, before)
 
     def _parameters(

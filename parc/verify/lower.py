@@ -17,9 +17,10 @@ import torch
 from parc.runtime.data import Dataset
 from parc.verify.replay import chosen_states
 from parc.verify.report import Finding, Rung
-from parc.verify.rounding import Allowed, allowed, figures
+from parc.verify.rounding import Allowed, allowed
 from parc.verify.shares import compressed
 from parc.verify.strain import Said, Strain, strained
+from parc.verify.taken import FIGURES
 from parc.verify.told import Edit, edited
 from parc.verify.trial import Trial
 from parc.verify.watch import run
@@ -54,7 +55,7 @@ def lowered(
 def _plain(limits: Allowed) -> dict[str, Any]:
     return {
         "choices": [(*choice, indices) for choice, indices in limits.choices.items()],
-        "figures": {name: (wanted, limits.figures[name]) for name, wanted in figures(limits.step).items()},
+        "figures": {name: (wanted, limits.figures[name]) for name, wanted in limits.step.figures.items()},
         "gradient of ": dict(limits.step.gradients),
         "": dict(limits.step.parameters),
         "allowed gradient of ": {
@@ -71,7 +72,7 @@ def _judged(precision: str, said: Sequence[Said], edit: Edit) -> Rung:
     for strain in strains:
         kinds[_kind(strain)].append(strain)
     count = len({strain.what for strain in kinds["gradient"]})
-    compared = [f"{count} gradients and parameters, and 3 figures, of one step against float64"]
+    compared = [f"{count} gradients and parameters, and {len(FIGURES)} figures, of one step against float64"]
     compared += [f"{kind}s: {_worst(found[0])}" for kind, found in sorted(kinds.items())]
     if choices := sum(one.choices for one in said):
         flips = sum(one.flips for one in said)
@@ -87,7 +88,7 @@ def _judged(precision: str, said: Sequence[Said], edit: Edit) -> Rung:
 
 
 def _kind(strain: Strain) -> str:
-    if strain.what in ("loss", "balance loss", "gradient norm"):
+    if strain.what in FIGURES.values():
         return "figure"
     return "gradient" if strain.what.startswith("gradient of ") else "parameter"
 

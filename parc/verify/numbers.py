@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from parc.plan.facts import Plan
 from parc.runtime.data import Dataset
 from parc.shard.initial import Recipe
 from parc.verify.reference import Step, steps
+from parc.verify.taken import FIGURES, taken
 from parc.verify.watch import run, step
 
 FLOOR = 1e-6  # of the largest gradient: below it a gradient is zero but for rounding
@@ -27,7 +29,7 @@ FLOOR = 1e-6  # of the largest gradient: below it a gradient is zero but for rou
 class Difference:
     """The largest difference of one quantity over all ranks and steps, relative to its size."""
 
-    what: str  # "loss", "norm", "gradient of NAME", "NAME"
+    what: str  # "loss", "gradient norm", "gradient of NAME", "NAME"
     step: int
     rank: int
     error: float
@@ -76,9 +78,7 @@ def _left_out(file: Path, compared: set[str]) -> list[Difference]:
 
 def _plain(step: Step) -> dict[str, Any]:
     return {
-        "loss": step.loss,
-        "balance": step.balance,
-        "norm": step.norm,
+        **step.figures,
         "largest": max(float(gradient.abs().max()) for gradient in step.gradients.values()),
         "gradients": dict(step.gradients),
         "parameters": dict(step.parameters),
@@ -102,15 +102,21 @@ def ranked(
     found: list[dict[str, Any]] = []
     for number, wanted in zip(range(count), reference, strict=True):
         with step(timeout):
-            loss, balance = trainer.gradients(number)
-            floor = FLOOR * wanted["largest"]
-            found += _compared(trainer, wanted["gradients"], "gradient of ", number, rank, floor)
-            norm = trainer.update(number)
-        for what, mine in (("loss", loss), ("balance", balance), ("norm", norm)):
-            pair = torch.tensor([mine, wanted[what]], dtype=torch.float64)
+            look = partial(_look, found, trainer, wanted, number, rank)
+            figures = taken(trainer, number, look)
+        for what in FIGURES.values():
+            pair = torch.tensor([figures[what], wanted[what]], dtype=torch.float64)
             found.append(_difference(what, number, rank, pair[:1], pair[1:], 1e-12))
         found += _compared(trainer, wanted["parameters"], "", number, rank, wanted["floor"])
     (scratch / f"rank-{rank}.json").write_text(json.dumps(found))
+
+
+def _look(
+    found: list[dict[str, Any]], trainer: Any, wanted: Mapping[str, Any], number: int, rank: int
+) -> None:
+    """At the gradients, before they are clipped."""
+    floor = FLOOR * wanted["largest"]
+    found += _compared(trainer, wanted["gradients"], "gradient of ", number, rank, floor)
 
 
 def _compared(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from parc.runtime.data import Dataset
 from parc.shard.initial import Recipe
 from parc.verify.record import Key, Recorder
 from parc.verify.reference import Step, model_of, steps
+from parc.verify.taken import taken
 from parc.verify.watch import step
 
 
@@ -59,23 +61,28 @@ def observed(
     for number in range(count):
         recorder.clear()
         with step(timeout):
-            loss, balance = trainer.gradients(number)
-            gradients = {
-                name: _held(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
-                for name, parameter, _ in named
-            }
-            norm = trainer.update(number)
+            gradients = list[dict[str, Tensor]]()
+            look = partial(_look, gradients, named)
+            figures = taken(trainer, number, look)
         seen: dict[str, Any] = {
             "stage": trainer.layout.stage,
             "file": Path(sys.modules[type(trainer.stage).__module__].__file__ or "").name,
-            "figures": {"loss": loss, "balance loss": balance, "gradient norm": norm},
+            "figures": dict(figures),
             "values": [(*key, tensor) for key, tensor in recorder.values.items()],
             "gradients": [(*key, tensor) for key, tensor in recorder.gradients.items()],
             "names": {name: names for name, _, names in named},
-            "gradient of parameters": gradients,
+            "gradient of parameters": gradients[0],
             "parameters": {name: _held(parameter.detach()) for name, parameter, _ in named},
         }
         torch.save(seen, scratch / f"{torch.distributed.get_rank()}-{number}.pt")
+
+
+def _look(found: list[dict[str, Tensor]], named: Iterable[tuple[str, Any, Any]]) -> None:
+    gradients = {
+        name: _held(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+        for name, parameter, _ in named
+    }
+    found.append(gradients)
 
 
 def read(scratch: Path, rank: int, step: int) -> dict[str, Any]:

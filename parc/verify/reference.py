@@ -33,6 +33,17 @@ class Step:
     gradients: Mapping[str, Tensor]
     parameters: Mapping[str, Tensor]  # after the update
     floor: float  # size up to which a parameter may be what rounding has made of it
+    rate: float  # what it learned at
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What a program reports of a step, by the same names."""
+        return {
+            "loss": self.loss,
+            "balance loss": self.balance,
+            "gradient norm": self.norm,
+            "learning rate": self.rate,
+        }
 
 
 ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a gradient that is zero, a key's bias say
@@ -103,7 +114,7 @@ def steps(
         adamw.step()
         adamw.zero_grad()
         after = {name: p.detach().clone() for name, p in model.named_parameters()}
-        yield Step(loss, balance, norm.item(), gradients, after, floor)
+        yield Step(loss, balance, norm.item(), gradients, after, floor, rate)
 
 
 def schedule(plan: Plan) -> AdamWSettings:

@@ -47,7 +47,7 @@ class Allowed:
 
     step: Step
     choices: Mapping[Choice, Tensor]
-    figures: Mapping[str, float]  # of the loss, the balance loss, the gradient norm
+    figures: Mapping[str, float]  # of what a step reports
     gradients: Mapping[str, float]  # of every entry of a gradient, by the parameter's name
     parameters: Mapping[str, Tensor]  # of each entry
 
@@ -71,8 +71,8 @@ class _Runs:
         others += [self._run(self.high, self._disturbed(seed)) for seed in range(SAMPLES)]
         terms = self.unit * (1 + self.low.mesh.size)
         of_figures = {
-            name: FACTOR * max(abs(figures(each)[name] - wanted) for each in others) + terms * abs(wanted)
-            for name, wanted in figures(first).items()
+            name: FACTOR * max(abs(each.figures[name] - wanted) for each in others) + terms * abs(wanted)
+            for name, wanted in first.figures.items()
         }
         gradients = {
             name: FACTOR * max(_largest(each.gradients[name] - wanted) for each in others)
@@ -124,11 +124,6 @@ class _Runs:
         rate = schedule(self.low).learning_rate(0)
         size = step.parameters[name].abs() + 2 * rate  # of the parameter before, after, and in between
         return rate * jump + self.unit * (OF_A_PARAMETER * size + OF_AN_UPDATE * rate)
-
-
-def figures(step: Step) -> dict[str, float]:
-    """What a step says in one number each."""
-    return {"loss": step.loss, "balance loss": step.balance, "gradient norm": step.norm}
 
 
 def _largest(tensor: Tensor) -> float:

@@ -17,6 +17,7 @@ from parc.plan.facts import Plan
 from parc.runtime.data import Dataset
 from parc.verify.replay import Choice, Choosing, Chosen, flips
 from parc.verify.shares import States, share_of
+from parc.verify.taken import taken
 from parc.verify.watch import step
 
 
@@ -66,11 +67,9 @@ def strained(
     choices = {Choice(*choice): indices for *choice, indices in limits["choices"]}
     routed = Routed(choices, states, rank, plan)
     routing = Choosing(trainer.stage, {path for path, _ in states}, routed.choose)
+    found = list[Strain]()
     with step(timeout), routing, _Products() as products:
-        loss, balance = trainer.gradients(0)
-    found = list(_strains(trainer, limits, "gradient of "))
-    with step(timeout):
-        made = {"loss": loss, "balance loss": balance, "gradient norm": trainer.update(0)}
+        made = taken(trainer, 0, lambda: found.extend(_strains(trainer, limits, "gradient of ")))
     for name, pair in limits["figures"].items():
         found.append(
             _strain(name, rank, *(torch.tensor([x], dtype=torch.float64) for x in (made[name], *pair)))

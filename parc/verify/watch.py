@@ -26,6 +26,7 @@ import torch.distributed as dist
 from parc.runtime.processes import RankFailed, spawn
 from parc.verify.report import Finding, Verdict
 from parc.verify.shares import compressed
+from parc.verify.taken import Unseen
 
 HEARD = 5.0  # seconds in which all ranks may say where they are
 SOON = 1.0  # in which a rank has noted that it is late, once its connections have closed
@@ -58,7 +59,7 @@ def run(
 ) -> None:
     """`spawn` for a target that runs the program in `folder`; `timeout` is of a step, in seconds.
 
-    Raises Stopped where a rank does not come to its end.
+    Raises Stopped where a rank does not come to its end, or leaves before.
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         arguments = (Path(scratch), timeout, target, args)
@@ -66,6 +67,10 @@ def run(
             spawn(world, _watched, *arguments, device=device, timeout=timedelta(seconds=timeout))
         except RankFailed as failed:
             raise _stopped(failed, world, folder, Path(scratch), timeout) from failed
+        left = [rank for rank in range(world) if not Path(scratch, f"{rank}.done").exists()]
+        if left:  # by `os._exit(0)`, say, which looks like success
+            who = f"ranks {compressed(left)}" if len(left) > 1 else f"rank {left[0]}"
+            raise Stopped("refuted", Finding(f"{who} ended before all steps were done, without a fault"))
 
 
 @contextmanager
@@ -124,6 +129,7 @@ def _watched(scratch: Path, timeout: float, target: Callable[..., None], args: t
             _wait_for_asking(scratch)
         raise
     _WATCH.begin(0)
+    own.with_suffix(".done").touch()
 
 
 def _way_to(fault: BaseException) -> str:
@@ -182,6 +188,8 @@ def _stopped(failed: RankFailed, world: int, folder: Path, scratch: Path, timeou
         return _hang({**stacks, rank: stacks[rank] or frames}, timeout)
     if any(word in report for word in FULL):
         return Stopped("not provable", Finding(f"this machine has not enough for rank {rank}: {said}"))
+    if said.startswith(f"{Unseen.__module__}.{Unseen.__name__}: "):
+        return Stopped("not provable", Finding(said.partition(": ")[2]))
     return _fault(rank, said, frames, ())
 
 

@@ -35,6 +35,7 @@ def test_every_gradient_and_parameter_of_a_right_program_is_compared(tmp_path: P
         "loss",
         "balance loss",
         "gradient norm",
+        "learning rate",
         f"{count} gradients",
         f"{count} parameters",
     ]
@@ -46,6 +47,11 @@ def test_a_wrong_program_is_refuted_by_the_first_tensor_that_differs(tmp_path: P
     assert found.verdict == "refuted"
     assert [each.file for each in found.findings] == [edit[0]]
     assert found.findings[0].message.startswith("the gradient norm differs first: step 0")
+
+
+def test_what_training_calls_is_what_is_run(tmp_path: Path) -> None:
+    edit = ("runtime/training.py", "self.gradients(step)", "self.gradients(0)")
+    assert rung("moe", "one rank", tmp_path / "program", edit).verdict == "refuted"
 
 
 def test_tokens_are_skewed_and_the_same_for_a_seed() -> None:

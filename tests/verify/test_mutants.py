@@ -84,6 +84,8 @@ def test_a_right_program_raises_no_alarm(judge: Judge) -> None:
         ("norm of one rank's shards", "along `ep`", "matching", "an operation is left out"),
         ("fused product off by a row or an expert", "a row late", "fp32", "rounding allows"),
         ("position in the data lost", "first batch", "numbers", "in step"),
+        ("number of the step lost", "the batch", "numbers", "in step"),
+        ("number of the step lost", "learning rate", "numbers", "learning rate"),
     ],
 )
 def test_the_cheapest_rung_that_can_see_a_bug_notices_it(
@@ -181,7 +183,9 @@ def test_a_wrong_program_is_no_subject(small: Trial) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", ["all_axes", "experts_with_data", "one_expert_a_rank", "an_axis_of_one"])
+@pytest.mark.parametrize(
+    "name", ["all_axes", "experts_with_data", "one_expert_a_rank", "an_axis_of_one", "one_microbatch"]
+)
 def test_what_is_said_to_compute_the_same_does(name: str, tmp_path: Path) -> None:
     subjects = benchmark.trials(name)
     judge = Judge(subjects[0], None, benchmark.tokens(), tmp_path, timeout=300)

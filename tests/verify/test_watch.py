@@ -91,6 +91,21 @@ def test_a_program_that_crashes_is_refuted_with_its_line(tmp_path: Path) -> None
     assert (found.finding.file, found.finding.line) == ("runtime/gradients.py", here)
 
 
+def test_a_rank_that_leaves_as_if_all_were_well_is_refuted(tmp_path: Path) -> None:
+    leaves = "        if step == 2:\n            import os\n\n            os._exit(0)\n"
+    start = "        start = time.perf_counter()\n"
+    found = stopped(tmp_path / "program", ("runtime/training.py", start, leaves + start), layout="one rank")
+    assert found.verdict == "refuted"
+    assert found.finding.message.startswith("rank 0 ended before all steps were done")
+
+
+def test_a_step_whose_gradients_cannot_be_looked_at_is_not_provable(tmp_path: Path) -> None:
+    edit = ("runtime/training.py", "self.update(step)", "type(self).update(self, step)")
+    found = stopped(tmp_path / "program", edit, layout="one rank")
+    assert found.verdict == "not provable"
+    assert found.finding.message.startswith("the edited `step` does not call `update`")
+
+
 def test_no_process_is_left(tmp_path: Path) -> None:
     stopped(tmp_path / "program", (END[0], END[1], RECEIVES + END[1]), timeout=3.0)
     assert not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()

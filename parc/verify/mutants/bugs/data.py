@@ -50,3 +50,14 @@ def position(subject: Subject) -> Iterator[Mutant]:
     yield subject.patch(
         "runtime/data.py", first, "first = data_rank * of_rank", "every step reads the first batch"
     )
+
+
+@silent_bug("number of the step lost")
+def number(subject: Subject) -> Iterator[Mutant]:
+    """A step takes the batch or the learning rate of the first. Told from the second step on.
+
+    Applies to every plan.
+    """
+    for call, what in (("self.gradients(step)", "batch"), ("self.update(step)", "learning rate")):
+        text = call.replace("step)", "0)")
+        yield subject.patch("runtime/training.py", call, text, f"every step has the {what} of the first")

@@ -66,7 +66,7 @@ def microbatch(subject: Subject) -> Iterator[Mutant]:
     yield subject.patch(TRAINING, BACKWARD, forgets, "cleared before each backward pass", same)
     axes = sorted({axis for parameter in subject.parameters for axis in parameter.reduce})
     again = BACKWARD + "                sync_gradients(self.parameters)\n"
-    unsummed = same or (subject.alone(axes) if axes else "no gradient is a sum over ranks")
+    unsummed = subject.alone(axes) if axes else "no gradient is a sum over ranks"
     yield subject.patch(TRAINING, BACKWARD, again, "summed after each backward pass", unsummed)
 
 
