@@ -25,6 +25,7 @@ from parc.verify.report import Verdict, as_json, closing, text, verdict
 
 CODES: dict[Verdict, int] = {"proved": 0, "refuted": 1, "not provable": 2}
 STYLES: dict[Verdict, str] = {"proved": GREEN, "refuted": RED, "not provable": BOLD}
+DAY = 86_400.0  # seconds
 NAMED: dict[str, Name] = {name: name for name in RUNGS}
 
 
@@ -57,10 +58,12 @@ def _made(options: argparse.Namespace) -> Compiled | tuple[Diagnostic, ...]:
     if unknown:
         names = ", ".join(f"`{name}`" for name in RUNGS)
         return (error("P620", f"there is no rung `{unknown[0]}`", help=f"the rungs are {names}"),)
-    if not options.timeout > 0:
+    if not 0 < options.timeout <= DAY:
         return (
             error(
-                "P621", f"a step cannot take {options.timeout:g} s", help="--timeout is in seconds, above 0"
+                "P621",
+                f"a step cannot take {options.timeout:g} s",
+                help=f"--timeout is in seconds, above 0 and at most {DAY:,.0f}, a day",
             ),
         )
     made = compiled(load(options.file, options.set, options.allow_outside_imports), options.plan)

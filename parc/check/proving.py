@@ -23,7 +23,7 @@ PROVING.explain(
 PROVING.explain(
     "P621",
     "no-time-to-wait",
-    """A step that may take no time at all always hangs: `--timeout` is a number of seconds above 0.
+    """A step that may take no time always hangs: `--timeout` is a number of seconds above 0, a day's at most.
 
     ## Example
 

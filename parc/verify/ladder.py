@@ -79,6 +79,9 @@ def _rung(name: Name, subject: Subject, how: Climb) -> Rung:
             for each in faulty.diagnostics
         )
         return Rung(name, "not provable", tuple(why))
+    except Exception as fault:  # noqa: BLE001 - a fault of parc's says nothing of the program
+        said = f"{type(fault).__name__}: {fault}"
+        return Rung(name, "not provable", (f"parc itself has failed, which is a fault of parc's: {said}",))
 
 
 def _matching(subject: Subject, how: Climb) -> Rung:

@@ -85,7 +85,7 @@ def test_a_right_program_raises_no_alarm(judge: Judge) -> None:
         ("fused product off by a row or an expert", "a row late", "fp32", "rounding allows"),
         ("position in the data lost", "first batch", "numbers", "in step"),
         ("number of the step lost", "the batch", "numbers", "in step"),
-        ("number of the step lost", "learning rate", "numbers", "learning rate"),
+        ("number of the step lost", "learning rate", "numbers", "in step"),
     ],
 )
 def test_the_cheapest_rung_that_can_see_a_bug_notices_it(

@@ -7,12 +7,14 @@ import os
 import shlex
 from inspect import cleandoc
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from parc.check.proving import PROVING
 from parc.check.registry import Rule
 from parc.cli import main
+from parc.verify import ladder
 
 from .plans import EXAMPLES, MODELS
 from .test_first import line
@@ -146,6 +148,23 @@ def test_a_kill_from_outside_is_no_difference(
     said = capsys.readouterr().out
     assert "rank 1 was ended by signal SIGKILL" in said
     assert "differs" not in said
+
+
+def test_a_fault_of_parc_itself_refutes_nothing(
+    plan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> NoReturn:
+        raise ZeroDivisionError("float division by zero")
+
+    monkeypatch.setattr(ladder, "_CLIMBED", {"matching": fails})
+    assert main(["verify", str(plan), "--rungs", "matching"]) == 2
+    assert "a fault of parc's: ZeroDivisionError: float division by zero" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e9"])
+def test_a_step_may_take_up_to_a_day(seconds: str, plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(plan), f"--timeout={seconds}"]) == 2
+    assert "error[P621]" in capsys.readouterr().out
 
 
 def spoken(rule: Rule, heading: str) -> list[str]:

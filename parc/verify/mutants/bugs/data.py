@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
 from parc.verify.mutants.subject import Subject
+from parc.verify.reference import schedule
 
+TRAINING = "runtime/training.py"
 RANK = "        return rank\n"
 BATCHES = "Batches(dataset, seed=SEED, **BATCH)"
 
@@ -56,8 +59,18 @@ def position(subject: Subject) -> Iterator[Mutant]:
 def number(subject: Subject) -> Iterator[Mutant]:
     """A step takes the batch or the learning rate of the first. Told from the second step on.
 
-    Applies to every plan.
+    Applies to every plan; the rate where it changes.
     """
-    for call, what in (("self.gradients(step)", "batch"), ("self.update(step)", "learning rate")):
-        text = call.replace("step)", "0)")
-        yield subject.patch("runtime/training.py", call, text, f"every step has the {what} of the first")
+    call, rates = "self.gradients(step)", [schedule(subject.plan).learning_rate(step) for step in range(3)]
+    yield subject.patch(TRAINING, call, "self.gradients(0)", "every step has the batch of the first")
+    optimizer = subject.plan.train.optimizer
+    flat = optimizer.decay == "constant" and optimizer.warmup <= 1
+    found = subject.patch(
+        TRAINING,
+        "self.update(step)",
+        "self.update(0)",
+        "every step has the learning rate of the first",
+        "the learning rate never changes" if flat else None,
+    )
+    told = max(rates) - min(rates) > 1e-3 * max(rates)
+    yield replace(found, untold=None if told or flat else "the learning rate hardly changes in three steps")
