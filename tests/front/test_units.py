@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc.diagnostic import Diagnostic
+from parc.plan.resolve.memo import Memo
 from parc.plan.resolve.scope import Quantity, Scope
 from parc.source import Source
 from parc.syntax import tree, units
@@ -20,7 +21,7 @@ def evaluated(text: str) -> tuple[object, list[Diagnostic]]:
     assert faults == ()
     lets = {each.name.text: each for each in file.statements if isinstance(each, tree.Let)}
     found: list[Diagnostic] = []
-    return Scope(lets, found).value(lets["x"].value), found
+    return Scope(lets, found, Memo()).value(lets["x"].value), found
 
 
 def number(text: str) -> Quantity:
