@@ -20,7 +20,7 @@ train first {
   model = net, seed = 3, steps = 4
   batch { sequences = 8, length = 8, microbatches = 2 }
   optimizer = adamw { lr = 1e-2 }
-  dataset = files("text.txt")
+  dataset = tokens("text.txt", type = "uint8")
 }
 plan wide for first on here {
   LAYOUT

@@ -12,12 +12,12 @@ from parc.plan.facts import Plan
 BYTES = 256  # values of a token that is a byte
 
 
-@rule("P231")
+@rule("P231", Severity.WARNING)
 def vocabulary_smaller_than_bytes(plan: Plan) -> Iterator[Finding]:
     """The dataset is text as bytes, and the vocabulary has no room for all of them.
 
-    `files(..)` gives bytes, 256 different ones. A token that the embedding does not have would end the run,
-    or read what is not there.
+    `files(..)` gives bytes, 256 different ones. A token that the embedding does not have ends the run;
+    only a corpus of small bytes alone would get through.
 
     ## Example
 
