@@ -9,7 +9,8 @@ that the trial has another one for, nobody can say what was meant.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from parc.emit.program import Files
 from parc.verify.report import Finding, NotProvable
 
+NUMBER = r"(?<![\w.])\d[\d._eE+-]*"
 SHOWN = 60  # characters of a line
 Block = tuple[int, int, int, int]  # lines [a, b) of one text become lines [c, d) of another
 
@@ -47,7 +49,7 @@ def carried(emitted: Files, folder: Path, trial: Files) -> Edited:
 
     Raises NotProvable where an edit cannot be carried over.
     """
-    found = Edited(dict(trial))
+    found, sizes = Edited(dict(trial)), _sizes(emitted, trial)
     for name in sorted(_sources(emitted) | _present(folder)):
         path = folder / name
         if not path.is_file():
@@ -56,12 +58,14 @@ def carried(emitted: Files, folder: Path, trial: Files) -> Edited:
         base, ours = emitted.get(name), trial.get(name)
         if theirs == base:
             continue
+        _check_sizes(name, _lines(name, base or b""), _lines(name, theirs), sizes)
         if base is None or base == ours:
             found.files[name] = theirs
         elif ours is None:
             raise NotProvable(f"`{name}` was edited, and what is run in its place has no such file")
         else:
-            text, lines = _Merge(name, *(_lines(each) for each in (base, theirs, ours))).merged()
+            texts = (_lines(name, each) for each in (base, theirs, ours))
+            text, lines = _Merge(name, *texts).merged()
             found.files[name], found.lines[name] = text.encode(), lines
     return found
 
@@ -79,8 +83,14 @@ def _present(folder: Path) -> set[str]:
     }
 
 
-def _lines(content: bytes) -> list[str]:
-    return content.decode(errors="replace").splitlines(keepends=True)
+def _lines(name: str, content: bytes) -> list[str]:
+    try:
+        return content.decode().splitlines(keepends=True)
+    except UnicodeDecodeError as fault:
+        line = content[: fault.start].count(b"\n") + 1
+        raise NotProvable(
+            f"`{name}` is not UTF-8 at line {line}: its edits cannot be carried over"
+        ) from fault
 
 
 class _Merge:
@@ -126,7 +136,9 @@ class _Merge:
             first = found[0]
             if first is not None and found == list(range(first, first + high - low)):
                 return first, first + high - low
-        raise self._unclear(start, "it stands among lines that the smaller program does not have")
+        raise _unclear(
+            self.name, self.theirs, start, "it stands among lines that the smaller program does not have"
+        )
 
     def _replaced(self, block: Block, theirs: Sequence[str], start: int) -> list[str]:
         """The user's lines, with the trial's numbers where the emitted ones stood."""
@@ -136,19 +148,48 @@ class _Merge:
             return list(theirs)
         made = _tokens_replaced(_tokens("".join(base)), _tokens("".join(theirs)), _tokens("".join(ours)))
         if made is None:
-            raise self._unclear(start, "it touches a number that the smaller program has another one for")
+            why = "it touches a number that the smaller program has another one for"
+            raise _unclear(self.name, self.theirs, start, why)
         return made.splitlines(keepends=True)
 
-    def _unclear(self, line: int, why: str) -> NotProvable:
-        text = self.theirs[line].strip() if line < len(self.theirs) else "the end of the file"
-        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}.."
-        return NotProvable(f"the edit at {self.name}:{line + 1} (`{shown}`) cannot be carried over: {why}")
+
+def _unclear(name: str, theirs: Sequence[str], line: int, why: str) -> NotProvable:
+    text = theirs[line].strip() if line < len(theirs) else "the end of the file"
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}.."
+    return NotProvable(f"the edit at {name}:{line + 1} (`{shown}`) cannot be carried over: {why}")
+
+
+def _check_sizes(name: str, base: Sequence[str], theirs: Sequence[str], sizes: Set[str]) -> None:
+    """Refuses an edit that puts in a size of the plan's, where the smaller program has another one."""
+    for kind, low, high, start, end in _matcher(base, theirs).get_opcodes():
+        put_in = Counter(_numbers(theirs[start:end])) - Counter(_numbers(base[low:high]))
+        if kind != "equal" and (named := sorted(sizes & put_in.keys())):
+            line = next(n for n in range(start, end) if named[0] in _numbers(theirs[n : n + 1]))
+            why = f"{named[0]} is a number that the smaller program has another one for"
+            raise _unclear(name, theirs, line, why)
 
 
 def _standing_for(one: Sequence[str], other: Sequence[str]) -> dict[int, int]:
     """Which line of the other text is alike, for each that one is."""
     blocks = _matcher(one, other).get_matching_blocks()
     return {block.a + number: block.b + number for block in blocks for number in range(block.size)}
+
+
+def _sizes(emitted: Files, trial: Files) -> set[str]:
+    """The whole numbers that have become others, in any file."""
+    found = set[str]()
+    for name in _sources(emitted) & trial.keys():
+        base, ours = (_lines(name, each[name]) for each in (emitted, trial))
+        if base != ours:
+            alike = _standing_for([_plain(line) for line in base], [_plain(line) for line in ours])
+            for mine, its in alike.items():
+                pairs = zip(_numbers([base[mine]]), _numbers([ours[its]]), strict=True)
+                found |= {one for one, other in pairs if one != other and one.isdigit()}
+    return found
+
+
+def _numbers(lines: Sequence[str]) -> list[str]:
+    return re.findall(NUMBER, "".join(lines))
 
 
 def _tokens_replaced(base: list[str], theirs: list[str], ours: list[str]) -> str | None:
@@ -172,7 +213,7 @@ def _tokens(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     """Without its numbers, and without the types that a precision brings."""
-    return re.sub(r"(?<![\w.])\d[\d._eE+-]*|\bfloat(?:32|64)\b|\bbfloat16\b", "#", text)
+    return re.sub(rf"{NUMBER}|\bfloat(?:32|64)\b|\bbfloat16\b", "#", text)
 
 
 def _matcher(one: Sequence[str], other: Sequence[str]) -> SequenceMatcher[str]:

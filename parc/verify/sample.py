@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from torch import nn
 
@@ -23,6 +23,9 @@ from parc.verify.trial import Compute, Trial, computing, trial
 RANKS = 128  # as many processes as a machine of two cores runs a step of in less than a minute
 LAYERS = (2, 4, 8)  # of a stage, until every kind of layer is there
 WHOLE = 8 << 20  # parameters of a model that is run as it is
+WARMUP = 2  # steps: of three, the last is taken at the whole rate
+RATE = 1e-3  # at least: what an update does wrongly is told from rounding by its size
+EPS = 1e-12  # at least: with 0, a gradient that is rounding alone moves a parameter by a whole step
 TRIES = 4  # of compiling
 
 
@@ -41,6 +44,7 @@ def sample(plan: Plan, compute: Compute = "fp64", ranks: int = RANKS) -> Sample:
     """
     whole = load(plan.train.model, DTYPES[compute]).model
     small = cut.mesh(plan, ranks)
+    given, plan = plan, _learning(plan)
     tries = 0
     for candidate in _cuts(plan, small, whole):
         try:
@@ -50,8 +54,15 @@ def sample(plan: Plan, compute: Compute = "fp64", ranks: int = RANKS) -> Sample:
             if tries == TRIES:
                 break
             continue
-        return Sample(found, tuple(_said(plan, candidate)))
-    return _as_it_is(plan, small, whole, compute)
+        return Sample(found, tuple(_said(given, candidate)))
+    return _as_it_is(given, plan, small, whole, compute, ranks)
+
+
+def _learning(plan: Plan) -> Plan:
+    """The plan with an optimizer whose first steps show what it does."""
+    own = plan.train.optimizer
+    raised = replace(own, lr=max(own.lr, RATE), eps=max(own.eps, EPS), warmup=min(own.warmup, WARMUP))
+    return replace(plan, train=replace(plan.train, optimizer=raised))
 
 
 def _cuts(plan: Plan, small: Mesh, whole: nn.Module) -> Iterator[Plan]:
@@ -133,7 +144,7 @@ def _kinds(model: nn.Module) -> set[tuple[str, int]]:
     }
 
 
-def _as_it_is(plan: Plan, small: Mesh, whole: nn.Module, compute: Compute) -> Sample:
+def _as_it_is(given: Plan, plan: Plan, small: Mesh, whole: nn.Module, compute: Compute, ranks: int) -> Sample:
     """Only the batch is cut."""
     count = sum(parameter.numel() for parameter in whole.parameters())
     if count > WHOLE:
@@ -146,8 +157,14 @@ def _as_it_is(plan: Plan, small: Mesh, whole: nn.Module, compute: Compute) -> Sa
         raise NotProvable("the model cannot be cut in depth, and its stages are more than this machine runs")
     layers = cut.Layers(pipeline.layers if pipeline else (), 0, ())
     candidate = _laid(plan, small, layers, plan.train.model)
-    found = trial(candidate if _legal(computing(candidate, compute)) else plan, compute)
-    return Sample(found, tuple(_said(plan, found.plan)))
+    legal = _legal(computing(candidate, compute))
+    if not legal and plan.mesh.size > ranks:
+        raise NotProvable(
+            f"the model as it is does not fit a smaller mesh, and the plan's {plan.mesh.size:,} ranks are more "
+            f"than are run here: {ranks} at most"
+        )
+    found = trial(candidate if legal else plan, compute)
+    return Sample(found, tuple(_said(given, found.plan)))
 
 
 def _said(plan: Plan, candidate: Plan) -> Iterator[str]:
@@ -167,6 +184,10 @@ def _said(plan: Plan, candidate: Plan) -> Iterator[str]:
     batch, its = ({key: getattr(each.train.batch, key) for key in _BATCH} for each in (plan, candidate))
     if shown := cut.shown(batch, its):
         yield f"the batch cut to {shown}"
+    was, now = (asdict(each.train.optimizer) for each in (plan, candidate))
+    if changed := [f"{key} {now[key]:g} (of {was[key]:g})" for key in _SEEN if now[key] != was[key]]:
+        yield f"so that a wrong update shows, the optimizer has {', '.join(changed)}"
 
 
+_SEEN = ("lr", "eps", "warmup")
 _BATCH = ("sequences", "length", "microbatches")

@@ -122,7 +122,7 @@ def _just_before(place: Place, move: Collective, backward: bool, module: str, fo
 def line_of(file: Path, name: str, move: Collective) -> int | None:
     """The line of a class that makes a move, itself or by a function that is told its group."""
     try:
-        tree = ast.parse(file.read_text())
+        tree = ast.parse(file.read_text(errors="replace"))
     except (OSError, SyntaxError):
         return None
     calls = [
@@ -160,7 +160,7 @@ def edited(files: Files, folder: Path, module: str = "", unit: str = "") -> Edit
 
 def _changed(emitted: str, file: Path) -> list[int]:
     """Lines of a file that were not emitted so; where some are gone, the line that follows."""
-    now = file.read_text().splitlines() if file.exists() else []
+    now = file.read_text(errors="replace").splitlines() if file.exists() else []
     parts = SequenceMatcher(None, emitted.splitlines(), now, autojunk=False).get_opcodes()
     return [
         line + 1
@@ -172,7 +172,7 @@ def _changed(emitted: str, file: Path) -> list[int]:
 
 def _span(file: Path, name: str) -> range:
     try:
-        tree = ast.parse(file.read_text())
+        tree = ast.parse(file.read_text(errors="replace"))
     except SyntaxError:
         return range(0)
     found = (each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == name)

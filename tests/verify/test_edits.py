@@ -54,6 +54,25 @@ def test_an_edited_size_is_not_guessed(tmp_path: Path) -> None:
     assert "a number that the smaller program has another one for" in str(found.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("        x = self.norm(x)\n", "        x = self.norm(x)\n        x = x[:, :1024]\n", 5),
+        ("x = self.norm(x)", "x = self.norm(x) * 1024", 4),
+        ("x * 1024", "x.view(1024) * 1024", 5),
+    ],
+)
+def test_a_size_that_is_put_in_is_not_guessed_either(old: str, new: str, line: int, tmp_path: Path) -> None:
+    with pytest.raises(NotProvable, match=rf"the edit at stage_0\.py:{line} .*1024 is a number"):
+        merged(tmp_path, EMITTED.replace(old, new))
+
+
+def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "stage_0.py").write_bytes(EMITTED.encode() + "# é\n".encode("latin-1"))
+    with pytest.raises(NotProvable, match=r"`stage_0\.py` is not UTF-8 at line 6"):
+        carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": TRIAL.encode()})
+
+
 def test_a_number_that_is_the_same_in_both_may_be_edited(tmp_path: Path) -> None:
     base = EMITTED.replace("self.norm(x)", "self.norm(x, 0.5)")
     ours = TRIAL.replace("self.norm(x)", "self.norm(x, 0.5)")
