@@ -160,8 +160,8 @@ def _as_it_is(given: Plan, plan: Plan, small: Mesh, whole: nn.Module, compute: C
     legal = _legal(computing(candidate, compute))
     if not legal and plan.mesh.size > ranks:
         raise NotProvable(
-            f"the model as it is does not fit a smaller mesh, and the plan's {plan.mesh.size:,} ranks are more "
-            f"than are run here: {ranks} at most"
+            f"the model as it is does not fit a smaller mesh, and the plan's {plan.mesh.size:,} ranks are "
+            f"more than are run here: {ranks} at most"
         )
     found = trial(candidate if legal else plan, compute)
     return Sample(found, tuple(_said(given, found.plan)))

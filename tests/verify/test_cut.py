@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from parc.check.load import load, load_text
 from parc.plan.facts import Plan
 from parc.source import Source
 from parc.verify import cut
+from parc.verify import sample as sampling
 from parc.verify.arguments import readings
+from parc.verify.report import NotProvable
+from parc.verify.sample import sample
 
-from .plans import EXAMPLES
+from .plans import EXAMPLES, loaded
 
 SEED = load(EXAMPLES / "seed.parc").plans[0]
 
@@ -147,3 +152,20 @@ def test_a_list_with_an_entry_a_layer_keeps_those_of_the_layers_kept() -> None:
     given = {"kinds": tuple(f"layer {number}" for number in range(16))}
     first = next(readings(given, BEFORE, AFTER, (0, 1, 14, 15)))
     assert first["kinds"] == ("layer 0", "layer 1", "layer 14", "layer 15")
+
+
+def test_an_optimizer_whose_first_steps_show_nothing_is_run_with_another() -> None:
+    of = loaded("moe", 2, "mesh = [dp: 2]\n data over [dp]").plans[0]
+    slow = replace(of.train.optimizer, lr=1e-5, eps=0.0, warmup=2000)
+    made = sample(replace(of, train=replace(of.train, optimizer=slow)))
+    its = made.trial.plan.train.optimizer
+    assert (its.lr, its.eps, its.warmup) == (1e-3, 1e-12, 2)
+    shown = "lr 0.001 (of 1e-05), eps 1e-12 (of 0), warmup 2 (of 2000)"
+    assert any(shown in line for line in made.told)
+
+
+def test_more_ranks_than_are_run_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = loaded("moe", 2, "mesh = [dp: 2]\n data over [dp]").plans[0]
+    monkeypatch.setattr(sampling, "_legal", lambda _plan: False)
+    with pytest.raises(NotProvable, match="the plan's 2 ranks are more than are run here: 1 at most"):
+        sample(of, ranks=1)
