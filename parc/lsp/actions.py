@@ -14,7 +14,8 @@ from parc.lsp.analysis import Analysis, Edit, difference, real
 from parc.lsp.cursor import find
 from parc.lsp.refactors import refactors
 
-Kind: TypeAlias = Literal["quickfix", "refactor.rewrite", "source.fixAll"]
+Kind: TypeAlias = Literal["quickfix", "refactor.rewrite", "source.fixAll.parc"]
+FIX_ALL: Literal["source.fixAll.parc"] = "source.fixAll.parc"
 REASON = "reason"  # what is to be written instead of it
 
 
@@ -88,4 +89,4 @@ def fix_all(analysis: Analysis) -> Action | None:
     if not mended.fixes:
         return None
     edits = difference(analysis.source.text, mended.texts[path])
-    return Action("fix all that can be fixed safely", "source.fixAll", {analysis.path: edits})
+    return Action("fix all that can be fixed safely", FIX_ALL, {analysis.path: edits})

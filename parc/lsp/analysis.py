@@ -98,8 +98,12 @@ def imports(path: Path, file: tree.File) -> Iterator[tuple[tree.String, Path]]:
             name = statement.path.value
             if name.startswith(KNOWN):
                 yield statement.path, real(name)
-            elif "\0" not in name:
-                yield statement.path, real(str(path.parent / name))
+            else:
+                try:
+                    there = real(str(path.parent / name))
+                except ValueError:  # no file has such a name: a null, half of a surrogate pair
+                    continue
+                yield statement.path, there
 
 
 def real(shown: str) -> Path:

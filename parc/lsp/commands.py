@@ -80,11 +80,14 @@ def _position(place: Any) -> types.Position:
 async def _build(server: Server, uri: str, plan: str) -> dict[str, Any]:
     path = server.convert.path(uri)
     out = path.with_name(f"{path.stem}.{plan}")
-    command = (sys.executable, "-m", "parc", "build", str(path), plan, "-o", str(out))
+    # -P: nothing that parc itself imports comes from the folder of the plan
+    command = (sys.executable, "-P", "-m", "parc", "build", str(path), plan, "-o", str(out))
     pipe, merged = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
     nothing = asyncio.subprocess.DEVNULL  # standard input is the client's
     process = await asyncio.create_subprocess_exec(
         *command, stdin=nothing, stdout=pipe, stderr=merged, cwd=path.parent
     )
+    server.builds.add(process)
     output, _ = await process.communicate()
+    server.builds.discard(process)
     return {"code": process.returncode, "output": output.decode(errors="replace"), "folder": str(out)}

@@ -11,7 +11,7 @@ from pygls.capabilities import ServerCapabilitiesBuilder
 from pygls.exceptions import JsonRpcInvalidParams
 
 from parc.lsp import docs, layout, names, outline
-from parc.lsp.actions import Action, actions, fix_all
+from parc.lsp.actions import FIX_ALL, Action, actions, fix_all
 from parc.lsp.analysis import Edit
 from parc.lsp.completion import complete
 from parc.lsp.convert import LEGEND
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from parc.lsp.server import Server
 
 ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
-FIX_ALL = "source.fixAll.parc"
 
 
 def encoding(can: types.ClientCapabilities) -> Encoding:
@@ -136,7 +135,7 @@ def _text(kind: types.CodeActionKind | str | None) -> str:
 
 def _within(kind: str, wanted: list[str]) -> bool:
     """Kinds are hierarchical: `source` is all of `source.fixAll`."""
-    return any(kind == each or kind.startswith(f"{each}.") or each.startswith(f"{kind}.") for each in wanted)
+    return any(kind == each or kind.startswith(f"{each}.") for each in wanted)
 
 
 def _names(server: Server) -> None:

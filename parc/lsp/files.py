@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parc.lsp.analysis import Analysis
-from parc.plan.imports import KNOWN, machines
+from parc.plan.imports import KNOWN, machines, may_be_opened, project, read
+from parc.source import Source
 
 MOST = 50
-MOST_BYTES = 1_000_000
 CALLABLE = re.compile(r"^(?:class|def)[ \t]+([^\W\d]\w*)", re.M)
 
 
@@ -26,20 +26,20 @@ def sources(analysis: Analysis, before: str) -> Iterator[tuple[str, str]]:
     """What `source` may name: Python files near this one, and what is defined in the one that is named."""
     name = before.strip('"').partition(":")[0]
     if ":" in before and name.endswith(".py"):
-        yield from ((f"{name}:{each}", "defined there") for each in defined(analysis.path.parent / name))
+        yield from ((f"{name}:{each}", "defined there") for each in defined(analysis.path.parent, name))
         return
     for path in _near(analysis.path.parent, "*.py"):
         yield f"{path.name}:", "Python file"
 
 
-def defined(path: Path) -> list[str]:
-    """Classes and functions at the top of a Python file, as its text has them."""
+def defined(folder: Path, name: str) -> list[str]:
+    """Classes and functions at the top of a Python file, in the project around `folder`."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return []
-        return CALLABLE.findall(path.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, ValueError):
+        path = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, what no path can be
         return []
+    source = read(path) if path.is_relative_to(project(folder.resolve())) and may_be_opened(path) else None
+    return CALLABLE.findall(source.text) if isinstance(source, Source) else []
 
 
 def _near(folder: Path, pattern: str) -> list[Path]:

@@ -23,7 +23,7 @@ def stretch(analysis: Analysis, start: int, end: int) -> list[Edit]:
     text = analysis.source.text
     for begin, stop in cut(text):
         piece = Source(analysis.source.path, text[begin:stop])
-        if begin <= end and start < stop and not part(piece).faults:
+        if begin < max(end, start + 1) and start < stop and not part(piece).faults:
             body = piece.text.rstrip("\n")
             laid_out = formatted(Source(piece.path, body)).rstrip("\n")
             edits += [

@@ -33,8 +33,8 @@ def _life(server: Server) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         _configure(server, params)
-        if params.process_id:
-            server.watch = asyncio.ensure_future(_watch(params.process_id))
+        if params.process_id and sys.platform != "win32":  # there, signal 0 would end the client
+            server.watch = asyncio.ensure_future(_watch(server, params.process_id))
 
     @server.feature(types.INITIALIZED)
     def initialized(_: types.InitializedParams) -> None:
@@ -112,13 +112,14 @@ def _configure(server: Server, params: types.InitializeParams) -> None:
         features.register_pull(server)
 
 
-async def _watch(client: int) -> None:
+async def _watch(server: Server, client: int) -> None:
     """End with the client, even where another process keeps its pipe open."""
     while True:
         await asyncio.sleep(WATCH)
         try:
             os.kill(client, 0)
         except ProcessLookupError:
+            server.end_builds()
             os._exit(1)
         except OSError:  # it lives, and is another user's
             continue
@@ -128,5 +129,9 @@ def main() -> int:
     """Until the client goes. What else is printed goes to standard error: standard output is the client's."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr
-    server().start_io(stdout=answers)
+    new = server()
+    try:
+        new.start_io(stdout=answers)
+    finally:
+        new.end_builds()
     return 0

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from parc.check.again import Again
 from parc.check.load import Loaded, load_text
-from parc.diagnostic import Diagnostic
 from parc.lsp.analysis import Analysis, imports, real
 from parc.lsp.positions import normal
-from parc.plan.imports import read
+from parc.plan.imports import may_be_opened, read
 from parc.source import Source
 
 MOST_FILES = 500  # of a workspace, that are looked through for uses of a name,
@@ -74,8 +73,8 @@ class Project:
 
     def _analysed(self, path: Path, known: Known) -> Analysis | None:
         opened = self.open.get(path)
-        source = opened.source if opened else read(path)
-        if isinstance(source, Diagnostic):
+        source = self._source(path)
+        if source is None:
             return None
         loaded = load_text(source, texts=self._texts(), again=known.again)
         files = {real(shown): file for shown, file in known.again.files.items()}
@@ -95,12 +94,18 @@ class Project:
 
     def tried(self, path: Path, texts: Mapping[Path, str]) -> Loaded | None:
         """What there would be to say of a file if these were the texts; None where it cannot be read."""
-        opened = self.open.get(path)
-        source = Source(str(path), texts[path]) if path in texts else opened.source if opened else read(path)
-        if isinstance(source, Diagnostic):
+        source = Source(str(path), texts[path]) if path in texts else self._source(path)
+        if source is None:
             return None
         there = {str(each): text for each, text in texts.items()}
         return load_text(source, texts={**self._texts(), **there})
+
+    def _source(self, path: Path) -> Source | None:
+        """The text in the editor, or of a regular file: a pipe or a device may never end."""
+        if path in self.open:
+            return self.open[path].source
+        source = read(path) if may_be_opened(path) else None
+        return source if isinstance(source, Source) else None
 
     def _texts(self) -> dict[str, str]:
         return {str(path): each.source.text for path, each in self.open.items()}

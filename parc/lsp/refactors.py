@@ -59,11 +59,11 @@ def _inside(analysis: Analysis, plan: Plan, offset: int) -> Iterator[tuple[str, 
     if nodes(plan, best, name) >= now:
         return
     texts = {each.name.text: analysis.whole(each.span).text for each in entries}
-    first, last = analysis.whole(entries[0].span), analysis.whole(entries[-1].span)
     touched = nodes(plan, best, name)
     where = "inside the node" if touched == 1 else f"inside {touched} nodes, from {now}"
-    order = ", ".join(texts[each] for each in best.names)
-    yield f"move the axis `{name}` {where}", [(first.start, last.end, order)]
+    swaps = [(analysis.whole(each.span), texts[new]) for each, new in zip(entries, best.names, strict=True)]
+    edits = [(span.start, span.end, text) for span, text in swaps if span.text != text]
+    yield f"move the axis `{name}` {where}", edits  # one for each entry: comments between them stay
 
 
 def nodes(plan: Plan, mesh: Mesh, name: str) -> int:

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
@@ -24,6 +26,23 @@ SHARE = 0.25  # of the time that looking takes, that is waited for more typing b
 
 class Protocol(LanguageServerProtocol):
     """Texts are the project's: pygls keeps none, and does not apply edits, whose places may not exist."""
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """A request that cannot be understood, like one for the line -1, has its answer too."""
+        try:
+            return super().structure_message(data)
+        except JsonRpcException as fault:
+            if "id" in data and "method" in data:
+                self._send_response(data["id"], error=fault.to_response_error())
+            raise
+
+    @lsp_method(types.SHUTDOWN)
+    def lsp_shutdown(self, params: None) -> Handled:
+        """What is under way is cancelled from a copy: a future that ends leaves the dictionary."""
+        for id, future in list(self._request_futures.items()):
+            if id != self.msg_id:  # this one
+                future.cancel()
+        yield from super().lsp_shutdown(params)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> Handled:
@@ -64,8 +83,15 @@ class Server(LanguageServer):
         self.refreshes = False
         self.pause = 0.0
         self.pending: asyncio.Task[None] | None = None
+        self.builds: set[asyncio.subprocess.Process] = set()
         self.watch: asyncio.Task[None] | None = None
         self.told: dict[Path, int] = {}  # of each file, the analysis that the client has last heard of
+
+    def end_builds(self) -> None:
+        """None outlives the server."""
+        for process in self.builds:
+            with suppress(ProcessLookupError):
+                process.kill()
 
     def analysis(self, uri: str) -> Analysis | None:
         return self.project.analysis(self.convert.path(uri))

@@ -41,7 +41,7 @@ def tokens(analysis: Analysis, start: int = 0, end: int | None = None) -> Iterat
     named = {
         each.span.start: Token(*each.span[1:], KINDS.get(each.symbol.kind, "class"), each.defines)
         for each in mentions(analysis)
-        if (each.span.source is analysis.source and each.symbol.kind != "let") or each.defines
+        if each.span.source is analysis.source and (each.symbol.kind != "let" or each.defines)
     }
     before: Word | None = None
     line = text.rfind("\n", 0, start) + 1

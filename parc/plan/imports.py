@@ -52,7 +52,7 @@ def decoded(path: str, data: bytes) -> Source | Diagnostic:
     return Source(path, text.replace("\r\n", "\n"))
 
 
-def _may_be_opened(path: Path) -> bool:
+def may_be_opened(path: Path) -> bool:
     """To open a pipe is to wait, and a device does what it likes. What does not exist may be looked for."""
     try:
         return S_ISREG(path.stat().st_mode)
@@ -138,7 +138,7 @@ class Imports:
 
     def imported(self, path: Path, wanted: tree.String) -> Source | Diagnostic:
         """The text of a file, shown under the path by which its importer found it, where that leads to it."""
-        if not _may_be_opened(path):
+        if not may_be_opened(path):
             return error("P009", f"`{path}` is no regular file")
         near = Path(wanted.span.source.path).parent / wanted.value
         shown = str(near if near.resolve() == path else path)

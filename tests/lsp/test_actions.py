@@ -86,6 +86,16 @@ def test_the_nearest_legal_values() -> None:
     assert values == ["choose the nearest legal value: 16", "choose the nearest legal value: 32"]
 
 
+def test_comments_stay_when_an_axis_is_moved() -> None:
+    entries = "[\n    ep|: 8, # outermost\n    pp: 4,\n    tp: 4, # innermost\n  ]"
+    analysis, offset = seed("[ep: 8, pp: 4, tp: 4]", entries)
+    action = next(
+        each for title, each in offered(analysis, offset).items() if title.startswith("move the axis")
+    )
+    assert "# outermost" in after(analysis, action)
+    assert "# innermost" in after(analysis, action)
+
+
 def test_the_nearest_legal_values_of_a_huge_one_are_found_at_once() -> None:
     analysis, offset = seed("microbatches = 32", "microbatches = |1000000000000000")
     begun = process_time()

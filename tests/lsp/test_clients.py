@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,7 +236,7 @@ def test_all_safe_fixes_are_one_action(uri: str) -> None:
         found = client.ask(
             "textDocument/codeAction", {"textDocument": {"uri": uri}, "range": nowhere, "context": context}
         )
-        assert [each["kind"] for each in found] == ["source.fixAll"]
+        assert [each["kind"] for each in found] == ["source.fixAll.parc"]
         edits = found[0]["edit"]["documentChanges"][0]["edits"]
         client.change(uri, *({"range": edit["range"], "text": edit["newText"]} for edit in edits))
         assert not [each for each in pulled(client, uri)["items"] if each["severity"] == 1]
@@ -453,3 +454,65 @@ def children() -> set[int]:
         ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
     ).stdout
     return {int(line.split()[0]) for line in listed.splitlines() if "parc lsp" in line}
+
+
+def _children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")  # a process is its parent thread's child
+    return [int(each) for task in tasks for each in task.read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_a_build_imports_nothing_from_the_folder_and_ends_with_the_server(tmp_path: Path) -> None:
+    uri = (tmp_path / "plan.parc").as_uri()
+    (tmp_path / "plan.parc").write_text(SEED)
+    (tmp_path / "random.py").write_text("open('shadowed', 'w').close()\n")
+    (tmp_path / "moe.py").write_text("import time\ntime.sleep(600)\n")
+    with Client(MINIMAL, trusted=True) as client:
+        client.open(uri, SEED)
+        client.pushed(uri, 1)
+        command = {"command": "parc.build", "arguments": [{"uri": uri, "plan": "wide"}]}
+        client.begin("workspace/executeCommand", command)
+        deadline = time.monotonic() + PATIENCE
+        while not (building := _children_of(client.server.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (build,) = building
+        assert b"-P" in Path(f"/proc/{build}/cmdline").read_bytes().split(b"\0")
+    while Path(f"/proc/{build}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{build}").exists()
+    assert not (tmp_path / "shadowed").exists()
+
+
+@pytest.mark.parametrize("line", [-1, 2**33])
+def test_a_place_that_cannot_be_has_an_answer(uri: str, line: int) -> None:
+    with Client(MINIMAL) as client:
+        client.open(uri, SEED)
+        place = {"textDocument": {"uri": uri}, "position": {"line": line, "character": 0}}
+        answer = client.answer(client.begin("textDocument/hover", place))
+        assert ("error" in answer) == (line < 0 or line >= 2**31)
+
+
+def test_half_of_a_surrogate_pair_names_no_file(uri: str) -> None:
+    with Client(MINIMAL) as client:
+        client.open(uri, 'import "\ud800.parc"\n' + SEED)
+        assert "P112" in codes(client.pushed(uri, 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.parc")
+    with Client(MINIMAL, root=tmp_path.as_uri()) as client:
+        assert client.ask("workspace/symbol", {"query": ""}) == []
+
+
+@pytest.mark.parametrize("kind", ["source", "source.fixAll", "source.fixAll.parc"])
+def test_the_action_that_fixes_all_is_of_the_kind_that_is_announced(uri: str, kind: str) -> None:
+    text = SEED.replace("data     over [ep]", "data     over ep").replace("sequences = 256", "sequnces = 256")
+    with Client(MINIMAL) as client:
+        assert "source.fixAll.parc" in client.capabilities["codeActionProvider"]["codeActionKinds"]
+        client.open(uri, text)
+        whole = {"start": {"line": 0, "character": 0}, "end": {"line": 99, "character": 0}}
+        context = {"diagnostics": [], "only": [kind]}
+        asked = {"textDocument": {"uri": uri}, "range": whole, "context": context}
+        found = client.ask("textDocument/codeAction", asked)
+        assert [each["kind"] for each in found] == ["source.fixAll.parc"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from parc.lsp.completion import Item, complete
+from parc.lsp.files import defined
 from tests.lsp.editing import SEED, applied, seed, typed
 
 
@@ -102,3 +105,13 @@ def test_keys_and_blocks_are_documented() -> None:
 def test_an_axis_says_how_many_ranks_it_has() -> None:
     text = "plan wide for first on farm {\n  mesh = [ep: 8, tp: 4]\n  data over [|"
     assert {item.label: item.detail for item in complete(*typed(text))} == {"ep": "8 ranks", "tp": "4 ranks"}
+
+
+def test_what_is_outside_of_the_project_or_no_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/pyproject.toml").write_text("")
+    (tmp_path / "secret.py").write_text("class Secret: ...\n")
+    (tmp_path / "project/model.py").write_text("class Model: ...\n")
+    (tmp_path / "project/endless.py").symlink_to("/dev/zero")
+    found = {name: defined(tmp_path / "project", name) for name in ("model.py", "endless.py", "../secret.py")}
+    assert found == {"model.py": ["Model"], "endless.py": [], "../secret.py": []}

@@ -109,6 +109,14 @@ def test_colours_of_a_stretch_are_those_of_the_whole(name: str) -> None:
     assert some == [each for each in whole if middle <= each.start < middle + 300]
 
 
+def test_what_an_imported_file_defines_has_no_colour_here(tmp_path: Path) -> None:
+    text = 'import "there.parc"\n' + SEED
+    at = text.index("compute = ")  # the name stands there at the offset that the word has here
+    (tmp_path / "there.parc").write_text("#" * (at - 5) + "\nlet many_steps = 3\n")
+    found = next(each for each in tokens(opened(text, tmp_path / "plan.parc")) if each.start == at)
+    assert (text[found.start : found.end], found.declares) == ("compute", False)
+
+
 # Layout
 
 
@@ -130,6 +138,11 @@ def test_a_stretch_is_laid_out_around_a_fault_elsewhere() -> None:
     assert edited(text, layout.stretch(analysis, at, at)) == broken
     at = text.index("seed = =")
     assert layout.stretch(analysis, at, at) == []
+
+
+def test_a_stretch_ends_before_the_statement_that_begins_at_its_end() -> None:
+    text = "let a  =  1\nlet b  =  2\n"
+    assert edited(text, layout.stretch(opened(text), 0, text.index("let b"))) == "let a = 1\nlet b  =  2\n"
 
 
 # Help

@@ -1,10 +1,12 @@
 // parc's language server in Visual Studio Code.
+import * as path from "node:path";
 import * as vscode from "vscode";
 import { LanguageClient, type LanguageClientOptions, type ServerOptions } from "vscode-languageclient/node";
 import { Picture } from "./picture";
 import { NoServer, findPython } from "./server";
 
 let client: LanguageClient | undefined;
+let starting: Promise<void> = Promise.resolve();
 let python = ""; // of the server that runs
 
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
@@ -22,17 +24,23 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
       if (change.affectsConfiguration("parc.python") || change.affectsConfiguration("parc.arguments")) void restart(log, picture);
     }),
   );
-  await start(log, picture);
+  await restart(log, picture);
 }
 
 export async function deactivate(): Promise<void> {
+  await starting;
   await client?.stop();
 }
 
-async function restart(log: vscode.LogOutputChannel, picture: Picture): Promise<void> {
-  await client?.stop();
-  client = undefined;
-  await start(log, picture);
+/** One after the other: two at once would leave a server that nobody stops. */
+function restart(log: vscode.LogOutputChannel, picture: Picture): Promise<void> {
+  starting = starting.then(async () => {
+    const old = client;
+    client = undefined;
+    await old?.stop().catch((fault: unknown) => log.error(String(fault)));
+    await start(log, picture);
+  });
+  return starting;
 }
 
 async function start(log: vscode.LogOutputChannel, picture: Picture): Promise<void> {
@@ -44,7 +52,7 @@ async function start(log: vscode.LogOutputChannel, picture: Picture): Promise<vo
     const options: LanguageClientOptions = {
       documentSelector: [{ language: "parc" }],
       outputChannel: log,
-      initializationOptions: { trusted: vscode.workspace.isTrusted, inlayHints: settings.get("inlayHints", true) },
+      initializationOptions: { trusted: vscode.workspace.isTrusted },
       markdown: { isTrusted: false, supportHtml: false },
       middleware: {
         // The server's commands stand in code lenses; here they open a page and a terminal.
@@ -79,12 +87,16 @@ async function build(uri?: string, plan?: string): Promise<void> {
   }
   const file = uri ? vscode.Uri.parse(uri) : vscode.window.activeTextEditor?.document.uri;
   if (!file || !client) return;
+  const document = await vscode.workspace.openTextDocument(file);
+  if (document.isDirty && !(await document.save())) return; // what is built is the file
+  const { dir, name } = path.parse(file.fsPath);
+  const out = path.join(dir, plan ? `${name}.${plan}` : `${name}.out`);
   const task = new vscode.Task(
     { type: "process" },
     vscode.TaskScope.Workspace,
     `build ${plan ?? vscode.workspace.asRelativePath(file)}`,
     "parc",
-    new vscode.ProcessExecution(python, ["-m", "parc", "build", file.fsPath, ...(plan ? [plan] : []), "-o", "out"]),
+    new vscode.ProcessExecution(python, ["-P", "-m", "parc", "build", file.fsPath, ...(plan ? [plan] : []), "-o", out], { cwd: dir }),
   );
   await vscode.tasks.executeTask(task);
 }
