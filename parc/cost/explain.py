@@ -19,13 +19,16 @@ FITTED = 2
 def state_figures(job: Job, rank: int) -> tuple[Figure, ...]:
     """Bytes of parameters, gradients and optimizer on one rank of the pipeline, whatever its schedule."""
     of, does, shard = state(job, rank), job.practice, job.layout.shard
-    count = sum(parameters.held(job, stage).all for stage in job.stages_of(rank))
-    split = f" / {job.degrees.data} data ranks" if shard != "none" else ""
-    whole = "" if shard != "parameters" else split
+    held = [parameters.held(job, stage) for stage in job.stages_of(rank)]
+    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
+
+    def how(each: int, split: bool) -> str:
+        return _product(job, shared, own, each, split)
+
     return (
-        Figure("parameters", of.parameters, "B", f"{count:,.0f} x {does.element} B{whole}", "exact"),
-        Figure("gradients", of.gradients, "B", f"{count:,.0f} x {does.gradient} B{whole}", "exact"),
-        Figure("optimizer", of.optimizer, "B", f"{count:,.0f} x {does.state} B{split}", "exact"),
+        Figure("parameters", of.parameters, "B", how(does.element, shard == "parameters"), "exact"),
+        Figure("gradients", of.gradients, "B", how(does.gradient, shard == "parameters"), "exact"),
+        Figure("optimizer", of.optimizer, "B", how(does.state, shard != "none"), "exact"),
     )
 
 
