@@ -66,7 +66,7 @@ def test_diagnostics_come_as_the_file_opens(seen: dict[str, Any]) -> None:
 
 
 def test_a_quantity_is_explained(seen: dict[str, Any]) -> None:
-    assert "59.6 GiB" in seen["hover"]  # 64e9 / 2^30
+    assert "59.6046 GiB" in seen["hover"]  # 64e9 / 2^30
 
 
 def test_a_quick_fix_mends(seen: dict[str, Any]) -> None:
