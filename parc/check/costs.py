@@ -118,10 +118,9 @@ class Costs:
     @cached_property
     def grade(self) -> Grade:
         """Of every time."""
-        from parc.cost.explain import SAME
+        from parc.cost.explain import time_grade
 
-        near = abs(self.job.hardware.compute / self.known.compute - 1) <= SAME
-        return "calibrated" if near else "estimated"
+        return time_grade(self.job, self.known)
 
     @cached_property
     def step(self) -> Step:

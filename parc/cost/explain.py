@@ -101,7 +101,7 @@ def step_figure(job: Job) -> Figure:
         ValueError: the machine is not known, or the schedule not simulated.
     """
     known = nearest(job.hardware.compute)
-    grade = _grade(job, known)
+    grade = time_grade(job, known)
     found = predict(job, known.constants)
     each = found.forward[0].seconds
     how = f"{job.layout.schedule}, {job.layout.microbatches} microbatches of {each:.3g} s forward"
@@ -137,6 +137,7 @@ def devices(job: Job) -> int:
     return max(by.data * by.tensor, by.experts * by.expert_tensor * by.expert_data) * by.pipeline
 
 
-def _grade(job: Job, known: Calibration) -> Grade:
+def time_grade(job: Job, known: Calibration) -> Grade:
+    """Of every time: calibrated on a machine like that of the constants, in the bits that they were fitted in."""
     same = abs(job.hardware.compute / known.compute - 1) <= SAME
     return "calibrated" if same and job.practice.element <= FITTED else "estimated"
