@@ -138,6 +138,6 @@ def devices(job: Job) -> int:
 
 
 def time_grade(job: Job, known: Calibration) -> Grade:
-    """Of every time: calibrated on a machine like that of the constants, in the bits that they were fitted in."""
+    """Of every time: calibrated on a machine like that of the constants, in bits that they were fitted in."""
     same = abs(job.hardware.compute / known.compute - 1) <= SAME
     return "calibrated" if same and job.practice.element <= FITTED else "estimated"
