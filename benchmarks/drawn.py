@@ -97,7 +97,7 @@ def _plan(draw: Random, run: str) -> tuple[str, Plan]:
         ranks, layout = _layout(draw, 4 if "layers = 4 }" in run else 3)
         text = f"{run}\ncluster c {{ levels = [node: {ranks}] }}\nplan p for t on c {{\n{layout}\n}}\n"
         found = load_text(Source(str(EXAMPLES / "drawn.parc"), text))
-        if not found.diagnostics and not unbuilt(found.plans[0]):
+        if found.ok and not unbuilt(found.plans[0]):
             return text, found.plans[0]
 
 

@@ -196,9 +196,12 @@ def die_with(parent: int) -> None:
 def exit_on_signal() -> Iterator[None]:
     """SIGINT and SIGTERM raise SystemExit, with the status a shell expects, so that `finally` blocks run."""
 
+    def pass_over(_number: int, _frame: FrameType | None) -> None:
+        pass
+
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
         for other in STOPPING:  # a second one must not interrupt the cleaning up
-            signal.signal(other, signal.SIG_IGN)
+            signal.signal(other, pass_over)  # not SIG_IGN: Python complains of one that is on its way already
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, leave) for number in STOPPING}

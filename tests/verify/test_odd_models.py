@@ -59,7 +59,7 @@ plan p for t on c {{
 
 
 def error(loaded: Loaded, folder: Path) -> float:
-    assert not loaded.diagnostics, loaded.diagnostics
+    assert loaded.ok, loaded.diagnostics
     (plan,) = loaded.plans
     captured = capture(plan)
     write(files(plan, rewrite(plan, captured), {}), folder)
