@@ -227,13 +227,16 @@ def test_an_interrupt_while_the_folder_is_swapped_leaves_the_old_one(
 
 
 def test_ctrl_c_while_the_model_is_built(project: Project) -> None:
-    project.model("        self.embedding =", "        import time; time.sleep(60)\n        self.embedding =")
+    here = project.folder.with_name("here")
+    asleep = f"        import pathlib, time; pathlib.Path({str(here)!r}).touch(); time.sleep(60)\n"
+    project.model("        self.embedding =", f"{asleep}        self.embedding =")
     file = project.write()
     command = [sys.executable, "-m", "parc", "build", str(file), "-o", str(project.out)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as build:
-        time.sleep(4)  # torch is imported, the constructor sleeps
+        while build.poll() is None and not here.exists():  # until the constructor sleeps
+            time.sleep(0.1)
         build.send_signal(signal.SIGINT)
         out, err = build.communicate(timeout=10)
     assert build.returncode == 130
