@@ -382,3 +382,14 @@ def test_of_many_fixes_the_one_that_breaks_is_left_out_in_few_checks() -> None:
     result = mend({FILE: text}, capitals)
     assert result.texts[FILE] == "A " * 500 + "x " + "B " * 500
     assert asked <= 2 * 11 + 3  # halves of 1,001 down to one, the round after, and the first look
+
+
+def test_an_axis_joins_a_list_that_is_empty() -> None:
+    texts = {FILE: (Path(__file__).parents[2] / "examples" / "classic.parc").read_text()}
+    (text,) = texts.values()
+    empty = "data    over []\n  experts over [ep]\n"
+    texts[FILE] = text.replace("data    over [ep]\n  experts over [ep]\n", empty)
+    assert texts[FILE] != text
+    (fault,) = (each for each in look(texts) if each.code == "P308")
+    assert fault.fix
+    assert mended_once(texts, [fault.fix])[0][FILE] == text

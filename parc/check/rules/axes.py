@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from parc.check.edits import before, without
+from parc.check.edits import before, replaced, without
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan, Spanned
@@ -254,6 +254,8 @@ def _with_data(plan: Plan, axis: str) -> Fix | None:
     if plan.data is None:
         assert plan.experts
         edit = before(plan.experts, f"data over [{axis}]")
+    elif not plan.data.axes:
+        edit = replaced(plan.data.at("axes"), f"[{axis}]")
     else:
         last = plan.data.at(f"axes.{len(plan.data.axes) - 1}")
         edit = last._replace(start=last.end), f", {axis}"

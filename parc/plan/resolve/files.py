@@ -66,11 +66,9 @@ class Resolver:
                 label, help, fix = Label(statement.path.span, "not in a block"), None, None
                 if len(statement.path.names) == 1 and isinstance(statement, tree.Assignment):
                     help = f"a constant is written `let {statement.path.text} = ..`"
-                    fix = Fix(
-                        "make it a constant",
-                        ((statement.span._replace(end=statement.span.start), "let "),),
-                        False,
-                    )
+                    start = statement.span._replace(end=statement.span.start)
+                    if start.source.text[: start.start].rstrip(" \t")[-1:] in ("", "\n", ","):
+                        fix = Fix("make it a constant", ((start, "let "),), safe=False)
                 self.faults.append(error("P117", message, label, help=help, fix=fix))
 
     def sort_block(self, block: tree.Block) -> None:
