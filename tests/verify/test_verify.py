@@ -217,6 +217,7 @@ def test_gpus_that_are_not_there_are_not_provable(plan: Path, capsys: pytest.Cap
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("file", ["quickstart.parc", "seed.parc"])
 def test_the_examples_are_proved(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(EXAMPLES / file)]) == 0, capsys.readouterr().out
