@@ -1,8 +1,10 @@
-"""However a run of ranks ends, it is understood: who waits where, who was killed, what went wrong."""
+"""However a run of ranks ends, it is understood: who waits where, who was killed, what went wrong.
+
+And no process is left.
+"""
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from parc.verify.watch import Stopped
 from .plans import captured, loaded
 from .test_equality import LAYOUTS
 from .test_first import line
+
+pytestmark = pytest.mark.usefixtures("no_process_left")
 
 SUM = "    dist.all_reduce(total, group=group)"
 END = ("runtime/gradients.py", "    return total.sqrt()")
@@ -104,8 +108,3 @@ def test_a_step_whose_gradients_cannot_be_looked_at_is_not_provable(tmp_path: Pa
     found = stopped(tmp_path / "program", edit, layout="one rank")
     assert found.verdict == "not provable"
     assert found.finding.message.startswith("the edited `step` does not call `update`")
-
-
-def test_no_process_is_left(tmp_path: Path) -> None:
-    stopped(tmp_path / "program", (END[0], END[1], RECEIVES + END[1]), timeout=3.0)
-    assert not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
