@@ -112,12 +112,13 @@ def test_what_unsafe_fixes_write(before: str, after: str) -> None:
 
 def test_a_plan_with_several_faults_comes_out_right() -> None:
     right = complete(
-        "plan wide for first on farm {\n  mesh = [dp: 2, tp: 2]\n  data   over [dp]\n  tensor over [tp]\n}"
+        "plan wide for first on farm {\n  mesh = [dp: 2, tp: 2]\n"
+        "  data    over [dp]\n  tensor  over [tp]\n  experts over [tp]\n}"
     )
     wrong = (
         right.replace("mesh = [dp: 2,", "mesh = [dp 2,")
         .replace("for first", "first")
-        .replace("tensor over [tp]", "tensr over tp")
+        .replace("tensor  over [tp]", "tensr  over tp")
         .replace("hidden", "hiden")
     )
     assert len(look({FILE: wrong})) >= 5

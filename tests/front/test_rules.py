@@ -150,7 +150,7 @@ def test_nearest_divisors_of_both_sides() -> None:
         ("pipeline over [x]\n experts over [x]", ["P304"]),
         ("experts over [x] { tensor = [x] }", ["P304"]),
         ("data over [y]\n experts over [x] { tensor = [y] }", ["P308", "P304"]),
-        ("tensor over [x, x]", ["P303"]),
+        ("tensor over [x, x]\n experts over [x]", ["P303"]),
         ("", ["P302", "P302"]),
     ],
 )
@@ -204,10 +204,10 @@ def test_dense_layers_and_shared_experts_are_split_by_the_tensor_axes() -> None:
       source = "moe.py:M"
       shape { layers = 4, experts = 8, ffn = 64, dense_layers = 1, dense_ffn = 66, shared_ffn = 30 }
     }"""
-    plan = "plan wide for first on farm {\n mesh = [tp: 4]\n tensor over [tp]\n}"
+    plan = "plan wide for first on farm {\n mesh = [tp: 4]\n tensor over [tp]\n experts over [tp]\n}"
     assert told(complete(f"{model}\n{plan}")) == [("P205", "66"), ("P205", "30")]
     # Where the plan itself says what is replicated, building judges.
-    stated = plan.replace("over [tp]", 'over [tp] { replicate = ["*.w1"] }')
+    stated = plan.replace("tensor over [tp]", 'tensor over [tp] { replicate = ["*.w1"] }')
     assert told(complete(f"{model}\n{stated}")) == []
 
 
@@ -228,7 +228,8 @@ def test_a_default_that_stands_in_for_a_faulty_value_raises_nothing_more() -> No
 
 def test_a_million_devices_are_as_easy_as_eight() -> None:
     text = complete(
-        "plan wide for first on farm {\n mesh = [dp: 262144, tp: 4]\n data over [dp]\n tensor over [tp]\n}"
+        "plan wide for first on farm {\n mesh = [dp: 262144, tp: 4]\n data over [dp]\n tensor over [tp]\n"
+        " experts over [tp]\n}"
     )
     text = text.replace("sequences = 32", "sequences = 1048576")
     loaded = load(text)
@@ -256,7 +257,7 @@ def test_idle_devices_are_a_warning() -> None:
         ("ffn = 66", "", ["P205"]),  # nothing speaks of experts: a dense model
         ("ffn = 66, experts = 0", "", ["P205"]),
         ("ffn = 66", "experts over [tp]", []),  # how many is unknown, but the ffn is that of an expert
-        ("ffn = 66, experts = 8", "", []),  # each expert stays whole
+        ("ffn = 66, experts = 8", "", ["P314"]),  # each expert stays whole
     ],
 )
 def test_the_ffn_of_a_dense_model_is_split(shape: str, experts: str, codes: list[str]) -> None:

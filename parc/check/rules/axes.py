@@ -72,8 +72,9 @@ def axis_unused(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [dp: 4, tp: 2]
-          data   over [dp]
-          tensor over [tp]
+          data    over [dp]
+          tensor  over [tp]
+          experts over [tp]
         }
     """
     for axis, users in uses(plan).items():
@@ -145,8 +146,9 @@ def axis_used_by_strategies_that_exclude_one_another(plan: Plan) -> Iterator[Fin
 
         plan wide for first on farm {
           mesh = [dp: 2, tp: 2]
-          data   over [dp]
-          tensor over [tp]
+          data    over [dp]
+          tensor  over [tp]
+          experts over [tp]
         }
     """
     for axis, users in uses(plan).items():

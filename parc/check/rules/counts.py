@@ -36,8 +36,9 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
         cluster farm { levels = [node: 8] }
         plan wide for first on farm {
           mesh = [dp: 4, tp: 4]
-          data   over [dp]
-          tensor over [tp]
+          data    over [dp]
+          tensor  over [tp]
+          experts over [tp]
         }
 
     ## Instead
@@ -45,8 +46,9 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
         cluster farm { levels = [node: 8] }
         plan wide for first on farm {
           mesh = [dp: 2, tp: 4]
-          data   over [dp]
-          tensor over [tp]
+          data    over [dp]
+          tensor  over [tp]
+          experts over [tp]
         }
     """
     excess = plan.mesh.size - plan.cluster.devices

@@ -37,14 +37,16 @@ def heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [tp: 3]
-          tensor over [tp]
+          tensor  over [tp]
+          experts over [tp]
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [tp: 4]
-          tensor over [tp]
+          tensor  over [tp]
+          experts over [tp]
         }
     """
     yield from _split(plan, "heads", plan.train.model.shape.heads, "heads")
@@ -60,15 +62,17 @@ def kv_heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [tp: 16]
-          tensor over [tp]
+          tensor  over [tp]
+          experts over [tp]
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [dp: 2, tp: 8]
-          data   over [dp]
-          tensor over [tp]
+          data    over [dp]
+          tensor  over [tp]
+          experts over [tp]
         }
     """
     yield from _split(plan, "kv_heads", plan.train.model.shape.kv_heads, "kv_heads")
@@ -124,7 +128,8 @@ def vocabulary_does_not_divide(plan: Plan) -> Iterator[Finding]:
         }
         plan wide for first on farm {
           mesh = [tp: 8]
-          tensor over [tp]
+          tensor  over [tp]
+          experts over [tp]
         }
 
     ## Instead
@@ -135,7 +140,8 @@ def vocabulary_does_not_divide(plan: Plan) -> Iterator[Finding]:
         }
         plan wide for first on farm {
           mesh = [tp: 8]
-          tensor over [tp]
+          tensor  over [tp]
+          experts over [tp]
         }
     """
     yield from _split(plan, "vocab", plan.train.model.shape.vocab, "tokens of the vocabulary")

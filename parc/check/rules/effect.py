@@ -123,14 +123,16 @@ def placement_stated_twice(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [tp: 4]
-          tensor over [tp] { column = ["*.wq", "*.wo"], row = ["*.wo"] }
+          tensor  over [tp] { column = ["*.wq", "*.wo"], row = ["*.wo"] }
+          experts over [tp]
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [tp: 4]
-          tensor over [tp] { column = ["*.wq"], row = ["*.wo"] }
+          tensor  over [tp] { column = ["*.wq"], row = ["*.wo"] }
+          experts over [tp]
         }
     """
     tensor = plan.tensor

@@ -108,7 +108,7 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
     ## Example
 
         cluster farm {
-          levels = [fabric: 8, node: 8]
+          levels = [fabric: 8, node: 16]
           device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
           link node   { bandwidth = 900 GB/s, latency = 3 us }
           link fabric { bandwidth = 50 GB/s, latency = 8 us }
@@ -118,17 +118,17 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
           batch { sequences = 256, length = 1024, microbatches = 32 }
         }
         plan wide for first on farm {
-          mesh = [ep: 8, pp: 4, tp: 2]
+          mesh = [ep: 8, pp: 4, tp: 4]
           data     over [ep]
           tensor   over [tp]
-          experts  over [ep]
+          experts  over [ep] { tensor = [tp] }
           pipeline over [pp]
         }
 
     ## Instead
 
         cluster farm {
-          levels = [fabric: 8, node: 8]
+          levels = [fabric: 8, node: 16]
           device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
           link node   { bandwidth = 900 GB/s, latency = 3 us }
           link fabric { bandwidth = 50 GB/s, latency = 8 us }
@@ -138,10 +138,10 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
           batch { sequences = 256, length = 1024, microbatches = 32 }
         }
         plan wide for first on farm {
-          mesh = [pp: 4, tp: 2, ep: 8]
+          mesh = [pp: 4, tp: 4, ep: 8]
           data     over [ep]
           tensor   over [tp]
-          experts  over [ep]
+          experts  over [ep] { tensor = [tp] }
           pipeline over [pp]
         }
     """

@@ -26,6 +26,7 @@ def units_cut_unevenly(plan: Plan) -> Iterator[Finding]:
           mesh = [dp: 4, tp: 2, pp: 3]
           data     over [dp]
           tensor   over [tp]
+          experts  over [tp]
           pipeline over [pp] { layers = [6, 5, 5] }
         }
 
@@ -36,6 +37,7 @@ def units_cut_unevenly(plan: Plan) -> Iterator[Finding]:
           mesh = [dp: 4, tp: 2, pp: 4]
           data     over [dp]
           tensor   over [tp]
+          experts  over [tp]
           pipeline over [pp]
         }
     """

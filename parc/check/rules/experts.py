@@ -1,0 +1,109 @@
+"""Experts against the axes that split all else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from parc.check.edits import Edit, before, option
+from parc.check.registry import Finding, rule
+from parc.diagnostic import Fix, Label, Severity
+from parc.plan.facts import Plan, Tensor
+
+
+class Way(NamedTuple):
+    """One way to give the ranks different work, as it stands in a plan, and what it does."""
+
+    text: str
+    does: str
+    edit: Edit
+
+
+@rule("P314", Severity.WARNING)
+def experts_repeated(plan: Plan) -> Iterator[Finding]:
+    """`tensor` splits all but the experts, so that every rank of its axis computes the same experts alike.
+
+    Ranks of a tensor axis have the same tokens, and `tensor` by itself leaves experts whole: each of the
+    ranks then holds them, sends the same tokens to them, and computes the same. Either each expert is split
+    over the axis too, or the axis carries experts of its own, or, with `sequence = true`, each rank has
+    tokens of its own between attention and experts.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [ep: 4, tp: 2]
+          data    over [ep]
+          tensor  over [tp]
+          experts over [ep]
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [ep: 4, tp: 2]
+          data    over [ep]
+          tensor  over [tp]
+          experts over [ep] { tensor = [tp] }
+        }
+    """
+    tensor, experts = plan.tensor, plan.experts
+    if tensor is None or tensor.sequence or plan.misread or not _sparse(plan):
+        return
+    elsewhere = {*(experts.axes if experts else ()), *(experts.tensor if experts else ())}
+    elsewhere |= set(plan.data.axes if plan.data else ())
+    axes = tuple(
+        axis for axis in dict.fromkeys(tensor.axes) if axis not in elsewhere and plan.mesh.axis(axis).size > 1
+    )
+    if not axes:
+        return
+    ranks, named = plan.mesh.product(axes), " and ".join(f"`{axis}`" for axis in axes)
+    labels = [Label(tensor.at(f"axes.{tensor.axes.index(axis)}"), "leaves experts whole") for axis in axes]
+    if experts:
+        labels.append(Label(experts.at("axes"), "not over it", primary=False))
+    labels += [Label(plan.at(f"mesh.{axis}"), "ranks with the same tokens", primary=False) for axis in axes]
+    ways = list(_ways(plan, tensor, axes))
+    yield Finding(
+        f"{ranks:,} ranks along {named} compute the same experts on the same tokens",
+        tuple(labels),
+        _repeated(plan, ranks),
+        "; or ".join(f"`{way.text}` {way.does}" for way in ways) or None,
+        Fix(f"write `{ways[0].text}`", (ways[0].edit,), safe=False) if ways else None,
+    )
+
+
+def _sparse(plan: Plan) -> bool:
+    """Whether some layer has experts, as far as the file says."""
+    shape = plan.train.model.shape
+    if shape.layers and shape.dense_layers >= shape.layers:
+        return False
+    return bool(shape.experts) if shape.experts is not None else plan.experts is not None
+
+
+def _repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
+    """The FLOPs of a step that all ranks but one of each group do anew, where the shape says enough."""
+    shape, batch = plan.train.model.shape, plan.train.batch
+    if not (shape.layers and shape.hidden and shape.ffn and shape.top_k) or plan.train.approximate:
+        return ()
+    from parc.cost.figure import quantity
+
+    layers, matrices = shape.layers - shape.dense_layers, 3 if shape.gated else 2
+    tokens, flops = batch.sequences * batch.length, 8 if plan.recompute in ("experts", "layer") else 6
+    once = tokens * shape.top_k * layers * flops * matrices * shape.hidden * shape.ffn
+    work = f"{tokens:,} tokens x {shape.top_k} of top_k x {layers} layers x {flops} FLOP"
+    work += f" x {matrices} x {shape.hidden:,} x {shape.ffn:,} = {quantity(once, 'FLOP')}"
+    again = f"({ranks:,} - 1) x {quantity(once, 'FLOP')} = {quantity((ranks - 1) * once, 'FLOP')}"
+    return f"experts, once a step, there and back: {work}", f"repeated: {again}"
+
+
+def _ways(plan: Plan, tensor: Tensor, axes: tuple[str, ...]) -> Iterator[Way]:
+    """Those whose numbers divide, the one that changes least first."""
+    experts, shape, product = plan.experts, plan.train.model.shape, plan.mesh.product
+    if experts and (shape.ffn or 0) % product((*experts.tensor, *axes)) == 0:
+        listed = f"[{', '.join((*experts.tensor, *axes))}]"
+        yield Way(f"tensor = {listed}", "of `experts` splits each", option(experts, "tensor", listed))
+    if experts is None and (shape.experts or 0) % product(axes) == 0:
+        text = f"experts over [{', '.join(axes)}]"
+        yield Way(text, "spreads them", before(tensor, text))
+    if plan.train.batch.length % product(tensor.axes) == 0:
+        does = "of `tensor` gives each rank tokens of its own"
+        yield Way("sequence = true", does, option(tensor, "sequence", "true"))
