@@ -1,7 +1,11 @@
-"""Random edits of a plan: the language server's diagnostics after each are those of a fresh reading.
+"""Random edits of plans: the language server's diagnostics after each are those of a fresh reading.
 
-`python benchmarks/lsp_edits.py [EDITS] [SEED]`; without numbers, 100,000 edits. What differs is printed and
-the exit code is 1. Every few edits, everything else that the server knows is asked for at a random place.
+`python benchmarks/lsp_edits.py [EDITS] [FIRST]`; without numbers, 100,000 edits. They come in sessions of 50,
+each of which depends on its number alone: `lsp_edits.py 20000 400` are the second 20,000. A session has one
+plan open, or also a file that it imports, and edits both. Some type into a server process, which pushes its
+diagnostics or is asked for them, the others call the functions that it is made of. Every few edits everything
+else that the server knows is asked for, at a random place. What differs is written to a file, and the exit
+code is 1.
 """
 
 from __future__ import annotations
@@ -10,8 +14,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Empty
 from random import Random
-from typing import Any
+from typing import Any, Protocol
+
+from client import Client
+from typist import Edit, Typist
 
 from parc.check.load import Loaded, load_text
 from parc.lsp import help, layout, names, outline, picture, tokens
@@ -23,19 +31,74 @@ from parc.lsp.margins import hints, lenses
 from parc.lsp.project import Project
 from parc.source import Source
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-FILES = ("seed.parc", "quickstart.parc", "classic.parc", "seed-claims.parc")
-AGAIN = 60  # edits after which the text is whole again: rubble teaches little
+SESSION = 50  # edits
 ASKED = 25  # edits from one question about everything to the next
-PIECES = ["", "", *'{}[]("=,#:a80', "\n", " GB", "x ", "\U0001d54a", "over "]
+PUSHES, PULLS = (0, 6), (3, 9)  # last digits of the numbers of sessions with a server process
+SILENCE = 10.0  # seconds without a word, after which nothing more is expected to be pushed
+SHOWN = 5_000  # edits from one line of progress to the next
+CAN: dict[str, Any] = {"publishDiagnostics": {"relatedInformation": True}}
+
+Texts = dict[Path, str]
 
 
-def edited(random: Random, text: str) -> str:
-    """As typing, cutting and pasting leave it."""
-    start = random.randrange(len(text) + 1)
-    end = min(len(text), start + random.choice((0, 0, 0, 1, 1, 2, 30)))
-    piece: str = random.choice([*PIECES, text[start:end] * 2, text[-80:]])
-    return text[:start] + piece + text[end:]
+class Face(Protocol):
+    """What is typed into; `texts` are those of the files that are open after the edit."""
+
+    def edit(self, edit: Edit, texts: Texts) -> None: ...
+
+    def ask(self, path: Path, text: str, start: int, end: int) -> None:
+        """Everything, at one place."""
+
+    def agrees(self, path: Path, texts: Texts, fresh: Loaded) -> bool:
+        """Whether it tells of the file what a fresh reading does."""
+
+    def close(self) -> None:
+        """All files."""
+
+
+class Functions:
+    def __init__(self) -> None:
+        self.project = Project()
+        self.version = 0
+
+    def edit(self, edit: Edit, texts: Texts) -> None:
+        self.version += 1
+        if edit.path in texts:
+            self.project.edit(edit.path, texts[edit.path], self.version)
+        else:
+            self.project.close(edit.path)
+
+    def analysis(self, path: Path) -> Analysis:
+        analysis = self.project.analysis(path)
+        assert analysis is not None
+        return analysis
+
+    def ask(self, path: Path, text: str, start: int, end: int) -> None:
+        analysis = self.analysis(path)
+        complete(analysis, start)
+        hover(analysis, start)
+        names.at(analysis, start)
+        help.signature(analysis, start)
+        picture.highlight(analysis, start)
+        outline.symbols(analysis)
+        outline.selections(analysis, start)
+        layout.stretch(analysis, start, end)
+        for some in (
+            actions(analysis, start, end),
+            hints(analysis, 0, len(text)),
+            lenses(analysis, True),
+            outline.foldings(analysis),
+            outline.links(analysis),
+            tokens.tokens(analysis, start, end),
+        ):
+            list(some)
+
+    def agrees(self, path: Path, texts: Texts, fresh: Loaded) -> bool:
+        return plain(self.analysis(path).loaded) == plain(fresh)
+
+    def close(self) -> None:
+        for path in list(self.project.open):
+            self.project.close(path)
 
 
 def plain(loaded: Loaded) -> list[Any]:
@@ -52,55 +115,134 @@ def plain(loaded: Loaded) -> list[Any]:
     ]
 
 
-def ask(analysis: Analysis, offset: int, end: int) -> None:
-    """Everything, at one place."""
-    complete(analysis, offset)
-    hover(analysis, offset)
-    names.at(analysis, offset)
-    help.signature(analysis, offset)
-    picture.highlight(analysis, offset)
-    outline.symbols(analysis)
-    outline.selections(analysis, offset)
-    layout.stretch(analysis, offset, end)
-    for some in (
-        actions(analysis, offset, end),
-        hints(analysis, 0, len(analysis.source.text)),
-        lenses(analysis, True),
-        outline.foldings(analysis),
-        outline.links(analysis),
-        tokens.tokens(analysis, offset, end),
-    ):
-        list(some)
+def position(text: str, offset: int) -> dict[str, int]:
+    """As the protocol counts: 0-based lines, and on a line units of UTF-16."""
+    line = text[:offset].rpartition("\n")[2]
+    return {"line": text.count("\n", 0, offset), "character": len(line.encode("utf-16-le")) // 2}
 
 
-def differences(edits: int, seed: int) -> Iterator[str]:
-    """The texts after which the diagnostics differ."""
-    random, project = Random(seed), Project()
-    texts = [(EXAMPLES / name, (EXAMPLES / name).read_text(encoding="utf-8")) for name in FILES]
-    path, text = texts[0]
-    for number in range(edits):
-        if number % AGAIN == 0:
-            project.close(path)
-            path, text = random.choice(texts)
-        text = edited(random, text)
-        project.edit(path, text, number)
-        analysis = project.analysis(path)
-        assert analysis is not None
+class Process:
+    """A server process at the other end of a pipe, told of each edit by its place and its characters."""
+
+    def __init__(self, client: Client, pulls: bool) -> None:
+        self.client = client
+        self.pulls = pulls
+        self.texts: Texts = {}  # as the server has them
+        self.told: dict[str, dict[str, Any]] = {}  # what was pushed last, for each address
+
+    def edit(self, edit: Edit, texts: Texts) -> None:
+        path, uri, before = edit.path, edit.path.as_uri(), self.texts.get(edit.path)
+        self.texts = dict(texts)
+        if path not in texts:
+            self.client.tell("textDocument/didClose", {"textDocument": {"uri": uri}})
+        elif before is None or edit.piece is None:
+            self.client.open(uri, texts[path])
+        else:
+            places = {"start": position(before, edit.start), "end": position(before, edit.end)}
+            self.client.change(uri, {"range": places, "text": edit.piece})
+
+    def ask(self, path: Path, text: str, start: int, end: int) -> None:
+        document = {"textDocument": {"uri": path.as_uri()}}
+        place, span = position(text, start), {"start": position(text, start), "end": position(text, end)}
+        for method in ("completion", "hover", "signatureHelp", "definition", "prepareRename"):
+            self.client.ask(f"textDocument/{method}", {**document, "position": place})
+        for method in ("documentSymbol", "foldingRange", "documentLink", "codeLens", "semanticTokens/full"):
+            self.client.ask(f"textDocument/{method}", document)
+        more = {"context": {"diagnostics": []}, "options": {"tabSize": 2, "insertSpaces": True}}
+        for method in ("codeAction", "inlayHint", "rangeFormatting"):
+            self.client.ask(f"textDocument/{method}", {**document, "range": span, **more})
+        self.client.ask("parc/highlight", {**document, "position": place})
+
+    def agrees(self, path: Path, texts: Texts, fresh: Loaded) -> bool:
+        uri = path.as_uri()
+        if self.pulls:
+            found = self.client.ask("textDocument/diagnostic", {"textDocument": {"uri": uri}})
+            return same(found["items"], path, texts[path], fresh)
+        while not self._was_pushed(path, texts[path], fresh):
+            try:
+                self.client.next(SILENCE)
+            except Empty:
+                return False
+        return True
+
+    def _was_pushed(self, path: Path, text: str, fresh: Loaded) -> bool:
+        """Whether the last that was pushed for the file is of its text, and says what was read."""
+        for message in self.client.said:
+            if message["method"] == "textDocument/publishDiagnostics":
+                self.told[message["params"]["uri"]] = message["params"]
+        self.client.said.clear()
+        uri = path.as_uri()
+        last = self.told.get(uri, {})
+        current = last.get("version") == self.client.versions[uri]
+        return current and same(last["diagnostics"], path, text, fresh)
+
+    def close(self) -> None:
+        for path in self.texts:
+            self.client.tell("textDocument/didClose", {"textDocument": {"uri": path.as_uri()}})
+        self.texts = {}
+
+
+def same(found: list[dict[str, Any]], path: Path, text: str, fresh: Loaded) -> bool:
+    """Whether diagnostics of the protocol say what was read; those of another file stand at its import."""
+    if len(found) != len(fresh.diagnostics):
+        return False
+    for told, each in zip(found, fresh.diagnostics, strict=True):
+        if told["code"] != each.code or not told["message"].startswith(each.message):
+            return False
+        at = each.span
+        if at is None or at.source.path != str(path):
+            continue
+        if told["range"] != {"start": position(text, at.start), "end": position(text, at.end)}:
+            return False
+    return True
+
+
+def differences(typist: Typist, face: Face) -> Iterator[Texts]:
+    """The texts of a session after which what is told differs from what a fresh reading finds."""
+    random = Random(typist.random.random())
+    for path in typist.open:
+        face.edit(Edit(path, 0, 0, None), typist.texts)
+    for number in range(SESSION):
+        edit = typist.edit()
+        texts = {path: text for path, text in typist.texts.items() if path in typist.open}
+        face.edit(edit, texts)
         if number % ASKED == 0:
-            places = sorted(random.randrange(len(text) + 1) for _ in range(2))
-            ask(analysis, *places)
-        if plain(analysis.loaded) != plain(load_text(Source(str(path), text))):
-            yield text
+            path = random.choice(sorted(texts))
+            places = sorted(random.randrange(len(texts[path]) + 1) for _ in range(2))
+            face.ask(path, texts[path], *places)
+        fresh = {str(path): text for path, text in texts.items()}
+        read = {path: load_text(Source(str(path), text), texts=fresh) for path, text in texts.items()}
+        if not all(face.agrees(path, texts, loaded) for path, loaded in read.items()):
+            yield texts
+    face.close()
+
+
+def run(sessions: range) -> Iterator[list[Texts]]:
+    """Of each session what differs."""
+    with (
+        Client({"textDocument": CAN}) as pushing,
+        Client({"textDocument": {**CAN, "diagnostic": {}}}) as pulled,
+    ):
+        for number in sessions:
+            face: Face = Functions()
+            if number % 10 in PUSHES + PULLS:
+                pulls = number % 10 in PULLS
+                face = Process(pulled if pulls else pushing, pulls)
+            yield list(differences(Typist(number), face))
 
 
 def main() -> int:
-    edits, seed = (int(each) for each in (*sys.argv[1:], *("100000", "0")[len(sys.argv) - 1 :]))
-    begun, found = time.process_time(), 0
-    for text in differences(edits, seed):
-        found += 1
-        Path(f"difference{found}.parc").write_text(text, encoding="utf-8")
-    each = (time.process_time() - begun) / edits * 1e3
-    print(f"{edits:,} edits, {found} differences, {each:.1f} ms CPU an edit, both readings together")
+    edits, first = (int(each) for each in (*sys.argv[1:], *("100000", "0")[len(sys.argv) - 1 :]))
+    begun, found, done = time.monotonic(), 0, 0
+    for number, differing in enumerate(run(range(first, first + -(-edits // SESSION))), first):
+        for at, texts in enumerate(differing):
+            told = "".join(f"# {path.name}\n{text}\n" for path, text in texts.items())
+            Path(f"difference-{number}-{at}.parc").write_text(told, encoding="utf-8")
+        found += len(differing)
+        done += SESSION
+        if done % SHOWN == 0 or done >= edits:
+            each = (time.monotonic() - begun) / done * 1e3
+            print(f"{done:,} edits, {found} differences, {each:.1f} ms each", flush=True)
     return 1 if found else 0
 
 

@@ -16,7 +16,7 @@ from parc.plan.facts import Plan
 from parc.plan.resolve.memo import Memo
 from parc.source import Source, Span
 from parc.syntax import tree
-from parc.syntax.parse import Part, join, part
+from parc.syntax.parse import Part, faults_in, join, part
 from parc.syntax.parse import parse as parse_whole
 from parc.syntax.parts import cut
 from parc.syntax.scan import MAX_TOKENS, too_long
@@ -39,10 +39,13 @@ class Again:
         self.files: dict[str, tree.File] = {}  # by the paths that they are shown under, the file itself first
         self.parts: dict[str, list[tuple[Source, Part]]] = {}  # of each path
         self.places: Places = {}
+        self.counts: dict[str, int] = {}  # of the faults in each text that a fix was tried in,
+        self.counted: dict[str, int] = {}  # and in the reading before
 
     def begin(self) -> None:
         """Before every reading."""
         self.files, self.places = {}, {}
+        self.counts, self.counted = {}, self.counts
 
     def end(self) -> None:
         """After it: forget the files that are no longer imported."""
@@ -56,7 +59,7 @@ class Again:
         else:
             self.parts[source.path] = parts
             placed = (each._replace(faults=tuple(map(self.placed, each.faults))) for _, each in parts)
-            file, faults = join(source, placed)
+            file, faults = join(source, placed, self.count)
         self.files[source.path] = file
         return file, faults
 
@@ -75,6 +78,12 @@ class Again:
                 read = part(piece)
             self.places[piece] = source, start
             yield piece, read
+
+    def count(self, text: str) -> int:
+        """The faults of a part: most fixes that are tried were tried in the last reading."""
+        found = self.counted.get(text)
+        self.counts[text] = faults_in(text) if found is None else found
+        return self.counts[text]
 
     def findings_of(self, plans: Iterable[Plan]) -> Iterator[Diagnostic]:
         """What the rules find; a plan that is the same object as last time is not looked at again."""

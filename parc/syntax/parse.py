@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -61,8 +61,15 @@ def _part(source: Source, tokens: list[Token], end: int) -> Part:
     return Part(file.statements, file.damaged, tuple(faults), len(tokens))
 
 
-def join(source: Source, parts: Iterable[Part]) -> tuple[tree.File, tuple[Diagnostic, ...]]:
-    """The file of all parts, up to where they are no plan file."""
+def faults_in(text: str) -> int:
+    """How many faults a text has that is a part."""
+    return len(part(Source("", text)).faults)
+
+
+def join(
+    source: Source, parts: Iterable[Part], count: Callable[[str], int] = faults_in
+) -> tuple[tree.File, tuple[Diagnostic, ...]]:
+    """The file of all parts, up to where they are no plan file; `count` as `faults_in`."""
     statements: list[tree.Statement] = []
     faults: list[Diagnostic] = []
     counts: list[int] = []
@@ -75,8 +82,7 @@ def join(source: Source, parts: Iterable[Part]) -> tuple[tree.File, tuple[Diagno
         faults += each.faults
         counts.append(len(each.faults))
         damaged |= each.damaged
-    told = tried(source, faults, counts, lambda text: len(part(Source(source.path, text)).faults))
-    return tree.File(source, tuple(statements), damaged), tuple(told)
+    return tree.File(source, tuple(statements), damaged), tuple(tried(source, faults, counts, count))
 
 
 def parse_override(source: Source) -> tuple[tree.Assignment | None, tuple[Diagnostic, ...]]:

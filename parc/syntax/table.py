@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 import lark
+from lark.lexer import BasicLexer
 
 from parc import resources
 
@@ -53,5 +54,8 @@ def parser() -> lark.Lark:
     digest = _digest(grammar)
     saved = TABLE.read_bytes() if TABLE.is_file() else b""
     if saved.startswith(digest):
-        return lark.Lark.load(BytesIO(saved[len(digest) :]))
-    return _from_grammar(grammar)
+        made = lark.Lark.load(BytesIO(saved[len(digest) :]))
+    else:
+        made = _from_grammar(grammar)
+    made.lexer = BasicLexer(made.lexer_conf)  # kept: lark would make one anew for each text
+    return made

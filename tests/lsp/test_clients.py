@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
 
-from tests.lsp.client import PATIENCE, ROOT, Client
+from benchmarks.client import PATIENCE, ROOT, Client
 from tests.lsp.editing import SEED
 
 MINIMAL: dict[str, Any] = {}

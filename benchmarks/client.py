@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0  # seconds; an answer takes milliseconds, a machine that is busy may not
 
 
@@ -88,8 +88,9 @@ class Client:
             if message.get("id") == id and "method" not in message:
                 return message
 
-    def next(self) -> dict[str, Any]:
-        message = self.came.get(timeout=PATIENCE)
+    def next(self, patience: float = PATIENCE) -> dict[str, Any]:
+        """The next message; `queue.Empty` where none comes."""
+        message = self.came.get(timeout=patience)
         if "method" in message and "id" in message:
             self.asked.append(message)
             self.send({"id": message["id"], "result": None})
