@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.lsp_edits import differences
+pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
+
+from benchmarks.lsp_edits import run
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_edits(seed: int) -> None:
-    assert list(differences(edits=40, seed=seed)) == []
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_two_thousand_edits(first: int) -> None:
+    assert [texts for session in run(range(first, first + 10)) for texts in session] == []
 
 
 @pytest.mark.slow
-def test_many_edits() -> None:
-    assert list(differences(edits=5000, seed=1000)) == []
+def test_five_thousand_edits() -> None:
+    assert [texts for session in run(range(1000, 1100)) for texts in session] == []
