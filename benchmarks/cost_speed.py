@@ -23,6 +23,7 @@ from parc.cost.step import predict
 from parc.cost.validate import machines
 from parc.cost.validate.measured import even
 from parc.cost.validate.rows import megatron
+from parc.plan.schema.where import SPLIT
 
 DEVICES, SEQUENCES, MOST = 512, 1024, 256
 MODEL = Architecture(
@@ -30,13 +31,14 @@ MODEL = Architecture(
     vocab=32000, length=4096, experts=8, top_k=2,
 )  # fmt: skip
 POWERS = (1, 2, 4, 8, 16, 32)
+SCHEDULES = (("1f1b", 1), ("interleaved", 2), ("zero_bubble", 1), ("zbv", 2), ("dualpipev", 2))
 RECOMPUTE: tuple[Recompute, ...] = ("none", "layer")
 
 
 def jobs() -> Iterator[Job]:
     """Layouts of `MODEL`, each once."""
-    for tensor, pipeline, experts, chunks, each, recompute in product(
-        (1, 2, 4, 8), POWERS, (1, 2, 4, 8), (1, 2), (1, 2, 4), RECOMPUTE
+    for tensor, pipeline, experts, (schedule, chunks), each, recompute in product(
+        (1, 2, 4, 8), POWERS, (1, 2, 4, 8), SCHEDULES, (1, 2, 4), RECOMPUTE
     ):
         data = DEVICES // (tensor * pipeline)
         microbatches = SEQUENCES // (data * each)
@@ -44,11 +46,13 @@ def jobs() -> Iterator[Job]:
             continue
         if chunks > 1 and (pipeline == 1 or microbatches % pipeline or pipeline * chunks > MODEL.layers):
             continue
+        if schedule in SPLIT and (recompute != "none" or microbatches < pipeline * chunks):
+            continue
         layout = Layout(
             reach=megatron(tensor, 1, data, pipeline, experts, 1, node=8),
             layers=even(MODEL.layers, pipeline * chunks),
             chunks=chunks,
-            schedule="interleaved" if chunks > 1 else "1f1b",
+            schedule=schedule,
             microbatches=microbatches,
             sequences=each,
             sequence=tensor > 1,

@@ -164,7 +164,7 @@ class Costs:
 
         layout, ranks = self.job.layout, self.job.degrees.pipeline
         how = (layout.schedule, ranks, layout.chunks, layout.microbatches, rank)
-        return max(sum(moment) for moment in self.attempt(lambda: in_flight(*how)))
+        return max(sum(moment.kept) for moment in self.attempt(lambda: in_flight(*how)))
 
     def traffic(self, rank: int) -> tuple[Moved, ...]:
         """What one device of a pipeline rank gives to the network in a step."""

@@ -11,7 +11,7 @@ EXPLAINING.explain(
     "no-time",
     """A trace is of the simulated step, and the plan says too little to simulate it.
 
-    It needs the figures of the device and of the links, a `shape`, and a schedule that is simulated.
+    It needs the figures of the device and of the links, a `shape`, and a schedule of not too many passes.
 
     ## Example
 

@@ -9,6 +9,7 @@ from parc.cost.job import Job
 from parc.cost.memory import memory, state
 from parc.cost.step import predict
 from parc.cost.traffic import remainder, traffic
+from parc.plan.schema.where import SPLIT
 
 SAME = 0.1
 """How far a device's peak may be from a calibrated one's to count as the same."""
@@ -138,6 +139,9 @@ def devices(job: Job) -> int:
 
 
 def time_grade(job: Job, known: Calibration) -> Grade:
-    """Of every time: calibrated on a machine like that of the constants, in bits that they were fitted in."""
-    same = abs(job.hardware.compute / known.compute - 1) <= SAME
-    return "calibrated" if same and job.practice.element <= FITTED else "estimated"
+    """Of every time: calibrated on a machine like that of the constants, in bits that they were fitted in.
+
+    None of the fitted runs split its backward passes.
+    """
+    same = abs(job.hardware.compute / known.compute - 1) <= SAME and job.practice.element <= FITTED
+    return "calibrated" if same and job.layout.schedule not in SPLIT else "estimated"

@@ -13,6 +13,7 @@ from functools import cached_property, wraps
 from math import prod
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
+from parc.plan.schema.where import V_SHAPED
 from parc.record import dataclass
 
 Fans: TypeAlias = tuple[float, ...]
@@ -20,7 +21,6 @@ Recompute: TypeAlias = Literal["none", "scores", "attention", "experts", "layer"
 Shard: TypeAlias = Literal["none", "optimizer", "parameters"]
 
 ALONE: Fans = (1,)
-V_SHAPED = ("zbv", "dualpipev")  # schedules of two chunks a rank, the first rank has both ends of the model
 
 
 class Latent(NamedTuple):
@@ -186,6 +186,17 @@ class Job:
         if self.layout.schedule in V_SHAPED:
             return rank, count - 1 - rank
         return tuple(range(rank, count, self.degrees.pipeline))
+
+    def rank_of(self, place: int) -> int:
+        """The rank of the pipeline that has a stage."""
+        ranks = self.degrees.pipeline
+        down = self.layout.schedule in V_SHAPED and place >= ranks
+        return 2 * ranks - 1 - place if down else place % ranks
+
+    def link(self, place: int) -> int:
+        """Which of the pipeline's links leads from a stage to the next: the one from this rank upwards."""
+        one, after = self.rank_of(place), self.rank_of(place + 1)
+        return min(one, after) if self.layout.schedule in V_SHAPED else one
 
     def stages_of(self, rank: int) -> tuple[Stage, ...]:
         return tuple(self.stages[place] for place in self.places(rank))

@@ -10,8 +10,9 @@ from math import prod
 
 from parc.cost import layer, parameters, schedule
 from parc.cost.attention import attention, scores
-from parc.cost.job import Job, Stage
-from parc.cost.parts import AGAIN, entry
+from parc.cost.job import Job, Stage, once
+from parc.cost.parts import AGAIN, Part, entry
+from parc.plan.schema.where import SPLIT
 from parc.record import dataclass
 
 
@@ -62,8 +63,13 @@ def memory(job: Job, rank: int) -> Memory:
     layout, by, of = job.layout, job.degrees, state(job, rank)
     stages = job.stages_of(rank)
     kept = [_kept(job, stage) for stage in stages]
+    if layout.schedule in SPLIT:
+        kept += [_halved(job, stage) for stage in stages]
     moments = schedule.in_flight(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
-    fullest = max(sum(count * bytes for count, bytes in zip(moment, kept, strict=True)) for moment in moments)
+    fullest = max(
+        sum(count * bytes for count, bytes in zip((*moment.kept, *moment.halved), kept, strict=False))
+        for moment in moments
+    )
     return Memory(
         parameters=of.parameters,
         gradients=of.gradients,
@@ -77,6 +83,25 @@ def memory(job: Job, rank: int) -> Memory:
 def _kept(job: Job, stage: Stage) -> float:
     """Bytes of one microbatch between its forward and backward pass through a stage."""
     return sum(count * _of_layer(job, sparse)[0] for count, sparse in _kinds(stage))
+
+
+def _halved(job: Job, stage: Stage) -> float:
+    """Bytes that one microbatch has besides, between the halves of its backward pass through a stage.
+
+    PyTorch then still keeps all that the forward pass has left, and the gradients of what each weight's
+    matmul gave (`stage_backward_input` of torch.distributed.pipelining). Of the first stage it makes both
+    halves at once.
+    """
+    if stage.first:
+        return 0.0
+    return sum(
+        [
+            count * job.practice.element * each.m * each.n * each.batch
+            for count, part in layer.parts(job, stage)
+            for each in part.matmuls
+            if each.weight
+        ]
+    )
 
 
 def _working(job: Job, stage: Stage) -> float:
@@ -98,7 +123,21 @@ def _kinds(stage: Stage) -> list[tuple[int, bool]]:
 
 def _of_layer(job: Job, sparse: bool) -> tuple[float, float]:
     """Bytes of one layer that are kept after its forward pass, and that its backward pass brings back."""
-    parts = (attention(job), scores(job), layer.experts(job) if sparse else layer.dense(job))
+    return (_sparse if sparse else _dense)(job)
+
+
+@once
+def _sparse(job: Job) -> tuple[float, float]:
+    return _layer(job, layer.experts(job))
+
+
+@once
+def _dense(job: Job) -> tuple[float, float]:
+    return _layer(job, layer.dense(job))
+
+
+def _layer(job: Job, last: Part) -> tuple[float, float]:
+    parts = (attention(job), scores(job), last)
     again = [part for part in parts if part.name in AGAIN[job.layout.recompute]]
     back = sum(part.kept for part in again)
     kept = sum(part.kept for part in parts) - back

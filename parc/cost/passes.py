@@ -15,6 +15,10 @@ from parc.cost.parts import AGAIN, Move, Part
 LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4, "words": 0.0}
 """Host time of a part's forward or backward pass, in those of a dense layer: by the number of kernels."""
 
+HOST = 1 / 3
+"""Of a backward pass's host time, that of parameters' gradients: one of a linear's two matmuls, of kernels of
+which a third is elementwise. Not fitted."""
+
 OVERLAP = 4
 """Of maximum, 8, 4 and 3, tried on fitted runs: 3 is as good, but with a ramp that lets matmuls of any size
 reach their peak; the others are worse."""
@@ -57,6 +61,32 @@ def passes(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[
     if job.layout.shard == "parameters":
         return _gathering(job, stage, forward, backward, links, constants.collective)
     return forward, backward
+
+
+def halves(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[Pass, Pass]:
+    """A backward pass in two: gradients of what came in with all that moves, and gradients of parameters.
+
+    Nothing is computed again, no parameter is gathered: such plans are refused. Of the first stage PyTorch
+    does both in the second half (`backward_weight_one_chunk` of torch.distributed.pipelining).
+    """
+    _, backward = passes(job, stage, links, constants)
+    if stage.first:
+        return NOTHING, backward
+    compute = sum([count * _weights(job, part, constants) for count, part in layer.parts(job, stage)])
+    weights = Pass(compute, 0.0, backward.host * HOST)
+    return Pass(backward.compute - compute, backward.moves, backward.host - weights.host), weights
+
+
+def _weights(job: Job, part: Part, constants: Constants) -> float:
+    """Seconds of arithmetic for the gradients of a part's parameters: once for all stages of a job."""
+    of, seconds = job.known.get((part.name, "weights"), (None, 0.0))
+    if of is not constants:
+        machine, does = job.hardware, job.practice
+        mine = [each for each in part.matmuls if each.weight]
+        both = sum([gradient_seconds(each, machine, constants, does) for each in mine])
+        seconds = both - sum([matmul_seconds(each, machine, constants, does.element) for each in mine])
+        job.known[part.name, "weights"] = constants, seconds
+    return float(seconds)
 
 
 def _both(job: Job, part: Part, links: Links, constants: Constants) -> tuple[Pass, Pass]:

@@ -1,19 +1,12 @@
-"""Pipeline schedules: which rank does what, in which order.
-
-A pass is one microbatch through one stage, forward or backward. Stage s is on rank s mod p, its chunk s // p.
-"""
+"""Pipeline schedules: which rank does what, in which order, and what it holds meanwhile."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import NamedTuple
 
-
-class Pass(NamedTuple):
-    backward: bool
-    stage: int
-    microbatch: int
-
+from parc.cost import orders, split
+from parc.cost.orders import Pass
 
 MOST = 1 << 17
 """Microbatches x stages: a second of work."""
@@ -29,64 +22,58 @@ def order(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) 
     passes = ranks * chunks * microbatches
     if passes > MOST:
         raise ValueError(f"{passes:,} passes through a pipeline are more than {MOST:,}")
-    if schedule == "interleaved":
-        return _interleaved(ranks, chunks, microbatches, rank)
-    if schedule not in ("gpipe", "1f1b"):
-        raise ValueError(f"no simulation of the schedule {schedule!r} yet")
-    if chunks != 1:
-        raise ValueError(f"{schedule} has one chunk a rank, not {chunks}")
-    warm = microbatches if schedule == "gpipe" else min(microbatches, ranks - 1 - rank)
-    forward = [Pass(False, rank, index) for index in range(microbatches)]
-    backward = [Pass(True, rank, index) for index in range(microbatches)]
-    return _alternating(forward, backward, warm)
+    fixed = {"1f1b": 1, "zbv": 2, "dualpipev": 2}.get(schedule, chunks)
+    if chunks != fixed:
+        raise ValueError(f"{schedule} has {_chunks(fixed)} a rank, not {chunks}")
+    match schedule:
+        case "gpipe" if chunks > 1:
+            return orders.breadth_first(ranks, chunks, microbatches, rank)
+        case "gpipe" | "1f1b":
+            return orders.one_stage(schedule, ranks, microbatches, rank)
+        case "interleaved":
+            return orders.interleaved(ranks, chunks, microbatches, rank)
+        case "zero_bubble":
+            return split.zero_bubble(ranks, chunks, microbatches, rank)
+        case "zbv":
+            return split.zbv(ranks, microbatches, rank)
+        case "dualpipev":
+            return split.dualpipev(ranks, microbatches, rank)
+    raise ValueError(f"the schedule {schedule!r} is not known")
 
 
-def _interleaved(ranks: int, chunks: int, microbatches: int, rank: int) -> list[Pass]:
-    """Rounds of microbatches pass through all chunks of a rank before the next round starts.
-
-    Narayanan et al., arXiv:2104.04473, section 2.2; rounds of another size than `ranks` as in
-    torch.distributed.pipelining.
-    """
-    rounds = max(1, microbatches // ranks)
-    if microbatches % rounds:
-        raise ValueError(f"{microbatches} microbatches are not {rounds} equal rounds")
-    each = microbatches // rounds
-    forward, backward = [], []
-    for start in range(0, microbatches, each):
-        for chunk in range(chunks):
-            for index in range(start, start + each):
-                forward.append(Pass(False, chunk * ranks + rank, index))
-                backward.append(Pass(True, (chunks - 1 - chunk) * ranks + rank, index))
-    warm = min(len(forward), (chunks - 1) * each + 2 * (ranks - 1 - rank))
-    return _alternating(forward, backward, warm)
+def _chunks(number: int) -> str:
+    return "one chunk" if number == 1 else f"{number} chunks"
 
 
-def _alternating(forward: list[Pass], backward: list[Pass], warm: int) -> list[Pass]:
-    passes = forward[:warm]
-    for ahead, back in zip(forward[warm:], backward, strict=False):
-        passes += ahead, back
-    return passes + backward[len(forward) - warm :]
+class Moment(NamedTuple):
+    """What a rank holds: of each of its chunks, how many microbatches have passed forward and have not given
+    all their gradients, and of how many of these only parameters still lack theirs."""
+
+    kept: tuple[int, ...]
+    halved: tuple[int, ...]
 
 
 @lru_cache(maxsize=4096)
-def in_flight(
-    schedule: str, ranks: int, chunks: int, microbatches: int, rank: int
-) -> tuple[tuple[int, ...], ...]:
-    """How many microbatches each chunk of a rank holds between their forward and backward passes.
-
-    At every moment that may be the fullest: no other has as many or more in every chunk.
+def in_flight(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> tuple[Moment, ...]:
+    """Every moment that may be the fullest of a rank: no other has as many or more of each.
 
     Raises:
         ValueError: as `order`.
     """
-    held = [0] * chunks
+    counts = [0] * (2 * chunks)
     moments: set[tuple[int, ...]] = set()
-    for one in order(schedule, ranks, chunks, microbatches, rank):
-        if one.backward:
-            moments.add(tuple(held))
-        held[one.stage // ranks] += -1 if one.backward else 1
+    for kind, stage, *_ in order(schedule, ranks, chunks, microbatches, rank):
+        chunk = stage // ranks
+        if kind == "forward":
+            counts[chunk] += 1
+        elif kind == "inputs":
+            counts[chunks + chunk] += 1
+        else:
+            moments.add(tuple(counts))
+            counts[chunk] -= 1
+            counts[chunks + chunk] -= kind == "weights"
     fullest: list[tuple[int, ...]] = []
     for moment in sorted(moments, key=sum, reverse=True):  # one that has more comes before what has less
         if not any(all(b >= a for a, b in zip(moment, other, strict=True)) for other in fullest):
             fullest.append(moment)
-    return tuple(fullest)
+    return tuple(Moment(moment[:chunks], moment[chunks:]) for moment in fullest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
+from typing import TypeAlias
 
 from parc.cost import gradients, network, parameters
 from parc.cost.compute import traffic_seconds
@@ -10,8 +12,9 @@ from parc.cost.constants import Constants
 from parc.cost.job import Job, Stage
 from parc.cost.network import Links
 from parc.cost.parts import entry
-from parc.cost.passes import Pass, effective, passes
-from parc.cost.timeline import simulate
+from parc.cost.passes import Pass, effective, halves, passes
+from parc.cost.timeline import Times, simulate
+from parc.plan.schema.where import SPLIT
 from parc.record import dataclass
 
 
@@ -19,19 +22,25 @@ from parc.record import dataclass
 class Step:
     """Of one step, in seconds.
 
-    `forward` and `backward` are of one microbatch, by stage; `sums` and `updates` by rank of the pipeline:
-    what is seen of summing its gradients after its last pass, and its optimizer.
+    `forward` and `backward` are of one microbatch, by stage, and so are the halves of the latter where the
+    schedule has any, of inputs and of parameters; `sums` and `updates` by rank of the pipeline: what is seen
+    of summing its gradients after its last pass, and its optimizer.
     """
 
     seconds: float
     forward: tuple[Pass, ...]
     backward: tuple[Pass, ...]
+    halves: tuple[tuple[Pass, ...], tuple[Pass, ...]]
     hops: tuple[float, ...]
     pipeline: float  # from the first pass to the last
     gradients: float  # what is seen of summing them
     optimizer: float
     sums: tuple[float, ...]
     updates: tuple[float, ...]
+
+    @property
+    def times(self) -> Times:
+        return _times(self.forward, self.backward, *self.halves)
 
 
 def predict(job: Job, constants: Constants) -> Step:
@@ -40,29 +49,23 @@ def predict(job: Job, constants: Constants) -> Step:
     microbatches.
     """
     links = effective(job.hardware, constants)
-    found = {stage: passes(job, stage, links, constants) for stage in set(job.stages)}
-    forward = tuple(found[stage][0] for stage in job.stages)
-    backward = tuple(found[stage][1] for stage in job.stages)
-    hops = _hops(job, links)
-    layout = job.layout
-    line = simulate(
-        layout.schedule,
-        layout.microbatches,
-        [each.seconds for each in forward],
-        [each.seconds for each in backward],
-        hops,
-        layout.chunks,
-    )
+    forward, backward = _by_stage(job, passes, links, constants)
+    split = job.layout.schedule in SPLIT
+    apart = _by_stage(job, halves, links, constants) if split else ((), ())
+    hops, layout = _hops(job, links), job.layout
+    times = _times(forward, backward, *apart)
+    line = simulate(layout.schedule, layout.microbatches, times, hops, layout.chunks)
     ranks = job.degrees.pipeline
     seen, updates = [], []
     known: dict[tuple[Stage, ...], tuple[float, float]] = {}  # ranks in the middle hold the same
     for rank in range(ranks):
-        mine = job.stages[rank::ranks]
+        mine = job.stages_of(rank)
         if mine not in known:
             known[mine] = _update(job, mine, links, constants)
         sums, update = known[mine]
         if job.practice.overlap:  # the last microbatch's backward passes hide all but the last bucket
-            sums = max(sums - sum(each.seconds for each in backward[rank::ranks]), sums * 0.05)
+            hidden = sum(backward[place].seconds for place in job.places(rank))
+            sums = max(sums - hidden, sums * 0.05)
         seen.append(sums)
         updates.append(update)
     ready = max(end + sums for end, sums in zip(line.ends, seen, strict=True))
@@ -72,6 +75,7 @@ def predict(job: Job, constants: Constants) -> Step:
         seconds,
         forward,
         backward,
+        apart,
         hops,
         line.seconds,
         ready - line.seconds,
@@ -81,15 +85,28 @@ def predict(job: Job, constants: Constants) -> Step:
     )
 
 
+def _times(*kinds: tuple[Pass, ...]) -> Times:
+    return Times(*([each.seconds for each in kind] for kind in kinds))
+
+
+Both: TypeAlias = tuple[Pass, Pass]
+
+
+def _by_stage(
+    job: Job, find: Callable[[Job, Stage, Links, Constants], Both], links: Links, constants: Constants
+) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+    found = {stage: find(job, stage, links, constants) for stage in set(job.stages)}
+    return tuple(found[stage][0] for stage in job.stages), tuple(found[stage][1] for stage in job.stages)
+
+
 def _hops(job: Job, links: Links) -> tuple[float, ...]:
-    """From each stage to the next: a rank sends its share of the tokens."""
-    bytes = entry(job)
-    ranks = job.degrees.pipeline
-    if ranks == 1:
-        return ()
-    group = job.layout.reach.pipeline
+    """From each stage to the next: a rank sends its share of the tokens, unless the next is its own too."""
+    bytes, group, ranks = entry(job), job.layout.reach.pipeline, job.degrees.pipeline
     between = [network.send(bytes, network.neighbour(group, links, rank)) for rank in range(ranks)]
-    return tuple(between[stage % ranks] for stage in range(len(job.layout.layers) - 1))
+    return tuple(
+        between[job.link(place)] if job.rank_of(place) != job.rank_of(place + 1) else 0.0
+        for place in range(len(job.stages) - 1)
+    )
 
 
 def _update(job: Job, stages: tuple[Stage, ...], links: Links, constants: Constants) -> tuple[float, float]:

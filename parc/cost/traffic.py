@@ -35,8 +35,8 @@ def traffic(job: Job, index: int) -> tuple[Moved, ...]:
     stage, layout = job.stages[index], job.layout
     moved = [*_passes(job, stage), *_gradients(job, stage)]
     bytes = entry(job)
-    for going, what in ((not stage.last, "activations"), (not stage.first, "their gradients")):
-        if going:
+    for place, what in ((index + 1, "activations"), (index - 1, "their gradients")):
+        if 0 <= place < len(job.stages) and job.rank_of(place) != job.rank_of(index):
             moved.append(Moved(what, "send", "pipeline", bytes, layout.microbatches))
     return tuple(moved)
 

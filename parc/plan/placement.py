@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parc.plan.facts import Plan
+from parc.plan.schema.where import V_SHAPED
 
 
 def share(total: int, parts: int, index: int) -> range:
@@ -12,12 +13,17 @@ def share(total: int, parts: int, index: int) -> range:
 
 
 def layers(plan: Plan, rank: int) -> tuple[range, ...]:
-    """The layers of a rank, one range a chunk: chunk c of pipeline rank p is stage c * (ranks) + p."""
+    """The layers of a rank, one range a chunk: chunk c of pipeline rank p is stage c * (ranks) + p.
+
+    In the shape of a V the second chunk is as far from the last stage as the first is from the first.
+    """
     if plan.pipeline is None:
         return (range(plan.train.model.shape.layers or 0),)
     ranks = plan.mesh.product(plan.pipeline.axes)
     first = plan.mesh.index(rank, plan.pipeline.axes)
-    stages = range(first, ranks * plan.pipeline.chunks, ranks)
+    count = ranks * plan.pipeline.chunks
+    v_shaped = plan.pipeline.schedule in V_SHAPED
+    stages = (first, count - 1 - first) if v_shaped else range(first, count, ranks)
     starts = [sum(plan.pipeline.layers[:stage]) for stage in stages]
     return tuple(
         range(start, start + plan.pipeline.layers[stage]) for start, stage in zip(starts, stages, strict=True)

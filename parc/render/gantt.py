@@ -11,9 +11,11 @@ from parc.render.terminal import DIM, Pen
 from parc.report.step import Timeline
 
 ROWS = 16  # at most so many ranks; the others are left out in the middle
-FORWARD, BACKWARD, SUM, UPDATE = "\033[36m", "\033[35m", "\033[33m", "\033[32m"
+FORWARD, BACKWARD, HALF, SUM, UPDATE = "\033[36m", "\033[35m", "\033[34m", "\033[33m", "\033[32m"
 WAITS = "."
+WEIGHTS = "#"
 LEGEND = "a b c .. forward of microbatches 0 1 2 .., A B C .. backward, . waits"
+HALVES = ", # its second half: gradients of parameters"
 TAIL = ", + sums gradients, = optimizer"
 
 
@@ -36,7 +38,8 @@ def gantt(line: Timeline, pen: Pen) -> list[str]:
         )
     end = quantity(length, "s") if line.seconds else f"{length:g} units"
     axis = f"0{end:>{width - 1}}"
-    legend = LEGEND + (TAIL if line.tails else "")
+    halves = any(event.what.kind == "weights" for event in line.events)
+    legend = LEGEND + (HALVES if halves else "") + (TAIL if line.tails else "")
     return [*rows, pen.paint(DIM, " " * label + axis), *pen.folded(legend, 2, DIM)]
 
 
@@ -53,9 +56,15 @@ def _cells(line: Timeline, passes: Sequence[Event], rank: int, width: int, lengt
         elif event.begin > now:
             cells.append(WAITS)
         else:
-            letters = ascii_uppercase if event.what.backward else ascii_lowercase
-            cells.append(letters[event.what.microbatch % len(letters)])
+            cells.append(_letter(event))
     return "".join(cells)
+
+
+def _letter(event: Event) -> str:
+    if event.what.kind == "weights":
+        return WEIGHTS
+    letters = ascii_lowercase if event.what.kind == "forward" else ascii_uppercase
+    return letters[event.what.microbatch % len(letters)]
 
 
 def _after(line: Timeline, rank: int, now: float) -> str:
@@ -84,4 +93,4 @@ def _style(cell: str) -> str:
         return FORWARD
     if cell.isupper():
         return BACKWARD
-    return {"+": SUM, "=": UPDATE}.get(cell, DIM)
+    return {WEIGHTS: HALF, "+": SUM, "=": UPDATE}.get(cell, DIM)

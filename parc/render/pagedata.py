@@ -12,6 +12,7 @@ from parc.report.step import Timeline
 
 PASSES = 6000  # drawn one by one; more of them as shares of slices of time
 ROWS = 48  # ranks of the pipeline that are drawn; of more, evenly chosen ones
+PAINTED = {"forward": 0, "backward": 1, "inputs": 1, "weights": 2}  # kinds as `line.js` numbers them
 SLICES = 6000  # in all rows together
 
 
@@ -45,7 +46,7 @@ def _timeline(line: Timeline) -> dict[str, Any]:
     }
     if len(events) <= PASSES:
         found["events"] = [
-            [each.rank, int(each.what.backward), each.what.stage, each.what.microbatch, each.begin, each.end]
+            [each.rank, PAINTED[each.what.kind], each.what.stage, each.what.microbatch, each.begin, each.end]
             for each in events
         ]
         return found
@@ -63,5 +64,5 @@ def _shares(events: list[Event], rows: list[int], end: float, bins: int) -> list
         first, last = int(each.begin / step), min(int(each.end / step), bins - 1)
         for at in range(first, last + 1):
             share = min(each.end, (at + 1) * step) - max(each.begin, at * step)
-            row[at][each.what.backward] += max(share, 0.0)
+            row[at][each.what.kind != "forward"] += max(share, 0.0)
     return [[[round(100 * spent / step) for spent in slice] for slice in row] for row in spent]

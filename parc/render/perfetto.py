@@ -11,10 +11,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from parc.cost.schedule import Pass
 from parc.report.overview import Overview
 from parc.report.step import Timeline
 
+NAMES = {
+    "forward": "forward",
+    "backward": "backward",
+    "inputs": "backward, inputs",
+    "weights": "backward, parameters",
+}
 MICRO = 1e6
 LATE = 0.999  # where in its pass a flow starts: at the very end, viewers no longer count it in
 
@@ -46,8 +51,8 @@ def _slice(name: str, category: str, rank: int, begin: float, end: float, **args
 
 def _passes(line: Timeline) -> Iterator[dict[str, Any]]:
     for each in line.events:
-        kind = "backward" if each.what.backward else "forward"
-        name = f"{kind} {each.what.microbatch}"
+        kind = each.what.kind
+        name = f"{NAMES[kind]} {each.what.microbatch}"
         about = {"stage": each.what.stage, "microbatch": each.what.microbatch}
         yield _slice(name, kind, each.rank, each.begin, each.end, **about)
 
@@ -63,14 +68,11 @@ def _tails(line: Timeline, seconds: float) -> Iterator[dict[str, Any]]:
 
 def _flows(line: Timeline) -> Iterator[dict[str, Any]]:
     """Activations to the next stage, their gradients back."""
-    found = {each.what: each for each in line.events}
-    last = max(each.what.stage for each in line.events)
-    for number, (what, sent) in enumerate(found.items()):
-        backward, stage, microbatch = what
-        if stage == (0 if backward else last):
-            continue
-        got = found[Pass(backward, stage + (-1 if backward else 1), microbatch)]
-        if got.rank == sent.rank:
+    passes = [each for each in line.events if each.what.kind != "weights"]  # these send nothing
+    found = {(each.what.kind != "forward", each.what.stage, each.what.microbatch): each for each in passes}
+    for number, ((backward, stage, microbatch), sent) in enumerate(found.items()):
+        got = found.get((backward, stage + (-1 if backward else 1), microbatch))
+        if got is None or got.rank == sent.rank:
             continue
         name = "gradients of activations" if backward else "activations"
         about = {"name": name, "cat": "send", "id": number, "tid": 0}

@@ -10,11 +10,8 @@ from parc.cost.explain import mfu_figure, step_figure
 from parc.cost.figure import Figure
 from parc.cost.job import Job
 from parc.cost.step import Step, predict
-from parc.cost.timeline import Event, events
+from parc.cost.timeline import Event, even, events
 from parc.report.missing import unplayed
-
-UNITS = (1.0, 2.0)
-"""Forward and backward pass where no time is known: the backward pass has two matmuls for each of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +65,8 @@ def _unit_line(job: Job) -> Timeline:
     """The schedule alone: every stage takes as long as every other, and sending takes none."""
     count = len(job.stages)
     layout = job.layout
-    played = events(
-        layout.schedule,
-        layout.microbatches,
-        [UNITS[0]] * count,
-        [UNITS[1]] * count,
-        [0.0] * (count - 1),
-        layout.chunks,
-    )
+    hops = [0.0] * (count - 1)
+    played = events(layout.schedule, layout.microbatches, even(count), hops, layout.chunks)
     ranks = job.degrees.pipeline
     end = max(each.end for each in played)
     return Timeline(tuple(played), ranks, end, _waits(played, ranks, end, False), end, (), None)
@@ -83,14 +74,7 @@ def _unit_line(job: Job) -> Timeline:
 
 def _line(job: Job, found: Step) -> Timeline:
     layout, ranks = job.layout, job.degrees.pipeline
-    played = events(
-        layout.schedule,
-        layout.microbatches,
-        [each.seconds for each in found.forward],
-        [each.seconds for each in found.backward],
-        found.hops,
-        layout.chunks,
-    )
+    played = events(layout.schedule, layout.microbatches, found.times, found.hops, layout.chunks)
     ends = [0.0] * ranks
     for each in played:
         ends[each.rank] = max(ends[each.rank], each.end)

@@ -45,9 +45,9 @@ def crossings(plan: Plan, job: Job, index: int) -> tuple[Crossing, ...]:
     found: list[Crossing] = []
     for each in carried(plan):
         moved = [
-            (one, _levels(job, one, index))
-            for stage in range(index, len(job.stages), job.degrees.pipeline)
-            for one in traffic(job, stage)
+            (one, _levels(job, one, place))
+            for place in job.places(index)
+            for one in traffic(job, place)
             if one.over == each.key
         ]
         for number, level in enumerate(levels):
@@ -76,15 +76,13 @@ def _figure(one: Moved, bytes: float) -> Figure:
     return Figure(one.what, bytes * one.calls, "B", how, grade)
 
 
-def _levels(job: Job, one: Moved, index: int) -> tuple[float, ...]:
-    """Bytes of one call by level, innermost first."""
+def _levels(job: Job, one: Moved, place: int) -> tuple[float, ...]:
+    """Bytes of one call of a stage by level, innermost first."""
     fans: Fans = getattr(job.layout.reach, one.over)
-    if prod(fans) == 1:  # to itself: one chunk to the next on a pipeline of one rank
-        return ()
     if one.kind == "all_to_all":
         return tuple(one.bytes * share for share in beyond(fans))
     if one.kind == "send":
-        level = crossed(fans, index if one.what == "activations" else index - 1)
+        level = crossed(fans, job.link(place if one.what == "activations" else place - 1))
         return tuple(one.bytes if number == level else 0.0 for number in range(len(fans)))
     passes, left, bytes = 2 if one.kind == "all_reduce" else 1, one.bytes, []
     for fan in fans:

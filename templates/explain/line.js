@@ -1,7 +1,9 @@
 // The step: a row a stage, a bar a pass; what is hatched waits.
 const line = { zoom: 1, bars: [] };
 
-const kindsOfPass = (timed) => [["forward", "forward"], ["backward", "backward"], ...(timed ? [["gradient sums", "sums"], ["optimizer", "update"], ["rest", "rest"]] : [])];
+const passKinds = ["forward", "backward", "weights"];
+
+const kindsOfPass = (timed, halves) => [["forward", "forward"], ["backward", "backward"], ...(halves ? [["its second half: gradients of parameters", "weights"]] : []), ...(timed ? [["gradient sums", "sums"], ["optimizer", "update"], ["rest", "rest"]] : [])];
 
 function drawLine() {
   const of = plan.timeline;
@@ -52,11 +54,12 @@ function bar(kind, begin, end, y, height, x, text, more = "") {
 }
 
 function drawPasses(of, stage, y, height, x, into) {
-  return of.events.filter(([rank]) => rank === stage).map(([, backward, part, batch, begin, end]) => {
-    const kind = backward ? "backward" : "forward";
+  return of.events.filter(([rank]) => rank === stage).map(([, painted, part, batch, begin, end]) => {
+    const kind = passKinds[painted];
+    const does = kind === "weights" ? "gradients of parameters" : kind;
     const chunk = part === stage ? "" : `, chunk ${Math.floor(part / plan.stages.length)}`;
     const odd = (plan.schedule.chunks > 1 ? Math.floor(part / plan.stages.length) : batch) % 2;
-    const rect = bar(kind, begin, end, y, height, x, `stage ${stage}${chunk}: ${kind} of microbatch ${batch}`, odd ? "alt" : "");
+    const rect = bar(kind, begin, end, y, height, x, `stage ${stage}${chunk}: ${does} of microbatch ${batch}`, odd ? "alt" : "");
     rect.addEventListener("pointerenter", () => followLine(state, batch));
     rect.addEventListener("pointerleave", () => followLine(state));
     into.append(rect);
@@ -111,7 +114,7 @@ function followLine(now, batch = null) {
 
 function startLine() {
   const of = plan.timeline;
-  byId("line-legend").replaceChildren(...(of ? legend([...kindsOfPass(of.seconds !== null)]) : []));
+  byId("line-legend").replaceChildren(...(of ? legend(kindsOfPass(of.seconds !== null, of.events.some(([, painted]) => painted === 2))) : []));
   if (!of) {
     byId("line").textContent = "The schedule is not simulated.";
     return;

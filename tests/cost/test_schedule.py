@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost.schedule import Pass, in_flight, order
-from parc.cost.timeline import events, simulate
+from parc.cost.orders import Pass
+from parc.cost.schedule import in_flight, order
+from parc.cost.timeline import Times, events, simulate
 
 durations = st.floats(0.1, 10)
 
@@ -15,8 +18,8 @@ durations = st.floats(0.1, 10)
 def even(name: str, ranks: int, microbatches: int, chunks: int = 1) -> float:
     """Total time with passes of 1 forward and 2 backward on a whole rank."""
     stages = ranks * chunks
-    forward, backward = [1 / chunks] * stages, [2 / chunks] * stages
-    return simulate(name, microbatches, forward, backward, [0.0] * (stages - 1), chunks).seconds
+    times = Times([1 / chunks] * stages, [2 / chunks] * stages)
+    return simulate(name, microbatches, times, [0.0] * (stages - 1), chunks).seconds
 
 
 @pytest.mark.parametrize("name", ["1f1b", "gpipe"])
@@ -28,11 +31,16 @@ def test_the_bubble_is_p_less_one_of_m_and_p_less_one(name: str, ranks: int, mic
     assert bubble == pytest.approx((ranks - 1) / (microbatches + ranks - 1))
 
 
-@given(ranks=st.integers(2, 8), rounds=st.integers(1, 6), chunks=st.integers(2, 4))
-def test_chunks_shrink_the_bubble(ranks: int, rounds: int, chunks: int) -> None:
-    """(p - 1) / (v m + p - 1) of the whole: arXiv:2104.04473, section 2.2."""
+@given(
+    name=st.sampled_from(["interleaved", "gpipe"]),
+    ranks=st.integers(2, 8),
+    rounds=st.integers(1, 6),
+    chunks=st.integers(2, 4),
+)
+def test_chunks_shrink_the_bubble(name: str, ranks: int, rounds: int, chunks: int) -> None:
+    """(p - 1) / (v m + p - 1) of the whole: arXiv:2104.04473, section 2.2; arXiv:2211.05953."""
     microbatches = rounds * ranks
-    seconds = even("interleaved", ranks, microbatches, chunks)
+    seconds = even(name, ranks, microbatches, chunks)
     bubble = 1 - 3 * microbatches / seconds
     assert bubble == pytest.approx((ranks - 1) / (chunks * microbatches + ranks - 1))
 
@@ -46,46 +54,59 @@ def test_the_seed_s_bubbles() -> None:
 @given(times=st.lists(durations, min_size=2, max_size=6), microbatches=st.integers(6, 20))
 def test_the_slowest_stage_sets_the_pace(times: list[float], microbatches: int) -> None:
     """(m - 1) of the slowest and one of each is a bound from below, and met with whole passes one way."""
-    seconds = simulate("gpipe", microbatches, times, [0.0] * len(times), [0.0] * (len(times) - 1)).seconds
+    passes = Times(times, [0.0] * len(times))
+    seconds = simulate("gpipe", microbatches, passes, [0.0] * (len(times) - 1)).seconds
     assert seconds == pytest.approx((microbatches - 1) * max(times) + sum(times))
 
 
 @given(
-    name=st.sampled_from(["gpipe", "1f1b", "interleaved"]),
+    name=st.sampled_from(["gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev"]),
     ranks=st.integers(2, 5),
-    rounds=st.integers(1, 4),
+    rounds=st.integers(2, 4),
     data=st.data(),
 )
 def test_each_pass_begins_when_it_can(name: str, ranks: int, rounds: int, data: st.DataObject) -> None:
     """The longest path through what each pass waits for, found without any order of evaluation."""
-    chunks = data.draw(st.integers(1, 3)) if name == "interleaved" else 1
+    chunks = {"1f1b": 1, "zbv": 2, "dualpipev": 2}.get(name) or data.draw(st.integers(1, 3))
     stages, microbatches = ranks * chunks, ranks * rounds
-    forward, backward = (data.draw(st.lists(durations, min_size=stages, max_size=stages)) for _ in range(2))
+    each = st.lists(durations, min_size=stages, max_size=stages)
+    times = Times(*(data.draw(each) for _ in Times._fields))
     hops = data.draw(st.lists(durations, min_size=stages - 1, max_size=stages - 1))
-    found = {event.what: event for event in events(name, microbatches, forward, backward, hops, chunks)}
-    assert len(found) == 2 * stages * microbatches
-    for rank in range(ranks):
+    found = {event.what[:3]: event for event in events(name, microbatches, times, hops, chunks)}
+    made = [order(name, ranks, chunks, microbatches, rank) for rank in range(ranks)]
+    assert len(found) == sum(map(len, made))
+    sent = {
+        (one.kind, one.stage, one.microbatch): found[(after if one.held else one)[:3]].end
+        for passes in made
+        for one, after in pairwise([*passes, passes[-1]])
+    }
+    for rank, passes in enumerate(made):
         before = 0.0
-        for what in order(name, ranks, chunks, microbatches, rank):
-            event = found[what]
+        for what in passes:
+            event = found[what[:3]]
             assert event.rank == rank
             arrives = 0.0
             if awaited := waits_for(what, stages):
-                hop = hops[min(awaited.stage, what.stage)] if awaited.stage != what.stage else 0.0
-                arrives = found[awaited].end + hop
+                hop = hops[min(awaited[1], what.stage)] if awaited[1] != what.stage else 0.0
+                (arrives,) = {
+                    sent[(kind, *awaited[1:])] for kind in awaited[0] if (kind, *awaited[1:]) in sent
+                }
+                arrives += hop
             assert event.begin == pytest.approx(max(before, arrives))
-            assert event.end - event.begin == pytest.approx(
-                (backward if what.backward else forward)[what.stage]
-            )
+            assert event.end - event.begin == pytest.approx(getattr(times, what.kind)[what.stage])
             before = event.end
 
 
-def waits_for(what: Pass, stages: int) -> Pass | None:
-    if not what.backward:
-        return Pass(False, what.stage - 1, what.microbatch) if what.stage else None
+def waits_for(what: Pass, stages: int) -> tuple[tuple[str, ...], int, int] | None:
+    """The kinds of pass that may give it, their stage and microbatch."""
+    back = ("backward", "inputs")
+    if what.kind == "forward":
+        return (("forward",), what.stage - 1, what.microbatch) if what.stage else None
+    if what.kind == "weights":
+        return ("inputs",), what.stage, what.microbatch
     if what.stage == stages - 1:
-        return Pass(False, what.stage, what.microbatch)
-    return Pass(True, what.stage + 1, what.microbatch)
+        return ("forward",), what.stage, what.microbatch
+    return back, what.stage + 1, what.microbatch
 
 
 @given(ranks=st.integers(1, 12), microbatches=st.integers(1, 40), data=st.data())
@@ -93,22 +114,25 @@ def test_1f1b_holds_no_more_than_the_stages_that_follow(
     ranks: int, microbatches: int, data: st.DataObject
 ) -> None:
     rank = data.draw(st.integers(0, ranks - 1))
-    assert in_flight("1f1b", ranks, 1, microbatches, rank) == ((min(microbatches, ranks - rank),),)
-    assert in_flight("gpipe", ranks, 1, microbatches, rank) == ((microbatches,),)
+    assert in_flight("1f1b", ranks, 1, microbatches, rank) == (((min(microbatches, ranks - rank),), (0,)),)
+    assert in_flight("gpipe", ranks, 1, microbatches, rank) == (((microbatches,), (0,)),)
 
 
 @given(ranks=st.integers(2, 8), rounds=st.integers(1, 4), chunks=st.integers(2, 4), data=st.data())
 def test_interleaving_holds_more(ranks: int, rounds: int, chunks: int, data: st.DataObject) -> None:
     """min(m v, 2 (p - r - 1) + (v - 1) p + 1) chunks of a microbatch: Megatron-Core's warm-up and one."""
     rank, microbatches = data.draw(st.integers(0, ranks - 1)), ranks * rounds
-    most = max(sum(moment) for moment in in_flight("interleaved", ranks, chunks, microbatches, rank))
+    most = max(sum(moment.kept) for moment in in_flight("interleaved", ranks, chunks, microbatches, rank))
     assert most == min(microbatches * chunks, 2 * (ranks - rank - 1) + (chunks - 1) * ranks + 1)
 
 
 @pytest.mark.parametrize(
     ("name", "chunks", "microbatches", "message"),
     [
-        ("zbv", 1, 8, "no simulation of the schedule 'zbv' yet"),
+        ("zbv", 1, 8, "zbv has 2 chunks a rank, not 1"),
+        ("dualpipev", 2, 7, "7 microbatches are fewer than 8 stages"),
+        ("zero_bubble", 1, 9, "9 microbatches are not 2 equal rounds"),
+        ("zb", 1, 8, "the schedule 'zb' is not known"),
         ("1f1b", 2, 8, "1f1b has one chunk a rank, not 2"),
         ("interleaved", 2, 9, "9 microbatches are not 2 equal rounds"),
         ("1f1b", 1, 10**9, "4,000,000,000 passes through a pipeline are more than 131,072"),
@@ -117,4 +141,4 @@ def test_interleaving_holds_more(ranks: int, rounds: int, chunks: int, data: st.
 def test_what_cannot_be_played_is_said(name: str, chunks: int, microbatches: int, message: str) -> None:
     stages = 4 * chunks
     with pytest.raises(ValueError, match=message):
-        simulate(name, microbatches, [1.0] * stages, [1.0] * stages, [0.0] * (stages - 1), chunks)
+        simulate(name, microbatches, Times([1.0] * stages, [1.0] * stages), [0.0] * (stages - 1), chunks)

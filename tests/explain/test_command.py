@@ -269,17 +269,28 @@ def test_settings_are_heard(file: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "in 8 microbatches" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("schedule", ["zero_bubble", "dualpipev"])
-def test_a_schedule_that_is_not_simulated(
-    file: Path, capsys: pytest.CaptureFixture[str], schedule: str
-) -> None:
-    file.write_text(small(DEVICE, schedule))
-    code = cli.main(["explain", str(file)])
-    told = capsys.readouterr().out
-    if code:  # the language does not know it: then it says so
-        assert "error[" in told
-    else:
-        assert "no simulation of the schedule" in told
+HALVES = """
+  waits 7.7%?   bubble 7.7%?   614 kFLOP a device
+  stage 0 aaabbb...AAA###cccBBB###dddCCC###DDD###
+  stage 1 ...aaaAAAbbbBBB###cccCCC###dddDDD######
+          0                              13 units
+  a b c .. forward of microbatches 0 1 2 .., A B
+    C .. backward, . waits, # its second half:
+    gradients of parameters
+"""
+
+
+def test_a_split_backward_pass_is_drawn_in_halves() -> None:
+    """Three characters a unit: the second stage puts off one microbatch's gradients of parameters."""
+    told = render(explained(small("", "zero_bubble")), Pen(width=50))
+    assert HALVES in told
+
+
+def test_a_schedule_with_too_many_passes(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(small(DEVICE))
+    many = ["first.batch.sequences=524288", "first.batch.microbatches=131072"]
+    assert cli.main(["explain", str(file), *(part for each in many for part in ("--set", each))]) == 0
+    assert "262,144 passes through a pipeline are more than 131,072" in capsys.readouterr().out
 
 
 def test_claims_are_told_with_their_verdicts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

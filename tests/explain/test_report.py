@@ -105,6 +105,16 @@ def test_bytes_over_each_link() -> None:
     assert head["tensor"] == 4 * (2 * 2 * 640 + 640 + 3 * 20 * 4)  # the head's, and three parts of each loss
 
 
+def test_a_v_has_the_ends_of_the_model_on_its_first_rank_and_sends_down_and_up() -> None:
+    """Two ranks: stages 0 and 3, 1 and 2. Rank 0 sends what stage 0 gives and gradients of what stage 3 gets,
+    rank 1 what stage 2 gives and gradients of what stage 1 gets: as much, and nothing to itself."""
+    text = small(DEVICE).replace("layers = [2, 2]", "chunks = 2").replace('"gpipe"', '"zbv"')
+    of = explained(text)
+    assert [each.layers for each in of.stages] == [(range(1), range(3, 4)), (range(1, 2), range(2, 3))]
+    sends = [[each for each in stage if each.carried.key == "pipeline"] for stage in of.traffic]
+    assert [dict(one.calls) for (one,) in sends] == [{"send": 8}, {"send": 8}]
+
+
 def test_a_gather_over_two_levels_is_counted_level_by_level() -> None:
     """Eight data ranks, four on each of two nodes: 3/4 of the buffer inside a node, twice, then half of the
     quarter that is left, twice."""

@@ -220,15 +220,37 @@ def test_a_claim_that_cannot_be_judged_says_what_is_missing(claim: str, without:
 
 
 @pytest.mark.parametrize(
-    ("claim", "reason"),
+    ("schedule", "bubble"),
     [
-        ("step_time < 1 s", "no simulation of the schedule 'zbv' yet"),
-        ("memory.peak < 1 GB", "no simulation of the schedule 'zbv' yet"),
-        ("bubble < 5%", "no formula for the bubble of `zbv` with 2 chunks is known here"),
+        ('"zero_bubble"', "3/99"),
+        ('"zbv", chunks = 2', "3/195"),
+        ('"dualpipev", chunks = 2', "6/198"),
+        ('"gpipe", chunks = 2', "3/67"),
+        ('"interleaved", chunks = 2', "3/67"),
     ],
 )
-def test_what_needs_a_simulation_of_the_schedule(claim: str, reason: str) -> None:
-    assert verdict(claim, ZBV).missing == reason
+@pytest.mark.parametrize("claim", ["step_time < 10 s", "memory.peak < 60 GB", "bubble < 5%"])
+def test_every_schedule_is_played(schedule: str, bubble: str, claim: str) -> None:
+    """Of 4 ranks and 32 microbatches of three units of time, or twice as many of a chunk: (p - 1) (F + B - W)
+    of ZB-H1, p - 1 passes to fill a V, and DualPipeV's table (`tests/cost/test_split.py`)."""
+    text = ZBV.replace('"zbv", chunks = 2', schedule)
+    found = verdict(claim, text)
+    assert found.holds is True
+    if claim.startswith("bubble"):
+        assert found.figure is not None
+        assert bubble in found.figure.how
+
+
+@pytest.mark.parametrize(
+    ("schedule", "microbatches", "bubble"),
+    [('"interleaved", chunks = 2', 2, 5 / 9), ('"gpipe", chunks = 2', 1, 6 / 8), ('"gpipe"', 2, 3 / 5)],
+)
+def test_the_bubble_of_fewer_microbatches_than_ranks(schedule: str, microbatches: int, bubble: float) -> None:
+    """4 ranks. Each chunk waits until the first microbatch has been everywhere: 2 x 4 + 2 - 1 and so on."""
+    text = ZBV.replace('"zbv", chunks = 2', schedule).replace(
+        "microbatches = 32", f"microbatches = {microbatches}"
+    )
+    assert value("bubble", text) == pytest.approx(bubble)
 
 
 @pytest.mark.parametrize(

@@ -92,16 +92,25 @@ def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:
 ZERO = PIPES.replace("over [pp]", 'over [pp] { schedule = "zero_bubble" }')
 
 
-def test_without_a_simulation_the_states_alone_may_be_too_much() -> None:
+def test_with_too_many_passes_to_play_the_states_alone_may_be_too_much() -> None:
     """16 bytes of each parameter of the fullest of 4 ranks: 4 layers and a table; `recompute` is no cure."""
     held = 4 * LAYER + TABLE + 1024
-    assert "P322" not in codes(ZERO, f"{16 * held + 1} B")
-    (found,) = (each for each in checked(ZERO, f"{8 * held} B") if each.code == "P322")
+    batch = "batch { sequences = 65536, length = 1024, microbatches = 65536 }"
+    many = f"{ZERO}\ntrain first {{ model = moe, {batch} }}\n"
+    assert "P322" not in codes(many, f"{16 * held + 1} B")
+    (found,) = (each for each in checked(many, f"{8 * held} B") if each.code == "P322")
     assert found.message.startswith("a device of stage 3 would need at least ")
     assert found.message.endswith(": 200%")
-    assert any("no simulation of the schedule 'zero_bubble'" in note for note in found.notes)
+    assert any("262,144 passes through a pipeline are more than" in note for note in found.notes)
     assert found.help is not None
     assert found.help.startswith("none of the layouts that were tried fits")
+
+
+def test_with_halves_of_backward_passes_later_stages_hold_as_much_as_the_first() -> None:
+    """`1f1b` has 4, 3, 2 and 1 microbatches in flight."""
+    (found,) = (each for each in checked(ZERO, "8 GB") if each.code == "P322")
+    assert "microbatches in flight by stage: 4, 4, 4, 4" in found.notes
+    assert found.message.startswith("a device of stage 3 would need")
 
 
 def test_states_are_claimed_without_a_simulation_and_a_v_has_both_ends_on_its_first_rank() -> None:

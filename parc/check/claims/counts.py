@@ -10,6 +10,8 @@ from parc.cost.explain import devices as ranks
 from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
 from parc.cost.job import Architecture, Stage
+from parc.cost.timeline import even, simulate
+from parc.plan.schema.where import SPLIT
 
 
 def devices(costs: Costs) -> Figure:
@@ -102,18 +104,40 @@ def flops_of_device(costs: Costs) -> Figure:
 
 
 def bubble(costs: Costs) -> Figure:
-    """Of the pipeline's whole time, all stages equal: Narayanan et al., arXiv:2104.04473, section 2.2."""
+    """Of the pipeline's whole time, all stages equal: Narayanan et al., arXiv:2104.04473, section 2.2.
+
+    With fewer microbatches than ranks each chunk waits for the first of them to have come through all ranks.
+    """
     costs.require_sound()
     pipeline, m = costs.plan.pipeline, costs.plan.train.batch.microbatches
     if pipeline is None:
         return Figure("bubble", 0.0, "", "there is no pipeline", "exact")
     p, v = costs.plan.mesh.product(pipeline.axes), pipeline.chunks
-    if pipeline.schedule not in ("gpipe", "1f1b", "interleaved") or (v > 1 and pipeline.schedule == "gpipe"):
-        raise Unknown(f"no formula for the bubble of `{pipeline.schedule}` with {v} chunks is known here")
-    work = f"{v} chunks x {m}" if v > 1 else f"{m}"
-    wait, all = p - 1, v * m + p - 1
-    how = f"({p} - 1) / ({work} microbatches + {p} - 1) = {wait}/{all}, if all stages take the same time"
-    return Figure("bubble", wait / all, "", how, "exact")
+    if pipeline.schedule in SPLIT:
+        return costs.attempt(lambda: _played(pipeline.schedule, p, v, m))
+    all = v * max(m, p) + min(m, p) - 1
+    wait = all - v * m
+    if m >= p or v == 1:
+        work = f"{v} chunks x {m}" if v > 1 else f"{m}"
+        how = f"({p} - 1) / ({work} microbatches + {p} - 1) = {wait}/{all}"
+    else:
+        how = f"1 - {v} chunks x {m} microbatches / ({v} chunks x {p} ranks + {m} - 1) = {wait}/{all}"
+    return Figure("bubble", wait / all, "", f"{how}, if all stages take the same time", "exact")
+
+
+def _played(schedule: str, ranks: int, chunks: int, microbatches: int) -> Figure:
+    """The bubble of a schedule that no formula tells: as it is played.
+
+    Raises:
+        ValueError: there are too many passes.
+    """
+    stages = ranks * chunks
+    times = even(stages)
+    end = simulate(schedule, microbatches, times, [0.0] * (stages - 1), chunks).seconds
+    busy = microbatches * chunks * (times.forward[0] + times.backward[0])
+    same = "if forward passes and halves of backward passes of all stages take the same time"
+    how = f"{microbatches} microbatches through `{schedule}`: {end - busy:g}/{end:g}, {same}"
+    return Figure("bubble", 1 - busy / end, "", how, "estimated")
 
 
 def _routed(of: Architecture, layers: int) -> Figure:

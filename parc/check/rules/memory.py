@@ -26,8 +26,8 @@ def out_of_memory(plan: Plan) -> Iterator[Finding]:
 
     Parameters, gradients and the optimizer's state are arithmetic; activations are what layers keep between
     their forward and backward pass, of every microbatch that the schedule has in flight. Early stages of a
-    pipeline have more microbatches in flight, the last one has the logits. Activations of a schedule that is
-    not simulated (`zero_bubble`, `zbv`, `dualpipev`) are not known: it is told if the rest alone is too much.
+    pipeline have more microbatches in flight, the last one has the logits. Between the halves of a backward
+    pass (`zero_bubble`, `zbv`, `dualpipev`) PyTorch keeps all that the forward pass left, and gradients too.
 
     ## Example
 

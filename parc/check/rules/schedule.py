@@ -12,9 +12,7 @@ from parc.check.edits import option, replaced, without_option
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Pipeline, Plan
-from parc.plan.schema.where import V_SHAPED
-
-SPLIT = ("zero_bubble", *V_SHAPED)  # the backward pass in two: of inputs, and of parameters
+from parc.plan.schema.where import SPLIT, V_SHAPED
 
 
 @rule("P214")

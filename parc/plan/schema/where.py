@@ -7,6 +7,7 @@ from parc.plan.schema.form import Form, Key
 SHARDS = ("none", "optimizer", "parameters")
 SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev")
 V_SHAPED = ("zbv", "dualpipev")  # two chunks a rank: down the pipeline and up again
+SPLIT = ("zero_bubble", *V_SHAPED)  # the backward pass in two: of inputs, and of parameters
 RECOMPUTES = ("none", "attention", "experts", "layer")
 
 DATA = Form(
