@@ -15,11 +15,10 @@ from parc.plan.facts import Plan
 from parc.source import Source
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from parc.shard.compile import Captured
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+VOCABULARY = 32  # of both models
 MOST = (2, 4, 4, 8, 16)  # ranks of a plan, at most: small meshes are drawn as often as large ones
 
 
@@ -127,19 +126,3 @@ def _layout(draw: Random, layers: int) -> tuple[int, str]:
         schedule = draw.choice(["gpipe", "1f1b"])
         lines.append(f'pipeline over [pp] {{ schedule = "{schedule}", layers = {stages} }}')
     return prod(sizes[name] for name in mesh), "\n".join(lines)
-
-
-class Tokens:
-    """Random ids, far from uniform, so that experts get uneven work, and some none."""
-
-    def __init__(self, vocabulary: int = 32, length: int = 20_000) -> None:
-        import torch
-
-        generator = torch.Generator().manual_seed(11)
-        self.ids = (torch.rand(length, generator=generator) ** 3 * vocabulary).long()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def window(self, start: int, length: int) -> Tensor:
-        return self.ids[start : start + length]

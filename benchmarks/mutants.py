@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -30,23 +29,25 @@ def main() -> int:
     from parc.verify.mutants.outcome import reasons, table
 
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plans", nargs="*", help="some of them, to go on where a run has ended")
     parser.add_argument("--sites", type=int, default=SITES, help="of a class in a plan, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     start = time.perf_counter()
-    names = [plan.name for plan in load(PLANS, ()).plans]
+    names = options.plans or [plan.name for plan in load(PLANS, ()).plans]
     with ProcessPoolExecutor(options.jobs, get_context("fork")) as pool:
         parts = pool.map(partial(_outcomes, options.seed, options.sites), names)
         found = [outcome for part in parts for outcome in part]
     print("\n".join((*table(found), *reasons(found))))
-    run = [outcome for outcome in found if not (outcome.mutant.same or outcome.mutant.untold)]
+    run = [outcome for outcome in found if outcome.mutant.run]
     survivors = [outcome for outcome in found if outcome.survived]
     for outcome in survivors:
         print(f"not noticed: {outcome.bug}, {outcome.mutant.site}")
     figures = [
         Figure("classes", len({outcome.bug for outcome in run}), None),
         Figure("mutants", len(run), None),
+        Figure("of unlike site", len({(outcome.bug, outcome.mutant.site) for outcome in run}), None),
         Figure("that nothing notices", len(survivors), 0),
     ]
     show(f"mutants of {len(names)} plans in {(time.perf_counter() - start) / 60:.0f} minutes", figures)
@@ -74,14 +75,12 @@ def _outcomes(seed: int, sites: int, name: str) -> list[Outcome]:
     """Of one plan."""
     from parc.verify.mutants.run import outcomes
 
-    found = []
-    for outcome in outcomes(*trials(name), tokens(), seed=seed, timeout=TIMEOUT, sites=sites):
-        found.append(outcome)
-        became = outcome.mutant.same or outcome.mutant.untold or outcome.caught or "SURVIVED"
-        print(f"{name} | {outcome.bug} | {outcome.mutant.site} | {became}", flush=True)
-    rungs = Counter(outcome.caught.rung for outcome in found if outcome.caught)
-    print(f"{name}: {dict(rungs)}", flush=True)
-    return found
+    def progress(line: str) -> None:
+        print(f"{name}: {line}", flush=True)
+
+    made = trials(name)
+    found = outcomes(*made, tokens(), seed=seed, timeout=TIMEOUT, sites=sites, progress=progress)
+    return list(found)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ from typing import NamedTuple
 import drawn
 from table import Figure, show
 
+from parc.emit.write import write
+from parc.runtime.processes import spawn
+from parc.verify.tokens import Tokens
+
 RUN = 11  # programs of one training run, which make ten pairs
 STEPS = 3
 # A loss is a mean of 96 or 160 token losses: roundings of 1e-16 each, amplified by two steps of AdamW, which
@@ -76,17 +80,14 @@ def _pairs(seed: int, number: int) -> list[Pair]:
 
 def _losses(compiled: drawn.Compiled) -> list[float]:
     """Of the first steps, as rank 0 reports them."""
-    from parc.emit.write import write
-    from parc.runtime.processes import spawn
-
     with TemporaryDirectory() as scratch:
         write(compiled.files, Path(scratch) / "program")
-        spawn(compiled.plan.mesh.size, _rank, Path(scratch), drawn.Tokens())
+        spawn(compiled.plan.mesh.size, _rank, Path(scratch), Tokens(drawn.VOCABULARY))
         losses: list[float] = json.loads((Path(scratch) / "losses.json").read_text())
     return losses
 
 
-def _rank(scratch: Path, dataset: drawn.Tokens) -> None:
+def _rank(scratch: Path, dataset: Tokens) -> None:
     sys.path.insert(0, str(scratch / "program"))
     import train  # type: ignore[import-not-found]
     from torch.distributed import get_rank

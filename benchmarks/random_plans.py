@@ -21,10 +21,15 @@ from typing import NamedTuple
 import drawn
 from table import Figure, show
 
+from parc.emit.write import write
+from parc.runtime.processes import RankFailed, spawn
+from parc.verify.gap import TOLERANCE
+from parc.verify.numbers import differences, expected, ranked
+from parc.verify.tokens import Tokens
+
 MODELS = ("moe", "classic")
 RUN = 25  # plans of one training run
 STEPS = 3
-TOLERANCE = 1e-9  # as the rung `numbers` has it
 
 
 class Result(NamedTuple):
@@ -41,6 +46,7 @@ class Result(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plans", type=int, default=500, help="of each model")
+    parser.add_argument("--first", type=int, default=0, help="training run, to go on where a run has ended")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
@@ -49,20 +55,20 @@ def main() -> int:
         (options.seed, model, number, min(RUN, options.plans - first))
         for number, first in enumerate(range(0, options.plans, RUN))
         for model in MODELS
+        if number >= options.first
     ]
     results: list[Result] = []
     with ProcessPoolExecutor(options.jobs, get_context("fork")) as pool:
-        for part in pool.map(run, *zip(*runs, strict=True)):
+        for (_, model, number, _), part in zip(runs, pool.map(run, *zip(*runs, strict=True)), strict=True):
             results += part
             worst = max(result.error for result in results)
-            print(f"{len(results)} plans, differences of at most {worst:.1e}", flush=True)
+            told = f"training run {number} of `{model}` is done"
+            print(f"{told}: {len(results)} plans, differences of at most {worst:.1e}", flush=True)
     return _report(results, time.perf_counter() - start)
 
 
 def run(seed: int, model: str, number: int, plans: int) -> list[Result]:
     """Some plans of one training run, the one of that number."""
-    from parc.verify.numbers import expected
-
     text = drawn.train(Random(f"{seed} {model} {number}"), model)
     draw = Random(f"{seed} {model} {number} plans")
     programs = list(drawn.programs(draw, text, plans))
@@ -70,7 +76,7 @@ def run(seed: int, model: str, number: int, plans: int) -> list[Result]:
     results = []
     with TemporaryDirectory() as scratch:
         reference = Path(scratch) / "reference.pt"
-        expected(first.plan, first.captured.loaded.recipes, drawn.Tokens(), STEPS, reference)
+        expected(first.plan, first.captured.loaded.recipes, Tokens(drawn.VOCABULARY), STEPS, reference)
         for world in sorted({program.plan.mesh.size for program in programs}):
             same = [program for program in programs if program.plan.mesh.size == world]
             results += _compared(model, world, same, Path(scratch) / str(world), reference)
@@ -81,10 +87,6 @@ def _compared(
     model: str, world: int, programs: list[drawn.Compiled], scratch: Path, reference: Path
 ) -> list[Result]:
     """The programs of one size, one after the other in the same processes: to start them takes longest."""
-    from parc.emit.write import write
-    from parc.runtime.processes import RankFailed, spawn
-    from parc.verify.numbers import differences
-
     start = time.perf_counter()
     for number, program in enumerate(programs):
         (scratch / f"found-{number}").mkdir(parents=True)
@@ -96,6 +98,7 @@ def _compared(
         raise RuntimeError(f"one of these plans fails: {texts}\n{failure}") from None
     seconds = (time.perf_counter() - start) / len(programs)
     worst = [differences(scratch / f"found-{number}")[0] for number in range(len(programs))]
+    print(f"{len(programs)} plans of `{model}` on {world} ranks: {seconds:.1f} s each", flush=True)
     return [
         Result(model, world, difference.what, difference.error, seconds, program.text)
         for program, difference in zip(programs, worst, strict=True)
@@ -104,11 +107,9 @@ def _compared(
 
 def _rank(scratch: Path, programs: int, reference: Path) -> None:
     """One rank of each program in turn. They share the runtime, which is the same in all."""
-    from parc.verify.numbers import ranked
-
     for number in range(programs):
         folder = scratch / f"program-{number}"
-        ranked(str(folder), reference, drawn.Tokens(), STEPS, "cpu", scratch / f"found-{number}")
+        ranked(str(folder), reference, Tokens(drawn.VOCABULARY), STEPS, "cpu", scratch / f"found-{number}")
         sys.path.remove(str(folder))
         for name in [name for name in sys.modules if name == "train" or name.startswith("stage_")]:
             del sys.modules[name]

@@ -36,7 +36,7 @@ def prove(options: argparse.Namespace) -> int:
     if not isinstance(made, Compiled):
         _refused(made, options.format)
         return CODES["not provable"]
-    how = Climb(_rungs(made, options), options.seed, options.timeout, options.device)
+    how = Climb(_rungs(made, options), options.seed, options.timeout, options.device, _progress)
     rungs = []
     with _folder(made, options.folder) as folder:
         for rung in climb(Subject(made.plan, made.program, made.files, folder), how):
@@ -50,6 +50,10 @@ def prove(options: argparse.Namespace) -> int:
     else:
         print(_styled(closing(rungs, seconds), found))
     return CODES[found]
+
+
+def _progress(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def _made(options: argparse.Namespace) -> Compiled | tuple[Diagnostic, ...]:

@@ -49,6 +49,7 @@ class Climb:
     seed: int = 0
     timeout: float = 300.0  # seconds, of a step
     device: str = "cpu"
+    progress: Callable[[str], None] = lambda _: None  # hears a line of a long rung now and then
 
 
 def usual(plan: Plan, device: str) -> tuple[Name, ...]:
@@ -136,9 +137,10 @@ def _run(
 
 def _mutants(subject: Subject, how: Climb) -> Rung:
     """Of the program as it was emitted: what is asked is whether the rungs would notice."""
-    made, low = (sample(subject.plan, compute, FEW).trial for compute in _BOTH)
-    tokens, _ = skewed(made, how.seed)
-    return mutants(made, low, tokens, seed=how.seed)
+    made, low = (sample(subject.plan, compute, FEW) for compute in _BOTH)
+    tokens, _ = skewed(made.trial, how.seed)
+    rung = mutants(made.trial, low.trial, tokens, seed=how.seed, progress=how.progress)
+    return replace(rung, compared=(*made.told, *rung.compared))
 
 
 _BOTH: tuple[Compute, Compute] = ("fp64", "fp32")

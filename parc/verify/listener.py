@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor
@@ -15,8 +15,7 @@ from torch._C._distributed_c10d import _resolve_process_group
 from torch.distributed import ProcessGroup
 
 from parc.trace.ops import Kind, Op, Tape
-
-Frame: TypeAlias = tuple[str, int]  # file, relative to the program's folder, and line
+from parc.verify.frames import Frame
 
 _FUNCTIONAL: dict[str, Kind] = {
     "all_reduce": "all_reduce",
@@ -74,5 +73,5 @@ class Listener:
         """The program's, innermost first."""
         while frame is not None:
             if frame.f_code.co_filename.startswith(self._inside):
-                yield frame.f_code.co_filename.removeprefix(self._inside), frame.f_lineno
+                yield Frame(frame.f_code.co_filename.removeprefix(self._inside), frame.f_lineno)
             frame = frame.f_back

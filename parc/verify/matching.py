@@ -16,7 +16,7 @@ from parc.plan.facts import Plan
 from parc.trace.derive import derive, role
 from parc.trace.match import described, match
 from parc.trace.ops import Issue, Role, joined
-from parc.verify.listener import Frame
+from parc.verify.frames import Frame, telling
 from parc.verify.recorder import record
 from parc.verify.rehearsal import Ended, Recorded, Result
 from parc.verify.report import Finding, Rung, Verdict
@@ -92,7 +92,7 @@ def _said_of(plan: Plan, results: Mapping[int, Result]) -> str:
 
 
 @dataclass(frozen=True)
-class _Apart:
+class Apart:
     """Where a rank's operations leave those that were derived."""
 
     role: str
@@ -102,32 +102,45 @@ class _Apart:
     frames: tuple[Frame, ...]
 
 
-def issued(
-    plan: Plan, program: Program, folder: Path, roles: Sequence[Role], results: Mapping[int, Result]
-) -> Iterator[Finding]:
+def departures(
+    plan: Plan, roles: Sequence[Role], results: Mapping[int, Result]
+) -> dict[Apart | Ended, list[int]]:
     """What a program does otherwise than `roles`, each with all ranks that do it."""
-    apart: dict[_Apart | Ended, list[int]] = defaultdict(list)
+    apart: dict[Apart | Ended, list[int]] = defaultdict(list)
     for rank, result in results.items():
         found = _difference(roles[_stage(plan, rank)], result) if isinstance(result, Recorded) else result
         if found is not None and not (isinstance(found, Ended) and found.limited):
             apart[found].append(rank)
+    return apart
+
+
+def issued(
+    plan: Plan, program: Program, folder: Path, roles: Sequence[Role], results: Mapping[int, Result]
+) -> Iterator[Finding]:
+    """The same in words, of the program in `folder`."""
+    apart = departures(plan, roles, results)
     if not apart:
         return
     edit = edited(files(plan, program, {}), folder)
     for count, (found, ranks) in enumerate(islice(apart.items(), MOST)):
-        frames = _telling(found.frames)
+        frames = telling(found.frames)
         details = [f"from {file}:{line}" for file, line in frames]
         details += _outcome(plan, roles, results) if count == 0 else []
         if isinstance(found, Ended):
             file, line = frames[0] if frames else edit
-            message = f"the program does not come to the end of a step on {_ranks(ranks)}: {found.reason}"
         else:
             file, line = edit if edit[0] or not frames else frames[0]
-            message = f"{found.what} on {_ranks(ranks)}: operation {found.number} of {found.role}"
             details = [*found.details, *details]
         if edit[0] and (file, line) != edit:
             details.append(f"the first line that is not as it was written: {edit[0]}:{edit[1]}")
-        yield Finding(message, tuple(details), file, line)
+        yield Finding(said(found, ranks), tuple(details), file, line)
+
+
+def said(found: Apart | Ended, ranks: Sequence[int]) -> str:
+    """In a line."""
+    if isinstance(found, Ended):
+        return f"the program does not come to the end of a step on {_ranks(ranks)}: {found.reason}"
+    return f"{found.what} on {_ranks(ranks)}: operation {found.number} of {found.role}"
 
 
 def _ranks(ranks: Sequence[int]) -> str:
@@ -138,13 +151,7 @@ def _stage(plan: Plan, rank: int) -> int:
     return plan.mesh.coordinates(rank)[plan.pipeline.axes[0]] if plan.pipeline else 0
 
 
-def _telling(frames: Sequence[Frame]) -> list[Frame]:
-    """The innermost frame outside the runtime, if there is one, and the innermost of all."""
-    own = [frame for frame in frames if not frame[0].startswith("runtime/")]
-    return list(dict.fromkeys([*own[:1], *frames[:1]]))
-
-
-def _difference(derived: Role, recorded: Recorded) -> _Apart | None:
+def _difference(derived: Role, recorded: Recorded) -> Apart | None:
     mine, theirs = derived.issues, recorded.issues
     pairs = enumerate(zip(mine, theirs, strict=False))
     number = next((n for n, pair in pairs if not _alike(*pair)), min(len(mine), len(theirs)))
@@ -152,7 +159,7 @@ def _difference(derived: Role, recorded: Recorded) -> _Apart | None:
         return None
     details = (f"derived: {_said(mine, number)}", f"recorded: {_said(theirs, number)}")
     frames = recorded.frames[number] if number < len(theirs) else ()
-    return _Apart(derived.name, number, _what(mine[number:], theirs[number:]), details, frames)
+    return Apart(derived.name, number, _what(mine[number:], theirs[number:]), details, frames)
 
 
 def _said(issues: Sequence[Issue], number: int) -> str:

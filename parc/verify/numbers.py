@@ -18,6 +18,7 @@ from torch import Tensor
 from parc.plan.facts import Plan
 from parc.runtime.data import Dataset
 from parc.shard.initial import Recipe
+from parc.verify.gap import gap
 from parc.verify.reference import Step, steps
 from parc.verify.taken import FIGURES, taken
 from parc.verify.watch import run, step
@@ -33,7 +34,6 @@ class Difference:
     step: int
     rank: int
     error: float
-    ratio: float  # of the program's value to the reference's, by norm
 
 
 def expected(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path) -> None:
@@ -73,7 +73,7 @@ def _left_out(file: Path, compared: set[str]) -> list[Difference]:
     """What the model has and no rank."""
     names = torch.load(file, weights_only=True, mmap=True)[0]["parameters"]
     wanted = [kind + name for name in names for kind in ("gradient of ", "")]
-    return [Difference(what, 0, 0, math.inf, 0.0) for what in wanted if what not in compared]
+    return [Difference(what, 0, 0, math.inf) for what in wanted if what not in compared]
 
 
 def _plain(step: Step) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def ranked(
             look = partial(_look, found, trainer, wanted, number, rank)
             figures = taken(trainer, number, look)
         for what in FIGURES.values():
-            pair = torch.tensor([figures[what], wanted[what]], dtype=torch.float64)
-            found.append(_difference(what, number, rank, pair[:1], pair[1:], 1e-12))
+            mine, its = (torch.tensor(of[what], dtype=torch.float64) for of in (figures, wanted))
+            found.append(asdict(Difference(what, number, rank, gap(mine, its, FLOOR**2).error)))
         found += _compared(trainer, wanted["parameters"], "", number, rank, wanted["floor"])
     (scratch / f"rank-{rank}.json").write_text(json.dumps(found))
 
@@ -128,29 +128,13 @@ def _compared(
     found = []
     for name, parameter, names in original_names(trainer.stage):
         if missing := [each for each in names if each not in expected]:
-            found.append(asdict(Difference(f"{kind}{missing[0]}", step, rank, math.inf, math.inf)))
+            found.append(asdict(Difference(f"{kind}{missing[0]}", step, rank, math.inf)))
             continue
         mine = parameter.grad if kind else parameter.detach()
         if mine is None:
-            found.append(asdict(Difference(kind + name, step, rank, math.inf, 0.0)))
+            found.append(asdict(Difference(kind + name, step, rank, math.inf)))
             continue
         whole = expected[names[0]] if names == (name,) else torch.stack([expected[each] for each in names])
-        local = mine.to_local()
-        made = _difference(kind + name, step, rank, local.cpu(), share(parameter, whole), floor)
-        found += [{**made, "what": kind + each} for each in names]
+        error = gap(mine.to_local().cpu(), share(parameter, whole), floor).error
+        found += [asdict(Difference(kind + each, step, rank, error)) for each in names]
     return found
-
-
-def _difference(
-    what: str, step: int, rank: int, mine: Tensor, expected: Tensor, floor: float
-) -> dict[str, Any]:
-    size = max(float(expected.abs().max()), floor)
-    error = float((mine - expected).abs().max()) / size
-    norm = float(expected.norm())
-    return {
-        "what": what,
-        "step": step,
-        "rank": rank,
-        "error": error if error == error else float("inf"),
-        "ratio": float(mine.norm()) / norm if norm else 1.0,
-    }

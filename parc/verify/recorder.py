@@ -19,7 +19,7 @@ from parc.plan.mesh import Mesh
 from parc.runtime import pipeline, training  # noqa: F401 - torch's modules, once for all ranks
 from parc.runtime.connect import cores
 from parc.runtime.processes import die_with
-from parc.verify.rehearsal import Ended, Result, rehearsed
+from parc.verify.rehearsal import Ended, Result, left, rehearsed
 
 GRACE = 5.0  # seconds in which a late rank may say where it is
 
@@ -67,8 +67,8 @@ class _Running:
         except EOFError:
             self.process.join()
             code = self.process.exitcode or 0
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            told = Ended(f"its process {how}", limited=code < 0)
+            killed = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else ""
+            told = Ended(killed or left(code), limited=code < 0)
         self.stop()
         return told
 

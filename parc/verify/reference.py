@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parc.plan.facts import Plan
-from parc.runtime.data import Batches, Dataset
+from parc.runtime.data import Dataset
 from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
 from parc.shard.bank import Bank, banks
@@ -21,6 +21,7 @@ from parc.shard.load import factory
 from parc.shard.objective import names_of_inputs
 from parc.shard.promote import promoted
 from parc.verify.gap import TOLERANCE
+from parc.verify.tokens import batches
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,13 @@ def steps(
     """Train `count` steps on the whole batch: `model`, else one with the initial values of every layout."""
     train = plan.train
     model = model_of(plan, recipes) if model is None else model
-    batches = Batches(
-        dataset,
-        sequences=train.batch.sequences,
-        length=train.batch.length,
-        microbatches=train.batch.microbatches,
-        seed=train.seed,
-        shift=train.loss.shift,
-    )
-    given, settings = train.optimizer, schedule(plan)
+    seen, given, settings = batches(train, dataset), train.optimizer, schedule(plan)
     adamw = torch.optim.AdamW(
         model.parameters(), betas=(given.beta1, given.beta2), eps=given.eps, weight_decay=given.weight_decay
     )
     floor = 0.0
     for step in range(count):
-        tokens, labels = batches.step(step)
+        tokens, labels = seen.step(step)
         loss, balance = _backward(plan, model, tokens, labels)
         for parameter in model.parameters():
             if parameter.grad is None:  # an expert that no token has reached

@@ -24,8 +24,9 @@ from parc.plan.mesh import Mesh
 from parc.trace.groups import axis_of
 from parc.trace.ops import Issue
 from parc.verify.fake import FakeGroup
+from parc.verify.frames import Frame
 from parc.verify.hollow import hollow
-from parc.verify.listener import Frame, Listener
+from parc.verify.listener import Listener
 
 BACKEND = "parc_listens"
 
@@ -49,6 +50,12 @@ class Ended:
 
 
 Result: TypeAlias = Recorded | Ended
+
+
+def left(status: object) -> str:
+    """That a rank has ended its own process before its step was done; 0 would pass for success."""
+    well = ", as if all were well" if status in (0, None) else ""
+    return f"it ends by itself with exit status {status or 0}{well}"
 
 
 def rehearsed(folder: Path, mesh: Mesh, rank: int, timeout: float) -> Result:
@@ -126,15 +133,16 @@ def _ended(fault: BaseException, folder: Path) -> Ended:
         fault = fault.__cause__
     inside = f"{folder}/"
     frames = [
-        (frame.filename.removeprefix(inside), frame.lineno or 0)
+        Frame(frame.filename.removeprefix(inside), frame.lineno or 0)
         for frame in reversed(traceback.extract_tb(fault.__traceback__))
         if frame.filename.startswith(inside)
     ]
     if isinstance(fault, SyntaxError) and str(fault.filename).startswith(inside):
-        frames.insert(0, (str(fault.filename).removeprefix(inside), fault.lineno or 0))
+        frames.insert(0, Frame(str(fault.filename).removeprefix(inside), fault.lineno or 0))
     said = str(fault).strip().split("\n")[0]
     if isinstance(fault, _Late):
         return Ended(said, tuple(frames), late=True)
     if isinstance(fault, NotImplementedError) or "meta tensor" in said.lower():
         return Ended(f"without data, {said.partition('. ')[0]}", tuple(frames), limited=True)
-    return Ended(f"{type(fault).__name__}: {said}", tuple(frames))
+    reason = left(fault.code) if isinstance(fault, SystemExit) else f"{type(fault).__name__}: {said}"
+    return Ended(reason, tuple(frames))

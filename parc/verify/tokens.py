@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from parc.plan.facts import Train
+from parc.runtime.data import Batches, Dataset
+
 SKEW = 3  # a uniform number to this power: half of the ids lie in the first eighth of the vocabulary
 
 
@@ -21,3 +24,16 @@ class Tokens:
     def window(self, start: int, length: int) -> Tensor:
         """Ids [start, start + length)."""
         return self.ids[start : start + length]
+
+
+def batches(train: Train, dataset: Dataset) -> Batches:
+    """What each step of a run sees of a dataset."""
+    batch = train.batch
+    return Batches(
+        dataset,
+        sequences=batch.sequences,
+        length=batch.length,
+        microbatches=batch.microbatches,
+        seed=train.seed,
+        shift=train.loss.shift,
+    )

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from parc.plan.facts import Plan
-from parc.runtime.data import Batches
 from parc.shard.compile import DTYPES, Captured
 from parc.shard.decisions import user_name
 from parc.shard.objective import names_of_inputs
 from parc.shard.promote import promoted
 from parc.verify.reference import model_of
-from parc.verify.tokens import SKEW, Tokens
+from parc.verify.tokens import SKEW, Tokens, batches
 from parc.verify.trial import Trial
 
 SKEWS = range(SKEW, 4 * SKEW)  # tried until an expert gets no token, with two draws each
@@ -86,17 +85,9 @@ def _counts(plan: Plan, model: nn.Module, captured: Captured, tokens: Tokens) ->
 
 def _first_step(plan: Plan, model: nn.Module, tokens: Tokens) -> Tensor:
     """The forward passes of the first step; what they were given: (microbatches, sequences, length)."""
-    batch, facts = plan.train.batch, plan.train.model
-    batches = Batches(
-        tokens,
-        sequences=batch.sequences,
-        length=batch.length,
-        microbatches=batch.microbatches,
-        seed=plan.train.seed,
-        shift=plan.train.loss.shift,
-    )
+    facts = plan.train.model
     takes_tokens, takes_labels = names_of_inputs(model, facts.tokens, facts.labels)
-    given, labels = batches.step(0)
+    given, labels = batches(plan.train, tokens).step(0)
     with torch.no_grad(), promoted(DTYPES[plan.train.precision.compute]):
         for one, its in zip(given, labels, strict=True):
             model(**{takes_tokens: one}, **({takes_labels: its} if takes_labels else {}))

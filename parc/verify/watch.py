@@ -24,6 +24,7 @@ from typing import NamedTuple, NoReturn, TextIO
 import torch.distributed as dist
 
 from parc.runtime.processes import RankFailed, spawn
+from parc.verify.frames import Frame, telling
 from parc.verify.report import Finding, Verdict
 from parc.verify.shares import compressed
 from parc.verify.taken import Unseen
@@ -42,11 +43,10 @@ class Stopped(Exception):
         self.verdict, self.finding, self.late = verdict, finding, late
 
 
-class Frame(NamedTuple):
-    file: str  # relative to the program's folder where it lies there
-    line: int
+class Call(NamedTuple):
+    frame: Frame
     function: str
-    own: bool  # whether it does
+    own: bool  # whether its file lies in the program's folder
 
 
 def run(
@@ -182,32 +182,32 @@ def _stopped(failed: RankFailed, world: int, folder: Path, scratch: Path, timeou
             return Stopped("not provable", Finding(message))
         last = re.findall(r"what\(\): *(.*)", (scratch / f"{rank}.said").read_text())[-1:]
         return _fault(rank, f"ended by {how}", _stack(scratch / f"{rank}.stack", folder), last)
-    frames = _frames(report, folder)[::-1]
+    calls = _calls(report, folder)[::-1]
     stacks = {other: _place(scratch / str(other), folder) for other in range(world)}
     if any(scratch.glob("*.late")):
-        return _hang({**stacks, rank: stacks[rank] or frames}, timeout)
+        return _hang({**stacks, rank: stacks[rank] or calls}, timeout)
     if any(word in report for word in FULL):
         return Stopped("not provable", Finding(f"this machine has not enough for rank {rank}: {said}"))
     if said.startswith(f"{Unseen.__module__}.{Unseen.__name__}: "):
         return Stopped("not provable", Finding(said.partition(": ")[2]))
-    return _fault(rank, said, frames, ())
+    return _fault(rank, said, calls, ())
 
 
-def _fault(rank: int, said: str, frames: Sequence[Frame], details: Sequence[str]) -> Stopped:
-    where = telling(frames)
-    file, line = where[0][:2] if where else (None, None)
+def _fault(rank: int, said: str, calls: Sequence[Call], details: Sequence[str]) -> Stopped:
+    where = _told(calls)
+    file, line = where[0] if where else (None, None)
     lines = (*details, *(f"from {frame.file}:{frame.line}" for frame in where))
     message = f"the program does not come to the end of a step on rank {rank}: {said}"
     return Stopped("refuted", Finding(message, lines, file, line))
 
 
-def _hang(stacks: dict[int, Sequence[Frame]], timeout: float) -> Stopped:
+def _hang(stacks: dict[int, Sequence[Call]], timeout: float) -> Stopped:
     """Which ranks wait in which operation. Where one computes, a loop without end cannot be told from a slow
     machine.
     """
     waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for rank, frames in sorted(stacks.items()):
-        waiting[_waits(frames)].append(rank)
+    for rank, calls in sorted(stacks.items()):
+        waiting[_waits(calls)].append(rank)
     details = tuple(
         f"ranks {compressed(ranks)} {does[0]}" if len(ranks) > 1 else f"rank {ranks[0]} {does[1]}"
         for does, ranks in waiting.items()
@@ -220,11 +220,11 @@ def _hang(stacks: dict[int, Sequence[Frame]], timeout: float) -> Stopped:
     )
 
 
-def _waits(frames: Sequence[Frame]) -> tuple[str, str]:
-    """What ranks do, and what a rank does, its innermost frame first."""
-    where = " from ".join(f"{frame.file}:{frame.line}" for frame in telling(frames)[::-1])
-    inner = next((number for number, each in enumerate(frames) if each.own), len(frames))
-    if operation := _operation(frames[:inner]):
+def _waits(calls: Sequence[Call]) -> tuple[str, str]:
+    """What ranks do, and what a rank does, its innermost call first."""
+    where = " from ".join(f"{frame.file}:{frame.line}" for frame in _told(calls)[::-1])
+    inner = next((number for number, each in enumerate(calls) if each.own), len(calls))
+    if operation := _operation(calls[:inner]):
         what = f"in {operation}" + (f" at {where}" if where else "")
         return f"wait {what}", f"waits {what}"
     if where:
@@ -232,47 +232,44 @@ def _waits(frames: Sequence[Frame]) -> tuple[str, str]:
     return "were not heard of", "was not heard of"
 
 
-def _operation(frames: Sequence[Frame]) -> str:
-    """What torch.distributed does in frames of its own, the innermost first; "" where it is not there."""
-    inside = [each for each in frames if "torch/distributed/" in each.file]
-    public = [each.function for each in inside if each.file.endswith("distributed_c10d.py")]
+def _operation(calls: Sequence[Call]) -> str:
+    """What torch.distributed does in calls of its own, the innermost first; "" where it is not there."""
+    inside = [each for each in calls if "torch/distributed/" in each.frame.file]
+    public = [each.function for each in inside if each.frame.file.endswith("distributed_c10d.py")]
     named = [name for name in public if not name.startswith("_") and name != "wrapper"]
-    if any("pipelining" in each.file for each in inside):
+    if any("pipelining" in each.frame.file for each in inside):
         return "a send or receive of the pipeline"
     return f"`{(named or [inside[0].function])[0]}`" if inside else ""
 
 
-def telling(frames: Sequence[Frame]) -> list[Frame]:
-    """Of the program's frames, innermost first: that outside of its runtime, and the innermost of all."""
-    own = [frame for frame in frames if frame.own]
-    outside = [frame for frame in own if not frame.file.startswith("runtime/")]
-    return list(dict.fromkeys([*outside[:1], *own[:1]]))
+def _told(calls: Sequence[Call]) -> list[Frame]:
+    return telling(call.frame for call in calls if call.own)
 
 
-def _place(rank: Path, folder: Path) -> list[Frame]:
-    """Where a rank has ended by itself, else where it was when asked; its innermost frame first."""
+def _place(rank: Path, folder: Path) -> list[Call]:
+    """Where a rank has ended by itself, else where it was when asked; its innermost call first."""
     end = rank.with_suffix(".end")
     return (
-        _frames(end.read_text(), folder)[::-1] if end.exists() else _stack(rank.with_suffix(".stack"), folder)
+        _calls(end.read_text(), folder)[::-1] if end.exists() else _stack(rank.with_suffix(".stack"), folder)
     )
 
 
-def _stack(file: Path, folder: Path) -> list[Frame]:
-    """The first stack that a rank has written, innermost frame first."""
+def _stack(file: Path, folder: Path) -> list[Call]:
+    """The first stack that a rank has written, innermost call first."""
     text = file.read_text() if file.exists() else ""
     stacks = re.split(r"^(?:Current thread|Thread) .*$", text, flags=re.MULTILINE)[1:]
-    found = [_frames(stack, folder) for stack in stacks]
-    return next((frames for frames in found if any(each.own for each in frames)), found[0] if found else [])
+    found = [_calls(stack, folder) for stack in stacks]
+    return next((calls for calls in found if any(each.own for each in calls)), found[0] if found else [])
 
 
-def _frames(text: str, folder: Path) -> list[Frame]:
+def _calls(text: str, folder: Path) -> list[Call]:
     inside = f"{folder.resolve()}/"
     found = re.findall(r'File "([^"]+)", line (\d+)(?:,? in (\S+))?', text)
     return [
-        Frame(str(Path(file).resolve()).removeprefix(inside), int(line), function, _within(file, inside))
+        Call(Frame(_path(file).removeprefix(inside), int(line)), function, _path(file).startswith(inside))
         for file, line, function in found
     ]
 
 
-def _within(file: str, folder: str) -> bool:
-    return str(Path(file).resolve()).startswith(folder)
+def _path(file: str) -> str:
+    return str(Path(file).resolve())

@@ -9,13 +9,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from parc.check.load import Loaded, load_text
 from parc.shard.compile import Captured, capture
 from parc.source import Source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+VOCABULARY = 32  # of both models
 
 MODELS = """
 model moe {
@@ -60,17 +59,3 @@ def loaded(model: str, ranks: int, layout: str) -> Loaded:
 def captured(model: str) -> Captured:
     """No plan changes what is captured, so that all of them share it."""
     return capture(loaded(model, 1, "mesh = [dp: 1]\ndata over [dp]").plans[0])
-
-
-class Tokens:
-    """Random ids, far from uniform, so that experts get uneven work."""
-
-    def __init__(self, vocabulary: int = 32, length: int = 20_000) -> None:
-        generator = torch.Generator().manual_seed(11)
-        self.ids = (torch.rand(length, generator=generator) ** 3 * vocabulary).long()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def window(self, start: int, length: int) -> torch.Tensor:
-        return self.ids[start : start + length]

@@ -12,7 +12,7 @@ from parc.verify.report import Rung
 from parc.verify.tokens import Tokens
 from parc.verify.trial import trial
 
-from .plans import captured, loaded
+from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS
 
 
@@ -24,7 +24,7 @@ def rung(model: str, layout: str, folder: Path, edit: tuple[str, str, str] | Non
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new))
-    return equal(given, folder, Tokens(32), timeout=60.0)
+    return equal(given, folder, Tokens(VOCABULARY), timeout=60.0)
 
 
 def test_every_gradient_and_parameter_of_a_right_program_is_compared(tmp_path: Path) -> None:

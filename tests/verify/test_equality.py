@@ -18,8 +18,9 @@ from parc.emit.write import write
 from parc.plan.facts import Plan
 from parc.shard.compile import rewrite
 from parc.verify.numbers import Difference, compare, expected
+from parc.verify.tokens import Tokens
 
-from .plans import Tokens, captured, loaded
+from .plans import VOCABULARY, captured, loaded
 
 # Sums are taken in other orders: some 1e3 roundings of 1e-16 each, amplified where a gradient is almost zero
 # (a key's bias has none but rounding) and by AdamW, whose first steps divide a gradient by its own size.
@@ -169,8 +170,8 @@ def worst(model: str, plan: Plan, folder: Path) -> Difference:
     program = rewrite(plan, captured(model))
     write(files(plan, program, {}), folder)
     reference = folder.with_name("reference.pt")
-    expected(plan, captured(model).loaded.recipes, Tokens(), 3, reference)
-    return compare(plan.mesh.size, folder, Tokens(), reference)[0]
+    expected(plan, captured(model).loaded.recipes, Tokens(VOCABULARY), 3, reference)
+    return compare(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0]
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])

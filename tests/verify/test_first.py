@@ -14,9 +14,10 @@ from parc.verify.first import first_difference
 from parc.verify.gap import gap
 from parc.verify.report import Finding
 from parc.verify.shares import compressed, share_of, summed
+from parc.verify.tokens import Tokens
 from parc.verify.trial import trial
 
-from .plans import Tokens, captured, loaded
+from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS
 
 ALONE = "the difference is gone when the program is run once more: it does not always compute alike"
@@ -31,7 +32,7 @@ def search(model: str, layout: str, folder: Path, *edits: tuple[str, str, str]) 
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new, 1))
-    return first_difference(given, folder, Tokens(), timeout=30.0)
+    return first_difference(given, folder, Tokens(VOCABULARY), timeout=30.0)
 
 
 def line(folder: Path, name: str, text: str, within: str = "") -> int:

@@ -17,9 +17,10 @@ from parc.verify.lower import lowered
 from parc.verify.replay import Choice, Choosing, Chosen, flips
 from parc.verify.report import Rung
 from parc.verify.strain import Routed
+from parc.verify.tokens import Tokens
 from parc.verify.trial import Low, computing, trial
 
-from .plans import Tokens, loaded
+from .plans import VOCABULARY, loaded
 from .test_equality import LAYOUTS
 
 QUICK = ("experts with data", "everything")
@@ -51,7 +52,7 @@ def rung(
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new))
-    return lowered(given, folder, Tokens(), precision, timeout=60.0, device=device)
+    return lowered(given, folder, Tokens(VOCABULARY), precision, timeout=60.0, device=device)
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])

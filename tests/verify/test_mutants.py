@@ -10,15 +10,16 @@ from pathlib import Path
 import mutants as benchmark
 import pytest
 
-from parc.verify.mutants.judge import Caught, Judge
+from parc.verify.mutants.judge import Caught, Judge, Notice
 from parc.verify.mutants.mutant import BUGS, Bug, Mutant
 from parc.verify.mutants.outcome import Outcome, table
 from parc.verify.mutants.run import injected, mutants
 from parc.verify.mutants.subject import Subject
 from parc.verify.report import NotProvable
+from parc.verify.tokens import Tokens
 from parc.verify.trial import Trial, trial
 
-from .plans import Tokens, captured, loaded
+from .plans import VOCABULARY, captured, loaded
 
 EXPERTS = (
     2,
@@ -57,7 +58,7 @@ def low() -> Trial:
 @pytest.fixture(scope="module")
 def judge(small: Trial, low: Trial, tmp_path_factory: pytest.TempPathFactory) -> Judge:
     scratch = tmp_path_factory.mktemp("judge")
-    return Judge(small, low, Tokens(), scratch, timeout=60)
+    return Judge(small, low, Tokens(VOCABULARY), scratch, timeout=60)
 
 
 def judged(judge: Judge, bug: str, site: str) -> Caught | None:
@@ -75,7 +76,7 @@ def test_a_right_program_raises_no_alarm(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "site", "rung", "how"),
+    ("bug", "site", "rung", "how"),  # all by a difference
     [
         ("mean of each rank alone", "means of ranks summed", "matching", "an operation is left out"),
         ("router gradient not summed", "Router", "matching", "another operation is issued"),
@@ -93,8 +94,8 @@ def test_the_cheapest_rung_that_can_see_a_bug_notices_it(
 ) -> None:
     found = judged(judge, bug, site)
     assert found is not None
-    assert found.rung == rung
-    assert how in found.how
+    assert (found.rung, found.notice.by) == (rung, "difference")
+    assert how in found.notice.how
 
 
 def test_data_ranks_may_trade_their_slices(judge: Judge) -> None:
@@ -114,11 +115,44 @@ def test_a_mutant_that_hangs_is_caught_by_the_clock(judge: Judge, tmp_path: Path
     wait = b"        if dist.get_rank() == 1:\n            time.sleep(600)\n"
     files["runtime/training.py"] = files["runtime/training.py"].replace(gradients, wait + gradients)
     assert step in files["runtime/training.py"]
-    impatient = Judge(judge.trial, None, Tokens(), tmp_path, timeout=0)
+    impatient = Judge(judge.trial, None, Tokens(VOCABULARY), tmp_path, timeout=0)
     impatient.limit = 6
     found = impatient.computed(files, 1)
     assert found is not None
-    assert found.startswith("hangs")
+    assert found.by == "time-out"
+    assert found.how.startswith("hangs")
+
+
+@pytest.mark.parametrize(
+    ("edit", "rung", "how"),
+    [
+        ("total.square_root()", "matching", "AttributeError"),
+        ("total.sqrt() if total.is_meta else total.square_root()", "numbers", "AttributeError"),
+        ("sys.exit()", "matching", "exit status 0, as if all were well"),
+    ],
+)
+def test_a_mutant_that_crashes_is_not_taken_for_one_that_differs(
+    edit: str, rung: str, how: str, judge: Judge
+) -> None:
+    text = judge.trial.files["runtime/gradients.py"].decode()
+    assert text.count("return total.sqrt()") == 1
+    crashing = text.replace("return total.sqrt()", f"import sys\n    return {edit}").encode()
+    found = judge.judged({"runtime/gradients.py": crashing}, {})
+    assert found is not None
+    assert (found.rung, found.notice.by) == (rung, "crash")
+    assert how in found.notice.how
+
+
+def test_where_one_rank_crashes_and_another_differs_the_difference_tells_more(judge: Judge) -> None:
+    """Rank 0 leaves a sum out, rank 1 crashes where it would have made it."""
+    text = judge.trial.files["runtime/collectives.py"].decode()
+    summed = "    dist.all_reduce(total, group=group)\n"
+    assert text.count(summed) == 1
+    edit = text.replace(summed, "    if dist.get_rank() == 1:\n        total.no_such_method()\n")
+    found = judge.judged({"runtime/collectives.py": edit.encode()}, {})
+    assert found is not None
+    assert (found.rung, found.notice.by) == ("matching", "difference")
+    assert "on rank 0" in found.notice.how
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
@@ -146,18 +180,26 @@ def test_every_class_says_where_it_applies() -> None:
 def test_the_table_adds_up() -> None:
     right, wrong = Mutant("here", {}), Mutant("there", {}, same="one rank along `ep`")
     found = [
-        Outcome("one", right, Caught("matching", "")),
-        Outcome("one", right, Caught("numbers", "")),
+        Outcome("one", right, Caught("matching", Notice("difference", ""))),
+        Outcome("one", right, Caught("numbers", Notice("crash", ""))),
+        Outcome("one", right, Caught("numbers", Notice("time-out", ""))),
         Outcome("two", right, None),
         Outcome("two", wrong, None),
         Outcome("two", Mutant("nowhere", {}, untold="no expert is idle"), None),
     ]
-    assert [line.split() for line in table(found)] == [
-        ["class", "mutants", "matching", "numbers", "fp32", "survived", "the", "same"],
-        ["one", "2", "1", "1"],
-        ["two", "1", "1", "1"],
-        ["all", "3", "1", "1", "1", "1"],
+    assert list(table(found)) == [
+        "class  mutants  matching  numbers  fp32  difference  crash  time-out  survived  the same",
+        "one        3         1        2                 1      1         1",
+        "two        1                                                               1         1",
+        "all        4         1        2                 1      1         1         1         1",
     ]
+
+
+def test_twins_are_one_mutant() -> None:
+    """Two axes of one size: an edit that divides by the size of either is the same."""
+    found = injected(Subject(made("moe", EVERYTHING)))["balance loss wrongly scaled or not attached"]
+    (twins,) = (each for each in found if "the size of" in each.site)
+    assert "`ep`; the same edit: train.py: its weight times the size of `tp`" in twins.site
 
 
 def test_a_mutant_that_nothing_notices_refutes(small: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,17 +210,20 @@ def test_a_mutant_that_nothing_notices_refutes(small: Trial, monkeypatch: pytest
     for name in list(BUGS):
         monkeypatch.delitem(BUGS, name)
     monkeypatch.setitem(BUGS, "unseen", Bug("unseen", unseen))
-    rung = mutants(small, None, Tokens())
+    told: list[str] = []
+    rung = mutants(small, None, Tokens(VOCABULARY), progress=told.append)
     assert rung.verdict == "refuted"
     assert [finding.message for finding in rung.findings] == ["not noticed: unseen, train.py"]
+    assert told == ["1 of 1 mutants: unseen, train.py: NOT NOTICED"]
 
 
 def test_a_wrong_program_is_no_subject(small: Trial) -> None:
     broken = next(
         each for each in injected(Subject(small))["scaled by microbatches"] if "divided" in each.site
     )
-    with pytest.raises(NotProvable, match="numbers, gradient of"):
-        mutants(replace(small, files={**small.files, **broken.files}), None, Tokens())
+    wrong = replace(small, files={**small.files, **broken.files})
+    with pytest.raises(NotProvable, match="numbers, by difference: gradient of"):
+        mutants(wrong, None, Tokens(VOCABULARY), progress=print)
 
 
 @pytest.mark.slow
@@ -200,5 +245,5 @@ def test_what_is_said_to_compute_the_same_does(name: str, tmp_path: Path) -> Non
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["experts_on_tensor", "stages", "an_axis_of_one"])
 def test_every_mutant_of_a_few_plans_is_noticed(name: str) -> None:
-    rung = mutants(*benchmark.trials(name), benchmark.tokens())
+    rung = mutants(*benchmark.trials(name), benchmark.tokens(), progress=print)
     assert rung.verdict == "proved", rung.findings

@@ -13,8 +13,9 @@ from parc.shard.compile import capture, rewrite
 from parc.shard.load import Faulty
 from parc.source import Source
 from parc.verify.numbers import compare, expected
+from parc.verify.tokens import Tokens
 
-from .plans import Tokens
+from .plans import VOCABULARY
 from .test_equality import TOLERANCE
 
 TENSOR = "mesh = [tp: 2]\ntensor over [tp] { sequence = true }"
@@ -64,8 +65,8 @@ def error(loaded: Loaded, folder: Path) -> float:
     captured = capture(plan)
     write(files(plan, rewrite(plan, captured), {}), folder)
     reference = folder.with_name("reference.pt")
-    expected(plan, captured.loaded.recipes, Tokens(), 3, reference)
-    return compare(plan.mesh.size, folder, Tokens(), reference)[0].error
+    expected(plan, captured.loaded.recipes, Tokens(VOCABULARY), 3, reference)
+    return compare(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0].error
 
 
 @pytest.mark.parametrize(("layout", "ranks"), [(TENSOR, 2), (PIPELINE, 2), (ALL, 8)])

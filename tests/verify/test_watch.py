@@ -16,7 +16,7 @@ from parc.verify.tokens import Tokens
 from parc.verify.trial import trial
 from parc.verify.watch import Stopped
 
-from .plans import captured, loaded
+from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS
 from .test_first import line
 
@@ -39,7 +39,7 @@ def stopped(
         assert old in text
         (folder / name).write_text(text.replace(old, new, 1))
     with pytest.raises(Stopped) as found:
-        equal(given, folder, Tokens(32), timeout)
+        equal(given, folder, Tokens(VOCABULARY), timeout)
     return found.value
 
 

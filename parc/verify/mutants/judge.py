@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -19,15 +19,17 @@ from torch import Tensor
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.plan.facts import Plan
-from parc.runtime.data import Batches, Dataset
+from parc.runtime.data import Dataset
 from parc.trace.derive import derive
 from parc.verify.gap import TOLERANCE
 from parc.verify.lower import lowered
-from parc.verify.matching import ends, issued
+from parc.verify.matching import Apart, departures, ends, said
 from parc.verify.mutants.subject import Subject
 from parc.verify.numbers import compare, expected
 from parc.verify.recorder import record
+from parc.verify.rehearsal import Ended
 from parc.verify.report import NotProvable
+from parc.verify.tokens import batches
 from parc.verify.trial import Trial
 from parc.verify.watch import Stopped
 
@@ -36,12 +38,25 @@ OWN = 900.0  # seconds that the program itself may take
 SLACK = 5.0  # how much longer than the program itself a mutant may take before it is taken to hang
 
 
+By: TypeAlias = Literal["difference", "crash", "time-out"]
+
+
+class Notice(NamedTuple):
+    """How a program was seen to be wrong: what it does is different, or it does not come to its end."""
+
+    by: By
+    how: str
+
+
 @dataclass(frozen=True)
 class Caught:
-    """What noticed a mutant, and by what."""
+    """The rung that noticed a mutant, and how."""
 
     rung: str
-    how: str
+    notice: Notice
+
+    def __str__(self) -> str:
+        return f"{self.rung}, by {self.notice.by}: {self.notice.how}"
 
 
 class Judge:
@@ -82,16 +97,16 @@ class Judge:
     def judged(self, edits: Files, low_edits: Files) -> Caught | None:
         """The first rung that notices edits of the program, and of the one in float32."""
         files = {**self.trial.files, **edits}
-        if how := self._issued(files):
-            return Caught("matching", how)
+        if notice := self._issued(files):
+            return Caught("matching", notice)
         for steps in STEPS:
-            if how := self.computed(files, steps):
-                return Caught("numbers", how)
-        if self.low is not None and (how := self._lowered(self.low, {**self.low.files, **low_edits})):
-            return Caught("fp32", how)
+            if notice := self.computed(files, steps):
+                return Caught("numbers", notice)
+        if self.low is not None and (notice := self._lowered(self.low, {**self.low.files, **low_edits})):
+            return Caught("fp32", notice)
         return None
 
-    def computed(self, files: Files, steps: int) -> str | None:
+    def computed(self, files: Files, steps: int) -> Notice | None:
         """What a program computes otherwise than the reference, in float64."""
         with self._running(files) as folder, self._limited() as ended:
             arguments = (folder, self.dataset, self._reference(steps), steps, self.limit)
@@ -101,21 +116,23 @@ class Judge:
         if worst.error <= TOLERANCE:
             return None
         amount = f"{worst.error:.1e}" if math.isfinite(worst.error) else "no number"
-        return f"{worst.what} differs by {amount} in step {worst.step}"
+        return Notice("difference", f"{worst.what} differs by {amount} in step {worst.step}")
 
-    def _issued(self, files: Files) -> str | None:
+    def _issued(self, files: Files) -> Notice | None:
+        """A rank that issues something else tells more than one that comes to no end."""
         plan = self.trial.plan
         with self._running(files) as folder:
             results = record(folder, plan.mesh, self.ranks, self.limit)
-            found = next(issued(plan, self.trial.program, folder, self.roles, results), None)
-        return found.message if found else None
+        found = departures(plan, self.roles, results)
+        notices = [Notice(_by(each), said(each, ranks)) for each, ranks in found.items()]
+        return min(notices, key=lambda notice: get_args(By).index(notice.by), default=None)
 
-    def _lowered(self, low: Trial, files: Files) -> str | None:
+    def _lowered(self, low: Trial, files: Files) -> Notice | None:
         with self._running(files) as folder, self._limited() as ended:
             rung = lowered(low, folder, self.dataset, "fp32", self.limit, "cpu")
         if ended:
             return ended[0]
-        return rung.findings[0].message if rung.findings else None
+        return Notice("difference", rung.findings[0].message) if rung.findings else None
 
     @contextmanager
     def _running(self, files: Files) -> Iterator[Path]:
@@ -125,37 +142,36 @@ class Judge:
             yield Path(folder, "program")
 
     @contextmanager
-    def _limited(self) -> Iterator[list[str]]:
+    def _limited(self) -> Iterator[list[Notice]]:
         """Stops the ranks when the time is over; the list then says so, or that one has failed."""
-        said: list[str] = []
+        ended: list[Notice] = []
         try:
             with _alarm(self.limit):
-                yield said
+                yield ended
         except Stopped as stopped:
             if stopped.verdict == "not provable" and not stopped.late:
                 raise NotProvable(stopped.finding.message) from stopped
-            said.append(stopped.finding.message)
+            ended.append(Notice("time-out" if stopped.late else "crash", stopped.finding.message))
         except _Hangs:
-            said.append(f"hangs: not done after {self.limit:.0f} s")
+            ended.append(Notice("time-out", f"hangs: not done after {self.limit:.0f} s"))
 
     def _reference(self, steps: int) -> Path:
         return self.scratch / f"reference-{steps}.pt"
 
 
+def _by(found: Apart | Ended) -> By:
+    if isinstance(found, Apart):
+        return "difference"
+    return "time-out" if found.late else "crash"
+
+
 def _uneven(plan: Plan, dataset: Dataset) -> bool:
     """Whether data ranks have unlike numbers of labels in some step that is compared."""
     train, ranks = plan.train, plan.mesh.product(plan.data.axes if plan.data else ())
-    batches = Batches(
-        dataset,
-        sequences=train.batch.sequences,
-        length=train.batch.length,
-        microbatches=train.batch.microbatches,
-        seed=train.seed,
-        shift=train.loss.shift,
-    )
+    seen = batches(train, dataset)
 
     def labels(step: int, rank: int) -> int:
-        predicted = batches.predicted(batches.step(step, rank, ranks)[1])
+        predicted = seen.predicted(seen.step(step, rank, ranks)[1])
         return int((predicted != train.loss.ignore_index).sum())
 
     return any(len({labels(step, rank) for rank in range(ranks)}) > 1 for step in range(STEPS[-1]))

@@ -26,6 +26,11 @@ class Mutant:
     same: str | None = None
     untold: str | None = None
 
+    @property
+    def run(self) -> bool:
+        """Whether some rung should notice it here."""
+        return not (self.same or self.untold)
+
 
 Inject: TypeAlias = "Callable[[Subject], Iterator[Mutant]]"
 

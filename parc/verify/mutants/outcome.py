@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from parc.verify.mutants.absent import ABSENT
-from parc.verify.mutants.judge import Caught
+from parc.verify.mutants.judge import By, Caught
 from parc.verify.mutants.mutant import BUGS, Mutant
 
 RUNGS = ("matching", "numbers", "fp32")
-COLUMNS = ("mutants", *RUNGS, "survived", "the same")
+COLUMNS = ("mutants", *RUNGS, *get_args(By), "survived", "the same")
 
 
 @dataclass(frozen=True)
@@ -24,30 +25,39 @@ class Outcome:
 
     @property
     def survived(self) -> bool:
-        return not (self.caught or self.mutant.same or self.mutant.untold)
+        return self.mutant.run and not self.caught
 
 
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """A line a class, and their sums; "mutants" are those that do not compute the same."""
+    """A line a class, and their sums; "mutants" are those that do not compute the same.
+
+    One that is noticed counts for one rung, and for one way in which that has noticed it.
+    """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for each in outcomes:
         if each.mutant.untold:
             continue
         for bug in (each.bug, "all"):
-            column = "the same" if each.mutant.same else each.caught.rung if each.caught else "survived"
-            counts[bug][column] += 1
-            counts[bug]["mutants"] += not each.mutant.same
+            counts[bug].update(_columns(each))
     width = max(map(len, counts), default=0)
     yield f"{'class':<{width}}  " + "  ".join(COLUMNS)
     for bug in [*sorted(counts.keys() - {"all"}), *(["all"] if counts else [])]:
         cells = (f"{counts[bug][column] or '':>{len(column)}}" for column in COLUMNS)
-        yield f"{bug:<{width}}  " + "  ".join(cells)
+        yield f"{bug:<{width}}  {'  '.join(cells)}".rstrip()
+
+
+def _columns(each: Outcome) -> tuple[str, ...]:
+    """Those that an outcome counts in."""
+    if each.mutant.same:
+        return ("the same",)
+    return ("mutants", *((each.caught.rung, each.caught.notice.by) if each.caught else ("survived",)))
 
 
 def reasons(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Why those that were not run were not, and which classes have no mutant here."""
     same = Counter(each.mutant.same for each in outcomes if each.mutant.same)
-    yield from (f"{count} compute the same: {reason}" for reason, count in sorted(same.items()) if reason)
+    for reason, count in sorted(same.items()):
+        yield f"{count} compute{'s' if count == 1 else ''} the same: {reason}"
     untold = {each.bug: each.mutant.untold for each in outcomes if each.mutant.untold}
     yield from (f"not run, {bug}: {reason}" for bug, reason in untold.items())
     if bare := [name for name in BUGS if not any(each.bug == name for each in outcomes)]:
