@@ -3,81 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple
 
+from parc.check.nearest import Nearest, Number, divisors, multiples, nearest, of_shape, size, told
 from parc.check.registry import Finding
-from parc.diagnostic import Fix, Label
+from parc.diagnostic import Label
 from parc.plan.facts import Plan
 from parc.source import Span
 
-FARTHEST = 10_000  # how far from a value others are looked for
-
 
 class Count(NamedTuple):
-    """A number of the plan: 16 `heads`, and where it says so."""
+    """A number of the plan: 16 `heads`, where it says so, and the numbers that it is the product of."""
 
     number: int
     things: str
     span: Span
+    factors: tuple[Number, ...] = ()
 
 
-def near(value: int, good: int | None = None, *, multiples_of: int | None = None) -> list[int]:
-    """The nearest values below and above `value` that divide `good`, or that are multiples of a number."""
-    if multiples_of is not None:
-        below = value // multiples_of * multiples_of
-        return [each for each in (below, below + multiples_of) if each > 0]
-    assert good is not None
-    below = next((each for each in range(value - 1, max(value - FARTHEST, 0), -1) if good % each == 0), 0)
-    above = next((each for each in range(value + 1, min(value + FARTHEST, good + 1)) if good % each == 0), 0)
-    return [each for each in (below, above) if each]
-
-
-def either(values: list[int]) -> str:
-    return " or ".join(f"{value:,}" for value in values)
-
-
-def division(amount: Count, parts: Count, fix: Fix | None = None) -> Iterator[Finding]:
-    """A finding where `amount` does not divide by `parts`."""
+def division(plan: Plan, code: str, amount: Count, parts: Count) -> Iterator[Finding]:
+    """A finding of the rule `code` where `amount` does not divide by `parts`."""
     if amount.number % parts.number == 0:
         return
+    message = f"{amount.number:,} {amount.things} cannot be divided by {parts.number:,} {parts.things}"
+    if plan.tried:
+        yield Finding(message, ())
+        return
     whole, rest = divmod(amount.number, parts.number)
-    cures = [
-        f"{amount.things}: {either(near(amount.number, multiples_of=parts.number))}",
-        f"{parts.things}: {either(near(parts.number, amount.number))}",
-    ]
+    larger = [nearest(plan, code, each, multiples(each, parts.number)) for each in amount.factors]
+    fewer = that_divide(plan, code, amount.number, parts)
     yield Finding(
-        f"{amount.number:,} {amount.things} cannot be divided by {parts.number:,} {parts.things}",
+        message,
         (
             Label(amount.span, f"{amount.number:,} {amount.things}"),
             Label(parts.span, f"{parts.number:,} {parts.things}", primary=False),
         ),
         (f"{amount.number:,} / {parts.number:,} = {whole:,}, remainder {rest:,}",),
-        "nearest that divide: " + "; ".join(cures),
-        fix,
+        told("nearest that divide", (*larger, *fewer)),
+        next((each.fix for each in fewer if each.fix), None) if len(fewer) == 1 else None,
     )
 
 
-def resized(plan: Plan, axes: tuple[str, ...], amount: int) -> Fix | None:
-    """Make the only axis of `axes` one that divides `amount`, where just one of the nearest sizes fits."""
-    if len(axes) != 1 or f"mesh.{axes[0]}" not in plan.spans:
-        return None
-    axis, span = plan.mesh.axis(axes[0]), plan.spans[f"mesh.{axes[0]}"]
-    others = plan.mesh.size // axis.size
-    sizes = [size for size in near(axis.size, amount) if size * others <= plan.cluster.devices and size > 1]
-    return set_size(span, axis.name, sizes[0]) if len(sizes) == 1 else None
+def that_divide(plan: Plan, code: str, amount: int, parts: Count) -> list[Nearest]:
+    """Other values of each factor of `parts` with which the product divides `amount`."""
+    found = []
+    for each in parts.factors:
+        others = prod(other.value for other in parts.factors if other is not each)
+        if amount % others == 0:
+            found.append(nearest(plan, code, each, divisors(each, amount // others)))
+    return [each for each in found if each]
 
 
-def set_size(span: Span, axis: str, size: int) -> Fix:
-    return Fix(f"make the axis `{axis}: {size}`", ((span, f"{axis}: {size}"),), safe=False)
+def of_model(plan: Plan, key: str, things: str | None = None) -> Count:
+    """A number of the model's shape, which has it."""
+    shape = plan.train.model.shape
+    number = of_shape(plan, key, things or key)
+    return Count(number.value, number.things, shape.at(key), (number,))
 
 
 def ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:
     """How many ranks the axes have together, at the place where the mesh says so."""
-    spans = [
-        plan.spans[f"mesh.{name}"]
-        for name in plan.mesh.names
-        if name in axes and f"mesh.{name}" in plan.spans
-    ]
+    names = [name for name in plan.mesh.names if name in axes]
+    spans = [plan.spans[f"mesh.{name}"] for name in names if f"mesh.{name}" in plan.spans]
     span = spans[0].to(spans[-1]) if spans and spans[0].source is spans[-1].source else plan.at("mesh")
-    named = " x ".join(f"`{name}`" for name in plan.mesh.names if name in axes)
-    return Count(plan.mesh.product(axes), f"{things} of {named}", span)
+    named = " x ".join(f"`{name}`" for name in names)
+    factors = tuple(size(plan, name) for name in names)
+    return Count(plan.mesh.product(axes), f"{things} of {named}", span, factors)

@@ -238,6 +238,7 @@ class Plan(Spanned):
     recompute: Literal["none", "attention", "experts", "layer"] = "none"
     expect: tuple[Claim, ...] = ()
     misread: bool = False  # parts of it were not understood: what seems to be missing may be there
+    tried: bool = False  # another one than the file says, to see what is wrong with it: nothing is proposed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,8 +129,9 @@ def test_another_number_of_microbatches_is_another_loss_where_experts_are_balanc
 
 
 def test_nearest_divisors_of_both_sides() -> None:
-    text = complete("plan wide for first on farm {\n mesh = [ep: 3]\n experts over [ep]\n}")
-    _, found = load(text).diagnostics
+    cluster = "cluster farm { levels = [node: 4] }"
+    text = complete(f"{cluster}\nplan wide for first on farm {{\n mesh = [ep: 3]\n experts over [ep]\n}}")
+    *_, found = (each for each in load(text).diagnostics if each.code == "P207")
     assert found.message == "8 experts cannot be divided by 3 ranks of `ep`"
     assert found.notes == ("8 / 3 = 2, remainder 2",)
     assert found.help == "nearest that divide: experts: 6 or 9; ranks of `ep`: 2 or 4"
@@ -264,3 +265,43 @@ def test_the_ffn_of_a_dense_model_is_split(shape: str, experts: str, codes: list
     model = f'model moe {{ source = "moe.py:M", shape {{ {shape} }} }}'
     plan = f"plan wide for first on farm {{\n mesh = [tp: 4]\n tensor over [tp]\n {experts}\n}}"
     assert [code for code, _ in told(complete(f"{model}\n{plan}"))] == codes
+
+
+def test_what_one_rule_proposes_suits_the_others() -> None:
+    """16 divides 32 heads, and not 8 kv_heads; multiples of 12 and 8 are those of 24 from 24 on, and none of
+    them divides 1,024."""
+    shape = "layers = 16, hidden = 1024, heads = 32, kv_heads = 8, experts = 0"
+    text = f"""cluster farm {{ levels = [node: 64] }}
+    model moe {{ source = "moe.py:M", shape {{ {shape} }} }}
+    plan wide for first on farm {{
+      mesh = [tp: 12]
+      tensor over [tp]
+    }}"""
+    helps = {each.code: each.help for each in load(complete(text)).diagnostics}
+    assert helps["P203"] == helps["P204"] == "nearest that divide: ranks of `tp`: 8"
+
+
+def test_where_no_value_does_it_is_said_what_the_nearest_contradicts() -> None:
+    """3 ranks divide 9 heads, and not 4 kv_heads; 20 heads would, but do not divide 576."""
+    model = """model moe {
+      source = "moe.py:M"
+      shape { hidden = 576, heads = 9, kv_heads = 4, experts = 0 }
+    }"""
+    plan = "plan wide for first on farm {\n mesh = [tp: 5]\n tensor over [tp]\n}"
+    heads = next(each for each in load(complete(f"{model}\n{plan}")).diagnostics if each.code == "P203")
+    assert heads.help == (
+        "nearest that divide: heads: none: with 10, 10 heads cannot be divided by 4 kv_heads (P221); "
+        "ranks of `tp`: none: with 3, 4 kv_heads cannot be divided by 3 ranks of `tp` (P204)"
+    )
+
+
+def test_a_size_that_would_fill_the_cluster_and_suits_no_other_rule_is_said_to() -> None:
+    cluster = "cluster farm { levels = [node: 6] }"
+    plan = "plan wide for first on farm {\n mesh = [dp: 4]\n data over [dp]\n}"
+    (found,) = load(complete(f"{cluster}\n{plan}")).diagnostics
+    assert found.code == "P202"
+    assert found.help == (
+        "all are busy with `dp: 6`, but then "
+        "32 sequences cannot be divided into 4 microbatches x 6 data ranks (P208)"
+    )
+    assert found.fix is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.arithmetic import set_size
+from parc.check.nearest import Nearest, nearest, size
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan
@@ -57,30 +57,37 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
             f"the mesh has {plan.mesh.size:,} ranks, the cluster {plan.cluster.devices:,} devices",
             _labels(plan),
             (f"{plan.mesh.size:,} - {plan.cluster.devices:,} = {excess:,} too many",),
-            _sizes_that(plan, fill=False),
-            _as_many_replicas(plan),
+            *_sizes_that(plan, "P201", "it fits"),
         )
 
 
-def _sizes_that(plan: Plan, *, fill: bool) -> str | None:
-    """For each axis the largest size which the cluster has room for; with `fill`, where no device is left."""
-    sizes = []
-    for axis in plan.mesh.axes:
-        size, rest = divmod(plan.cluster.devices, plan.mesh.size // axis.size)
-        if size and size != axis.size and not (fill and rest):
-            sizes.append(f"`{axis.name}: {size}`")
-    return f"{'all are busy' if fill else 'it fits'} with {' or '.join(sizes)}" if sizes else None
+def _sizes_that(plan: Plan, code: str, so: str, *, fill: bool = False) -> tuple[str | None, Fix | None]:
+    """For each axis the largest size which the cluster has room for; with `fill`, where no device is left.
+
+    The fix gives the only axis that carries data and nothing else as many ranks as there are devices for.
+    """
+    found: dict[str, Nearest] = {}
+    for axis in () if plan.tried else plan.mesh.axes:
+        most, rest = divmod(plan.cluster.devices, plan.mesh.size // axis.size)
+        if most and most != axis.size and not (fill and rest):
+            sizes = (most,) if fill else range(most, 0, -1)
+            if near := nearest(plan, code, size(plan, axis.name), [sizes]):
+                found[axis.name] = near
+    good = {name: near for name, near in found.items() if near.values}
+    if not good:
+        but = [f"`{name}: {near.refused}`, but then {near.faults[0]}" for name, near in found.items()]
+        return (f"{so} with {'; or with '.join(but)}" if but else None), None
+    listed = " or ".join(f"`{name}: {near.values[0]}`{near.then}" for name, near in good.items())
+    replicas = good.get(_for_replicas(plan) or "")
+    return f"{so} with {listed}", replicas.fix if replicas else None
 
 
-def _as_many_replicas(plan: Plan) -> Fix | None:
-    """Give the only axis that carries data and nothing else as many ranks as there are devices for."""
+def _for_replicas(plan: Plan) -> str | None:
+    """The only axis that carries data and nothing else."""
     others = (plan.tensor, plan.experts, plan.pipeline)
     taken = {axis for strategy in others if strategy for axis in strategy.axes}
     axes = [axis for axis in plan.data.axes if axis not in taken] if plan.data else []
-    if len(axes) != 1:
-        return None
-    size, rest = divmod(plan.cluster.devices, plan.mesh.size // plan.mesh.axis(axes[0]).size)
-    return None if rest or not size else set_size(plan.at(f"mesh.{axes[0]}"), axes[0], size)
+    return axes[0] if len(axes) == 1 else None
 
 
 @rule("P202", Severity.WARNING)
@@ -112,8 +119,7 @@ def idle_devices(plan: Plan) -> Iterator[Finding]:
             f"{idle:,} of {plan.cluster.devices:,} devices {'is' if idle == 1 else 'are'} idle",
             _labels(plan),
             (f"{plan.cluster.devices:,} - {plan.mesh.size:,} = {idle:,}",),
-            _sizes_that(plan, fill=True),
-            _as_many_replicas(plan),
+            *_sizes_that(plan, "P202", "all are busy", fill=True),
         )
 
 

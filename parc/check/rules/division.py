@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parc.check.alternatives import MEAN, balanced
-from parc.check.arithmetic import Count, division, either, near, ranks, resized
-from parc.check.edits import replaced
+from parc.check.arithmetic import Count, division, of_model, ranks
+from parc.check.nearest import divisors, multiples, nearest, of_batch, told
 from parc.check.registry import Finding, rule
-from parc.diagnostic import Fix, Label
+from parc.diagnostic import Label
 from parc.plan.facts import Plan
 
 
-def _split(plan: Plan, key: str, number: int | None, things: str) -> Iterator[Finding]:
+def _split(plan: Plan, code: str, key: str, things: str | None = None) -> Iterator[Finding]:
     """By the tensor axes, unless the plan says which parameters are replicated: then building judges."""
-    if plan.tensor and number and not plan.tensor.replicate:
-        amount = Count(number, things, plan.train.model.shape.at(key))
-        fix = resized(plan, plan.tensor.axes, number)
-        yield from division(amount, ranks(plan, plan.tensor.axes, "ranks"), fix)
+    if plan.tensor and getattr(plan.train.model.shape, key) and not plan.tensor.replicate:
+        yield from division(plan, code, of_model(plan, key, things), ranks(plan, plan.tensor.axes, "ranks"))
 
 
 def _dense(plan: Plan) -> bool:
@@ -49,7 +47,7 @@ def heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
           experts over [tp]
         }
     """
-    yield from _split(plan, "heads", plan.train.model.shape.heads, "heads")
+    yield from _split(plan, "P203", "heads")
 
 
 @rule("P204")
@@ -75,7 +73,7 @@ def kv_heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
           experts over [tp]
         }
     """
-    yield from _split(plan, "kv_heads", plan.train.model.shape.kv_heads, "kv_heads")
+    yield from _split(plan, "P204", "kv_heads")
 
 
 @rule("P205")
@@ -104,13 +102,11 @@ def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if _dense(plan):
-        key = "dense_ffn" if shape.dense_ffn else "ffn"
-        yield from _split(plan, key, shape.dense_ffn or shape.ffn, key)
-    yield from _split(plan, "shared_ffn", shape.shared_ffn, "shared_ffn")
+        yield from _split(plan, "P205", "dense_ffn" if shape.dense_ffn else "ffn")
+    yield from _split(plan, "P205", "shared_ffn")
     if plan.experts and plan.experts.tensor and shape.ffn and shape.experts != 0:
-        amount = Count(shape.ffn, "ffn", shape.at("ffn"))
-        fix = resized(plan, plan.experts.tensor, shape.ffn)
-        yield from division(amount, ranks(plan, plan.experts.tensor, "ranks"), fix)
+        parts = ranks(plan, plan.experts.tensor, "ranks")
+        yield from division(plan, "P205", of_model(plan, "ffn"), parts)
 
 
 @rule("P206")
@@ -144,7 +140,7 @@ def vocabulary_does_not_divide(plan: Plan) -> Iterator[Finding]:
           experts over [tp]
         }
     """
-    yield from _split(plan, "vocab", plan.train.model.shape.vocab, "tokens of the vocabulary")
+    yield from _split(plan, "P206", "vocab", "tokens of the vocabulary")
 
 
 @rule("P207")
@@ -170,9 +166,8 @@ def experts_do_not_divide(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if plan.experts and shape.experts:
-        amount = Count(shape.experts, "experts", shape.at("experts"))
-        fix = resized(plan, plan.experts.axes, shape.experts)
-        yield from division(amount, ranks(plan, plan.experts.axes, "ranks"), fix)
+        parts = ranks(plan, plan.experts.axes, "ranks")
+        yield from division(plan, "P207", of_model(plan, "experts"), parts)
 
 
 @rule("P208")
@@ -214,23 +209,24 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
         Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches", primary=False),
     ]
     divisor = f"{batch.microbatches:,} microbatches"
-    cures = [f"sequences: {either(near(batch.sequences, multiples_of=parts))}"]
+    sequences = of_batch(plan, "sequences", "sequences")
+    cures = [nearest(plan, "P208", sequences, multiples(sequences, parts))]
     if data.number > 1:
         labels.append(Label(data.span, f"{data.number:,} {data.things}", primary=False))
         divisor = f"({divisor} x {data.number:,} data ranks)"
-    fix = None
+    fewer = None
     if batch.sequences % data.number == 0:
-        nearest = near(batch.microbatches, batch.sequences // data.number)
-        cures.append(f"microbatches: {either(nearest)}" + (f" ({MEAN})" if balanced(plan) else ""))
-        if len(nearest) == 1 and "microbatches" in batch.spans:
-            edit = replaced(batch.at("microbatches"), nearest[0])
-            fix = Fix(f"write `microbatches = {nearest[0]}`", (edit,), safe=False)
+        count = of_batch(plan, "microbatches", "microbatches")
+        fewer = nearest(plan, "P208", count, divisors(count, batch.sequences // data.number))
+    help = told("nearest that divide", (*cures, fewer))
+    if help and fewer and fewer.values and balanced(plan):
+        help += f" ({MEAN})"
     yield Finding(
         f"{batch.sequences:,} sequences cannot be divided into {divisor.strip('()')}",
         tuple(labels),
         (f"{batch.sequences:,} / {divisor} = {batch.sequences / parts:.3g} sequences each",),
-        "nearest that divide: " + "; ".join(cures),
-        fix,
+        help,
+        fewer.fix if fewer else None,
     )
 
 
@@ -264,5 +260,6 @@ def length_does_not_divide(plan: Plan) -> Iterator[Finding]:
     """
     batch = plan.train.batch
     if plan.tensor and plan.tensor.sequence:
-        amount = Count(batch.length, "positions of a sequence", batch.at("length"))
-        yield from division(amount, ranks(plan, plan.tensor.axes, "ranks"))
+        length = of_batch(plan, "length", "positions of a sequence")
+        amount = Count(batch.length, length.things, batch.at("length"), (length,))
+        yield from division(plan, "P209", amount, ranks(plan, plan.tensor.axes, "ranks"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.arithmetic import Count, division
+from parc.check.arithmetic import division, of_model
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label
 from parc.plan.facts import Plan
@@ -32,8 +32,7 @@ def uneven_head_groups(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if shape.heads and shape.kv_heads:
-        heads = Count(shape.heads, "heads", shape.at("heads"))
-        yield from division(heads, Count(shape.kv_heads, "kv_heads", shape.at("kv_heads")))
+        yield from division(plan, "P221", of_model(plan, "heads"), of_model(plan, "kv_heads"))
 
 
 @rule("P222")
@@ -58,8 +57,7 @@ def hidden_does_not_divide(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if shape.hidden and shape.heads and shape.head_dim is None:
-        hidden = Count(shape.hidden, "hidden", shape.at("hidden"))
-        yield from division(hidden, Count(shape.heads, "heads", shape.at("heads")))
+        yield from division(plan, "P222", of_model(plan, "hidden"), of_model(plan, "heads"))
 
 
 @rule("P223")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from parc.check.arithmetic import near
 from parc.check.edits import replaced
+from parc.check.nearest import divisors, multiples, nearest, told
+from parc.check.nearest import size as size_of
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan
@@ -61,7 +62,9 @@ def _uneven(plan: Plan, axis: str, reach: int, level: str, unit: int) -> Finding
     size, room = plan.mesh.axis(axis).size, unit // plan.mesh.stride(axis)
     inside = [each.size for each in plan.mesh.axes if plan.mesh.stride(each.name) < reach and each.size > 1]
     product = " x ".join(map(str, inside)) + " = " if len(inside) > 1 else ""
-    good = near(size, room) if size < room else near(size, multiples_of=room)
+    number = size_of(plan, axis)
+    candidates = divisors(number, room) if size < room else multiples(number, room)
+    good = nearest(plan, "P225", number, candidates)
     return Finding(
         f"groups of `{axis}` begin and end in the middle of a {level}",
         (
@@ -69,7 +72,7 @@ def _uneven(plan: Plan, axis: str, reach: int, level: str, unit: int) -> Finding
             Label(plan.cluster.at(f"levels.{level}"), f"a {level} has {unit:,} devices", primary=False),
         ),
         (f"{product}{reach:,} ranks in a row neither divide {unit:,} nor are a multiple of it",),
-        "nearest that line up: " + " or ".join(f"`{axis}: {each}`" for each in good),
+        told("nearest that line up", [good]),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate, takewhile
 
-from parc.check.arithmetic import either, near, ranks
+from parc.check.arithmetic import ranks, that_divide
 from parc.check.edits import option
+from parc.check.nearest import told
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Pipeline, Plan
@@ -93,7 +94,7 @@ def layers_not_all_placed(plan: Plan) -> Iterator[Finding]:
     if placed == shape.layers:
         return
     total = f"{' + '.join(str(each) for each in pipeline.layers)} = {placed:,}"
-    help, fix = _even(pipeline, shape.layers, len(pipeline.layers))
+    help, fix = _even(pipeline, shape.layers, plan.mesh.product(pipeline.axes) * pipeline.chunks)
     yield Finding(
         f"the stages have {placed:,} layers, the model {shape.layers:,}",
         (
@@ -185,13 +186,22 @@ def layers_spread_unevenly(plan: Plan) -> Iterator[Finding]:
             Label(stages.span, f"{stages.number:,} {stages.things}{chunks}"),
             Label(plan.train.model.shape.at("layers"), f"{layers:,} layers", primary=False),
         ),
-        (
-            f"{layers:,} = {longer:,} x {least + 1:,} + {count - longer:,} x {least:,}",
-            f"nearest that divide: stages: {either(near(count, layers))}",
-        ),
+        (f"{layers:,} = {longer:,} x {least + 1:,} + {count - longer:,} x {least:,}", *_that_divide(plan)),
         help and f"say so: {help.split(': ')[1]}, or in another order",
         fix and Fix("write down what each stage gets", fix.edits),
     )
+
+
+def _that_divide(plan: Plan) -> Iterator[str]:
+    """Sizes of the pipeline's axes that divide the layers: the other cure, where there are any."""
+    pipeline, layers = plan.pipeline, plan.train.model.shape.layers
+    assert pipeline
+    assert layers is not None
+    if layers % pipeline.chunks == 0:
+        each = layers // pipeline.chunks
+        found = that_divide(plan, "P226", each, ranks(plan, pipeline.axes, "ranks"))
+        if help := told("nearest that divide", [near for near in found if near.values]):
+            yield help
 
 
 @rule("P230", Severity.WARNING)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.arithmetic import either, near, ranks
+from parc.check.arithmetic import ranks
 from parc.check.edits import option, replaced, without_option
+from parc.check.nearest import FARTHEST, either, multiples, nearest, of_batch, told
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Pipeline, Plan
@@ -58,8 +59,16 @@ def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
                 Label(stages.span, f"{stages.number:,} {stages.things}{chunks}", primary=False),
             ),
             (f"{batch.microbatches:,} < {needed:,}",),
-            f'at least {needed:,} microbatches, or `schedule = "gpipe"`',
+            f'at least {needed:,} microbatches{_enough(plan, needed)}, or `schedule = "gpipe"`',
         )
+
+
+def _enough(plan: Plan, needed: int) -> str:
+    """The least number that is enough and suits the batch."""
+    number = of_batch(plan, "microbatches", "microbatches")
+    near = nearest(plan, "P214", number, [range(needed, needed + FARTHEST)])
+    suits = near.values if near else []
+    return f" (the nearest that suits: {either(suits)})" if suits and suits != [needed] else ""
 
 
 def _microbatches(number: int) -> str:
@@ -114,7 +123,8 @@ def microbatches_do_not_fill_rounds(plan: Plan) -> Iterator[Finding]:
     rounds = max(1, batch.microbatches // stages.number)
     if batch.microbatches % rounds == 0:
         return
-    nearest = near(batch.microbatches, multiples_of=stages.number)
+    count = of_batch(plan, "microbatches", "microbatches")
+    always = nearest(plan, "P227", count, multiples(count, stages.number))
     yield Finding(
         f"{batch.microbatches:,} microbatches do not divide into {rounds:,} rounds",
         (
@@ -124,9 +134,9 @@ def microbatches_do_not_fill_rounds(plan: Plan) -> Iterator[Finding]:
         ),
         (
             f"{batch.microbatches:,} // {stages.number:,} = {rounds:,} rounds",
-            f"{batch.microbatches:,} / {rounds:,} = {batch.microbatches / rounds:g} microbatches a round",
+            f"{batch.microbatches:,} / {rounds:,} = {batch.microbatches / rounds:,.6g} microbatches a round",
         ),
-        f"multiples of {stages.number:,} always do: microbatches: {either(nearest)}",
+        told(f"multiples of {stages.number:,} always do", [always]),
     )
 
 
