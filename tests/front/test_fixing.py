@@ -342,26 +342,16 @@ def test_a_fix_for_one_plan_does_not_break_another() -> None:
 
 
 def test_a_fix_that_uncovers_another_error_of_its_plan_is_not_applied() -> None:
-    """72 ranks cannot share 8 x 32 experts, but 4,608 sequences; of 64 it is the other way round."""
-    text = """import "parc:gb200"
-cluster racks { machine = gb200, levels = [fabric: 4, rack: 18, node: 4] }
-model m {
-  source = "stub.py:Model"
-  shape { layers = 8, hidden = 1024, heads = 8, ffn = 512, experts = 256, top_k = 8, vocab = 32000 }
-}
-train t {
-  model = m, seed = 1
-  batch { sequences = 4608, length = 1024, microbatches = 32 }
-}
-plan p for t on racks {
-  mesh = [pp: 4, ep: 72]
-  data over [ep] { shard = optimizer }
+    """With data over `ep` as well its work is not repeated (P308), but 48 sequences are not 4 x 4 x 4 times some."""
+    text = complete("""plan wide for first on farm {
+  mesh = [dp: 4, ep: 4]
+  data    over [dp]
   experts over [ep]
-  pipeline over [pp] { schedule = "1f1b" }
-}
-"""
-    assert {each.code for each in look({FILE: text}) if each.severity is Severity.ERROR} == {"P207"}
+}""").replace("sequences = 32", "sequences = 48")
+    (found,) = look({FILE: text})
+    assert (found.code, found.fix is None) == ("P308", False)
     assert mended(text, unsafe=True) == text
+    assert mended(text.replace("sequences = 48", "sequences = 64"), unsafe=True) != text
 
 
 def test_of_many_fixes_the_one_that_breaks_is_left_out_in_few_checks() -> None:
