@@ -342,7 +342,7 @@ def test_a_fix_for_one_plan_does_not_break_another() -> None:
 
 
 def test_a_fix_that_uncovers_another_error_of_its_plan_is_not_applied() -> None:
-    """With data over `ep` as well its work is not repeated (P308), but 48 sequences are not 4 x 4 x 4 times some."""
+    """With data over `ep` as well its work is not repeated (P308), but 4 x 4 x 4 do not divide 48."""
     text = complete("""plan wide for first on farm {
   mesh = [dp: 4, ep: 4]
   data    over [dp]
