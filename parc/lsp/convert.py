@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types
@@ -46,16 +47,20 @@ COMPLETIONS = {
     "keyword": types.CompletionItemKind.Keyword,
     "figure": types.CompletionItemKind.Field,
 }
+Shown: TypeAlias = Literal["hover", "completion", "signature"]  # where there is prose
 HOLE = re.compile(r"\$(?:[0-9]|\{[0-9]:([^}]*)\})")
 
 
 class Convert:
-    """`uris` remembers how the client writes the addresses of its files."""
+    """`uris` remembers how the client writes the addresses of its files.
+
+    `markdown` has where the client shows that; elsewhere it gets plain words.
+    """
 
     def __init__(self) -> None:
         self.encoding: Encoding = "utf-16"
         self.uris: dict[Path, str] = {}
-        self.markdown = False
+        self.markdown: set[Shown] = set()
         self.snippets = False
         self.related = False
         self.versioned = False
@@ -150,11 +155,15 @@ class Convert:
 
     # What is shown
 
-    def markup(self, text: str) -> types.MarkupContent:
-        if self.markdown:
+    def hover(self, text: str) -> types.MarkupContent:
+        if "hover" in self.markdown:
             return types.MarkupContent(types.MarkupKind.Markdown, text)
-        plain = re.sub(r"^```\w*\n?|\*\*", "", text, flags=re.M)
-        return types.MarkupContent(types.MarkupKind.PlainText, plain)
+        return types.MarkupContent(types.MarkupKind.PlainText, plain(text))
+
+    def doc(self, text: str, shown: Shown) -> types.MarkupContent | str | None:
+        if text and shown in self.markdown:
+            return types.MarkupContent(types.MarkupKind.Markdown, text)
+        return plain(text) or None
 
     def item(self, source: Source, item: Item) -> types.CompletionItem:
         snippet = item.snippet and self.snippets
@@ -163,7 +172,7 @@ class Convert:
             label=item.label,
             kind=COMPLETIONS[item.kind],
             detail=item.detail or None,
-            documentation=self.markup(item.doc) if item.doc else None,
+            documentation=self.doc(item.doc, "completion"),
             sort_text=f"{item.order:03}",
             filter_text=source.text[item.start : item.end] if item.kind == "unit" else text.split("$")[0],
             insert_text_format=types.InsertTextFormat.Snippet if snippet else None,
@@ -182,10 +191,10 @@ class Convert:
 
     def signature(self, found: Signature) -> types.SignatureHelp:
         parameters = [
-            types.ParameterInformation(label, self.markup(doc) if doc else None) for label, doc in found.keys
+            types.ParameterInformation(label, self.doc(doc, "signature")) for label, doc in found.keys
         ]
         information = types.SignatureInformation(
-            found.label, self.markup(found.doc), parameters, active_parameter=found.active
+            found.label, self.doc(found.doc, "signature"), parameters, active_parameter=found.active
         )
         return types.SignatureHelp([information], active_signature=0, active_parameter=found.active)
 
@@ -212,6 +221,10 @@ class Convert:
 
 
 LEGEND = types.SemanticTokensLegend(list(TYPES), list(MODIFIERS))
+
+
+def plain(markdown: str) -> str:
+    return re.sub(r"^```\w*\n?|\*\*", "", markdown, flags=re.M)
 
 
 def message(of: Diagnostic, with_places: bool) -> str:

@@ -72,7 +72,7 @@ def _at_the_cursor(server: Server) -> None:
     def hovered(params: types.HoverParams) -> types.Hover | None:
         found = server.at(params.text_document.uri, params.position)
         said = hover(*found) if found else None
-        return types.Hover(convert.markup(said[0]), convert.range(said[1])) if said else None
+        return types.Hover(convert.hover(said[0]), convert.range(said[1])) if said else None
 
     @server.feature(types.TEXT_DOCUMENT_SIGNATURE_HELP, types.SignatureHelpOptions(["{", "(", ","]))
     def signature_help(params: types.SignatureHelpParams) -> types.SignatureHelp | None:

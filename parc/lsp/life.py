@@ -7,13 +7,20 @@ import os
 import sys
 
 from lsprotocol import types
+from pygls.capabilities import get_capability
 
 from parc.lsp import commands, features
+from parc.lsp.convert import Shown
 from parc.lsp.positions import changed
 from parc.lsp.server import Server
 
 WATCH = 5.0  # seconds between two looks whether the client still lives
 PLANS = "**/*.parc"
+MARKUP: dict[Shown, str] = {
+    "hover": "hover.content_format",
+    "completion": "completion.completion_item.documentation_format",
+    "signature": "signature_help.signature_information.documentation_format",
+}
 
 
 def server() -> Server:
@@ -98,10 +105,14 @@ def _configure(server: Server, params: types.InitializeParams) -> None:
     server.project.folders = [convert.path(uri) for uri in folders]
     convert.encoding = features.encoding(can)
     if document:
-        publish, hover = document.publish_diagnostics, document.hover
+        publish = document.publish_diagnostics
         convert.related = bool(publish and publish.related_information) or document.diagnostic is not None
         convert.tags = bool(publish and publish.tag_support) or document.diagnostic is not None
-        convert.markdown = bool(hover and types.MarkupKind.Markdown in (hover.content_format or ()))
+        convert.markdown = {
+            shown
+            for shown, where in MARKUP.items()
+            if types.MarkupKind.Markdown in (get_capability(can, f"text_document.{where}") or ())
+        }
         item = document.completion and document.completion.completion_item
         convert.snippets = bool(item and item.snippet_support)
         server.pulls = document.diagnostic is not None

@@ -1,0 +1,146 @@
+"""What is told of a text: pushed, or asked for by a client that can, never both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
+
+from benchmarks.client import Client
+from tests.lsp.asking import BROKEN, EVERYTHING, MINIMAL, codes, pulled
+from tests.lsp.editing import SEED
+
+
+def test_a_minimal_client_is_pushed_what_it_cannot_ask_for(uri: str) -> None:
+    with Client(MINIMAL) as client:
+        assert "diagnosticProvider" not in client.capabilities
+        client.open(uri, BROKEN)
+        found = client.pushed(uri, 1)
+        assert {"P203", "P212"} <= codes(found)
+        first = next(each for each in found if each["code"] == "P203")
+        assert first["codeDescription"]["href"] == "parc:/rules/P203.md"
+        assert "relatedInformation" not in first
+        assert "line 33: 5 ranks of `tp`" in first["message"]  # what it cannot show as a place
+        version = client.change(uri, {"text": SEED})
+        assert not [each for each in client.pushed(uri, version) if each["severity"] == 1]
+        client.tell("textDocument/didClose", {"textDocument": {"uri": uri}})
+        assert client.pushed(uri) == []
+
+
+def test_a_question_right_after_a_keystroke_takes_no_diagnostics_away(uri: str) -> None:
+    with Client(MINIMAL) as client:
+        client.open(uri, SEED)
+        client.pushed(uri, 1)
+        version = client.change(uri, {"text": BROKEN})
+        client.at("hover", uri, 0, 0)
+        assert "P203" in codes(client.pushed(uri, version))
+
+
+def test_a_client_that_pulls_is_pushed_nothing(uri: str) -> None:
+    with Client(EVERYTHING) as client:
+        client.open(uri, BROKEN)
+        report = pulled(client, uri)
+        assert {"P203", "P212"} <= codes(report["items"])
+        assert pulled(client, uri, report["resultId"])["kind"] == "unchanged"
+        client.change(uri, {"text": SEED})
+        assert not [
+            each for each in pulled(client, uri, report["resultId"])["items"] if each["severity"] == 1
+        ]
+        assert [each["method"] for each in client.said if "Diagnostics" in each["method"]] == []
+        assert "workspace/didChangeWatchedFiles" in str(client.asked)
+
+
+def test_other_guilty_places_are_related_also_in_other_files(tmp_path: Path) -> None:
+    model, rest = SEED[: SEED.index("train seed")], SEED[SEED.index("train seed") :]
+    (tmp_path / "farm.parc").write_text(model)
+    uri = (tmp_path / "plan.parc").as_uri()
+    with Client(EVERYTHING) as client:
+        client.open(uri, 'import "farm.parc"\n\n' + rest.replace("tp: 4]", "tp: 5]"))
+        found = next(each for each in pulled(client, uri)["items"] if each["code"] == "P203")
+        assert (
+            found["range"]["start"]["line"] == 0
+        )  # the heads are said in the import, and so it stands there
+        places = {each["location"]["uri"].rsplit("/", 1)[1] for each in found["relatedInformation"]}
+        assert places == {"farm.parc", "plan.parc"}
+
+
+def test_an_axis_that_carries_nothing_is_tagged_as_unnecessary(uri: str) -> None:
+    with Client(EVERYTHING) as client:
+        client.open(uri, SEED.replace("tensor   over [tp]\n", "").replace("{ tensor = [tp] }", ""))
+        found = next(each for each in pulled(client, uri)["items"] if each["code"] == "P302")
+        assert found["tags"] == [1]
+
+
+@pytest.mark.parametrize("capabilities", [MINIMAL, EVERYTHING], ids=["push", "pull"])
+def test_importing_files_are_looked_at_again_when_the_imported_one_changes(
+    tmp_path: Path, capabilities: dict[str, Any]
+) -> None:
+    farm, rest = SEED[: SEED.index("model moe")], SEED[SEED.index("model moe") :]
+    one, other = (tmp_path / "plan.parc").as_uri(), (tmp_path / "farm.parc").as_uri()
+    with Client(capabilities) as client:
+        client.open(other, farm)
+        client.open(one, 'import "farm.parc"\n\n' + rest)
+        if capabilities is EVERYTHING:
+            assert not codes(pulled(client, one)["items"]) & {"P101"}
+            pulled(client, other)
+            client.change(other, {"text": farm.replace("cluster farm", "cluster frm")})
+            while not [each for each in client.asked if each["method"] == "workspace/diagnostic/refresh"]:
+                client.next()
+            assert "P101" in codes(pulled(client, one)["items"])
+        else:
+            assert "P101" not in codes(client.pushed(one, 1))
+            client.change(other, {"text": farm.replace("cluster farm", "cluster frm")})
+            assert "P101" in codes(client.pushed(one, 1))
+
+
+def test_a_file_that_vanishes_is_told_at_its_import(tmp_path: Path) -> None:
+    (tmp_path / "farm.parc").write_text(SEED[: SEED.index("model moe")])
+    uri = (tmp_path / "plan.parc").as_uri()
+    with Client(MINIMAL) as client:
+        client.open(uri, 'import "farm.parc"\n' + SEED[SEED.index("model moe") :])
+        assert "P112" not in codes(client.pushed(uri, 1))
+        (tmp_path / "farm.parc").unlink()
+        changes = {"changes": [{"uri": (tmp_path / "farm.parc").as_uri(), "type": 3}]}
+        client.tell("workspace/didChangeWatchedFiles", changes)
+        assert "P112" in codes(client.pushed(uri, 1))
+
+
+def test_a_client_that_pulls_is_asked_to_when_an_imported_file_changes_on_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "farm.parc").write_text(SEED[: SEED.index("model moe")])
+    uri = (tmp_path / "plan.parc").as_uri()
+    with Client(EVERYTHING) as client:
+        client.open(uri, 'import "farm.parc"\n' + SEED[SEED.index("model moe") :])
+        pulled(client, uri)
+        asked = len(client.asked)
+        (tmp_path / "farm.parc").write_text("")
+        changes = {"changes": [{"uri": (tmp_path / "farm.parc").as_uri(), "type": 2}]}
+        client.tell("workspace/didChangeWatchedFiles", changes)
+        while len(client.asked) == asked:
+            client.next()
+        assert client.asked[-1]["method"] == "workspace/diagnostic/refresh"
+        assert "P101" in codes(pulled(client, uri)["items"])
+
+
+def test_a_client_that_pulls_is_asked_to_though_it_has_asked_something_else(tmp_path: Path) -> None:
+    main, farm = tmp_path / "main.parc", tmp_path / "farm.parc"
+    cut = SEED.index("model moe")
+    with Client(EVERYTHING) as client:
+        client.open(farm.as_uri(), SEED[:cut])
+        client.open(main.as_uri(), 'import "farm.parc"\n' + SEED[cut:])
+        for each in (farm, main):
+            pulled(client, each.as_uri())
+        client.ask("workspace/symbol", {"query": ""})
+        client.asked.clear()
+        client.change(farm.as_uri(), {"text": SEED[:cut].replace("node: 16", "node: 8")})
+        client.at("hover", main.as_uri(), 0, 0)
+        while "workspace/diagnostic/refresh" not in [each["method"] for each in client.asked]:
+            client.next()
+
+
+def test_a_text_that_is_in_no_file_yet_is_looked_at() -> None:
+    with Client(MINIMAL) as client:
+        client.open("untitled:Untitled-1", BROKEN)
+        assert "P203" in codes(client.pushed("untitled:Untitled-1", 1))

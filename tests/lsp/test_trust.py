@@ -1,0 +1,56 @@
+"""What runs, and where: nothing without the client's trust."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
+
+from benchmarks.client import PATIENCE, Client
+from tests.lsp.asking import MINIMAL, titles
+from tests.lsp.editing import SEED
+
+
+def test_building_is_offered_and_done_where_the_workspace_is_trusted_alone(tmp_path: Path) -> None:
+    uri = (tmp_path / "plan.parc").as_uri()
+    (tmp_path / "plan.parc").write_text(SEED)
+    (tmp_path / "moe.py").write_text("open('ran', 'w').close()\n")
+    command = {"command": "parc.build", "arguments": [{"uri": uri, "plan": "wide"}]}
+    with Client(MINIMAL) as client:
+        client.open(uri, SEED)
+        assert "build" not in titles(client, uri)
+        assert client.ask("workspace/executeCommand", command)["code"] == 2
+        assert not (tmp_path / "ran").exists()
+    with Client(MINIMAL, trusted=True) as client:
+        client.open(uri, SEED)
+        assert "build" in titles(client, uri)
+
+
+def _children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")  # a process is its parent thread's child
+    return [int(each) for task in tasks for each in task.read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_a_build_imports_nothing_from_the_folder_and_ends_with_the_server(tmp_path: Path) -> None:
+    uri = (tmp_path / "plan.parc").as_uri()
+    (tmp_path / "plan.parc").write_text(SEED)
+    (tmp_path / "random.py").write_text("open('shadowed', 'w').close()\n")
+    (tmp_path / "moe.py").write_text("import time\ntime.sleep(600)\n")
+    with Client(MINIMAL, trusted=True) as client:
+        client.open(uri, SEED)
+        client.pushed(uri, 1)
+        command = {"command": "parc.build", "arguments": [{"uri": uri, "plan": "wide"}]}
+        client.begin("workspace/executeCommand", command)
+        deadline = time.monotonic() + PATIENCE
+        while not (building := _children_of(client.server.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (build,) = building
+        assert b"-P" in Path(f"/proc/{build}/cmdline").read_bytes().split(b"\0")
+    while Path(f"/proc/{build}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{build}").exists()
+    assert not (tmp_path / "shadowed").exists()
