@@ -6,6 +6,7 @@ The cost model itself is imported at that moment too: many plans ask for nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -54,6 +55,14 @@ class Costs:
     def uneven(self) -> str | None:
         """What is wrong with the batch: figures are then of the mean, over parts of sequences."""
         return next(self._faults(UNEVEN), None)
+
+    @cached_property
+    def even(self) -> Costs:
+        """The plan with as many more sequences as it takes to divide them."""
+        batch, data = self.plan.train.batch, self.plan.data
+        parts = batch.microbatches * (self.plan.mesh.product(data.axes) if data else 1)
+        whole = replace(batch, sequences=-(-batch.sequences // parts) * parts)
+        return Costs(replace(self.plan, train=replace(self.plan.train, batch=whole)))
 
     def _faults(self, codes: frozenset[str]) -> Iterator[str]:
         from parc.check.rules import CHECKS

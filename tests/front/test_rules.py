@@ -305,3 +305,22 @@ def test_a_size_that_would_fill_the_cluster_and_suits_no_other_rule_is_said_to()
         "32 sequences cannot be divided into 4 microbatches x 6 data ranks (P208)"
     )
     assert found.fix is None
+
+
+def test_rounds_of_many_microbatches_are_told_in_full() -> None:
+    """Not as 7.50002e+06."""
+    plan = """plan wide for first on farm {
+      mesh = [pp: 4]
+      pipeline over [pp] { schedule = "interleaved", chunks = 2 }
+    }"""
+    text = complete(plan).replace("sequences = 32", "sequences = 1000003")
+    text = text.replace("microbatches = 4", "microbatches = 1000003")
+    (found,) = (each for each in load(text).diagnostics if each.code == "P227")
+    assert found.notes == ("1,000,003 // 4 = 250,000 rounds", "1,000,003 / 250,000 = 4, remainder 3")
+
+
+@pytest.mark.parametrize(("sequences", "each"), [(100_001, "25,000.25"), (2, "0.5"), (402, "100.50")])
+def test_parts_of_sequences_are_told_in_full(sequences: int, each: str) -> None:
+    text = complete("").replace("sequences = 32", f"sequences = {sequences}").replace("[dp: 4]", "[dp: 1]")
+    (found,) = (each for each in load(text).diagnostics if each.code == "P208")
+    assert found.notes[0].endswith(f"= {each} sequences each")

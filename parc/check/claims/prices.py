@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from parc.check.costs import Costs
+from dataclasses import replace
+
+from parc.check.costs import Costs, Unknown
 from parc.cost.figure import Figure, quantity
 
 STATES = ("parameters", "gradients", "optimizer")  # they need no schedule to be known
@@ -12,6 +14,16 @@ def memory(costs: Costs, kind: str, rank: int | None) -> Figure:
     """Of one pipeline rank, or of the one that has most."""
     ranks = range(costs.job.degrees.pipeline) if rank is None else [rank]
     return max((_of_stage(costs, kind, each) for each in ranks), key=lambda figure: figure.value)
+
+
+def states(costs: Costs, rank: int | None) -> Figure:
+    """Parameters, gradients and optimizer of one pipeline rank, or of the one that has most of them."""
+    known = costs.states
+    if rank is not None and rank >= len(known):
+        raise Unknown(f"the pipeline's last stage is stage {len(known) - 1:,}")
+    ranks = range(len(known)) if rank is None else [rank]
+    most = max(ranks, key=lambda each: known[each].value)
+    return replace(known[most], name=f"parameters, gradients and optimizer of stage {most}")
 
 
 def step_time(costs: Costs) -> Figure:

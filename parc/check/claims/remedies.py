@@ -48,7 +48,7 @@ def remedies(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
     if found:
         return tuple(found)
     if nearest is None or nearest[0] > NEARER * abs(derived.value - verdict.claimed):
-        return (f"no layout that was tried makes it true; as planned it is {shown(derived)}",)
+        return (f"no layout that was tried makes it true; as planned it is {verdict.told}",)
     return (f"no layout that was tried makes it true; the nearest, `{nearest[2]}`, has {shown(nearest[1])}",)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import NamedTuple
 
+from parc.check.claims import prices
 from parc.check.claims.figures import figure
 from parc.check.costs import Costs, Unknown, costs
-from parc.cost.figure import Figure, quantity
+from parc.cost.figure import GRADES, Figure, quantity
+from parc.plan import subjects
 from parc.plan.facts import Claim, Plan
 
 RELATIONS = {"==": eq, "!=": ne, "<=": le, ">=": ge, "<": lt, ">": gt}
@@ -26,7 +29,8 @@ class Verdict(NamedTuple):
 
     `claimed` is in the figure's unit: a share of the device's memory has become bytes. `error` is how far the
     figure may be off, as a share of it, 0 where it is arithmetic; `doubtful`: an error of that size would
-    turn the verdict.
+    turn the verdict. `bound`: the figure is the least that it can be, which settles the claim. `mean`: why
+    the figure is that of a mean, where the batch cannot be divided as the plan says.
     """
 
     claim: Claim
@@ -36,6 +40,14 @@ class Verdict(NamedTuple):
     error: float = 0.0
     doubtful: bool = False
     missing: str = ""
+    bound: bool = False
+    mean: str = ""
+
+    @property
+    def told(self) -> str:
+        """The figure's value, as people write it."""
+        assert self.figure
+        return f"at least {shown(self.figure)}" if self.bound else shown(self.figure)
 
     def derivation(self) -> tuple[str, ...]:
         """The arithmetic, a line each: the figure, then what it is made of."""
@@ -67,14 +79,48 @@ def holds(claim: Claim, value: float, claimed: float) -> bool:
 
 def _judged(costs: Costs, claim: Claim) -> Verdict:
     try:
-        found = figure(costs, claim)
+        found, mean = _even(costs, claim, figure(costs, claim))
         claimed = _claimed(costs, claim, found)
     except Unknown as reason:
-        return Verdict(claim, None, claim.value, missing=str(reason))
+        return _bounded(costs, claim) or Verdict(claim, None, claim.value, missing=str(reason))
     verdict = holds(claim, found.value, claimed)
     error = _error(found)
     turned = (holds(claim, found.value * (1 + sign * error), claimed) is not verdict for sign in (-1, 1))
-    return Verdict(claim, verdict, claimed, found, error, any(turned))
+    return Verdict(claim, verdict, claimed, found, error, any(turned), mean=mean)
+
+
+def _bounded(costs: Costs, claim: Claim) -> Verdict | None:
+    """Of a peak that is not known: what parameters, gradients and optimizer alone settle."""
+    if not (claim.subject.startswith("memory.") and claim.subject.endswith(".peak")):
+        return None
+    try:
+        least = prices.states(costs, subjects.stage(claim.subject))
+        claimed = _claimed(costs, claim, least)
+    except Unknown:
+        return None
+    if least.value <= claimed + (claim.half or ROUNDING * abs(claimed)):
+        return None
+    return Verdict(claim, claim.relation in (">", ">=", "!="), claimed, least, bound=True)
+
+
+def _even(costs: Costs, claim: Claim, found: Figure) -> tuple[Figure, str]:
+    """A figure that would be another one if the batch were divided: no better than expected, and why."""
+    if costs.uneven is None:
+        return found, ""
+    try:
+        graded = _of_mean(found, figure(costs.even, claim))
+    except Unknown:
+        return found, costs.uneven
+    return graded, "" if graded is found else costs.uneven
+
+
+def _of_mean(found: Figure, even: Figure) -> Figure:
+    """`found` itself, if it has the value of `even`."""
+    if found.value == even.value:
+        return found
+    others = {part.name: part for part in even.parts}
+    parts = tuple(_of_mean(part, others.get(part.name, part)) for part in found.parts)
+    return replace(found, grade=max(found.grade, "expected", key=GRADES.index), parts=parts)
 
 
 def _claimed(costs: Costs, claim: Claim, found: Figure) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from parc.check.costs import costs
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label, Severity
 from parc.plan.facts import Plan
@@ -181,12 +180,11 @@ def _verdicts(plan: Plan) -> tuple[Verdict, ...]:
 
 def _finding(plan: Plan, verdict: Verdict, outcome: str) -> Finding:
     from parc.check.claims.remedies import remedies
-    from parc.check.claims.verdict import shown
     from parc.cost.figure import quantity
 
     claim, figure = verdict.claim, verdict.figure
     assert figure is not None
-    value = shown(figure)
+    value = verdict.told
     claimed = claim.at("value").text
     if verdict.claimed != claim.value:
         claimed += f" ({quantity(verdict.claimed, figure.unit)})"
@@ -196,8 +194,10 @@ def _finding(plan: Plan, verdict: Verdict, outcome: str) -> Finding:
     elif "let" in claim.spans:
         labels.append(Label(claim.at("let"), f"= {value}", primary=False))
     notes = list(verdict.derivation())
-    if uneven := costs(plan).uneven:
-        notes.append(f"in the mean, as {uneven}")
+    if verdict.bound:
+        notes.append("activations come on top, which are not known")
+    if verdict.mean:
+        notes.append(f"in the mean, as {verdict.mean}")
     if verdict.doubtful:
         notes.append(f"predictions like this one are {verdict.error:.0%} off in the mean")
     if claim.subject == "mfu" and plan.train.model.shape.experts and verdict.claimed > RECORD:

@@ -224,10 +224,15 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
     yield Finding(
         f"{batch.sequences:,} sequences cannot be divided into {divisor.strip('()')}",
         tuple(labels),
-        (f"{batch.sequences:,} / {divisor} = {batch.sequences / parts:.3g} sequences each",),
+        (f"{batch.sequences:,} / {divisor} = {_share(batch.sequences / parts)} sequences each",),
         help,
         fewer.fix if fewer else None,
     )
+
+
+def _share(value: float) -> str:
+    """2.67, 0.0312, 6,250.06: three digits, and whole ones in full."""
+    return f"{value:.3g}" if value < 100 else f"{value:,.2f}"
 
 
 @rule("P209")

@@ -121,7 +121,8 @@ def microbatches_do_not_fill_rounds(plan: Plan) -> Iterator[Finding]:
         return
     stages = ranks(plan, pipeline.axes, "ranks")
     rounds = max(1, batch.microbatches // stages.number)
-    if batch.microbatches % rounds == 0:
+    each, over = divmod(batch.microbatches, rounds)
+    if over == 0:
         return
     count = of_batch(plan, "microbatches", "microbatches")
     always = nearest(plan, "P227", count, multiples(count, stages.number))
@@ -134,7 +135,7 @@ def microbatches_do_not_fill_rounds(plan: Plan) -> Iterator[Finding]:
         ),
         (
             f"{batch.microbatches:,} // {stages.number:,} = {rounds:,} rounds",
-            f"{batch.microbatches:,} / {rounds:,} = {batch.microbatches / rounds:,.6g} microbatches a round",
+            f"{batch.microbatches:,} / {rounds:,} = {each:,}, remainder {over:,}",
         ),
         told(f"multiples of {stages.number:,} always do", [always]),
     )
