@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from parc.events import DUAL, Collective, OnAxis, Parameter, Program
 from parc.plan.mesh import Mesh
 from parc.runtime.data import Dataset
+from parc.verify.apart import apart
 from parc.verify.gap import TOLERANCE, Gap, gap
 from parc.verify.numbers import FLOOR
 from parc.verify.observe import Seen, observed, read, reference
@@ -44,15 +46,23 @@ def first_difference(trial: Trial, folder: Path, dataset: Dataset, timeout: floa
 
 
 def _found(trial: Trial, folder: Path, dataset: Dataset, count: int, timeout: float) -> Finding | None:
-    plan, recipes = trial.plan, trial.captured.loaded.recipes
+    plan = trial.plan
     search = Search(plan.mesh, trial.program)
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         arguments = (str(folder), dataset, count, search.paths, "cpu", Path(scratch), timeout)
         run(plan.mesh.size, folder, observed, *arguments, timeout=timeout)
-        for step, wanted in enumerate(reference(plan, recipes, dataset, count, search.paths)):
-            ranks = [read(Path(scratch), rank, step) for rank in range(plan.mesh.size)]
-            for first in search.differences(ranks, wanted):
-                return told(first, step, plan, trial.files, folder, ranks)
+        return apart(partial(_compared, search, trial, folder, dataset, count, Path(scratch)))
+
+
+def _compared(
+    search: Search, trial: Trial, folder: Path, dataset: Dataset, count: int, scratch: Path
+) -> Finding | None:
+    """What `observed` has left in `scratch`, against the model."""
+    plan, recipes = trial.plan, trial.captured.loaded.recipes
+    for step, wanted in enumerate(reference(plan, recipes, dataset, count, search.paths)):
+        ranks = [read(scratch, rank, step) for rank in range(plan.mesh.size)]
+        for first in search.differences(ranks, wanted):
+            return told(first, step, plan, trial.files, folder, ranks)
     return None
 
 

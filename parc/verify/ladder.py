@@ -9,6 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal, TypeAlias
 
+import torch
+
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.events import Program
@@ -108,7 +110,17 @@ def _low(compute: Low, subject: Subject, how: Climb, device: str) -> Rung:
     def compared(made: Sample, folder: Path, tokens: Tokens) -> Rung:
         return lowered(made.trial, folder, tokens, compute, how.timeout, device)
 
-    return _run(compute, subject, how, compute, FEW, compared)
+    return _run(compute, subject, how, compute, _ranks(device), compared)
+
+
+def _ranks(device: str) -> int:
+    """At most. On GPUs, as many as there are, if a mesh of the plan's kind is that small."""
+    if device != "cuda":
+        return FEW
+    if not (gpus := torch.cuda.device_count()):
+        built = "" if torch.version.cuda else ": this torch is built without CUDA"
+        raise NotProvable(f"no GPU is here that torch can use{built}")
+    return min(FEW, gpus)
 
 
 def _run(

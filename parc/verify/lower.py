@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from parc.plan.facts import Plan
 from parc.runtime.data import Dataset
+from parc.shard.initial import Recipe
+from parc.verify.apart import apart
 from parc.verify.replay import chosen_states
-from parc.verify.report import Finding, Rung
+from parc.verify.report import Finding, NotProvable, Rung
 from parc.verify.rounding import Allowed, allowed
 from parc.verify.shares import compressed
 from parc.verify.strain import Said, Strain, strained
@@ -33,23 +37,34 @@ def lowered(
 ) -> Rung:
     """One step of the program in `folder`, that of a trial compiled in `precision`: "fp32" or "bf16".
 
-    `timeout` is of a step, in seconds. Raises Stopped where the program does not run to its end.
+    `timeout` is of a step, in seconds. Raises Stopped where the program does not run to its end, NotProvable
+    where `device` is "cuda" and there are not GPUs for all ranks.
     """
     plan, world = trial.plan, trial.plan.mesh.size
     assert plan.train.precision.compute == precision
-    if device == "cuda" and (gpus := torch.cuda.device_count()) < world:
-        return Rung(
-            precision, "not provable", (f"{world} ranks need a GPU each and this machine has {gpus}",)
-        )
+    if device == "cuda":
+        _check_gpus(world)
     states = chosen_states(trial.program)
     recipes = trial.captured.loaded.recipes
-    limits = allowed(plan, recipes, dataset, {path for path, _ in states})
+    paths = {path for path, _ in states}
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        torch.save(_plain(limits), f"{scratch}/limits.pt")
+        apart(partial(_save, plan, recipes, dataset, paths, Path(scratch) / "limits.pt"))
         arguments = (str(folder), dataset, states, plan, device, Path(scratch), timeout)
         run(world, folder, strained, *arguments, device=device, timeout=timeout)
         said = [Said.read(Path(scratch) / f"{rank}.json") for rank in range(world)]
     return _judged(precision, said, edited(trial.files, folder))
+
+
+def _check_gpus(world: int) -> None:
+    if (gpus := torch.cuda.device_count()) < world:
+        raise NotProvable(f"{world} ranks need a GPU each and this machine has {gpus}")
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        reason = "CUDA is in use in this process already, by the model's file perhaps as it was imported"
+        raise NotProvable(f"{reason}: the ranks, which are forked from it, could not use it")
+
+
+def _save(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, paths: set[str], file: Path) -> None:
+    torch.save(_plain(allowed(plan, recipes, dataset, paths)), file)
 
 
 def _plain(limits: Allowed) -> dict[str, Any]:

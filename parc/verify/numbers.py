@@ -18,6 +18,7 @@ from torch import Tensor
 from parc.plan.facts import Plan
 from parc.runtime.data import Dataset
 from parc.shard.initial import Recipe
+from parc.verify.apart import apart
 from parc.verify.gap import gap
 from parc.verify.reference import Step, steps
 from parc.verify.taken import FIGURES, taken
@@ -38,6 +39,10 @@ class Difference:
 
 def expected(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path) -> None:
     """Saves the first `count` steps of the model on one device, for every rank to map into its memory."""
+    apart(partial(_save, plan, recipes, dataset, count, file))
+
+
+def _save(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path) -> None:
     torch.save([_plain(step) for step in steps(plan, recipes, dataset, count)], file)
 
 

@@ -130,8 +130,9 @@ def _strains(trainer: Any, limits: Mapping[str, Any], kind: str) -> Iterator[Str
         for of in (limits[kind], limits[f"allowed {kind}"]):
             whole = of[name] if names == (name,) else torch.stack([of[each] for each in names])
             found.append(share(parameter, whole))
-        mine = (parameter.grad if kind else parameter.detach()).to_local()
-        yield _strain(kind + name, torch.distributed.get_rank(), mine.cpu().double(), *found)
+        held = parameter.grad if kind else parameter.detach()
+        mine = torch.zeros_like(found[0]) if held is None else held.to_local().cpu().double()
+        yield _strain(kind + name, torch.distributed.get_rank(), mine, *found)
 
 
 def _strain(what: str, rank: int, mine: Tensor, wanted: Tensor, most: Tensor) -> Strain:

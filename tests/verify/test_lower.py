@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from parc.emit.write import write
 from parc.plan.facts import Plan
 from parc.shard.compile import Captured, capture
-from parc.verify import lower
 from parc.verify.lower import lowered
 from parc.verify.replay import Choice, Choosing, Chosen, flips
-from parc.verify.report import Rung
+from parc.verify.report import NotProvable, Rung
 from parc.verify.strain import Routed
 from parc.verify.tokens import Tokens
 from parc.verify.trial import Low, computing, trial
@@ -127,9 +126,18 @@ def test_products_of_experts_are_fused_where_their_rows_fit(tmp_path: Path) -> N
 
 
 def test_each_rank_needs_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lower.torch.cuda, "device_count", lambda: 3)
-    found = rung("moe", "data", "bf16", tmp_path / "program", device="cuda")
-    assert found == Rung("bf16", "not provable", ("4 ranks need a GPU each and this machine has 3",))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with pytest.raises(NotProvable, match="4 ranks need a GPU each and this machine has 3"):
+        rung("moe", "data", "bf16", tmp_path / "program", device="cuda")
+
+
+def test_a_model_that_has_used_cuda_leaves_none_to_the_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(NotProvable, match="CUDA is in use in this process already"):
+        rung("moe", "data", "bf16", tmp_path / "program", device="cuda")
 
 
 class Chooses(nn.Module):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from inspect import cleandoc
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import torch
 
 from parc.check.proving import PROVING
 from parc.check.registry import Rule
@@ -206,9 +208,33 @@ def test_a_model_that_cannot_be_loaded_is_refused(plan: Path, capsys: pytest.Cap
     assert "no model today" in capsys.readouterr().out
 
 
-def test_gpus_that_are_not_there_are_not_provable(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("gpus", "reason"),
+    [
+        (0, "no GPU is here that torch can use"),
+        (1, "2 ranks need a GPU each and this machine has 1"),
+    ],
+)
+def test_gpus_that_are_not_there_are_not_provable(
+    gpus: int,
+    reason: str,
+    plan: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     assert main(["verify", str(plan), "--rungs", "bf16", "--device", "cuda"]) == 2
-    assert "2 ranks need a GPU each and this machine has 0" in capsys.readouterr().out
+    assert reason in capsys.readouterr().out
+
+
+def test_bfloat16_is_proved_on_the_cpu_as_it_would_be_on_gpus(
+    plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(plan), "--rungs", "bf16"]) == 0
+    said = capsys.readouterr().out
+    assert "of one step against float64" in said
+    flips, choices = re.findall(r"reference replayed: (\d+) of (\d+) choices would be others", said)[0]
+    assert 0 <= int(flips) < int(choices) / 10
 
 
 @pytest.mark.slow

@@ -1,0 +1,76 @@
+"""The process that ranks are forked from makes no backward pass: where there are GPUs, none could then."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+
+from parc.emit.write import write
+from parc.verify.apart import apart
+from parc.verify.equal import equal
+from parc.verify.lower import lowered
+from parc.verify.report import NotProvable
+from parc.verify.tokens import Tokens
+from parc.verify.trial import trial
+
+from .plans import VOCABULARY, captured, loaded
+from .test_equality import LAYOUTS
+
+
+class Unpicklable(Exception):
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first + second)
+
+
+def fails() -> NoReturn:
+    raise NotProvable("the reason")
+
+
+def fails_oddly() -> NoReturn:
+    raise Unpicklable("two ", "words")
+
+
+def dies() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_is_made_apart_comes_back_and_so_does_a_fault() -> None:
+    assert apart(os.getpid) != os.getpid()
+    with pytest.raises(NotProvable, match="the reason"):
+        apart(fails)
+    with pytest.raises(RuntimeError, match="Unpicklable: two words"):
+        apart(fails_oddly)
+    with pytest.raises(NotProvable, match="was ended by signal SIGKILL"):
+        apart(dies)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_no_rung_differentiates_where_ranks_are_forked(
+    wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, backward = os.getpid(), torch.autograd.backward
+
+    def watched(*args: Any, **kwargs: Any) -> None:
+        assert os.getpid() != here
+        backward(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "backward", watched)
+    plan = loaded("moe", *LAYOUTS["tensor"]).plans[0]
+    given, low = trial(plan, captured=captured("moe")), trial(plan, "fp32")
+    for made, name in ((given, "high"), (low, "low")):
+        files = dict(made.files)
+        if wrong:  # the first tensor that differs is then looked for
+            decay = b"weight_decay=settings.weight_decay"
+            assert decay in files["runtime/optim.py"]
+            files["runtime/optim.py"] = files["runtime/optim.py"].replace(decay, b"weight_decay=0.0")
+        write(files, tmp_path / name)
+    verdict = "refuted" if wrong else "proved"
+    assert equal(given, tmp_path / "high", Tokens(VOCABULARY), 60.0).verdict == verdict
+    assert lowered(low, tmp_path / "low", Tokens(VOCABULARY), "fp32", 60.0, "cpu").verdict == verdict
+    with pytest.raises(AssertionError):
+        torch.ones((), requires_grad=True).backward()
