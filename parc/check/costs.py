@@ -115,7 +115,7 @@ class Costs:
         job = self.timed
         from parc.cost.constants import nearest
 
-        return nearest(job.hardware.compute)
+        return nearest(job.hardware)
 
     @cached_property
     def links(self) -> Links:

@@ -11,6 +11,7 @@ from functools import cache
 from math import log
 from pathlib import Path
 
+from parc.cost.job import Machine
 from parc.record import dataclass
 
 DATA = Path(__file__).parent / "data"
@@ -31,7 +32,10 @@ class Constants:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`fitted` says to which rows, `error` is the mean absolute log error on them, `compute` their peak."""
+    """`fitted` says to which rows, `error` is the mean absolute log error on them.
+
+    `compute` is the peak of their machine in 16 bits.
+    """
 
     kind: str
     compute: float
@@ -58,6 +62,6 @@ def calibrations() -> dict[str, Calibration]:
     }
 
 
-def nearest(compute: float) -> Calibration:
-    """That of the device whose peak, in FLOP/s, is the least factor away."""
-    return min(calibrations().values(), key=lambda each: abs(log(compute / each.compute)))
+def nearest(machine: Machine) -> Calibration:
+    """That of the device whose peak in 16 bits is the least factor away."""
+    return min(calibrations().values(), key=lambda each: abs(log(machine.rated / each.compute)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parc.cost import parameters
 from parc.cost.constants import Calibration, nearest
-from parc.cost.figure import Figure, Grade, total
+from parc.cost.figure import Figure, Grade, quantity, total
 from parc.cost.job import Job
 from parc.cost.memory import memory, state
 from parc.cost.step import predict
@@ -101,15 +101,14 @@ def step_figure(job: Job) -> Figure:
     Raises:
         ValueError: the machine is not known, or the schedule not simulated.
     """
-    known = nearest(job.hardware.compute)
+    known = nearest(job.hardware)
     grade = time_grade(job, known)
     found = predict(job, known.constants)
     each = found.forward[0].seconds
     how = f"{job.layout.schedule}, {job.layout.microbatches} microbatches of {each:.3g} s forward"
     where = f"constants of {known.kind}, {known.error:.1%} off on {known.rows} runs"
     if job.practice.element > FITTED:
-        bits = 8 * job.practice.element
-        where += f"; they, and the peaks of data sheets, are those of {8 * FITTED} bits: {bits} take longer"
+        where += f"; {_bits(job)}"
     return total(
         "step",
         (
@@ -119,6 +118,13 @@ def step_figure(job: Job) -> Figure:
             Figure("rest", known.constants.step, "s", f"of every step; {where}", grade),
         ),
     )
+
+
+def _bits(job: Job) -> str:
+    bits, peak = 8 * job.practice.element, quantity(job.hardware.compute, "FLOP/s")
+    if job.hardware.sixteen:
+        return f"they are those of {8 * FITTED} bits, the peak of {peak} that of {bits}"
+    return f"they, and the peak of {peak}, are those of {8 * FITTED} bits: {bits} take longer"
 
 
 def mfu_figure(job: Job) -> Figure:
@@ -143,5 +149,5 @@ def time_grade(job: Job, known: Calibration) -> Grade:
 
     None of the fitted runs split its backward passes.
     """
-    same = abs(job.hardware.compute / known.compute - 1) <= SAME and job.practice.element <= FITTED
+    same = abs(job.hardware.rated / known.compute - 1) <= SAME and job.practice.element <= FITTED
     return "calibrated" if same and job.layout.schedule not in SPLIT else "estimated"

@@ -110,10 +110,16 @@ class Link(NamedTuple):
 class Machine:
     """Figures of the data sheet."""
 
-    compute: float  # FLOP/s in the type that matmuls run in
+    compute: float  # FLOP/s in the type that matmuls run in, as far as it is known
     memory: float  # bytes
     memory_bandwidth: float
     links: tuple[Link, ...]  # innermost first
+    sixteen: float | None = None  # FLOP/s in 16 bits, where matmuls run in another type
+
+    @property
+    def rated(self) -> float:
+        """FLOP/s in 16 bits: by these, kinds of machines are told apart."""
+        return self.sixteen or self.compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import prod
 
 from parc.cost.job import ALONE, Architecture, Fans, Job, Layout, Link, Machine, Practice, Reach
-from parc.plan.facts import Cluster, Plan, Shape
+from parc.plan.facts import Plan, Shape
 
 ELEMENT = {"bf16": 2, "fp32": 4, "fp64": 8}
 HOP = 5e-6
@@ -21,9 +21,7 @@ def job(plan: Plan, load: float = 1.0) -> Job | None:
     architecture = _architecture(plan.train.model.shape, plan.train.batch.length)
     if architecture is None:
         return None
-    return Job(
-        architecture, _layout(plan, architecture.layers), _machine(plan.cluster), _practice(plan), load
-    )
+    return Job(architecture, _layout(plan, architecture.layers), _machine(plan), _practice(plan), load)
 
 
 def _architecture(shape: Shape, length: int) -> Architecture | None:
@@ -49,8 +47,8 @@ def _architecture(shape: Shape, length: int) -> Architecture | None:
     )
 
 
-def _machine(cluster: Cluster) -> Machine | None:
-    device = cluster.device
+def _machine(plan: Plan) -> Machine | None:
+    cluster, device = plan.cluster, plan.cluster.device
     if not (device and device.compute and device.memory and device.memory_bandwidth):
         return None
     known = {link.level: link for link in cluster.links}
@@ -62,8 +60,11 @@ def _machine(cluster: Cluster) -> Machine | None:
         bandwidth = link.bandwidth if link and link.bandwidth else float("inf")
         latency = link.latency if link and link.latency is not None else HOP
         links.append(Link(bandwidth, latency))
+    peaks = {"fp32": device.compute_fp32, "fp64": device.compute_fp64}
+    peak = peaks.get(plan.train.precision.compute)
     return Machine(
-        compute=device.compute,
+        compute=peak or device.compute,
+        sixteen=device.compute if peak else None,
         memory=device.memory,
         memory_bandwidth=device.memory_bandwidth,
         links=tuple(links),

@@ -39,7 +39,9 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device(Spanned):
-    compute: float | None = None  # FLOP/s
+    compute: float | None = None  # FLOP/s in 16 bits
+    compute_fp32: float | None = None
+    compute_fp64: float | None = None
     memory: float | None = None  # bytes
     memory_bandwidth: float | None = None  # bytes/s
 

@@ -45,10 +45,11 @@ GROUPS: dict[str, Subject] = {
     "groups": Subject(NUMBER, "how many groups there are"),
     "stride": Subject(NUMBER, "how far apart two neighbours of a group are in rank"),
     "LEVELs": Subject(NUMBER, "units of the cluster's level LEVEL, such as `nodes`, that one group touches"),
-    "bytes": Subject(SIZE, "that one device gives to the groups' collectives in a step"),
-    "time": Subject(TIME, "of them, as if nothing else ran meanwhile"),
-    "call.bytes": Subject(SIZE, "of the largest of them"),
-    "call.time": Subject(TIME, "of the largest of them"),
+    "buffers": Subject(SIZE, "what one device gives to the groups' collectives and sends in a step"),
+    "sent": Subject(SIZE, "of it what leaves the device, or more where a collective passes it on"),
+    "time": Subject(TIME, "of all of it, as if nothing else ran meanwhile"),
+    "call.buffer": Subject(SIZE, "of the largest call"),
+    "call.time": Subject(TIME, "of the longest call"),
 }
 """Of the groups over a strategy's axes: `experts.nodes`."""
 

@@ -34,7 +34,7 @@ def render(of: Overview, pen: Pen, verbose: bool = False) -> str:
 def figures(of: Overview) -> Iterator[Figure]:
     """Every figure, in the order of the page, those of stages with the stages that have the same."""
     yield from _by_stages((stage.parameters, stage.share, stage.memory) for stage in of.stages)
-    yield from _by_stages([each.bytes for each in traffic] for traffic in of.traffic)
+    yield from _by_stages([each.sent for each in traffic] for traffic in of.traffic)
     yield from (each for each in (of.flops, of.bubble) if each)
     if of.step:
         known = (of.step.time, of.step.timeline.waits, of.step.mfu, of.step.tokens)
@@ -130,9 +130,9 @@ def run(layers: range) -> str:
 def _traffic(of: Overview, pen: Pen) -> list[str]:
     if not of.traffic:
         return []
-    busiest = max(range(len(of.traffic)), key=lambda at: sum(each.bytes.value for each in of.traffic[at]))
+    busiest = max(range(len(of.traffic)), key=lambda at: sum(each.sent.value for each in of.traffic[at]))
     rows = [
-        (each.carried.title, " x ".join(each.carried.axes), each.level, told(each.bytes), _calls(each))
+        (each.carried.title, " x ".join(each.carried.axes), each.level, told(each.sent), _calls(each))
         for each in of.traffic[busiest]
     ]
     more = f"one rank of stage {busiest} sends in a step"
@@ -140,7 +140,7 @@ def _traffic(of: Overview, pen: Pen) -> list[str]:
         more += ", none sends more"
     if not rows:
         return [*pen.title("TRAFFIC", more), "  nothing"]
-    head = ("strategy", "over", "link", "bytes", "calls")
+    head = ("strategy", "over", "link", "sent", "calls")
     return [*pen.title("TRAFFIC", more), *pen.table(head, rows, "<<<><")]
 
 

@@ -21,7 +21,7 @@ def data(of: Overview) -> dict[str, Any]:
     over = {each.key: list(each.axes) for each in carried(plan)}
     whole = plain.overview(of)
     for each in (each for stage in whole["traffic"] for each in stage):
-        each["bytes"]["parts"] = []  # the page has them in its list of derivations
+        each["sent"]["parts"] = []  # the page has them in its list of derivations
     return whole | {
         "pipeline": list(plan.pipeline.axes) if plan.pipeline else [],
         "over": {"experts": over.get("experts", [])},

@@ -20,7 +20,7 @@ def render(of: Overview, facts: RankFacts, pen: Pen, verbose: bool = False) -> s
     if any(len(each.carried.axes) > 1 or each.carried.key.startswith("expert") for each in facts.strategies):
         lines += _peers(facts.strategies, "GROUPS", pen)
     lines += _figure(facts.holds, "HOLDS", "at its fullest", pen, verbose)
-    lines += _figure(facts.sends, "SENDS", "gives to the network in a step", pen, verbose)
+    lines += _figure(facts.buffers, "BUFFERS", "gives to collectives and sends in a step", pen, verbose)
     for each in of.missing:
         lines += [*pen.title("NOT TOLD"), *absent(each, pen)]
     return "\n".join([*lines, "", *pen.folded(LEGEND, 0, DIM)]) + "\n"

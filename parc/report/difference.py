@@ -77,8 +77,8 @@ def _memory(of: Overview) -> Iterator[Figure]:
 
 def _traffic(of: Overview) -> Iterator[Figure]:
     if of.traffic:
-        busiest = max(of.traffic, key=lambda stage: sum(each.bytes.value for each in stage))
-        yield from (each.bytes for each in busiest)
+        busiest = max(of.traffic, key=lambda stage: sum(each.sent.value for each in stage))
+        yield from (each.sent for each in busiest)
 
 
 def _step(of: Overview) -> Iterator[Figure]:

@@ -51,7 +51,7 @@ def overview(of: Overview) -> dict[str, Any]:
                     "axes": list(each.carried.axes),
                     "level": each.level,
                     "calls": dict(each.calls),
-                    "bytes": figure(each.bytes),
+                    "sent": figure(each.sent),
                 }
                 for each in stage
             ]
@@ -133,7 +133,7 @@ def rank(of: RankFacts) -> dict[str, Any]:
         "axes": [_peers(each) for each in of.axes],
         "groups": [_peers(each) for each in of.strategies],
         "holds": figure(of.holds),
-        "sends": figure(of.sends),
+        "buffers": figure(of.buffers),
     }
 
 

@@ -35,7 +35,7 @@ class RankFacts:
     axes: tuple[Peers, ...]
     strategies: tuple[Peers, ...]
     holds: Figure | None
-    sends: Figure | None
+    buffers: Figure | None
 
 
 def rank_facts(of: Overview, rank: int) -> RankFacts:
@@ -56,7 +56,7 @@ def rank_facts(of: Overview, rank: int) -> RankFacts:
         tuple(_peers(plan, rank, each) for each in axes),
         tuple(_peers(plan, rank, each) for each in carried(plan)),
         stage.memory,
-        _sends(of, index),
+        _buffers(of, index),
     )
 
 
@@ -74,10 +74,9 @@ def _peers(plan: Plan, rank: int, each: Carried) -> Peers:
     return Peers(each, plan.mesh.group(rank, each.axes), plan.mesh.index(rank, each.axes))
 
 
-def _sends(of: Overview, index: int) -> Figure | None:
-    """What goes into the collectives and sends of a step."""
+def _buffers(of: Overview, index: int) -> Figure | None:
+    """What goes into the collectives and sends of a step; of it, `wires.py` says what leaves the rank."""
     if of.job is None:
         return None
-    stages = range(index, len(of.job.stages), of.job.degrees.pipeline)
-    parts = [part for stage in stages for part in traffic_figures(of.job, stage)]
-    return total("sends", parts) if parts else None
+    parts = [part for place in of.job.places(index) for part in traffic_figures(of.job, place)]
+    return total("buffers", parts) if parts else None

@@ -57,7 +57,7 @@ def step_facts(job: Job) -> StepFacts | None:
     count = parameters.tokens(job)
     how = f"{count:,.0f} tokens / {time.value:.4g} s"
     rate = Figure("tokens/s", count / time.value, "", how, time.grade)
-    found = predict(job, nearest(job.hardware.compute).constants)
+    found = predict(job, nearest(job.hardware).constants)
     return StepFacts(_line(job, found), time, mfu_figure(job), rate)
 
 

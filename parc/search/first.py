@@ -122,7 +122,7 @@ def _seconds(plan: Plan) -> float:
     found = job(plan)
     assert found is not None
     # Of two that take as long, the one that is built.
-    return predict(found, nearest(found.hardware.compute).constants).seconds * (1.001 if unbuilt(plan) else 1)
+    return predict(found, nearest(found.hardware).constants).seconds * (1.001 if unbuilt(plan) else 1)
 
 
 def _lines(wish: Wish, levels: list[tuple[str, int]], layout: Layout) -> Iterator[str]:

@@ -49,27 +49,27 @@ function drawTraffic() {
     byId("traffic").textContent = "Nothing is told of traffic.";
     return;
   }
-  const sums = plan.traffic.map((stage) => stage.reduce((sum, each) => sum + each.bytes.value, 0));
+  const sums = plan.traffic.map((stage) => stage.reduce((sum, each) => sum + each.sent.value, 0));
   const stage = stageInView() ?? sums.indexOf(Math.max(...sums));
-  const most = Math.max(...plan.traffic.flatMap((each) => each.map((one) => one.bytes.value)), 1);
+  const most = Math.max(...plan.traffic.flatMap((each) => each.map((one) => one.sent.value)), 1);
   byId("traffic-note").textContent = `one rank of stage ${stage} sends in a step${stageInView() === null && plan.traffic.length > 1 ? ", none sends more" : ""}`;
   const parts = [...plan.cluster.levels].reverse().flatMap(({ name }) => {
     const here = plan.traffic[stage].filter((each) => each.level === name);
     if (!here.length) return [];
-    const sum = here.reduce((total, each) => total + each.bytes.value, 0);
+    const sum = here.reduce((total, each) => total + each.sent.value, 0);
     return [html("div", { class: "link" }, `${name} links`, html("span", {}, quantity(sum, "B"))), html("div", { class: "meter wide" }, ...here.flatMap((each) => trafficBar(each, most)))];
   });
   byId("traffic").replaceChildren(...(parts.length ? parts : ["Nothing is sent."]));
 }
 
 function trafficBar(each, most) {
-  const rect = svg("rect", { class: `part ${colour(each.axes[0])}`, width: `${(100 * each.bytes.value) / most}%`, height: 20, rx: 3 });
+  const rect = svg("rect", { class: `part ${colour(each.axes[0])}`, width: `${(100 * each.sent.value) / most}%`, height: 20, rx: 3 });
   const calls = Object.entries(each.calls).map(([kind, calls]) => `${count(calls)} ${kind}`).join(", ");
   const text = `${each.strategy} over ${each.axes.join(" × ")}`;
-  const bar = svg("svg", { role: "img", "aria-label": `${text}: ${told(each.bytes)}` }, svg("rect", { class: "room", width: "100%", height: 20, rx: 3 }), rect);
-  bar.addEventListener("pointermove", (event) => tip(event, `${text}: ${told(each.bytes)} (${each.bytes.grade})\n${calls}\n${each.bytes.how}`));
+  const bar = svg("svg", { role: "img", "aria-label": `${text}: ${told(each.sent)}` }, svg("rect", { class: "room", width: "100%", height: 20, rx: 3 }), rect);
+  bar.addEventListener("pointermove", (event) => tip(event, `${text}: ${told(each.sent)} (${each.sent.grade})\n${calls}\n${each.sent.how}`));
   bar.addEventListener("pointerleave", (event) => tip(event, ""));
-  return [html("span", { class: "label", title: text }, text), bar, html("span", { class: "value" }, ...figured(each.bytes))];
+  return [html("span", { class: "label", title: text }, text), bar, html("span", { class: "value" }, ...figured(each.sent))];
 }
 
 // The labels and rows of the stage in view.

@@ -53,7 +53,7 @@ function factsOf(rank) {
 
 function byLevel(stage) {
   const sums = new Map();
-  for (const each of plan.traffic[stage] ?? []) sums.set(each.level, (sums.get(each.level) ?? 0) + each.bytes.value);
+  for (const each of plan.traffic[stage] ?? []) sums.set(each.level, (sums.get(each.level) ?? 0) + each.sent.value);
   return sums;
 }
 

@@ -41,7 +41,7 @@ MEMORY  one rank at its fullest; the cluster's device has no `memory`
     3.84 kB?
 
 TRAFFIC  one rank of stage 1 sends in a step, none sends more
-  strategy  over  link       bytes  calls
+  strategy  over  link        sent  calls
   data      ep    fabric  1.95 kB?  1 all_reduce
   tensor    tp    node    13.8 kB?  28 all_reduce
   experts   ep    fabric  20.6 kB~  40 all_to_all
@@ -106,7 +106,7 @@ HOLDS  at its fullest
   activations  118 kB?
   together     151 kB?
 
-SENDS  gives to the network in a step
+BUFFERS  gives to collectives and sends in a step
   words, forward: all_reduce over tensor                      2.56 kB
   attention, forward: all_reduce over tensor                  5.12 kB
   attention, backward: all_reduce over tensor                 5.12 kB

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from parc.check.claims.figures import named
+from parc.check.claims.groups import OVER
+from parc.check.costs import costs
+from parc.check.load import load_text
 from parc.cost import parameters
 from parc.cost.job import Stage
+from parc.cost.wires import beyond, crossed
 from parc.plan.mesh import Lattice
 from parc.report.groups import formula, ranges
+from parc.report.overview import overview
 from parc.report.rank import rank_facts
-from parc.report.stages import flops
-from parc.report.wires import beyond, crossed
+from parc.report.stages import flops, representative
+from parc.source import Source
 from tests.explain.plans import DEVICE, explained, million, small
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_groups_are_counted_and_placed() -> None:
@@ -88,7 +97,7 @@ def test_bytes_over_each_link() -> None:
     bytes. The pipeline sends 640 bytes a microbatch.
     """
     first, last = explained(small()).traffic
-    told = {(each.carried.key, each.level): each.bytes for each in first}
+    told = {(each.carried.key, each.level): each.sent for each in first}
     assert told["experts", "fabric"].value == 4 * 2 * (4 * 1280 + 4 * 8) / 2
     assert told["tensor", "node"].value == 4 * (640 + 2 * 2 * 640)
     assert told["pipeline", "node"].value == 4 * 640
@@ -101,7 +110,7 @@ def test_bytes_over_each_link() -> None:
         "experts": "expected",
         "pipeline": "exact",
     }
-    head = {each.carried.key: each.bytes.value for each in last}
+    head = {each.carried.key: each.sent.value for each in last}
     assert head["tensor"] == 4 * (2 * 2 * 640 + 640 + 3 * 20 * 4)  # the head's, and three parts of each loss
 
 
@@ -130,7 +139,7 @@ def test_a_gather_over_two_levels_is_counted_level_by_level() -> None:
     )
     text = text.replace("sequences = 16", "sequences = 32")
     (only,) = explained(text).traffic
-    told = {(each.carried.key, each.level): each.bytes.value for each in only}
+    told = {(each.carried.key, each.level): each.sent.value for each in only}
     shared = 4 * (256 + 16) + 4 * 8 * 8 + 2 * 256 + 8  # attention and norms, routers, tables, the last norm
     assert told["data", "node"] == 2 * 3 / 4 * shared * 4
     assert told["data", "fabric"] == 2 * 1 / 2 * shared * 4 / 4
@@ -148,7 +157,7 @@ def test_sends_take_the_link_that_is_between_two_stages() -> None:
         text = "\n".join(line for line in text.splitlines() if not line.startswith(f"  {strategy} "))
     traffic = explained(text.replace("layers = 4", "layers = 8")).traffic
     microbatch = 4 * 10 * 8 * 4  # sequences x tokens x hidden x bytes
-    told = [{each.level: each.bytes.value / 4 / microbatch for each in stage} for stage in traffic]
+    told = [{each.level: each.sent.value / 4 / microbatch for each in stage} for stage in traffic]
     assert told[0] == {"node": 1}
     assert told[1] == told[2] == {"node": 2}
     assert told[3] == told[4] == {"node": 1, "fabric": 1}
@@ -254,3 +263,24 @@ def test_a_million_ranks_are_told_as_fast_as_eight() -> None:
     assert explained(many).plan.mesh.size == 2**20
     # Both take milliseconds; a walk over 2^20 ranks takes a second.
     assert min(seconds(many) for _ in range(3)) < 0.1
+
+
+@pytest.mark.parametrize("name", ["quickstart", "seed", "classic"])
+def test_what_is_sent_is_one_number_in_claims_and_in_traffic(name: str) -> None:
+    """And what `--rank` tells of buffers is that of claims: strategy by strategy, of the busiest device."""
+    loaded = load_text(Source(f"{name}.parc", (EXAMPLES / f"{name}.parc").read_text()))
+    for plan in loaded.plans:
+        of, known = overview(plan), costs(plan)
+        assert of.job is not None
+        for strategy, over in OVER.items():
+            if not getattr(plan, strategy):
+                continue
+            by_rank = [[one for one in stage if one.carried.key in over] for stage in of.traffic]
+            sent = max(sum(one.sent.value for one in some) for some in by_rank)
+            assert named(known, f"{strategy}.sent").value == pytest.approx(sent)
+            given = [
+                sum(part.value for part in each.parts if part.name.rpartition(" over ")[2] in over)
+                for index in range(of.job.degrees.pipeline)
+                if (each := rank_facts(of, representative(plan, index)).buffers)
+            ]
+            assert named(known, f"{strategy}.buffers").value == pytest.approx(max(given))

@@ -87,10 +87,10 @@ FORWARD = 2 * (16 * (ATTENTION + ROUTER + 2 * EXPERT) + TABLE) + 16 * 4 * 1024 *
         ("pipeline.groups", 32),
         ("pipeline.stride", 4),
         # Tokens of a microbatch: 256 / 32 / 8 = 1 sequence. A quarter of them passes on between stages.
-        ("pipeline.call.bytes", 1024 / 4 * 1024 * 2),
-        ("pipeline.bytes", 2 * 32 * 1024 / 4 * 1024 * 2),
+        ("pipeline.call.buffer", 1024 / 4 * 1024 * 2),
+        ("pipeline.buffers", 2 * 32 * 1024 / 4 * 1024 * 2),
         # Gathers and scatters around attention in 4 layers, forward, again, backward; and around the head.
-        ("tensor.call.bytes", 1024 * 1024 * 2),
+        ("tensor.call.buffer", 1024 * 1024 * 2),
     ],
 )
 def test_figures_are_those_of_the_arithmetic(subject: str, by_hand: float) -> None:
@@ -369,7 +369,7 @@ PAPER = [
     ("sequences_per_second >= 25_545", False),
     ("mfu >= 60%", False),
     ("bubble < 5%", False),
-    ("tensor.call.bytes == 268 MB", False),
+    ("tensor.call.buffer == 268 MB", False),
     ("tensor.call.time <= 186 us", True),
     ("all_reduce == 186 us", True),
     ("ring <= 187 us", False),

@@ -34,9 +34,10 @@ OF_GROUPS: dict[str, Callable[[Costs, str], Figure]] = {
     "ranks": groups.ranks,
     "groups": groups.groups,
     "stride": groups.stride,
-    "bytes": groups.sent,
+    "buffers": groups.buffers,
+    "sent": groups.sent,
     "time": groups.seconds,
-    "call.bytes": groups.largest,
+    "call.buffer": groups.largest,
     "call.time": groups.slowest,
 }
 

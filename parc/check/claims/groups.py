@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import prod
 
 from parc.check.costs import Costs
-from parc.cost import network
+from parc.cost import network, wires
 from parc.cost.figure import Figure, total
 from parc.cost.job import Fans
 from parc.cost.traffic import Group, Moved, remainder
@@ -72,8 +72,13 @@ def members(costs: Costs, names: tuple[str, ...]) -> str:
     return "{" + ", ".join(shown) + "}"
 
 
-def sent(costs: Costs, strategy: str) -> Figure:
+def buffers(costs: Costs, strategy: str) -> Figure:
     """Bytes, of the device that gives most."""
+    return max((_buffers(costs, strategy, rank) for rank in costs.unlike), key=lambda figure: figure.value)
+
+
+def sent(costs: Costs, strategy: str) -> Figure:
+    """Bytes over all levels of the network, of the device that sends most: `TRAFFIC` of `parc explain`."""
     return max((_sent(costs, strategy, rank) for rank in costs.unlike), key=lambda figure: figure.value)
 
 
@@ -125,7 +130,7 @@ def _axes(costs: Costs, moved: Moved) -> tuple[Fans, ...]:
     return layout.data_axes if moved.over == "data" else layout.expert_axes
 
 
-def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
+def _buffers(costs: Costs, strategy: str, rank: int) -> Figure:
     moved = _moved(costs, strategy, rank)
     if not moved:
         return _nothing(strategy, "B")
@@ -141,8 +146,20 @@ def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
     ]
     more = sum(remainder(costs.job, stage) for stage in costs.job.places(rank))
     return _together(
-        f"bytes over {strategy}", rank, parts, f"; besides at most {more:,.0f} B of counts, losses and norms"
+        f"buffers of {strategy}", rank, parts, f"; besides at most {more:,.0f} B of counts, losses and norms"
     )
+
+
+def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
+    moved = _moved(costs, strategy, rank)
+    if not moved:
+        return _nothing(strategy, "B")
+    parts = []
+    for each in moved:
+        one = wires.sent(costs.job, each)
+        how = f"{each.calls:,} x {one:,.0f} B of buffers of {each.bytes:,.0f} B"
+        parts.append(Figure(_named(each), each.calls * one, "B", how, wires.grade(each)))
+    return _together(f"sent over {strategy}", rank, parts)
 
 
 def _seconds(costs: Costs, strategy: str, rank: int) -> Figure:

@@ -37,8 +37,9 @@ def false_claim(plan: Plan) -> Iterator[Finding]:
     - `step_time`, `mfu`, `tokens_per_second`, `sequences_per_second`, `bubble`
     - of `data`, `tensor`, `experts` and `pipeline`: `experts.ranks` of one group, `experts.groups`,
       `experts.stride` from one rank of a group to the next, `experts.nodes` that a group touches (or units of
-      another level of the cluster), `experts.bytes` that one device gives to these groups in a step,
-      `experts.time`, `experts.call.bytes` and `experts.call.time` of the largest call
+      another level of the cluster), `experts.buffers` that one device gives to these groups in a step,
+      `experts.sent` of them over the network, `experts.time`, `experts.call.buffer` of the largest call,
+      `experts.call.time` of the longest
 
     ## Example
 

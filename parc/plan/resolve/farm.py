@@ -52,6 +52,8 @@ def _filled(own: facts.Device | None, known: facts.Device | None) -> facts.Devic
         return own or known
     return facts.Device(
         compute=own.compute or known.compute,
+        compute_fp32=own.compute_fp32 or known.compute_fp32,
+        compute_fp64=own.compute_fp64 or known.compute_fp64,
         memory=own.memory or known.memory,
         memory_bandwidth=own.memory_bandwidth or known.memory_bandwidth,
         span=own.span,
@@ -70,6 +72,8 @@ def _added(
 def _device(block: Reader) -> facts.Device:
     device = facts.Device(
         compute=block.maybe_quantity("compute"),
+        compute_fp32=block.maybe_quantity("compute_fp32"),
+        compute_fp64=block.maybe_quantity("compute_fp64"),
         memory=block.maybe_quantity("memory"),
         memory_bandwidth=block.maybe_quantity("memory_bandwidth"),
         span=block.span,

@@ -12,9 +12,23 @@ DEVICE = Form(
         Key(
             "compute",
             "quantity",
-            "Peak rate of dense matrix products, in the precision of `compute`.",
+            "Peak rate of dense matrix products in 16 bits.",
             dimension=units.COMPUTE,
             example="400 TFLOPS",
+        ),
+        Key(
+            "compute_fp32",
+            "quantity",
+            "The same in fp32, for what `precision` computes so; without it, that of 16 bits is taken.",
+            dimension=units.COMPUTE,
+            example="60 TFLOPS",
+        ),
+        Key(
+            "compute_fp64",
+            "quantity",
+            "The same in fp64.",
+            dimension=units.COMPUTE,
+            example="60 TFLOPS",
         ),
         Key("memory", "quantity", "What a device can hold.", dimension=units.SIZE, example="64 GB"),
         Key(
