@@ -7,10 +7,11 @@ import re
 import pytest
 
 from parc.check.load import load_text
-from parc.cost.constants import calibrations
+from parc.cost.constants import calibrations, nearest
 from parc.cost.explain import devices, flops_figure, memory_figures, mfu_figure, step_figure, traffic_figures
 from parc.cost.job import Job, Link
 from parc.cost.plan import job
+from parc.cost.step import predict
 from parc.plan.facts import Plan
 from parc.source import Source
 
@@ -201,7 +202,43 @@ def test_times_of_wider_types_are_not_calibrated(type_: str) -> None:
     text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {type_}")
     step = step_figure(found(SEED, compute="989 TFLOPS", text=text))
     assert step.grade == "estimated"
-    assert f"are those of 16 bits: {type_[2:]} take longer" in step.parts[0].how
+    assert f"the peak of 989 TFLOP/s, are those of 16 bits: {type_[2:]} take longer" in step.parts[0].how
+
+
+PEAKS = "989 TFLOPS, compute_fp32 = 67 TFLOPS, compute_fp64 = 33 TFLOPS"
+
+
+@pytest.mark.parametrize(("type_", "peak"), [("bf16", 989e12), ("fp32", 67e12), ("fp64", 33e12)])
+def test_each_precision_has_its_peak(type_: str, peak: float) -> None:
+    """Arithmetic and MFU are of it. Constants are those of the machine that the peak in 16 bits tells."""
+    master = "fp32" if type_ == "bf16" else type_
+    text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {master}")
+    of = found(SEED, compute=PEAKS, text=text)
+    assert of.hardware.compute == peak
+    assert nearest(of.hardware).kind == nearest(found(SEED, compute="989 TFLOPS").hardware).kind
+    step = step_figure(of)
+    assert step.grade == ("calibrated" if type_ == "bf16" else "estimated")
+    assert mfu_figure(of).value == pytest.approx(flops_figure(of).value / step.value / peak)
+    if type_ != "bf16":
+        said = f"they are those of 16 bits, the peak of {peak / 1e12:g} TFLOP/s that of {type_[2:]}"
+        assert said in step.parts[0].how
+
+
+def test_a_step_in_fp32_takes_longer_by_what_its_products_do() -> None:
+    """On 989 and on 67 TFLOPS, of tensors as large: matmuls that the peak bounds take 14.8 times as long."""
+    text = FARM.replace("compute = bf16", "compute = fp32")
+    bound = {
+        "hidden = 1024": "hidden = 8192",
+        "ffn = 2048": "ffn = 32768",
+        "microbatches = 32": "microbatches = 8",
+    }
+    for one, other in bound.items():
+        text = text.replace(one, other)
+    fast, slow = (
+        predict(found(SEED, compute=compute, text=text), nearest(found(SEED).hardware).constants)
+        for compute in ("989 TFLOPS", PEAKS)
+    )
+    assert 8 < slow.forward[1].compute / fast.forward[1].compute < 989 / 67
 
 
 def test_the_seed_s_mfu_claim_does_not_hold() -> None:

@@ -28,6 +28,7 @@ def test_a_cluster_is_made_of_a_machine() -> None:
     assert cluster.device is not None
     # 1,979 TFLOPS with sparsity / 2; 3.35 TB/s; NVLink 900 GB/s both ways / 2; 400 Gb/s / 8
     assert (cluster.device.compute, cluster.device.memory) == (989.5e12, 80e9)
+    assert (cluster.device.compute_fp32, cluster.device.compute_fp64) == (67e12, 67e12)
     assert cluster.device.memory_bandwidth == 3.35e12
     assert {link.level: link.bandwidth for link in cluster.links} == {"node": 450e9, "fabric": 50e9}
 
@@ -37,7 +38,7 @@ def test_what_the_cluster_says_goes_before_the_machine() -> None:
         import "parc:h100"
         cluster c {
           machine = h100, levels = [fabric: 2, node: 8]
-          device { memory = 70 GB }
+          device { memory = 70 GB, compute_fp32 = 60 TFLOPS }
           link fabric { bandwidth = 25 GB/s, latency = 9 us }
         }""")
 
@@ -45,6 +46,7 @@ def test_what_the_cluster_says_goes_before_the_machine() -> None:
     cluster = found.plans[0].cluster
     assert cluster.device is not None
     assert (cluster.device.memory, cluster.device.compute) == (70e9, 989.5e12)
+    assert (cluster.device.compute_fp32, cluster.device.compute_fp64) == (60e12, 67e12)
     links = {link.level: (link.bandwidth, link.latency) for link in cluster.links}
     assert links == {"fabric": (25e9, 9e-6), "node": (450e9, None)}
 
@@ -73,6 +75,11 @@ def test_every_machine_is_whole(name: str) -> None:
     # A device computes 100 to 500 FLOP in the time that its memory gives a byte: another power of ten would
     # be a slip of the pen.
     assert 100 < cluster.device.compute / cluster.device.memory_bandwidth < 500
+    # Four to thirty-five times as much in 16 bits as in 32, without the rounding of TF32; fp64 is no faster.
+    assert cluster.device.compute_fp32 is not None
+    assert cluster.device.compute_fp64 is not None
+    assert 4 < cluster.device.compute / cluster.device.compute_fp32 < 35
+    assert 0.4 < cluster.device.compute_fp64 / cluster.device.compute_fp32 <= 1
     source = next(source for source in found.sources if source.path == f"parc:{name}")
     assert formatted(source) == source.text
 
