@@ -39,7 +39,7 @@ def orders(plan: Plan) -> Iterator[Alternative]:
     for order in sorted(islice(permutations(movable), MOST_ORDERS), key=outside):
         if list(order) != movable:
             mesh = Mesh((*idle, *order))
-            yield Alternative(f"mesh = {_written(mesh)}", Costs(replace(plan, mesh=mesh)), _swaps(plan, mesh))
+            yield Alternative(f"mesh = {written(mesh)}", Costs(replace(plan, mesh=mesh)), _swaps(plan, mesh))
 
 
 def recomputing(plan: Plan) -> Iterator[Alternative]:
@@ -160,7 +160,7 @@ def priced(alternative: Alternative) -> float | None:
         return None
 
 
-def _written(mesh: Mesh) -> str:
+def written(mesh: Mesh) -> str:
     return f"[{', '.join(f'{axis.name}: {axis.size}' for axis in mesh.axes)}]"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from parc.check import alternatives
 from parc.check.alternatives import Alternative
 from parc.check.costs import Costs, Unknown, costs
+from parc.check.nearer import leaves, legal, nearer
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan
@@ -31,6 +32,10 @@ def slow_order_of_axes(plan: Plan) -> Iterator[Finding]:
     belongs innermost: the tensor groups, which wait for one another several times in every layer, then the
     experts. The order changes nothing that is computed. Told is what the cost model finds clearly faster, and
     tensor groups that leave a node without need.
+
+    Where no order keeps the experts in a node another layout may: their axis in two, the inner one for the
+    experts and both for data, so that each node has all experts; or experts over the tensor axis. It is told
+    if it fits, breaks no rule, and is clearly faster.
 
     ## Example
 
@@ -78,24 +83,7 @@ def slow_order_of_axes(plan: Plan) -> Iterator[Finding]:
           tensor over [tp]
         }
     """
-    far = _far(plan)
-    if not far:
-        return
-    try:
-        costs(plan).require_even()
-        now = costs(plan).step.seconds
-        best = _best(costs(plan))
-    except Unknown:
-        if "tensor" in far and (near := _that_keeps_tensors(plan)):
-            yield _finding(plan, near, far, _reach(plan, far))
-        return
-    if best is None or (then := alternatives.priced(best)) is None:
-        return
-    if then <= BETTER * now or ("tensor" in far and "tensor" not in _far(best.costs.plan) and then <= now):
-        from parc.cost.figure import quantity
-
-        saved = f"predicted step: {quantity(now, 's')}, with the other order {quantity(then, 's')}"
-        yield _finding(plan, best, far, (*_priced_reach(plan, far), saved))
+    yield from _slow(costs(plan))
 
 
 @rule("P325", Severity.INFO)
@@ -146,17 +134,15 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
         }
     """
     far = _far(plan)
-    if not far:
+    if not far or plan.tried:
         return
     try:
         costs(plan).require_even()
         step, now = costs(plan).step.seconds, _collectives(costs(plan), plan)
-        if now < MATTERS * step or any(True for _ in slow_order_of_axes(plan)):
+        if now < MATTERS * step or _slow(costs(plan)):
             return
-        if (best := _best(costs(plan))) is None:
-            return
-        then = _collectives(costs(plan), best.costs.plan)
-        if then <= NEARER * now:
+        best = _best(costs(plan))
+        if best and (then := _collectives(costs(plan), best.costs.plan)) <= NEARER * now:
             from parc.cost.figure import quantity
 
             saved = f"collectives of one device: {quantity(now, 's')} a step, with the other order"
@@ -167,15 +153,87 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
             yield _finding(
                 plan, best, far, (*_priced_reach(plan, far), f"{saved} {quantity(then, 's')}", total)
             )
+        elif layout := _layout(plan, lambda each: _shorter(each, now, step)):
+            yield _of_layout(plan, layout)
     except Unknown:
         return
 
 
+def _shorter(other: Alternative, now: float, step: float) -> float | None:
+    """Seconds of a step in which a device communicates, where the other layout has clearly less of them than
+    `now`, and its step takes no longer than `step`."""
+    then = _collectives(other.costs, other.costs.plan)
+    return then if then <= NEARER * now and other.costs.step.seconds <= step else None
+
+
+@lru_cache(maxsize=8)
+def _slow(known: Costs) -> tuple[Finding, ...]:
+    """What P324 finds: P325 asks for it too."""
+    plan = known.plan
+    far = _far(plan)
+    if not far or plan.tried:
+        return ()
+    try:
+        known.require_even()
+        now = known.step.seconds
+        best = _best(known)
+    except Unknown:
+        if "tensor" in far and (near := _that_keeps_tensors(plan)):
+            return (_finding(plan, near, far, _reach(plan, far)),)
+        return ()
+    if best and (then := alternatives.priced(best)) is not None:
+        kept = "tensor" in far and "tensor" not in _far(best.costs.plan)
+        if then <= BETTER * now or (kept and then <= now):
+            from parc.cost.figure import quantity
+
+            saved = f"predicted step: {quantity(now, 's')}, with the other order {quantity(then, 's')}"
+            return (_finding(plan, best, far, (*_priced_reach(plan, far), saved)),)
+
+    def faster(each: Alternative) -> float | None:
+        then = alternatives.priced(each)
+        return then if then and then <= BETTER * now else None
+
+    layout = _layout(plan, faster)
+    return (_of_layout(plan, layout),) if layout else ()
+
+
 def _far(plan: Plan) -> tuple[str, ...]:
     """Strategies whose groups leave a unit of the innermost level."""
-    levels = [level.size for level in plan.cluster.levels]
-    blocks = ((name, getattr(plan, name)) for name in STRATEGIES)
-    return tuple(name for name, block in blocks if block and plan.mesh.span(block.axes, levels)[-1] > 1)
+    return tuple(name for name in STRATEGIES if leaves(plan, name))
+
+
+def _layout(plan: Plan, faster: Callable[[Alternative], float | None]) -> Alternative | None:
+    """Of the layouts that keep the experts in a unit of the innermost level, where no order of the axes does,
+    the legal one for which `faster` is least; it is None for one that is not worth a word."""
+    found = [
+        (measure, at, each) for at, each in enumerate(nearer(plan)) if (measure := faster(each)) is not None
+    ]
+    return next((each for _, _, each in sorted(found) if legal(plan, each.costs.plan)), None)
+
+
+def _of_layout(plan: Plan, best: Alternative) -> Finding:
+    from parc.cost.figure import quantity
+
+    unit, experts, after = plan.cluster.levels[-1], plan.experts, best.costs
+    assert experts
+    instead = ", without letting those of `tensor` out" if plan.tensor else ""
+    now, then = costs(plan).step.seconds, after.step.seconds
+    before, behind = _collectives(costs(plan), plan), _collectives(after, after.plan)
+    shorter = f"{quantity(before, 's')} a step, with the other layout {quantity(behind, 's')}"
+    return Finding(
+        f"groups of `experts` leave a {unit.name}, and no order of the axes keeps them in{instead}",
+        (
+            Label(experts.span, "leaves it"),
+            Label(plan.at("mesh"), f"{unit.size:,} ranks a {unit.name}", primary=False),
+        ),
+        (
+            *_priced_reach(plan, ("experts",)),
+            f"collectives of one device: {shorter}",
+            f"predicted step: {quantity(now, 's')}, with the other layout {quantity(then, 's')}",
+        ),
+        f"`{best.text}`",
+        Fix("keep the experts in", best.edits, safe=False) if best.edits else None,
+    )
 
 
 @lru_cache(maxsize=8)

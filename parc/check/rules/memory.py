@@ -110,7 +110,7 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
     says = f"{least}{quantity(peak, 'B')} of {quantity(device.memory, 'B')}"
     fullest = [each.value for each in stages].index(peak)
     where = f" of {_unit(plan)} {fullest}" if len(stages) > 1 else ""
-    cures = _cures(plan, device.memory)
+    cures = [] if plan.tried else _cures(plan, device.memory)
     yield Finding(
         f"a device{where} would need {says}: {peak / device.memory:.0%}",
         (
