@@ -24,11 +24,12 @@ plan wide for first on farm {{
 
 def test_tensor_groups_that_leave_a_node_are_told_with_bytes_and_order() -> None:
     """`tp` outermost has stride 4: 8 ranks on 4 nodes. Around attention and FFN of 16 layers, there and back,
-    and around the head, 4 microbatches of 2 x 4,096 tokens x 4,096 x 2 B are summed: 264 times 67 MB."""
+    and around the head, 4 microbatches of 2 x 4,096 tokens x 4,096 x 2 B are summed: 264 times 67 MB, of
+    which a ring of 8 sends 2 x 7/8."""
     (found,) = checked(MESH.replace("AXES", "tp: 8, dp: 4"))
     assert (found.code, found.severity) == ("P324", Severity.WARNING)
     assert found.message == "groups of `tensor` leave a node, which another order of the axes avoids"
-    told = 264 * 2 * 4096 * 4096 * 2 / 1e9
+    told = 264 * 2 * 4096 * 4096 * 2 * 2 * 7 / 8 / 1e9
     assert f"each group of 8 ranks of `tensor` over `tp` touches 4 nodes: {told:.1f} GB" in found.notes[0]
     assert found.help == "`mesh = [dp: 4, tp: 8]`"
 
