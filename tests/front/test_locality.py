@@ -30,7 +30,7 @@ def test_tensor_groups_that_leave_a_node_are_told_with_bytes_and_order() -> None
     assert (found.code, found.severity) == ("P324", Severity.WARNING)
     assert found.message == "groups of `tensor` leave a node, which another order of the axes avoids"
     told = 264 * 2 * 4096 * 4096 * 2 * 2 * 7 / 8 / 1e9
-    assert f"each group of 8 ranks of `tensor` over `tp` touches 4 nodes: {told:.1f} GB" in found.notes[0]
+    assert f"each group of 8 ranks of `tensor` over `tp` touches 4 nodes: {told:.3g} GB" in found.notes[0]
     assert found.help == "`mesh = [dp: 4, tp: 8]`"
 
 
