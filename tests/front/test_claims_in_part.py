@@ -13,11 +13,11 @@ from tests.front.test_claims import value, verdict
     ("claim", "grade", "rests"),
     [
         ("flops.device < 1 FLOP", "expected", True),  # half a sequence a microbatch
-        ("tensor.call.bytes < 1 B", "expected", True),
+        ("tensor.call.buffer < 1 B", "expected", True),
         ("mfu >= 90%", "estimated", True),
         ("parameters.device < 1", "exact", False),
         ("memory.gradients < 1 B", "exact", False),
-        ("data.bytes < 1 B", "exact", False),  # of gradients
+        ("data.buffers < 1 B", "exact", False),  # of gradients
         ("bubble < 1%", "exact", False),  # of as many microbatches as there are
         ("experts.nodes == 2", "exact", False),
     ],
