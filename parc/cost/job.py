@@ -136,6 +136,7 @@ class Practice:
     deduplicate: bool = False  # a token goes once to a rank, however many of its experts are there
     regather: bool = False  # a split matmul's gathered input is gathered again, not kept
     gathers: int = 2  # times that sharded parameters are gathered for one microbatch
+    scatter: bool = False  # ranks of `tensor` that hold the same pass a part each to the next stage
     fused: bool = True  # a weight's gradient is added up as its matmul writes it
     emitted: bool = False  # parc's own programs; else Megatron's, which differ around experts (`moves.py`)
 

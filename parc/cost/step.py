@@ -100,11 +100,19 @@ def _by_stage(
 
 
 def _hops(job: Job, links: Links) -> tuple[float, ...]:
-    """From each stage to the next: a rank sends its share of the tokens, unless the next is its own too."""
+    """From each stage to the next: a rank sends its share of the tokens, unless the next is its own too.
+
+    With `scatter` it sends a part of what all ranks of `tensor` hold, and they gather the parts when they
+    have come: Narayanan et al., arXiv:2104.04473, section 4.1.
+    """
     bytes, group, ranks = entry(job), job.layout.reach.pipeline, job.degrees.pipeline
+    gather = 0.0
+    if job.practice.scatter and not job.layout.sequence:
+        gather = network.all_gather(bytes, job.layout.reach.tensor, links)
+        bytes /= job.degrees.tensor
     between = [network.send(bytes, network.neighbour(group, links, rank)) for rank in range(ranks)]
     return tuple(
-        between[job.link(place)] if job.rank_of(place) != job.rank_of(place + 1) else 0.0
+        between[job.link(place)] + gather if job.rank_of(place) != job.rank_of(place + 1) else 0.0
         for place in range(len(job.stages) - 1)
     )
 

@@ -144,3 +144,17 @@ def test_gathers_of_sharded_parameters_hide_behind_layers(far: int) -> None:
     late = max(0.0, gather - (whole.compute + whole.moves) / 16)
     assert (late > 0) == (far == 4)
     assert sharded.moves - whole.moves == pytest.approx(gather + 15 * late)
+
+
+def test_ranks_that_hold_the_same_may_pass_a_part_each() -> None:
+    """Eight ranks of `tensor` in a node: an eighth of the tokens over the fabric, and a gather in the node."""
+    far = {"tensor": (8, 1), "pipeline": (1, 2), "layers": (8, 8)}
+    links = (Link(450e9 * 0.75, 3e-6), Link(50e9 * 0.75, 8e-6))
+    bytes = 2048 * 2048 * 2
+    (whole,) = predict(job(DENSE, **far), CONSTANTS).hops
+    (part,) = predict(job(DENSE, scatter=True, **far), CONSTANTS).hops
+    assert whole == pytest.approx(8e-6 + bytes / links[1].bandwidth)
+    gather = network.all_gather(bytes, (8, 1), links)
+    assert part == pytest.approx(8e-6 + bytes / 8 / links[1].bandwidth + gather)
+    (already,) = predict(job(DENSE, scatter=True, sequence=True, **far), CONSTANTS).hops
+    assert already == pytest.approx(8e-6 + bytes / 8 / links[1].bandwidth)

@@ -22,9 +22,9 @@ from parc.cost.validate.rows import Row, What, megatron
 
 GIB = 2**30
 
-DEEPSPEED = Practice(gradient=2, flash=False, dropout=True, fused=False)
-MEGATRON_2021 = Practice(gradient=4, flash=False, dropout=True, fused=False)
-MEGATRON_2022 = Practice(gradient=4, flash=False, dropout=True, regather=True)
+DEEPSPEED = Practice(gradient=2, flash=False, dropout=True, fused=False, scatter=True)
+MEGATRON_2021 = Practice(gradient=4, flash=False, dropout=True, fused=False, scatter=True)
+MEGATRON_2022 = Practice(gradient=4, flash=False, dropout=True, regather=True, scatter=True)
 MEGATRON_014 = Practice(gradient=4, regather=True)
 
 RECOMPUTE: dict[str, Recompute] = {"full": "layer", "selective(attention)": "scores"}

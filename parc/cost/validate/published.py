@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from parc.cost import parameters
@@ -24,6 +25,7 @@ LEGACY, H100, BLACKWELL = "A100, Megatron 2021-23", "H100, Megatron-Core", "B200
 MACHINES: dict[str, tuple[Machine, int, str]] = {
     "DGX-A100-80GB": (machines.A100_SELENE, 8, LEGACY),
     "DGX-H100": (machines.H100, 8, H100),
+    "H100-96GB HBM2e": (machines.H100_TITAN, 8, H100),
     "H100": (machines.H100, 8, H100),
     "DGX-B200": (machines.B200, 8, BLACKWELL),
     "DGX-B300": (machines.B300, 8, BLACKWELL),
@@ -86,8 +88,10 @@ def _architecture(entry: dict[str, Any]) -> Architecture:
 
 
 def _practice(entry: dict[str, Any], legacy: bool) -> Practice:
+    """ZeRO-3 of 2021 computes layers again, and gathers their parameters for that as well: arXiv:2104.07857,
+    section 4."""
     if legacy:
-        return MEGATRON_2021
+        return replace(MEGATRON_2021, gathers=3) if _sharded(entry) else MEGATRON_2021
     if "torchtitan" in entry["framework"]:
         return Practice(gradient=4, overlap=True)
     return Practice(gradient=4, regather=True, overlap=True, overlap_tensor=True)
