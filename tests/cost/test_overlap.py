@@ -147,7 +147,7 @@ def test_gathers_of_sharded_parameters_hide_behind_layers(far: int) -> None:
 
 
 def test_ranks_that_hold_the_same_may_pass_a_part_each() -> None:
-    """Eight ranks of `tensor` in a node: an eighth of the tokens over the fabric, and a gather in the node."""
+    """Eight ranks of `tensor` in a node: an eighth of all over the fabric, and a gather in the node."""
     far = {"tensor": (8, 1), "pipeline": (1, 2), "layers": (8, 8)}
     links = (Link(450e9 * 0.75, 3e-6), Link(50e9 * 0.75, 8e-6))
     bytes = 2048 * 2048 * 2
