@@ -6,7 +6,7 @@ from parc.cost import parameters
 from parc.cost.constants import Calibration, nearest
 from parc.cost.figure import Figure, Grade, quantity, total
 from parc.cost.job import Job
-from parc.cost.memory import memory, state
+from parc.cost.memory import heads, memory, state
 from parc.cost.step import predict
 from parc.cost.traffic import remainder, traffic
 from parc.plan.schema.where import SPLIT
@@ -48,7 +48,13 @@ def memory_figures(job: Job, rank: int) -> Figure:
         Figure("activations", of.activations, "B", f"kept between passes: {flight}", "estimated"),
     ]
     if of.logits >= of.working and of.logits:
-        words = f"logits and their gradient, {job.tokens:,.0f} tokens x {job.architecture.vocab:,} words"
+        count = heads(job, rank)
+        what = (
+            f"logits of {count:,} microbatches, the gradient of one"
+            if count > 1
+            else "logits and their gradient"
+        )
+        words = f"{what}, {job.tokens:,.0f} tokens x {job.architecture.vocab:,} words"
         parts.append(Figure("logits", of.logits, "B", f"{words} / {job.degrees.tensor}", "estimated"))
     elif of.working:
         parts.append(

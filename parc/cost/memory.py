@@ -22,7 +22,7 @@ class Memory:
     gradients: float
     optimizer: float
     activations: float  # kept between forward and backward passes, logits not counted
-    logits: float  # of the one microbatch that is at the head
+    logits: float  # of the microbatches that are at the head, and the gradient of one
     working: float  # of the pass that runs: what recomputation brings back, and gathered parameters
 
     @property
@@ -75,7 +75,7 @@ def memory(job: Job, rank: int) -> Memory:
         gradients=of.gradients,
         optimizer=of.optimizer,
         activations=fullest,
-        logits=layer.head(job).kept if any(stage.last for stage in stages) else 0.0,
+        logits=_logits(job, rank) if any(stage.last for stage in stages) else 0.0,
         working=max(_working(job, stage) for stage in stages),
     )
 
@@ -102,6 +102,19 @@ def _halved(job: Job, stage: Stage) -> float:
             if each.weight
         ]
     )
+
+
+def heads(job: Job, rank: int) -> int:
+    """Microbatches whose logits this rank holds at once, if it has the head."""
+    layout = job.layout
+    how = layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches
+    return schedule.at_the_head(*how, rank)
+
+
+def _logits(job: Job, rank: int) -> float:
+    of, one = job.architecture, layer.head(job).kept
+    gradient = job.practice.element * job.tokens * of.vocab / job.degrees.tensor
+    return heads(job, rank) * (one - gradient) + gradient
 
 
 def _working(job: Job, stage: Stage) -> float:

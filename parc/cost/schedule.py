@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from parc.cost import orders, split
@@ -77,3 +78,16 @@ def in_flight(schedule: str, ranks: int, chunks: int, microbatches: int, rank: i
         if not any(all(b >= a for a, b in zip(moment, other, strict=True)) for other in fullest):
             fullest.append(moment)
     return tuple(Moment(moment[:chunks], moment[chunks:]) for moment in fullest)
+
+
+@lru_cache(maxsize=1024)
+def at_the_head(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> int:
+    """The most microbatches that have come to the end of a rank's last chunk and have not begun to go back.
+
+    Raises:
+        ValueError: as `order`.
+    """
+    passes = order(schedule, ranks, chunks, microbatches, rank)
+    last = max(one.stage for one in passes)
+    steps = {"forward": 1, "backward": -1, "inputs": -1, "weights": 0}
+    return max(accumulate(steps[one.kind] for one in passes if one.stage == last))

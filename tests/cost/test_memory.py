@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from parc.cost import layer, parameters
 from parc.cost.attention import attention, scores
+from parc.cost.explain import memory_figures
 from parc.cost.job import Job
 from parc.cost.memory import memory
 from parc.cost.validate.models import gpt
@@ -126,3 +127,21 @@ def test_longer_stages_hold_more_at_the_moment_that_is_fullest() -> None:
     one = memory(replace(of, layout=replace(of.layout, microbatches=2)), 0)
     each = memory(job(), 0).activations / 16
     assert one.activations == pytest.approx(each * (2 * 7 + 2 * 1))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "chunks", "count"), [("1f1b", 1, 1), ("gpipe", 1, 8), ("gpipe", 2, 8), ("zbv", 2, 1)]
+)
+def test_logits_are_there_for_every_microbatch_at_the_head(schedule: str, chunks: int, count: int) -> None:
+    """gpipe has all 8 there before the first goes back; the others take each back at once. In float32, and of
+    one of them the gradient in 2 bytes; beside them what the norm and the matmul keep."""
+    layers = (16 // (2 * chunks),) * 2 * chunks
+    of = job(DENSE, pipeline=(2, 1), schedule=schedule, chunks=chunks, layers=layers, microbatches=8)
+    rank = 0 if schedule == "zbv" else 1
+    tokens, words = 2048, 32000
+    assert (
+        memory(of, rank).logits == count * (4 * tokens * words + 2 * 2 * tokens * 2048) + 2 * tokens * words
+    )
+    assert memory(of, 1 - rank).logits == 0
+    (told,) = (part for part in memory_figures(of, rank).parts if part.name == "logits")
+    assert ("of 8 microbatches" in told.how) is (count == 8)

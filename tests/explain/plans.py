@@ -29,6 +29,7 @@ plan small for first on pair {
   mesh = [ep: 2, pp: 2, tp: 2]
   data     over [ep]
   tensor   over [tp]
+  # parc: allow P314 -- whole experts are easier to reckon
   experts  over [ep]
   pipeline over [pp] { schedule = "SCHEDULE", layers = [2, 2] }
 }

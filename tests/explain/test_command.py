@@ -34,11 +34,11 @@ STAGES  of one rank
       1  2-3              2   2 of 4       2,024  52.5%
 
 MEMORY  one rank at its fullest; the cluster's device has no `memory`
-  stage 0 PPPPGGGGOOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA..| 151 kB?
-  stage 1 PPPPGGGGOOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAALL| 155 kB?
+  stage 0 PPPPGGGGOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA......| 151 kB?
+  stage 1 PPPPGGGGOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAALLLLLL| 162 kB?
   P parameters, G gradients, O optimizer, A activations, L logits
   stage 1: parameters 8.1 kB, gradients 8.1 kB, optimizer 16.2 kB, activations 118 kB?, logits
-    3.84 kB?
+    11.5 kB?
 
 TRAFFIC  one rank of stage 1 sends in a step, none sends more
   strategy  over  link        sent  calls

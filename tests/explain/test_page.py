@@ -189,6 +189,17 @@ def test_a_schedule_without_times_is_drawn_in_units(opened: Open) -> None:
     assert "link fabric { bandwidth" in page.inner_text(".absent")
 
 
+def test_second_halves_of_backward_passes_are_told_apart(opened: Open) -> None:
+    page = opened(plan(small("", "zero_bubble")))
+    kinds = ("forward", "backward", "weights")
+    assert [page.locator(f"#line .pass.{kind}").count() for kind in kinds] == [2 * 4] * 3
+    colours = {
+        page.eval_on_selector(f"#line .pass.{kind}", "each => getComputedStyle(each).fill") for kind in kinds
+    }
+    assert len(colours) == 3
+    assert "gradients of parameters" in page.inner_text("#line-legend")
+
+
 def test_memory_is_stacked_by_kind(opened: Open) -> None:
     page = opened(plan(small(DEVICE)))
     of = overview(plan(small(DEVICE)))
