@@ -170,17 +170,20 @@ class Mesh:
         of 128 devices, the second a node of 16. Rank r is device r. Exact where units and mesh nest, or where
         what is inside of the groups divides a unit, or else no less than any group touches.
         """
-        sizes = tuple(levels)
-        return tuple(self._touched(names, prod(sizes[i:])) for i in range(len(sizes)))
+        digits, unit, found = self._digits(names), 1, []
+        for size in reversed(tuple(levels)):
+            unit *= size
+            found.append(self._touched(digits, unit))
+        return tuple(reversed(found))
 
     def nests(self, unit: int) -> bool:
         """Whether units of so many ranks cut the mesh along its axes."""
         strides = [self.stride(name) for name in self.names] + [self.size]
         return all(unit % stride == 0 or stride % unit == 0 for stride in strides)
 
-    def _touched(self, names: Collection[str], unit: int) -> int:
+    def _touched(self, digits: tuple[tuple[int, int], ...], unit: int) -> int:
         far, near, reach, block = 1, 1, 1, 1  # far members, near ones, the ranks that these reach and fill
-        for size, stride in self._digits(names):
+        for size, stride in digits:
             if stride >= unit:
                 far *= size
             else:
@@ -194,6 +197,15 @@ class Mesh:
         return far * (whole if self.nests(unit) else min(near, (reach - 2) // unit + 2))
 
     def _digits(self, names: Collection[str]) -> tuple[tuple[int, int], ...]:
-        for name in names:
-            self.axis(name)
-        return tuple((axis.size, self.stride(axis.name)) for axis in self.axes if axis.name in names)
+        """Sizes and strides of some axes, outermost first."""
+        found: list[tuple[int, int]] = []
+        stride = 1
+        for axis in reversed(self.axes):
+            if axis.name in names:
+                found.append((axis.size, stride))
+            stride *= axis.size
+        if len(found) < len(names):
+            for name in names:
+                self.axis(name)  # which raises where there is none
+        found.reverse()
+        return tuple(found)

@@ -17,70 +17,109 @@ from parc.syntax import table
 
 
 class Node:
-    """What a rule of the grammar stands for. `outer_start` and `outer_end` take in brackets around it."""
+    """What a rule of the grammar stands for. `start_pos` and `end_pos`, named as those of tokens, take in
+    brackets around it."""
 
-    __slots__ = ("children", "data", "end", "outer_end", "outer_start", "start")
+    __slots__ = ("children", "data", "end", "end_pos", "start", "start_pos")
 
     def __init__(self, data: str, children: list[Any]) -> None:
         self.data = data
         self.children = children
-        self.start = self.end = self.outer_start = self.outer_end = -1  # nowhere yet
+        self.start = self.end = self.start_pos = self.end_pos = -1  # nowhere yet
 
 
 Child: TypeAlias = "Node | Token"
 Reduce: TypeAlias = Callable[["list[Child]"], "Child"]
 
 
+class Reduction(NamedTuple):
+    name: str  # of the rule of the grammar
+    size: int  # how many symbols it stands for
+    reduce: Reduce | None  # None: the only one stays
+
+
+class States(dict[int, dict[str, "int | Reduction"]]):
+    """What to do in a state, by kinds of symbols: go to another one, or reduce.
+
+    Made of lark's table as states are met: its own names are tokens, which are slow to compare.
+    """
+
+    def __init__(self, table: dict[int, dict[str, Any]]) -> None:
+        self.table = table
+        self.reductions: dict[Any, Reduction] = {}
+
+    def __missing__(self, state: int) -> dict[str, int | Reduction]:
+        self[state] = found = {
+            str(kind): target if step is Shift else self._reduction(target)
+            for kind, (step, target) in self.table[state].items()
+        }
+        return found
+
+    def _reduction(self, rule: Any) -> Reduction:
+        if rule not in self.reductions:
+            name = str(rule.origin.name)
+            self.reductions[rule] = Reduction(name, len(rule.expansion), _reduction(rule))
+        return self.reductions[rule]
+
+
 class Table(NamedTuple):
-    states: dict[int, dict[str, Any]]
+    states: States
     start: int
     end: int
-    reductions: dict[Any, tuple[str, int, Reduce | None]]  # by rules of the grammar: name, length, what to do
 
 
 @cache
 def of(start: str) -> Table:
     """The table for a text that is a `start` of the grammar."""
     conf = table.parser().parse_interactive("", start=start).parser_state.parse_conf
-    rules = {
-        action[1]
-        for actions in conf.states.values()
-        for action in actions.values()
-        if action[0] is not Shift and hasattr(action[1], "expansion")
-    }
-    reductions = {rule: (rule.origin.name, len(rule.expansion), _reduction(rule)) for rule in rules}
-    return Table(conf.states, conf.start_state, conf.end_state, reductions)
+    return Table(States(conf.states), conf.start_state, conf.end_state)
 
 
 class Parser:
+    """`whole` is the tree, after the last token."""
+
     def __init__(self, start: str) -> None:
         self.table = of(start)
         self.states = [self.table.start]
         self.values: list[Child] = []
+        self.whole: Node | None = None
 
-    def feed(self, token: Token) -> Node | None:
-        """Take a token that is expected; the whole tree after the last one."""
-        actions, end, reductions = self.table.states, self.table.end, self.table.reductions
+    def feed(self, token: Token) -> bool:
+        """Take a token; False: it is not expected, and the stack is as it was."""
         states, values, kind = self.states, self.values, token.type
-        while True:
-            step, target = actions[states[-1]][kind]
-            if step is Shift:
-                states.append(target)
+        action = self.table.states[states[-1]].get(kind)
+        if isinstance(action, int):
+            states.append(action)
+            values.append(token)
+            return True
+        before = states[:], values[:]
+        while action is not None:
+            if isinstance(action, int):
+                states.append(action)
                 values.append(token)
-                return None
-            name, size, reduce = reductions[target]
-            if reduce is None:
-                states[-1] = actions[states[-2]][name][1]
-                continue
+                return True
+            self._reduce(action)
+            if kind == "$END" and states[-1] == self.table.end:
+                whole = values[-1]
+                assert isinstance(whole, Node)
+                self.whole = whole
+                return True
+            action = self.table.states[states[-1]].get(kind)
+        states[:], values[:] = before
+        return False
+
+    def _reduce(self, action: Reduction) -> None:
+        states, values, (name, size, reduce) = self.states, self.values, action
+        if reduce is None:
+            states.pop()
+        else:
             below = len(values) - size
             children = values[below:]
             del states[below + 1 :], values[below:]
-            states.append(actions[states[-1]][name][1])
             values.append(reduce(children))
-            if kind == "$END" and states[-1] == end:
-                whole = values[-1]
-                assert isinstance(whole, Node)
-                return whole
+        following = self.table.states[states[-1]][name]
+        assert isinstance(following, int)
+        states.append(following)
 
 
 def _reduction(rule: Any) -> Reduce | None:
@@ -119,14 +158,12 @@ def _parts(children: list[Child], kept: list[int], inlined: set[int]) -> list[Ch
 def _place(node: Node, children: list[Child]) -> None:
     """Where it stands: from the first of the children that stand somewhere to the last."""
     for child in children:
-        start = child.outer_start if isinstance(child, Node) else child.start_pos
-        if start is not None and start >= 0:
-            node.outer_start = start
+        if (start := child.start_pos) is not None and start >= 0:
+            node.start_pos = start
             break
     for child in reversed(children):
-        end = child.outer_end if isinstance(child, Node) else child.end_pos
-        if end is not None and end >= 0:
-            node.outer_end = end
+        if (end := child.end_pos) is not None and end >= 0:
+            node.end_pos = end
             break
     if node.start < 0:
-        node.start, node.end = node.outer_start, node.outer_end
+        node.start, node.end = node.start_pos, node.end_pos

@@ -8,7 +8,6 @@ forward to its end.
 from __future__ import annotations
 
 from lark import Token
-from lark.parsers.lalr_analysis import Shift
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
@@ -39,26 +38,21 @@ class Recovery:
         index = 0
         while True:
             token = self.tokens[index]
-            if not self.advance(list(self.stack), token.type):
+            if not self.parser.feed(token):
                 index = self.recover(index)
                 continue
-            result = self.parser.feed(token)
-            if token.type == "$END":
-                assert result
-                return result
+            if self.parser.whole:
+                return self.parser.whole
             self.follow(token)
             index += 1
 
     def parse_strictly(self) -> Node | None:
         """For a text of one statement: None, and told, at the first fault."""
-        result = None
         for token in self.tokens:
-            if not self.advance(list(self.stack), token.type):
+            if not self.parser.feed(token):
                 self.tell_unexpected(token)
                 return None
-            result = self.parser.feed(token)
-        assert result
-        return result
+        return self.parser.whole
 
     def follow(self, token: Token) -> None:
         """Keep track of brackets and of where statements begin, after `token` has been fed."""
@@ -165,18 +159,16 @@ class Recovery:
         return {kind for kind in kinds if not kind.islower() and self.advance(list(self.stack), kind)}
 
     def advance(self, stack: list[int], kind: str) -> bool:
-        """Move a stack of parser states over a token, without building anything; False: it is not expected.
-
-        The parser itself finds that out only after reductions that cannot be taken back.
-        """
+        """Move a stack of parser states over a token, and build nothing; False: it is not expected."""
         while (action := self.states[stack[-1]].get(kind)) is not None:
-            step, target = action
-            if step is Shift:
-                stack.append(target)
+            if isinstance(action, int):
+                stack.append(action)
                 return True
-            if target.expansion:
-                del stack[-len(target.expansion) :]
-            stack.append(self.states[stack[-1]][target.origin.name][1])
+            if action.size:
+                del stack[-action.size :]
+            following = self.states[stack[-1]][action.name]
+            assert isinstance(following, int)
+            stack.append(following)
             if kind == "$END" and stack[-1] == self.end:
                 return True
         return False

@@ -19,9 +19,10 @@ from parc.syntax.scan import end_at
 def ours(text: str) -> Any:
     parser = Parser("file")
     for token in [*table.parser().lex(text), end_at(len(text))]:
-        whole = parser.feed(token)
-    assert whole
-    return _plain(whole)
+        if not parser.feed(token):
+            raise KeyError(token)
+    assert parser.whole
+    return _plain(parser.whole)
 
 
 def _plain(node: Node | Token) -> Any:

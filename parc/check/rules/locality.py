@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from parc.check.nearer import leaves, legal, nearer
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.facts import Plan
+from parc.plan.mesh import Mesh
 from parc.plan.subjects import STRATEGIES
 
 if TYPE_CHECKING:
@@ -138,11 +140,11 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
         return
     try:
         costs(plan).require_even()
-        step, now = costs(plan).step.seconds, _collectives(costs(plan), plan)
+        step, now = costs(plan).step.seconds, _collectives(costs(plan), plan.mesh)
         if now < MATTERS * step or _slow(costs(plan)):
             return
         best = _best(costs(plan))
-        if best and (then := _collectives(costs(plan), best.costs.plan)) <= NEARER * now:
+        if best and (then := _collectives(costs(plan), best.costs.plan.mesh)) <= NEARER * now:
             from parc.cost.figure import quantity
 
             saved = f"collectives of one device: {quantity(now, 's')} a step, with the other order"
@@ -162,7 +164,7 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
 def _shorter(other: Alternative, now: float, step: float) -> float | None:
     """Seconds of a step in which a device communicates, where the other layout has clearly less of them than
     `now`, and its step takes no longer than `step`."""
-    then = _collectives(other.costs, other.costs.plan)
+    then = _collectives(other.costs, other.costs.plan.mesh)
     return then if then <= NEARER * now and other.costs.step.seconds <= step else None
 
 
@@ -193,6 +195,8 @@ def _slow(known: Costs) -> tuple[Finding, ...]:
         then = alternatives.priced(each)
         return then if then and then <= BETTER * now else None
 
+    if best and _collectives(known, best.costs.plan.mesh) <= NEARER * _collectives(known, plan.mesh):
+        return ()  # which P325 tells
     layout = _layout(plan, faster)
     return (_of_layout(plan, layout),) if layout else ()
 
@@ -218,7 +222,7 @@ def _of_layout(plan: Plan, best: Alternative) -> Finding:
     assert experts
     instead = ", without letting those of `tensor` out" if plan.tensor else ""
     now, then = costs(plan).step.seconds, after.step.seconds
-    before, behind = _collectives(costs(plan), plan), _collectives(after, after.plan)
+    before, behind = _collectives(costs(plan), plan.mesh), _collectives(after, after.plan.mesh)
     shorter = f"{quantity(before, 's')} a step, with the other layout {quantity(behind, 's')}"
     return Finding(
         f"groups of `experts` leave a {unit.name}, and no order of the axes keeps them in{instead}",
@@ -240,20 +244,21 @@ def _of_layout(plan: Plan, best: Alternative) -> Finding:
 def _best(known: Costs) -> Alternative | None:
     """The order whose collectives take the least time, where that is less than now."""
     found = [
-        (_collectives(known, each.costs.plan), index, each)
+        (_collectives(known, each.costs.plan.mesh), index, each)
         for index, each in enumerate(alternatives.orders(known.plan))
     ]
     least = min(found, default=None)
-    return least[2] if least and least[0] < _collectives(known, known.plan) else None
+    return least[2] if least and least[0] < _collectives(known, known.plan.mesh) else None
 
 
-def _collectives(known: Costs, order: Plan) -> float:
+@lru_cache(maxsize=64)
+def _collectives(known: Costs, order: Mesh) -> float:
     """Seconds of a step in which a device communicates, of the one that does most, in another order of the
     axes: what is sent is the same in every order, only its groups lie otherwise."""
-    calls = known.calls
+    calls, plan = known.calls, known.plan
     from parc.cost.plan import reach
 
-    lie = reach(order)
+    lie = known.job.layout.reach if order == plan.mesh else reach(replace(plan, mesh=order))
     return max(
         sum(count * _taken(known, getattr(lie, each.over), each) for each, count in some.items())
         for some in calls
