@@ -22,10 +22,11 @@ class Node:
 
     __slots__ = ("children", "data", "end", "end_pos", "start", "start_pos")
 
-    def __init__(self, data: str, children: list[Any]) -> None:
+    def __init__(self, data: str, children: list[Any], start: int, end: int) -> None:
         self.data = data
         self.children = children
-        self.start = self.end = self.start_pos = self.end_pos = -1  # nowhere yet
+        self.start = self.start_pos = start  # -1: nowhere yet
+        self.end = self.end_pos = end
 
 
 Child: TypeAlias = "Node | Token"
@@ -86,40 +87,35 @@ class Parser:
 
     def feed(self, token: Token) -> bool:
         """Take a token; False: it is not expected, and the stack is as it was."""
+        table, end = self.table.states, self.table.end
         states, values, kind = self.states, self.values, token.type
-        action = self.table.states[states[-1]].get(kind)
-        if isinstance(action, int):
-            states.append(action)
-            values.append(token)
-            return True
-        before = states[:], values[:]
-        while action is not None:
-            if isinstance(action, int):
-                states.append(action)
-                values.append(token)
-                return True
-            self._reduce(action)
-            if kind == "$END" and states[-1] == self.table.end:
+        action = table[states[-1]].get(kind)
+        before = None if isinstance(action, int) else (states[:], values[:])
+        while not isinstance(action, int):
+            if action is None:
+                assert before
+                states[:], values[:] = before
+                return False
+            name, size, reduce = action
+            if reduce is None:
+                states.pop()
+            else:
+                below = len(values) - size
+                children = values[below:]
+                del states[below + 1 :], values[below:]
+                values.append(reduce(children))
+            following = table[states[-1]][name]
+            assert isinstance(following, int)
+            states.append(following)
+            if kind == "$END" and following == end:
                 whole = values[-1]
                 assert isinstance(whole, Node)
                 self.whole = whole
                 return True
-            action = self.table.states[states[-1]].get(kind)
-        states[:], values[:] = before
-        return False
-
-    def _reduce(self, action: Reduction) -> None:
-        states, values, (name, size, reduce) = self.states, self.values, action
-        if reduce is None:
-            states.pop()
-        else:
-            below = len(values) - size
-            children = values[below:]
-            del states[below + 1 :], values[below:]
-            values.append(reduce(children))
-        following = self.table.states[states[-1]][name]
-        assert isinstance(following, int)
-        states.append(following)
+            action = table[following].get(kind)
+        states.append(action)
+        values.append(token)
+        return True
 
 
 def _reduction(rule: Any) -> Reduce | None:
@@ -135,9 +131,14 @@ def _reduction(rule: Any) -> Reduce | None:
 
     def reduce(children: list[Child]) -> Child:
         parts = children if whole else _parts(children, kept, inlined)
-        node = parts[0] if single and len(parts) == 1 else Node(data, parts)
-        if isinstance(node, Node):
-            _place(node, children)
+        start, end = _extent(children)
+        if not (single and len(parts) == 1):
+            return Node(data, parts, start, end)
+        node = parts[0]
+        if isinstance(node, Node) and start >= 0:
+            node.start_pos, node.end_pos = start, end
+            if node.start < 0:
+                node.start, node.end = start, end
         return node
 
     return reduce
@@ -155,15 +156,15 @@ def _parts(children: list[Child], kept: list[int], inlined: set[int]) -> list[Ch
     return found
 
 
-def _place(node: Node, children: list[Child]) -> None:
-    """Where it stands: from the first of the children that stand somewhere to the last."""
+def _extent(children: list[Child]) -> tuple[int, int]:
+    """From where the first of the children that stand somewhere begins to where the last of them ends."""
+    start = end = -1
     for child in children:
-        if (start := child.start_pos) is not None and start >= 0:
-            node.start_pos = start
+        if (place := child.start_pos) is not None and place >= 0:
+            start = place
             break
     for child in reversed(children):
-        if (end := child.end_pos) is not None and end >= 0:
-            node.end_pos = end
+        if (place := child.end_pos) is not None and place >= 0:
+            end = place
             break
-    if node.start < 0:
-        node.start, node.end = node.start_pos, node.end_pos
+    return start, end

@@ -13,7 +13,7 @@ from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
 from parc.syntax import cure, words
 from parc.syntax.lalr import Node, Parser
-from parc.syntax.scan import MAX_FAULTS, OPENERS, place, stand_in
+from parc.syntax.scan import CLOSERS, MAX_FAULTS, OPENERS, place, stand_in
 
 SIGNS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR")  # what may have been forgotten
 WORDS = ("FOR", "ON", "OVER")  # also where they would not just be names
@@ -58,7 +58,7 @@ class Recovery:
         """Keep track of brackets and of where statements begin, after `token` has been fed."""
         if token.type in OPENERS:
             self.openers.append(token)
-        elif token.type in OPENERS.values():
+        elif token.type in CLOSERS:
             self.openers.pop()
         height = len(self.stack)
         if token.type == "LBRACE":

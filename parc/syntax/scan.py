@@ -27,6 +27,7 @@ AND = re.compile(r"(?:(.*\S)[ \t]+)?and")  # alone, or as the unit of a QUANTITY
 VALUES = {"NAME", "QUANTITY", "STRING", "RPAR", "RSQB"}  # how a value may end
 ENDS = {"_NL", "_COMMA", "LBRACE", "RBRACE"}  # of a statement
 OPENERS = {"LBRACE": "RBRACE", "LSQB": "RSQB", "LPAR": "RPAR"}
+CLOSERS = frozenset(OPENERS.values())
 
 
 def place(source: Source, token: Token) -> Span:
@@ -96,7 +97,7 @@ def checked(source: Source, tokens: Iterable[Token], end: int, faults: list[Diag
     good: list[Token] = []
     depth = 0
     for token in _readable(source, _claims(source, _parted(tokens), faults), faults):
-        depth += (token.type in OPENERS) - (token.type in OPENERS.values())
+        depth += (token.type in OPENERS) - (token.type in CLOSERS)
         if depth > MAX_DEPTH:
             label = Label(place(source, token), "one too many")
             faults.append(error("P006", f"brackets nest more than {MAX_DEPTH} deep", label))

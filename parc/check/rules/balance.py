@@ -203,7 +203,10 @@ def _balanced(plan: Plan, pipeline: Pipeline, work: list[float]) -> Alternative 
         loads[-1] += head
         # Of stages that are as good, a later one has fewer microbatches in flight.
         split[max(at for at, load in enumerate(loads) if load <= SAME * min(loads))] += 1
-    if tuple(split) == layers:
+    loads = [count * one for count, one in zip(split, each, strict=True)]
+    loads[-1] += head
+    # A step takes (m - 1) x the slowest stage + the sum of all stages: it gains no more than the slowest one.
+    if tuple(split) == layers or max(loads) > BETTER * max(work):
         return None
     other_pipeline = replace(pipeline, layers=tuple(split))
     edit = option(pipeline, "layers", str(split))
