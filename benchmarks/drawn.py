@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 VOCABULARY = 32  # of both models
-MOST = (2, 4, 4, 8, 16)  # ranks of a plan, at most: small meshes are drawn as often as large ones
+RANKS = (2, 4, 4, 8, 16)  # of a plan, at most: small meshes are drawn as often as large ones
 
 
 def train(draw: Random, model: str) -> str:
@@ -69,8 +69,8 @@ class Compiled:
     files: dict[str, bytes]
 
 
-def programs(draw: Random, run: str, count: int) -> Iterator[Compiled]:
-    """Distinct plans of `run` that check without a fault and can be built."""
+def programs(draw: Random, run: str, count: int, most: int = RANKS[-1]) -> Iterator[Compiled]:
+    """Distinct plans of `run` on up to `most` ranks that check without a fault and can be built."""
     from parc.emit.program import files
     from parc.shard.compile import capture, rewrite
     from parc.shard.load import Faulty
@@ -78,7 +78,7 @@ def programs(draw: Random, run: str, count: int) -> Iterator[Compiled]:
     captured = None
     seen: set[str] = set()
     while len(seen) < count:
-        text, plan = _plan(draw, run)
+        text, plan = _plan(draw, run, most)
         if text in seen:
             continue
         captured = captured or capture(plan)
@@ -90,20 +90,20 @@ def programs(draw: Random, run: str, count: int) -> Iterator[Compiled]:
         yield Compiled(text, plan, captured, files(plan, program, {}))
 
 
-def _plan(draw: Random, run: str) -> tuple[str, Plan]:
+def _plan(draw: Random, run: str, most: int) -> tuple[str, Plan]:
     """A legal plan, drawn until one is."""
     while True:
-        ranks, layout = _layout(draw, 4 if "layers = 4 }" in run else 3)
+        ranks, layout = _layout(draw, 4 if "layers = 4 }" in run else 3, most)
         text = f"{run}\ncluster c {{ levels = [node: {ranks}] }}\nplan p for t on c {{\n{layout}\n}}\n"
         found = load_text(Source(str(EXAMPLES / "drawn.parc"), text))
         if found.ok and not unbuilt(found.plans[0]):
             return text, found.plans[0]
 
 
-def _layout(draw: Random, layers: int) -> tuple[int, str]:
+def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
     """Any mesh, and any strategies that the language allows over it."""
     sizes: dict[str, int] = {}
-    most = draw.choice(MOST)
+    most = draw.choice([ranks for ranks in RANKS if ranks <= most])
     while not sizes or prod(sizes.values()) > most:
         sizes = {name: draw.choice([1, 1, 2, 2, 4, 8]) for name in ("dp", "ep", "tp")}
         sizes["pp"] = draw.choice([1, 1, 2, 3, 4])

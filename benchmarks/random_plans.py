@@ -67,11 +67,11 @@ def main() -> int:
     return _report(results, time.perf_counter() - start)
 
 
-def run(seed: int, model: str, number: int, plans: int) -> list[Result]:
-    """Some plans of one training run, the one of that number."""
+def run(seed: int, model: str, number: int, plans: int, most: int = drawn.RANKS[-1]) -> list[Result]:
+    """Some plans of one training run, the one of that number, on up to `most` ranks."""
     text = drawn.train(Random(f"{seed} {model} {number}"), model)
     draw = Random(f"{seed} {model} {number} plans")
-    programs = list(drawn.programs(draw, text, plans))
+    programs = list(drawn.programs(draw, text, plans, most))
     first = programs[0]
     results = []
     with TemporaryDirectory() as scratch:
