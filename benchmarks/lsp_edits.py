@@ -86,7 +86,7 @@ class Functions:
         for some in (
             actions(analysis, start, end),
             hints(analysis, 0, len(text)),
-            lenses(analysis, True),
+            lenses(analysis, {"picture", "build"}, True),
             outline.foldings(analysis),
             outline.links(analysis),
             tokens.tokens(analysis, start, end),

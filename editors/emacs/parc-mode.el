@@ -7,6 +7,7 @@
 ;; Colours for plan files, and parc's language server by eglot:
 ;;   (load "parc-mode")
 ;;   (add-hook 'parc-mode-hook #'eglot-ensure)
+;; `parc-picture' shows the plan at point in a browser; `parc-build' builds one, after asking.
 
 ;;; Code:
 
@@ -57,6 +58,32 @@
 
 (with-eval-after-load 'eglot
   (add-to-list 'eglot-server-programs '(parc-mode . ("parc" "lsp"))))
+
+(declare-function eglot-current-server "eglot")
+(declare-function eglot--TextDocumentIdentifier "eglot")
+(declare-function jsonrpc-request "jsonrpc")
+
+(defun parc-picture ()
+  "Show the picture of the plan at point in a browser."
+  (interactive)
+  (let* ((place (list :line (1- (line-number-at-pos nil t)) :character 0))
+         (wanted (list :textDocument (eglot--TextDocumentIdentifier) :position place))
+         (page (jsonrpc-request (eglot-current-server) :parc/picture wanted))
+         (file (make-temp-file "parc" nil ".html")))
+    (when (plist-get page :error)
+      (user-error "parc: %s" (plist-get page :error)))
+    (with-temp-file file
+      (insert (plist-get page :html)))
+    (browse-url-of-file file)))
+
+(defun parc-build (plan)
+  "Build PLAN of this file beside it, in a compilation buffer: that runs your model."
+  (interactive "sPlan to build: ")
+  (when (yes-or-no-p (format "Building runs your model.  Build `%s'? " plan))
+    (save-buffer)
+    (let* ((file (buffer-file-name))
+           (out (concat (file-name-sans-extension file) "." plan)))
+      (compile (mapconcat #'shell-quote-argument (list "parc" "build" file plan "-o" out) " ")))))
 
 (provide 'parc-mode)
 ;;; parc-mode.el ends here

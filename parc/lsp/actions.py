@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from os.path import realpath
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -40,7 +39,7 @@ def actions(analysis: Analysis, start: int, end: int) -> Iterator[Action]:
     for diagnostic in touched:
         yield from _allow(analysis, diagnostic)
     yield from (
-        Action(title, "refactor.rewrite", {analysis.path: edits}, safe=False)
+        Action(title, "refactor.rewrite", {analysis.key: edits}, safe=False)
         for title, edits in refactors(analysis, find(analysis.source, start), touched)
     )
 
@@ -75,12 +74,12 @@ def _allow(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Action]:
     indent = text[line : line + len(text[line:]) - len(text[line:].lstrip(" \t"))]
     comment = f"{indent}# parc: allow {diagnostic.code} -- {REASON}\n"
     title = f"allow {diagnostic.code} here, with a reason"
-    yield Action(title, "quickfix", {analysis.path: [(line, line, comment)]}, False, diagnostic)
+    yield Action(title, "quickfix", {analysis.key: [(line, line, comment)]}, False, diagnostic)
 
 
 def fix_all(analysis: Analysis) -> Action | None:
     """Every safe fix, and those of what they uncover; None where there is nothing to fix."""
-    path = realpath(analysis.path)
+    path = str(analysis.key)
 
     def check(texts: Texts) -> tuple[Diagnostic, ...]:
         return analysis.trial(analysis.path, texts[path]).diagnostics
@@ -89,4 +88,4 @@ def fix_all(analysis: Analysis) -> Action | None:
     if not mended.fixes:
         return None
     edits = difference(analysis.source.text, mended.texts[path])
-    return Action("fix all that can be fixed safely", FIX_ALL, {analysis.path: edits})
+    return Action("fix all that can be fixed safely", FIX_ALL, {analysis.key: edits})

@@ -20,13 +20,15 @@ Edit: TypeAlias = tuple[int, int, str]  # from, up to, what comes there instead
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """`files` are the trees of the file itself and of all that it imports, by their real paths, in order.
+    """`path` is the address under which the file is known, `key` its real path.
 
+    `files` are the trees of the file itself and of all that it imports, by their real paths, in order.
     Nodes and facts have spans in parts of the texts: `whole` places them in the texts. `version` is the
     editor's, None where the file is not open; `number` tells one analysis from every other.
     """
 
     path: Path
+    key: Path
     source: Source
     version: int | None
     number: int
@@ -37,7 +39,7 @@ class Analysis:
 
     @property
     def file(self) -> tree.File:
-        return self.files[self.path]
+        return self.files[self.key]
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -63,7 +65,7 @@ class Analysis:
     def imported_at(self, span: Span | None) -> Span:
         """The import by which a place elsewhere came to be part of the file; else its first character."""
         wanted = real(span.source.path) if span else None
-        for name, path in imports(self.path, self.file):
+        for name, path in imports(self.key, self.file):
             if wanted in self._reached(path, set()):
                 return self.whole(name.span)
         return self.source.span(0, min(1, len(self.source.text)))

@@ -63,13 +63,7 @@ def of_strategy(plan: Plan, kind: str) -> tuple[str, ...]:
 
 
 def _figures(plan: Plan, kind: str) -> Iterator[str]:
-    memory = {
-        "data": "optimizer",
-        "experts": "parameters",
-        "pipeline": "activations",
-        "tensor": "activations",
-    }
-    for name in (*(f"{kind}.{key}" for key in FIGURES), f"memory.{memory[kind]}"):
+    for name in (*(f"{kind}.{key}" for key in FIGURES), f"memory.{MEMORY[kind]}"):
         claim = Claim(subject=name, relation="==", value=0.0, span=plan.span)
         try:
             found = figure(costs(plan), claim)

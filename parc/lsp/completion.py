@@ -15,6 +15,7 @@ from parc.plan import subjects
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form, Key
 from parc.syntax import units
+from parc.syntax.parts import cut
 
 Kind: TypeAlias = Literal["block", "key", "value", "name", "unit", "file", "keyword", "figure"]
 HEADS = re.compile(r"^[ \t]*(machine|cluster|model|train|plan|let)[ \t]+([^\W\d]\w*)", re.M)
@@ -249,8 +250,6 @@ def _text_of(analysis: Analysis, place: Place) -> str:
     top: Frame | None = place.top
     if top is None or not top.head:
         return ""
-    from parc.syntax.parts import cut
-
     text, start = analysis.source.text, top.head[0].start
     end = next((end for begin, end in cut(text) if begin <= start < end), len(text))
     return text[start:end]

@@ -52,7 +52,7 @@ HOLE = re.compile(r"\$(?:[0-9]|\{[0-9]:([^}]*)\})")
 
 
 class Convert:
-    """`uris` remembers how the client writes the addresses of its files.
+    """`uris` remembers how the client writes the addresses of its files, `asked` of each file the last one.
 
     `markdown` has where the client shows that; elsewhere it gets plain words.
     """
@@ -60,6 +60,7 @@ class Convert:
     def __init__(self) -> None:
         self.encoding: Encoding = "utf-16"
         self.uris: dict[Path, str] = {}
+        self.asked: dict[Path, str] = {}  # by real paths
         self.markdown: set[Shown] = set()
         self.snippets = False
         self.related = False
@@ -70,14 +71,19 @@ class Convert:
     # Places
 
     def path(self, uri: str) -> Path:
-        """The file of an address; what is not in a file yet has a path that no file has."""
+        """The path of an address, links in it kept; what is not in a file yet has one that no file has."""
         name = to_fs_path(uri) if urlsplit(uri).scheme == "file" else None
-        path = real(name) if name else Path(f"/{unquote(uri)}")
-        self.uris[path] = uri
+        path = Path(name) if name else Path(f"/{unquote(uri)}")
+        self.uris[path] = self.asked[real(str(path))] = uri
         return path
 
     def uri(self, path: Path) -> str:
-        return self.uris.get(path) or from_fs_path(str(path)) or str(path)
+        """The address of a path as the client wrote it."""
+        return self.uris.get(path) or self.of_file(real(str(path)))
+
+    def of_file(self, file: Path) -> str:
+        """The address under which the client asked for a file, of which this is the real path."""
+        return self.asked.get(file) or from_fs_path(str(file)) or str(file)
 
     def offset(self, source: Source, place: types.Position) -> int:
         return offset(source, (place.line, place.character), self.encoding)
@@ -93,7 +99,9 @@ class Convert:
         return types.Range(self.position(source, span.start), self.position(source, span.end))
 
     def location(self, span: Span) -> types.Location:
-        return types.Location(self.uri(real(span.source.path)), self.range(span))
+        shown = span.source.path
+        address = self.uris.get(Path(shown)) or self.of_file(real(shown))
+        return types.Location(address, self.range(span))
 
     # Diagnostics
 
@@ -109,7 +117,7 @@ class Convert:
         tags = [types.DiagnosticTag.Unnecessary] if self.tags and of.code in UNNECESSARY else None
         return types.Diagnostic(
             range=self.range(span),
-            message=message(of, with_places=not self.related),
+            message=message(of, analysis.source, with_places=not self.related),
             severity=SEVERITIES[of.severity],
             code=of.code,
             code_description=types.CodeDescription(self.pages.replace("{code}", of.code)),
@@ -129,20 +137,22 @@ class Convert:
         return [types.TextEdit(self.range(source.span(*each[:2])), each[2]) for each in edits]
 
     def workspace_edit(
-        self, found: dict[Path, list[types.TextEdit]], versions: dict[Path, int]
+        self, found: dict[Path, list[types.TextEdit]], versions: dict[str, int]
     ) -> types.WorkspaceEdit:
+        """Of files, by their real paths; `versions` are those of the open ones, by address."""
+        edits = {self.of_file(file): each for file, each in found.items()}
         if not self.versioned:
-            return types.WorkspaceEdit(changes={self.uri(path): each for path, each in found.items()})
+            return types.WorkspaceEdit(changes=edits)
         return types.WorkspaceEdit(
             document_changes=[
                 types.TextDocumentEdit(
-                    types.OptionalVersionedTextDocumentIdentifier(self.uri(path), versions.get(path)), each
+                    types.OptionalVersionedTextDocumentIdentifier(uri, versions.get(uri)), each
                 )
-                for path, each in found.items()
+                for uri, each in edits.items()
             ]
         )
 
-    def action(self, analysis: Analysis, action: Action, versions: dict[Path, int]) -> types.CodeAction:
+    def action(self, analysis: Analysis, action: Action, versions: dict[str, int]) -> types.CodeAction:
         edits = {path: self.edits(analysis.text_of(path), each) for path, each in action.edits.items()}
         mends = [self.diagnostic(analysis, action.mends)] if action.mends else None
         return types.CodeAction(
@@ -227,14 +237,16 @@ def plain(markdown: str) -> str:
     return re.sub(r"^```\w*\n?|\*\*", "", markdown, flags=re.M)
 
 
-def message(of: Diagnostic, with_places: bool) -> str:
+def message(of: Diagnostic, here: Source, with_places: bool) -> str:
     """All that it says; the other places in words, for clients that cannot show them."""
     primary = next((label.text for label in of.labels if label.span == of.span), "")
     lines = [of.message, *([primary] if primary and primary not in of.message else [])]
     if with_places:
-        lines += [
-            f"line {label.span.line}: {label.text}"
-            for label in of.labels
-            if label.span != of.span and label.text
-        ]
+        others = [label for label in of.labels if label.span != of.span or label.span.source is not here]
+        lines += [f"{_named(label.span, here)}: {label.text or of.message}" for label in others]
     return "\n".join([*lines, *of.notes, *([f"help: {of.help}"] if of.help else [])])
+
+
+def _named(span: Span, here: Source) -> str:
+    line = f"line {span.line}"
+    return line if span.source is here else f"{Path(span.source.path).name}, {line}"

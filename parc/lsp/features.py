@@ -243,7 +243,7 @@ def _beside(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_CODE_LENS, types.CodeLensOptions(resolve_provider=True))
     def code_lens(params: types.CodeLensParams) -> list[types.CodeLens]:
         analysis = server.analysis(params.text_document.uri)
-        found = lenses(analysis, server.trusted) if analysis else ()
+        found = lenses(analysis, server.runs, server.trusted) if analysis else ()
         return [convert.lens(analysis.path, each) for each in found] if analysis else []
 
 

@@ -55,7 +55,7 @@ def of_constant(analysis: Analysis, name: str) -> str:
     from parc.lsp import names
 
     places = [
-        f"line {each.span.line}" + ("" if each.path == analysis.path else f" of `{each.path.name}`")
+        f"line {each.span.line}" + ("" if each.path == analysis.key else f" of `{each.path.name}`")
         for each in names.mentions(analysis)
         if each.symbol == names.Symbol("let", name) and not each.defines
     ]

@@ -101,7 +101,7 @@ def _name(analysis: Analysis, mention: names.Mention) -> str | None:
     found = names.definition(analysis, mention.symbol)
     if found is None:
         return None
-    where = "" if found.path == analysis.path else f" in `{found.path.name}`"
+    where = "" if found.path == analysis.key else f" in `{found.path.name}`"
     line = found.span.source.line(found.span.line).strip()
     said = [f"**{mention.symbol.kind}** `{mention.symbol.name}`{where}", "", *_code_block((line,))]
     if mention.symbol.kind == "let":

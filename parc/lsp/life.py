@@ -84,6 +84,13 @@ def _texts(server: Server) -> None:
         server.project.close(server.convert.path(params.text_document.uri))
         server.changed()
 
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def did_change_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        folders, convert = server.project.folders, server.convert
+        gone = {convert.path(each.uri) for each in params.event.removed}
+        come = [convert.path(each.uri) for each in params.event.added]
+        folders[:] = dict.fromkeys([*(each for each in folders if each not in gone), *come])
+
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def did_change_watched(params: types.DidChangeWatchedFilesParams) -> None:
         for change in params.changes:
@@ -99,6 +106,9 @@ def _configure(server: Server, params: types.InitializeParams) -> None:
     server.trusted = options.get("trusted") is True
     if isinstance(pages := options.get("pages"), str):
         convert.pages = pages
+    commands = options.get("commands")
+    if isinstance(commands, list):
+        server.runs = frozenset(str(each).removeprefix("parc.") for each in commands)
     folders = [folder.uri for folder in params.workspace_folders or ()]
     if not folders and params.root_uri:
         folders = [params.root_uri]

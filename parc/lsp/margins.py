@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 from parc.check.claims.counts import bubble
@@ -14,6 +14,7 @@ from parc.plan.facts import Plan
 from parc.source import Span
 
 Kind: TypeAlias = Literal["memory", "time", "picture", "build"]
+KINDS: tuple[Kind, ...] = ("memory", "time", "picture", "build")
 
 
 class Hint(NamedTuple):
@@ -91,12 +92,12 @@ def _bubble(of: Costs) -> str:
         return ""
 
 
-def lenses(analysis: Analysis, trusted: bool) -> Iterator[Lens]:
-    """Above each plan: what it costs, its picture, and in a trusted workspace how to build it."""
-    kinds: tuple[Kind, ...] = ("memory", "time", "picture", "build")
+def lenses(analysis: Analysis, runs: Collection[str], trusted: bool) -> Iterator[Lens]:
+    """Above each plan: its costs, and what the client runs of picture and, where it is trusted, build."""
+    can = {"memory", "time", *(runs if trusted else {*runs} - {"build"})}
     for plan in analysis.plans:
         span = analysis.whole(plan.at("name"))
-        yield from (Lens(span, kind, plan.name) for kind in kinds if trusted or kind != "build")
+        yield from (Lens(span, kind, plan.name) for kind in KINDS if kind in can)
 
 
 def title(analysis: Analysis, kind: str, name: str) -> str:

@@ -15,6 +15,7 @@ from parc.lsp.project import Project
 from parc.plan.imports import HARDWARE
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form
+from parc.plan.subjects import STRATEGIES
 from parc.source import Span
 from parc.syntax import tree
 
@@ -52,14 +53,15 @@ def mentions(analysis: Analysis) -> list[Mention]:
 def at(analysis: Analysis, offset: int) -> Mention | None:
     """The name that the offset touches."""
     for mention in mentions(analysis):
-        if mention.span.source is analysis.source and mention.span.start <= offset <= mention.span.end:
-            return _if_known(analysis, mention)
+        there = mention.span.source is analysis.source and mention.span.start <= offset <= mention.span.end
+        if there and _is_known(analysis, mention.symbol):
+            return mention
     return None
 
 
-def _if_known(analysis: Analysis, mention: Mention) -> Mention | None:
-    """A word that may be a constant is one only where that is defined."""
-    return mention if mention.symbol.kind != "let" or definition(analysis, mention.symbol) else None
+def _is_known(analysis: Analysis, symbol: Symbol) -> bool:
+    """A word that may be a constant or a level is one only where that is defined."""
+    return symbol.kind not in ("let", "level") or definition(analysis, symbol) is not None
 
 
 def definition(analysis: Analysis, symbol: Symbol) -> Mention | None:
@@ -73,13 +75,18 @@ def uses(project: Project, analysis: Analysis, symbol: Symbol) -> list[Mention]:
     if defined is None:
         return []
     found: dict[tuple[Path, int], Mention] = {}
-    for other in [analysis, *project.all()]:
+    for other in _everywhere(project, analysis):
         there = definition(other, symbol)
         if there and (there.path, there.span.start) == (defined.path, defined.span.start):
             for each in mentions(other):
                 if each.symbol == symbol:
                     found.setdefault((each.path, each.span.start), each)
     return sorted(found.values(), key=lambda each: (str(each.path), each.span.start))
+
+
+def _everywhere(project: Project, analysis: Analysis) -> list[Analysis]:
+    """The file and all others of the workspace; not again the file itself, under another address."""
+    return [analysis, *(each for each in project.all() if each.key != analysis.key)]
 
 
 def fixed(analysis: Analysis, symbol: Symbol) -> bool:
@@ -94,7 +101,7 @@ def refusal(project: Project, analysis: Analysis, symbol: Symbol, name: str) -> 
         return f"`{symbol.name}` is not given its name in a file of yours"
     if not WORD.fullmatch(name) or name in KEEP:
         return f"`{name}` cannot be a name: letters, digits and `_`, no digit first"
-    for other in [analysis, *project.all()]:
+    for other in _everywhere(project, analysis):
         if definition(other, symbol) and definition(other, symbol._replace(name=name)):
             return f"the {symbol.kind} `{name}` is there already"
         if symbol.kind == "let" and any(
@@ -112,7 +119,7 @@ def _spoilt(project: Project, analysis: Analysis, symbol: Symbol, name: str) -> 
         edits.setdefault(each.path, []).append((each.span.start, each.span.end, name))
         texts[each.path] = each.span.source.text
     texts = {path: edited(texts[path], each) for path, each in edits.items()}
-    for other in [analysis, *project.all()]:
+    for other in _everywhere(project, analysis):
         then = project.tried(other.path, texts) if edits.keys() & other.files.keys() else None
         now = Counter(fault.code for fault in _errors(other.loaded))
         for fault in _errors(then) if then else ():
@@ -142,16 +149,21 @@ def _of_statement(statement: tree.Statement) -> Iterator[tuple[Symbol, Span, boo
             if statement.place:
                 yield Symbol("cluster", statement.place.text), statement.place.span, False
             if statement.body and (form := TOP.get(kind)):
-                yield from _of_body(statement.body, form, f"{kind} {label}")
+                cluster = statement.place.text if statement.place else ""
+                yield from _of_body(statement.body, form, f"{kind} {label}", f"cluster {cluster}")
 
 
-def _of_body(body: tree.Body, form: Form, inside: str) -> Iterator[tuple[Symbol, Span, bool]]:
+def _of_body(
+    body: tree.Body, form: Form, inside: str, cluster: str = ""
+) -> Iterator[tuple[Symbol, Span, bool]]:
+    """`inside` is the top-level block, `cluster` the one that a plan is for."""
     for statement in body.statements:
         match statement:
             case tree.Assignment():
                 yield from _of_assignment(statement, form, inside)
             case tree.Claim():
                 yield from _constants(statement.path)
+                yield from _levels(statement.path, cluster)
                 yield from _constants(statement.value)
             case tree.Block():
                 if statement.kind.text == "link" and statement.label:
@@ -159,7 +171,16 @@ def _of_body(body: tree.Body, form: Form, inside: str) -> Iterator[tuple[Symbol,
                 if statement.over:
                     yield from _axes(statement.over, inside)
                 if statement.body and (inner := form.block(statement.kind.text)):
-                    yield from _of_body(statement.body, inner, inside)
+                    yield from _of_body(statement.body, inner, inside, cluster)
+
+
+def _levels(subject: tree.Path, cluster: str) -> Iterator[tuple[Symbol, Span, bool]]:
+    """`experts.nodes` counts units of the level `node`."""
+    strategy, *rest = subject.names
+    if strategy.text in STRATEGIES and len(rest) == 1 and rest[0].text.endswith("s"):
+        (units,) = rest
+        span = units.span._replace(end=units.span.end - 1)
+        yield Symbol("level", units.text[:-1], cluster), span, False
 
 
 def _of_assignment(

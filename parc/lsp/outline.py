@@ -86,7 +86,7 @@ def selections(analysis: Analysis, offset: int) -> list[Span]:
 
 def links(analysis: Analysis) -> Iterator[tuple[Span, Path]]:
     """The files that the text names: imports, and the source of a model where that is a file."""
-    for name, path in imports(analysis.path, analysis.file):
+    for name, path in imports(analysis.key, analysis.file):
         yield from _link(analysis, name.span, path)
     for node in _nodes(analysis.file.statements):
         match node:

@@ -22,8 +22,11 @@ HIDDEN = {"node_modules", "site-packages", "__pycache__", "venv"}
 
 @dataclass
 class Open:
+    """`file` is the real path; by links, one file may be open under several."""
+
     source: Source
     version: int
+    file: Path
 
 
 @dataclass
@@ -44,8 +47,9 @@ class Project:
         self.numbers = count()
 
     def edit(self, path: Path, text: str, version: int) -> None:
-        """A file is open, with this text now."""
-        self.open[path] = Open(Source(str(path), normal(text)), version)
+        """A file is open, with this text now; what imports it reads the text that was changed last."""
+        self.open.pop(path, None)
+        self.open[path] = Open(Source(str(path), normal(text)), version, real(str(path)))
         self.changed(path)
 
     def close(self, path: Path) -> None:
@@ -55,8 +59,9 @@ class Project:
 
     def changed(self, path: Path) -> None:
         """Forget what was found in the file, and in all that import it."""
+        file = real(str(path))
         for known in self.known.values():
-            if path in known.needs:
+            if file in known.needs:
                 known.analysis = None
 
     def number(self, path: Path) -> int | None:
@@ -80,7 +85,15 @@ class Project:
         files = {real(shown): file for shown, file in known.again.files.items()}
         version = opened.version if opened else None
         known.analysis = Analysis(
-            path, source, version, next(self.numbers), loaded, files, known.again.places, self.trial
+            path,
+            real(source.path),
+            source,
+            version,
+            next(self.numbers),
+            loaded,
+            files,
+            known.again.places,
+            self.trial,
         )
         known.needs = frozenset(
             {*files, *(wanted for path, file in files.items() for _, wanted in imports(path, file))}
@@ -94,7 +107,8 @@ class Project:
 
     def tried(self, path: Path, texts: Mapping[Path, str]) -> Loaded | None:
         """What there would be to say of a file if these were the texts; None where it cannot be read."""
-        source = Source(str(path), texts[path]) if path in texts else self._source(path)
+        file = real(str(path))
+        source = Source(str(path), texts[file]) if file in texts else self._source(path)
         if source is None:
             return None
         there = {str(each): text for each, text in texts.items()}
@@ -104,15 +118,18 @@ class Project:
         """The text in the editor, or of a regular file: a pipe or a device may never end."""
         if path in self.open:
             return self.open[path].source
+        if (text := self._texts().get(str(real(str(path))))) is not None:
+            return Source(str(path), text)
         source = read(path) if may_be_opened(path) else None
         return source if isinstance(source, Source) else None
 
     def _texts(self) -> dict[str, str]:
-        return {str(path): each.source.text for path, each in self.open.items()}
+        return {str(each.file): each.source.text for each in self.open.values()}
 
     def all(self) -> Iterator[Analysis]:
         """Of every plan file of the workspace, those that are open first."""
-        for path in dict.fromkeys([*self.open, *self._files()]):
+        there = {each.file for each in self.open.values()}
+        for path in dict.fromkeys([*self.open, *(path for path in self._files() if path not in there)]):
             if analysis := self.analysis(path):
                 yield analysis
 

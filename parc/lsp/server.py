@@ -79,6 +79,7 @@ class Server(LanguageServer):
         self.project = Project()
         self.convert = Convert()
         self.trusted = False
+        self.runs: frozenset[str] = frozenset()  # commands that the client knows how to run
         self.pulls = False  # the client asks for diagnostics; else they are pushed
         self.refreshes = False
         self.pause = 0.0
@@ -102,8 +103,9 @@ class Server(LanguageServer):
         return (analysis, self.convert.offset(analysis.source, place)) if analysis else None
 
     @property
-    def versions(self) -> dict[Path, int]:
-        return {path: each.version for path, each in self.project.open.items()}
+    def versions(self) -> dict[str, int]:
+        """Of the texts that are open, by address."""
+        return {self.convert.uri(path): each.version for path, each in self.project.open.items()}
 
     def changed(self, path: Path | None = None) -> None:
         """A text has, here or on the disk: diagnostics follow, once no other change has come for a moment."""

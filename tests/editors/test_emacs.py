@@ -68,3 +68,37 @@ def test_it_indents_as_the_formatter_does(tmp_path: Path) -> None:
     flat.write_text("\n".join(line.lstrip() for line in text.split("\n")))
 
     assert ask(INDENT, str(flat)) == text
+
+
+RUN = """
+(progn
+  (require 'cl-lib)
+  (require 'jsonrpc)
+  (find-file (pop command-line-args-left))
+  (goto-char (point-max))
+  (cl-letf (((symbol-function 'eglot-current-server) (lambda () 'server))
+            ((symbol-function 'eglot--TextDocumentIdentifier) (lambda () '(:uri "file:///plan.parc")))
+            ((symbol-function 'jsonrpc-request)
+             (lambda (&rest asked) (princ (format "%S\n" asked)) '(:plan "wide" :html "<h1>wide</h1>")))
+            ((symbol-function 'browse-url-of-file)
+             (lambda (file) (princ (with-temp-buffer (insert-file-contents file) (buffer-string)))))
+            ((symbol-function 'compile) (lambda (command) (princ (format "\n%s" command)))))
+    (parc-picture)
+    (cl-letf (((symbol-function 'yes-or-no-p) #'ignore))
+      (parc-build "wide"))
+    (cl-letf (((symbol-function 'yes-or-no-p) (lambda (question) (princ (format "\n%s" question)) t)))
+      (parc-build "wide; rm"))))
+"""
+
+
+def test_the_picture_opens_in_a_browser_and_a_build_is_asked_for_first(tmp_path: Path) -> None:
+    file = tmp_path / "plan.parc"
+    file.write_text("plan wide for seed on farm {\n}\n")
+    asked, page, question, command = ask(RUN, str(file)).splitlines()
+    place = ":position (:line 2 :character 0)"
+    assert asked == f'(server :parc/picture (:textDocument (:uri "file:///plan.parc") {place}))'
+    assert page == "<h1>wide</h1>"
+    assert question == "Building runs your model.  Build `wide; rm'? "
+    assert (
+        command == f"parc build {file} wide\\;\\ rm -o {tmp_path}/plan.wide\\;\\ rm"
+    )  # one: the first answer was no

@@ -85,3 +85,17 @@ def test_an_axis_is_renamed_wherever_it_stands(seen: dict[str, Any]) -> None:
 
 def test_the_file_is_formatted(seen: dict[str, Any]) -> None:
     assert seen["formatted"][-2:] == ["  data over [data_axis]", "}"]
+
+
+def test_lenses_that_are_offered_can_be_run(seen: dict[str, Any]) -> None:
+    """`build` is not among them, as the folder is not trusted."""
+    assert [each for each in seen["lenses"] if each] == ["parc.picture"]
+    assert seen["page"].startswith("<!doctype html>")
+    assert "<h1>wide</h1>" in seen["page"]
+
+
+def test_a_build_is_asked_for_first_and_runs_beside_the_file(seen: dict[str, Any]) -> None:
+    assert seen["question"] == "Building runs your model. Build `wide`?"
+    (run,) = seen["built"]  # once: the first answer was no
+    assert run[-5] == "build"
+    assert [Path(each).name for each in run[-4:]] == ["plan.parc", "wide", "-o", "plan.wide"]

@@ -140,6 +140,13 @@ def at(page: Page, line: int, column: int) -> None:
     page.keyboard.press("Enter")
 
 
+def retyped(page: Page, line: int, words: str) -> None:
+    """The line anew, key by key."""
+    at(page, line, 1)
+    page.keyboard.press("Shift+End")
+    page.keyboard.type(words)
+
+
 def text(page: Page) -> str:
     """Of the lines that can be seen; the editor writes its blanks as ones that do not break."""
     lines = page.locator(".view-lines .view-line").all_inner_texts()
@@ -154,6 +161,11 @@ def shot(page: Page, name: str) -> None:
 
 BESIDE = """words => [...document.querySelectorAll(".view-lines span")]
   .some(each => getComputedStyle(each, "::after").content.replaceAll("\\xa0", " ").includes(words))"""
+
+
+TYPED = (
+    """words => document.querySelector(".view-lines").innerText.replaceAll("\\xa0", " ").includes(words)"""
+)
 
 
 def test_a_plan_is_checked_explained_mended_and_drawn(page: Page) -> None:
@@ -180,13 +192,19 @@ def test_a_plan_is_checked_explained_mended_and_drawn(page: Page) -> None:
     assert "decay = cosine" in text(page)
 
     at(page, 10, 1)
-    command(page, "Trigger Suggest")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.keyboard.type("pre")
+    page.keyboard.press(
+        "Control+Space"
+    )  # where typing alone has opened the list already, the words beside it
     page.locator(".suggest-widget .monaco-list-row").filter(has_text="precision").first.wait_for()
     shot(page, "completion")
-    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    page.wait_for_function(TYPED, arg="precision {")
 
 
-def test_the_picture_follows_the_cursor(page: Page) -> None:
+def test_the_picture_follows_the_cursor_and_the_text(page: Page, folder: Path) -> None:
     opened(page, "seed.parc")
     page.get_by_text("open the picture").first.wait_for()  # a code lens
     assert page.get_by_text("build", exact=True).count() == 1  # another, since the folder is trusted
@@ -202,6 +220,13 @@ def test_the_picture_follows_the_cursor(page: Page) -> None:
     page.wait_for_timeout(1500)
     shot(page, "picture-of-ep")
     assert picture.locator("body").inner_html() != before
+
+    retyped(page, 33, "  mesh = [pp: 4, ep: 8, tp: 4]")
+    picture.get_by_text("(pp * 8 + ep) * 4 + tp").first.wait_for()
+    shot(page, "picture-while-typing")
+    assert "ep: 8, pp: 4" in (folder / "seed.parc").read_text()  # nothing is saved
+    retyped(page, 33, "  mesh = [ep: 8, pp: 4, tp: 4]")
+    picture.get_by_text("(ep * 4 + pp) * 4 + tp").first.wait_for()
 
     ranks.nth(37).click()
     page.wait_for_function(BESIDE, arg="ep = 2 of 8")  # what the line of the mesh says of the rank

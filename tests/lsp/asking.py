@@ -47,3 +47,11 @@ def line_of(text: str, part: str) -> tuple[int, int]:
 def titles(client: Client, uri: str) -> list[str]:
     lenses = client.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})
     return [client.ask("codeLens/resolve", lens)["command"]["title"] for lens in lenses]
+
+
+def told(client: Client, uri: str) -> list[dict[str, Any]]:
+    """What there is to say of a text that was just sent, pushed or asked for."""
+    if "diagnosticProvider" in client.capabilities:
+        items: list[dict[str, Any]] = pulled(client, uri)["items"]
+        return items
+    return client.pushed(uri, client.versions[uri])

@@ -130,3 +130,22 @@ def test_edits_are_applied_in_the_units_that_were_agreed_on(uri: str) -> None:
             },
         )
         assert "P001" not in codes(client.pushed(uri, version))
+
+
+def test_folders_may_come_and_go(tmp_path: Path) -> None:
+    """The names in the plan files of a workspace are found by asking; so are uses of an axis elsewhere."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.parc").write_text(SEED.replace("plan wide", f"plan {name}"))
+    one, two = ({"uri": (tmp_path / name).as_uri(), "name": name} for name in ("one", "two"))
+
+    def plans(client: Client) -> set[str]:
+        found = client.ask("workspace/symbol", {"query": ""})
+        return {each["name"] for each in found} & {"one", "two"}
+
+    with Client(EVERYTHING, root=one["uri"]) as client:
+        assert plans(client) == {"one"}
+        client.tell("workspace/didChangeWorkspaceFolders", {"event": {"added": [two], "removed": []}})
+        assert plans(client) == {"one", "two"}
+        client.tell("workspace/didChangeWorkspaceFolders", {"event": {"added": [], "removed": [one]}})
+        assert plans(client) == {"two"}

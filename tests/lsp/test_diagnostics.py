@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
 
 from benchmarks.client import Client
-from tests.lsp.asking import BROKEN, EVERYTHING, MINIMAL, codes, pulled
+from tests.lsp.asking import BROKEN, EVERYTHING, MINIMAL, codes, line_of, pulled, told
 from tests.lsp.editing import SEED
 
 
@@ -23,7 +23,7 @@ def test_a_minimal_client_is_pushed_what_it_cannot_ask_for(uri: str) -> None:
         first = next(each for each in found if each["code"] == "P203")
         assert first["codeDescription"]["href"] == "parc:/rules/P203.md"
         assert "relatedInformation" not in first
-        assert "line 33: 5 ranks of `tp`" in first["message"]  # what it cannot show as a place
+        assert "\nline 33: 5 ranks of `tp`" in first["message"]  # what it cannot show as a place
         version = client.change(uri, {"text": SEED})
         assert not [each for each in client.pushed(uri, version) if each["severity"] == 1]
         client.tell("textDocument/didClose", {"textDocument": {"uri": uri}})
@@ -144,3 +144,48 @@ def test_a_text_that_is_in_no_file_yet_is_looked_at() -> None:
     with Client(MINIMAL) as client:
         client.open("untitled:Untitled-1", BROKEN)
         assert "P203" in codes(client.pushed("untitled:Untitled-1", 1))
+
+
+def test_places_in_other_files_are_named_where_they_cannot_be_shown(tmp_path: Path) -> None:
+    model, rest = SEED[: SEED.index("train seed")], SEED[SEED.index("train seed") :]
+    (tmp_path / "farm.parc").write_text(model)
+    uri = (tmp_path / "plan.parc").as_uri()
+    text = 'import "farm.parc"\n\n' + rest.replace("tp: 4]", "tp: 5]")
+    heads, mesh = line_of(model, " heads = 16")[0] + 1, line_of(text, "tp: 5")[0] + 1
+    with Client(MINIMAL) as client:
+        client.open(uri, text)
+        found = next(each for each in client.pushed(uri, 1) if each["code"] == "P203")
+        assert f"\nfarm.parc, line {heads}: 16 heads\nline {mesh}: 5 ranks of `tp`" in found["message"]
+
+
+@pytest.mark.parametrize("capabilities", [MINIMAL, EVERYTHING], ids=["push", "pull"])
+def test_a_file_that_is_open_under_two_addresses_is_two_texts(
+    tmp_path: Path, capabilities: dict[str, Any]
+) -> None:
+    """By a link: what is told of one is not told of the other; each fault goes to the address that has it."""
+    file, link = tmp_path / "plan.parc", tmp_path / "link.parc"
+    file.write_text(SEED)
+    link.symlink_to(file)
+    texts = {link.as_uri(): BROKEN, file.as_uri(): SEED}
+    with Client(capabilities) as client:
+        for uri, text in texts.items():
+            client.open(uri, text)
+            assert ("P203" in codes(told(client, uri))) == (text == BROKEN)
+        line, character = line_of(SEED, "ep: 8")
+        edit = client.at("rename", link.as_uri(), line, character, newName="xp")
+        assert (link.as_uri() in str(edit), file.as_uri() in str(edit)) == (True, False)
+        client.tell("textDocument/didClose", {"textDocument": {"uri": link.as_uri()}})
+        client.change(file.as_uri(), {"text": BROKEN})
+        assert "P203" in codes(told(client, file.as_uri()))
+
+
+def test_what_imports_a_file_reads_it_as_it_is_under_another_address(tmp_path: Path) -> None:
+    cut = SEED.index("model moe")
+    (tmp_path / "farm.parc").write_text("")
+    (tmp_path / "link.parc").symlink_to(tmp_path / "farm.parc")
+    uri, link = ((tmp_path / name).as_uri() for name in ("plan.parc", "link.parc"))
+    with Client(MINIMAL) as client:
+        client.open(uri, 'import "farm.parc"\n' + SEED[cut:])
+        assert "P101" in codes(told(client, uri))
+        client.open(link, SEED[:cut])
+        assert "P101" not in codes(told(client, uri))

@@ -42,7 +42,7 @@ def test_hints_of_a_range() -> None:
 
 def titles(text: str, trusted: bool = False) -> list[str]:
     analysis = opened(text)
-    return [title(analysis, each.kind, each.plan) for each in lenses(analysis, trusted)]
+    return [title(analysis, each.kind, each.plan) for each in lenses(analysis, {"picture", "build"}, trusted)]
 
 
 def test_lenses_price_a_plan_and_build_it_only_where_that_is_trusted() -> None:

@@ -10,7 +10,7 @@ from parc.lsp import names
 from parc.lsp.analysis import Analysis, edited
 from parc.lsp.project import Project
 from parc.plan.imports import HARDWARE
-from tests.lsp.editing import SEED, opened, seed
+from tests.lsp.editing import SEED, opened, seed, typed
 
 FARM, REST = SEED[: SEED.index("model moe")], SEED[SEED.index("model moe") :]
 
@@ -152,14 +152,29 @@ def _h100() -> list[str]:
     return (HARDWARE / "h100.parc").read_text(encoding="utf-8").splitlines()
 
 
-def test_a_name_that_claims_are_made_of_is_not_left_behind() -> None:
-    text = SEED.replace("devices == 128", "devices == 128, data.fabrics <= 1").replace(
-        "[fabric: 8", "[|fabric: 8"
-    )
-    why = refused(text, "net")
-    assert why
-    assert "there would be an error" in why
-    assert "data.fabrics" in why
+def test_a_level_takes_its_claims_along() -> None:
+    """`data.fabrics` counts its units; so does the same of a plan in another file."""
+    text = SEED.replace("devices == 128", "devices == 128, data.fabrics <= 1, experts.fabrics >= 1")
+    analysis, offset = typed(text.replace("[fabric: 8", "[fab|ric: 8"))
+    found = names.at(analysis, offset)
+    assert found
+    assert names.refusal(Project(), analysis, found.symbol, "net") is None
+    uses = names.uses(Project(), analysis, found.symbol)
+    after = edited(analysis.source.text, [(each.span.start, each.span.end, "net") for each in uses])
+    assert after == text.replace("fabric", "net")
+    assert [each.code for each in opened(after).loaded.diagnostics] == [
+        each.code for each in analysis.loaded.diagnostics
+    ]
+
+
+def test_a_claim_leads_to_the_level_that_it_counts() -> None:
+    analysis, offset = seed("devices == 128", "devices == 128, data.nod|es <= 8, data.ranks == 8")
+    found = names.at(analysis, offset)
+    assert found
+    assert (found.symbol.kind, found.symbol.name, found.span.text) == ("level", "node", "node")
+    assert (
+        names.at(analysis, analysis.source.text.index("data.ranks") + 6) is None
+    )  # no level is called `rank`
 
 
 def test_a_constant_takes_no_word_that_means_something_else() -> None:

@@ -56,7 +56,9 @@ CONFIG = ClientServerConfig(SERVER, client_factory=made, server_env={"PYTHONPATH
 @pytest_lsp.fixture(config=CONFIG, params=[*CLIENTS], scope="module")
 async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest) -> AsyncIterator[None]:
     can = client_capabilities(request.param)
-    answer = await lsp_client.initialize_session(types.InitializeParams(can))
+    answer = await lsp_client.initialize_session(
+        types.InitializeParams(can, initialization_options={"commands": ["parc.picture", "parc.build"]})
+    )
     assert answer.capabilities.position_encoding == CLIENTS[request.param]
     assert (answer.capabilities.diagnostic_provider is not None) == _pulls(lsp_client)
     yield

@@ -19,14 +19,23 @@ def test_building_is_offered_and_done_where_the_workspace_is_trusted_alone(tmp_p
     (tmp_path / "plan.parc").write_text(SEED)
     (tmp_path / "moe.py").write_text("open('ran', 'w').close()\n")
     command = {"command": "parc.build", "arguments": [{"uri": uri, "plan": "wide"}]}
-    with Client(MINIMAL) as client:
+    runs = ["parc.picture", "parc.build"]
+    with Client(MINIMAL, commands=runs) as client:
         client.open(uri, SEED)
-        assert "build" not in titles(client, uri)
+        assert titles(client, uri)[2:] == ["open the picture"]
         assert client.ask("workspace/executeCommand", command)["code"] == 2
         assert not (tmp_path / "ran").exists()
+    with Client(MINIMAL, commands=runs, trusted=True) as client:
+        client.open(uri, SEED)
+        assert titles(client, uri)[2:] == ["open the picture", "build"]
+
+
+def test_a_client_is_offered_only_what_it_said_that_it_runs(uri: str) -> None:
     with Client(MINIMAL, trusted=True) as client:
         client.open(uri, SEED)
-        assert "build" in titles(client, uri)
+        memory, time = titles(client, uri)
+        assert " a GPU (" in memory
+        assert " a step (" in time
 
 
 def _children_of(process: int) -> list[int]:

@@ -2,6 +2,9 @@
 vim.bo.commentstring = "# %s"
 vim.bo.shiftwidth, vim.bo.expandtab = 2, true
 
+local commands = require("parc").commands
+for command, run in pairs(commands) do vim.lsp.commands[command] = run end
+
 local name = vim.api.nvim_buf_get_name(0)
 local function root()
   local found = vim.fn.finddir(".git", vim.fn.fnamemodify(name, ":p:h") .. ";")
@@ -12,7 +15,10 @@ local config = {
   name = "parc",
   cmd = vim.g.parc_command or { "parc", "lsp" },
   root_dir = root(),
-  init_options = { trusted = vim.g.parc_trusted == true }, -- true offers `build`, which runs your model
+  init_options = {
+    commands = vim.tbl_keys(commands),
+    trusted = vim.g.parc_trusted == true, -- true offers `build`, which runs your model
+  },
 }
 if vim.lsp.start then -- 0.8 and newer: one server for all plans of a folder
   vim.lsp.start(config)

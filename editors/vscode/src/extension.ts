@@ -52,7 +52,7 @@ async function start(log: vscode.LogOutputChannel, picture: Picture): Promise<vo
     const options: LanguageClientOptions = {
       documentSelector: [{ language: "parc" }],
       outputChannel: log,
-      initializationOptions: { trusted: vscode.workspace.isTrusted },
+      initializationOptions: { trusted: vscode.workspace.isTrusted, commands: ["parc.picture", "parc.build"] },
       markdown: { isTrusted: false, supportHtml: false },
       middleware: {
         // The server's commands stand in code lenses; here they open a page and a terminal.

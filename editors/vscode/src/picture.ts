@@ -2,7 +2,7 @@
 import * as vscode from "vscode";
 import type { LanguageClient, Location } from "vscode-languageclient/node";
 
-const PAUSE = 150; // milliseconds after the last keystroke or move of the cursor
+const PAUSE = { follow: 150, draw: 400 }; // milliseconds after the last move of the cursor, the last keystroke
 
 type Page = { readonly plan: string; readonly html: string } | { readonly error: string };
 interface Line {
@@ -13,15 +13,16 @@ interface Line {
 export class Picture implements vscode.Disposable {
   private panel: vscode.WebviewPanel | undefined;
   private shown: { uri: string; plan: string } | undefined;
-  private pause: NodeJS.Timeout | undefined;
+  private html = "";
+  private readonly pauses = new Map<keyof typeof PAUSE, NodeJS.Timeout>();
   private readonly placed = vscode.window.createTextEditorDecorationType({
     backgroundColor: new vscode.ThemeColor("editor.findMatchHighlightBackground"),
     isWholeLine: true,
   });
   private readonly listeners = [
-    vscode.window.onDidChangeTextEditorSelection((change) => this.soon(() => this.follow(change.textEditor))),
-    vscode.workspace.onDidSaveTextDocument((document) => {
-      if (document.uri.toString() === this.shown?.uri) this.soon(() => this.draw());
+    vscode.window.onDidChangeTextEditorSelection((change) => this.soon("follow", () => this.follow(change.textEditor))),
+    vscode.workspace.onDidChangeTextDocument(({ document }) => {
+      if (document.languageId === "parc") this.soon("draw", () => this.draw()); // it may be a file that the shown one imports
     }),
     vscode.window.onDidChangeActiveColorTheme(() => this.theme()),
   ];
@@ -43,12 +44,12 @@ export class Picture implements vscode.Disposable {
     this.shown = { uri: file, plan: page.plan };
     this.panel ??= this.made();
     this.panel.title = page.plan;
-    this.panel.webview.html = page.html;
+    this.render(page.html);
     this.panel.reveal(vscode.ViewColumn.Beside, true);
   }
 
   dispose(): void {
-    clearTimeout(this.pause);
+    for (const pause of this.pauses.values()) clearTimeout(pause);
     this.panel?.dispose();
     for (const listener of this.listeners) listener.dispose();
     this.placed.dispose();
@@ -62,14 +63,24 @@ export class Picture implements vscode.Disposable {
       retainContextWhenHidden: true,
     });
     panel.webview.onDidReceiveMessage((message) => this.told(message));
-    panel.onDidDispose(() => (this.panel = this.shown = undefined));
+    panel.onDidDispose(() => {
+      this.panel = this.shown = undefined;
+      this.html = "";
+    });
     return panel;
   }
 
+  /** The text as it is in the editor, saved or not; while the plan is faulty the last picture stays. */
   private async draw(): Promise<void> {
     if (!this.panel || !this.shown) return;
     const page = await this.ask(this.shown.uri, this.shown.plan);
-    if (page && "html" in page) this.panel.webview.html = page.html; // while the plan is faulty the last one stays
+    if (page && "html" in page) this.render(page.html);
+  }
+
+  /** A page that is the same, after a comment say, is not loaded again. */
+  private render(html: string): void {
+    if (!this.panel || html === this.html) return;
+    this.html = this.panel.webview.html = html;
   }
 
   private async ask(uri: string, plan?: string, position?: vscode.Position): Promise<Page | undefined> {
@@ -86,7 +97,11 @@ export class Picture implements vscode.Disposable {
 
   private async told(message: { parc?: number; type?: string; rank?: number }): Promise<void> {
     if (message.parc !== 1 || !this.shown) return;
-    if (message.type === "ready") this.theme();
+    if (message.type === "ready") {
+      this.theme();
+      const editor = vscode.window.visibleTextEditors.find(({ document }) => document.uri.toString() === this.shown?.uri);
+      if (editor) await this.follow(editor);
+    }
     if (message.type !== "rank" || message.rank === undefined) return;
     const { uri, plan } = this.shown;
     const wish = { textDocument: { uri }, plan, rank: message.rank };
@@ -116,8 +131,8 @@ export class Picture implements vscode.Disposable {
     void this.panel?.webview.postMessage({ parc: 1, type: "theme", theme: dark ? "dark" : "light" });
   }
 
-  private soon(run: () => Promise<void>): void {
-    clearTimeout(this.pause);
-    this.pause = setTimeout(() => void run(), PAUSE);
+  private soon(what: keyof typeof PAUSE, run: () => Promise<void>): void {
+    clearTimeout(this.pauses.get(what));
+    this.pauses.set(what, setTimeout(() => void run(), PAUSE[what]));
   }
 }
