@@ -66,6 +66,7 @@ def started(vsix: Path, folder: Path, home: Path, *switches: str) -> tuple[subpr
         "parc.python": sys.executable,
         "workbench.startupEditor": "none",
         "editor.hover.delay": 100,
+        "files.autoSave": "off",  # a browser's default is another
     }
     settings |= {"chat.disableAIFeatures": True, "workbench.secondarySideBar.defaultVisibility": "hidden"}
     (user / "settings.json").write_text(json.dumps(settings))
