@@ -6,10 +6,8 @@ server spent on it, which a busy machine does not disturb.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +15,8 @@ from random import Random
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
-from processes import EXAMPLES, PARC
+from client import Client
+from processes import EXAMPLES
 from table import Figure, show
 
 KEYSTROKES = 300
@@ -33,41 +32,15 @@ class Typed(NamedTuple):
     peak: float
 
 
-class Editor:
-    def __init__(self) -> None:
-        self.server = subprocess.Popen((*PARC, "lsp"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        os.sched_setaffinity(self.server.pid, {min(os.sched_getaffinity(0))})
-        self.send({"id": 0, "method": "initialize", "params": {"processId": None, "capabilities": {}}})
-        self.receive()
-        self.send({"method": "initialized", "params": {}})
+def cpu(process: int) -> float:
+    """Milliseconds so far, of all threads."""
+    tasks = Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e6
 
-    def send(self, message: dict[str, Any]) -> None:
-        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
-        assert self.server.stdin is not None
-        self.server.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        self.server.stdin.flush()
 
-    def receive(self) -> Any:
-        assert self.server.stdout is not None
-        length = 0
-        while header := self.server.stdout.readline().strip():
-            if header.startswith(b"Content-Length:"):
-                length = int(header.split(b":")[1])
-        return json.loads(self.server.stdout.read(length))
-
-    def cpu(self) -> float:
-        """Milliseconds so far, of all threads."""
-        tasks = Path(f"/proc/{self.server.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e6
-
-    def peak(self) -> float:
-        lines = Path(f"/proc/{self.server.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
-
-    def close(self) -> None:
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait()
+def peak(process: int) -> float:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
 
 
 def keystrokes(text: str, count: int) -> list[dict[str, Any]]:
@@ -85,23 +58,20 @@ def keystrokes(text: str, count: int) -> list[dict[str, Any]]:
 
 
 def type(text: str, count: int) -> Typed:
-    editor = Editor()
-    document: dict[str, Any] = {"uri": (EXAMPLES / "seed.parc").as_uri()}
-    opened = {**document, "languageId": "parc", "version": 0, "text": text}
-    editor.send({"method": "textDocument/didOpen", "params": {"textDocument": opened}})
-    editor.receive()
+    uri = (EXAMPLES / "seed.parc").as_uri()
     wall: list[float] = []
-    cpu: list[float] = []
-    for number, change in enumerate(keystrokes(text, count), 1):
-        params = {"textDocument": {**document, "version": number}, "contentChanges": [change]}
-        begun, spent = time.perf_counter(), editor.cpu()
-        editor.send({"method": "textDocument/didChange", "params": params})
-        editor.receive()
-        wall.append((time.perf_counter() - begun) * 1e3)
-        cpu.append(editor.cpu() - spent)
-    typed = Typed(wall, cpu, editor.peak())
-    editor.close()
-    return typed
+    spent: list[float] = []
+    with Client() as client:
+        server = client.server.pid
+        os.sched_setaffinity(server, {min(os.sched_getaffinity(0))})
+        client.open(uri, text)
+        client.pushed(uri, 1)
+        for change in keystrokes(text, count):
+            begun, before = time.perf_counter(), cpu(server)
+            client.pushed(uri, client.change(uri, change))
+            wall.append((time.perf_counter() - begun) * 1e3)
+            spent.append(cpu(server) - before)
+        return Typed(wall, spent, peak(server))
 
 
 def long(text: str) -> str:
@@ -116,7 +86,7 @@ def main() -> int:
     seed = (EXAMPLES / "seed.parc").read_text(encoding="utf-8")
     for title, text, middle, worst in (
         ("the seed", seed, 20, 50),
-        (f"{LINES:,} lines", long(seed), 100, None),
+        (f"{LINES:,} lines", long(seed), 100, 100),
     ):
         found = type(text, KEYSTROKES)
         show(

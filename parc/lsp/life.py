@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -148,6 +149,9 @@ async def _watch(server: Server, client: int) -> None:
 
 def main() -> int:
     """Until the client goes. What else is printed goes to standard error: standard output is the client's."""
+    gc.set_threshold(
+        700, 10, 1000
+    )  # trees and plans have no cycles: a look at all of them finds nothing, in 90 ms
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr
     new = server()
