@@ -128,10 +128,15 @@ def command(page: Page, words: str) -> None:
     page.keyboard.press("Enter")
 
 
+def focus(page: Page) -> None:
+    """The text, by its corner: for its middle, which may not be in sight, it would be scrolled aside."""
+    page.locator(".view-lines").first.click(position={"x": 5, "y": 5})
+
+
 def opened(page: Page, file: str) -> None:
     page.locator(".explorer-folders-view").get_by_text(file, exact=True).dblclick()
     page.locator(f".tab[data-resource-name='{file}'].active").wait_for()
-    page.locator(".view-lines").first.click()
+    focus(page)
 
 
 def at(page: Page, line: int, column: int) -> None:
@@ -177,7 +182,7 @@ def test_a_plan_is_checked_explained_mended_and_drawn(page: Page) -> None:
     shot(page, "problems")
     page.keyboard.press("Control+Shift+m")
 
-    page.locator(".view-lines").first.click()
+    focus(page)
     at(page, 1, 55)  # 64 GB
     command(page, "Show or Focus Hover")
     page.locator(".monaco-hover").get_by_text("59.6").first.wait_for()
@@ -216,7 +221,7 @@ def test_the_picture_follows_the_cursor_and_the_text(page: Page, folder: Path) -
     shot(page, "picture")
     before = picture.locator("body").inner_html()
 
-    page.locator(".view-lines").first.click()
+    focus(page)
     at(page, 33, 12)  # ep, in the mesh
     page.wait_for_timeout(1500)
     shot(page, "picture-of-ep")

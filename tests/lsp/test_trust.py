@@ -38,9 +38,12 @@ def test_a_client_is_offered_only_what_it_said_that_it_runs(uri: str) -> None:
         assert " a step (" in time
 
 
-def _children_of(process: int) -> list[int]:
-    tasks = Path(f"/proc/{process}/task").glob("*/children")  # a process is its parent thread's child
-    return [int(each) for task in tasks for each in task.read_text().split()]
+def _building(server: int) -> dict[int, list[bytes]]:
+    """The builds that it has started, with their commands; a child has its own only after a moment."""
+    tasks = Path(f"/proc/{server}/task").glob("*/children")  # a process is its parent thread's child
+    children = [int(each) for task in tasks for each in task.read_text().split()]
+    commands = {each: Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0") for each in children}
+    return {each: command for each, command in commands.items() if b"build" in command}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
@@ -52,13 +55,13 @@ def test_a_build_imports_nothing_from_the_folder_and_ends_with_the_server(tmp_pa
     with Client(MINIMAL, trusted=True) as client:
         client.open(uri, SEED)
         client.pushed(uri, 1)
-        command = {"command": "parc.build", "arguments": [{"uri": uri, "plan": "wide"}]}
-        client.begin("workspace/executeCommand", command)
+        wish = {"command": "parc.build", "arguments": [{"uri": uri, "plan": "wide"}]}
+        client.begin("workspace/executeCommand", wish)
         deadline = time.monotonic() + PATIENCE
-        while not (building := _children_of(client.server.pid)) and time.monotonic() < deadline:
+        while not (building := _building(client.server.pid)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        (build,) = building
-        assert b"-P" in Path(f"/proc/{build}/cmdline").read_bytes().split(b"\0")
+        ((build, command),) = building.items()
+        assert b"-P" in command
     while Path(f"/proc/{build}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{build}").exists()
