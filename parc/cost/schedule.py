@@ -46,6 +46,14 @@ def _chunks(number: int) -> str:
     return "one chunk" if number == 1 else f"{number} chunks"
 
 
+def steady(schedule: str, ranks: int, microbatches: int) -> int:
+    """So many microbatches fill a pipeline as these do: after three of them a rank, all that follow find it
+    as those before."""
+    rounds = microbatches // ranks
+    unequal = schedule in ("interleaved", "zero_bubble") and rounds and microbatches % rounds
+    return microbatches if rounds < 4 or unequal else 3 * ranks + microbatches % ranks
+
+
 class Moment(NamedTuple):
     """What a rank holds: of each of its chunks, how many microbatches have passed forward and have not given
     all their gradients, and of how many of these only parameters still lack theirs."""
@@ -61,6 +69,9 @@ def in_flight(schedule: str, ranks: int, chunks: int, microbatches: int, rank: i
     Raises:
         ValueError: as `order`.
     """
+    if schedule == "gpipe":
+        return (Moment((microbatches,) * chunks, (0,) * chunks),)
+    microbatches = steady(schedule, ranks, microbatches)
     counts = [0] * (2 * chunks)
     moments: set[tuple[int, ...]] = set()
     for kind, stage, *_ in order(schedule, ranks, chunks, microbatches, rank):
@@ -87,7 +98,9 @@ def at_the_head(schedule: str, ranks: int, chunks: int, microbatches: int, rank:
     Raises:
         ValueError: as `order`.
     """
-    passes = order(schedule, ranks, chunks, microbatches, rank)
+    if schedule == "gpipe":
+        return microbatches
+    passes = order(schedule, ranks, chunks, steady(schedule, ranks, microbatches), rank)
     last = max(one.stage for one in passes)
     steps = {"forward": 1, "backward": -1, "inputs": -1, "weights": 0}
     return max(accumulate(steps[one.kind] for one in passes if one.stage == last))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from parc.cost.orders import Kind, Pass
-from parc.cost.schedule import order
+from parc.cost.schedule import MOST, order
 from parc.plan.schema.where import SPLIT
 from parc.record import dataclass
 
@@ -119,6 +119,9 @@ def simulate(
 ) -> Timeline:
     """Plays the schedule; `hops[s]` is the transfer between stages s and s + 1, in seconds.
 
+    Of more passes than `MOST` it plays so many rounds of a microbatch a rank as it may, and adds for each of
+    the others what one of the later half has taken in the mean: a full pipeline repeats itself.
+
     Raises:
         ValueError: as `order`.
     """
@@ -126,8 +129,18 @@ def simulate(
         backward = times.inputs[0] + times.weights[0] if schedule in SPLIT else times.backward[0]
         seconds = microbatches * (times.forward[0] + backward)
         return Timeline(seconds, (seconds,))
-    _, clocks = _played(schedule, microbatches, times, hops, chunks)
-    return Timeline(max(clocks), tuple(clocks))
+    most = MOST // len(times.forward)
+    ranks = len(times.forward) // chunks
+    fewer = most - (most - microbatches) % ranks
+    if microbatches <= most or fewer <= 4 * ranks:
+        _, clocks = _played(schedule, microbatches, times, hops, chunks)
+        return Timeline(max(clocks), tuple(clocks))
+    _, clocks = _played(schedule, fewer, times, hops, chunks)
+    half = fewer // (2 * ranks) * ranks
+    _, before = _played(schedule, fewer - half, times, hops, chunks)
+    more = (microbatches - fewer) / half
+    ends = tuple(end + more * (end - earlier) for end, earlier in zip(clocks, before, strict=True))
+    return Timeline(max(ends), ends)
 
 
 def events(

@@ -37,7 +37,7 @@ def figures(of: Overview) -> Iterator[Figure]:
     yield from _by_stages([each.sent for each in traffic] for traffic in of.traffic)
     yield from (each for each in (of.flops, of.bubble) if each)
     if of.step:
-        known = (of.step.time, of.step.timeline.waits, of.step.mfu, of.step.tokens)
+        known = (of.step.time, of.step.waits, of.step.mfu, of.step.tokens)
         yield from (each for each in known if each)
 
 
@@ -155,16 +155,17 @@ def _step(of: Overview, pen: Pen) -> list[str]:
     schedule = f"{layout.schedule}, {layout.microbatches} microbatches" if layout else ""
     if found.time is None:
         more = f"{schedule}; in units of a forward pass, since no time is known"
-        facts = [f"waits {told(found.timeline.waits)}"]
+        facts = [f"waits {pen.told(found.waits)}"]
     else:
         more = schedule
         facts = [f"step {told(found.time)}", f"MFU {pen.told(found.mfu)}"]
-        facts += [f"{pen.told(found.tokens)} tokens/s", f"waits {told(found.timeline.waits)}"]
+        facts += [f"{pen.told(found.tokens)} tokens/s", f"waits {pen.told(found.waits)}"]
     if of.bubble:
         facts.append(f"bubble {told(of.bubble)}")
     if of.flops:
         facts.append(f"{told(of.flops)} a device")
-    return [*pen.title("STEP", more), *pen.folded("   ".join(facts), 2), *gantt(found.timeline, pen)]
+    lines = gantt(found.timeline, pen) if found.timeline else []
+    return [*pen.title("STEP", more), *pen.folded("   ".join(facts), 2), *lines]
 
 
 def _claims(of: Overview, pen: Pen) -> list[str]:

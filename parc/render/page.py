@@ -98,7 +98,7 @@ def _tiles(of: Overview) -> Iterator[dict[str, Any]]:
     bubble = f"bubble alone: {amount(of.bubble)}" if of.bubble else "of the pipeline's time"
     known: list[tuple[str, Figure | None, str]] = [
         ("step time", step.time if step else None, ""),
-        ("waiting", step.timeline.waits if step else None, bubble),
+        ("waiting", step.waits if step else None, bubble),
         ("MFU", step.mfu if step else None, ""),
         ("tokens/s", step.tokens if step else None, ""),
         ("memory", fullest, limit or "of one rank"),

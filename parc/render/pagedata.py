@@ -25,7 +25,7 @@ def data(of: Overview) -> dict[str, Any]:
     return whole | {
         "pipeline": list(plan.pipeline.axes) if plan.pipeline else [],
         "over": {"experts": over.get("experts", [])},
-        "timeline": _timeline(of.step.timeline) if of.step else None,
+        "timeline": _timeline(of.step.timeline) if of.step and of.step.timeline else None,
     }
 
 

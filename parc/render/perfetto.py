@@ -26,7 +26,7 @@ LATE = 0.999  # where in its pass a flow starts: at the very end, viewers no lon
 
 def trace(of: Overview) -> str | None:
     """None where no time is known."""
-    if of.step is None or of.step.time is None:
+    if of.step is None or of.step.time is None or of.step.timeline is None:
         return None
     line, time = of.step.timeline, of.step.time
     about = {"plan": of.plan.name, "seconds": time.value, "grade": time.grade}

@@ -84,5 +84,5 @@ def _traffic(of: Overview) -> Iterator[Figure]:
 def _step(of: Overview) -> Iterator[Figure]:
     known: tuple[Figure | None, ...] = (of.flops, of.bubble)
     if of.step:
-        known += (of.step.timeline.waits, of.step.time, of.step.mfu, of.step.tokens)
+        known += (of.step.waits, of.step.time, of.step.mfu, of.step.tokens)
     yield from (each for each in known if each)

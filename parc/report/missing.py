@@ -29,13 +29,12 @@ def missing(plan: Plan, job: Job | None, otherwise: str = "") -> tuple[Missing, 
     if job is None and otherwise and not _shape(plan):
         found.insert(0, Missing(PRICES, otherwise, "", ()))
     if job is not None and (why := unplayed(job)):
-        what = "memory in flight, step time, timeline"
-        found.append(Missing(what, why, "in the plan", ('pipeline over [..] { schedule = "1f1b" }',)))
+        found.append(Missing("timeline", why, "", ()))
     return tuple(found)
 
 
 def unplayed(job: Job) -> str | None:
-    """Why the schedule cannot be simulated."""
+    """Why the schedule cannot be played pass by pass."""
     layout = job.layout
     try:
         schedule.order(layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches, 0)

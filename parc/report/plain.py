@@ -114,7 +114,7 @@ def _step(of: StepFacts | None) -> dict[str, Any] | None:
         return None
     return {
         "time": figure(of.time),
-        "waits": figure(of.timeline.waits),
+        "waits": figure(of.waits),
         "mfu": figure(of.mfu),
         "tokens_per_second": figure(of.tokens),
     }

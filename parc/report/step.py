@@ -41,24 +41,30 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class StepFacts:
-    timeline: Timeline
+    timeline: Timeline | None  # None: it has too many passes
     time: Figure | None
     mfu: Figure | None
     tokens: Figure | None  # a second
 
+    @property
+    def waits(self) -> Figure | None:
+        return self.timeline.waits if self.timeline else None
+
 
 def step_facts(job: Job) -> StepFacts | None:
-    """None where the schedule is not simulated."""
-    if unplayed(job):
-        return None
+    """None where nothing is known: no time, and no order of passes that could be shown."""
+    long = unplayed(job)
     if job.machine is None:
-        return StepFacts(_unit_line(job), None, None, None)
-    time = step_figure(job)
+        return None if long else StepFacts(_unit_line(job), None, None, None)
+    try:
+        time = step_figure(job)
+    except ValueError:  # no schedule of these chunks and microbatches: `missing.py` tells it
+        return None
     count = parameters.tokens(job)
     how = f"{count:,.0f} tokens / {time.value:.4g} s"
     rate = Figure("tokens/s", count / time.value, "", how, time.grade)
     found = predict(job, nearest(job.hardware).constants)
-    return StepFacts(_line(job, found), time, mfu_figure(job), rate)
+    return StepFacts(None if long else _line(job, found), time, mfu_figure(job), rate)
 
 
 def _unit_line(job: Job) -> Timeline:

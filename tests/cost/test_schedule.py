@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parc.cost import timeline
 from parc.cost.orders import Pass
-from parc.cost.schedule import in_flight, order
+from parc.cost.schedule import at_the_head, in_flight, order
 from parc.cost.timeline import Times, events, simulate
 
 durations = st.floats(0.1, 10)
@@ -126,6 +127,52 @@ def test_interleaving_holds_more(ranks: int, rounds: int, chunks: int, data: st.
     assert most == min(microbatches * chunks, 2 * (ranks - rank - 1) + (chunks - 1) * ranks + 1)
 
 
+CHUNKS = {"1f1b": 1, "zbv": 2, "dualpipev": 2}
+names = st.sampled_from(["gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev"])
+
+
+@given(name=names, ranks=st.integers(2, 5), rounds=st.integers(2, 9), data=st.data())
+def test_the_fullest_moment_is_that_of_all_passes(
+    name: str, ranks: int, rounds: int, data: st.DataObject
+) -> None:
+    """Counted pass by pass, whatever a microbatch of each chunk weighs; only three rounds are looked at."""
+    chunks, rank = CHUNKS.get(name) or data.draw(st.integers(1, 3)), data.draw(st.integers(0, ranks - 1))
+    weights = data.draw(st.lists(durations, min_size=2 * chunks, max_size=2 * chunks))
+    microbatches, full, most, head = ranks * rounds, 0.0, 0.0, 0
+    ends = 0
+    passes = order(name, ranks, chunks, microbatches, rank)
+    last = max(one.stage for one in passes)
+    for one in passes:
+        chunk = one.stage // ranks
+        kept, halved = weights[chunk], weights[chunks + chunk]
+        full += {"forward": kept, "backward": -kept, "inputs": halved, "weights": -kept - halved}[one.kind]
+        most = max(most, full)
+        if one.stage == last:
+            ends += {"forward": 1, "weights": 0}.get(one.kind, -1)
+            head = max(head, ends)
+    found = in_flight(name, ranks, chunks, microbatches, rank)
+    totals = (zip((*moment.kept, *moment.halved), weights, strict=True) for moment in found)
+    assert max(sum(count * weight for count, weight in total) for total in totals) == pytest.approx(most)
+    assert at_the_head(name, ranks, chunks, microbatches, rank) == head
+
+
+@given(name=names, ranks=st.integers(2, 4), data=st.data())
+def test_a_long_pipeline_is_played_in_part(name: str, ranks: int, data: st.DataObject) -> None:
+    """Of 60 rounds the first 40, if no more may be played. Rounds repeat themselves, some only every second
+    or third time, so that the mean of 20 is off by part of one: under a hundredth of 60."""
+    chunks = CHUNKS.get(name) or data.draw(st.integers(1, 3))
+    stages = ranks * chunks
+    each = st.lists(durations, min_size=stages, max_size=stages)
+    times = Times(*(data.draw(each) for _ in Times._fields))
+    hops = data.draw(st.lists(durations, min_size=stages - 1, max_size=stages - 1))
+    whole = simulate(name, 60 * ranks, times, hops, chunks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timeline, "MOST", 40 * ranks * stages)
+        part = simulate(name, 60 * ranks, times, hops, chunks)
+    assert part.seconds == pytest.approx(whole.seconds, rel=1e-2)
+    assert part.ends == pytest.approx(whole.ends, rel=1e-2)
+
+
 @pytest.mark.parametrize(
     ("name", "chunks", "microbatches", "message"),
     [
@@ -135,7 +182,6 @@ def test_interleaving_holds_more(ranks: int, rounds: int, chunks: int, data: st.
         ("zb", 1, 8, "the schedule 'zb' is not known"),
         ("1f1b", 2, 8, "1f1b has one chunk a rank, not 2"),
         ("interleaved", 2, 9, "9 microbatches are not 2 equal rounds"),
-        ("1f1b", 1, 10**9, "4,000,000,000 passes through a pipeline are more than 131,072"),
     ],
 )
 def test_what_cannot_be_played_is_said(name: str, chunks: int, microbatches: int, message: str) -> None:

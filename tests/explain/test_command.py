@@ -286,11 +286,16 @@ def test_a_split_backward_pass_is_drawn_in_halves() -> None:
     assert HALVES in told
 
 
-def test_a_schedule_with_too_many_passes(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_of_too_many_passes_has_a_time_and_no_picture(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file.write_text(small(DEVICE))
     many = ["first.batch.sequences=524288", "first.batch.microbatches=131072"]
     assert cli.main(["explain", str(file), *(part for each in many for part in ("--set", each))]) == 0
-    assert "262,144 passes through a pipeline are more than 131,072" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"\n  step [0-9.,]+ (ms|s)\?   MFU", told)
+    assert "stage 0 a" not in told
+    assert "timeline: 262,144 passes through a pipeline are more than 131,072" in " ".join(told.split())
 
 
 def test_claims_are_told_with_their_verdicts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,15 +93,17 @@ ZERO = PIPES.replace("over [pp]", 'over [pp] { schedule = "zero_bubble" }')
 
 
 def test_with_too_many_passes_to_play_the_states_alone_may_be_too_much() -> None:
-    """16 bytes of each parameter of the fullest of 4 ranks: 4 layers and a table; `recompute` is no cure."""
-    held = 4 * LAYER + TABLE + 1024
-    batch = "batch { sequences = 65536, length = 1024, microbatches = 65536 }"
+    """16 bytes of each parameter of the fullest of 256 ranks: a layer and a table; `recompute` is no cure."""
+    held = LAYER + TABLE + 1024
+    batch = "batch { sequences = 2048, length = 1024, microbatches = 2048 }"
     many = f"{ZERO}\ntrain first {{ model = moe, {batch} }}\n"
+    many = complete(many).replace("layers = 16", "layers = 256").replace("pp: 4", "pp: 256")
+    many = many.replace("node: 4", "node: 256")
     assert "P322" not in codes(many, f"{16 * held + 1} B")
     (found,) = (each for each in checked(many, f"{8 * held} B") if each.code == "P322")
-    assert found.message.startswith("a device of stage 3 would need at least ")
+    assert found.message.startswith("a device of stage 255 would need at least ")
     assert found.message.endswith(": 200%")
-    assert any("262,144 passes through a pipeline are more than" in note for note in found.notes)
+    assert any("196,608 passes through a pipeline are more than" in note for note in found.notes)
     assert found.help is not None
     assert found.help.startswith("none of the layouts that were tried fits")
 
