@@ -171,8 +171,12 @@ def test_a_file_that_is_open_under_two_addresses_is_two_texts(
         for uri, text in texts.items():
             client.open(uri, text)
             assert ("P203" in codes(told(client, uri))) == (text == BROKEN)
+        top = {"line": 0, "character": 0}
+        for uri, text in texts.items():
+            client.change(uri, {"range": {"start": top, "end": top}, "text": "\n"})
+            assert ("P203" in codes(told(client, uri))) == (text == BROKEN)
         line, character = line_of(SEED, "ep: 8")
-        edit = client.at("rename", link.as_uri(), line, character, newName="xp")
+        edit = client.at("rename", link.as_uri(), line + 1, character, newName="xp")
         assert (link.as_uri() in str(edit), file.as_uri() in str(edit)) == (True, False)
         client.tell("textDocument/didClose", {"textDocument": {"uri": link.as_uri()}})
         client.change(file.as_uri(), {"text": BROKEN})

@@ -9,9 +9,9 @@ pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the 
 from benchmarks.lsp_edits import run
 
 
-@pytest.mark.parametrize("first", range(0, 40, 10))
+@pytest.mark.parametrize("first", [0, 20])
 def test_two_thousand_edits(first: int) -> None:
-    assert [texts for session in run(range(first, first + 10)) for texts in session] == []
+    assert [texts for session in run(range(first, first + 20)) for texts in session] == []
 
 
 @pytest.mark.slow
