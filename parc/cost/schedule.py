@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from parc.cost import orders, split
+from parc.cost import orders
 from parc.cost.orders import Pass
 
 MOST = 1 << 17
@@ -33,13 +33,17 @@ def order(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) 
             return orders.one_stage(schedule, ranks, microbatches, rank)
         case "interleaved":
             return orders.interleaved(ranks, chunks, microbatches, rank)
-        case "zero_bubble":
-            return split.zero_bubble(ranks, chunks, microbatches, rank)
-        case "zbv":
-            return split.zbv(ranks, microbatches, rank)
-        case "dualpipev":
-            return split.dualpipev(ranks, microbatches, rank)
+        case "zero_bubble" | "zbv" | "dualpipev":
+            return _split(schedule, ranks, chunks, microbatches, rank)
     raise ValueError(f"the schedule {schedule!r} is not known")
+
+
+def _split(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> list[Pass]:
+    from parc.cost import split  # few plans need it
+
+    if schedule == "zero_bubble":
+        return split.zero_bubble(ranks, chunks, microbatches, rank)
+    return (split.zbv if schedule == "zbv" else split.dualpipev)(ranks, microbatches, rank)
 
 
 def _chunks(number: int) -> str:

@@ -10,7 +10,6 @@ from parc.cost.explain import devices as ranks
 from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
 from parc.cost.job import Architecture, Stage
-from parc.cost.timeline import even, simulate
 from parc.plan.schema.where import SPLIT
 
 
@@ -131,6 +130,8 @@ def _played(schedule: str, ranks: int, chunks: int, microbatches: int) -> Figure
     Raises:
         ValueError: there are too many passes.
     """
+    from parc.cost.timeline import even, simulate
+
     stages = ranks * chunks
     times = even(stages)
     end = simulate(schedule, microbatches, times, [0.0] * (stages - 1), chunks).seconds
