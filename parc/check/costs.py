@@ -14,12 +14,14 @@ from parc.plan.facts import Cluster, Plan
 
 if TYPE_CHECKING:
     from parc.check.alternatives import Alternative
+    from parc.check.registry import Rule
     from parc.cost.constants import Calibration
     from parc.cost.figure import Figure, Grade
     from parc.cost.job import Job, Stage
     from parc.cost.network import Links
     from parc.cost.step import Step
     from parc.cost.traffic import Moved
+    from parc.diagnostic import Diagnostic
 
 T = TypeVar("T")
 PRICED = ("P306", "P322")  # errors that the cost model tells: a false claim, too little memory
@@ -45,6 +47,10 @@ class Costs:
         self.plan = plan
         self.others: list[Alternative] | None = None  # once somebody has asked for them
         self.derived: dict[str, Figure] = {}  # what claims are about, by its name
+        self.told: dict[str, tuple[Diagnostic, ...]] = {}  # what rules have found in the plan, by their codes
+        self.moved: dict[
+            int, tuple[Moved, ...]
+        ] = {}  # what one device of a pipeline rank gives to the network
 
     @cached_property
     def fault(self) -> str | None:
@@ -69,7 +75,13 @@ class Costs:
 
         for rule in CHECKS.rules:
             if rule.code in codes:
-                yield from (f"{found.message} ({found.code})" for found in rule.run(self.plan))
+                yield from (f"{found.message} ({found.code})" for found in self.found(rule))
+
+    def found(self, rule: Rule) -> tuple[Diagnostic, ...]:
+        """What a rule finds in the plan: it is asked once."""
+        if rule.code not in self.told:
+            self.told[rule.code] = tuple(rule.run(self.plan))
+        return self.told[rule.code]
 
     def require_sound(self) -> None:
         if self.fault:
@@ -179,8 +191,12 @@ class Costs:
         """What one device of a pipeline rank gives to the network in a step."""
         from parc.cost.traffic import traffic
 
-        stages = self.job.places(rank)
-        return self.attempt(lambda: tuple(each for stage in stages for each in traffic(self.job, stage)))
+        if rank not in self.moved:
+            stages = self.job.places(rank)
+            self.moved[rank] = self.attempt(
+                lambda: tuple(each for stage in stages for each in traffic(self.job, stage))
+            )
+        return self.moved[rank]
 
     @cached_property
     def calls(self) -> tuple[dict[Moved, int], ...]:

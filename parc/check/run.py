@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from parc.check.costs import costs
 from parc.check.rules import CHECKS
 from parc.diagnostic import Diagnostic
 from parc.plan.facts import Plan
@@ -13,8 +14,9 @@ from parc.source import Span
 def findings(plans: Iterable[Plan]) -> Iterator[Diagnostic]:
     """What the rules find in each of the plans."""
     for plan in plans:
+        known = costs(plan)
         for rule in CHECKS.rules:
-            yield from rule.run(plan)
+            yield from known.found(rule)
 
 
 def check(found: Iterable[Diagnostic], faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:

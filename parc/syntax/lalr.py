@@ -131,7 +131,9 @@ def _reduction(rule: Any) -> Reduce | None:
 
     def reduce(children: list[Child]) -> Child:
         parts = children if whole else _parts(children, kept, inlined)
-        start, end = _extent(children)
+        start, end = (children[0].start_pos, children[-1].end_pos) if children else (-1, -1)
+        if start is None or start < 0 or end is None or end < 0:
+            start, end = _extent(children)
         if not (single and len(parts) == 1):
             return Node(data, parts, start, end)
         node = parts[0]

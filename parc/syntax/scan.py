@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain, pairwise
 from math import isinf
@@ -59,12 +59,12 @@ def lex(source: Source) -> Iterator[Token]:
 
     Every character begins some terminal, JUNK if no other. Lark's own loop counts lines, for nobody.
     """
-    terminals, ignored, callbacks = _terminals()
+    terminals, ignored, keywords = _terminals()
     for found in terminals.finditer(source.text):
         kind = found.lastgroup
         if kind and kind not in ignored:
-            token = _token(kind, found[0], *found.span())
-            yield callbacks[kind](token) if kind in callbacks else token
+            text = found[0]
+            yield _token(keywords.get(text, kind) if kind == "NAME" else kind, text, *found.span())
 
 
 def _token(kind: str, text: str, start: int, end: int) -> Token:
@@ -76,12 +76,14 @@ def _token(kind: str, text: str, start: int, end: int) -> Token:
 
 
 @cache
-def _terminals() -> tuple[re.Pattern[str], frozenset[str], dict[str, Callable[[Token], Token]]]:
-    """Of lark's lexer: all of its terminals, those that are left out, and what tells keywords from names."""
+def _terminals() -> tuple[re.Pattern[str], frozenset[str], dict[str, str]]:
+    """Of lark's lexer: all of its terminals, those that are left out, and names that are keywords."""
     lexer = table.parser().lexer
     assert isinstance(lexer, BasicLexer)
-    terminals = "|".join(f"(?P<{each.name}>{each.pattern.to_regexp()})" for each in lexer.scanner.terminals)
-    return re.compile(terminals, lexer.g_regex_flags), frozenset(lexer.ignore_types), lexer.callback
+    scanned = {each.name: each.pattern.to_regexp() for each in lexer.scanner.terminals}
+    terminals = "|".join(f"(?P<{name}>{pattern})" for name, pattern in scanned.items())
+    keywords = {each.pattern.value: each.name for each in lexer.terminals if each.name not in scanned}
+    return re.compile(terminals, lexer.g_regex_flags), frozenset(lexer.ignore_types), keywords
 
 
 def scan(source: Source, faults: list[Diagnostic]) -> list[Token]:

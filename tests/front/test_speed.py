@@ -18,7 +18,8 @@ from parc.source import Source
 ROOT = Path(__file__).parents[2]
 SEED = (ROOT / "examples" / "seed.parc").read_text()
 FRESH = 0.150  # s, that the seed takes at most in a fresh process,
-WARM = 0.010  # and in a warm one; half of it is aimed at
+WARM = 0.006  # and in a warm one: it takes 5 ms, and a fifth more while others use the machine's caches
+LOOP = 20_000  # turns of a loop that take a ninth of that, on the machine where this was measured
 LONG = 1.0  # s for 2,000 lines
 
 
@@ -65,8 +66,16 @@ def test_the_seed_in_a_fresh_process(tmp_path: Path) -> None:
     assert least(check, limit) <= limit
 
 
+def loop() -> float:
+    begun = time.process_time()
+    sum(each * each for each in range(LOOP))
+    return time.process_time() - begun
+
+
 def test_the_seed_in_a_warm_process() -> None:
-    assert least(warm(SEED), WARM) <= WARM
+    """Where Python is slower than usual, as long as it takes nine times the loop."""
+    limit = max(WARM, 9 * least(loop, 0))
+    assert least(warm(SEED), limit, tries=200) <= limit
 
 
 def million() -> str:

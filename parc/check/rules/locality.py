@@ -248,7 +248,10 @@ def _best(known: Costs) -> Alternative | None:
         for index, each in enumerate(alternatives.orders(known.plan))
     ]
     least = min(found, default=None)
-    return least[2] if least and least[0] < _collectives(known, known.plan.mesh) else None
+    if least is None or least[0] >= _collectives(known, known.plan.mesh):
+        return None
+    least[2].costs.fault = known.fault  # what divides does so in every order
+    return least[2]
 
 
 @lru_cache(maxsize=64)
