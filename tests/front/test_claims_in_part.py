@@ -45,9 +45,14 @@ def test_parts_that_the_batch_has_no_part_in_stay_exact() -> None:
     assert {part.name: part.grade for part in found.parts}["optimizer"] == "exact"
 
 
-# More passes than are simulated: 4 stages of 65,536 microbatches.
-LONG = SEED.replace("sequences = 256", "sequences = 524288").replace(
-    "microbatches = 32", "microbatches = 65536"
+# More passes than are simulated: 512 stages of 2 layers.
+LONG = (
+    SEED.replace("fabric: 8", "fabric: 1024")
+    .replace("pp: 4", "pp: 512")
+    .replace("layers = 16,", "layers = 1024,")
+    .replace(", layers = [4, 4, 4, 4]", "")
+    .replace("sequences = 256", "sequences = 8192")
+    .replace("microbatches = 32", "microbatches = 1024")
 )
 
 
@@ -58,8 +63,9 @@ LONG = SEED.replace("sequences = 256", "sequences = 524288").replace(
 def test_a_peak_that_is_not_known_is_judged_where_the_states_alone_settle_it(
     relation: str, share: float, holds: bool | None
 ) -> None:
-    states = sum(value(f"memory.stage_3.{kind}") for kind in ("parameters", "gradients", "optimizer"))
-    for subject in ("memory.peak", "memory.stage_3.peak"):
+    kinds = ("parameters", "gradients", "optimizer")
+    states = sum(value(f"memory.stage_511.{kind}", LONG) for kind in kinds)
+    for subject in ("memory.peak", "memory.stage_511.peak"):
         found = verdict(f"{subject} {relation} {share * states:.0f} B", LONG)
         assert found.holds is holds
         assert found.figure is None or found.figure.value == pytest.approx(states)
@@ -69,7 +75,7 @@ def test_a_peak_refuted_by_the_states_has_their_arithmetic() -> None:
     (found,) = load(LONG.replace("devices == 128", "memory.peak < 100 MB")).diagnostics
     assert found.code == "P306"
     assert found.message.startswith("`memory.peak` is at least ")
-    assert found.notes[0].startswith("parameters, gradients and optimizer of stage 3 ")
+    assert found.notes[0].startswith("parameters, gradients and optimizer of stage 511 ")
     assert any(note.startswith("  optimizer ") for note in found.notes)
     assert found.notes[-1] == "activations come on top, which are not known"
     assert [each.code for each in load(LONG.replace("devices == 128", "memory.peak < 1 GB")).diagnostics] == [
