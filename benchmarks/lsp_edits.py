@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
 from random import Random
+from traceback import print_exc
 from typing import Any, Protocol
 
 from client import Client
@@ -205,14 +206,18 @@ def differences(typist: Typist, face: Face) -> Iterator[Texts]:
     for number in range(SESSION):
         edit = typist.edit()
         texts = {path: text for path, text in typist.texts.items() if path in typist.open}
-        face.edit(edit, texts)
-        if number % ASKED == 0:
-            path = random.choice(sorted(texts))
-            places = sorted(random.randrange(len(texts[path]) + 1) for _ in range(2))
-            face.ask(path, texts[path], *places)
-        fresh = {str(path): text for path, text in texts.items()}
-        read = {path: load_text(Source(str(path), text), texts=fresh) for path, text in texts.items()}
-        if not all(face.agrees(path, texts, loaded) for path, loaded in read.items()):
+        try:
+            face.edit(edit, texts)
+            if number % ASKED == 0:
+                asked = random.choice(sorted(texts))
+                face.ask(asked, texts[asked], *sorted(random.choices(range(len(texts[asked]) + 1), k=2)))
+            fresh = {str(path): text for path, text in texts.items()}
+            read = {path: load_text(Source(str(path), text), texts=fresh) for path, text in texts.items()}
+            agreed = all(face.agrees(path, texts, loaded) for path, loaded in read.items())
+        except Exception:  # noqa: BLE001 # whatever it is, it is what is looked for
+            print_exc()
+            agreed = False
+        if not agreed:
             yield texts
     face.close()
 

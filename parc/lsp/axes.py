@@ -15,7 +15,7 @@ from parc.plan.mesh import Lattice
 SHOWN = 8  # ranks of a group, or groups
 MEMORY = {"data": "optimizer", "experts": "parameters", "pipeline": "activations", "tensor": "activations"}
 """What of a device's memory each strategy is laid out for."""
-FIGURES = ("ranks", "groups", "bytes", "time")
+FIGURES = ("ranks", "groups", "sent", "time")
 
 
 def of_axis(plan: Plan, name: str) -> str:

@@ -41,7 +41,7 @@ def test_a_strategy_has_bytes_memory_and_time() -> None:
     text = said("  experts  over [ep]", "  exp|erts  over [ep]")
     for figure in (
         "experts.ranks = 8 (exact)",
-        "experts.bytes = ",
+        "experts.sent = ",
         "experts.time = ",
         "memory.parameters = ",
     ):
