@@ -136,6 +136,32 @@ def test_a_hang_ends_within_its_time_out(
     assert f"rank 0 waits in `recv` at runtime/gradients.py:{here}" in said
 
 
+@pytest.mark.parametrize(
+    ("leaves", "status"),
+    [
+        ("sys.exit()", "0, as if all were well"),
+        ("os._exit(0)", "0, as if all were well"),
+        ("os._exit(3)", "3"),
+    ],
+)
+def test_a_rank_that_leaves_while_it_is_recorded_is_told(
+    leaves: str, status: str, folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave = f"    import os, sys\n    if dist.get_rank() == 1:\n        {leaves}\n"
+    edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{leave}    return total.sqrt()")
+    command = ["verify", str(plan), "--rungs", "matching", "--folder", str(folder), "--format", "json"]
+    assert main(command) == 1
+    (rung,) = json.loads(capsys.readouterr().out)["rungs"]
+    (finding,) = rung["findings"]
+    assert finding["message"] == (
+        f"the program does not come to the end of a step on rank 1: it ends by itself with exit status {status}"
+    )
+    assert (finding["file"], finding["line"]) == (
+        "runtime/gradients.py",
+        line(folder, "runtime/gradients.py", leaves if "sys" in leaves else "import os, sys"),
+    )
+
+
 def test_a_kill_from_outside_is_no_difference(
     folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
