@@ -153,9 +153,8 @@ def test_a_rank_that_leaves_while_it_is_recorded_is_told(
     assert main(command) == 1
     (rung,) = json.loads(capsys.readouterr().out)["rungs"]
     (finding,) = rung["findings"]
-    assert finding["message"] == (
-        f"the program does not come to the end of a step on rank 1: it ends by itself with exit status {status}"
-    )
+    where = "the program does not come to the end of a step on rank 1"
+    assert finding["message"] == f"{where}: it ends by itself with exit status {status}"
     assert (finding["file"], finding["line"]) == (
         "runtime/gradients.py",
         line(folder, "runtime/gradients.py", leaves if "sys" in leaves else "import os, sys"),
