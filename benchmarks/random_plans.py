@@ -109,7 +109,7 @@ def _rank(scratch: Path, programs: int, reference: Path) -> None:
     """One rank of each program in turn. They share the runtime, which is the same in all."""
     for number in range(programs):
         folder = scratch / f"program-{number}"
-        ranked(str(folder), reference, Tokens(drawn.VOCABULARY), STEPS, "cpu", scratch / f"found-{number}")
+        ranked(str(folder), reference, Tokens(drawn.VOCABULARY), STEPS, scratch / f"found-{number}")
         sys.path.remove(str(folder))
         for name in [name for name in sys.modules if name == "train" or name.startswith("stage_")]:
             del sys.modules[name]

@@ -53,15 +53,14 @@ def compare(
     file: Path,
     count: int = 3,
     timeout: float = 600.0,
-    device: str = "cpu",
 ) -> list[Difference]:
     """All differences of the program in `folder` from the steps in `file`, largest first.
 
     `timeout` is of a step, in seconds. Raises Stopped where the program does not run to its end.
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        arguments = (str(folder), file, dataset, count, device, Path(scratch), timeout)
-        run(world, folder, ranked, *arguments, device=device, timeout=timeout)
+        arguments = (str(folder), file, dataset, count, Path(scratch), timeout)
+        run(world, folder, ranked, *arguments, timeout=timeout)
         found = differences(Path(scratch))
     left_out = _left_out(file, {difference.what for difference in found})
     return sorted(found + left_out, key=lambda difference: -difference.error)
@@ -92,9 +91,9 @@ def _plain(step: Step) -> dict[str, Any]:
 
 
 def ranked(
-    folder: str, file: Path, dataset: Dataset, count: int, device: str, scratch: Path, timeout: float = 0.0
+    folder: str, file: Path, dataset: Dataset, count: int, scratch: Path, timeout: float = 0.0
 ) -> None:
-    """One rank: runs the program's own trainer; writes how far it is from its share of the reference.
+    """One rank, on the CPU: the program's own trainer; writes how far it is from its share of the reference.
 
     `timeout` is of a step, in seconds; 0 is for ever.
     """
@@ -102,7 +101,7 @@ def ranked(
     import train  # type: ignore[import-not-found]
 
     reference = torch.load(file, weights_only=True, mmap=True)
-    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
+    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", "cpu"]), "cpu")
     rank = torch.distributed.get_rank()
     found: list[dict[str, Any]] = []
     for number, wanted in zip(range(count), reference, strict=True):

@@ -1,0 +1,5 @@
+"""The tests see no GPU: with one, torch forks no rank that can train once a test has made a backward pass."""
+
+import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
