@@ -116,7 +116,7 @@ function startLine() {
   const of = plan.timeline;
   byId("line-legend").replaceChildren(...(of ? legend(kindsOfPass(of.seconds !== null, of.events.some(([, painted]) => painted === 2))) : []));
   if (!of) {
-    byId("line").textContent = "The schedule is not simulated.";
+    byId("line").textContent = "Its passes are not played one by one.";
     return;
   }
   const rezoom = (factor) => {
