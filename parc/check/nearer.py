@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from parc.check import alternatives
 from parc.check.alternatives import Alternative, written
@@ -18,7 +17,7 @@ from parc.diagnostic import Severity
 from parc.plan.facts import Plan
 from parc.plan.mesh import Axis, Mesh
 
-MOST_SIZES = 3  # of the inner axis, the largest first
+MOST_INSIDE = 1024  # ranks of the inner axis
 NAMES = ("dp", "replica", "outer")  # for the axis that a split adds
 
 
@@ -67,7 +66,8 @@ def _split(plan: Plan) -> Iterator[Alternative]:
     if new is None or entry is None or "mesh" not in plan.spans:
         return
     over = (*data.axes[:at], new, *data.axes[at:])
-    for inner in islice((each for each in range(size // 2, 1, -1) if size % each == 0), MOST_SIZES):
+    most = min(size // 2, plan.cluster.levels[-1].size, MOST_INSIDE)
+    for inner in (each for each in range(most, 1, -1) if size % each == 0):
         axes: list[Axis] = []
         for axis in mesh.axes:
             axes += [Axis(new, size // inner), Axis(name, inner)] if axis.name == name else [axis]
@@ -81,7 +81,7 @@ def _split(plan: Plan) -> Iterator[Alternative]:
                 )
                 text = f"mesh = {listed}` and `data over [{', '.join(over)}]"
                 yield Alternative(text, Costs(ordered), edits if "#" not in plan.spans["mesh"].text else ())
-                break
+                return  # the largest inner axis that a node has room for
 
 
 def _over_tensors(plan: Plan) -> Iterator[Alternative]:

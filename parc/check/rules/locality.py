@@ -210,9 +210,17 @@ def _layout(plan: Plan, faster: Callable[[Alternative], float | None]) -> Altern
     """Of the layouts that keep the experts in a unit of the innermost level, where no order of the axes does,
     the legal one for which `faster` is least; it is None for one that is not worth a word."""
     found = [
-        (measure, at, each) for at, each in enumerate(nearer(plan)) if (measure := faster(each)) is not None
+        (measure, at, each)
+        for at, each in enumerate(_nearer(costs(plan)))
+        if (measure := faster(each)) is not None
     ]
     return next((each for _, _, each in sorted(found) if legal(plan, each.costs.plan)), None)
+
+
+@lru_cache(maxsize=8)
+def _nearer(known: Costs) -> tuple[Alternative, ...]:
+    """Both rules price them, once."""
+    return tuple(nearer(known.plan))
 
 
 def _of_layout(plan: Plan, best: Alternative) -> Finding:
