@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from lark import Token
-
 from parc.source import Source, Span
 from parc.syntax import tree
 from parc.syntax.lalr import Node
 from parc.syntax.scan import NUMBER, place
+from parc.syntax.token import Token
 
 Parsed: TypeAlias = Node
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lark import Token
-
 from parc.diagnostic import Fix
 from parc.source import Source, Span
 from parc.syntax.scan import OPENERS, place
+from parc.syntax.token import Token
 
 SIGNS = {"EQUAL": "=", "COLON": ":", "_COMMA": ",", "LBRACE": "{", "RBRACE": "}", "RSQB": "]", "RPAR": ")"}
 WORDS = {"FOR": "for", "ON": "on", "OVER": "over"}

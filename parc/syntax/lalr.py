@@ -10,10 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
-from lark import Token
-from lark.parsers.lalr_analysis import Shift
-
 from parc.syntax import table
+from parc.syntax.token import Token
 
 
 class Node:
@@ -39,41 +37,19 @@ class Reduction(NamedTuple):
     reduce: Reduce | None  # None: the only one stays
 
 
-class States(dict[int, dict[str, "int | Reduction"]]):
-    """What to do in a state, by kinds of symbols: go to another one, or reduce.
-
-    Made of lark's table as states are met: its own names are tokens, which are slow to compare.
-    """
-
-    def __init__(self, table: dict[int, dict[str, Any]]) -> None:
-        self.table = table
-        self.reductions: dict[Any, Reduction] = {}
-
-    def __missing__(self, state: int) -> dict[str, int | Reduction]:
-        self[state] = found = {
-            str(kind): target if step is Shift else self._reduction(target)
-            for kind, (step, target) in self.table[state].items()
-        }
-        return found
-
-    def _reduction(self, rule: Any) -> Reduction:
-        if rule not in self.reductions:
-            name = str(rule.origin.name)
-            self.reductions[rule] = Reduction(name, len(rule.expansion), _reduction(rule))
-        return self.reductions[rule]
-
-
 class Table(NamedTuple):
-    states: States
+    states: dict[int, dict[str, int]]  # by kinds of symbols the next state, or ~ the number of a reduction
     start: int
     end: int
+    reductions: tuple[Reduction, ...]
 
 
 @cache
 def of(start: str) -> Table:
     """The table for a text that is a `start` of the grammar."""
-    conf = table.parser().parse_interactive("", start=start).parser_state.parse_conf
-    return Table(States(conf.states), conf.start_state, conf.end_state)
+    tables = table.read()
+    reductions = tuple(Reduction(rule.name, rule.size, _reduction(rule)) for rule in tables.rules)
+    return Table(tables.states, *tables.starts[start], reductions)
 
 
 class Parser:
@@ -87,16 +63,18 @@ class Parser:
 
     def feed(self, token: Token) -> bool:
         """Take a token; False: it is not expected, and the stack is as it was."""
-        table, end = self.table.states, self.table.end
+        table, _, end, reductions = self.table
         states, values, kind = self.states, self.values, token.type
         action = table[states[-1]].get(kind)
-        before = None if isinstance(action, int) else (states[:], values[:])
-        while not isinstance(action, int):
+        before = None
+        while action is None or action < 0:
             if action is None:
-                assert before
-                states[:], values[:] = before
+                if before:
+                    states[:], values[:] = before
                 return False
-            name, size, reduce = action
+            if before is None:
+                before = states[:], values[:]
+            name, size, reduce = reductions[~action]
             if reduce is None:
                 states.pop()
             else:
@@ -105,7 +83,6 @@ class Parser:
                 del states[below + 1 :], values[below:]
                 values.append(reduce(children))
             following = table[states[-1]][name]
-            assert isinstance(following, int)
             states.append(following)
             if kind == "$END" and following == end:
                 whole = values[-1]
@@ -118,21 +95,17 @@ class Parser:
         return True
 
 
-def _reduction(rule: Any) -> Reduce | None:
-    """What to do with the children of a rule, as lark reads its options. None: the only one stays."""
-    symbols, all_tokens = rule.expansion, rule.options.keep_all_tokens
-    kept = [at for at, each in enumerate(symbols) if all_tokens or not (each.is_term and each.filter_out)]
-    inlined = {at for at in kept if not symbols[at].is_term and symbols[at].name.startswith("_")}
-    whole = len(kept) == len(symbols) and not inlined
-    single = rule.options.expand1 and not rule.alias
-    data = str(rule.alias or rule.origin.name)
-    if single and whole and len(symbols) == 1:
+def _reduction(rule: table.Rule) -> Reduce | None:
+    """What to do with the children of a rule. None: the only one stays."""
+    data, kept, inlined, single = rule.data, rule.kept, rule.inlined, rule.single
+    whole = len(kept) == rule.size and not inlined
+    if single and whole and rule.size == 1:
         return None
 
     def reduce(children: list[Child]) -> Child:
         parts = children if whole else _parts(children, kept, inlined)
         start, end = (children[0].start_pos, children[-1].end_pos) if children else (-1, -1)
-        if start is None or start < 0 or end is None or end < 0:
+        if start < 0 or end < 0:
             start, end = _extent(children)
         if not (single and len(parts) == 1):
             return Node(data, parts, start, end)
@@ -146,7 +119,7 @@ def _reduction(rule: Any) -> Reduce | None:
     return reduce
 
 
-def _parts(children: list[Child], kept: list[int], inlined: set[int]) -> list[Child]:
+def _parts(children: list[Child], kept: tuple[int, ...], inlined: tuple[int, ...]) -> list[Child]:
     found: list[Child] = []
     for at in kept:
         child = children[at]
@@ -160,13 +133,5 @@ def _parts(children: list[Child], kept: list[int], inlined: set[int]) -> list[Ch
 
 def _extent(children: list[Child]) -> tuple[int, int]:
     """From where the first of the children that stand somewhere begins to where the last of them ends."""
-    start = end = -1
-    for child in children:
-        if (place := child.start_pos) is not None and place >= 0:
-            start = place
-            break
-    for child in reversed(children):
-        if (place := child.end_pos) is not None and place >= 0:
-            end = place
-            break
-    return start, end
+    start = next((each.start_pos for each in children if each.start_pos >= 0), -1)
+    return start, next((each.end_pos for each in reversed(children) if each.end_pos >= 0), -1)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from lark import Token
-
 from parc.diagnostic import Diagnostic, Label, error
 from parc.source import Source
 from parc.syntax import tree
@@ -15,6 +13,7 @@ from parc.syntax.build import Builder
 from parc.syntax.parts import cut
 from parc.syntax.recover import Recovery
 from parc.syntax.scan import MAX_FAULTS, MAX_TOKENS, checked, lex, place, scan, too_long
+from parc.syntax.token import Token
 from parc.syntax.trial import tried
 
 

@@ -7,13 +7,12 @@ forward to its end.
 
 from __future__ import annotations
 
-from lark import Token
-
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
 from parc.syntax import cure, words
 from parc.syntax.lalr import Node, Parser
 from parc.syntax.scan import CLOSERS, MAX_FAULTS, OPENERS, place, stand_in
+from parc.syntax.token import Token
 
 SIGNS = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR")  # what may have been forgotten
 WORDS = ("FOR", "ON", "OVER")  # also where they would not just be names
@@ -161,14 +160,13 @@ class Recovery:
     def advance(self, stack: list[int], kind: str) -> bool:
         """Move a stack of parser states over a token, and build nothing; False: it is not expected."""
         while (action := self.states[stack[-1]].get(kind)) is not None:
-            if isinstance(action, int):
+            if action >= 0:
                 stack.append(action)
                 return True
-            if action.size:
-                del stack[-action.size :]
-            following = self.states[stack[-1]][action.name]
-            assert isinstance(following, int)
-            stack.append(following)
+            name, size, _ = self.parser.table.reductions[~action]
+            if size:
+                del stack[-size:]
+            stack.append(self.states[stack[-1]][name])
             if kind == "$END" and stack[-1] == self.end:
                 return True
         return False

@@ -8,12 +8,10 @@ from functools import cache
 from itertools import chain, pairwise
 from math import isinf
 
-from lark import Token
-from lark.lexer import BasicLexer
-
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
 from parc.syntax import table
+from parc.syntax.token import Token
 
 MAX_CHARACTERS = 256 * 1024
 MAX_TOKENS = 30_000  # about 3,500 lines: what takes a second
@@ -31,20 +29,16 @@ CLOSERS = frozenset(OPENERS.values())
 
 
 def place(source: Source, token: Token) -> Span:
-    assert token.start_pos is not None
-    assert token.end_pos is not None
     return Span(source, token.start_pos, token.end_pos)
 
 
 def stand_in(kind: str, before: Token) -> Token:
     """A token that the text does not have, just before one that it has."""
-    return Token(
-        kind, "", before.start_pos, before.line, before.column, before.line, before.column, before.start_pos
-    )
+    return Token(kind, "", before.start_pos, before.start_pos)
 
 
 def end_at(offset: int) -> Token:
-    return Token("$END", "", offset, 1, 1, 1, 1, offset)
+    return Token("$END", "", offset, offset)
 
 
 def too_long(source: Source) -> Diagnostic | None:
@@ -57,33 +51,21 @@ def too_long(source: Source) -> Diagnostic | None:
 def lex(source: Source) -> Iterator[Token]:
     """The words of a text as they stand, among them those that mean nothing.
 
-    Every character begins some terminal, JUNK if no other. Lark's own loop counts lines, for nobody.
+    Every character begins some terminal, JUNK if no other.
     """
     terminals, ignored, keywords = _terminals()
     for found in terminals.finditer(source.text):
         kind = found.lastgroup
         if kind and kind not in ignored:
             text = found[0]
-            yield _token(keywords.get(text, kind) if kind == "NAME" else kind, text, *found.span())
-
-
-def _token(kind: str, text: str, start: int, end: int) -> Token:
-    """What `Token` would make, but for lines and columns."""
-    token = str.__new__(Token, text)
-    token.type, token.value, token.start_pos, token.end_pos = kind, text, start, end
-    token.line = token.column = token.end_line = token.end_column = 1
-    return token
+            yield Token(keywords.get(text, kind) if kind == "NAME" else kind, text, *found.span())
 
 
 @cache
-def _terminals() -> tuple[re.Pattern[str], frozenset[str], dict[str, str]]:
-    """Of lark's lexer: all of its terminals, those that are left out, and names that are keywords."""
-    lexer = table.parser().lexer
-    assert isinstance(lexer, BasicLexer)
-    scanned = {each.name: each.pattern.to_regexp() for each in lexer.scanner.terminals}
-    terminals = "|".join(f"(?P<{name}>{pattern})" for name, pattern in scanned.items())
-    keywords = {each.pattern.value: each.name for each in lexer.terminals if each.name not in scanned}
-    return re.compile(terminals, lexer.g_regex_flags), frozenset(lexer.ignore_types), keywords
+def _terminals() -> tuple[re.Pattern[str], tuple[str, ...], dict[str, str]]:
+    """All of them, those that are left out, and names that are keywords."""
+    tables = table.read()
+    return re.compile(tables.terminals, tables.flags), tables.ignored, tables.keywords
 
 
 def scan(source: Source, faults: list[Diagnostic]) -> list[Token]:
@@ -152,9 +134,8 @@ def _claims(source: Source, tokens: Iterable[Token], faults: list[Diagnostic]) -
 
 
 def _part(token: Token, kind: str, part: tuple[int, int]) -> Token:
-    assert token.start_pos is not None
     start, end = (token.start_pos + offset for offset in part)
-    return Token(kind, token[slice(*part)], start, token.line, token.column, token.line, token.column, end)
+    return Token(kind, token[slice(*part)], start, end)
 
 
 def _readable(source: Source, tokens: Iterable[Token], faults: list[Diagnostic]) -> Iterator[Token]:
@@ -192,6 +173,4 @@ def _too_large(token: Token) -> bool:
 
 
 def _emptied(token: Token, kind: str) -> Token:
-    return Token(
-        kind, "", token.start_pos, token.line, token.column, token.end_line, token.end_column, token.end_pos
-    )
+    return Token(kind, "", token.start_pos, token.end_pos)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from lark import Token
+from parc.syntax.token import Token
 
 VALUE = {"QUANTITY", "STRING", "LSQB", "LPAR"}  # all of these are welcome only where a value is
 SYMBOLS = {

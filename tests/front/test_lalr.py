@@ -6,19 +6,21 @@ from random import Random
 from typing import Any
 
 import pytest
-from lark import Token, Tree
+from lark import Token as LarkToken
+from lark import Tree
 from lark.exceptions import LarkError
 
 from benchmarks.texts import EXAMPLES, generate, grammatical
 from parc.source import Source
 from parc.syntax import table
 from parc.syntax.lalr import Node, Parser
-from parc.syntax.scan import end_at
+from parc.syntax.scan import end_at, lex
+from parc.syntax.token import Token
 
 
 def ours(text: str) -> Any:
     parser = Parser("file")
-    for token in [*table.parser().lex(text), end_at(len(text))]:
+    for token in [*lex(Source("x", text)), end_at(len(text))]:
         if not parser.feed(token):
             raise KeyError(token)
     assert parser.whole
@@ -35,8 +37,8 @@ def larks(text: str) -> Any:
     return _plain_tree(table.parser().parse(text, start="file"))
 
 
-def _plain_tree(tree: Tree[Any] | Token) -> Any:
-    if isinstance(tree, Token):
+def _plain_tree(tree: Tree[Any] | LarkToken) -> Any:
+    if isinstance(tree, LarkToken):
         return tree.type, str(tree), tree.start_pos
     start, end = getattr(tree.meta, "start_pos", -1), getattr(tree.meta, "end_pos", -1)
     return str(tree.data), start, end, [_plain_tree(each) for each in tree.children]

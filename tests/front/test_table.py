@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import lark
@@ -16,52 +17,63 @@ from parc.syntax import table
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    table.parser.cache_clear()
+    table.read.cache_clear()
     yield
-    table.parser.cache_clear()
+    table.read.cache_clear()
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """How parsers were made."""
-    made: list[str] = []
-    load, build = lark.Lark.load, table._from_grammar
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """An entry for each time that lark is asked."""
+    asked: list[str] = []
+    ask = table.parser
 
-    def loaded(file: BytesIO) -> lark.Lark:
-        made.append("loaded")
-        return load(file)
+    def parser() -> lark.Lark:
+        asked.append("lark")
+        return ask()
 
-    def built(grammar: str) -> lark.Lark:
-        made.append("built")
-        return build(grammar)
-
-    monkeypatch.setattr(lark.Lark, "load", loaded)
-    monkeypatch.setattr(table, "_from_grammar", built)
-    return made
+    monkeypatch.setattr(table, "parser", parser)
+    return asked
 
 
-def test_a_saved_table_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_tables_are_used_and_are_those_of_the_grammar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
     monkeypatch.setattr(table, "TABLE", tmp_path / "table.bin")
     table.save(table.TABLE)
-    made = counted(monkeypatch)
-    assert table.parser().parse("let a = 1", start="file").data == "file"
-    assert made == ["loaded"]
+    saved = table.read()
+    assert asked == []
+    table.TABLE.unlink()
+    table.read.cache_clear()
+    made = table.read()
+    assert asked == ["lark"]
+    # Lark numbers its states as they come.
+    assert (saved[:4], sorted(saved.rules), len(saved.states)) == (
+        made[:4],
+        sorted(made.rules),
+        len(made.states),
+    )
 
 
-def test_without_a_table_the_grammar_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "TABLE", tmp_path / "none.bin")
-    made = counted(monkeypatch)
-    table.parser()
-    assert made == ["built"]
-
-
-def test_a_table_of_another_grammar_is_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_of_another_grammar_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
     stale = tmp_path / "table.bin"
     monkeypatch.setattr(table, "TABLE", stale)
     table.save(stale)
     stale.write_bytes(bytes(32) + stale.read_bytes()[32:])
-    made = counted(monkeypatch)
-    table.parser()
-    assert made == ["built"]
+    table.read()
+    assert asked == ["lark"]
+
+
+def test_with_saved_tables_a_plan_is_checked_without_lark(tmp_path: Path) -> None:
+    table.save(tmp_path / "table.bin")
+    said = "import sys\nfrom pathlib import Path\nfrom parc.syntax import table\n"
+    said += f"table.TABLE = Path({str(tmp_path / 'table.bin')!r})\n"
+    said += "from parc.cli import main\n"
+    said += f"assert main(['check', {str(Path(__file__).parents[2] / 'examples' / 'seed.parc')!r}]) == 0\n"
+    said += "assert 'lark' not in sys.modules"
+    subprocess.run([sys.executable, "-c", said], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_grammar_is_free_of_conflicts(

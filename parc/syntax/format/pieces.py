@@ -8,10 +8,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
-from lark import Token
-
 from parc.source import Source
 from parc.syntax.scan import NUMBER, OPENERS
+from parc.syntax.token import Token
 from parc.syntax.units import UNITS
 
 NAMES = {"NAME", "IMPORT", "LET", "FOR", "ON", "OVER"}
