@@ -29,10 +29,15 @@ def without(span: Span) -> Edit:
 
 
 def without_option(block: Spanned, key: str) -> Edit:
-    """Take out `key = ..` of a block, which has the key."""
+    """Take out `key = ..` of a block, which has the key; and the braces of a strategy, if nothing is left."""
     value = block.spans[key]
-    assigned = re.search(rf"\b{re.escape(key)}\s*=\s*$", value.source.text[: value.start])
-    return without(value._replace(start=assigned.start() if assigned else value.start))
+    text = value.source.text
+    assigned = re.search(rf"\b{re.escape(key)}\s*=\s*$", text[: value.start])
+    option = value._replace(start=assigned.start() if assigned else value.start)
+    ahead, behind = text[: option.start].rstrip(), text[option.end : block.span.end].strip()
+    if "axes" in block.spans and ahead.endswith("{") and behind == "}":
+        return Span(value.source, len(ahead[:-1].rstrip()), block.span.end), ""
+    return without(option)
 
 
 def before(block: Spanned, statement: str) -> Edit:

@@ -59,7 +59,7 @@ class Nearest(NamedTuple):
     def __str__(self) -> str:
         if self.refused is None:
             return f"{self.number.things}: {either(self.values)}{self.then}"
-        return f"{self.number.things}: none: with {self.refused:,}, {self.faults[0]}"
+        return f"{self.number.things}: none near: with {self.refused:,}, {self.faults[0]}"
 
     @property
     def then(self) -> str:

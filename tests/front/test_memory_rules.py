@@ -33,6 +33,11 @@ def test_state_is_counted_in_bytes_a_parameter() -> None:
     assert [label.span.text for label in found.labels] == ["[dp: 4]", "16 GB"]
 
 
+def test_one_device_shares_the_model_with_none() -> None:
+    (found,) = (each for each in checked(PLAIN.replace("[dp: 4]", "[dp: 1]"), "5 GB") if each.code == "P322")
+    assert found.labels[0].text == "one device has the whole model"
+
+
 @pytest.mark.parametrize(("share", "expected"), [(1.01, ["P322"]), (0.95, ["P323"]), (0.91, [])])
 def test_above_92_percent_is_near_and_above_all_is_too_much(share: float, expected: list[str]) -> None:
     assert codes(PLAIN, f"{peak(PLAIN) / share:.0f} B") == expected

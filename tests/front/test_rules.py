@@ -281,6 +281,15 @@ def test_what_one_rule_proposes_suits_the_others() -> None:
     assert helps["P203"] == helps["P204"] == "nearest that divide: ranks of `tp`: 8"
 
 
+def test_layers_are_not_spread_over_stages_that_cannot_stay() -> None:
+    """16 layers over 4 ranks x 3 chunks: `dualpipev` has two chunks, and 8 stages divide them."""
+    pipeline = 'pipeline over [pp] { schedule = "dualpipev", chunks = 3 }'
+    batch = "batch { sequences = 32, length = 1024, microbatches = 16 }"
+    train, plan = f"train first {{\n model = moe\n {batch}\n}}", "plan wide for first on farm"
+    text = f"{train}\n{plan} {{\n mesh = [pp: 4]\n {pipeline}\n}}"
+    assert [code for code, _ in told(complete(text))] == ["P229"]
+
+
 def test_where_no_value_does_it_is_said_what_the_nearest_contradicts() -> None:
     """3 ranks divide 9 heads, and not 4 kv_heads; 20 heads would, but do not divide 576."""
     model = """model moe {
@@ -290,8 +299,8 @@ def test_where_no_value_does_it_is_said_what_the_nearest_contradicts() -> None:
     plan = "plan wide for first on farm {\n mesh = [tp: 5]\n tensor over [tp]\n}"
     heads = next(each for each in load(complete(f"{model}\n{plan}")).diagnostics if each.code == "P203")
     assert heads.help == (
-        "nearest that divide: heads: none: with 10, 10 heads cannot be divided by 4 kv_heads (P221); "
-        "ranks of `tp`: none: with 3, 4 kv_heads cannot be divided by 3 ranks of `tp` (P204)"
+        "nearest that divide: heads: none near: with 10, 10 heads cannot be divided by 4 kv_heads (P221); "
+        "ranks of `tp`: none near: with 3, 4 kv_heads cannot be divided by 3 ranks of `tp` (P204)"
     )
 
 

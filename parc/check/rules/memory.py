@@ -114,7 +114,7 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
     yield Finding(
         f"a device{where} would need {says}: {peak / device.memory:.0%}",
         (
-            Label(plan.at("mesh"), f"{plan.mesh.size:,} devices share the model"),
+            Label(plan.at("mesh"), _shared(plan.mesh.size)),
             Label(device.at("memory"), "all that there is", primary=False),
         ),
         (*_table(costs(plan), stages, fullest), *missing, *(text for text, _ in cures[1:])),
@@ -123,6 +123,10 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
         else "none of the layouts that were tried fits: more devices, or a smaller model",
         cures[0][1] if cures else None,
     )
+
+
+def _shared(devices: int) -> str:
+    return f"{devices:,} devices share the model" if devices > 1 else "one device has the whole model"
 
 
 def _held(known: Costs) -> tuple[Sequence[Figure], tuple[str, ...]]:

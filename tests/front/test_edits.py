@@ -1,0 +1,27 @@
+"""What fixes leave behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.front.plans import complete, load
+from tests.front.priced import mended
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("{ sequence = true }", "tensor over [tp]\n"),
+        ("{\n    sequence = true\n  }", "tensor over [tp]\n"),
+        ("{ # why\n    sequence = true\n  }", "tensor over [tp] { # why\n  }\n"),
+        ('{ sequence = true, row = ["*.wo"] }', 'tensor over [tp] { row = ["*.wo"] }\n'),
+        ('{ row = ["*.wo"], sequence = true }', 'tensor over [tp] { row = ["*.wo"] }\n'),
+    ],
+)
+def test_the_last_option_of_a_strategy_goes_with_its_braces(written: str, left: str) -> None:
+    """`sequence` over an axis of one rank has no effect. A comment in the braces stays, and so do they."""
+    text = complete(f"plan wide for first on farm {{\n  mesh = [tp: 1]\n  tensor over [tp] {written}\n}}")
+    found = next(each for each in load(text).diagnostics if each.message.startswith("`sequence"))
+    better = mended(text, found)
+    assert f"  {left}}}" in better
+    assert load(better).diagnostics == ()
