@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parc.cost import parameters
 from parc.cost.constants import Calibration, nearest
-from parc.cost.figure import Figure, Grade, quantity, total
+from parc.cost.figure import Figure, Grade, microbatches, quantity, total
 from parc.cost.job import Job
 from parc.cost.memory import heads, memory, state
 from parc.cost.step import predict
@@ -40,9 +40,8 @@ def memory_figures(job: Job, rank: int) -> Figure:
         ValueError: the schedule is not simulated, or not with these chunks and microbatches.
     """
     of = memory(job, rank)
-    flight = (
-        f"{job.layout.schedule}, {job.layout.microbatches} microbatches, recompute = {job.layout.recompute}"
-    )
+    layout = job.layout
+    flight = f"{layout.schedule}, {microbatches(layout.microbatches)}, recompute = {layout.recompute}"
     parts = [
         *state_figures(job, rank),
         Figure("activations", of.activations, "B", f"kept between passes: {flight}", "estimated"),
@@ -111,7 +110,7 @@ def step_figure(job: Job) -> Figure:
     grade = time_grade(job, known)
     found = predict(job, known.constants)
     each = found.forward[0].seconds
-    how = f"{job.layout.schedule}, {job.layout.microbatches} microbatches of {each:.3g} s forward"
+    how = f"{job.layout.schedule}, {microbatches(job.layout.microbatches)} of {each:.3g} s forward"
     where = f"constants of {known.kind}, {known.error:.1%} off on {known.rows} runs"
     if job.practice.element > FITTED:
         where += f"; {_bits(job)}"

@@ -50,6 +50,10 @@ def total(name: str, parts: Iterable[Figure]) -> Figure:
     return Figure(name, sum(part.value for part in parts), units.pop(), how, grade, parts)
 
 
+def microbatches(number: int) -> str:
+    return f"{number:,} microbatch" + ("es" if number != 1 else "")
+
+
 def quantity(value: float, unit: str) -> str:
     """Three digits and a decimal prefix: `6.58G`, `16.2 GB`, `8.61 ms`."""
     if unit == "s":

@@ -152,7 +152,9 @@ def _step(of: Overview, pen: Pen) -> list[str]:
     if of.step is None:
         return []
     found, layout = of.step, of.job.layout if of.job else None
-    schedule = f"{layout.schedule}, {layout.microbatches} microbatches" if layout else ""
+    schedule = ""
+    if layout:
+        schedule = f"{layout.schedule}, {plural(layout.microbatches, 'microbatch', 'microbatches')}"
     if found.time is None:
         more = f"{schedule}; in units of a forward pass, since no time is known"
         facts = [f"waits {pen.told(found.waits)}"]

@@ -254,6 +254,21 @@ def test_the_bubble_of_fewer_microbatches_than_ranks(schedule: str, microbatches
 
 
 @pytest.mark.parametrize(
+    ("schedule", "count", "told"),
+    [
+        ('"zbv", chunks = 2', 1, "1 microbatch through `zbv`"),
+        ('"gpipe"', 1, "(4 - 1) / (1 microbatch + 4 - 1)"),
+        ('"gpipe", chunks = 2', 40_000, "(2 chunks x 40,000 microbatches + 4 - 1)"),
+    ],
+)
+def test_one_microbatch_is_not_told_as_many(schedule: str, count: int, told: str) -> None:
+    text = ZBV.replace('"zbv", chunks = 2', schedule)
+    figure = verdict("bubble < 5%", text.replace("microbatches = 32", f"microbatches = {count}")).figure
+    assert figure is not None
+    assert told in figure.how
+
+
+@pytest.mark.parametrize(
     ("right", "wrong", "reason"),
     [
         ("experts = 64", "experts = 65", "65 experts cannot be divided by 8 ranks of `ep` (P207)"),

@@ -9,6 +9,7 @@ from parc.cost import parameters
 from parc.cost.explain import devices as ranks
 from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
+from parc.cost.figure import microbatches as told
 from parc.cost.job import Architecture, Stage
 from parc.plan.schema.where import SPLIT
 
@@ -117,10 +118,10 @@ def bubble(costs: Costs) -> Figure:
     all = v * max(m, p) + min(m, p) - 1
     wait = all - v * m
     if m >= p or v == 1:
-        work = f"{v} chunks x {m}" if v > 1 else f"{m}"
-        how = f"({p} - 1) / ({work} microbatches + {p} - 1) = {wait}/{all}"
+        work = f"{v} chunks x {told(m)}" if v > 1 else told(m)
+        how = f"({p} - 1) / ({work} + {p} - 1) = {wait}/{all}"
     else:
-        how = f"1 - {v} chunks x {m} microbatches / ({v} chunks x {p} ranks + {m} - 1) = {wait}/{all}"
+        how = f"1 - {v} chunks x {told(m)} / ({v} chunks x {p} ranks + {m} - 1) = {wait}/{all}"
     return Figure("bubble", wait / all, "", f"{how}, if all stages take the same time", "exact")
 
 
@@ -137,7 +138,7 @@ def _played(schedule: str, ranks: int, chunks: int, microbatches: int) -> Figure
     end = simulate(schedule, microbatches, times, [0.0] * (stages - 1), chunks).seconds
     busy = microbatches * chunks * (times.forward[0] + times.backward[0])
     same = "if forward passes and halves of backward passes of all stages take the same time"
-    how = f"{microbatches} microbatches through `{schedule}`: {end - busy:g}/{end:g}, {same}"
+    how = f"{told(microbatches)} through `{schedule}`: {end - busy:g}/{end:g}, {same}"
     return Figure("bubble", 1 - busy / end, "", how, "estimated")
 
 
