@@ -24,7 +24,9 @@ SWITCHES = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # playwright leaves an event loop running, in which other tests cannot run theirs
 def browser() -> Iterator[Browser]:
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     api = pytest.importorskip("playwright.sync_api", reason=HINT)
