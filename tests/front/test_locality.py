@@ -46,7 +46,10 @@ def test_the_order_alone_is_told_where_no_price_is_known() -> None:
     text = MESH.replace("AXES", "tp: 8, dp: 4").replace(DEVICE, "")
     (found,) = checked(text)
     assert found.code == "P324"
-    assert found.notes == ("each group of 8 ranks of `tensor` over `tp` touches 4 nodes",)
+    assert found.notes == (
+        "each group of 8 ranks of `tensor` over `tp` touches 4 nodes",
+        "with the other order groups of `data` leave a node",
+    )
     assert codes(text.replace("tp: 8, dp: 4", "dp: 4, tp: 8")) == []
 
 
@@ -61,6 +64,17 @@ def test_gradients_count_as_well() -> None:
     found = next(each for each in checked(text) if each.code == "P324")
     assert found.message == "groups of `data` leave a node, which another order of the axes avoids"
     assert found.help == "`mesh = [tp: 8, dp: 4]`"
+
+
+def test_what_the_other_order_lets_out_is_told() -> None:
+    """With `dp` innermost those of `tp` are 4 apart: on 4 nodes of 8. 16 of `dp` leave one in any order."""
+    axes = "mesh = [dp: 4, tp: 8]\n  data   over [dp]\n  tensor over [tp]"
+    found, *_ = checked(f"{NODES}\nplan wide for first on farm {{\n  {axes}\n}}")
+    assert (found.code, found.help) == ("P324", "`mesh = [tp: 8, dp: 4]`")
+    assert found.notes[1] == "with the other order groups of `tensor` leave a node"
+    told = checked(MESH.replace("AXES", "tp: 2, dp: 16"))
+    (found,) = (each for each in told if each.code == "P324")
+    assert not any(note.startswith("with the other order") for note in found.notes)
 
 
 def test_two_nodes_are_one_too_many() -> None:

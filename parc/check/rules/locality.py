@@ -315,7 +315,11 @@ def _priced_reach(plan: Plan, far: tuple[str, ...]) -> tuple[str, ...]:
 
 def _finding(plan: Plan, best: Alternative, far: tuple[str, ...], notes: tuple[str, ...]) -> Finding:
     unit = plan.cluster.levels[-1]
-    kept = [name for name in far if name not in _far(best.costs.plan)]
+    after = _far(best.costs.plan)
+    kept = [name for name in far if name not in after]
+    if out := [f"`{name}`" for name in after if name not in far]:
+        instead = f"with the other order groups of {' and '.join(out)} leave a {unit.name}"
+        notes = (*notes[: len(far)], instead, *notes[len(far) :])
     named = " and ".join(f"`{name}`" for name in kept or far)
     labels = [Label(plan.at("mesh"), f"the last axis runs over neighbours, {unit.size:,} a {unit.name}")]
     labels += [Label(getattr(plan, name).span, "leaves it", primary=False) for name in kept]
