@@ -24,10 +24,9 @@ SWITCHES = [
 ]
 
 
-@pytest.fixture(
-    scope="module"
-)  # playwright leaves an event loop running, in which other tests cannot run theirs
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of a module alone: playwright leaves an event loop running, in which other tests cannot run theirs."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     api = pytest.importorskip("playwright.sync_api", reason=HINT)
     if found is None:
