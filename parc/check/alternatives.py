@@ -145,7 +145,7 @@ def lighter_stages(plan: Plan) -> Iterator[Alternative]:
 def fewer(make: Callable[[Plan], Iterator[Alternative]], plan: Plan) -> Iterator[Alternative]:
     """As many of them as can be priced in a moment, and as can be priced at all."""
     pipeline, m = plan.pipeline, plan.train.batch.microbatches
-    passes = 2 * m * len(pipeline.layers) if pipeline else 1
+    passes = 2 * m * max(1, len(pipeline.layers)) if pipeline else 1
     try:
         yield from islice(make(plan), max(1, WORK // passes))
     except Unknown:

@@ -70,7 +70,7 @@ PAGES.explain(
 PAGES.explain(
     "P005",
     "too-large",
-    """A file, a list or the number of imported files is beyond every plan's needs.
+    """A file, a list, a pipeline or the number of imported files is beyond every plan's needs.
 
     The limits keep a hostile or a generated file from taking the machine's memory.
     """,

@@ -167,6 +167,19 @@ def test_layers_without_end_are_not_enumerated(layers: int) -> None:
     )
 
 
+@pytest.mark.parametrize("layers", [1, 1024, 2**20, 2**30])
+@pytest.mark.parametrize("size", [2**20, 2**30])
+def test_stages_without_end_are_not_enumerated(size: int, layers: int) -> None:
+    model = f'model moe {{ source = "moe.py:M", shape {{ layers = {layers}, hidden = 8, heads = 2 }} }}'
+    body = f"mesh = [x: {size}]\n pipeline over [x]\n expect {{ devices == 3, memory.peak < 1% }}"
+    survives(complete(f"{model}\nplan wide for first on farm {{\n {body}\n}}"))
+
+
+def test_a_cluster_that_millions_of_stages_would_fill() -> None:
+    text = SEED.replace("fabric: 8", "fabric: 67108864").replace("layers = 16", f"layers = {2**30}")
+    assert survives(text.replace(", layers = [4, 4, 4, 4]", ""))
+
+
 def test_two_thousand_lines_take_less_than_a_second() -> None:
     lines = SEED.splitlines()
     blocks = [

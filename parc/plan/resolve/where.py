@@ -13,6 +13,7 @@ from parc.plan.suggest import did_you_mean, respelling
 from parc.syntax import tree
 
 MOST_RANKS = 2**30
+MOST_STAGES = 2**20
 Recompute: TypeAlias = Literal["none", "attention", "experts", "layer"]
 
 
@@ -109,7 +110,7 @@ class _Layout:
         layers = inner.counts("layers", least=0)
         if layers is None and "layers" not in inner.assignments:
             if model_layers is not None and self.mesh:
-                layers = spread(model_layers, self.mesh.product(axes) * chunks)
+                layers = self.spread(inner, model_layers, self.mesh.product(axes) * chunks)
             elif "layers" not in inner.assignments and self.block.sound and model_layers is None:
                 help = "or say in the model's `shape` how many `layers` there are"
                 inner.fault("P104", inner.head, "the pipeline needs `layers`", "`layers` is missing", help)
@@ -122,6 +123,14 @@ class _Layout:
             span=inner.span,
             spans=inner.spans,
         )
+
+    def spread(self, inner: Reader, layers: int, stages: int) -> tuple[int, ...] | None:
+        """The layers of each stage; None where there are too many to be listed, which is told."""
+        if MOST_STAGES < stages <= layers:
+            message = f"a pipeline has at most {MOST_STAGES:,} stages, not {stages:,}"
+            inner.fault("P005", inner.head, message, f"{stages:,} stages")
+            return None
+        return spread(layers, stages)
 
     def strategy(self, kind: str) -> tuple[Reader | None, tuple[str, ...]]:
         """The reader of `kind over [..] { .. }`, and the axes."""
@@ -148,8 +157,11 @@ class _Layout:
 
 
 def spread(layers: int, stages: int) -> tuple[int, ...]:
-    """As even as possible, the longer stages first; empty where there are not as many layers as stages."""
-    if stages > layers:
+    """As even as possible, the longer stages first.
+
+    Empty where there are not as many layers as stages, or more stages than a plan may have.
+    """
+    if stages > min(layers, MOST_STAGES):
         return ()
     least, longer = divmod(layers, stages)
     return (least + 1,) * longer + (least,) * (stages - longer)
