@@ -20,6 +20,7 @@ from traceback import print_exc
 from typing import Any, Protocol
 
 from client import Client
+from plain import plain
 from typist import Edit, Typist
 
 from parc.check.load import Loaded, load_text
@@ -100,20 +101,6 @@ class Functions:
     def close(self) -> None:
         for path in list(self.project.open):
             self.project.close(path)
-
-
-def plain(loaded: Loaded) -> list[Any]:
-    """All that the diagnostics say, without the identity of their sources."""
-
-    def told(value: Any) -> Any:
-        if isinstance(value, Source):
-            return value.path
-        return tuple(told(each) for each in value) if isinstance(value, tuple) else value
-
-    return [
-        (each.code, each.severity, each.message, told(each.labels), each.notes, each.help, told(each.fix))
-        for each in loaded.diagnostics
-    ]
 
 
 def position(text: str, offset: int) -> dict[str, int]:

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
+from benchmarks.plain import plain
 from parc.check.again import Again
-from parc.check.load import Loaded, load_text
+from parc.check.load import load_text
 from parc.source import Source
 from tests.front.plans import SEED
 from tests.front.test_parts import mutated
-
-
-def plain(loaded: Loaded) -> list[Any]:
-    """All that the diagnostics say, without the identity of their sources."""
-
-    def told(value: Any) -> Any:
-        if isinstance(value, Source):
-            return value.path
-        return tuple(told(each) for each in value) if isinstance(value, tuple) else value
-
-    return [
-        (each.code, each.message, told(each.labels), each.notes, each.help, told(each.fix))
-        for each in loaded.diagnostics
-    ]
 
 
 @pytest.mark.parametrize("seed", range(20))

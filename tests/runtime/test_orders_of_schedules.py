@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from types import SimpleNamespace
 from typing import Any, TypeAlias
 from unittest.mock import MagicMock
 
 import pytest
-import torch
 from torch.distributed.pipelining import schedules
 from torch.distributed.pipelining.schedules import _Action, _ComputationType
 
 from parc.cost.orders import Kind
 from parc.cost.schedule import order
 from parc.cost.timeline import Times, events
+from tests.runtime.stages import V_SHAPED, first_ranks
 
 CLASSES: dict[str, Any] = {
     "gpipe": schedules.ScheduleLoopedBFS,
@@ -31,7 +30,6 @@ KINDS: dict[_ComputationType, Kind] = {
     _ComputationType.BACKWARD_INPUT: "inputs",
     _ComputationType.BACKWARD_WEIGHT: "weights",
 }
-V_SHAPED = ("zbv", "dualpipev")
 RANKS = (1, 2, 3, 4, 5, 8)
 CASES = [
     (name, ranks, chunks)
@@ -44,24 +42,7 @@ CASES = [
 @cache
 def made(name: str, ranks: int, chunks: int, microbatches: int) -> Any:
     """PyTorch's schedule over stages that hold nothing, or None where it refuses."""
-
-    def stage(index: int) -> Any:
-        return SimpleNamespace(
-            group_size=ranks,
-            group_rank=0,
-            group=None,
-            device="cpu",
-            num_stages=ranks * chunks,
-            stage_index=index,
-            is_first=index == 0,
-            is_last=index == ranks * chunks - 1,
-            submod=torch.nn.Identity(),
-            has_backward=False,
-        )
-
-    stages = [stage(chunk * ranks) for chunk in range(chunks)]
-    if name in V_SHAPED:
-        stages[1] = stage(2 * ranks - 1)
+    stages = first_ranks(name, ranks, chunks)
     try:
         return CLASSES[name](stages, microbatches)
     except ValueError:

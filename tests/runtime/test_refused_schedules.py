@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import torch
 from torch.distributed.pipelining import schedules
 
 from parc.check.load import load_text
 from parc.check.rules import CHECKS
 from parc.plan.mesh import Axis, Mesh
 from parc.source import Source
+from tests.runtime.stages import first_ranks
 
 PLAN = """
 cluster box { levels = [node: 4] }
@@ -34,25 +32,8 @@ REFUSALS = {"P214", "P227", "P229"}
 
 def refused_by_torch(schedule: str, ranks: int, chunks: int, microbatches: int) -> bool:
     """Of rank 0, with stages that hold nothing: these classes ask for no more before they run."""
-
-    def stage(index: int) -> Any:
-        return SimpleNamespace(
-            group_size=ranks,
-            group_rank=0,
-            group=None,
-            device="cpu",
-            num_stages=ranks * chunks,
-            stage_index=index,
-            is_first=index == 0,
-            is_last=index == ranks * chunks - 1,
-            submod=torch.nn.Identity(),
-            has_backward=False,
-        )
-
     kind = CLASSES[schedule][chunks > 1]
-    stages = [stage(chunk * ranks) for chunk in range(chunks)]
-    if schedule in ("zbv", "dualpipev") and chunks == 2:
-        stages[1] = stage(2 * ranks - 1)
+    stages = first_ranks(schedule, ranks, chunks)
     single = issubclass(kind, schedules.PipelineScheduleSingle)
     try:
         kind(stages[0] if single else stages, microbatches)  # type: ignore[arg-type]  # stand-ins for stages
