@@ -172,7 +172,10 @@ def test_layers_without_end_are_not_enumerated(layers: int) -> None:
 def test_stages_without_end_are_not_enumerated(size: int, layers: int) -> None:
     model = f'model moe {{ source = "moe.py:M", shape {{ layers = {layers}, hidden = 8, heads = 2 }} }}'
     body = f"mesh = [x: {size}]\n pipeline over [x]\n expect {{ devices == 3, memory.peak < 1% }}"
-    survives(complete(f"{model}\nplan wide for first on farm {{\n {body}\n}}"))
+    text = complete(f"{model}\nplan wide for first on farm {{\n {body}\n}}")
+    assert survives(text)
+    listed = "P005" not in {each.code for each in load_text(Source("plan.parc", text)).diagnostics}
+    assert listed == (size == 2**20 or layers < size)  # with too few layers that is what is told
 
 
 def test_a_cluster_that_millions_of_stages_would_fill() -> None:

@@ -7,11 +7,9 @@ from typing import Any
 
 import torch
 
-V_SHAPED = ("zbv", "dualpipev")
 
-
-def first_ranks(schedule: str, ranks: int, chunks: int) -> list[Any]:
-    """Those of rank 0, which hold nothing."""
+def first_ranks(ranks: int, chunks: int) -> list[Any]:
+    """Those of rank 0, which hold nothing. Where a V turns is for the schedule to know."""
 
     def stage(index: int) -> Any:
         return SimpleNamespace(
@@ -27,7 +25,4 @@ def first_ranks(schedule: str, ranks: int, chunks: int) -> list[Any]:
             has_backward=False,
         )
 
-    stages = [stage(chunk * ranks) for chunk in range(chunks)]
-    if schedule in V_SHAPED and chunks == 2:
-        stages[1] = stage(2 * ranks - 1)
-    return stages
+    return [stage(chunk * ranks) for chunk in range(chunks)]

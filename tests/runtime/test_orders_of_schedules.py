@@ -14,7 +14,7 @@ from torch.distributed.pipelining.schedules import _Action, _ComputationType
 from parc.cost.orders import Kind
 from parc.cost.schedule import order
 from parc.cost.timeline import Times, events
-from tests.runtime.stages import V_SHAPED, first_ranks
+from tests.runtime.stages import first_ranks
 
 CLASSES: dict[str, Any] = {
     "gpipe": schedules.ScheduleLoopedBFS,
@@ -30,6 +30,7 @@ KINDS: dict[_ComputationType, Kind] = {
     _ComputationType.BACKWARD_INPUT: "inputs",
     _ComputationType.BACKWARD_WEIGHT: "weights",
 }
+V_SHAPED = ("zbv", "dualpipev")
 RANKS = (1, 2, 3, 4, 5, 8)
 CASES = [
     (name, ranks, chunks)
@@ -42,7 +43,7 @@ CASES = [
 @cache
 def made(name: str, ranks: int, chunks: int, microbatches: int) -> Any:
     """PyTorch's schedule over stages that hold nothing, or None where it refuses."""
-    stages = first_ranks(name, ranks, chunks)
+    stages = first_ranks(ranks, chunks)
     try:
         return CLASSES[name](stages, microbatches)
     except ValueError:

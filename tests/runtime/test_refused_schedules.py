@@ -33,7 +33,7 @@ REFUSALS = {"P214", "P227", "P229"}
 def refused_by_torch(schedule: str, ranks: int, chunks: int, microbatches: int) -> bool:
     """Of rank 0, with stages that hold nothing: these classes ask for no more before they run."""
     kind = CLASSES[schedule][chunks > 1]
-    stages = first_ranks(schedule, ranks, chunks)
+    stages = first_ranks(ranks, chunks)
     single = issubclass(kind, schedules.PipelineScheduleSingle)
     try:
         kind(stages[0] if single else stages, microbatches)  # type: ignore[arg-type]  # stand-ins for stages
