@@ -23,7 +23,7 @@ from parc.cost.step import predict
 from parc.cost.validate import machines
 from parc.cost.validate.measured import even
 from parc.cost.validate.rows import megatron
-from parc.plan.schema.where import SPLIT
+from parc.plan.schema.plan import SPLIT
 
 DEVICES, SEQUENCES, MOST = 512, 1024, 256
 MODEL = Architecture(

@@ -9,13 +9,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from parc.check.built import unbuilt
 from parc.check.load import load_text
-from parc.plan.facts import Plan
+from parc.check.unsupported import unbuilt
+from parc.plan.blocks import Plan
 from parc.source import Source
 
 if TYPE_CHECKING:
-    from parc.shard.compile import Captured
+    from parc.capture.capture import Captured
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 VOCABULARY = 32  # of both models
@@ -71,9 +71,10 @@ class Compiled:
 
 def programs(draw: Random, run: str, count: int, most: int = RANKS[-1]) -> Iterator[Compiled]:
     """Distinct plans of `run` on up to `most` ranks that check without a fault and can be built."""
+    from parc.capture.capture import capture
+    from parc.capture.user_model import Faulty
     from parc.emit.program import files
-    from parc.shard.compile import capture, rewrite
-    from parc.shard.load import Faulty
+    from parc.lower.program import rewrite
 
     captured = None
     seen: set[str] = set()

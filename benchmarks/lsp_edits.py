@@ -24,13 +24,17 @@ from plain import plain
 from typist import Edit, Typist
 
 from parc.check.load import Loaded, load_text
-from parc.lsp import help, layout, names, outline, picture, tokens
-from parc.lsp.actions import actions
-from parc.lsp.analysis import Analysis
-from parc.lsp.completion import complete
-from parc.lsp.hover import hover
-from parc.lsp.margins import hints, lenses
-from parc.lsp.project import Project
+from parc.lsp.document import names
+from parc.lsp.document.analysis import Analysis
+from parc.lsp.document.project import Project
+from parc.lsp.edits import formatting as layout
+from parc.lsp.edits.code_actions import actions
+from parc.lsp.language import outline, picture
+from parc.lsp.language import semantic_tokens as tokens
+from parc.lsp.language import signature_help as help
+from parc.lsp.language.annotations import hints, lenses
+from parc.lsp.language.completion import complete
+from parc.lsp.language.hover import hover
 from parc.source import Source
 
 SESSION = 50  # edits

@@ -16,7 +16,7 @@ from table import Figure, show
 if TYPE_CHECKING:
     from parc.runtime.data import Dataset
     from parc.verify.mutants.outcome import Outcome
-    from parc.verify.trial import Trial
+    from parc.verify.sample.trial import Trial
 
 PLANS = Path(__file__).with_suffix(".parc")
 VOCABULARY = 32  # of both models
@@ -58,7 +58,7 @@ def trials(name: str) -> tuple[Trial, Trial]:
     """A plan of `mutants.parc`, in float64 and in float32."""
     from parc.check.load import choose, load
     from parc.diagnostic import Diagnostic
-    from parc.verify.trial import trial
+    from parc.verify.sample.trial import trial
 
     plan = choose(load(PLANS, ()), name)
     assert not isinstance(plan, Diagnostic), plan
@@ -66,7 +66,7 @@ def trials(name: str) -> tuple[Trial, Trial]:
 
 
 def tokens() -> Dataset:
-    from parc.verify.tokens import Tokens
+    from parc.verify.sample.tokens import Tokens
 
     return Tokens(VOCABULARY)
 

@@ -22,7 +22,7 @@ from table import Figure, show
 
 from parc.emit.write import write
 from parc.runtime.processes import spawn
-from parc.verify.tokens import Tokens
+from parc.verify.sample.tokens import Tokens
 
 RUN = 11  # programs of one training run, which make ten pairs
 STEPS = 3

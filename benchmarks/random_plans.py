@@ -23,9 +23,9 @@ from table import Figure, show
 
 from parc.emit.write import write
 from parc.runtime.processes import RankFailed, spawn
-from parc.verify.gap import TOLERANCE
-from parc.verify.numbers import differences, expected, ranked
-from parc.verify.tokens import Tokens
+from parc.verify.numbers.compare import differences, expected, ranked
+from parc.verify.numbers.tolerance import TOLERANCE
+from parc.verify.sample.tokens import Tokens
 
 MODELS = ("moe", "classic")
 RUN = 25  # plans of one training run

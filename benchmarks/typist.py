@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from parc.lsp.analysis import edited
+from parc.lsp.document.analysis import edited
 from parc.syntax.parts import cut
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from parc.check.load import Loaded
     from parc.cost.figure import Figure
     from parc.diagnostic import Diagnostic
-    from parc.plan.facts import Plan
+    from parc.plan.blocks import Plan
 
 __all__ = ["check", "figure", "judge", "load"]
 

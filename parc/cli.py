@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parc.faces import questions
+from parc.commands import questions
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from parc.commands.check import Found
     from parc.diagnostic import Diagnostic
-    from parc.faces.check import Found
 
 OK, FAULTS, USAGE = 0, 1, 2
 
@@ -171,7 +171,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _checked(options: argparse.Namespace) -> int:
-    from parc.faces.check import check, watch
+    from parc.commands.check import check, watch
 
     mending = options.fix or options.unsafe_fixes or options.diff
     if mending and options.set:
@@ -180,11 +180,11 @@ def _checked(options: argparse.Namespace) -> int:
         return _misused("--watch only looks")
     outside = options.allow_outside_imports
     if options.diff:
-        from parc.faces.fix import difference
+        from parc.commands.fix import difference
 
         code = difference(options.files, options.unsafe_fixes, outside)
     elif mending:
-        from parc.faces.fix import fix
+        from parc.commands.fix import fix
 
         code = fix(options.files, options.format, options.unsafe_fixes, outside).code
     else:
@@ -204,13 +204,13 @@ def _misused(why: str) -> int:
 
 
 def _fmt(options: argparse.Namespace) -> int:
-    from parc.faces.fmt import fmt
+    from parc.commands.fmt import fmt
 
     return fmt(options.files, options.check, options.diff)
 
 
 def _rule(options: argparse.Namespace) -> int:
-    from parc.faces.rule import rule
+    from parc.commands.rule import rule
 
     return rule(options.code, options.all, options.out)
 
@@ -223,7 +223,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from parc.faces.init import init
+    from parc.commands.init import init
 
     return init(options)
 
@@ -234,26 +234,26 @@ def _lsp(_: argparse.Namespace) -> int:
     from parc.diagnostic import error
 
     if find_spec("pygls") is None:
-        from parc.faces.show import show
+        from parc.commands.show import show
 
         help = "pip install 'parc-compiler[lsp]'"
         fault = error("P660", "the language server needs pygls, which is not installed", help=help)
         show([fault], sys.stderr)  # standard output is the editor's
         return USAGE
-    from parc.lsp.life import main
+    from parc.lsp.protocol.lifecycle import main
 
     return main()
 
 
 def _completion(options: argparse.Namespace) -> int:
-    from parc.faces.completion import script
+    from parc.commands.completion import script
 
     print(script(_parser(), options.shell))
     return OK
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from parc.faces.explain import Asked, explain
+    from parc.commands.explain import Asked, explain
 
     return explain(
         Asked(
@@ -270,7 +270,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from parc.faces.diff import diff
+    from parc.commands.diff import diff
 
     plans = options.plans or [None, None]
     return diff(options.before, options.after or options.before, plans, options.format, options.set)
@@ -326,7 +326,7 @@ def _driver() -> ModuleType | None:
 
 
 def _show(diagnostics: Sequence[Diagnostic]) -> None:
-    from parc.faces.show import show
+    from parc.commands.show import show
 
     show(diagnostics, sys.stdout)
 

@@ -9,20 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parc.check.built import unbuilt
+from parc.capture.capture import Captured, capture
+from parc.capture.user_model import Faulty, source_text
 from parc.check.load import Loaded, choose, load
+from parc.check.unsupported import unbuilt
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.emit.modules import taken
 from parc.emit.program import Files, files
 from parc.emit.write import is_ours, write
-from parc.events import Program
-from parc.plan.facts import Plan
+from parc.ir.program import Program
+from parc.lower.program import rewrite
+from parc.plan.blocks import Plan
 from parc.plan.imports import KNOWN
 from parc.render.text import render, summary
-from parc.shard.compile import Captured, capture, rewrite
-from parc.shard.load import Faulty, source_text
-from parc.verify.losses import closing
-from parc.verify.program import ran
+from parc.verify.execution.child import ran
+from parc.verify.run_summary import closing
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 from time import perf_counter
 
 from parc.check.load import load
+from parc.commands.show import colored, show
 from parc.diagnostic import Diagnostic, error
 from parc.driver import Compiled, compiled
 from parc.emit.write import MARK, write
-from parc.faces.show import colored, show
 from parc.render import json
 from parc.render.text import BOLD, GREEN, RED, RESET, printable
 from parc.verify.ladder import RUNGS, Climb, Name, Subject, climb, usual

@@ -15,9 +15,11 @@ import pytest
 ROOT = Path(__file__).parents[1] / "parc"
 
 TEXT = {"source", "diagnostic", "record", "resources"}
-FRONT = TEXT | {"syntax", "plan", "events", "trace", "cost", "check"}
-BACK = TEXT | {"plan", "events"}
-EVERYTHING = FRONT | {"report", "render", "shard", "emit", "runtime", "verify", "driver", "search"}
+FRONT = TEXT | {"syntax", "plan", "ir", "trace", "cost", "check"}
+BACK = TEXT | {"plan", "ir"}
+EVERYTHING = FRONT | {
+    *("report", "render", "capture", "shard", "lower", "emit", "runtime", "verify", "driver", "search")
+}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "source": set(),
@@ -26,33 +28,35 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnostic": {"record", "source"},
     "syntax": TEXT,
     "plan": TEXT | {"syntax"},
-    "events": TEXT | {"plan"},
+    "ir": TEXT | {"plan"},
     "trace": BACK,
     "cost": BACK | {"trace"},
-    "check": TEXT | {"syntax", "plan", "events", "cost"},
+    "check": TEXT | {"syntax", "plan", "ir", "cost"},
     "search": FRONT,
     "report": BACK | {"cost", "check"},
     "render": FRONT | {"report"},
-    "shard": BACK | {"runtime"},
+    "capture": BACK | {"runtime"},
+    "shard": BACK | {"capture"},
+    "lower": BACK | {"capture", "shard"},
     "emit": BACK | {"runtime"},
     "runtime": set(),
-    "verify": BACK | {"trace", "runtime", "shard", "emit", "check"},
+    "verify": BACK | {"trace", "runtime", "capture", "shard", "lower", "emit", "check"},
     "driver": EVERYTHING,
-    "prove": EVERYTHING | {"faces"},
-    "faces": FRONT | {"report", "render", "search"},
-    "cli": EVERYTHING | {"prove", "faces", "lsp"},
+    "prove": EVERYTHING | {"commands"},
+    "commands": FRONT | {"report", "render", "search"},
+    "cli": EVERYTHING | {"prove", "commands", "lsp"},
     "lsp": FRONT | {"render", "report"},
     "__init__": FRONT,
     "__main__": {"cli"},
 }
 
 HOMES: dict[str, set[str]] = {
-    "torch": {"shard", "emit", "runtime", "verify", "driver"},
+    "torch": {"capture", "shard", "lower", "emit", "runtime", "verify", "driver"},
     "lark": {"syntax"},
     "jinja2": {"emit", "render"},
     "pygls": {"lsp"},
     "lsprotocol": {"lsp"},
-    "shtab": {"faces"},
+    "shtab": {"commands"},
 }
 
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from parc.plan.facts import Cluster, Plan
+from parc.plan.blocks import Cluster, Plan
 
 if TYPE_CHECKING:
-    from parc.check.alternatives import Alternative
+    from parc.check.advice.alternatives import Alternative
     from parc.check.registry import Rule
     from parc.cost.constants import Calibration
     from parc.cost.figure import Figure, Grade

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypeAlias
 
-from parc.plan.facts import Spanned
+from parc.plan.blocks import Spanned
 from parc.source import Span
 
 Edit: TypeAlias = tuple[Span, str]

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.check.again import Again
 from parc.check.allow import MARK
 from parc.check.costs import PRICED
-from parc.check.run import check, findings
+from parc.check.engine import check, findings
+from parc.check.incremental import Again
 from parc.diagnostic import Diagnostic, Label, error, has_errors
-from parc.plan.facts import Launch, Plan
+from parc.plan.blocks import Launch, Plan
 from parc.plan.imports import NOTHING, Imports, read
 from parc.plan.resolve.files import Resolver
 from parc.plan.suggest import nearest

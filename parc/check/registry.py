@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 
 class Finding(NamedTuple):

@@ -9,7 +9,7 @@ from parc.cost.job import Job
 from parc.cost.memory import heads, memory, state
 from parc.cost.step import predict
 from parc.cost.traffic import remainder, traffic
-from parc.plan.schema.where import SPLIT
+from parc.plan.schema.plan import SPLIT
 
 SAME = 0.1
 """How far a device's peak may be from a calibrated one's to count as the same."""

@@ -13,7 +13,7 @@ from functools import cached_property, wraps
 from math import prod
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from parc.plan.schema.where import V_SHAPED
+from parc.plan.schema.plan import V_SHAPED
 from parc.record import dataclass
 
 Fans: TypeAlias = tuple[float, ...]

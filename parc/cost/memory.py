@@ -12,7 +12,7 @@ from parc.cost import layer, parameters, schedule
 from parc.cost.attention import attention, scores
 from parc.cost.job import Job, Stage, once
 from parc.cost.parts import AGAIN, Part, entry
-from parc.plan.schema.where import SPLIT
+from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import prod
 
 from parc.cost.job import ALONE, Architecture, Fans, Job, Layout, Link, Machine, Practice, Reach
-from parc.plan.facts import Plan, Shape
+from parc.plan.blocks import Plan, Shape
 
 ELEMENT = {"bf16": 2, "fp32": 4, "fp64": 8}
 HOP = 5e-6

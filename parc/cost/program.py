@@ -12,8 +12,8 @@ from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
-from parc.events import Call, Collective, Compute, Event, Program, Repeat, Stage, Unit, Value
-from parc.plan.facts import Plan
+from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Stage, Unit, Value
+from parc.plan.blocks import Plan
 from parc.trace.derive import derive
 from parc.trace.ops import Op
 from parc.trace.parameters import elements, parameters

@@ -14,7 +14,7 @@ from parc.cost.network import Links
 from parc.cost.parts import entry
 from parc.cost.passes import Pass, effective, halves, passes
 from parc.cost.timeline import Times, simulate
-from parc.plan.schema.where import SPLIT
+from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 
 

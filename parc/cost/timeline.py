@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from parc.cost.orders import Kind, Pass
 from parc.cost.schedule import MOST, order
-from parc.plan.schema.where import SPLIT
+from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 
 

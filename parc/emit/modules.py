@@ -12,8 +12,20 @@ from itertools import groupby
 
 from torch import nn
 
-from parc.emit.layout import WIDTH, signature, wrapped
-from parc.events import Call, Collective, Compute, Event, Parameter, Program, Recv, Repeat, Send, Stage, Unit
+from parc.emit.pretty import WIDTH, signature, wrapped
+from parc.ir.program import (
+    Call,
+    Collective,
+    Compute,
+    Event,
+    Parameter,
+    Program,
+    Recv,
+    Repeat,
+    Send,
+    Stage,
+    Unit,
+)
 
 RUNTIME = {
     "collectives": (

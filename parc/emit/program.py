@@ -8,13 +8,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from parc.emit.layout import wrapped
 from parc.emit.modules import classes, imports, names_used
+from parc.emit.pretty import wrapped
 from parc.emit.readme import readme_facts
 from parc.emit.tables import launch_facts, lock, ranks
 from parc.emit.train import train_facts
-from parc.events import Program, Stage
-from parc.plan.facts import Plan
+from parc.ir.program import Program, Stage
+from parc.plan.blocks import Plan
 from parc.resources import PACKAGE, folder
 
 Files = dict[str, bytes]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from parc.emit.tables import parc_version
-from parc.events import Program
-from parc.plan.facts import Plan
+from parc.ir.program import Program
+from parc.plan.blocks import Plan
 
 
 def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[str, Any]:

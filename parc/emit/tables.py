@@ -11,7 +11,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from parc.plan.facts import Plan, Spanned
+from parc.plan.blocks import Plan, Spanned
 
 
 def launch_facts(plan: Plan) -> dict[str, int]:

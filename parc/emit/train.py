@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from parc.emit.layout import wrapped
+from parc.emit.pretty import wrapped
 from parc.emit.quoting import quoted
-from parc.events import Program
-from parc.plan.facts import Plan
+from parc.ir.program import Program
+from parc.plan.blocks import Plan
 
 
 def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parc.plan.facts import Plan
-from parc.plan.schema.where import V_SHAPED
+from parc.plan.blocks import Plan
+from parc.plan.schema.plan import V_SHAPED
 
 
 def share(total: int, parts: int, index: int) -> range:

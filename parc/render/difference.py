@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.render.overview import absent
 from parc.render.terminal import DIM, LEGEND, Pen
 from parc.render.text import BOLD, GREEN, RED, printable
 from parc.report.difference import Change, Difference
-from parc.report.said import Said
+from parc.report.settings import Said
 
 SAME = "the same training run: both compute the same numbers, up to rounding"
 OTHER = "DIFFERENT TRAINING RUNS: what they compute differs, so times and bytes are of different work"

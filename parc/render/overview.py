@@ -12,10 +12,10 @@ from parc.render.memory import memory
 from parc.render.terminal import DIM, LEGEND, Pen, derivation, plural, told
 from parc.render.text import GREEN, RED, printable
 from parc.report.groups import formula, ranges, units
+from parc.report.link_traffic import Crossing
 from parc.report.missing import Missing
 from parc.report.overview import Overview
 from parc.report.stages import StageRow
-from parc.report.wires import Crossing
 
 ROWS = 16  # of a table of stages
 VERDICTS = {True: GREEN, False: RED, None: DIM}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from parc.check.pages import all_rules, page
+from parc.check.codes.pages import all_rules, page
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
 from parc.source import Source, Span
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from parc.cost.figure import Figure
-from parc.report.homes import homes
 from parc.report.missing import Missing
 from parc.report.overview import Overview
-from parc.report.said import Said, of_cluster, of_placement, of_train
+from parc.report.placements import homes
+from parc.report.settings import Said, of_cluster, of_placement, of_train
 
 
 class Change(NamedTuple):

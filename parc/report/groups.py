@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from parc.cost import schedule
 from parc.cost.job import Job
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
 DEVICE = ("compute", "memory", "memory_bandwidth")

@@ -10,12 +10,12 @@ from parc.check.costs import Unknown, costs
 from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
 from parc.cost.job import Job
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.report.groups import GroupSet, group_sets
+from parc.report.link_traffic import Crossing, crossings
 from parc.report.missing import Missing, missing
 from parc.report.stages import StageRow, stage_rows
 from parc.report.step import StepFacts, step_facts
-from parc.report.wires import Crossing, crossings
 
 
 @dataclass(frozen=True, slots=True)

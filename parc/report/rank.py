@@ -8,7 +8,7 @@ from math import prod
 from parc.cost.explain import traffic_figures
 from parc.cost.figure import Figure, total
 from parc.plan import placement
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
 from parc.report.groups import Carried, carried
 from parc.report.overview import Overview

@@ -9,7 +9,7 @@ from parc.cost.explain import memory_figures
 from parc.cost.figure import Figure
 from parc.cost.job import Job, Stage
 from parc.plan import placement
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 
 @dataclass(frozen=True, slots=True)

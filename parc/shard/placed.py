@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import fx
 
-from parc.plan.facts import Plan
-from parc.shard.body import Body
+from parc.capture.graph import Body
+from parc.plan.blocks import Plan
 from parc.shard.states import I, Kind, S, State
 
 States = tuple[State, ...]  # one an axis, in the order of `Layout.axes`
@@ -152,15 +152,3 @@ class Refused(Exception):
     def __init__(self, reason: str, axis: str, body: Body, node: fx.Node | None) -> None:
         super().__init__(reason)
         self.reason, self.axis, self.body, self.node = reason, axis, body, node
-
-
-def operands_of(node: fx.Node) -> list[fx.Node]:
-    """The tensor operands of a node in the order of its arguments: an entry for every place they stand in."""
-    found: list[fx.Node] = []
-
-    def visit(operand: fx.Node) -> fx.Node:
-        found.append(operand)
-        return operand
-
-    fx.map_arg((node.args, node.kwargs), visit)
-    return found

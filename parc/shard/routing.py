@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from torch import fx
 
-from parc.shard.body import Body, shape
-from parc.shard.operators import CALL, EXPERTS
-from parc.shard.placed import operands_of
-from parc.shard.rules import name_of
+from parc.capture.custom_ops import CALL, EXPERTS
+from parc.capture.graph import Body, name_of, operands_of, shape
 
 _COMPUTES = (
     "aten::linear",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from parc.events import Program, Stage
-from parc.plan.facts import Plan
+from parc.ir.program import Program, Stage
+from parc.plan.blocks import Plan
 from parc.trace.groups import stages_of
 from parc.trace.ops import Issue, Op, Role, Tape
 from parc.trace.parameters import buckets, experts, parameters

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TypeAlias
 
-from parc.events import Parameter, Stage, Unit
+from parc.ir.program import Parameter, Stage, Unit
 
 Tree: TypeAlias = "dict[str, Tree | Parameter | Unit]"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from parc.events import DUAL, Call, Collective, Compute, Event, Recv, Repeat, Send, Stage, Unit, Value
+from parc.ir.program import DUAL, Call, Collective, Compute, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.trace.ops import Kind, Op
 
 ISSUES: Mapping[str, Kind | None] = {

@@ -11,22 +11,22 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from parc.capture.user_model import Faulty
 from parc.emit.program import Files
 from parc.emit.write import write
-from parc.events import Program
-from parc.plan.facts import Plan
-from parc.shard.load import Faulty
+from parc.ir.program import Program
+from parc.plan.blocks import Plan
 from parc.verify.edits import carried
-from parc.verify.equal import equal
-from parc.verify.lower import lowered
-from parc.verify.matching import matching
+from parc.verify.execution.watchdog import Stopped
+from parc.verify.matching.rung import matching
 from parc.verify.mutants.run import mutants
+from parc.verify.numbers.rung import equal
+from parc.verify.precision.rung import lowered
 from parc.verify.report import NotProvable, Rung
-from parc.verify.sample import RANKS, Sample, sample
-from parc.verify.tokens import Tokens
-from parc.verify.trial import Compute, Low
-from parc.verify.uneven import skewed
-from parc.verify.watch import Stopped
+from parc.verify.sample.choose import RANKS, Sample, sample
+from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.trial import Compute, Low
+from parc.verify.sample.uneven_routing import skewed
 
 Name: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]
 RUNGS: tuple[Name, ...] = ("matching", "numbers", "fp32", "bf16", "mutants")

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.building import BUILDING
-from parc.check.pages import page
+from parc.check.codes.building import BUILDING
+from parc.check.codes.pages import page
 
 PARC = Path(__file__).parents[2] / "parc"
 
 
 def told() -> set[str]:
-    files = [PARC / "driver.py", *(PARC / "shard").rglob("*.py"), *(PARC / "emit").rglob("*.py")]
+    passes = ("capture", "shard", "lower", "emit")
+    files = [PARC / "driver.py", *(file for each in passes for file in (PARC / each).rglob("*.py"))]
     return {code for file in files for code in re.findall(r'"(P\d{3})"', file.read_text())}
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from parc.check.codes.pages import all_rules
 from parc.check.fixing import mended_once
 from parc.check.load import load, load_text
-from parc.check.pages import all_rules
 from parc.source import Source
 from tests.corpus.marks import marks, told
 

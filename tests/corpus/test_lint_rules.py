@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from parc.check.pages import all_rules
+from parc.check.codes.pages import all_rules
 from tests.corpus.marks import marks
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
+from parc.check.advice.nearest import FAMILY
 from parc.check.load import load, load_text
-from parc.check.nearest import FAMILY
 from parc.diagnostic import Diagnostic
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.source import Source, Span
 from tests.corpus.test_corpus import FAULTY
 

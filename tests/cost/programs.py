@@ -16,11 +16,12 @@ import torch.distributed as dist
 
 import parc
 from benchmarks.drawn import programs, train
-from parc.check.built import unbuilt
+from parc.capture.capture import Captured, capture
+from parc.check.unsupported import unbuilt
 from parc.diagnostic import has_errors
-from parc.events import Program
-from parc.plan.facts import Plan
-from parc.shard.compile import Captured, capture, rewrite
+from parc.ir.program import Program
+from parc.lower.program import rewrite
+from parc.plan.blocks import Plan
 from tests.verify.plans import captured, loaded
 from tests.verify.test_equality import LAYOUTS
 

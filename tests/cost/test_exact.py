@@ -18,8 +18,8 @@ from parc.cost.job import Job
 from parc.cost.plan import job
 from parc.cost.program import held, sent
 from parc.cost.traffic import remainder, traffic
-from parc.events import Program, Stage, Unit
-from parc.plan.facts import Plan
+from parc.ir.program import Program, Stage, Unit
+from parc.plan.blocks import Plan
 from tests.cost.programs import Compiled, drawn, examples, fixed
 from tests.verify.test_equality import LAYOUTS
 

@@ -12,7 +12,7 @@ from parc.cost.explain import devices, flops_figure, memory_figures, mfu_figure,
 from parc.cost.job import Job, Link
 from parc.cost.plan import job
 from parc.cost.step import predict
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.source import Source
 
 FARM = """

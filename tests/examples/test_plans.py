@@ -8,7 +8,7 @@ import pytest
 
 import parc
 from parc.diagnostic import Severity
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(set(EXAMPLES.glob("*.parc")) - {EXAMPLES / "seed-claims.parc"})  # which is full of faults

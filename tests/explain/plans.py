@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parc.check.load import load_text
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.report.overview import Overview, overview
 from parc.source import Source
 

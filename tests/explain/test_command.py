@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from parc import cli
-from parc.check.explaining import EXPLAINING
-from parc.check.pages import page
+from parc.check.codes.explaining import EXPLAINING
+from parc.check.codes.pages import page
 from parc.render.overview import render
 from parc.render.terminal import Pen
 from tests.explain.plans import DEVICE, explained, million, small

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from parc import cli
 from parc.plan.mesh import Axis, Mesh
 from parc.report.difference import difference
-from parc.report.homes import homes, index
-from parc.report.said import Said
+from parc.report.placements import homes, index
+from parc.report.settings import Said
 from tests.explain.plans import DEVICE, explained, plan, small
 
 TURNED = small(DEVICE).replace("mesh = [ep: 2, pp: 2, tp: 2]", "mesh = [pp: 2, ep: 2, tp: 2]")

@@ -11,7 +11,7 @@ import pytest
 
 from parc import cli
 from parc.check.load import load
-from parc.plan.facts import Level, Plan
+from parc.plan.blocks import Level, Plan
 from parc.plan.mesh import Axis, Mesh
 from parc.render.page import page as rendered
 from parc.report.overview import overview

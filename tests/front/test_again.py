@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from benchmarks.plain import plain
-from parc.check.again import Again
+from parc.check.incremental import Again
 from parc.check.load import load_text
 from parc.source import Source
 from tests.front.plans import SEED

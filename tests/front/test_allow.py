@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from benchmarks.texts import grammatical
 from parc import cli
-from parc.check.again import Again
 from parc.check.allow.comments import COMMENT, allowances
 from parc.check.allow.cover import covered, groups
 from parc.check.fixing import mend
+from parc.check.incremental import Again
 from parc.check.load import load_text
 from parc.source import Source
 from parc.syntax.format import formatted

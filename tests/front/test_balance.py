@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parc.check.alternatives import MEAN
+from parc.check.advice.alternatives import MEAN
 from parc.check.costs import Costs
 from tests.front.plans import complete, load
 from tests.front.priced import DENSE, NODE, checked, codes, mended, peak

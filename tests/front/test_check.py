@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parc import cli
-from parc.faces.check import Found, look, watch
+from parc.commands.check import Found, look, watch
 from tests.front.plans import complete
 
 BAD = "let x = 1 / 0\n"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from parc.check.claims.verdict import Verdict, judge, shown
+from parc.check.codes.pages import page
 from parc.check.costs import Costs, Unknown
-from parc.check.pages import page
 from parc.diagnostic import Severity
 from parc.plan import subjects
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from tests.front.plans import SEED, load, told
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

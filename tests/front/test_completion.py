@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parc.cli import main
-from parc.faces.completion import SHELLS
+from parc.commands.completion import SHELLS
 
 ASK_BASH = """
 source "$1"; shift

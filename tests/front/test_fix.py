@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc import cli
-from parc.faces.files import encoded
+from parc.commands.files import encoded
 from tests.front.test_fixing import TWO_PLANS
 
 FAULTY, MENDED = "let a 1\nlet b = 2;\n", "let a = 1\nlet b = 2\n"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.check.pages import all_rules
+from parc.check.codes.pages import all_rules
 from parc.diagnostic import Diagnostic, Fix, Label, Severity, error
 from parc.render import github, sarif
 from parc.render import json as as_json

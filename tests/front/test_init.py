@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parc import load
-from parc.check.built import unbuilt
+from parc.check.unsupported import unbuilt
 from parc.cli import main
 from parc.cost.memory import memory
 from parc.cost.plan import job

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from parc.check.alternatives import MEAN, Alternative, fewer, sharding
+from parc.check.advice.alternatives import MEAN, Alternative, fewer, sharding
 from parc.check.claims.verdict import judge
 from parc.check.costs import Costs, Unknown
 from parc.diagnostic import Severity
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from tests.front.plans import complete, load
 from tests.front.priced import DEVICE, NODE, checked, codes, mended, peak
 

@@ -10,10 +10,10 @@ import parc
 from parc.check.load import choose
 from parc.check.load import load as load_file
 from parc.diagnostic import Diagnostic
-from parc.plan import facts
-from parc.plan.facts import Plan
+from parc.plan import blocks as facts
+from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
-from parc.plan.resolve.where import spread
+from parc.plan.resolve.plan import spread
 from tests.front.plans import BLOCKS, SEED, complete, load, told, told_of
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.allow.pages import ALLOWING
-from parc.check.alternatives import MEAN
-from parc.check.built import LIMITS, unbuilt
-from parc.check.language import PAGES
+from parc.check.advice.alternatives import MEAN
+from parc.check.codes.allowing import ALLOWING
+from parc.check.codes.language import PAGES
+from parc.check.codes.pages import all_rules, page
 from parc.check.load import load_text
-from parc.check.pages import all_rules, page
 from parc.check.registry import Rule
 from parc.check.rules import CHECKS
+from parc.check.unsupported import LIMITS, unbuilt
+from parc.commands.rule import files
 from parc.diagnostic import Diagnostic, Severity
-from parc.faces.rule import files
 from parc.source import Source
 from tests.front.plans import complete, load, told
 

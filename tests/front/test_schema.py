@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import pytest
 
-from parc.plan import facts
+from parc.plan import blocks as facts
 from parc.plan.resolve.reader import Reader
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form, Key

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parc.lsp.analysis import Analysis, Edit, edited
-from parc.lsp.project import Project
+from parc.lsp.document.analysis import Analysis, Edit, edited
+from parc.lsp.document.project import Project
 from parc.source import Span
 
 FILE = Path("/plans/plan.parc")

@@ -6,9 +6,9 @@ from time import process_time
 
 import pytest
 
-from parc.lsp.actions import Action, actions, fix_all
-from parc.lsp.analysis import Analysis, difference, edited
-from parc.lsp.values import axes
+from parc.lsp.document.analysis import Analysis, difference, edited
+from parc.lsp.edits.code_actions import Action, actions, fix_all
+from parc.lsp.edits.nearest_values import axes
 from tests.lsp.editing import FILE, SEED, opened, seed, typed
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parc.lsp.completion import Item, complete
-from parc.lsp.files import defined
+from parc.lsp.document.files import defined
+from parc.lsp.language.completion import Item, complete
 from tests.lsp.editing import SEED, applied, seed, typed
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from parc.lsp.hover import hover
+from parc.lsp.language.hover import hover
 from tests.lsp.editing import SEED, seed, typed
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from parc.lsp import picture
-from parc.lsp.analysis import Analysis
-from parc.lsp.margins import hints, lenses, title
+from parc.lsp.document.analysis import Analysis
+from parc.lsp.language import picture
+from parc.lsp.language.annotations import hints, lenses, title
 from tests.lsp.editing import SEED, opened, seed
 
 

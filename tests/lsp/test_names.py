@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from parc.lsp import names
-from parc.lsp.analysis import Analysis, edited
-from parc.lsp.project import Project
+from parc.lsp.document import names
+from parc.lsp.document.analysis import Analysis, edited
+from parc.lsp.document.project import Project
 from parc.plan.imports import HARDWARE
 from tests.lsp.editing import SEED, opened, seed, typed
 

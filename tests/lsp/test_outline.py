@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from parc.lsp import layout, outline
-from parc.lsp.analysis import edited
-from parc.lsp.help import signature
-from parc.lsp.tokens import tokens
+from parc.lsp.document.analysis import edited
+from parc.lsp.edits import formatting as layout
+from parc.lsp.language import outline
+from parc.lsp.language.semantic_tokens import tokens
+from parc.lsp.language.signature_help import signature
 from tests.lsp.editing import EXAMPLES, SEED, opened, seed, typed
 
 

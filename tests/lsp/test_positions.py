@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.lsp.positions import Encoding, changed, normal, offset, position
+from parc.lsp.document.positions import Encoding, changed, normal, offset, position
 from parc.source import Source
 
 TEXT = "a\U0001d54ab\n\nö=1"  # a double-struck S has 2 units in UTF-16 and 4 in UTF-8, an ö 1 and 2

@@ -21,7 +21,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
 
-from parc.lsp.positions import Encoding, offset, position
+from parc.lsp.document.positions import Encoding, offset, position
 from parc.source import Source
 from tests.lsp.editing import SEED
 

@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from parc.capture.graph import name_of
+from parc.lower.expression import Text, Written
+from parc.lower.op_printers import with_texts, write
+from parc.lower.sharded_op_printers import parallel_text
 from parc.runtime.vocabulary import sharded_embedding
 from parc.shard import rules
-from parc.shard.parallel import parallel_text
 from parc.shard.placed import Layout
-from parc.shard.printers import with_texts, write
-from parc.shard.rules import Conflict, Decision, Operand, Site, name_of, rule_for
+from parc.shard.rules import Conflict, Decision, Operand, Site, rule_for
 from parc.shard.states import FREE, I, Kind, P, R, S, State, local_shape
-from parc.shard.text import Text, Written
 
 rules.load()
 AXIS = "x"

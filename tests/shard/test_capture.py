@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from parc.shard.body import Body
-from parc.shard.calls import Calls, layers_of
-from parc.shard.capture import Capture
-from parc.shard.identical import signature
-from parc.shard.legal import Illegal
-from parc.shard.objective import Objective
+from parc.capture.calls import Calls, layers_of
+from parc.capture.export import Capture
+from parc.capture.graph import Body
+from parc.capture.module_signature import signature
+from parc.capture.objective import Objective
+from parc.capture.preconditions import Illegal
 
 B, L, H, VOCABULARY = 2, 3, 4, 8
 

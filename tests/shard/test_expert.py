@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from parc.capture.calls import ExpertsCall
+from parc.capture.expert import capture_expert
+from parc.capture.expert_bank import bank_of
+from parc.capture.fold_routing import Unfoldable
+from parc.capture.graph import Body, lines_of, name_of
 from parc.runtime import grouped
 from parc.runtime.experts import combine, dispatch
-from parc.shard.bank import bank_of
-from parc.shard.body import Body, lines_of
-from parc.shard.calls import ExpertsCall
-from parc.shard.expert import capture_expert
-from parc.shard.fold import Unfoldable
-from parc.shard.rules import name_of
 from tests.shard.expert_styles import (
     EXPERTS,
     INNER,

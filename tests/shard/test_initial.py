@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from parc.capture.initializers import Recipe, Recording, Unrecorded
 from parc.runtime.init import draw
-from parc.shard.initial import Recipe, Recording, Unrecorded
 
 
 def recorded(make: Callable[[], nn.Module]) -> tuple[nn.Module, Recording]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from parc.capture.capture import Captured, capture
 from parc.check.load import Loaded, load_text
-from parc.shard.compile import Captured, capture
 from parc.source import Source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

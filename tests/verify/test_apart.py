@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from parc.emit.write import write
-from parc.verify.apart import apart
-from parc.verify.equal import equal
-from parc.verify.lower import lowered
+from parc.verify.execution.subprocess import apart
+from parc.verify.numbers.rung import equal
+from parc.verify.precision.rung import lowered
 from parc.verify.report import NotProvable
-from parc.verify.tokens import Tokens
-from parc.verify.trial import trial
+from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.trial import trial
 
 from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from parc.check.load import load, load_text
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.source import Source
-from parc.verify import cut
-from parc.verify import sample as sampling
-from parc.verify.arguments import readings
 from parc.verify.report import NotProvable
-from parc.verify.sample import sample
+from parc.verify.sample.choose import choose as sampling
+from parc.verify.sample.choose import sample
+from parc.verify.sample.choose import shrink as cut
+from parc.verify.sample.factory_arguments import readings
 
 from .plans import EXAMPLES, loaded
 

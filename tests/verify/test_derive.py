@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from parc.capture.capture import Captured, capture
 from parc.check.load import load_text
 from parc.emit.program import files
 from parc.emit.write import write
-from parc.plan.facts import Plan
-from parc.shard.compile import Captured, capture, rewrite
+from parc.lower.program import rewrite
+from parc.plan.blocks import Plan
 from parc.source import Source
 from parc.trace.derive import derive
 from parc.trace.match import match
-from parc.verify.matching import matching
+from parc.verify.matching.rung import matching
 from parc.verify.report import Rung
 
 from .plans import EXAMPLES, MODELS, captured, loaded

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from parc.emit.write import write
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
-from parc.verify import lower
+from parc.verify.execution.watchdog import Stopped
+from parc.verify.numbers.rank_shares import States
+from parc.verify.precision import rung as lower
+from parc.verify.precision.rounding_bounds import strained
 from parc.verify.report import Rung
-from parc.verify.shares import States
-from parc.verify.strain import strained
-from parc.verify.tokens import Tokens
-from parc.verify.trial import trial
-from parc.verify.watch import Stopped
+from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.trial import trial
 
 from .plans import VOCABULARY
 from .pretended import NAME, pretending

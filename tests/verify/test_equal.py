@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from parc.emit.write import write
-from parc.verify.equal import equal
+from parc.verify.numbers.rung import equal
 from parc.verify.report import Rung
-from parc.verify.tokens import Tokens
-from parc.verify.trial import trial
+from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.trial import trial
 
 from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS

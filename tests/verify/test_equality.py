@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from parc.check.built import unbuilt
+from parc.check.unsupported import unbuilt
 from parc.emit.program import files
 from parc.emit.write import write
-from parc.plan.facts import Plan
-from parc.shard.compile import rewrite
-from parc.verify.numbers import Difference, compare, expected
-from parc.verify.tokens import Tokens
+from parc.lower.program import rewrite
+from parc.plan.blocks import Plan
+from parc.verify.numbers.compare import Difference, compare, expected
+from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
 

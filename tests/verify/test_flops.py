@@ -7,8 +7,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from parc.shard.flops import flops
-from parc.verify.reference import model_of
+from parc.capture.flops import flops
+from parc.verify.numbers.reference import model_of
 
 from .plans import captured, loaded
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from parc.capture.capture import Captured, capture
 from parc.emit.write import write
-from parc.plan.facts import Plan
-from parc.shard.compile import Captured, capture
-from parc.verify.lower import lowered
-from parc.verify.replay import Choice, Choosing, Chosen, flips
+from parc.plan.blocks import Plan
+from parc.verify.precision.replay_routing import Choice, Choosing, Chosen, flips
+from parc.verify.precision.rounding_bounds import Routed
+from parc.verify.precision.rung import lowered
 from parc.verify.report import NotProvable, Rung
-from parc.verify.strain import Routed
-from parc.verify.tokens import Tokens
-from parc.verify.trial import Low, computing, trial
+from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.trial import Low, computing, trial
 
 from .plans import VOCABULARY, loaded
 from .test_equality import LAYOUTS

@@ -16,8 +16,8 @@ from parc.verify.mutants.outcome import Outcome, table
 from parc.verify.mutants.run import injected, mutants
 from parc.verify.mutants.subject import Subject
 from parc.verify.report import NotProvable
-from parc.verify.tokens import Tokens
-from parc.verify.trial import Trial, trial
+from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.trial import Trial, trial
 
 from .plans import VOCABULARY, captured, loaded
 

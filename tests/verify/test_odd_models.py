@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from parc.capture.capture import capture
+from parc.capture.user_model import Faulty
 from parc.check.load import Loaded, load_text
 from parc.emit.program import files
 from parc.emit.write import write
-from parc.shard.compile import capture, rewrite
-from parc.shard.load import Faulty
+from parc.lower.program import rewrite
 from parc.source import Source
-from parc.verify.numbers import compare, expected
-from parc.verify.tokens import Tokens
+from parc.verify.numbers.compare import compare, expected
+from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY
 from .test_equality import TOLERANCE

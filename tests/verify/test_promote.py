@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from parc.shard import compile as compiling
-from parc.shard.promote import promoted
-from parc.verify import reference
+from parc.capture import capture as compiling
+from parc.capture.promotion import promoted
+from parc.verify.numbers.compare import reference
 
 from .test_equality import TOLERANCE
 from .test_odd_models import ALL, TENSOR, error, odd

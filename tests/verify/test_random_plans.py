@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import random_plans
 
+from parc.capture.user_model import Faulty
 from parc.check.load import load_text
-from parc.shard.compile import rewrite
-from parc.shard.load import Faulty
+from parc.lower.program import rewrite
 from parc.source import Source
 
 from .plans import EXAMPLES, MODELS, captured

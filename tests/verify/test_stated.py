@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from parc.events import Program
-from parc.shard.compile import rewrite
-from parc.shard.load import Faulty
+from parc.capture.user_model import Faulty
+from parc.ir.program import Program
+from parc.lower.program import rewrite
 
 from .plans import captured, loaded
 from .test_equality import TOLERANCE, worst

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from parc.plan.facts import Plan
-from parc.verify.uneven import vocabulary
+from parc.plan.blocks import Plan
+from parc.verify.sample.uneven_routing import vocabulary
 
 from .plans import captured, loaded
 

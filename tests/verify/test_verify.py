@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 import torch
 
-from parc.check.proving import PROVING
+from parc.check.codes.verifying import PROVING
 from parc.check.registry import Rule
 from parc.cli import main
 from parc.verify import ladder

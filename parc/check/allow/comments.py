@@ -78,7 +78,7 @@ def _allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
 
 
 def _may_be_allowed(place: Span, faults: list[Diagnostic]) -> bool:
-    from parc.check.pages import all_rules
+    from parc.check.codes.pages import all_rules
     from parc.check.rules import CHECKS
 
     rules = {rule.code: rule for rule in all_rules()}

@@ -11,7 +11,7 @@ from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
 from parc.cost.figure import microbatches as told
 from parc.cost.job import Architecture, Stage
-from parc.plan.schema.where import SPLIT
+from parc.plan.schema.plan import SPLIT
 
 
 def devices(costs: Costs) -> Figure:

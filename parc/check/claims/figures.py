@@ -9,7 +9,7 @@ from parc.check.claims import counts, groups, prices
 from parc.check.costs import Costs, Unknown
 from parc.cost.figure import Figure
 from parc.plan import subjects
-from parc.plan.facts import Claim
+from parc.plan.blocks import Claim
 
 Derive: TypeAlias = Callable[[Costs], Figure]
 

@@ -12,7 +12,7 @@ from parc.check.claims.figures import figure
 from parc.check.costs import Costs, Unknown, costs
 from parc.cost.figure import GRADES, Figure, quantity
 from parc.plan import subjects
-from parc.plan.facts import Claim, Plan
+from parc.plan.blocks import Claim, Plan
 
 RELATIONS = {"==": eq, "!=": ne, "<=": le, ">=": ge, "<": lt, ">": gt}
 ROUNDING = 1e-9  # what arithmetic in float64 may add to a figure, many times over

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from parc.check.edits import before, replaced, without
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.facts import Plan, Spanned
+from parc.plan.blocks import Plan, Spanned
 from parc.source import Span
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.nearest import Nearest, nearest, size
+from parc.check.advice.nearest import Nearest, nearest, size
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 
 def _product(sizes: list[int]) -> str:

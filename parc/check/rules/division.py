@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.alternatives import MEAN, balanced
-from parc.check.arithmetic import Count, division, of_model, ranks
-from parc.check.nearest import divisors, multiples, nearest, of_batch, told
+from parc.check.advice.alternatives import MEAN, balanced
+from parc.check.advice.nearest import divisors, multiples, nearest, of_batch, told
+from parc.check.divisibility import Count, division, of_model, ranks
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 
 def _split(plan: Plan, code: str, key: str, things: str | None = None) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from parc.check.edits import Edit, before, option
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.facts import Plan, Tensor
+from parc.plan.blocks import Plan, Tensor
 
 
 class Way(NamedTuple):

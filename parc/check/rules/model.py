@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.arithmetic import division, of_model
+from parc.check.divisibility import division, of_model
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 
 @rule("P221")

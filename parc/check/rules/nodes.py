@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from parc.check.advice.nearest import divisors, multiples, nearest, told
+from parc.check.advice.nearest import size as size_of
 from parc.check.edits import replaced
-from parc.check.nearest import divisors, multiples, nearest, told
-from parc.check.nearest import size as size_of
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 
 @rule("P225", Severity.WARNING)

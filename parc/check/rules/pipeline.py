@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate, takewhile
 
-from parc.check.arithmetic import ranks, that_divide
+from parc.check.advice.nearest import told
+from parc.check.divisibility import ranks, that_divide
 from parc.check.edits import option
-from parc.check.nearest import told
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.facts import Pipeline, Plan
-from parc.plan.resolve.where import spread
-from parc.plan.schema.where import V_SHAPED
+from parc.plan.blocks import Pipeline, Plan
+from parc.plan.resolve.plan import spread
+from parc.plan.schema.plan import V_SHAPED
 
 MOST_SHOWN = 64  # entries of a list of stages that is still read
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.arithmetic import ranks
+from parc.check.advice.nearest import FARTHEST, either, multiples, nearest, of_batch, told
+from parc.check.divisibility import ranks
 from parc.check.edits import option, replaced, without_option
-from parc.check.nearest import FARTHEST, either, multiples, nearest, of_batch, told
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.facts import Pipeline, Plan
-from parc.plan.schema.where import SPLIT, V_SHAPED
+from parc.plan.blocks import Pipeline, Plan
+from parc.plan.schema.plan import SPLIT, V_SHAPED
 
 
 @rule("P214")

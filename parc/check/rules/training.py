@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from parc.check.edits import replaced
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.facts import Plan
+from parc.plan.blocks import Plan
 
 BYTES = 256  # values of a token that is a byte
 

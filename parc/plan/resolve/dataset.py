@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parc.plan import facts
+from parc.plan import blocks as facts
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import describe
-from parc.plan.schema.what import DATASETS, TOKEN_TYPES, TOKENS
+from parc.plan.schema.train import DATASETS, TOKEN_TYPES, TOKENS
 from parc.plan.suggest import did_you_mean, respelling
 from parc.syntax import tree
 

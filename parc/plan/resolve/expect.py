@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from parc.plan import facts, subjects
+from parc.plan import blocks as facts
+from parc.plan import subjects
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Quantity, Value, Word
 from parc.plan.suggest import did_you_mean, respelling

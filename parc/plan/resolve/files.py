@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
-from parc.plan import facts
-from parc.plan.resolve import farm, what, where
+from parc.plan import blocks as facts
+from parc.plan.resolve import cluster as farm
+from parc.plan.resolve import plan as where
+from parc.plan.resolve import train as what
 from parc.plan.resolve.memo import Lookup, Memo
 from parc.plan.resolve.reader import Reader
 from parc.plan.resolve.scope import Scope

@@ -54,7 +54,7 @@ class Key(NamedTuple):
 
 
 class Form(NamedTuple):
-    """`facts` is the class of `parc.plan.facts` that the block becomes: it has the defaults."""
+    """`facts` is the class of `parc.plan.blocks` that the block becomes: it has the defaults."""
 
     kind: str
     doc: str

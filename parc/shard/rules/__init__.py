@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib import import_module
-from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from parc.capture.graph import name_of
 from parc.shard.states import FREE, I, State, joined
 
 
@@ -100,24 +100,6 @@ def _check_lazy(site: Site, decision: Decision) -> None:
 
 def rule_for(node: fx.Node) -> Rule | None:
     return _rules.get(name_of(node))
-
-
-def name_of(node: fx.Node) -> str:
-    target = node.target
-    return (
-        target._schema.name
-        if isinstance(target, torch._ops.OpOverload)
-        else getattr(target, "__name__", str(target))
-    )
-
-
-def argument(node: fx.Node, name: str, default: Any = None) -> Any:
-    """An argument of an operator, passed or by default; `default` where its overload has no such one."""
-    assert isinstance(node.target, torch._ops.OpOverload)
-    for place, known in enumerate(node.target._schema.arguments):
-        if known.name == name:
-            return node.args[place] if place < len(node.args) else node.kwargs.get(name, known.default_value)
-    return default
 
 
 def rounds(site: Site) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from string import ascii_lowercase
 
-from parc.shard.rules import Conflict, Decision, Site, argument, rule, unsharded, whole
+from parc.capture.graph import argument
+from parc.shard.rules import Conflict, Decision, Site, rule, unsharded, whole
 from parc.shard.states import FREE, I, P, R, S, State, joined
 
 

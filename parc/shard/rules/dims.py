@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rule, whole
+from parc.capture.graph import argument, name_of
+from parc.shard.rules import Conflict, Decision, Site, rule, whole
 from parc.shard.states import FREE, I, Kind, P, R, S, State, joined
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from parc.shard.rules import Conflict, Decision, Site, name_of, rule, whole
+from parc.capture.graph import name_of
+from parc.shard.rules import Conflict, Decision, Site, rule, whole
 from parc.shard.states import P, R, joined
 
 

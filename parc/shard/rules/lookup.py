@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from parc.shard.rules import Conflict, Decision, Site, argument, rule, whole
+from parc.capture.graph import argument
+from parc.shard.rules import Conflict, Decision, Site, rule, whole
 from parc.shard.states import FREE, I, Kind, P, R, S, State, joined
 
 

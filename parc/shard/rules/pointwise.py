@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parc.shard.rules import Conflict, Decision, Operand, Site, argument, name_of, rounds, rule
+from parc.capture.graph import argument, name_of
+from parc.shard.rules import Conflict, Decision, Operand, Site, rounds, rule
 from parc.shard.states import FREE, I, Kind, P, R, S, State, joined, shift
 
 # f(x + y) = f(x) + f(y) in all tensor operands at once.

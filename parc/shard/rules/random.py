@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rule
+from parc.capture.graph import argument, name_of
+from parc.shard.rules import Conflict, Decision, Site, rule
 from parc.shard.states import FREE, I
 
 _DRAWS = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rounds, rule, whole
+from parc.capture.graph import argument, name_of
+from parc.shard.rules import Conflict, Decision, Site, rounds, rule, whole
 from parc.shard.states import FREE, I, P, S
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from parc.shard.rules import Conflict, Decision, Site, argument, name_of, rule
+from parc.capture.graph import argument, name_of
+from parc.shard.rules import Conflict, Decision, Site, rule
 from parc.shard.rules.pointwise import sharded_target, spread
 from parc.shard.states import FREE, I, S, State, shift
 

@@ -16,7 +16,7 @@ from parc.verify.mutants.mutant import BUGS, Mutant
 from parc.verify.mutants.outcome import Outcome, reasons, table
 from parc.verify.mutants.subject import Subject
 from parc.verify.report import Finding, NotProvable, Rung
-from parc.verify.trial import Trial
+from parc.verify.sample.trial import Trial
 
 SITES = 2  # of a class, drawn where there are more
 TIMEOUT = 60.0  # seconds after which a mutant of a small program hangs

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from parc.events import Call, Collective, Compute, Event, Repeat, Unit, Value
-from parc.plan.facts import Plan
+from parc.ir.program import Call, Collective, Compute, Event, Repeat, Unit, Value
+from parc.plan.blocks import Plan
 from parc.verify.mutants.edit import Made, Source, patched
 from parc.verify.mutants.mutant import Mutant
-from parc.verify.trial import Trial
+from parc.verify.sample.trial import Trial
 
 MOVES = ("replicate", "all_reduce", "all_gather", "gather", "reduce_scatter", "split", "take", "first")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
 from parc.verify.mutants.subject import Subject
-from parc.verify.reference import schedule
+from parc.verify.numbers.reference import schedule
 
 TRAINING = "runtime/training.py"
 RANK = "        return rank\n"

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from parc.events import Experts
+from parc.ir.program import Experts
 from parc.verify.mutants.mutant import Mutant, silent_bug
 from parc.verify.mutants.subject import Subject
 

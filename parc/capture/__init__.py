@@ -1,0 +1,1 @@
+"""The user's model, built without data and captured as graphs over global shapes."""

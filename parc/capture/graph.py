@@ -1,0 +1,132 @@
+"""What capturing yields: one graph for every distinct module, and the calls between them."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the user's source."""
+
+    file: Path
+    number: int
+
+
+@dataclass(eq=False)
+class Body:
+    """The graph of one distinct module, over global shapes.
+
+    Its placeholders are parameters and buffers (`meta["tensor"]` names them, relative to the module), then
+    inputs. Every other node is an operator of torch, `parc.call` (`meta["child"]`: path relative to the
+    module, and its Body) or `parc.experts`. `meta["val"]` of a node is a tensor without data, or a tuple of
+    them.
+    """
+
+    name: str  # of the user's class
+    path: str  # of one module that it was captured from
+    graph: fx.Graph
+    doc: str | None = None
+    is_expert: bool = False
+    children: dict[str, Body] = field(default_factory=dict)  # by relative path
+
+    def inputs(self) -> list[fx.Node]:
+        """The placeholders of what the module is called with."""
+        return [n for n in self.graph.nodes if n.op == "placeholder" and "tensor" not in n.meta]
+
+    def tensors(self) -> list[fx.Node]:
+        """The placeholders of parameters and buffers."""
+        return [n for n in self.graph.nodes if n.op == "placeholder" and "tensor" in n.meta]
+
+    def operations(self) -> Iterator[fx.Node]:
+        """All that is computed, in order."""
+        yield from (n for n in self.graph.nodes if n.op == "call_function")
+
+    def results(self) -> list[fx.Node]:
+        """What the module returns."""
+        output = next(iter(reversed(self.graph.nodes)))
+        return list(output.args[0])
+
+
+def value(node: fx.Node) -> Tensor:
+    """The tensor without data that stands for a node's value."""
+    val = node.meta["val"]
+    assert isinstance(val, Tensor), node
+    return val
+
+
+def shape(node: fx.Node) -> tuple[int, ...]:
+    """The global shape of a node's value."""
+    return tuple(value(node).shape)
+
+
+def is_item(node: fx.Node) -> bool:
+    """Whether a node picks an item of a tuple."""
+    return node.target is operator.getitem
+
+
+def item_of(node: fx.Node) -> tuple[fx.Node, int]:
+    """The tuple that an item is picked from, and its place."""
+    source, place = node.args
+    assert isinstance(source, fx.Node)
+    assert isinstance(place, int)
+    return source, place
+
+
+def lines_of(node: fx.Node) -> list[Line]:
+    """Where in the user's source an operation stands, callers first: frames neither of torch nor of ours."""
+    found = []
+    for text in (node.meta.get("stack_trace") or "").splitlines():
+        if frame := _FRAME.match(text):
+            file, number = frame.groups()
+            if not file.startswith(_TORCH) and not file.startswith(_PARC):
+                found.append(Line(Path(file), int(number)))
+    return found
+
+
+_FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
+_TORCH = str(Path(torch.__file__).parent)
+_PARC = str(Path(__file__).parents[1])
+
+
+def name_of(node: fx.Node) -> str:
+    target = node.target
+    return (
+        target._schema.name
+        if isinstance(target, torch._ops.OpOverload)
+        else getattr(target, "__name__", str(target))
+    )
+
+
+def argument(node: fx.Node, name: str, default: Any = None) -> Any:
+    """An argument of an operator, passed or by default; `default` where its overload has no such one."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    for place, known in enumerate(node.target._schema.arguments):
+        if known.name == name:
+            return node.args[place] if place < len(node.args) else node.kwargs.get(name, known.default_value)
+    return default
+
+
+def operands_of(node: fx.Node) -> list[fx.Node]:
+    """The tensor operands of a node in the order of its arguments: an entry for every place they stand in."""
+    found: list[fx.Node] = []
+
+    def visit(operand: fx.Node) -> fx.Node:
+        found.append(operand)
+        return operand
+
+    fx.map_arg((node.args, node.kwargs), visit)
+    return found
+
+
+def user_name(name: str) -> str:
+    """The name in the user's model of what the objective calls `model.…`."""
+    return name.removeprefix("model.")

@@ -1,0 +1,33 @@
+"""Which parameters a captured model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from parc.capture.custom_ops import EXPERTS
+from parc.capture.expert_bank import Bank
+from parc.capture.graph import Body
+
+
+def used_parameters(
+    body: Body, prefix: str, experts: Mapping[str, Body], banks: Mapping[str, Bank]
+) -> Iterator[str]:
+    """Their names below `prefix`, which ends with a dot; a list of experts yields those of each."""
+    yield from (prefix + node.meta["tensor"] for node in body.tensors() if not node.meta["buffer"])
+    for name, child in body.children.items():
+        yield from used_parameters(child, f"{prefix}{name}.", experts, banks)
+    for node in body.operations():
+        if node.target is EXPERTS:
+            path = str(node.args[3])
+            below = f"{prefix}{path.removeprefix(body.path + '.') if body.path else path}."
+            yield from _of_experts(experts[path], banks[path], below)
+
+
+def _of_experts(body: Body, bank: Bank, prefix: str) -> Iterator[str]:
+    for node in body.tensors():
+        name = node.meta["tensor"]
+        if bank.list_name is None:
+            yield prefix + name
+        else:
+            rest = name.removeprefix(bank.list_name)
+            yield from (f"{prefix}{bank.list_name}.{expert}{rest}" for expert in range(bank.count))

@@ -1,0 +1,1 @@
+"""The pages of codes that are reported elsewhere than by a rule."""

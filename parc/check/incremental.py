@@ -1,0 +1,103 @@
+"""Reading a text over and over, as an editor does at every keystroke: only what changed is read and judged.
+
+Each part of a text is a source of its own, which keeps its tree however far what is above it has moved. Trees
+and plans are therefore placed in the parts; `whole` says where that is in the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeAlias
+
+from parc.check.engine import findings
+from parc.diagnostic import Diagnostic
+from parc.plan.blocks import Plan
+from parc.plan.resolve.memo import Memo
+from parc.source import Source, Span
+from parc.syntax import tree
+from parc.syntax.parse import Part, faults_in, join, part
+from parc.syntax.parse import parse as parse_whole
+from parc.syntax.parts import cut
+from parc.syntax.scan import MAX_TOKENS, too_long
+
+Places: TypeAlias = dict[Source, tuple[Source, int]]  # the text that a part stands in, and where
+
+
+def whole_of(places: Places, span: Span) -> Span:
+    """The same characters in the text that the part stands in."""
+    source, start = places.get(span.source, (span.source, 0))
+    return Span(source, span.start + start, span.end + start)
+
+
+class Again:
+    """What is kept from one reading of a file, and of all that it imports, to the next."""
+
+    def __init__(self) -> None:
+        self.blocks = Memo()
+        self.findings: dict[int, tuple[Plan, tuple[Diagnostic, ...]]] = {}  # by identity of the plan
+        self.files: dict[str, tree.File] = {}  # by the paths that they are shown under, the file itself first
+        self.parts: dict[str, list[tuple[Source, Part]]] = {}  # of each path
+        self.places: Places = {}
+        self.counts: dict[str, int] = {}  # of the faults in each text that a fix was tried in,
+        self.counted: dict[str, int] = {}  # and in the reading before
+
+    def begin(self) -> None:
+        """Before every reading."""
+        self.files, self.places = {}, {}
+        self.counts, self.counted = {}, self.counts
+
+    def end(self) -> None:
+        """After it: forget the files that are no longer imported."""
+        self.parts = {path: parts for path, parts in self.parts.items() if path in self.files}
+
+    def parse(self, source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
+        parts = [] if too_long(source) else list(self._parts(source))
+        if not parts or sum(each.tokens for _, each in parts) > MAX_TOKENS:
+            self.parts.pop(source.path, None)
+            file, faults = parse_whole(source)
+        else:
+            self.parts[source.path] = parts
+            placed = (each._replace(faults=tuple(map(self.placed, each.faults))) for _, each in parts)
+            file, faults = join(source, placed, self.count)
+        self.files[source.path] = file
+        return file, faults
+
+    def _parts(self, source: Source) -> Iterator[tuple[Source, Part]]:
+        """Those that the text had before, and new ones."""
+        known: dict[str, list[tuple[Source, Part]]] = {}
+        for each in reversed(self.parts.get(source.path, ())):
+            known.setdefault(each[0].text, []).append(each)
+        for start, end in cut(source.text):
+            text = source.text[start:end]
+            same = known.get(text)
+            if same:
+                piece, read = same.pop()
+            else:
+                piece = Source(source.path, text)
+                read = part(piece)
+            self.places[piece] = source, start
+            yield piece, read
+
+    def count(self, text: str) -> int:
+        """The faults of a part: most fixes that are tried were tried in the last reading."""
+        found = self.counted.get(text)
+        self.counts[text] = faults_in(text) if found is None else found
+        return self.counts[text]
+
+    def findings_of(self, plans: Iterable[Plan]) -> Iterator[Diagnostic]:
+        """What the rules find; a plan that is the same object as last time is not looked at again."""
+        now = {id(plan): self.findings.get(id(plan)) or (plan, tuple(findings([plan]))) for plan in plans}
+        self.findings = now
+        return (self.placed(each) for _, found in now.values() for each in found)
+
+    def whole(self, span: Span) -> Span:
+        return whole_of(self.places, span)
+
+    def placed(self, fault: Diagnostic) -> Diagnostic:
+        """The same fault, its places and its fix in the texts."""
+        labels = tuple(label._replace(span=self.whole(label.span)) for label in fault.labels)
+        fix = fault.fix
+        if fix:
+            fix = fix._replace(edits=tuple((self.whole(span), text) for span, text in fix.edits))
+        return replace(fault, labels=labels, fix=fix)

@@ -1,0 +1,1 @@
+"""Rules that price a plan: legal, and perhaps not meant."""

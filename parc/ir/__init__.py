@@ -1,0 +1,1 @@
+"""The intermediate representation: what every stage of a program computes and communicates."""

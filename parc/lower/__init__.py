@@ -1,0 +1,1 @@
+"""Placed graphs become the modules and stages of a program: the IR that `emit` prints."""

@@ -1,0 +1,83 @@
+"""Parameters and buffers of a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import fx
+
+from parc.capture.expert_bank import Bank
+from parc.capture.graph import user_name, value
+from parc.capture.initializers import Recipe
+from parc.ir.program import Buffer, Experts, Parameter
+from parc.lower.buffers import Computation, computed
+from parc.shard.placed import Layout, Placed
+from parc.shard.states import Kind, State
+
+
+class Tensors:
+    """What the user's constructor made of them, laid over a plan."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        recipes: Mapping[str, Recipe],
+        buffers: Mapping[str, fx.Graph],
+        banks: Mapping[str, Bank],
+    ) -> None:
+        self.layout, self.recipes, self.buffers, self.banks = layout, recipes, buffers, banks
+
+    def parameters(
+        self, placed: Placed, nodes: Sequence[fx.Node], info: Experts | None = None
+    ) -> tuple[Parameter, ...]:
+        """The parameters among `nodes`; `info` where they are those of experts, which lie on its axis."""
+        found = []
+        for node in nodes:
+            if node.meta["buffer"]:
+                continue
+            states = dict(zip(self.layout.axes, placed.fact(node).states, strict=True))
+            sharded = {axis: (state.dim, state.outer) for axis, state in states.items() if state.sharded}
+            if info is not None and info.axis is not None:
+                sharded[info.axis] = (0, 1)
+            found.append(self._parameter(placed, node, states, sharded, info))
+        return tuple(found)
+
+    def _parameter(
+        self,
+        placed: Placed,
+        node: fx.Node,
+        states: Mapping[str, State],
+        sharded: Mapping[str, tuple[int, int]],
+        info: Experts | None,
+    ) -> Parameter:
+        name = node.meta["tensor"]
+        bank = self.banks[placed.body.path] if info else None
+        stack = bank.list_name if bank else None
+        original = name if stack is None else f"{stack}.0{name.removeprefix(stack)}"
+        path = f"{placed.body.path}.{original}" if placed.body.path else original
+        return Parameter(
+            user_name(name),
+            tuple(value(node).shape),
+            str(value(node).dtype),
+            {axis: sharded[axis] for axis in self.layout.axes if axis in sharded},
+            tuple(
+                axis
+                for axis in self.layout.axes
+                if states[axis].kind is Kind.REPLICATED and axis not in sharded
+            ),
+            self.recipes[user_name(path)],
+            experts=info is not None and stack is None,
+            stack=stack,
+        )
+
+    def constants(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
+        """The buffers among `nodes`; values that several of them share are computed once."""
+        known = Computation()
+        found = []
+        for node in nodes:
+            if node.meta["buffer"]:
+                name = node.meta["tensor"]
+                graph = self.buffers[user_name(f"{path}.{name}" if path else name)]
+                statements, text = computed(graph, known, user_name(name), value(node).dtype)
+                found.append(Buffer(user_name(name), statements, text))
+        return tuple(found)

@@ -1,0 +1,108 @@
+"""Which stage of the pipeline computes what, and what crosses between two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from torch import fx
+
+from parc.capture.custom_ops import CALL, EXPERTS
+from parc.capture.graph import is_item, item_of
+from parc.shard.placed import Placed
+
+
+class Cutter:
+    """Assigns every value of the root to a stage, and finds what crosses from each to the next."""
+
+    def __init__(self, placed: Placed, layers: str, counts: Sequence[int]) -> None:
+        self.placed, self.layers = placed, layers
+        self.ends = list(accumulate(counts))
+        self.nodes = [node for node in placed.body.operations() if not is_item(node)]
+        self._constants = self._find_constants()
+        self._assigned = self._assign()
+
+    def _find_constants(self) -> set[fx.Node]:
+        found: set[fx.Node] = set()
+        for node in self.nodes:
+            plain = node.target not in (CALL, EXPERTS)
+            if plain and all(_is_given(made) or _made_by(made) in found for made in node.all_input_nodes):
+                found.add(node)
+        return found
+
+    def stage_of(self, node: fx.Node) -> int:
+        """The stage that makes a value."""
+        return self._assigned[_made_by(node)]
+
+    def layer(self, node: fx.Node) -> int | None:
+        """The number of the layer that a node calls."""
+        if node.target is not CALL or not str(node.args[1]).startswith(self.layers + "."):
+            return None
+        rest = str(node.args[1]).removeprefix(self.layers + ".")
+        return int(rest) if rest.isdigit() else None
+
+    def constant(self, node: fx.Node) -> bool:
+        """Whether every stage can compute a value for itself: from buffers and the batch, which all have."""
+        return _made_by(node) in self._constants
+
+    def of(self, stage: int) -> list[fx.Node]:
+        """The nodes that a stage computes, in order."""
+        mine = [node for node in self.nodes if not self.constant(node) and self.stage_of(node) == stage]
+        needed = set(mine)
+        for node in reversed(self.nodes):
+            if self.constant(node) and any(user in needed for user in _uses(node)):
+                needed.add(node)
+        return [node for node in self.nodes if node in needed]
+
+    def crossing(self, stage: int) -> list[fx.Node]:
+        """The values that `stage` hands to the next one, its own and those that only pass through."""
+        found = []
+        for node in self.placed.body.operations():
+            if isinstance(node.meta["val"], (list, tuple)) or self.constant(node):
+                continue
+            later = any(user.op != "output" and self.stage_of(user) > stage for user in _uses(node))
+            if self.stage_of(node) <= stage and (
+                later or (self._is_result(node) and stage < len(self.ends) - 1)
+            ):
+                found.append(node)
+        return found
+
+    def _is_result(self, node: fx.Node) -> bool:
+        return any(user.op == "output" for user in node.users)
+
+    def _assign(self) -> dict[fx.Node, int]:
+        """Layers as the plan says; what follows one stays with it; what only precedes waits for its use."""
+        early: dict[fx.Node, int] = {}
+        follows: set[fx.Node] = set()
+        for node in self.nodes:
+            made = [_made_by(n) for n in node.all_input_nodes if n.op != "placeholder"]
+            number = self.layer(node)
+            if number is not None:
+                early[node] = next(stage for stage, end in enumerate(self.ends) if number < end)
+                follows.add(node)
+                continue
+            early[node] = max((early[n] for n in made), default=0)
+            if any(n in follows for n in made):
+                follows.add(node)
+        for node in reversed(self.nodes):
+            if node not in follows:
+                uses = [early[_made_by(u)] for u in _uses(node) if u.op != "output"]
+                early[node] = min(uses, default=len(self.ends) - 1)
+        return early
+
+
+def _is_given(node: fx.Node) -> bool:
+    """A buffer, or an input of the batch: no parameter."""
+    return node.op == "placeholder" and ("tensor" not in node.meta or bool(node.meta["buffer"]))
+
+
+def _made_by(node: fx.Node) -> fx.Node:
+    return item_of(node)[0] if is_item(node) else node
+
+
+def _uses(node: fx.Node) -> list[fx.Node]:
+    """The users of a value, seen through the items of tuples."""
+    found: list[fx.Node] = []
+    for user in node.users:
+        found += user.users if is_item(user) else [user]
+    return found

@@ -1,0 +1,148 @@
+"""Stages of the pipeline as programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import fx
+
+from parc.capture.custom_ops import CALL
+from parc.capture.graph import user_name
+from parc.capture.preconditions import layers_follow, stages_share_nothing
+from parc.ir.program import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
+from parc.lower.partition import Cutter
+from parc.lower.units import Units
+from parc.shard.placed import Placed
+
+
+def cut(placed: Placed, units: Units, layers: str, counts: Sequence[int]) -> tuple[Stage, ...]:
+    """A stage for each entry of `counts`, the number of its layers."""
+    cutter = Cutter(placed, layers, counts)
+    stages_share_nothing(_uses(cutter))
+    layers_follow([number for node in cutter.nodes if (number := cutter.layer(node)) is not None])
+    stages: list[Stage] = []
+    for number in range(len(counts)):
+        stages.append(_stage(cutter, units, number, stages[-1].gives if stages else ()))
+    return tuple(stages)
+
+
+def _uses(cutter: Cutter) -> dict[str, list[int]]:
+    """By which stages each parameter of the root is used."""
+    nodes = [cutter.of(number) for number in range(len(cutter.ends))]
+    parameters = [node for node in cutter.placed.body.tensors() if not node.meta["buffer"]]
+    return {p.meta["tensor"]: [n for n, mine in enumerate(nodes) if _used(p, mine)] for p in parameters}
+
+
+def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) -> Stage:
+    placed, nodes = cutter.placed, cutter.of(number)
+    units.below(placed, nodes)
+    writer = units.writer(placed, nodes)
+    received = cutter.crossing(number - 1) if number else []
+    for node, given in zip(received, takes, strict=True):
+        writer.receive(node, given)
+    inputs, keywords = _inputs(cutter, nodes, number)
+    for node in (*inputs, *keywords):
+        writer.bind(node, node.meta["name"])
+    writer.device = f"{(takes[0].name if takes else inputs[0].meta['name'])}.device"
+    writer.write(nodes)
+    last = number == len(cutter.ends) - 1
+    leaving = placed.body.results() if last else cutter.crossing(number)
+    gives = tuple(writer.given(node) for node in leaving)
+    takes = takes or tuple(writer.given(node) for node in inputs)
+    batch = tuple(writer.given(node) for node in keywords)
+    called = [node for node in nodes if node.target is CALL]
+    layer_units = tuple(
+        units.names[id(placed.children[str(n.args[1])])] for n in called if cutter.layer(n) is not None
+    )
+    events: list[Event] = [
+        *([Recv(takes)] if number else []),
+        *_folded(writer.events, cutter.layers),
+        *([] if last else [Send(gives)]),
+    ]
+    root = Unit(
+        "Stage",
+        "",
+        placed.body.doc,
+        tuple(axis for axis in units.layout.axes if axis in writer.groups),
+        units.tensors.parameters(placed, [n for n in placed.body.tensors() if _used(n, nodes)]),
+        units.tensors.constants([n for n in placed.body.tensors() if _used(n, nodes)], ""),
+        {
+            user_name(str(n.args[1])): units.names[id(placed.children[str(n.args[1])])]
+            for n in called
+            if cutter.layer(n) is None
+        },
+        (*takes, *batch),
+        tuple(events),
+        gives,
+    )
+    first = cutter.ends[number - 1] if number else 0
+    return Stage(
+        root,
+        _needed(units, root, layer_units),
+        first,
+        layer_units,
+        user_name(cutter.layers),
+        tuple(node.meta["name"] for node in keywords),
+        gives,
+    )
+
+
+def _inputs(cutter: Cutter, nodes: Sequence[fx.Node], number: int) -> tuple[list[fx.Node], list[fx.Node]]:
+    """What of the batch comes first (the tokens, on the first stage), and what comes by name."""
+    tokens, labels = cutter.placed.body.inputs()
+    used = [node for node in (tokens, labels) if _used(node, nodes)]
+    return ([tokens], [n for n in used if n is labels]) if number == 0 else ([], used)
+
+
+def _used(node: fx.Node, nodes: Sequence[fx.Node]) -> bool:
+    return any(user in nodes for user in node.users)
+
+
+def _needed(units: Units, root: Unit, layers: Sequence[str]) -> tuple[Unit, ...]:
+    """The units below a root, callees first."""
+    by_name = {unit.name: unit for unit in units.made}
+    needed: set[str] = set()
+    left = [*root.members.values(), *layers]
+    while left:
+        name = left.pop()
+        if name not in needed:
+            needed.add(name)
+            left += by_name[name].members.values()
+    return tuple(unit for unit in units.made if unit.name in needed)
+
+
+def _folded(events: Sequence[Event], layers: str) -> list[Event]:
+    """Runs of layers whose events are the same become loops: the same statements in the same order."""
+    starts = [i for i, event in enumerate(events) if _calls_layer(event, layers)]
+    plain = [_anonymous(event, layers) for event in events]
+    folded: list[Event] = list(plain[: starts[0]]) if starts else list(plain)
+    place = 0
+    while place < len(starts):
+        begin = starts[place]
+        length = starts[place + 1] - begin if place + 1 < len(starts) else 1
+        body = tuple(plain[begin : begin + length])
+        count = 1
+        while (
+            place + count < len(starts)
+            and tuple(plain[begin + count * length : begin + (count + 1) * length]) == body
+        ):
+            count += 1
+        if count == 1:
+            body, length = body[:1], 1
+        folded.append(Repeat(user_name(layers), place, count, len(starts), body))
+        place += count
+        end = starts[place] if place < len(starts) else len(plain)
+        folded += plain[begin + count * length : end]
+    return folded
+
+
+def _calls_layer(event: Event, layers: str) -> bool:
+    return isinstance(event, Call) and event.member.removeprefix(layers + ".").isdigit()
+
+
+def _anonymous(event: Event, layers: str) -> Event:
+    if not isinstance(event, Call):
+        return event
+    if _calls_layer(event, layers):
+        return Call(event.results, "layer", event.operands, event.unit)
+    return Call(event.results, user_name(event.member), event.operands, event.unit)

@@ -1,0 +1,1 @@
+"""A plan file in the editor: its text, what is known of it, and where things are."""

@@ -1,0 +1,1 @@
+"""Edits of a plan: fixes, refactorings, values that fit, layout."""

@@ -1,0 +1,82 @@
+"""Edits that make a plan better, or fit: layers spread evenly, an axis in a node, the nearest legal value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from math import prod
+
+from parc.diagnostic import Diagnostic
+from parc.lsp.document.analysis import Analysis, Edit
+from parc.lsp.document.cursor import Place
+from parc.lsp.edits.nearest_values import nearest_legal
+from parc.plan.blocks import Plan
+from parc.plan.mesh import Mesh
+from parc.plan.resolve.plan import spread
+from parc.syntax import tree
+
+DIGITS = re.compile(r"[0-9]{1,18}")  # of longer ones nothing is near
+
+
+def refactors(
+    analysis: Analysis, place: Place, touched: Sequence[Diagnostic]
+) -> Iterator[tuple[str, list[Edit]]]:
+    """Title and edits of each that makes sense at the place."""
+    plan = analysis.plan(place.offset)
+    if plan and plan.pipeline and analysis.covers(plan.pipeline, place.offset):
+        yield from _spread(analysis, plan)
+    if plan:
+        yield from _inside(analysis, plan, place.offset)
+    word = place.word
+    if touched and word and word.kind == "number" and DIGITS.fullmatch(word.text):
+        for value in nearest_legal(analysis, word.start, word.end, int(word.text)):
+            yield f"choose the nearest legal value: {value}", [(word.start, word.end, str(value))]
+
+
+def _spread(analysis: Analysis, plan: Plan) -> Iterator[tuple[str, list[Edit]]]:
+    """The `layers` of a pipeline as even as can be."""
+    pipeline, layers = plan.pipeline, plan.train.model.shape.layers
+    if pipeline is None or layers is None or "layers" not in pipeline.spans:
+        return
+    even = spread(layers, plan.mesh.product(pipeline.axes) * pipeline.chunks)
+    if even and even != pipeline.layers:
+        span = analysis.whole(pipeline.at("layers"))
+        yield f"spread {layers} layers evenly", [(span.start, span.end, str(list(even)))]
+
+
+def _inside(analysis: Analysis, plan: Plan, offset: int) -> Iterator[tuple[str, list[Edit]]]:
+    """The mesh with the axis at the offset moved to where its groups touch the fewest nodes."""
+    entries = _entries(analysis, plan)
+    index = next((at for at, each in enumerate(entries) if analysis.covers(each, offset)), None)
+    if index is None or len(entries) != len(plan.mesh.axes):
+        return
+    name = entries[index].name.text
+    axes = list(plan.mesh.axes)
+    axis = axes.pop(index)
+    now = nodes(plan, plan.mesh, name)
+    meshes = [Mesh((*axes[:at], axis, *axes[at:])) for at in range(len(axes) + 1)]
+    best = min(reversed(meshes), key=lambda mesh: nodes(plan, mesh, name))
+    if nodes(plan, best, name) >= now:
+        return
+    texts = {each.name.text: analysis.whole(each.span).text for each in entries}
+    touched = nodes(plan, best, name)
+    where = "inside the node" if touched == 1 else f"inside {touched} nodes, from {now}"
+    swaps = [(analysis.whole(each.span), texts[new]) for each, new in zip(entries, best.names, strict=True)]
+    edits = [(span.start, span.end, text) for span, text in swaps if span.text != text]
+    yield f"move the axis `{name}` {where}", edits  # one for each entry: comments between them stay
+
+
+def nodes(plan: Plan, mesh: Mesh, name: str) -> int:
+    """How many units of the innermost level one group of the axis touches."""
+    levels = [level.size for level in plan.cluster.levels]
+    return mesh.span([name], levels)[-1] if mesh.size <= prod(levels) else 1
+
+
+def _entries(analysis: Analysis, plan: Plan) -> list[tree.Pair]:
+    for block in analysis.file.statements:
+        if isinstance(block, tree.Block) and block.span == plan.span and block.body:
+            for statement in block.body.statements:
+                if isinstance(statement, tree.Assignment) and statement.path.text == "mesh":
+                    items = statement.value.items if isinstance(statement.value, tree.List) else ()
+                    return [each for each in items if isinstance(each, tree.Pair)]
+    return []

@@ -1,0 +1,1 @@
+"""The language server protocol: sessions, requests, and our values in its terms."""

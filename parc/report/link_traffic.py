@@ -1,0 +1,75 @@
+"""Bytes that one rank sends over each level of the network in a step, by strategy.
+
+`parc/cost/traffic.py` says what goes into the buffers of each collective, `parc/cost/wires.py` what of it
+crosses which links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from parc.cost import wires
+from parc.cost.figure import GRADES, Figure
+from parc.cost.job import Job
+from parc.cost.traffic import Moved, traffic
+from parc.plan.blocks import Plan
+from parc.report.groups import Carried, carried
+
+HOW = {
+    "all_to_all": "to peers beyond each level",
+    "send": "to the neighbour in the pipeline",
+    "all_reduce": "2 (f - 1) / f of the buffer, level by level",
+    "all_gather": "(f - 1) / f of the buffer, level by level",
+    "reduce_scatter": "(f - 1) / f of the buffer, level by level",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Bytes of one rank and one step over the links of one level, for one strategy."""
+
+    carried: Carried
+    level: str
+    calls: tuple[tuple[str, int], ...]  # of each kind, in a step
+    sent: Figure
+
+
+def crossings(plan: Plan, job: Job, index: int) -> tuple[Crossing, ...]:
+    """Of one rank at this index of the pipeline: strategy by strategy, innermost level first."""
+    levels = [level.name for level in reversed(plan.cluster.levels)]
+    found: list[Crossing] = []
+    strategies = carried(plan)
+    keys = {each.key for each in strategies}
+    for each in strategies:
+        # experts that lie over no axis have copies on all data ranks
+        own = {each.key} if each.key != "data" or "expert_data" in keys else {"data", "expert_data"}
+        moved = [
+            (one, wires.levels(job, one, place))
+            for place in job.places(index)
+            for one in traffic(job, place)
+            if one.over in own
+        ]
+        for number, level in enumerate(levels):
+            parts = [_figure(one, bytes[number]) for one, bytes in _present(moved, number)]
+            if parts:
+                total = sum(part.value for part in parts)
+                calls: dict[str, int] = {}
+                for one, _ in _present(moved, number):
+                    calls[one.kind] = calls.get(one.kind, 0) + one.calls
+                how = "; ".join(f"{kind}: {HOW[kind]}" for kind in calls)
+                worst = max((part.grade for part in parts), key=GRADES.index)
+                figure = Figure(f"{each.title} over {level}", total, "B", how, worst, tuple(parts))
+                found.append(Crossing(each, level, tuple(calls.items()), figure))
+    return tuple(found)
+
+
+def _present(
+    moved: list[tuple[Moved, tuple[float, ...]]], number: int
+) -> Iterator[tuple[Moved, tuple[float, ...]]]:
+    return ((one, bytes) for one, bytes in moved if number < len(bytes) and bytes[number])
+
+
+def _figure(one: Moved, bytes: float) -> Figure:
+    how = f"{one.calls:,} x {bytes:,.0f} B of {one.kind} of {one.bytes:,.0f} B"
+    return Figure(one.what, bytes * one.calls, "B", how, wires.grade(one))

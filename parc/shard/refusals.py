@@ -1,0 +1,72 @@
+"""What propagation refuses, told to the user: the operation, its source line, the axis, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from torch import fx
+
+from parc.capture.graph import user_name
+from parc.capture.user_model import line_of
+from parc.diagnostic import Diagnostic, Label, error
+from parc.plan.blocks import Plan
+from parc.shard.placed import Refused, Uncut
+
+
+def refusals(plan: Plan, refused: Sequence[Refused], uncut: Sequence[Uncut]) -> list[Diagnostic]:
+    """A diagnostic for every fault; parameters that only route tokens stay whole by right."""
+    found = [_refusal(plan, each) for each in refused]
+    by_node: dict[fx.Node, list[Uncut]] = {}
+    for each in uncut:
+        if not each.routes:
+            by_node.setdefault(each.node, []).append(each)
+    return found + [_uncut(plan, group) for group in by_node.values()]
+
+
+def undealt(plan: Plan, counts: Collection[int]) -> list[Diagnostic]:
+    """A diagnostic for every number of experts a layer that the ranks of their axes cannot share evenly."""
+    if plan.experts is None:
+        return []
+    ways = plan.mesh.product(plan.experts.axes)
+    over = ", ".join(f"`{axis}`" for axis in plan.experts.axes)
+    found = []
+    for count in sorted(count for count in counts if count % ways):
+        fitting = ", ".join(str(size) for size in range(1, count + 1) if count % size == 0)
+        message = f"{count} experts a layer cannot be shared evenly by the {ways} ranks along {over}"
+        label = Label(plan.experts.at("axes"), f"{ways} ranks")
+        found.append(error("P507", message, label, help=f"{count} experts divide over {fitting} ranks"))
+    return found
+
+
+def _refusal(plan: Plan, refused: Refused) -> Diagnostic:
+    where = user_name(refused.body.path) or "the model"
+    message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
+    return error("P507", message, *line_of(refused.node), _axis(plan, refused.axis))
+
+
+def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
+    names = [user_name(each.parameter) for each in group]
+    first = group[0]
+    assert plan.tensor is not None
+    axis = plan.tensor.axes[0]
+    listed = ", ".join(f"`{name}`" for name in names)
+    globs = ", ".join(f'"{_glob(name)}"' for name in names)
+    return error(
+        "P508",
+        f"{listed} cannot be cut over `{axis}`: {first.reason}",
+        *line_of(first.node),
+        _axis(plan, axis),
+        help=f"to keep it whole on every rank of `{axis}`, state `replicate = [{globs}]` in `tensor`",
+    )
+
+
+def _glob(name: str) -> str:
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+
+
+def _axis(plan: Plan, axis: str) -> Label:
+    """Where the plan lays something over the axis."""
+    for strategy in (plan.tensor, plan.experts, plan.data):
+        if strategy is not None and axis in strategy.axes:
+            return Label(strategy.at("axes"), f"`{axis}` is asked for here", primary=False)
+    return Label(plan.at("mesh"), f"`{axis}` is declared here", primary=False)

@@ -1,0 +1,1 @@
+"""Running emitted programs: as children, under a watchdog, in processes of their own."""

@@ -1,0 +1,52 @@
+"""What a finished run comes to: its loss against the text's own entropy, and against one device."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from parc.capture.capture import Captured
+from parc.plan.blocks import Plan
+from parc.runtime.data import Bytes, Dataset, TokenFile, find, unigram_entropy
+from parc.verify.numbers.reference import steps
+
+
+def closing(plan: Plan, captured: Captured, base: Path, arguments: Sequence[str], count: int) -> str:
+    """Two lines about a run with the program's `arguments`, made from the losses that it has written."""
+    options = _parsed(plan, arguments)
+    lines = (options.out / "metrics.jsonl").read_text().splitlines()
+    losses = [float(json.loads(line)["loss"]) for line in lines]
+    dataset = _opened(plan, options.data, base)
+    entropy = unigram_entropy(dataset)
+    optimizer = replace(plan.train.optimizer, lr=options.lr)
+    again = replace(plan, train=replace(plan.train, steps=options.steps, optimizer=optimizer))
+    expected = [step.loss for step in steps(again, captured.loaded.recipes, dataset, min(count, len(losses)))]
+    differences = [abs(mine - other) for mine, other in zip(islice(losses, count), expected, strict=True)]
+    side = "below" if losses[-1] < entropy else "above"
+    nats = abs(entropy - losses[-1])
+    return (
+        f"loss {losses[-1]:.4f}: {nats:.2f} nats {side} the unigram entropy of the data, {entropy:.2f}\n"
+        f"the first {len(expected)} losses differ from the single-device run of the same steps "
+        f"by at most {max(differences):.1e}"
+    )
+
+
+def _parsed(plan: Plan, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of the program that change what it computes, and where it has written."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--steps", type=int, default=plan.train.steps)
+    parser.add_argument("--lr", type=float, default=plan.train.optimizer.lr)
+    patterns = plan.train.dataset.patterns if plan.train.dataset else ()
+    parser.add_argument("--data", nargs="+", default=patterns)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    return parser.parse_known_args(arguments)[0]
+
+
+def _opened(plan: Plan, patterns: Sequence[str], base: Path) -> Dataset:
+    files = find(patterns, base)
+    facts = plan.train.dataset
+    return TokenFile(files[0], facts.type) if facts is not None and facts.kind == "tokens" else Bytes(files)

@@ -1,0 +1,39 @@
+"""What a proof trains on: ids that are far from uniform, so that experts get uneven work, and some none."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from parc.plan.blocks import Train
+from parc.runtime.data import Batches, Dataset
+
+SKEW = 3  # a uniform number to this power: half of the ids lie in the first eighth of the vocabulary
+
+
+class Tokens:
+    """Random ids below `vocabulary`, the same for the same `seed`: more `skew`, fewer large ones."""
+
+    def __init__(self, vocabulary: int, seed: int = 0, skew: float = SKEW, length: int = 1 << 17) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.ids = (torch.rand(length, generator=generator) ** skew * vocabulary).long()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def window(self, start: int, length: int) -> Tensor:
+        """Ids [start, start + length)."""
+        return self.ids[start : start + length]
+
+
+def batches(train: Train, dataset: Dataset) -> Batches:
+    """What each step of a run sees of a dataset."""
+    batch = train.batch
+    return Batches(
+        dataset,
+        sequences=batch.sequences,
+        length=batch.length,
+        microbatches=batch.microbatches,
+        seed=train.seed,
+        shift=train.loss.shift,
+    )
