@@ -11,7 +11,7 @@ from torch import Tensor
 
 from parc.capture import capture as compiling
 from parc.capture.promotion import promoted
-from parc.verify.numbers.compare import reference
+from parc.verify.numbers import reference
 
 from .test_equality import TOLERANCE
 from .test_odd_models import ALL, TENSOR, error, odd
