@@ -16,7 +16,7 @@ from table import Figure, show
 if TYPE_CHECKING:
     from parc.runtime.data import Dataset
     from parc.verify.mutants.outcome import Outcome
-    from parc.verify.sample.trial import Trial
+    from parc.verify.sample.compile import Trial
 
 PLANS = Path(__file__).with_suffix(".parc")
 VOCABULARY = 32  # of both models
@@ -58,7 +58,7 @@ def trials(name: str) -> tuple[Trial, Trial]:
     """A plan of `mutants.parc`, in float64 and in float32."""
     from parc.check.load import choose, load
     from parc.diagnostic import Diagnostic
-    from parc.verify.sample.trial import trial
+    from parc.verify.sample.compile import trial
 
     plan = choose(load(PLANS, ()), name)
     assert not isinstance(plan, Diagnostic), plan
@@ -73,7 +73,7 @@ def tokens() -> Dataset:
 
 def _outcomes(seed: int, sites: int, name: str) -> list[Outcome]:
     """Of one plan."""
-    from parc.verify.mutants.run import outcomes
+    from parc.verify.mutants.rung import outcomes
 
     def progress(line: str) -> None:
         print(f"{name}: {line}", flush=True)

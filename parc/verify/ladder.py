@@ -16,16 +16,16 @@ from parc.emit.program import Files
 from parc.emit.write import write
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
-from parc.verify.edits import carried
 from parc.verify.execution.watchdog import Stopped
 from parc.verify.matching.rung import matching
-from parc.verify.mutants.run import mutants
+from parc.verify.mutants.rung import mutants
 from parc.verify.numbers.rung import equal
 from parc.verify.precision.rung import lowered
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.choose import RANKS, Sample, sample
+from parc.verify.sample.compile import Compute, Low
+from parc.verify.sample.merge_edits import carried
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import Compute, Low
 from parc.verify.sample.uneven_routing import skewed
 
 Name: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]

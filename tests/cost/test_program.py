@@ -13,8 +13,8 @@ from parc.cost.program import held as folded
 from parc.emit.program import files
 from parc.emit.write import write
 from parc.trace.ops import Issue
-from parc.verify.matching.recorder import record
-from parc.verify.matching.single_rank import Recorded
+from parc.verify.matching.record_rank import Recorded
+from parc.verify.matching.record_ranks import record
 from tests.cost.programs import Compiled, drawn, fixed, held
 from tests.verify.test_equality import LAYOUTS
 

@@ -1,4 +1,4 @@
-"""On a device that is not the CPU, every tensor of a step lies where it is needed: see `pretended.py`."""
+"""On a device that is not the CPU, every tensor of a step lies where it is needed: see `fake_device.py`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
 from parc.verify.execution.watchdog import Stopped
-from parc.verify.numbers.rank_shares import States
+from parc.verify.numbers.shards import States
 from parc.verify.precision import rung as lower
-from parc.verify.precision.rounding_bounds import strained
+from parc.verify.precision.compare_rank import strained
 from parc.verify.report import Rung
+from parc.verify.sample.compile import trial
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import trial
 
+from .fake_device import NAME, pretending
 from .plans import VOCABULARY
-from .pretended import NAME, pretending
-from .test_lower import captured, plan_of
+from .test_precision import captured, plan_of
 
 DEVICES = 'choices=("cpu", "cuda")'
 

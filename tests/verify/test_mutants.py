@@ -10,14 +10,14 @@ from pathlib import Path
 import mutants as benchmark
 import pytest
 
-from parc.verify.mutants.judge import Caught, Judge, Notice
 from parc.verify.mutants.mutant import BUGS, Bug, Mutant
 from parc.verify.mutants.outcome import Outcome, table
-from parc.verify.mutants.run import injected, mutants
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.rung import injected, mutants
+from parc.verify.mutants.runner import Caught, Judge, Notice
+from parc.verify.mutants.target import Subject
 from parc.verify.report import NotProvable
+from parc.verify.sample.compile import Trial, trial
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import Trial, trial
 
 from .plans import VOCABULARY, captured, loaded
 

@@ -25,7 +25,7 @@ import torch.distributed as dist
 
 from parc.runtime.processes import RankFailed, spawn
 from parc.verify.execution.stack_frames import Frame, telling
-from parc.verify.numbers.rank_shares import compressed
+from parc.verify.numbers.shards import compressed
 from parc.verify.numbers.training_step import Unseen
 from parc.verify.report import Finding, Verdict
 

@@ -17,10 +17,10 @@ from parc.trace.derive import derive, role
 from parc.trace.match import described, match
 from parc.trace.ops import Issue, Role, joined
 from parc.verify.execution.stack_frames import Frame, telling
-from parc.verify.matching.recorder import record
-from parc.verify.matching.single_rank import Ended, Recorded, Result
-from parc.verify.numbers.describe import edited
-from parc.verify.numbers.rank_shares import compressed
+from parc.verify.matching.record_rank import Ended, Recorded, Result
+from parc.verify.matching.record_ranks import record
+from parc.verify.numbers.describe_divergence import edited
+from parc.verify.numbers.shards import compressed
 from parc.verify.report import Finding, Rung, Verdict
 
 FEW = 16  # ranks of a plan that is recorded whole

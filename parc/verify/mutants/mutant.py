@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from parc.emit.program import Files
 
 if TYPE_CHECKING:
-    from parc.verify.mutants.subject import Subject
+    from parc.verify.mutants.target import Subject
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from parc.verify.mutants.absent import ABSENT
-from parc.verify.mutants.judge import By, Caught
 from parc.verify.mutants.mutant import BUGS, Mutant
+from parc.verify.mutants.runner import By, Caught
 
 RUNGS = ("matching", "numbers", "fp32")
 COLUMNS = ("mutants", *RUNGS, *get_args(By), "survived", "the same")

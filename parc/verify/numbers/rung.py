@@ -8,12 +8,12 @@ from pathlib import Path
 from time import perf_counter
 
 from parc.runtime.data import Dataset
-from parc.verify.numbers.bisect import STEPS, first_difference
 from parc.verify.numbers.compare import Difference, compare, expected
+from parc.verify.numbers.divergence import STEPS, first_difference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.numbers.training_step import FIGURES
 from parc.verify.report import Rung
-from parc.verify.sample.trial import Trial
+from parc.verify.sample.compile import Trial
 
 
 def equal(trial: Trial, folder: Path, dataset: Dataset, timeout: float) -> Rung:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from parc.ir.program import Compute, Program, Unit, Value
 from parc.verify.numbers.forward_sites import places
-from parc.verify.numbers.rank_shares import States
+from parc.verify.numbers.shards import States
 
 PAIRS = {
     "topk": 2,

@@ -20,14 +20,14 @@ from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
 from parc.verify.execution.subprocess import apart
 from parc.verify.execution.watchdog import run
-from parc.verify.numbers.describe import Edit, edited
-from parc.verify.numbers.rank_shares import compressed
+from parc.verify.numbers.describe_divergence import Edit, edited
+from parc.verify.numbers.shards import compressed
 from parc.verify.numbers.training_step import FIGURES
+from parc.verify.precision.compare_rank import Said, Strain, strained
 from parc.verify.precision.replay_routing import chosen_states
-from parc.verify.precision.rounding import Allowed, allowed
-from parc.verify.precision.rounding_bounds import Said, Strain, strained
+from parc.verify.precision.rounding_bounds import Allowed, allowed
 from parc.verify.report import Finding, NotProvable, Rung
-from parc.verify.sample.trial import Trial
+from parc.verify.sample.compile import Trial
 
 FOUND = 3  # findings that are shown, the worst first
 

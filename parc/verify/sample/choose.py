@@ -17,8 +17,8 @@ from parc.plan.blocks import Argument, Level, Model, Plan, Shape
 from parc.plan.mesh import Mesh
 from parc.verify.report import NotProvable
 from parc.verify.sample import shrink as cut
+from parc.verify.sample.compile import Compute, Trial, computing, trial
 from parc.verify.sample.factory_arguments import readings
-from parc.verify.sample.trial import Compute, Trial, computing, trial
 
 RANKS = 128  # as many processes as a machine of two cores runs a step of in less than a minute
 LAYERS = (2, 4, 8)  # of a stage, until every kind of layer is there

@@ -17,8 +17,8 @@ from parc.capture.objective import names_of_inputs
 from parc.capture.promotion import promoted
 from parc.plan.blocks import Plan
 from parc.verify.numbers.reference import model_of
+from parc.verify.sample.compile import Trial
 from parc.verify.sample.tokens import SKEW, Tokens, batches
-from parc.verify.sample.trial import Trial
 
 SKEWS = range(SKEW, 4 * SKEW)  # tried until an expert gets no token, with two draws each
 OTHER = 1000  # added to a seed for its second draw

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.target import Subject
 from parc.verify.numbers.reference import schedule
 
 TRAINING = "runtime/training.py"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Declared, Subject
+from parc.verify.mutants.target import Declared, Subject
 
 TRAINING = "runtime/training.py"
 OPTIMIZER = "runtime/optim.py"

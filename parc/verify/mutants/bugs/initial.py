@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Declared, Subject
+from parc.verify.mutants.target import Declared, Subject
 
 KEYED = "own, key = (names[expert], None) if below_stack else (name, expert)"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.target import Subject
 
 OBJECTIVE = "runtime/objective.py"
 TERM = "return loss if self.balance is None else loss + self.balance * packed[1] / microbatches"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Moved, Subject
+from parc.verify.mutants.target import Moved, Subject
 
 COLLECTIVES = "runtime/collectives.py"
 NO_GRADIENT = "no gradient flows back through it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.target import Subject
 
 GRADIENTS = "runtime/gradients.py"
 SPLIT = "if split := [axes for axes in squares if axis in axes]:"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from parc.ir.program import Experts
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.target import Subject
 
 EXPERTS = "runtime/experts.py"
 GROUPED = "runtime/grouped.py"

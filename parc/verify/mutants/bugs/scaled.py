@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from parc.verify.mutants.mutant import Mutant, silent_bug
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.target import Subject
 
 TRAINING = "runtime/training.py"
 SUMMED = "        sync_gradients(self.parameters)\n        return"

@@ -15,8 +15,8 @@ from parc.verify.execution.subprocess import apart
 from parc.verify.numbers.rung import equal
 from parc.verify.precision.rung import lowered
 from parc.verify.report import NotProvable
+from parc.verify.sample.compile import trial
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import trial
 
 from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from parc.runtime.data import Dataset
 from parc.verify.mutants import bugs  # noqa: F401 - registers them
-from parc.verify.mutants.judge import Judge
 from parc.verify.mutants.mutant import BUGS, Mutant
 from parc.verify.mutants.outcome import Outcome, reasons, table
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.runner import Judge
+from parc.verify.mutants.target import Subject
 from parc.verify.report import Finding, NotProvable, Rung
-from parc.verify.sample.trial import Trial
+from parc.verify.sample.compile import Trial
 
 SITES = 2  # of a class, drawn where there are more
 TIMEOUT = 60.0  # seconds after which a mutant of a small program hangs

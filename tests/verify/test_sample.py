@@ -11,8 +11,8 @@ from parc.plan.blocks import Plan
 from parc.source import Source
 from parc.verify.report import NotProvable
 from parc.verify.sample import choose as sampling
-from parc.verify.sample.choose import sample
 from parc.verify.sample import shrink as cut
+from parc.verify.sample.choose import sample
 from parc.verify.sample.factory_arguments import readings
 
 from .plans import EXAMPLES, loaded

@@ -16,8 +16,8 @@ from parc.capture.initializers import Recipe
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
 from parc.verify.execution.watchdog import step
+from parc.verify.numbers.activation_hooks import Key, Recorder
 from parc.verify.numbers.reference import Step, model_of, steps
-from parc.verify.numbers.tensor_record import Key, Recorder
 from parc.verify.numbers.training_step import taken
 
 

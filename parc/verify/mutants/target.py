@@ -10,9 +10,9 @@ from functools import cached_property
 
 from parc.ir.program import Call, Collective, Compute, Event, Repeat, Unit, Value
 from parc.plan.blocks import Plan
-from parc.verify.mutants.edit import Made, Source, patched
 from parc.verify.mutants.mutant import Mutant
-from parc.verify.sample.trial import Trial
+from parc.verify.mutants.stage_source import Made, Source, patched
+from parc.verify.sample.compile import Trial
 
 MOVES = ("replicate", "all_reduce", "all_gather", "gather", "reduce_scatter", "split", "take", "first")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup, ReduceOp
 
 from parc.trace.ops import Kind
-from parc.verify.matching.listener import Listener
+from parc.verify.matching.operation_log import Listener
 
 _REDUCTIONS = {
     ReduceOp.SUM: "sum",

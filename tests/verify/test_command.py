@@ -18,7 +18,7 @@ from parc.cli import main
 from parc.verify import ladder
 
 from .plans import EXAMPLES, MODELS
-from .test_first import line
+from .test_divergence import line
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 

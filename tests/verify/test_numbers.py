@@ -9,8 +9,8 @@ import torch
 from parc.emit.write import write
 from parc.verify.numbers.rung import equal
 from parc.verify.report import Rung
+from parc.verify.sample.compile import trial
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import trial
 
 from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS

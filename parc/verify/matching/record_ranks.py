@@ -19,7 +19,7 @@ from parc.plan.mesh import Mesh
 from parc.runtime import pipeline, training  # noqa: F401 - torch's modules, once for all ranks
 from parc.runtime.connect import cores
 from parc.runtime.processes import die_with
-from parc.verify.matching.single_rank import Ended, Result, left, rehearsed
+from parc.verify.matching.record_rank import Ended, Result, left, rehearsed
 
 GRACE = 5.0  # seconds in which a late rank may say where it is
 

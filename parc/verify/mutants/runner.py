@@ -22,16 +22,16 @@ from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
 from parc.trace.derive import derive
 from parc.verify.execution.watchdog import Stopped
-from parc.verify.matching.recorder import record
+from parc.verify.matching.record_rank import Ended
+from parc.verify.matching.record_ranks import record
 from parc.verify.matching.rung import Apart, departures, ends, said
-from parc.verify.matching.single_rank import Ended
-from parc.verify.mutants.subject import Subject
+from parc.verify.mutants.target import Subject
 from parc.verify.numbers.compare import compare, expected
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.precision.rung import lowered
 from parc.verify.report import NotProvable
+from parc.verify.sample.compile import Trial
 from parc.verify.sample.tokens import batches
-from parc.verify.sample.trial import Trial
 
 STEPS = (1, 3)  # what is wrong is mostly so in the first one
 OWN = 900.0  # seconds that the program itself may take

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from parc.capture.capture import Captured, capture
 from parc.emit.write import write
 from parc.plan.blocks import Plan
+from parc.verify.precision.compare_rank import Routed
 from parc.verify.precision.replay_routing import Choice, Choosing, Chosen, flips
-from parc.verify.precision.rounding_bounds import Routed
 from parc.verify.precision.rung import lowered
 from parc.verify.report import NotProvable, Rung
+from parc.verify.sample.compile import Low, computing, trial
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import Low, computing, trial
 
 from .plans import VOCABULARY, loaded
 from .test_equality import LAYOUTS

@@ -13,12 +13,12 @@ import pytest
 from parc.emit.write import write
 from parc.verify.execution.watchdog import Stopped
 from parc.verify.numbers.rung import equal
+from parc.verify.sample.compile import trial
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import trial
 
 from .plans import VOCABULARY, captured, loaded
+from .test_divergence import line
 from .test_equality import LAYOUTS
-from .test_first import line
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 

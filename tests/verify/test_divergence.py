@@ -10,12 +10,12 @@ import torch
 from parc.emit.write import write
 from parc.ir.program import OnAxis
 from parc.plan.mesh import Axis, Mesh
-from parc.verify.numbers.bisect import first_difference
-from parc.verify.numbers.rank_shares import compressed, share_of, summed
+from parc.verify.numbers.divergence import first_difference
+from parc.verify.numbers.shards import compressed, share_of, summed
 from parc.verify.numbers.tolerance import gap
 from parc.verify.report import Finding
+from parc.verify.sample.compile import trial
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.trial import trial
 
 from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS

@@ -25,8 +25,8 @@ from parc.trace.groups import axis_of
 from parc.trace.ops import Issue
 from parc.verify.execution.stack_frames import Frame
 from parc.verify.matching.dataless import hollow
-from parc.verify.matching.fake_group import FakeGroup
-from parc.verify.matching.listener import Listener
+from parc.verify.matching.fake_process_group import FakeGroup
+from parc.verify.matching.operation_log import Listener
 
 BACKEND = "parc_listens"
 

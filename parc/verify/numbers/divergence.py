@@ -16,15 +16,15 @@ from parc.plan.mesh import Mesh
 from parc.runtime.data import Dataset
 from parc.verify.execution.subprocess import apart
 from parc.verify.execution.watchdog import run
+from parc.verify.numbers.activation_hooks import Key
+from parc.verify.numbers.activations import Seen, observed, read, reference
 from parc.verify.numbers.compare import FLOOR
-from parc.verify.numbers.describe import First, told
+from parc.verify.numbers.describe_divergence import First, told
 from parc.verify.numbers.forward_sites import Place, places
-from parc.verify.numbers.observe import Seen, observed, read, reference
-from parc.verify.numbers.rank_shares import States, gradient, share_of, summed
-from parc.verify.numbers.tensor_record import Key
+from parc.verify.numbers.shards import States, gradient, share_of, summed
 from parc.verify.numbers.tolerance import TOLERANCE, Gap, gap
 from parc.verify.report import Finding
-from parc.verify.sample.trial import Trial
+from parc.verify.sample.compile import Trial
 
 STEPS = 3
 SILENT = ("replicate", "split", "take", "first")  # moves of which a forward pass sends nothing

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parc.verify.edits import carried
 from parc.verify.report import Finding, NotProvable
+from parc.verify.sample.merge_edits import carried
 
 EMITTED = """\
 class Stage:

@@ -15,7 +15,7 @@ from parc.emit.program import Files
 from parc.ir.program import DUAL, Collective, Parameter
 from parc.plan.blocks import Plan
 from parc.verify.numbers.forward_sites import Place
-from parc.verify.numbers.rank_shares import compressed
+from parc.verify.numbers.shards import compressed
 from parc.verify.numbers.tolerance import SAME, Gap
 from parc.verify.report import Finding
 
