@@ -334,7 +334,8 @@ def test_the_cure_that_is_told_for_it_builds(project: Project) -> None:
         'mesh = [tp: 2], tensor over [tp] { replicate = ["layers.*.feed.*.weight"] }',
         2,
     )
-    assert project.model(UP, "        hidden = self.up(x).softmax(-1)").build() == ()
+    warnings = project.model(UP, "        hidden = self.up(x).softmax(-1)").build()
+    assert [each.code for each in warnings] == ["P314"]  # each rank then computes the same experts
 
 
 @pytest.mark.parametrize(
