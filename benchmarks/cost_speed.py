@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from itertools import product
 from time import process_time
 
-from parc.cost.constants import calibrations
-from parc.cost.job import Architecture, Job, Layout, Practice, Recompute
-from parc.cost.memory import memory
-from parc.cost.step import predict
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Job
+from parc.cost.job.parallelism import Layout, Recompute
+from parc.cost.job.software import Practice
+from parc.cost.memory.peak import memory
+from parc.cost.timing.constants import calibrations
+from parc.cost.timing.step import predict
 from parc.cost.validate import machines
 from parc.cost.validate.measured import even
 from parc.cost.validate.rows import megatron

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from math import log
 
-from parc.cost import network
-from parc.cost.constants import DATA, Constants
-from parc.cost.fit import SHARES, fit, loss, minimum
-from parc.cost.job import Link
+from parc.cost.job.machine import Link
+from parc.cost.network import collective_times as network
+from parc.cost.timing.constants import DATA, Constants
+from parc.cost.timing.fit import SHARES, fit, loss, minimum
 from parc.cost.validate import machines
 from parc.cost.validate.report import rows
 from parc.cost.validate.rows import Row

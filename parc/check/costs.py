@@ -15,12 +15,12 @@ from parc.plan.blocks import Cluster, Plan
 if TYPE_CHECKING:
     from parc.check.advice.alternatives import Alternative
     from parc.check.registry import Rule
-    from parc.cost.constants import Calibration
     from parc.cost.figure import Figure, Grade
-    from parc.cost.job import Job, Stage
-    from parc.cost.network import Links
-    from parc.cost.step import Step
-    from parc.cost.traffic import Moved
+    from parc.cost.job.job import Job, Stage
+    from parc.cost.network.collective_times import Links
+    from parc.cost.network.traffic import Moved
+    from parc.cost.timing.constants import Calibration
+    from parc.cost.timing.step import Step
     from parc.diagnostic import Diagnostic
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Costs:
 
     @cached_property
     def job(self) -> Job:
-        from parc.cost.plan import job
+        from parc.cost.job.from_plan import job
 
         self.require_sound()
         shape, pipeline = self.plan.train.model.shape, self.plan.pipeline
@@ -125,14 +125,14 @@ class Costs:
     def known(self) -> Calibration:
         """The constants that times are predicted with."""
         job = self.timed
-        from parc.cost.constants import nearest
+        from parc.cost.timing.constants import nearest
 
         return nearest(job.hardware)
 
     @cached_property
     def links(self) -> Links:
         """The cluster's, with the bandwidth that is reached."""
-        from parc.cost.passes import effective
+        from parc.cost.timing.pass_times import effective
 
         return effective(self.timed.hardware, self.known.constants)
 
@@ -146,7 +146,7 @@ class Costs:
     @cached_property
     def step(self) -> Step:
         constants = self.known.constants
-        from parc.cost.step import predict
+        from parc.cost.timing.step import predict
 
         return self.attempt(lambda: predict(self.job, constants))
 
@@ -181,7 +181,7 @@ class Costs:
 
     def in_flight(self, rank: int) -> int:
         """The most passes through stages of a pipeline rank that wait for their backward pass."""
-        from parc.cost.schedule import in_flight
+        from parc.cost.schedule.in_flight import in_flight
 
         layout, ranks = self.job.layout, self.job.degrees.pipeline
         how = (layout.schedule, ranks, layout.chunks, layout.microbatches, rank)
@@ -189,7 +189,7 @@ class Costs:
 
     def traffic(self, rank: int) -> tuple[Moved, ...]:
         """What one device of a pipeline rank gives to the network in a step."""
-        from parc.cost.traffic import traffic
+        from parc.cost.network.traffic import traffic
 
         if rank not in self.moved:
             stages = self.job.places(rank)

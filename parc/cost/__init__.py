@@ -1,9 +1,7 @@
-"""What a plan costs before it runs: memory, traffic and time, from its `shape` alone.
+"""What a plan costs before it runs: memory, traffic and time, from the `shape` of its model alone.
 
-`job.py` is what is known, `plan.py` maps a resolved plan to it. `parameters.py`, `memory.py` and `traffic.py`
-give bytes (with `moves.py`, `gradients.py`), and `program.py` those of a compiled program, from its events;
-`parts.py` (with `attention.py`, `layer.py`), `compute.py`, `network.py`, `passes.py`, `schedule.py` (with
-`orders.py`, `split.py`), `timeline.py` and `step.py` give seconds; `explain.py` gives both as figures that
-say how they came about. What no data sheet says is in `constants.py`, fitted by `fit.py`; `validate/` holds
-the predictions against measured runs.
+`job/` describes a training job; `work/` has what a rank does for one microbatch. `memory/` and `network/` count
+bytes, `schedule/` orders the passes of a pipeline, `timing/` predicts seconds. `explain.py` gives all of them
+as figures with a derivation and a grade (`figure.py`). `program.py` counts bytes of a compiled program instead,
+from its events. `validate/` compares predictions with the measured runs in `data/`.
 """

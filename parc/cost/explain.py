@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from parc.cost import parameters
-from parc.cost.constants import Calibration, nearest
 from parc.cost.figure import Figure, Grade, microbatches, quantity, total
-from parc.cost.job import Job
-from parc.cost.memory import heads, memory, state
-from parc.cost.step import predict
-from parc.cost.traffic import remainder, traffic
+from parc.cost.job.job import Job
+from parc.cost.memory import parameters
+from parc.cost.memory.peak import heads, memory, state
+from parc.cost.network.traffic import remainder, traffic
+from parc.cost.timing.constants import Calibration, nearest
+from parc.cost.timing.step import predict
 from parc.plan.schema.plan import SPLIT
 
 SAME = 0.1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from string import ascii_lowercase, ascii_uppercase
 
 from parc.cost.figure import quantity
-from parc.cost.timeline import Event
+from parc.cost.schedule.timeline import Event
 from parc.render.terminal import DIM, Pen
 from parc.report.step import Timeline
 

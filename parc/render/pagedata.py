@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parc.cost.timeline import Event
+from parc.cost.schedule.timeline import Event
 from parc.report import plain
 from parc.report.groups import carried
 from parc.report.overview import Overview

@@ -11,7 +11,7 @@ from parc.plan.mesh import Lattice
 
 
 class Carried(NamedTuple):
-    """A strategy over axes. `key` is the name that `parc/cost/traffic.py` has for its group."""
+    """A strategy over axes. `key` is the name that `parc/cost/network/traffic.py` has for its group."""
 
     key: str
     title: str

@@ -1,7 +1,7 @@
 """Bytes that one rank sends over each level of the network in a step, by strategy.
 
-`parc/cost/traffic.py` says what goes into the buffers of each collective, `parc/cost/wires.py` what of it
-crosses which links.
+`parc/cost/network/traffic.py` has the buffers of each collective, `parc/cost/network/link_levels.py` which
+bytes of them cross each level of links.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parc.cost import wires
 from parc.cost.figure import GRADES, Figure
-from parc.cost.job import Job
-from parc.cost.traffic import Moved, traffic
+from parc.cost.job.job import Job
+from parc.cost.network import link_levels as wires
+from parc.cost.network.traffic import Moved, traffic
 from parc.plan.blocks import Plan
 from parc.report.groups import Carried, carried
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from parc.cost import schedule
-from parc.cost.job import Job
+from parc.cost.job.job import Job
+from parc.cost.schedule import order as schedule
 from parc.plan.blocks import Plan
 
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")

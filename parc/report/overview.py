@@ -9,7 +9,7 @@ from parc.check.claims.verdict import Verdict, judge
 from parc.check.costs import Unknown, costs
 from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
-from parc.cost.job import Job
+from parc.cost.job.job import Job
 from parc.plan.blocks import Plan
 from parc.report.groups import GroupSet, group_sets
 from parc.report.link_traffic import Crossing, crossings

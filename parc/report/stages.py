@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from parc.cost import parameters
 from parc.cost.explain import memory_figures
 from parc.cost.figure import Figure
-from parc.cost.job import Job, Stage
+from parc.cost.job.job import Job, Stage
+from parc.cost.memory import parameters
 from parc.plan import placement
 from parc.plan.blocks import Plan
 

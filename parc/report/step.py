@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parc.cost import parameters
-from parc.cost.constants import nearest
 from parc.cost.explain import mfu_figure, step_figure
 from parc.cost.figure import Figure
-from parc.cost.job import Job
-from parc.cost.step import Step, predict
-from parc.cost.timeline import Event, even, events
+from parc.cost.job.job import Job
+from parc.cost.memory import parameters
+from parc.cost.schedule.timeline import Event, even, events
+from parc.cost.timing.constants import nearest
+from parc.cost.timing.step import Step, predict
 from parc.report.missing import unplayed
 
 

@@ -8,10 +8,10 @@ from math import prod
 
 from parc.check.load import load_text
 from parc.check.unsupported import unbuilt
-from parc.cost.constants import nearest
-from parc.cost.memory import memory
-from parc.cost.plan import job
-from parc.cost.step import predict
+from parc.cost.job.from_plan import job
+from parc.cost.memory.peak import memory
+from parc.cost.timing.constants import nearest
+from parc.cost.timing.step import predict
 from parc.diagnostic import Diagnostic, Severity
 from parc.plan.blocks import Machine, Plan
 from parc.plan.imports import KNOWN, Imports, machines

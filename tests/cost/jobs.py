@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from parc.cost.constants import Constants
-from parc.cost.job import Architecture, Job, Layout, Link, Machine, Practice, Reach
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Job
+from parc.cost.job.machine import Link, Machine
+from parc.cost.job.parallelism import Layout, Reach
+from parc.cost.job.software import Practice
+from parc.cost.timing.constants import Constants
 
 CONSTANTS = Constants(
     matmul=0.8,

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import pytest
 
-from parc.cost import parameters
 from parc.cost.explain import devices, flops_figure
-from parc.cost.job import Job
-from parc.cost.plan import job
+from parc.cost.job.from_plan import job
+from parc.cost.job.job import Job
+from parc.cost.memory import parameters
+from parc.cost.network.traffic import remainder, traffic
 from parc.cost.program import held, sent
-from parc.cost.traffic import remainder, traffic
 from parc.ir.program import Program, Stage, Unit
 from parc.plan.blocks import Plan
 from tests.cost.programs import Compiled, drawn, examples, fixed

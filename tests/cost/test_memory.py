@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost import layer, parameters
-from parc.cost.attention import attention, scores
 from parc.cost.explain import memory_figures
-from parc.cost.job import Job
-from parc.cost.memory import memory
+from parc.cost.job.job import Job
+from parc.cost.memory import parameters
+from parc.cost.memory.peak import memory
 from parc.cost.validate.models import gpt
+from parc.cost.work import stage as layer
+from parc.cost.work.attention import attention, scores
 from tests.cost.jobs import DENSE, MODEL, job
 
 GPT = gpt(4, 4096, 32, 2048)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost import network
-from parc.cost.job import Link
+from parc.cost.job.machine import Link
+from parc.cost.network import collective_times as network
 
 NODE, FABRIC = Link(450e9, 3e-6), Link(50e9, 8e-6)
 LINKS = (NODE, FABRIC)

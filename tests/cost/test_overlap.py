@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from parc.cost import network
-from parc.cost.compute import Matmul, gradient_seconds, matmul_seconds
-from parc.cost.job import Job, Link, Practice
-from parc.cost.moves import copies
-from parc.cost.parameters import held
-from parc.cost.passes import Pass
-from parc.cost.plan import job as job_of
-from parc.cost.step import predict
-from parc.cost.traffic import traffic
+from parc.cost.job.from_plan import job as job_of
+from parc.cost.job.job import Job
+from parc.cost.job.machine import Link
+from parc.cost.job.software import Practice
+from parc.cost.memory.parameters import held
+from parc.cost.network import collective_times as network
+from parc.cost.network.traffic import traffic
+from parc.cost.timing.pass_times import Pass
+from parc.cost.timing.roofline import gradient_seconds, matmul_seconds
+from parc.cost.timing.step import predict
+from parc.cost.work.expert_collectives import copies
+from parc.cost.work.part import Matmul
 from tests.cost.jobs import CONSTANTS, DENSE, MACHINE, MODEL, job
 from tests.cost.test_plan import SEED, plan
 

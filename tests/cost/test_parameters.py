@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc.check.load import load
-from parc.cost import parameters
-from parc.cost.job import Architecture, Job
-from parc.cost.plan import job as job_of
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.from_plan import job as job_of
+from parc.cost.job.job import Job
+from parc.cost.memory import parameters
 from parc.cost.validate.models import DEEPSEEK_V2, gpt
 from tests.cost.jobs import MODEL, job
 

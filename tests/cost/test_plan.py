@@ -7,11 +7,12 @@ import re
 import pytest
 
 from parc.check.load import load_text
-from parc.cost.constants import calibrations, nearest
 from parc.cost.explain import devices, flops_figure, memory_figures, mfu_figure, step_figure, traffic_figures
-from parc.cost.job import Job, Link
-from parc.cost.plan import job
-from parc.cost.step import predict
+from parc.cost.job.from_plan import job
+from parc.cost.job.job import Job
+from parc.cost.job.machine import Link
+from parc.cost.timing.constants import calibrations, nearest
+from parc.cost.timing.step import predict
 from parc.plan.blocks import Plan
 from parc.source import Source
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost import timeline
-from parc.cost.orders import Pass
-from parc.cost.schedule import at_the_head, in_flight, order
-from parc.cost.timeline import Times, events, simulate
+from parc.cost.schedule import timeline
+from parc.cost.schedule.in_flight import at_the_head, in_flight
+from parc.cost.schedule.order import order
+from parc.cost.schedule.timeline import Times, events, simulate
+from parc.cost.schedule.whole_backward import Pass
 
 durations = st.floats(0.1, 10)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost import layer
-from parc.cost.memory import memory
-from parc.cost.schedule import in_flight
-from parc.cost.step import predict
-from parc.cost.timeline import Event, Times, events
-from parc.cost.traffic import traffic
+from parc.cost.memory.peak import memory
+from parc.cost.network.traffic import traffic
+from parc.cost.schedule.in_flight import in_flight
+from parc.cost.schedule.timeline import Event, Times, events
+from parc.cost.timing.step import predict
+from parc.cost.work import stage as layer
 from tests.cost.jobs import CONSTANTS, DENSE, job
 
 

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost import network
-from parc.cost.compute import Matmul, matmul_seconds
-from parc.cost.job import Job, Link
-from parc.cost.moves import copies, received
-from parc.cost.passes import experts_layer
-from parc.cost.step import predict
+from parc.cost.job.job import Job
+from parc.cost.job.machine import Link
+from parc.cost.network import collective_times as network
+from parc.cost.timing.pass_times import experts_layer
+from parc.cost.timing.roofline import matmul_seconds
+from parc.cost.timing.step import predict
+from parc.cost.work.expert_collectives import copies, received
+from parc.cost.work.part import Matmul
 from tests.cost.jobs import CONSTANTS, DENSE, MACHINE, MODEL, job
 
 LESS = 1 - 1e-12  # sums in another order: where nothing should change, the last digits may

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from benchmarks import cost_speed
 from parc.cli import main
-from parc.cost.constants import DATA, calibrations
-from parc.cost.fit import fit, minimum
+from parc.cost.timing.constants import DATA, calibrations
+from parc.cost.timing.fit import fit, minimum
 from parc.cost.validate import measured
 from parc.cost.validate.report import errors, peaks, predictions, regret, rows, speed
 from parc.cost.validate.rows import Row, fans, megatron

@@ -11,9 +11,9 @@ from parc.check.claims.figures import named
 from parc.check.claims.groups import OVER
 from parc.check.costs import costs
 from parc.check.load import load_text
-from parc.cost import parameters
-from parc.cost.job import Stage
-from parc.cost.wires import beyond, crossed
+from parc.cost.job.job import Stage
+from parc.cost.memory import parameters
+from parc.cost.network.link_levels import beyond, crossed
 from parc.plan.mesh import Lattice
 from parc.report.groups import formula, ranges
 from parc.report.overview import overview

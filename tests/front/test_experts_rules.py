@@ -6,7 +6,7 @@ import pytest
 
 from parc.check.costs import Costs
 from parc.cost.explain import devices
-from parc.cost.layer import experts
+from parc.cost.work.stage import experts
 from parc.diagnostic import Severity
 from tests.front.plans import complete, load, told
 from tests.front.priced import mended

@@ -12,8 +12,8 @@ import pytest
 from parc import load
 from parc.check.unsupported import unbuilt
 from parc.cli import main
-from parc.cost.memory import memory
-from parc.cost.plan import job
+from parc.cost.job.from_plan import job
+from parc.cost.memory.peak import memory
 from tests.search.test_config import DEEPSEEK_MOE, LLAMA, MIXTRAL, OLMOE
 
 

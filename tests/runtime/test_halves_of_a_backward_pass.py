@@ -1,4 +1,4 @@
-"""What is in memory between the halves of a backward pass: what `parc/cost/memory.py` takes from PyTorch."""
+"""What is in memory between the halves of a backward pass: `parc/cost/memory/peak.py` assumes the same."""
 
 from __future__ import annotations
 

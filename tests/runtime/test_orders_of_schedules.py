@@ -11,9 +11,9 @@ import pytest
 from torch.distributed.pipelining import schedules
 from torch.distributed.pipelining.schedules import _Action, _ComputationType
 
-from parc.cost.orders import Kind
-from parc.cost.schedule import order
-from parc.cost.timeline import Times, events
+from parc.cost.schedule.order import order
+from parc.cost.schedule.timeline import Times, events
+from parc.cost.schedule.whole_backward import Kind
 from tests.runtime.stages import first_ranks
 
 CLASSES: dict[str, Any] = {

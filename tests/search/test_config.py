@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from parc.cost import parameters
-from parc.cost.job import Architecture
+from parc.cost.job.architecture import Architecture
+from parc.cost.memory import parameters
 from parc.search.config import Config, Unreadable, config
 
 MIXTRAL = {

@@ -7,8 +7,8 @@ from parc.check.advice.alternatives import Alternative
 from parc.check.claims.figures import figure
 from parc.check.claims.verdict import Verdict, holds, shown
 from parc.check.costs import Unknown, costs
-from parc.cost import parameters
 from parc.cost.figure import Figure
+from parc.cost.memory import parameters
 from parc.plan.blocks import Plan
 
 MOST = 2  # layouts that are named

@@ -5,12 +5,13 @@ from __future__ import annotations
 from math import prod
 
 from parc.check.costs import Costs, Unknown
-from parc.cost import parameters
 from parc.cost.explain import devices as ranks
 from parc.cost.explain import flops_figure
 from parc.cost.figure import Figure
 from parc.cost.figure import microbatches as told
-from parc.cost.job import Architecture, Stage
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Stage
+from parc.cost.memory import parameters
 from parc.plan.schema.plan import SPLIT
 
 
@@ -131,7 +132,7 @@ def _played(schedule: str, ranks: int, chunks: int, microbatches: int) -> Figure
     Raises:
         ValueError: there are too many passes.
     """
-    from parc.cost.timeline import even, simulate
+    from parc.cost.schedule.timeline import even, simulate
 
     stages = ranks * chunks
     times = even(stages)

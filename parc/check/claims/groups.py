@@ -6,10 +6,11 @@ from collections.abc import Callable
 from math import prod
 
 from parc.check.costs import Costs
-from parc.cost import network, wires
 from parc.cost.figure import Figure, total
-from parc.cost.job import Fans
-from parc.cost.traffic import Group, Moved, remainder
+from parc.cost.job.parallelism import Fans
+from parc.cost.network import collective_times as network
+from parc.cost.network import link_levels as wires
+from parc.cost.network.traffic import Group, Moved, remainder
 
 MEMBERS = 4  # of a group that are shown; of a larger one two, and the last
 OVER: dict[str, tuple[Group, ...]] = {

@@ -221,7 +221,7 @@ def _work(known: Costs) -> list[float]:
 
 def _head(known: Costs) -> float:
     """Seconds of what the last stage has besides its layers, of one microbatch."""
-    from parc.cost.passes import effective, passes
+    from parc.cost.timing.pass_times import effective, passes
 
     job, constants = known.timed, known.known.constants
     links, last = effective(job.hardware, constants), job.stages[-1]

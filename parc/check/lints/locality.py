@@ -18,8 +18,8 @@ from parc.plan.mesh import Mesh
 from parc.plan.subjects import STRATEGIES
 
 if TYPE_CHECKING:
-    from parc.cost.job import Fans
-    from parc.cost.traffic import Moved
+    from parc.cost.job.parallelism import Fans
+    from parc.cost.network.traffic import Moved
 
 BETTER = 0.95  # of a step's time: what another order must save to be worth a warning
 NEARER = 0.7  # of the collectives' time, to be worth a word
@@ -267,7 +267,7 @@ def _collectives(known: Costs, order: Mesh) -> float:
     """Seconds of a step in which a device communicates, of the one that does most, in another order of the
     axes: what is sent is the same in every order, only its groups lie otherwise."""
     calls, plan = known.calls, known.plan
-    from parc.cost.plan import reach
+    from parc.cost.job.from_plan import reach
 
     lie = known.job.layout.reach if order == plan.mesh else reach(replace(plan, mesh=order))
     return max(

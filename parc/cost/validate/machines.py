@@ -6,7 +6,7 @@ Latencies are of one hop: the all-reduces in the data give 2.7 us within an A100
 
 from __future__ import annotations
 
-from parc.cost.job import Link, Machine
+from parc.cost.job.machine import Link, Machine
 
 HOP, FABRIC_HOP = 3e-6, 8e-6
 

@@ -14,8 +14,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from parc.cost.constants import DATA
-from parc.cost.job import Architecture, Job, Layout, Machine, Practice, Recompute
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Job
+from parc.cost.job.machine import Machine
+from parc.cost.job.parallelism import Layout, Recompute
+from parc.cost.job.software import Practice
+from parc.cost.timing.constants import DATA
 from parc.cost.validate import machines
 from parc.cost.validate.models import DEEPSEEK_V2, LLAMA3_70B, gpt
 from parc.cost.validate.rows import Row, What, megatron

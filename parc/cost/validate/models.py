@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from parc.cost.job import Architecture, Latent
+from parc.cost.job.architecture import Architecture, Latent
 
 GPT_VOCAB = 51200  # GPT-2's 50,257, padded for tensor parallelism
 

@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from parc.cost import parameters
-from parc.cost.constants import DATA
-from parc.cost.job import Architecture, Job, Layout, Machine, Practice, Shard
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Job
+from parc.cost.job.machine import Machine
+from parc.cost.job.parallelism import Layout, Shard
+from parc.cost.job.software import Practice
+from parc.cost.memory import parameters
+from parc.cost.timing.constants import DATA
 from parc.cost.validate import machines
 from parc.cost.validate.measured import MEGATRON_2021, even
 from parc.cost.validate.models import DECODERS, GPTS, gpt

@@ -9,9 +9,9 @@ from statistics import mean, median
 from time import process_time
 from typing import NamedTuple
 
-from parc.cost.constants import Constants, calibrations
-from parc.cost.memory import memory
-from parc.cost.step import predict
+from parc.cost.memory.peak import memory
+from parc.cost.timing.constants import Constants, calibrations
+from parc.cost.timing.step import predict
 from parc.cost.validate import measured, published
 from parc.cost.validate.rows import Row
 

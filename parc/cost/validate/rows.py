@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from parc.cost.constants import Constants
-from parc.cost.job import Fans, Job, Reach
-from parc.cost.passes import experts_layer
-from parc.cost.step import predict
+from parc.cost.job.job import Job
+from parc.cost.job.parallelism import Fans, Reach
+from parc.cost.timing.constants import Constants
+from parc.cost.timing.pass_times import experts_layer
+from parc.cost.timing.step import predict
 
 What = Literal["step", "forward", "backward"]
 

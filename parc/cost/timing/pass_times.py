@@ -5,12 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from parc.cost import layer, network, parameters
-from parc.cost.compute import gradient_seconds, matmul_seconds, traffic_seconds
-from parc.cost.constants import Constants
-from parc.cost.job import Fans, Job, Link, Machine, Stage
-from parc.cost.network import Links
-from parc.cost.parts import AGAIN, Move, Part
+from parc.cost.job.job import Job, Stage
+from parc.cost.job.machine import Link, Machine
+from parc.cost.job.parallelism import Fans
+from parc.cost.memory import parameters
+from parc.cost.network import collective_times as network
+from parc.cost.network.collective_times import Links
+from parc.cost.timing.constants import Constants
+from parc.cost.timing.roofline import gradient_seconds, matmul_seconds, traffic_seconds
+from parc.cost.work import stage as layer
+from parc.cost.work.part import AGAIN, Move, Part
 
 LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4, "words": 0.0}
 """Host time of a part's forward or backward pass, in those of a dense layer: by the number of kernels."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from parc.cost.job import Fans, Job
-from parc.cost.parameters import Held
+from parc.cost.job.job import Job
+from parc.cost.job.parallelism import Fans
+from parc.cost.memory.parameters import Held
 
 Over = Literal["data", "expert_data", "tensor"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parc.cost.compute import Matmul
-from parc.cost.job import Architecture, Job, once
-from parc.cost.moves import into, out_of
-from parc.cost.parts import NOTHING, Move, Moves, Part, gathered, resident
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Job, once
+from parc.cost.work.part import NOTHING, Matmul, Move, Moves, Part, gathered, resident
+from parc.cost.work.tensor_collectives import into, out_of
 
 
 @once

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from parc.cost import moves
-from parc.cost.attention import attention, scores
-from parc.cost.compute import Matmul
-from parc.cost.job import Job, Stage, once
-from parc.cost.parts import Part, gathered, resident
+from parc.cost.job.job import Job, Stage, once
+from parc.cost.work import expert_collectives, tensor_collectives
+from parc.cost.work.attention import attention, scores
+from parc.cost.work.part import Matmul, Part, gathered, resident
 
 
 def parts(job: Job, stage: Stage) -> list[tuple[int, Part]]:
@@ -27,7 +26,7 @@ def parts(job: Job, stage: Stage) -> list[tuple[int, Part]]:
 def words(job: Job) -> Part:
     """Rows of a table."""
     traffic = 2 * job.practice.element * job.tokens * job.architecture.hidden
-    return Part("words", (), traffic, 0.0, moves.out_of(job))
+    return Part("words", (), traffic, 0.0, tensor_collectives.out_of(job))
 
 
 @once
@@ -41,15 +40,15 @@ def dense(job: Job) -> Part:
     kept = element * (mine * of.hidden + gathered(job) * of.hidden + (into + 1) * T * wide)
     if job.practice.dropout:
         traffic, kept = traffic + 3 * mine * of.hidden, kept + mine * of.hidden
-    return Part("ffn", matmuls, traffic, kept, moves.into(job) + moves.out_of(job))
+    return Part("ffn", matmuls, traffic, kept, tensor_collectives.into(job) + tensor_collectives.out_of(job))
 
 
 @once
 def experts(job: Job) -> Part:
     """Router, dispatch, experts, combination, and the shared expert where there is one."""
     of, by, element = job.architecture, job.degrees, job.practice.element
-    mine, here = resident(job), moves.dispatched(job)
-    rows, local = moves.received(job) * job.load, of.experts / by.experts
+    mine, here = resident(job), expert_collectives.dispatched(job)
+    rows, local = expert_collectives.received(job) * job.load, of.experts / by.experts
     wide, into = of.ffn / by.expert_tensor, 2 if of.gated else 1
     shared = of.shared_ffn / by.tensor
     matmuls = [
@@ -67,7 +66,7 @@ def experts(job: Job) -> Part:
     kept = (
         element * (2 * mine * of.hidden + rows * of.hidden + here * of.top_k * of.hidden + inner) + 2 * scores
     )
-    return Part("experts", tuple(matmuls), traffic, kept, moves.experts(job))
+    return Part("experts", tuple(matmuls), traffic, kept, expert_collectives.experts(job))
 
 
 @once
@@ -79,5 +78,9 @@ def head(job: Job) -> Part:
     traffic = element * 2 * resident(job) * of.hidden + logits * (2 * element + 3 * 4)
     kept = logits * (4 + element) + element * (resident(job) + gathered(job)) * of.hidden
     return Part(
-        "head", (Matmul(job.tokens, vocab, of.hidden),), traffic, kept, moves.into(job) + moves.loss(job)
+        "head",
+        (Matmul(job.tokens, vocab, of.hidden),),
+        traffic,
+        kept,
+        tensor_collectives.into(job) + tensor_collectives.loss(job),
     )

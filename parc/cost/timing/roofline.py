@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from parc.cost.constants import Constants
-from parc.cost.job import Machine, Practice
-
-
-class Matmul(NamedTuple):
-    """(m x k) by (k x n), `batch` times side by side."""
-
-    m: float
-    n: float
-    k: float
-    batch: float = 1.0
-    weight: bool = True  # whether (k x n) is a parameter
-
-    @property
-    def flops(self) -> float:
-        return 2 * self.m * self.n * self.k * self.batch
+from parc.cost.job.machine import Machine
+from parc.cost.job.software import Practice
+from parc.cost.timing.constants import Constants
+from parc.cost.work.part import Matmul
 
 
 def matmul_seconds(of: Matmul, machine: Machine, constants: Constants, element: int) -> float:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from parc.cost.compute import Matmul
-from parc.cost.job import Job, Recompute
+from parc.cost.job.job import Job
+from parc.cost.job.parallelism import Recompute
 from parc.record import dataclass
 
 Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
@@ -24,6 +24,20 @@ AGAIN: dict[Recompute, tuple[str, ...]] = {
     "layer": ("attention", "scores", "ffn", "experts"),
 }
 """The parts whose forward pass is repeated in the backward pass."""
+
+
+class Matmul(NamedTuple):
+    """(m x k) by (k x n), `batch` times side by side."""
+
+    m: float
+    n: float
+    k: float
+    batch: float = 1.0
+    weight: bool = True  # whether (k x n) is a parameter
+
+    @property
+    def flops(self) -> float:
+        return 2 * self.m * self.n * self.k * self.batch
 
 
 class Move(NamedTuple):

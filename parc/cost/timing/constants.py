@@ -11,10 +11,10 @@ from functools import cache
 from math import log
 from pathlib import Path
 
-from parc.cost.job import Machine
+from parc.cost.job.machine import Machine
 from parc.record import dataclass
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

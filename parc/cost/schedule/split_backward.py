@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from parc.cost.orders import Kind, Pass, rounds
+from parc.cost.schedule.whole_backward import Kind, Pass, rounds
 
 
 def zero_bubble(ranks: int, chunks: int, microbatches: int, rank: int) -> list[Pass]:

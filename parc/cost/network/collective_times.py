@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import log2, prod
 
-from parc.cost.job import Fans, Link
+from parc.cost.job.machine import Link
+from parc.cost.job.parallelism import Fans
 
 Links = tuple[Link, ...]
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from math import prod
 
-from parc.cost import layer, parameters, schedule
-from parc.cost.attention import attention, scores
-from parc.cost.job import Job, Stage, once
-from parc.cost.parts import AGAIN, Part, entry
+from parc.cost.job.job import Job, Stage, once
+from parc.cost.memory import parameters
+from parc.cost.schedule.in_flight import at_the_head, in_flight
+from parc.cost.work import stage as layer
+from parc.cost.work.attention import attention, scores
+from parc.cost.work.part import AGAIN, Part, entry
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 
@@ -65,7 +67,7 @@ def memory(job: Job, rank: int) -> Memory:
     kept = [_kept(job, stage) for stage in stages]
     if layout.schedule in SPLIT:
         kept += [_halved(job, stage) for stage in stages]
-    moments = schedule.in_flight(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
+    moments = in_flight(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
     fullest = max(
         sum(count * bytes for count, bytes in zip((*moment.kept, *moment.halved), kept, strict=False))
         for moment in moments
@@ -108,7 +110,7 @@ def heads(job: Job, rank: int) -> int:
     """Microbatches whose logits this rank holds at once, if it has the head."""
     layout = job.layout
     how = layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches
-    return schedule.at_the_head(*how, rank)
+    return at_the_head(*how, rank)
 
 
 def _logits(job: Job, rank: int) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal, NamedTuple
 
-from parc.cost import gradients, layer, parameters
-from parc.cost.job import Job, Stage
-from parc.cost.parts import AGAIN, entry
+from parc.cost.job.job import Job, Stage
+from parc.cost.memory import parameters
+from parc.cost.network import gradient_collectives as gradients
+from parc.cost.work import stage as layer
+from parc.cost.work.part import AGAIN, entry
 
 Group = Literal["tensor", "context", "experts", "expert_tensor", "data", "expert_data", "pipeline"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from parc.cost.job import Architecture, Job, Stage
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Job, Stage
 
 
 class Held(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from parc.cost.orders import Kind, Pass
-from parc.cost.schedule import MOST, order
+from parc.cost.schedule.order import MOST, order
+from parc.cost.schedule.whole_backward import Kind, Pass
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 

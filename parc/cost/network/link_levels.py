@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from math import prod
 
 from parc.cost.figure import Grade
-from parc.cost.job import Fans, Job
-from parc.cost.traffic import Moved
+from parc.cost.job.job import Job
+from parc.cost.job.parallelism import Fans
+from parc.cost.network.traffic import Moved
 
 PAIRS = ("all_to_all", "send")  # whose links no library chooses
 

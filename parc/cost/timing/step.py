@@ -6,14 +6,16 @@ from collections.abc import Callable
 from math import prod
 from typing import TypeAlias
 
-from parc.cost import gradients, network, parameters
-from parc.cost.compute import traffic_seconds
-from parc.cost.constants import Constants
-from parc.cost.job import Job, Stage
-from parc.cost.network import Links
-from parc.cost.parts import entry
-from parc.cost.passes import Pass, effective, halves, passes
-from parc.cost.timeline import Times, simulate
+from parc.cost.job.job import Job, Stage
+from parc.cost.memory import parameters
+from parc.cost.network import collective_times as network
+from parc.cost.network import gradient_collectives as gradients
+from parc.cost.network.collective_times import Links
+from parc.cost.schedule.timeline import Times, simulate
+from parc.cost.timing.constants import Constants
+from parc.cost.timing.pass_times import Pass, effective, halves, passes
+from parc.cost.timing.roofline import traffic_seconds
+from parc.cost.work.part import entry
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 

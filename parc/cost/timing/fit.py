@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import exp, log
 from typing import Protocol
 
-from parc.cost.constants import Constants
+from parc.cost.timing.constants import Constants
 
 SHARES = ("matmul", "attention", "memory", "inner", "outer")
 """Constants that cannot exceed 1."""

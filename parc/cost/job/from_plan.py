@@ -5,7 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from math import prod
 
-from parc.cost.job import ALONE, Architecture, Fans, Job, Layout, Link, Machine, Practice, Reach
+from parc.cost.job.architecture import Architecture
+from parc.cost.job.job import Job
+from parc.cost.job.machine import Link, Machine
+from parc.cost.job.parallelism import ALONE, Fans, Layout, Reach
+from parc.cost.job.software import Practice
 from parc.plan.blocks import Plan, Shape
 
 ELEMENT = {"bf16": 2, "fp32": 4, "fp64": 8}

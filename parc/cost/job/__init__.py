@@ -1,0 +1,1 @@
+"""A training job as the cost model knows it: model, parallelism, hardware, software."""

@@ -1,0 +1,1 @@
+"""What a rank holds: parameters, their gradients and optimizer state, activations."""

@@ -1,0 +1,1 @@
+"""Predicted times: of a matmul, of a pass through a stage, of a step."""
