@@ -52,7 +52,7 @@ def figure(plan: Plan, subject: str) -> Figure:
     from parc.check.costs import Unknown, costs
     from parc.plan import subjects
 
-    if subjects.subject(subject, [level.name for level in plan.cluster.levels]) is None:
+    if subjects.find_subject(subject, [level.name for level in plan.cluster.levels]) is None:
         raise ValueError(f"there is no figure `{subject}`")
     try:
         return named(costs(plan), subject)

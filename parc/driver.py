@@ -20,7 +20,7 @@ from parc.emit.write import is_ours, write
 from parc.ir.program import Program
 from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
-from parc.plan.imports import KNOWN
+from parc.plan.imports import HARDWARE_PREFIX
 from parc.render.text import render, summary
 from parc.verify.execution.child import ran
 from parc.verify.run_summary import closing
@@ -62,7 +62,7 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
 
 def _shown(path: str, base: Path) -> str:
     """What a file is called beside the plan; known hardware has its name everywhere."""
-    return path if path.startswith(KNOWN) else os.path.relpath(path, base)
+    return path if path.startswith(HARDWARE_PREFIX) else os.path.relpath(path, base)
 
 
 def _taken(plan: Plan, axis: str) -> Diagnostic:

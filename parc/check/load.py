@@ -12,9 +12,9 @@ from parc.check.engine import check, findings
 from parc.check.incremental import Again
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.blocks import Launch, Plan
-from parc.plan.imports import NOTHING, Imports, read
-from parc.plan.resolve.files import Resolver
-from parc.plan.suggest import nearest
+from parc.plan.imports import NO_TEXTS, Imports, read_source
+from parc.plan.resolve.resolver import Resolver
+from parc.plan.suggest import find_nearest
 from parc.source import Source
 from parc.syntax.parse import parse
 
@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
 
 def load(path: Path, overrides: Sequence[str] = (), outside: bool = False) -> Loaded:
     """Read, resolve and check a plan file. A user's fault is a diagnostic, never an exception."""
-    source = read(path)
+    source = read_source(path)
     if isinstance(source, Diagnostic):
         return Loaded((), (), (source,), ())
     return load_text(source, overrides, outside=outside)
@@ -46,7 +46,7 @@ def load(path: Path, overrides: Sequence[str] = (), outside: bool = False) -> Lo
 def load_text(
     source: Source,
     overrides: Sequence[str] = (),
-    texts: Mapping[str, str] = NOTHING,
+    texts: Mapping[str, str] = NO_TEXTS,
     outside: bool = False,
     again: Again | None = None,
 ) -> Loaded:
@@ -60,9 +60,9 @@ def load_text(
         again.begin()
     files = Imports(source, faults, texts, outside, again.parse if again else parse).files
     if overrides:
-        from parc.plan.overrides import override
+        from parc.plan.overrides import apply_overrides
 
-        files = override(files, overrides, faults)
+        files = apply_overrides(files, overrides, faults)
     resolver = Resolver(files, faults, again.blocks if again else None)
     sources = tuple(file.source for file in files)
     if again:
@@ -105,6 +105,6 @@ def choose(loaded: Loaded, name: str | None) -> Plan | Diagnostic:
     labels = [Label(plan.at("name"), primary=False) for plan in loaded.plans]
     names = [plan.name for plan in loaded.plans]
     help = "its plans are " + ", ".join(f"`{each}`" for each in names)
-    if name is not None and (meant := nearest(name, names)):
+    if name is not None and (meant := find_nearest(name, names)):
         help = f"did you mean `{meant}`?"
     return error("P118", message, *labels, help=help)

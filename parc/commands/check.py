@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from parc.check.load import load, load_text
 from parc.commands.show import show
 from parc.diagnostic import Diagnostic, has_errors
-from parc.plan.imports import NOTHING
+from parc.plan.imports import NO_TEXTS
 from parc.render.text import summary
 from parc.source import Source
 
@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 def check(files: Sequence[Path], settings: Sequence[str], form: str, outside: bool = False) -> Found:
     """Check the files and print what there is to say."""
-    found = look(files, settings, NOTHING, outside)
+    found = look(files, settings, NO_TEXTS, outside)
     tell(found, form)
     return found
 
@@ -75,7 +75,7 @@ def _closing(left: Sequence[Diagnostic], fixed: int | None) -> str:
 def look(
     files: Sequence[Path],
     settings: Sequence[str] = (),
-    texts: Mapping[str, str] = NOTHING,
+    texts: Mapping[str, str] = NO_TEXTS,
     outside: bool = False,
 ) -> Found:
     """What is found in all of the files, a fault of a file that several import only once.

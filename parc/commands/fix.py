@@ -13,7 +13,7 @@ from parc.check.fixing import Mended, mend
 from parc.commands.check import Found, look, tell
 from parc.commands.files import encoded, show_difference, write
 from parc.diagnostic import Diagnostic, error
-from parc.plan.imports import decoded, read_bytes
+from parc.plan.imports import decode, read_bytes
 
 OK, CHANGES, USAGE = 0, 1, 2
 
@@ -78,7 +78,7 @@ def _read(files: Sequence[Path]) -> dict[str, Read]:
     found: dict[str, Read] = {}
     for file in files:
         data = read_bytes(file)
-        source = data if isinstance(data, Diagnostic) else decoded(str(file), data)
+        source = data if isinstance(data, Diagnostic) else decode(str(file), data)
         if isinstance(data, bytes) and not isinstance(source, Diagnostic):
             found.setdefault(realpath(file), Read(file, data, source.text))
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from parc.commands.files import show_difference, write
 from parc.commands.show import show
 from parc.diagnostic import Diagnostic, error
-from parc.plan.imports import MOST_BYTES, decoded, read_bytes
+from parc.plan.imports import MAX_BYTES, decode, read_bytes
 from parc.syntax.format import formatted
 from parc.syntax.parse import parse
 
@@ -23,10 +23,10 @@ def fmt(files: Sequence[Path], check: bool, diff: bool) -> int:
 
 def _one(file: Path, check: bool, diff: bool) -> int:
     piped = str(file) == "-"
-    data = sys.stdin.buffer.read(MOST_BYTES + 1) if piped else read_bytes(file)
+    data = sys.stdin.buffer.read(MAX_BYTES + 1) if piped else read_bytes(file)
     if isinstance(data, Diagnostic):
         return _refuse(data)
-    source = decoded("<stdin>" if piped else str(file), data)
+    source = decode("<stdin>" if piped else str(file), data)
     if isinstance(source, Diagnostic):
         return _refuse(source)
     faults = parse(source)[1]

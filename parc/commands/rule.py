@@ -10,7 +10,7 @@ from pathlib import Path
 
 from parc.check.codes.pages import all_rules, page
 from parc.check.registry import Rule
-from parc.plan.suggest import nearest
+from parc.plan.suggest import find_nearest
 
 OK, USAGE = 0, 2
 SUBJECTS = {
@@ -34,7 +34,7 @@ def rule(code: str | None, everything: bool, out: Path | None) -> int:
     elif code and (text := page(code.upper())):
         print(text)
     else:
-        known = nearest((code or "").upper(), [each.code for each in all_rules()])
+        known = find_nearest((code or "").upper(), [each.code for each in all_rules()])
         help = f": did you mean {known}?" if known else ""
         print(f"parc: there is no rule {code}{help}" if code else "parc: which rule?", file=sys.stderr)
         return USAGE

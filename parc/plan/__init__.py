@@ -1,1 +1,1 @@
-"""What a plan file says: the layout algebra, the resolved facts, and how a tree becomes them."""
+"""Plan files as values: the layout algebra, the resolved blocks, and the resolver that builds them."""

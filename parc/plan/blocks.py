@@ -1,4 +1,4 @@
-"""What a plan file says, once resolved: plain frozen values, each fact keeping its span.
+"""The blocks of a plan file after resolution: plain frozen values that keep the spans of their keys.
 
 Units are SI: bytes, bytes per second, FLOP per second, seconds; a share (`90%`) is a float (0.9).
 """
@@ -19,19 +19,19 @@ Argument: TypeAlias = "Scalar | tuple[Argument, ...]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spanned:
-    """A block of the file. `span` is the whole block, `spans` the value of each key that was written."""
+    """A block of the file. `span` covers the whole block, `spans` the value of each key that is written."""
 
     span: Span
     spans: Mapping[str, Span] = field(default_factory=dict)
 
     def at(self, key: str) -> Span:
-        """The span of `key`, or of the whole block where the key was left to its default."""
+        """The span of `key`, or of the whole block if the key has its default value."""
         return self.spans.get(key, self.span)
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level of the network, outermost first: `node: 16` is 16 devices a node."""
+    """One level of the network: `node: 16` means 16 devices per node."""
 
     name: str
     size: int
@@ -48,7 +48,7 @@ class Device(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Spanned):
-    """The network of one level, per device and direction."""
+    """The network of one level. Figures are per device and direction."""
 
     level: str
     bandwidth: float | None = None  # bytes/s
@@ -57,17 +57,17 @@ class Link(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine(Spanned):
-    """A kind of machine that clusters are made of."""
+    """A type of machine, such as one from the hardware library, that clusters refer to."""
 
     name: str
-    levels: tuple[Level, ...]  # as far as it has them, outermost first: a rack's, or a node's alone
+    levels: tuple[Level, ...]  # inside the machine, outermost first: a rack and its nodes, or a node alone
     device: Device | None = None
     links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster(Spanned):
-    """`device` and `links` are filled up with what is known of its `machine`."""
+    """Values that `device` and `links` leave out are taken from `machine`."""
 
     name: str
     levels: tuple[Level, ...]
@@ -85,7 +85,7 @@ class Cluster(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape(Spanned):
-    """What checking may know of a model without running its code. None is unknown."""
+    """The sizes of a model, known without running its code. None: unknown."""
 
     layers: int | None = None
     hidden: int | None = None
@@ -94,8 +94,8 @@ class Shape(Spanned):
     head_dim: int | None = None
     ffn: int | None = None  # of one expert, and of a dense layer unless `dense_ffn` is given
     dense_ffn: int | None = None
-    shared_ffn: int | None = None  # of the shared expert; None or 0: there is none
-    dense_layers: int = 0  # the first layers that have no experts
+    shared_ffn: int | None = None  # of the shared expert; None or 0: no shared expert
+    dense_layers: int = 0  # leading layers that have no experts
     gated: bool = False
     experts: int | None = None
     top_k: int | None = None
@@ -108,9 +108,11 @@ class Model(Spanned):
     source: str  # "file.py:Factory", relative to the plan file, or "package.module:Factory"
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     shape: Shape
-    tokens: str | None = None  # `inputs { tokens = "..", labels = ".." }`: names of forward's parameters
+    tokens: str | None = (
+        None  # `inputs { tokens = "..", labels = ".." }`: names of the parameters of `forward`
+    )
     labels: str | None = None
-    experts: str | None = None  # glob of the experts modules; None: found by structure
+    experts: str | None = None  # glob over the names of expert modules; None: found by their structure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,20 +126,22 @@ class Batch(Spanned):
 class Loss(Spanned):
     balance: float = 0.0
     ignore_index: int = -100
-    shift: Literal["data", "model"] = "data"  # who pairs position i with the token at i + 1
+    shift: Literal["data", "model"] = "data"  # who pairs position i with token i + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approximate(Spanned):
-    """Where what is computed depends on where it is computed: only by these words, and always told."""
+    """Permitted approximations: their results depend on the layout. Each one is always reported."""
 
-    capacity: float | None = None  # rows of an expert over its even share; None: no token is dropped
-    balance: Literal["microbatch", "rank"] = "microbatch"  # the tokens that a balance loss is taken over
+    capacity: float | None = None  # rows of an expert / its even share; None: no token is dropped
+    balance: Literal["microbatch", "rank"] = (
+        "microbatch"  # the tokens over which the balance loss is computed
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer(Spanned):
-    """`adamw { .. }`: the only one so far."""
+    """`adamw { .. }`, the only optimizer so far."""
 
     name: Literal["adamw"] = "adamw"
     lr: float = 3e-4
@@ -145,10 +149,10 @@ class Optimizer(Spanned):
     beta2: float = 0.95
     eps: float = 1e-8
     weight_decay: float = 0.1
-    clip: float | None = None  # global gradient norm
+    clip: float | None = None  # largest global gradient norm; None: no clipping
     warmup: int = 0  # steps
     decay: Literal["constant", "cosine"] = "constant"
-    min_lr: float = 0.0  # where the cosine ends
+    min_lr: float = 0.0  # final value of the cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,13 +166,13 @@ class Dataset(Spanned):
     """`files("corpus/*.txt")`: text as bytes; `tokens("data.bin", type = "uint16")`: memory-mapped."""
 
     kind: Literal["files", "tokens"]
-    patterns: tuple[str, ...]  # globs, relative to the plan file; `stdlib:*.py` is Python's standard library
+    patterns: tuple[str, ...]  # globs relative to the plan file; `stdlib:` is the standard library of Python
     type: Literal["uint8", "uint16", "uint32", "int32"] = "uint8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train(Spanned):
-    """What is computed."""
+    """A training run: what is computed."""
 
     name: str
     model: Model
@@ -190,7 +194,7 @@ class Data(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor(Spanned):
-    """Globs over parameter names state a placement; what they leave out is inferred (column, then row)."""
+    """Globs over parameter names fix a placement; other placements are inferred (column, then row)."""
 
     axes: tuple[str, ...]
     sequence: bool = False
@@ -202,7 +206,7 @@ class Tensor(Spanned):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experts(Spanned):
     axes: tuple[str, ...]
-    tensor: tuple[str, ...] = ()  # axes that split each expert
+    tensor: tuple[str, ...] = ()  # axes that split the matrices of each expert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,24 +214,24 @@ class Pipeline(Spanned):
     axes: tuple[str, ...]
     schedule: str = "1f1b"
     chunks: int = 1
-    layers: tuple[int, ...]  # a stage each, axis size x chunks entries; resolved evenly when left out
+    layers: tuple[int, ...]  # of each stage: axis size x chunks entries; spread evenly if left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim(Spanned):
-    """One `expect` entry: `subject relation value`. `subjects.py` has what it may be about."""
+    """One entry of `expect`: `subject relation value`. `subjects.py` lists the subjects."""
 
     subject: str  # "devices", "memory.peak", .., or the name of a constant
     relation: Literal["==", "!=", "<=", ">=", "<", ">"]
     value: int | float
-    half: float = 0.0  # of the last digit that the value is written with: `==` holds as far as it says
-    unit: str = ""  # of the value: "B", "s", "FLOP", ..; "" is a plain number
-    constant: int | float | None = None  # what the `let` is worth that the claim is about
+    rounding: float = 0.0  # half a unit of the last digit as written: `==` holds within it
+    unit: str = ""  # of `value`: "B", "s", "FLOP", ..; "" for a plain number
+    constant: int | float | None = None  # value of the `let` constant that is the subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Spanned):
-    """Where it is computed."""
+    """A layout of a training run on a cluster: where it is computed."""
 
     name: str
     train: Train
@@ -239,7 +243,7 @@ class Plan(Spanned):
     pipeline: Pipeline | None = None
     recompute: Literal["none", "attention", "experts", "layer"] = "none"
     expect: tuple[Claim, ...] = ()
-    misread: bool = False  # parts of it were not understood: what seems to be missing may be there
+    misread: bool = False  # parts of it could not be read, so nothing follows from what seems missing
     tried: bool = False  # another one than the file says, to see what is wrong with it: nothing is proposed
 
 

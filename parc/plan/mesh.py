@@ -1,8 +1,8 @@
-"""The layout algebra: named axes, ranks, groups, and how far groups reach.
+"""The layout algebra: named axes, ranks, groups, and the units of the cluster that groups touch.
 
-A rank is the mixed-radix number of its coordinates, outermost axis first, so the last axis is the fastest:
-on `[ep: 8, pp: 4, tp: 4]`, rank = (ep * 4 + pp) * 4 + tp. Everything here is integer arithmetic over the
-axes; nothing enumerates ranks unless it is iterated over.
+A rank is the mixed-radix number of its coordinates, outermost axis first, so the last axis varies fastest:
+on `[ep: 8, pp: 4, tp: 4]`, rank = (ep * 4 + pp) * 4 + tp. All results are integer arithmetic over the axes;
+ranks are enumerated only by iteration.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ class Axis(NamedTuple):
 
 
 class Lattice:
-    """The integers `base + sum(c_i * stride_i)`, `0 <= c_i < size_i`, in order: strides fall, and nest."""
+    """The integers `base + sum(c_i * stride_i)` with `0 <= c_i < size_i`, in ascending order.
+
+    Strides decrease and nest: each stride is at least the extent of the digits after it.
+    """
 
     __slots__ = ("base", "digits", "size")
 
     def __init__(self, base: int, digits: Iterable[tuple[int, int]]) -> None:
-        """`digits` are the (size, stride) of each axis, outermost first."""
+        """`digits` holds (size, stride) of each axis, outermost first."""
         self.base = base
         self.digits = tuple(digits)
         self.size = prod(size for size, _ in self.digits)
@@ -47,7 +50,7 @@ class Lattice:
         return map(self.__getitem__, range(self.size))
 
     def position(self, value: int) -> int | None:
-        """Where `value` stands among the members; None: it is not one."""
+        """The index of `value` among the members; None if it is not a member."""
         rest, index = value - self.base, 0
         if rest < 0:
             return None
@@ -73,7 +76,7 @@ class Lattice:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """All groups over a set of axes, in the order of their first ranks."""
+    """All groups over a set of axes, ordered by their first ranks."""
 
     first: Lattice  # the first rank of each group
     digits: tuple[tuple[int, int], ...]
@@ -96,7 +99,7 @@ class Mesh:
 
     @property
     def size(self) -> int:
-        """Number of ranks."""
+        """The number of ranks."""
         return prod(axis.size for axis in self.axes)
 
     @property
@@ -110,11 +113,11 @@ class Mesh:
         raise KeyError(name)
 
     def product(self, names: Iterable[str]) -> int:
-        """Number of ranks of one group over the axes `names`."""
+        """The number of ranks in one group over the axes `names`."""
         return prod(self.axis(name).size for name in names)
 
     def stride(self, name: str) -> int:
-        """How far apart in rank two neighbours on the axis are."""
+        """The difference in rank between two neighbours on the axis."""
         stride = 1
         for axis in reversed(self.axes):
             if axis.name == name:
@@ -133,7 +136,7 @@ class Mesh:
         return dict(reversed(digits))
 
     def rank(self, coordinates: Mapping[str, int]) -> int:
-        """The rank at `coordinates`; an axis that is left out counts as 0."""
+        """The rank at `coordinates`; axes that are left out have coordinate 0."""
         rank = 0
         for axis in self.axes:
             digit = coordinates.get(axis.name, 0)
@@ -143,19 +146,19 @@ class Mesh:
         return rank
 
     def group(self, rank: int, names: Collection[str]) -> Lattice:
-        """The ranks that differ from `rank` on the axes `names` alone, in rank order."""
+        """The ranks that differ from `rank` only on the axes `names`, in rank order."""
         coordinates = self.coordinates(rank)
-        inside = self._digits(names)
+        inside = self._get_digits(names)
         base = rank - sum(coordinates[name] * self.stride(name) for name in names)
         return Lattice(base, inside)
 
     def groups(self, names: Collection[str]) -> Groups:
-        """All groups over the axes `names`: they partition the ranks."""
+        """All groups over the axes `names`; they partition the ranks."""
         others = [name for name in self.names if name not in names]
-        return Groups(Lattice(0, self._digits(others)), self._digits(names))
+        return Groups(Lattice(0, self._get_digits(others)), self._get_digits(names))
 
     def index(self, rank: int, names: Collection[str]) -> int:
-        """The rank's position in its group over the axes `names`, in rank order."""
+        """The position of the rank in its group over the axes `names`."""
         coordinates = self.coordinates(rank)
         index = 0
         for axis in self.axes:
@@ -163,26 +166,28 @@ class Mesh:
                 index = index * axis.size + coordinates[axis.name]
         return index
 
-    def span(self, names: Collection[str], levels: Iterable[int]) -> tuple[int, ...]:
-        """How many units of each level one group over `names` touches.
+    def count_units(self, names: Collection[str], levels: Iterable[int]) -> tuple[int, ...]:
+        """The number of units of each level that one group over `names` touches.
 
         `levels` are the sizes of a cluster, outermost first: in `[8, 16]` the first unit is the whole cluster
-        of 128 devices, the second a node of 16. Rank r is device r. Exact where units and mesh nest, or where
-        what is inside of the groups divides a unit, or else no less than any group touches.
+        of 128 devices, the second a node of 16. Rank r is on device r. The result is exact if units and mesh
+        nest, or if the blocks inside the groups divide a unit; otherwise it is an upper bound.
         """
-        digits, unit, found = self._digits(names), 1, []
+        digits, unit, found = self._get_digits(names), 1, []
         for size in reversed(tuple(levels)):
             unit *= size
-            found.append(self._touched(digits, unit))
+            found.append(self._count_touched(digits, unit))
         return tuple(reversed(found))
 
     def nests(self, unit: int) -> bool:
-        """Whether units of so many ranks cut the mesh along its axes."""
+        """Whether units of `unit` ranks divide the mesh along its axes."""
         strides = [self.stride(name) for name in self.names] + [self.size]
         return all(unit % stride == 0 or stride % unit == 0 for stride in strides)
 
-    def _touched(self, digits: tuple[tuple[int, int], ...], unit: int) -> int:
-        far, near, reach, block = 1, 1, 1, 1  # far members, near ones, the ranks that these reach and fill
+    def _count_touched(self, digits: tuple[tuple[int, int], ...], unit: int) -> int:
+        """How many units of `unit` ranks one group touches."""
+        far, near = 1, 1  # members outside the unit of the first member, and inside of it
+        reach, block = 1, 1  # ranks from the first to the last of the near members; what they are aligned to
         for size, stride in digits:
             if stride >= unit:
                 far *= size
@@ -190,14 +195,18 @@ class Mesh:
                 near *= size
                 reach += (size - 1) * stride
                 block = max(block, size * stride)
-        if unit % block == 0:  # blocks begin at multiples of their size, so that none begins in the middle
+        if unit % block == 0:  # blocks are aligned, so none straddles two units
             return far
         whole = -(-reach // unit)
-        # A run that starts in the middle of a unit may touch one unit more.
+        # A run that starts inside a unit may touch one more unit.
         return far * (whole if self.nests(unit) else min(near, (reach - 2) // unit + 2))
 
-    def _digits(self, names: Collection[str]) -> tuple[tuple[int, int], ...]:
-        """Sizes and strides of some axes, outermost first."""
+    def _get_digits(self, names: Collection[str]) -> tuple[tuple[int, int], ...]:
+        """(size, stride) of each of the axes `names`, outermost first.
+
+        Raises:
+            KeyError: the mesh has no such axis.
+        """
         found: list[tuple[int, int]] = []
         stride = 1
         for axis in reversed(self.axes):
@@ -206,6 +215,6 @@ class Mesh:
             stride *= axis.size
         if len(found) < len(names):
             for name in names:
-                self.axis(name)  # which raises where there is none
+                self.axis(name)  # raises KeyError for an unknown one
         found.reverse()
         return tuple(found)

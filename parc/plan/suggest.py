@@ -1,4 +1,4 @@
-"""Did you mean .."""
+"""Spelling suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from parc.diagnostic import Fix
 from parc.source import Span
 
-LONGEST = 64  # letters of a word that are compared
-CERTAIN = 4  # letters of a word from which on one wrong letter leaves no doubt
+MAX_LENGTH = 64  # of a compared word
+SAFE_LENGTH = 4  # from this length on, a fix of one letter is safe
 
 
-def distance(one: str, other: str) -> int:
-    """Insertions, deletions, replacements and swaps of neighbours that turn one word into the other."""
+def measure_distance(one: str, other: str) -> int:
+    """The edit distance: insertions, deletions, replacements and swaps of neighbouring letters."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):
@@ -25,39 +25,43 @@ def distance(one: str, other: str) -> int:
     return row[-1]
 
 
-def nearest(word: str, options: Iterable[str]) -> str | None:
-    """The option that was most likely meant; None where none is near."""
-    lowered = word.lower()[:LONGEST]
+def find_nearest(word: str, options: Iterable[str]) -> str | None:
+    """The option with the least edit distance; None if none is close."""
+    lowered = word.lower()[:MAX_LENGTH]
     near = [
-        (distance(lowered, option.lower()[:LONGEST]), not option.startswith(word[:1]), option)
+        (measure_distance(lowered, option.lower()[:MAX_LENGTH]), not option.startswith(word[:1]), option)
         for option in options
     ]
     best = min(near, default=None)
     return best[2] if best and best[0] <= max(1, len(word) // 3) else None
 
 
-def did_you_mean(word: str, options: Iterable[str]) -> str | None:
-    """The help of an unknown word: the nearest option, or else all of them where they are few."""
+def suggest_spelling(word: str, options: Iterable[str]) -> str | None:
+    """Help for an unknown word: the nearest option, or all options if they are few."""
     options = sorted(options)
-    meant = nearest(word, options)
+    meant = find_nearest(word, options)
     if meant:
         return f"did you mean `{meant}`?"
     if not options or len(options) > 20:
         return None
-    return "known here: " + ", ".join(f"`{option}`" for option in options)
+    return "available: " + ", ".join(f"`{option}`" for option in options)
 
 
-def respelling(span: Span, word: str, options: Iterable[str]) -> Fix | None:
-    """Write the only option that is near to `word`, which stands at `span`, in quotes or not."""
-    if len(word) > LONGEST:
+def fix_spelling(span: Span, word: str, options: Iterable[str]) -> Fix | None:
+    """A fix that replaces `word` at `span`, quoted or not, by the nearest option, if that is unique."""
+    if len(word) > MAX_LENGTH:
         return None
     near = sorted(
-        (distance(word.lower(), option.lower()), option) for option in set(options) if option != word
+        (measure_distance(word.lower(), option.lower()), option) for option in set(options) if option != word
     )
-    if not near or nearest(word, [near[0][1]]) is None or near[0][0] in [steps for steps, _ in near[1:2]]:
+    if (
+        not near
+        or find_nearest(word, [near[0][1]]) is None
+        or near[0][0] in [steps for steps, _ in near[1:2]]
+    ):
         return None
     if span.text not in (word, f'"{word}"'):
         return None
     steps, meant = near[0]
     instead = span.text.replace(word, meant)
-    return Fix(f"write `{meant}`", ((span, instead),), safe=steps <= 1 and len(word) >= CERTAIN)
+    return Fix(f"write `{meant}`", ((span, instead),), safe=steps <= 1 and len(word) >= SAFE_LENGTH)

@@ -53,7 +53,7 @@ def group_sets(plan: Plan) -> tuple[GroupSet, ...]:
 def _of(plan: Plan, each: Carried) -> GroupSet:
     groups = plan.mesh.groups(each.axes)
     levels = plan.cluster.levels
-    touched = plan.mesh.span(each.axes, [level.size for level in levels])
+    touched = plan.mesh.count_units(each.axes, [level.size for level in levels])
     span = [(level.name, units) for level, units in zip(levels, touched, strict=True)]
     return GroupSet(each, plan.mesh.product(each.axes), len(groups), tuple(span[1:]), groups[0])
 

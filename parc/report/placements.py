@@ -15,7 +15,7 @@ def homes(of: Plan) -> dict[str, str]:
     found = {}
     if of.pipeline:
         found["stage"] = index(of.mesh, of.pipeline.axes)
-    count = len(placement.experts(of, 0))
+    count = len(placement.locate_experts(of, 0))
     if of.experts and count:
         first = index(of.mesh, of.experts.axes)
         found["experts"] = f"{count} from {_times(count, first)}" if count > 1 else first

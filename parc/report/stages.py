@@ -43,10 +43,10 @@ def stage_rows(plan: Plan, job: Job | None) -> tuple[StageRow, ...]:
 
 def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
     shape, rank = plan.train.model.shape, representative(plan, index)
-    layers = placement.layers(plan, rank) if _counted(plan) else ()
+    layers = placement.locate_layers(plan, rank) if _counted(plan) else ()
     dense = shape.dense_layers if shape.experts else sum(map(len, layers))
     sparse = sum(layer >= dense for chunk in layers for layer in chunk) if shape.experts else 0
-    experts = len(placement.experts(plan, rank)) if sparse else 0
+    experts = len(placement.locate_experts(plan, rank)) if sparse else 0
     if job is None:
         return StageRow(index, layers, sparse, experts)
     stages = job.stages_of(index)

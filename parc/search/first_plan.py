@@ -14,8 +14,8 @@ from parc.cost.timing.constants import nearest
 from parc.cost.timing.step import predict
 from parc.diagnostic import Diagnostic, Severity
 from parc.plan.blocks import Machine, Plan
-from parc.plan.imports import KNOWN, Imports, machines
-from parc.plan.resolve.files import Resolver
+from parc.plan.imports import HARDWARE_PREFIX, Imports, list_machines
+from parc.plan.resolve.resolver import Resolver
 from parc.search.layouts import Layout, layouts
 from parc.source import Source
 from parc.syntax.format import formatted
@@ -96,10 +96,10 @@ def cluster_levels(machine: str, devices: int) -> list[tuple[str, int]]:
 
 
 def _machine(name: str) -> Machine:
-    resolver = Resolver(Imports(Source("plan.parc", f'import "{KNOWN}{name}"\n'), []).files, [])
+    resolver = Resolver(Imports(Source("plan.parc", f'import "{HARDWARE_PREFIX}{name}"\n'), []).files, [])
     machine = resolver.machines.get(name)
     if machine is None:
-        raise Unfit(f"parc knows no hardware `{name}`, only {', '.join(machines())}")
+        raise Unfit(f"parc knows no hardware `{name}`, only {', '.join(list_machines())}")
     return machine
 
 
@@ -128,7 +128,7 @@ def _seconds(plan: Plan) -> float:
 def _lines(wish: Wish, levels: list[tuple[str, int]], layout: Layout) -> Iterator[str]:
     yield f"# A first plan: {wish.devices} devices, the fastest layout that fits as parc predicts it."
     yield "# `parc check` finds its faults, `parc explain` shows what every rank does."
-    yield f'import "{KNOWN}{wish.machine}"  # its data sheet\n'
+    yield f'import "{HARDWARE_PREFIX}{wish.machine}"  # its data sheet\n'
     yield "cluster farm {"
     yield f"machine = {wish.machine}"
     yield f"levels = [{', '.join(f'{name}: {size}' for name, size in levels)}]  # outermost first"

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import parc
-from parc.plan.placement import experts, layers
+from parc.plan.placement import locate_experts, locate_layers
 from tests.build.conftest import EXAMPLES
 from tests.build.projects import PLAN, Project
 
@@ -105,8 +105,8 @@ def test_the_table_of_ranks_agrees_with_the_layout_algebra(seed: Path) -> None:
         assert {name: int(row[name]) for name in plan.mesh.names} == dict(plan.mesh.coordinates(rank))
         assert (int(row["node"]), int(row["device"])) == divmod(rank, 16)
         first, last = map(int, row["experts"].split("-"))
-        assert list(range(first, last + 1)) == list(experts(plan, rank))
-        (held,) = layers(plan, rank)
+        assert list(range(first, last + 1)) == list(locate_experts(plan, rank))
+        (held,) = locate_layers(plan, rank)
         assert list(range(int(row["stage"]) * 4, int(row["stage"]) * 4 + 4)) == list(held)
         assert int(row["data"]) == plan.mesh.index(rank, ("ep",))
 

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.texts import grammatical
 from parc.diagnostic import has_errors
-from parc.plan.imports import decoded
+from parc.plan.imports import decode
 from parc.source import Source
 from parc.syntax import tree
 from parc.syntax.parse import parse
@@ -28,7 +28,7 @@ PLANS = {
     file.stem: source
     for folder in ("examples", "tests", "parc")
     for file in sorted((ROOT / folder).rglob("*.parc"))
-    if isinstance(source := decoded(file.name, file.read_bytes()), Source)
+    if isinstance(source := decode(file.name, file.read_bytes()), Source)
 }
 CAPS = ("P005", "P006")  # faults of size, which are no matter of syntax
 NODE = shutil.which("node")

@@ -178,7 +178,7 @@ def test_a_plan_is_checked_explained_mended_and_drawn(page: Page) -> None:
     opened(page, "plan.parc")
     page.locator(".squiggly-error").first.wait_for()
     page.keyboard.press("Control+Shift+m")
-    page.get_by_text("`cosin` is nothing that `decay` can be").first.wait_for()
+    page.get_by_text("`cosin` is not a value of `decay`").first.wait_for()
     shot(page, "problems")
     page.keyboard.press("Control+Shift+m")
 

@@ -34,7 +34,7 @@ def verdict(claim: str, text: str = SEED) -> Verdict:
 
 def value(subject: str, text: str = SEED) -> float:
     """The derived figure, whatever is claimed of it."""
-    dimension = subjects.subject(subject, ["fabric", "node"])
+    dimension = subjects.find_subject(subject, ["fabric", "node"])
     assert dimension is not None
     unit = {(1, 0, 0): "B", (0, 1, 0): "s", (0, 0, 1): "FLOP"}.get(tuple(dimension.dimension), "")
     found = verdict(f"{subject} >= 0 {unit}", text).figure
@@ -120,7 +120,7 @@ def test_the_bubble_of_schedules(pipeline: str, bubble: float) -> None:
 def test_every_subject_is_derived_and_is_on_the_page() -> None:
     said = page("P306")
     assert said is not None
-    for name in subjects.names(["fabric", "node"]):
+    for name in subjects.list_subjects(["fabric", "node"]):
         assert value(name) >= 0
         strategy, _, key = name.partition(".")
         if name.startswith("memory.stage_0.") and key != "stage_0.peak":  # one stands for all

@@ -15,7 +15,7 @@ from benchmarks.texts import EXAMPLES, mutated, of_words
 from parc.check.fixing import Mended, Texts, mend, mended_once, offered
 from parc.check.load import load_text
 from parc.diagnostic import Diagnostic, Fix, Label, Severity, error
-from parc.plan.suggest import respelling
+from parc.plan.suggest import fix_spelling
 from parc.source import Source
 from tests.front.plans import complete
 
@@ -128,8 +128,8 @@ def test_a_plan_with_several_faults_comes_out_right() -> None:
 
 def test_a_word_that_is_near_to_two_is_left_alone() -> None:
     source = Source("plan.parc", "layerz")
-    assert respelling(source.span(0, 6), "layerz", ["layera", "layerb"]) is None
-    assert respelling(source.span(0, 6), "layerz", ["layers", "heads"]) == Fix(
+    assert fix_spelling(source.span(0, 6), "layerz", ["layera", "layerb"]) is None
+    assert fix_spelling(source.span(0, 6), "layerz", ["layers", "heads"]) == Fix(
         "write `layers`", ((source.span(0, 6), "layers"),)
     )
 
@@ -137,8 +137,8 @@ def test_a_word_that_is_near_to_two_is_left_alone() -> None:
 def test_a_short_word_or_a_far_one_is_no_safe_guess() -> None:
     source = Source("plan.parc", '"epx" experts2x')
     short, far = (
-        respelling(source.span(0, 5), "epx", ["ep"]),
-        respelling(source.span(6, 15), "experts2x", ["experts"]),
+        fix_spelling(source.span(0, 5), "epx", ["ep"]),
+        fix_spelling(source.span(6, 15), "experts2x", ["experts"]),
     )
     assert short == Fix("write `ep`", ((source.span(0, 5), '"ep"'),), safe=False)
     assert far is not None

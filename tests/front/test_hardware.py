@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parc.check.load import Loaded, load_text
-from parc.plan.imports import machines
+from parc.plan.imports import list_machines
 from parc.source import Source
 from parc.syntax.format import formatted
 
@@ -57,7 +57,7 @@ def test_a_level_that_the_cluster_lacks_has_no_link() -> None:
     assert [link.level for link in found.plans[0].cluster.links] == ["node"]
 
 
-@pytest.mark.parametrize("name", machines())
+@pytest.mark.parametrize("name", list_machines())
 def test_every_machine_is_whole(name: str) -> None:
     found = loaded(f'import "parc:{name}"\ncluster c {{ machine = {name}, levels = [fabric: 4, node: 4] }}')
 
@@ -85,15 +85,15 @@ def test_every_machine_is_whole(name: str) -> None:
 
 
 def test_the_library_has_the_machines_that_people_train_on() -> None:
-    assert {"a100", "h100", "h200", "b200", "gb200", "mi300x"} <= set(machines())
+    assert {"a100", "h100", "h200", "b200", "gb200", "mi300x"} <= set(list_machines())
 
 
 @pytest.mark.parametrize(
     ("wanted", "help"),
     [
         ("parc:h10", 'did you mean "parc:h100"?'),
-        ("parc:", f"known here: {', '.join(machines())}"),
-        ("parc:../facts", f"known here: {', '.join(machines())}"),
+        ("parc:", f"available: {', '.join(list_machines())}"),
+        ("parc:../facts", f"available: {', '.join(list_machines())}"),
     ],
 )
 def test_what_the_library_lacks(wanted: str, help: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parc.check.load import load_text
-from parc.plan.placement import experts, layers, sequences
+from parc.plan.placement import locate_experts, locate_layers, locate_sequences
 from parc.render.text import render
 from parc.source import Source
 from tests.front.plans import SEED, complete
@@ -224,21 +224,24 @@ def test_a_legal_plan_places_everything_exactly_once(
     assert loaded.ok
     (plan,) = loaded.plans
     for rank in range(0, plan.mesh.size, 7):
-        homes = [expert for peer in plan.mesh.group(rank, ["ep"]) for expert in experts(plan, peer)]
+        homes = [expert for peer in plan.mesh.group(rank, ["ep"]) for expert in locate_experts(plan, peer)]
         assert sorted(homes) == list(range(8))
         stages = [
-            layer for peer in plan.mesh.group(rank, ["pp"]) for chunk in layers(plan, peer) for layer in chunk
+            layer
+            for peer in plan.mesh.group(rank, ["pp"])
+            for chunk in locate_layers(plan, peer)
+            for layer in chunk
         ]
         assert stages == list(range(16))
         read = [
             sequence
             for microbatch in range(microbatches)
             for peer in plan.mesh.group(rank, ["ep"])
-            for sequence in sequences(plan, peer, microbatch)
+            for sequence in locate_sequences(plan, peer, microbatch)
         ]
         assert read == list(range(256))
         for peer in plan.mesh.group(rank, ["tp"]):  # tokens and experts are the same along tensor ranks
-            assert (experts(plan, peer), sequences(plan, peer, 0)) == (
-                experts(plan, rank),
-                sequences(plan, rank, 0),
+            assert (locate_experts(plan, peer), locate_sequences(plan, peer, 0)) == (
+                locate_experts(plan, rank),
+                locate_sequences(plan, rank, 0),
             )

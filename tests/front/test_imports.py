@@ -9,7 +9,7 @@ import pytest
 
 from parc import cli
 from parc.check.load import load
-from parc.plan.imports import MOST_BYTES
+from parc.plan.imports import MAX_BYTES
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def told(file: Path, outside: bool = False) -> list[tuple[str, str]]:
 
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "pipe.parc")
-    assert told(importing(folder, "pipe.parc")) == [("P112", f"`{folder / 'pipe.parc'}` is no regular file")]
+    assert told(importing(folder, "pipe.parc")) == [("P112", f"`{folder / 'pipe.parc'}` is not a regular file")]
 
 
 def test_a_device_is_not_read(folder: Path) -> None:
     (folder / "zero.parc").symlink_to("/dev/zero")
     file = importing(folder, "zero.parc")
-    assert told(file) == [("P114", "outside of `project`")]
-    assert told(file, outside=True) == [("P112", "`/dev/zero` is no regular file")]
+    assert told(file) == [("P114", "outside `project`")]
+    assert told(file, outside=True) == [("P112", "`/dev/zero` is not a regular file")]
 
 
 def test_a_folder_is_no_file(folder: Path) -> None:
@@ -55,7 +55,7 @@ def test_of_a_huge_file_little_is_read(folder: Path) -> None:
         file.truncate(1 << 34)  # 16 GB, of which none is on the disk
     ((code, why),) = told(importing(folder, "huge.parc"))
     assert code == "P112"
-    assert why == f"`{huge}` has more than {MOST_BYTES:,} bytes, which no plan file has"
+    assert why == f"`{huge}` exceeds {MAX_BYTES:,} bytes, the limit of a plan file"
     assert [each.code for each in load(huge).diagnostics] == ["P005"]
 
 
@@ -78,8 +78,8 @@ def test_imports_leave_the_project_only_when_they_may(
     file = importing(folder, path.format(folder.parent))
     assert cli.main(["check", str(file)]) == 1
     said = capsys.readouterr().out
-    assert "error[P114]: an import stays within the project's folder" in said
-    assert "= help: `--allow-outside-imports` lets it" in said
+    assert "error[P114]: imports must stay inside the folder of the project" in said
+    assert "= help: `--allow-outside-imports` permits this" in said
     assert cli.main(["check", "--allow-outside-imports", str(file)]) == 0
 
 
@@ -87,11 +87,11 @@ def test_the_project_is_the_nearest_folder_that_says_so_or_the_files_own(tmp_pat
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "lib.parc").write_text("let x = 1\n")
     file = importing(tmp_path / "a" / "b", "../lib.parc")
-    assert told(file) == [("P114", "outside of `b`")]
+    assert told(file) == [("P114", "outside `b`")]
     (tmp_path / "a" / "pyproject.toml").write_text("")
     assert told(file) == []
     (tmp_path / "a" / "b" / ".git").write_text("gitdir: elsewhere")  # as in a worktree
-    assert told(file) == [("P114", "outside of `b`")]
+    assert told(file) == [("P114", "outside `b`")]
 
 
 def test_links_in_a_loop_and_what_is_no_path(folder: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from parc.plan.resolve.files import Resolver
 from parc.plan.resolve.memo import Memo
+from parc.plan.resolve.resolver import Resolver
 from parc.source import Source
 from parc.syntax.parse import Part, part
 from parc.syntax.parts import cut

@@ -106,7 +106,7 @@ def test_span_is_never_less_than_counted_and_exact_where_levels_nest(
     mesh, _, axes = case
     units = [prod(levels[i:]) for i in range(len(levels))]
     counted = [max(len({rank // unit for rank in group}) for group in mesh.groups(axes)) for unit in units]
-    for told, truth, unit in zip(mesh.span(axes, levels), counted, units, strict=True):
+    for told, truth, unit in zip(mesh.count_units(axes, levels), counted, units, strict=True):
         near = [mesh.stride(axis) * mesh.axis(axis).size for axis in axes if mesh.stride(axis) < unit]
         exact = mesh.nests(unit) or unit % max(near, default=1) == 0
         assert told == truth if exact else told >= truth
@@ -128,9 +128,9 @@ def test_the_seed_plan_as_audited() -> None:
     assert [list(group) for group in islice(mesh.groups(("pp",)), 2)] == [[0, 4, 8, 12], [1, 5, 9, 13]]
     assert (len(mesh.groups(("ep",))), len(mesh.groups(("pp",)))) == (16, 32)
     levels = (8, 16)
-    assert mesh.span(("ep",), levels) == (1, 8)
-    assert mesh.span(("pp", "tp"), levels) == (1, 1)
-    assert mesh.span(("tp",), levels) == (1, 1)
+    assert mesh.count_units(("ep",), levels) == (1, 8)
+    assert mesh.count_units(("pp", "tp"), levels) == (1, 1)
+    assert mesh.count_units(("tp",), levels) == (1, 1)
 
 
 @given(st.tuples(*[st.integers(1, 5)] * 3), st.integers(0, 7))

@@ -1,4 +1,4 @@
-"""Tree to facts: names, types, defaults, imports and settings."""
+"""Tree to blocks: names, types, defaults, imports and settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import parc
 from parc.check.load import choose
 from parc.check.load import load as load_file
 from parc.diagnostic import Diagnostic
-from parc.plan import blocks as facts
+from parc.plan import blocks
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
-from parc.plan.resolve.plan import spread
+from parc.plan.placement import spread_layers
 from tests.front.plans import BLOCKS, SEED, complete, load, told, told_of
 
 
@@ -31,7 +31,7 @@ def test_the_seed_plan() -> None:
     plan = one(SEED)
     assert plan.name == "wide"
     assert plan.mesh == Mesh((Axis("ep", 8), Axis("pp", 4), Axis("tp", 4)))
-    assert plan.cluster.levels == (facts.Level("fabric", 8), facts.Level("node", 16))
+    assert plan.cluster.levels == (blocks.Level("fabric", 8), blocks.Level("node", 16))
     assert plan.cluster.devices == 128
     device = plan.cluster.device
     assert device
@@ -141,7 +141,7 @@ def test_each_fact_keeps_its_span() -> None:
     [(16, 4, (4, 4, 4, 4)), (7, 3, (3, 2, 2)), (3, 3, (1, 1, 1)), (2, 3, ())],
 )
 def test_layers_are_spread_as_evenly_as_can_be(layers: int, stages: int, shares: tuple[int, ...]) -> None:
-    assert spread(layers, stages) == shares
+    assert spread_layers(layers, stages) == shares
 
 
 def test_a_pipeline_without_layers_spreads_those_of_the_shape() -> None:

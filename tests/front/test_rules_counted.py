@@ -7,7 +7,7 @@ from math import prod
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from parc.plan.placement import layers
+from parc.plan.placement import locate_layers
 from tests.front.plans import complete, load
 
 
@@ -71,6 +71,6 @@ def test_a_rank_without_experts_is_one_whose_layers_are_all_dense(
     )
     loaded = load(text)
     (plan,) = loaded.plans
-    bare = [rank for rank in range(ranks) if all(part.stop <= dense for part in layers(plan, rank))]
+    bare = [rank for rank in range(ranks) if all(part.stop <= dense for part in locate_layers(plan, rank))]
     found = {each.code for each in loaded.diagnostics}
     assert ("P230" in found) == (bool(bare) and dense < sum(stages))

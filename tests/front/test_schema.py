@@ -1,4 +1,4 @@
-"""The one list of keys: readers ask for all of it and nothing else, and it says what the facts' types say."""
+"""The one list of keys: readers ask for all of it and nothing else, and it agrees with the types of the blocks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import fields
 
 import pytest
 
-from parc.plan import blocks as facts
-from parc.plan.resolve.reader import Reader
+from parc.plan import blocks
+from parc.plan.resolve.reader import BlockReader
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form, Key
 from tests.front.plans import SEED, load
@@ -34,12 +34,14 @@ def name(case: tuple[Form, Key]) -> str:
 def test_readers_ask_for_every_key_and_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that nobody reads would have no effect; one that is not listed fails an assertion."""
     asked: set[tuple[str, str]] = set()
-    node, blocks = Reader.node, Reader.all_blocks
+    node, blocks = BlockReader.get_node, BlockReader.get_blocks
     monkeypatch.setattr(
-        Reader, "node", lambda self, key: (asked.add((self.form.kind, key)), node(self, key))[1]
+        BlockReader, "get_node", lambda self, key: (asked.add((self.form.kind, key)), node(self, key))[1]
     )
     monkeypatch.setattr(
-        Reader, "all_blocks", lambda self, kind: (asked.add((self.form.kind, kind)), blocks(self, kind))[1]
+        BlockReader,
+        "get_blocks",
+        lambda self, kind: (asked.add((self.form.kind, kind)), blocks(self, kind))[1],
     )
     others = "model other { inputs { tokens = 3 } }\ntrain other { model = moe, approximate { } }\n"
     load(SEED + others + "machine dgx { device {}, link node {} }")
@@ -49,10 +51,10 @@ def test_readers_ask_for_every_key_and_block(monkeypatch: pytest.MonkeyPatch) ->
     assert wanted - asked == {("train", "adamw"), ("train", "tokens")}  # values with settings, no blocks
 
 
-@pytest.mark.parametrize("case", [case for case in KEYS if case[0].facts], ids=name)
-def test_a_key_is_a_field_of_the_facts_with_the_same_type(case: tuple[Form, Key]) -> None:
+@pytest.mark.parametrize("case", [case for case in KEYS if case[0].dataclass], ids=name)
+def test_a_key_is_a_field_of_the_block_with_the_same_type(case: tuple[Form, Key]) -> None:
     form, key = case
-    hints = typing.get_type_hints(getattr(facts, form.facts))
+    hints = typing.get_type_hints(getattr(blocks, form.dataclass))
     assert key.name in hints
     hint = hints[key.name]
     options = [each for each in typing.get_args(hint) if each is not type(None)] or [hint]
@@ -62,10 +64,10 @@ def test_a_key_is_a_field_of_the_facts_with_the_same_type(case: tuple[Form, Key]
         assert options in ([KINDS[key.kind]], [int]), options  # a whole number may be read as a plain one
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form.facts], ids=lambda form: form.kind)
+@pytest.mark.parametrize("form", [form for form in FORMS if form.dataclass], ids=lambda form: form.kind)
 def test_a_key_that_must_be_there_has_no_default(form: Form) -> None:
     defaults = {
-        each.name for each in fields(getattr(facts, form.facts)) if each.default is each.default_factory
+        each.name for each in fields(getattr(blocks, form.dataclass)) if each.default is each.default_factory
     }
     assert {key.name for key in form.keys if key.needed} <= defaults
 

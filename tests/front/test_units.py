@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from parc.diagnostic import Diagnostic
 from parc.plan.resolve.memo import Memo
-from parc.plan.resolve.scope import Quantity, Scope
+from parc.plan.resolve.scope import Scope
+from parc.plan.resolve.values import Quantity
 from parc.source import Source
 from parc.syntax import tree, units
 from parc.syntax.parse import parse
@@ -21,7 +22,7 @@ def evaluated(text: str) -> tuple[object, list[Diagnostic]]:
     assert faults == ()
     lets = {each.name.text: each for each in file.statements if isinstance(each, tree.Let)}
     found: list[Diagnostic] = []
-    return Scope(lets, found, Memo()).value(lets["x"].value), found
+    return Scope(lets, found, Memo()).evaluate(lets["x"].value), found
 
 
 def number(text: str) -> Quantity:
@@ -113,7 +114,7 @@ def test_what_has_no_value(text: str, code: str, place: str) -> None:
     [
         ("64 gb", "did you mean `GB`?"),
         ("64 GiBs", "did you mean `GiB`?"),
-        ("1f1b", 'a word that begins with a digit stands in quotes: `"1f1b"`'),
+        ("1f1b", 'a word that begins with a digit must be in quotes: `"1f1b"`'),
     ],
 )
 def test_the_unit_that_was_meant(text: str, help: str) -> None:

@@ -11,7 +11,7 @@ from parc.check.costs import Costs, Unknown
 from parc.check.edits import Edit, option, setting
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
-from parc.plan.resolve.plan import spread
+from parc.plan.placement import spread_layers
 from parc.source import Span
 
 MOST_ORDERS = 24  # of the axes: all of four
@@ -108,7 +108,7 @@ def more_chunks(plan: Plan) -> Iterator[Alternative]:
     ranks = plan.mesh.product(pipeline.axes)
     for chunks in range(pipeline.chunks + 1, 2 * pipeline.chunks + 3):
         if layers % (ranks * chunks) == 0:
-            split = spread(layers, ranks * chunks)
+            split = spread_layers(layers, ranks * chunks)
             other = replace(pipeline, schedule="interleaved", chunks=chunks, layers=split)
             yield Alternative(
                 f'schedule = "interleaved", chunks = {chunks}', Costs(replace(plan, pipeline=other))

@@ -43,7 +43,7 @@ def keeps(plan: Plan, other: Plan) -> bool:
 def leaves(plan: Plan, strategy: str) -> bool:
     """Whether groups of a strategy leave a unit of the innermost level."""
     block, levels = getattr(plan, strategy), [level.size for level in plan.cluster.levels]
-    return block is not None and plan.mesh.span(block.axes, levels)[-1] > 1
+    return block is not None and plan.mesh.count_units(block.axes, levels)[-1] > 1
 
 
 def _told(plan: Plan) -> set[str]:

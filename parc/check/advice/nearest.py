@@ -17,7 +17,7 @@ from parc.check.registry import Rule
 from parc.diagnostic import Fix, Severity
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
-from parc.plan.resolve.plan import spread
+from parc.plan.placement import spread_layers
 from parc.source import Span
 
 FARTHEST = 10_000  # how far from a value others are looked for
@@ -85,7 +85,7 @@ def size(plan: Plan, name: str) -> Number:
         mesh, pipeline, layers = Mesh(axes), plan.pipeline, plan.train.model.shape.layers
         if pipeline and layers is not None and "layers" not in pipeline.spans:
             stages = mesh.product(pipeline.axes) * pipeline.chunks
-            pipeline = replace(pipeline, layers=spread(layers, stages))
+            pipeline = replace(pipeline, layers=spread_layers(layers, stages))
         return replace(plan, mesh=mesh, pipeline=pipeline)
 
     span = plan.spans.get(f"mesh.{name}")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from parc.check.registry import Rule
 from parc.diagnostic import Diagnostic, Label, error
-from parc.plan.suggest import did_you_mean, respelling
+from parc.plan.suggest import fix_spelling, suggest_spelling
 from parc.source import Source, Span
 
 MOST = 100  # of them in a file
@@ -56,7 +56,7 @@ def _allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
     verb = head["verb"]
     if verb not in VERBS:
         place = Span(span.source, span.start + head.start("verb"), span.start + head.end())
-        fix = respelling(place, verb, VERBS)
+        fix = fix_spelling(place, verb, VERBS)
         faults.append(
             error("P119", f"no comment says `{verb}` to parc", Label(place, "unknown"), help=FORM, fix=fix)
         )
@@ -84,7 +84,7 @@ def _may_be_allowed(place: Span, faults: list[Diagnostic]) -> bool:
     rules = {rule.code: rule for rule in all_rules()}
     code = place.text
     if code not in rules:
-        help, fix = did_you_mean(code, rules), respelling(place, code, rules)
+        help, fix = suggest_spelling(code, rules), fix_spelling(place, code, rules)
         fix = fix and fix._replace(safe=False)  # codes are all alike
         faults.append(
             error("P121", f"there is no rule `{code}`", Label(place, "unknown"), help=help, fix=fix)

@@ -60,7 +60,7 @@ def named(costs: Costs, name: str) -> Figure:
 def _derived(costs: Costs, name: str) -> Figure:
     if name in FIGURES:
         return FIGURES[name](costs)
-    rank = subjects.stage(name)
+    rank = subjects.parse_stage(name)
     if rank is not None:
         _one_of_the_ranks(costs, rank)
     if name.startswith("parameters.") and rank is not None:

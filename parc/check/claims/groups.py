@@ -57,7 +57,7 @@ def touched(costs: Costs, strategy: str, level: str) -> Figure:
     unit = 1
     for size in sizes[index:]:
         unit *= size
-    count = plan.mesh.span(names, sizes)[index]
+    count = plan.mesh.count_units(names, sizes)[index]
     how = f"rank 0 is with {members(costs, names)}; a {level} has {unit:,} devices"
     nests = plan.mesh.nests(unit)
     how += "" if nests else "; they cut the mesh oddly: no group touches more"

@@ -69,7 +69,7 @@ def _all(costs: Costs) -> tuple[Verdict, ...]:
 def holds(claim: Claim, value: float, claimed: float) -> bool:
     """Whether `value relation claimed`; equal is what rounds to the digits that the claim is written with."""
     if claim.relation in ("==", "!="):
-        near = abs(value - claimed) <= (claim.half or ROUNDING * abs(claimed))
+        near = abs(value - claimed) <= (claim.rounding or ROUNDING * abs(claimed))
         return near is (claim.relation == "==")
     if abs(value - claimed) <= ROUNDING * abs(claimed):
         value = claimed
@@ -94,11 +94,11 @@ def _bounded(costs: Costs, claim: Claim) -> Verdict | None:
     if not (claim.subject.startswith("memory.") and claim.subject.endswith(".peak")):
         return None
     try:
-        least = prices.states(costs, subjects.stage(claim.subject))
+        least = prices.states(costs, subjects.parse_stage(claim.subject))
         claimed = _claimed(costs, claim, least)
     except Unknown:
         return None
-    if least.value <= claimed + (claim.half or ROUNDING * abs(claimed)):
+    if least.value <= claimed + (claim.rounding or ROUNDING * abs(claimed)):
         return None
     return Verdict(claim, claim.relation in (">", ">=", "!="), claimed, least, bound=True)
 

@@ -295,7 +295,7 @@ def _reach(plan: Plan, far: tuple[str, ...]) -> tuple[str, ...]:
     for name in far:
         axes = getattr(plan, name).axes
         named = ", ".join(f"`{axis}`" for axis in axes)
-        touched = plan.mesh.span(axes, levels)[-1]
+        touched = plan.mesh.count_units(axes, levels)[-1]
         size = plan.mesh.product(axes)
         found.append(f"each group of {size:,} ranks of `{name}` over {named} touches {touched:,} {unit}s")
     return tuple(found)

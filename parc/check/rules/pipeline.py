@@ -11,7 +11,7 @@ from parc.check.edits import option
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Pipeline, Plan
-from parc.plan.resolve.plan import spread
+from parc.plan.placement import spread_layers
 from parc.plan.schema.plan import V_SHAPED
 
 MOST_SHOWN = 64  # entries of a list of stages that is still read
@@ -21,7 +21,7 @@ def _even(pipeline: Pipeline, layers: int, stages: int) -> tuple[str | None, Fix
     """Help and fix: the layers spread over the stages as evenly as can be."""
     if not 0 < stages <= min(layers, MOST_SHOWN):
         return None, None
-    even = str(list(spread(layers, stages)))
+    even = str(list(spread_layers(layers, stages)))
     edit = option(pipeline, "layers", even)
     return f"as even as can be: `layers = {even}`", Fix("spread the layers evenly", (edit,), safe=False)
 

@@ -138,7 +138,10 @@ def fans(plan: Plan, axes: tuple[str, ...]) -> Fans:
     if size == 1:
         return ALONE
     levels = [level.size for level in plan.cluster.levels]
-    touched = [*plan.mesh.span(axes, levels), size]  # units of each level, outermost first, then devices
+    touched = [
+        *plan.mesh.count_units(axes, levels),
+        size,
+    ]  # units of each level, outermost first, then devices
     found = [min(inner / outer, size) for outer, inner in pairwise(touched)]
     found[0] *= size / prod(found)  # a group that is larger than the cluster
     return tuple(reversed(found))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from parc.check.incremental import Places, whole_of
 from parc.check.load import Loaded
 from parc.plan.blocks import Plan, Spanned
-from parc.plan.imports import HARDWARE, KNOWN
+from parc.plan.imports import HARDWARE, HARDWARE_PREFIX
 from parc.source import Source, Span
 from parc.syntax import tree
 
@@ -98,7 +98,7 @@ def imports(path: Path, file: tree.File) -> Iterator[tuple[tree.String, Path]]:
     for statement in file.statements:
         if isinstance(statement, tree.Import) and isinstance(statement.path, tree.String):
             name = statement.path.value
-            if name.startswith(KNOWN):
+            if name.startswith(HARDWARE_PREFIX):
                 yield statement.path, real(name)
             else:
                 try:
@@ -110,8 +110,8 @@ def imports(path: Path, file: tree.File) -> Iterator[tuple[tree.String, Path]]:
 
 def real(shown: str) -> Path:
     """The file that a text is shown to be; that of known hardware is among parc's own."""
-    if shown.startswith(KNOWN):
-        return HARDWARE / f"{shown.removeprefix(KNOWN)}.parc"
+    if shown.startswith(HARDWARE_PREFIX):
+        return HARDWARE / f"{shown.removeprefix(HARDWARE_PREFIX)}.parc"
     return Path(os.path.realpath(shown))
 
 

@@ -98,7 +98,7 @@ class Place:
         form: Form | None = None
         for frame in self.frames[1:]:
             if frame.opener == "{":
-                form = form.block(frame.kind) if form else TOP.get(frame.kind)
+                form = form.find_block(frame.kind) if form else TOP.get(frame.kind)
                 if form is None:
                     return None
         return form
@@ -107,7 +107,7 @@ class Place:
     def key(self) -> Key | None:
         """The key whose value the cursor is in, as far as the schema has it."""
         form = self.form
-        return form.key(self.body.key) if form else None
+        return form.find_key(self.body.key) if form else None
 
     @property
     def top(self) -> Frame | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parc.lsp.document.analysis import Analysis
-from parc.plan.imports import KNOWN, machines, may_be_opened, project, read
+from parc.plan.imports import HARDWARE_PREFIX, find_project, is_safe_to_open, list_machines, read_source
 from parc.source import Source
 
 MOST = 50
@@ -16,7 +16,7 @@ CALLABLE = re.compile(r"^(?:class|def)[ \t]+([^\W\d]\w*)", re.M)
 
 def importable(analysis: Analysis) -> Iterator[tuple[str, str]]:
     """What `import` may name, with a word about each: known hardware, and plan files near this one."""
-    yield from ((f"{KNOWN}{name}", "known hardware") for name in machines())
+    yield from ((f"{HARDWARE_PREFIX}{name}", "known hardware") for name in list_machines())
     for path in _near(analysis.path.parent, "*.parc"):
         if path != analysis.path:
             yield path.name, "plan file"
@@ -38,7 +38,11 @@ def defined(folder: Path, name: str) -> list[str]:
         path = (folder / name).resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of links, what no path can be
         return []
-    source = read(path) if path.is_relative_to(project(folder.resolve())) and may_be_opened(path) else None
+    source = (
+        read_source(path)
+        if path.is_relative_to(find_project(folder.resolve())) and is_safe_to_open(path)
+        else None
+    )
     return CALLABLE.findall(source.text) if isinstance(source, Source) else []
 
 

@@ -170,7 +170,7 @@ def _of_body(
                     yield Symbol("level", statement.label.text, inside), statement.label.span, False
                 if statement.over:
                     yield from _axes(statement.over, inside)
-                if statement.body and (inner := form.block(statement.kind.text)):
+                if statement.body and (inner := form.find_block(statement.kind.text)):
                     yield from _of_body(statement.body, inner, inside, cluster)
 
 
@@ -186,7 +186,7 @@ def _levels(subject: tree.Path, cluster: str) -> Iterator[tuple[Symbol, Span, bo
 def _of_assignment(
     statement: tree.Assignment, form: Form, inside: str
 ) -> Iterator[tuple[Symbol, Span, bool]]:
-    key, value = form.key(statement.path.text), statement.value
+    key, value = form.find_key(statement.path.text), statement.value
     match value:
         case tree.Path() if key and key.kind == "block":
             yield Symbol(key.name, value.text), value.span, False
@@ -199,7 +199,7 @@ def _of_assignment(
                     yield Symbol(kind, item.name.text, inside), item.name.span, True
                     yield from _constants(item.value)
         case tree.Configured():
-            inner = form.block(value.name.text)
+            inner = form.find_block(value.name.text)
             yield from _of_body(value.body, inner or form, inside)
         case _:
             yield from _constants(value)

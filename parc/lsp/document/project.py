@@ -12,7 +12,7 @@ from parc.check.incremental import Again
 from parc.check.load import Loaded, load_text
 from parc.lsp.document.analysis import Analysis, imports, real
 from parc.lsp.document.positions import normal
-from parc.plan.imports import may_be_opened, read
+from parc.plan.imports import is_safe_to_open, read_source
 from parc.source import Source
 
 MOST_FILES = 500  # of a workspace, that are looked through for uses of a name,
@@ -120,7 +120,7 @@ class Project:
             return self.open[path].source
         if (text := self._texts().get(str(real(str(path))))) is not None:
             return Source(str(path), text)
-        source = read(path) if may_be_opened(path) else None
+        source = read_source(path) if is_safe_to_open(path) else None
         return source if isinstance(source, Source) else None
 
     def _texts(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from parc.lsp.document.cursor import Place
 from parc.lsp.edits.nearest_values import nearest_legal
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Mesh
-from parc.plan.resolve.plan import spread
+from parc.plan.placement import spread_layers
 from parc.syntax import tree
 
 DIGITS = re.compile(r"[0-9]{1,18}")  # of longer ones nothing is near
@@ -38,7 +38,7 @@ def _spread(analysis: Analysis, plan: Plan) -> Iterator[tuple[str, list[Edit]]]:
     pipeline, layers = plan.pipeline, plan.train.model.shape.layers
     if pipeline is None or layers is None or "layers" not in pipeline.spans:
         return
-    even = spread(layers, plan.mesh.product(pipeline.axes) * pipeline.chunks)
+    even = spread_layers(layers, plan.mesh.product(pipeline.axes) * pipeline.chunks)
     if even and even != pipeline.layers:
         span = analysis.whole(pipeline.at("layers"))
         yield f"spread {layers} layers evenly", [(span.start, span.end, str(list(even)))]
@@ -69,7 +69,7 @@ def _inside(analysis: Analysis, plan: Plan, offset: int) -> Iterator[tuple[str, 
 def nodes(plan: Plan, mesh: Mesh, name: str) -> int:
     """How many units of the innermost level one group of the axis touches."""
     levels = [level.size for level in plan.cluster.levels]
-    return mesh.span([name], levels)[-1] if mesh.size <= prod(levels) else 1
+    return mesh.count_units([name], levels)[-1] if mesh.size <= prod(levels) else 1
 
 
 def _entries(analysis: Analysis, plan: Plan) -> list[tree.Pair]:

@@ -41,7 +41,7 @@ def of_axis(plan: Plan, name: str) -> str:
 def reach(plan: Plan, axes: tuple[str, ...]) -> str:
     """How many units of each level below the whole cluster one group touches."""
     levels = plan.cluster.levels
-    touched = plan.mesh.span(axes, [level.size for level in levels])
+    touched = plan.mesh.count_units(axes, [level.size for level in levels])
     told = [
         f"{count:,} {level.name}{'s' if count > 1 else ''}"
         for level, count in zip(levels[1:], touched[1:], strict=True)

@@ -100,7 +100,7 @@ def _rest_of_head(analysis: Analysis, place: Place, words: list[str]) -> Iterato
         else:
             yield from _named(analysis, "let")
         return
-    inner = form.block(words[0])
+    inner = form.find_block(words[0])
     if inner and "over" in inner.head and len(words) == 1:
         yield Item("over", "keyword", "over [$0]", snippet=True)
     if inner and "label" in inner.head and len(words) == 1:
@@ -114,11 +114,11 @@ def _statements(analysis: Analysis, place: Place) -> Iterator[Item]:
         return
     if form.claims:
         levels = _cluster_levels(analysis)
-        for name in subjects.names(levels):
-            subject = subjects.subject(name, levels)
+        for name in subjects.list_subjects(levels):
+            subject = subjects.find_subject(name, levels)
             if subject:
-                doc = f"{units.words(subject.dimension)}: {subject.says}"
-                yield Item(name, "figure", f"{name} ", detail=subject.says, doc=doc)
+                doc = f"{units.words(subject.dimension)}: {subject.description}"
+                yield Item(name, "figure", f"{name} ", detail=subject.description, doc=doc)
     for key in form.keys:
         if key.name not in place.body.keys:
             yield _key(form, key)
@@ -207,11 +207,11 @@ def _numbers(analysis: Analysis, place: Place) -> Iterator[Item]:
 
 
 def _layers(analysis: Analysis) -> Iterator[Item]:
-    from parc.plan.resolve.plan import spread
+    from parc.plan.placement import spread_layers
 
     for plan in analysis.plans:
         if plan.pipeline and (layers := plan.train.model.shape.layers):
-            even = spread(layers, plan.mesh.product(plan.pipeline.axes) * plan.pipeline.chunks)
+            even = spread_layers(layers, plan.mesh.product(plan.pipeline.axes) * plan.pipeline.chunks)
             if 0 < len(even) <= 64:
                 text = ", ".join(map(str, even))
                 yield Item(text, "value", text, detail=f"{layers} layers, as even as can be")
@@ -224,7 +224,7 @@ def _units(dimension: units.Dimension) -> Iterator[Item]:
 
 
 def _claimed(analysis: Analysis, name: str) -> units.Dimension:
-    subject = subjects.subject(name, _cluster_levels(analysis))
+    subject = subjects.find_subject(name, _cluster_levels(analysis))
     return subject.dimension if subject else units.NUMBER
 
 

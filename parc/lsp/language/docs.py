@@ -23,9 +23,9 @@ def of_key(form: Form, key: Key) -> str:
 
 def default_of(form: Form, key: Key) -> str:
     """As it is written in a plan; nothing where there is none."""
-    if not form.facts:
+    if not form.dataclass:
         return ""
-    for field in fields(getattr(facts, form.facts)):
+    for field in fields(getattr(facts, form.dataclass)):
         if field.name == key.name and field.default is not MISSING and field.default not in (None, ()):
             value = field.default
             return str(value).lower() if isinstance(value, bool) else str(value)

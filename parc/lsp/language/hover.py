@@ -78,9 +78,9 @@ def _said(analysis: Analysis, place: Place, offset: int) -> str | None:
         return docs.of_form(TOP[word.text]) if word.text in TOP else None
     if form is None or place.inner is not place.body:
         return None
-    if not words and (inner := form.block(word.text)) and not _is_assigned(analysis, word.end):
+    if not words and (inner := form.find_block(word.text)) and not _is_assigned(analysis, word.end):
         return _block(docs.of_form(inner), plan, word.text)
-    if not words and (key := form.key(word.text)):
+    if not words and (key := form.find_key(word.text)):
         return docs.of_key(form, key)
     if place.key:
         return docs.of_key(form, place.key)

@@ -12,7 +12,7 @@ from parc.diagnostic import has_errors
 from parc.lsp.document import names
 from parc.lsp.document.analysis import Analysis
 from parc.plan.blocks import Plan
-from parc.plan.placement import layers
+from parc.plan.placement import locate_layers
 from parc.source import Span
 
 VERSION = 1
@@ -88,6 +88,6 @@ def placing(analysis: Analysis, name: str, rank: int) -> list[tuple[Span, str]]:
             index = plan.mesh.index(rank, strategy.axes)
             found.append((strategy.at("axes"), f"{kind}: number {index} of its group"))
     if plan.pipeline and "layers" in plan.pipeline.spans:
-        held = ", ".join(f"{run.start} to {run.stop - 1}" for run in layers(plan, rank) if run)
+        held = ", ".join(f"{run.start} to {run.stop - 1}" for run in locate_layers(plan, rank) if run)
         found.append((plan.pipeline.at("layers"), f"layers {held}"))
     return [(analysis.whole(span), said) for span, said in found]

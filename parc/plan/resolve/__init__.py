@@ -1,1 +1,1 @@
-"""Tree to facts: names, types, units and defaults."""
+"""From a syntax tree to resolved blocks: names, types, units and defaults."""

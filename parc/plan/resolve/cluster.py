@@ -1,56 +1,57 @@
-"""`cluster` and `machine` blocks: what there is to run on."""
+"""Resolves `cluster` and `machine` blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from parc.plan import blocks as facts
-from parc.plan.resolve.reader import Reader
-from parc.plan.suggest import did_you_mean, respelling
+from parc.plan import blocks
+from parc.plan.resolve.reader import BlockReader
+from parc.plan.suggest import fix_spelling, suggest_spelling
 from parc.syntax import tree
 
-FindMachine: TypeAlias = "Callable[[Reader], facts.Machine | None]"
+FindMachine: TypeAlias = "Callable[[BlockReader], blocks.Machine | None]"
 
 
-def machine(name: str, block: Reader) -> facts.Machine | None:
-    """What clusters are made of. Its links may be of levels that it does not have itself: of the fabric."""
-    levels = tuple(facts.Level(*each) for each in block.sizes("levels", "[node: 8]"))
-    inner = block.block("device")
-    links = _links(block, None)
-    device = _device(inner) if inner else None
+def resolve_machine(name: str, block: BlockReader) -> blocks.Machine | None:
+    """A machine. Its links may belong to levels outside of the machine, such as the fabric."""
+    levels = tuple(blocks.Level(*each) for each in block.read_sizes("levels"))
+    inner = block.read_block("device")
+    links = _resolve_links(block, None)
+    device = _resolve_device(inner) if inner else None
     if not block.finish():
         return None
-    return facts.Machine(
+    return blocks.Machine(
         name=name, levels=levels, device=device, links=links, span=block.span, spans=block.spans
     )
 
 
-def cluster(name: str, block: Reader, find_machine: FindMachine) -> facts.Cluster | None:
-    levels = tuple(facts.Level(*each) for each in block.sizes("levels", "[fabric: 8, node: 16]"))
-    kind = find_machine(block)
-    inner = block.block("device")
+def resolve_cluster(name: str, block: BlockReader, find_machine: FindMachine) -> blocks.Cluster | None:
+    """A cluster; `find_machine` returns the machine that the block refers to."""
+    levels = tuple(blocks.Level(*each) for each in block.read_sizes("levels"))
+    machine = find_machine(block)
+    inner = block.read_block("device")
     names = [level.name for level in levels]
-    links = _links(block, names)
-    device = _device(inner) if inner else None
+    links = _resolve_links(block, names)
+    device = _resolve_device(inner) if inner else None
     if not block.finish():
         return None
-    return facts.Cluster(
+    return blocks.Cluster(
         name=name,
         levels=levels,
-        machine=kind,
-        device=_filled(device, kind.device) if kind else device,
-        links=(*links, *_added(links, names, kind)),
+        machine=machine,
+        device=_merge_devices(device, machine.device) if machine else device,
+        links=(*links, *_inherit_links(links, names, machine)),
         span=block.span,
         spans=block.spans,
     )
 
 
-def _filled(own: facts.Device | None, known: facts.Device | None) -> facts.Device | None:
-    """What the cluster says of its devices goes before what is known of the machine's."""
+def _merge_devices(own: blocks.Device | None, known: blocks.Device | None) -> blocks.Device | None:
+    """The device of the cluster; values that it leaves out are those of the machine."""
     if own is None or known is None:
         return own or known
-    return facts.Device(
+    return blocks.Device(
         compute=own.compute or known.compute,
         compute_fp32=own.compute_fp32 or known.compute_fp32,
         compute_fp64=own.compute_fp64 or known.compute_fp64,
@@ -61,21 +62,21 @@ def _filled(own: facts.Device | None, known: facts.Device | None) -> facts.Devic
     )
 
 
-def _added(
-    own: Sequence[facts.Link], names: Sequence[str], machine: facts.Machine | None
-) -> list[facts.Link]:
-    """The machine's links of levels whose link the cluster leaves out."""
+def _inherit_links(
+    own: Sequence[blocks.Link], names: Sequence[str], machine: blocks.Machine | None
+) -> list[blocks.Link]:
+    """The links of the machine for levels that have no link in the cluster."""
     wanted = set(names) - {link.level for link in own}
     return [link for link in machine.links if link.level in wanted] if machine else []
 
 
-def _device(block: Reader) -> facts.Device:
-    device = facts.Device(
-        compute=block.maybe_quantity("compute"),
-        compute_fp32=block.maybe_quantity("compute_fp32"),
-        compute_fp64=block.maybe_quantity("compute_fp64"),
-        memory=block.maybe_quantity("memory"),
-        memory_bandwidth=block.maybe_quantity("memory_bandwidth"),
+def _resolve_device(block: BlockReader) -> blocks.Device:
+    device = blocks.Device(
+        compute=block.read_quantity("compute"),
+        compute_fp32=block.read_quantity("compute_fp32"),
+        compute_fp64=block.read_quantity("compute_fp64"),
+        memory=block.read_quantity("memory"),
+        memory_bandwidth=block.read_quantity("memory_bandwidth"),
         span=block.span,
         spans=block.spans,
     )
@@ -83,28 +84,28 @@ def _device(block: Reader) -> facts.Device:
     return device
 
 
-def _links(outer: Reader, names: Sequence[str] | None) -> tuple[facts.Link, ...]:
+def _resolve_links(outer: BlockReader, names: Sequence[str] | None) -> tuple[blocks.Link, ...]:
     first: dict[str, tree.Name] = {}
-    for block in outer.all_blocks("link"):
+    for block in outer.get_blocks("link"):
         if block.label and first.setdefault(block.label.text, block.label) is not block.label:
-            outer.twice(f"link {block.label.text}", first[block.label.text].span, block.label.span)
-    return tuple(link for each in outer.all_blocks("link") if (link := _link(outer, each, names)))
+            outer.report_duplicate(f"link {block.label.text}", first[block.label.text].span, block.label.span)
+    return tuple(link for each in outer.get_blocks("link") if (link := _resolve_link(outer, each, names)))
 
 
-def _link(outer: Reader, block: tree.Block, names: Sequence[str] | None) -> facts.Link | None:
-    """Of one of the levels `names`; None: of any."""
+def _resolve_link(outer: BlockReader, block: tree.Block, names: Sequence[str] | None) -> blocks.Link | None:
+    """A link of one of the levels `names`, or of any level if `names` is None."""
     inner = outer.enter(block)
-    bandwidth = inner.maybe_quantity("bandwidth")
-    latency = inner.maybe_quantity("latency")
+    bandwidth = inner.read_quantity("bandwidth")
+    latency = inner.read_quantity("latency")
     sound = inner.finish()
     if block.label and names is not None and block.label.text not in names:
         message = f"the cluster has no level `{block.label.text}`"
         word, span = block.label.text, block.label.span
-        help, fix = did_you_mean(word, names), respelling(span, word, names)
-        outer.fault("P101", span, message, "unknown level", help, fix)
+        help, fix = suggest_spelling(word, names), fix_spelling(span, word, names)
+        outer.report("P101", span, message, "unknown level", help, fix)
         return None
     if block.label is None or not sound:
         return None
-    return facts.Link(
+    return blocks.Link(
         level=block.label.text, bandwidth=bandwidth, latency=latency, span=inner.span, spans=inner.spans
     )

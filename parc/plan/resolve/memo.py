@@ -1,7 +1,7 @@
-"""What blocks became, kept for the next reading of a file: an editor reads it at every keystroke.
+"""Caches resolved blocks from one resolution of a file to the next: editors resolve it at every keystroke.
 
-A block is not read again where it is the same node of the tree, and where all that it looked up (constants,
-the blocks that it names) is what it was.
+A cached result is valid if the block is the same node of the tree and everything that it looked up is
+unchanged: constants, and the blocks that it names.
 """
 
 from __future__ import annotations
@@ -16,39 +16,43 @@ Lookup: TypeAlias = "tuple[str, str]"  # kind and name of a block; or "let" and 
 Answers: TypeAlias = "dict[Lookup, object]"
 
 
-class Read(NamedTuple):
-    block: tree.Block  # kept alive, so that no other node has its identity
+class Entry(NamedTuple):
+    block: tree.Block  # kept alive, so that no other node gets its id
     answers: Answers
-    result: Any  # of what kind, only the reader of the block knows
+    result: Any  # the resolved block; its type depends on the kind
     faults: tuple[Diagnostic, ...]
 
 
 class Memo:
+    """The entries of the previous resolution, and those of the current one."""
+
     def __init__(self) -> None:
-        self.before: dict[int, Read] = {}
-        self.now: dict[int, Read] = {}
-        self.asked: Answers = {}
+        self.previous: dict[int, Entry] = {}
+        self.current: dict[int, Entry] = {}
+        self.answers: Answers = {}
 
-    def answer(self, kind: str, name: str, value: object) -> None:
-        """Note what the block that is being read has looked up."""
-        self.asked[kind, name] = value
+    def record(self, kind: str, name: str, value: object) -> None:
+        """Record a lookup of the block that is being resolved."""
+        self.answers[kind, name] = value
 
-    def recall(self, block: tree.Block, ask: Callable[[Lookup], object]) -> Read | None:
-        read = self.before.get(id(block))
-        if read is None or not all(_same(value, ask(lookup)) for lookup, value in read.answers.items()):
+    def recall(self, block: tree.Block, ask: Callable[[Lookup], object]) -> Entry | None:
+        """The entry of a block, if it is valid; `ask` answers a lookup now."""
+        entry = self.previous.get(id(block))
+        if entry is None or not all(_is_same(value, ask(lookup)) for lookup, value in entry.answers.items()):
             return None
-        self.now[id(block)] = read
-        return read
+        self.current[id(block)] = entry
+        return entry
 
-    def keep(self, block: tree.Block, result: object, faults: list[Diagnostic]) -> None:
-        self.now[id(block)] = Read(block, self.asked, result, tuple(faults))
-        self.asked = {}
+    def store(self, block: tree.Block, result: object, faults: list[Diagnostic]) -> None:
+        """Add the entry of a block, with the lookups recorded since the last one."""
+        self.current[id(block)] = Entry(block, self.answers, result, tuple(faults))
+        self.answers = {}
 
-    def turn(self) -> None:
-        """Reading is over: forget the blocks that are no more."""
-        self.before, self.now = self.now, {}
+    def finish(self) -> None:
+        """End a resolution: drop the entries of blocks that no longer exist."""
+        self.previous, self.current = self.current, {}
 
 
-def _same(one: object, other: object) -> bool:
-    """Resolved facts are the same where they are one object; constants, where place and worth are equal."""
+def _is_same(one: object, other: object) -> bool:
+    """Resolved blocks are compared by identity; constants by span and value."""
     return one is other or (not hasattr(one, "spans") and one == other)

@@ -1,4 +1,4 @@
-"""Clusters: what there is to run on."""
+"""Forms of `cluster`, `machine` and their sub-blocks."""
 
 from __future__ import annotations
 
@@ -12,64 +12,62 @@ DEVICE = Form(
         Key(
             "compute",
             "quantity",
-            "Peak rate of dense matrix products in 16 bits.",
+            "Peak rate of dense matrix products in 16-bit precision.",
             dimension=units.COMPUTE,
             example="400 TFLOPS",
         ),
         Key(
             "compute_fp32",
             "quantity",
-            "The same in fp32, for what `precision` computes so; without it, that of 16 bits is taken.",
+            "Peak rate in fp32, used if `precision` computes in fp32; that of 16-bit precision if left out.",
             dimension=units.COMPUTE,
             example="60 TFLOPS",
         ),
         Key(
             "compute_fp64",
             "quantity",
-            "The same in fp64.",
+            "Peak rate in fp64.",
             dimension=units.COMPUTE,
             example="60 TFLOPS",
         ),
-        Key("memory", "quantity", "What a device can hold.", dimension=units.SIZE, example="64 GB"),
+        Key("memory", "quantity", "Memory of one device.", dimension=units.SIZE, example="64 GB"),
         Key(
             "memory_bandwidth",
             "quantity",
-            "How fast a device reads and writes its own memory.",
+            "Rate at which a device reads and writes its own memory.",
             dimension=units.BANDWIDTH,
             example="1.8 TB/s",
         ),
     ),
-    facts="Device",
+    dataclass="Device",
 )
 LINK = Form(
     "link",
-    "The network of one level, which the block is named for: `link node { .. }`.",
+    "The network of one level, which is the label of the block: `link node { .. }`.",
     (
         Key(
             "bandwidth",
             "quantity",
-            "What one device sends in one direction.",
+            "Rate at which one device sends in one direction.",
             dimension=units.BANDWIDTH,
             example="50 GB/s",
         ),
-        Key(
-            "latency", "quantity", "How long one message is under way.", dimension=units.TIME, example="8 us"
-        ),
+        Key("latency", "quantity", "Delay of one message.", dimension=units.TIME, example="8 us"),
     ),
-    facts="Link",
+    dataclass="Link",
     head=("label",),
     many=True,
 )
 LEVELS = Key(
     "levels",
     "sizes",
-    "The levels of the network, outermost first: `[fabric: 8, node: 16]` is 8 nodes of 16 devices.",
+    "The levels of the network, outermost first: `[fabric: 8, node: 16]` means 8 nodes of 16 devices.",
     needed=True,
     example="[fabric: 8, node: 16]",
 )
 MACHINE = Form(
     "machine",
-    'A kind of machine that clusters are made of; `import "parc:h100"` and the like have some.',
+    'A type of machine that clusters refer to. `import "parc:h100"` and others provide some.',
     (LEVELS,),
     (DEVICE, LINK),
     "Machine",
@@ -77,10 +75,12 @@ MACHINE = Form(
 )
 CLUSTER = Form(
     "cluster",
-    "What there is to run on: the levels of the network, a device, and a link for each level.",
+    "The hardware: the levels of the network, the device, and a link for each level.",
     (
         LEVELS,
-        Key("machine", "block", "The `machine` block that fills up what is not said of device and links."),
+        Key(
+            "machine", "block", "The `machine` block that provides values that `device` and `link` leave out."
+        ),
     ),
     (DEVICE, LINK),
     "Cluster",

@@ -1,4 +1,4 @@
-"""What a block may hold: its head, its keys with their kinds, its blocks. Readers and editors ask here."""
+"""Descriptions of blocks: their heads, keys and sub-blocks, for the resolver and for editors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Kind: TypeAlias = Literal[
     "count",  # a whole number
     "real",  # a plain number
     "flag",  # `true` or `false`
-    "quantity",  # a number with a unit of `dimension`
+    "quantity",  # a number in a unit of `dimension`
     "text",
     "texts",  # a text or a list of them
     "choice",  # one of `choices`
     "counts",  # a list of whole numbers
     "sizes",  # `[ep: 8, tp: 4]`
-    "axes",  # `[ep, tp]`, axes of the mesh
-    "block",  # the name of a top-level block of the kind that the key is called
+    "axes",  # `[ep, tp]`: axes of the mesh
+    "block",  # the name of a top-level block; its kind is the name of the key
     "call",  # one of `choices`, with arguments
-    "configured",  # one of `choices`, with settings: its form is among the `blocks`
+    "configured",  # one of `choices`, with settings that the form of that name in `blocks` describes
 ]
 
 WORDS: dict[Kind, str] = {
@@ -47,27 +47,27 @@ class Key(NamedTuple):
 
     @property
     def type(self) -> str:
-        """What the value is, in words."""
+        """The type of the value, in words."""
         if self.kind == "quantity":
             return units.words(self.dimension)
         return WORDS.get(self.kind) or " or ".join(f"`{choice}`" for choice in self.choices)
 
 
 class Form(NamedTuple):
-    """`facts` is the class of `parc.plan.blocks` that the block becomes: it has the defaults."""
+    """A kind of block. `dataclass` is the class of `parc.plan.blocks` that it resolves to, with the defaults."""
 
     kind: str
     doc: str
     keys: tuple[Key, ...] = ()
     blocks: tuple[Form, ...] = ()
-    facts: str = ""
-    head: tuple[str, ...] = ()  # of "label", "for", "on" and "over", those that must be there
-    open: bool = False  # it may have any keys besides
-    claims: bool = False  # it holds claims
-    many: bool = False  # there may be several of them
+    dataclass: str = ""
+    head: tuple[str, ...] = ()  # its required parts, of "label", "for", "on" and "over"
+    open: bool = False  # any other keys are allowed
+    claims: bool = False  # it contains claims
+    many: bool = False  # several of them are allowed
 
-    def key(self, name: str) -> Key | None:
+    def find_key(self, name: str) -> Key | None:
         return next((key for key in self.keys if key.name == name), None)
 
-    def block(self, kind: str) -> Form | None:
+    def find_block(self, kind: str) -> Form | None:
         return next((form for form in self.blocks if form.kind == kind), None)
