@@ -34,7 +34,8 @@ def told(file: Path, outside: bool = False) -> list[tuple[str, str]]:
 
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "pipe.parc")
-    assert told(importing(folder, "pipe.parc")) == [("P112", f"`{folder / 'pipe.parc'}` is not a regular file")]
+    fault = ("P112", f"`{folder / 'pipe.parc'}` is not a regular file")
+    assert told(importing(folder, "pipe.parc")) == [fault]
 
 
 def test_a_device_is_not_read(folder: Path) -> None:

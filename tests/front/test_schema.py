@@ -1,4 +1,4 @@
-"""The one list of keys: readers ask for all of it and nothing else, and it agrees with the types of the blocks."""
+"""The schema: readers ask for all of its keys and no others, and it agrees with the types of the blocks."""
 
 from __future__ import annotations
 

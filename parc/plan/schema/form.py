@@ -54,7 +54,7 @@ class Key(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A kind of block. `dataclass` is the class of `parc.plan.blocks` that it resolves to, with the defaults."""
+    """A kind of block. `dataclass` names the class in `parc.plan.blocks` that it resolves to."""
 
     kind: str
     doc: str
