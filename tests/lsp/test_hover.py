@@ -69,13 +69,13 @@ def test_a_code_in_a_comment_has_its_page() -> None:
     [
         ("microbatches = 32", "micro|batches = 32", "Left out, it is `1`."),
         ("  batch     {", "  ba|tch     {", "**`batch`**"),
-        ("train seed {", "tr|ain seed {", "Any two plans of one `train` give the same numbers."),
+        ("train seed {", "tr|ain seed {", "Any two plans of one `train` compute the same numbers."),
         ("model     = moe", "model     = m|oe", "**model** `moe`"),
         ("plan wide for seed", "plan wide for se|ed", "**train** `seed`"),
         ("on farm {", "on fa|rm {", "cluster farm {"),
         ("link fabric {", "link fab|ric {", "**level** `fabric`"),
         ('schedule = "1f1b"', 'schedule = "1f|1b"', "The order of forward and backward passes."),
-        ("decay = cosine", "decay = cos|ine", "How the learning rate goes on after that."),
+        ("decay = cosine", "decay = cos|ine", "Schedule of the learning rate after the warmup."),
     ],
 )
 def test_words_are_explained(old: str, new: str, wanted: str) -> None:
