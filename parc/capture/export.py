@@ -18,8 +18,8 @@ from parc.capture.functionalize import is_view, made_functional
 from parc.capture.graph import Body, argument, is_item, item_of, name_of
 from parc.capture.module_signature import signature
 from parc.capture.preconditions import operations_are_plain
-from parc.capture.reserved import TAKEN
 from parc.capture.split_bias import biases_apart
+from parc.ir.runtime_names import LOCALS
 
 aten = torch.ops.aten
 _NOISE = {aten._assert_tensor_metadata.default, aten.alias.default, aten.lift_fresh_copy.default}
@@ -93,7 +93,7 @@ class Capture:
                 node.meta["buffer"] = node.name in signature_.inputs_to_buffers
             elif node.op == "placeholder":
                 name = next(names_left)
-                node.meta["name"] = f"{name}_" if name in TAKEN or keyword.iskeyword(name) else name
+                node.meta["name"] = f"{name}_" if name in LOCALS or keyword.iskeyword(name) else name
         _tidy(graph)
         operations_are_plain(graph)
         return Body(

@@ -26,25 +26,7 @@ from parc.ir.program import (
     Stage,
     Unit,
 )
-
-RUNTIME = {
-    "collectives": (
-        "all_gather",
-        "all_reduce",
-        "first",
-        "gather",
-        "reduce_scatter",
-        "replicate",
-        "split",
-        "take",
-    ),
-    "experts": ("combine", "dispatch", "dispatch_local"),
-    "grouped": ("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
-    "init": ("constant", "normal", "trunc_normal", "uniform"),
-    "parameters": ("Stack", "Weights", "parameter"),
-    "vocabulary": ("cross_entropy", "sharded_embedding"),
-}
-
+from parc.ir.runtime_names import RUNTIME
 
 DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
 
@@ -276,7 +258,7 @@ def _statement(event: Event, indent: int) -> Iterator[str]:
         names = ", ".join(value.name or "_" for value in event.results)
         yield from wrapped(f"{names} = {attribute(event.member)}({', '.join(event.operands)})", indent)
     elif isinstance(event, Collective):
-        yield from _commented(f"{event.result.name} = {_move(event)}", event.change, indent)
+        yield from wrapped(f"{event.result.name} = {_collective(event)}", indent)
     elif isinstance(event, Repeat):
         layers = f"{attribute(event.layers)}.values()"
         if (event.start, event.count) != (0, event.total):
@@ -286,23 +268,13 @@ def _statement(event: Event, indent: int) -> Iterator[str]:
             yield from _statement(inner, indent + 4)
 
 
-def _commented(statement: str, comment: str, indent: int) -> list[str]:
-    """With the comment behind the statement, or above it where it is too long for one line."""
-    lines = wrapped(statement, indent)
-    line = f"{lines[0]}  # {comment}"
-    return [line] if len(lines) == 1 and len(line) <= WIDTH else [f"{' ' * indent}# {comment}", *lines]
-
-
 def _bound(event: Compute) -> str:
     return ", ".join(value.name for value in event.results)
 
 
-def _move(event: Collective) -> str:
-    group = f"self.{event.axis}"
-    if event.move in ("replicate", "all_reduce", "first"):
-        return f"{event.move}({event.operand.name}, {group})"
-    blocks = f", {event.outer}" if event.outer > 1 else ""
-    return f"{event.move}({event.operand.name}, {event.dim}, {group}{blocks})"
+def _collective(event: Collective) -> str:
+    src = "" if event.src.partial else f", src={event.src}"  # reductions take nothing but partial sums
+    return f"{event.verb}({event.operand.name}, self.{event.axis}{src}, dst={event.dst})"
 
 
 def attribute(path: str) -> str:

@@ -2,7 +2,7 @@
 
 A `Unit` is a module class of the emitted program; its events are its forward pass, in order. Shapes are those
 of one rank. What follows from them is not written down again: the backward pass is the forward pass in
-reverse, each move answered by its dual (`DUAL`).
+reverse, and `parc.ir.collectives` states what each collective issues in it.
 """
 
 from __future__ import annotations
@@ -11,70 +11,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-DUAL = {
-    "replicate": "all_reduce",
-    "all_reduce": None,  # the gradient of a sum is the same on every rank
-    "all_gather": "reduce_scatter",
-    "reduce_scatter": "all_gather",
-    "gather": None,  # each rank keeps its share of the gradient
-    "split": "all_gather",
-    "take": None,
-    "first": None,
-    "dispatch": "dispatch",
-    "combine": "combine",
-}
-"""What a move issues in the backward pass; None where it issues nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class OnAxis:
-    """How a value lies on one axis. Whatever is said of no axis is whole on it, and so is its gradient.
-
-    | kind | each rank holds | the gradient that each rank holds |
-    | --- | --- | --- |
-    | replicated | the whole value | a term of a sum over the axis |
-    | partial | a term of a sum over the axis | the whole gradient |
-    | sharded | its share of each of `blocks` equal blocks of `dim` | the same share |
-    """
-
-    axis: str
-    kind: Literal["replicated", "partial", "sharded"]
-    dim: int = -1
-    blocks: int = 1
+from parc.ir.collectives import ISSUED, Verb, Wire
+from parc.ir.states import State
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """A tensor on one rank. Its sizes are numbers, or the name of a count that routing decides.
 
-    `states` has the mesh's order. It says nothing of what an expert is given: routing deals that out. Units
-    that differ in states alone run the same code, and are one.
+    `states` has an entry for each axis on which the value is not invariant, in the order of the mesh. An
+    expert's rows have none: routing distributes them. Units that differ in states alone run the same code,
+    and are one.
     """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str
-    states: tuple[OnAxis, ...] = field(default=(), compare=False)
+    states: Mapping[str, State] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """A move of a value over one axis. `change` tells why: its state before and after."""
+    """A change of a value's state on one axis.
+
+    `src` and `dst` are the arguments of the call, so their blocks are those of a rank's own share: where
+    several axes shard one dim, `Value.states` counts the blocks of the whole.
+    """
 
     result: Value
     operand: Value
-    move: str  # a key of DUAL
+    verb: Verb
+    src: State
+    dst: State
     axis: str
-    change: str
-    dim: int = 0
-    outer: int = 1
     grad: bool = True  # whether a gradient flows back
     reduction: Literal["sum", "max"] = "sum"  # of an all-reduce
+
+    @property
+    def forward(self) -> Wire | None:
+        """The operation that the forward pass issues."""
+        return ISSUED[self.verb, self.src.kind, self.dst.kind].forward
+
+    @property
+    def backward(self) -> Wire | None:
+        """The operation that the backward pass issues; None where no gradient flows back."""
+        return ISSUED[self.verb, self.src.kind, self.dst.kind].backward if self.grad else None
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Arithmetic of one rank, `text` in Python. `inside` are the moves that the runtime makes for it."""
+    """Arithmetic of one rank, `text` in Python. The runtime issues the collectives `inside` for it."""
 
     results: tuple[Value, ...]
     text: str

@@ -9,10 +9,11 @@ from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.graph import is_item, item_of, name_of, operands_of, shape
+from parc.ir.collectives import verb_between
 from parc.ir.program import Call, Collective, Compute, Event, Value
 from parc.lower.expression import Text, Written
 from parc.lower.local_names import Scope
-from parc.lower.local_values import MOVES, Shares
+from parc.lower.local_values import Shares
 from parc.lower.op_printers import with_texts, write
 from parc.lower.sharded_op_printers import parallel_text
 from parc.lower.source_names import Statements
@@ -143,17 +144,16 @@ class Writer:
         if known is not None:
             return known
         name = self.scope.moved_name(operand, move, key, text)
-        dim, outer = self._shares.where(operand, made)
+        src, dst = self._shares.conversion(operand, made)
         self.groups.add(move.axis)
         self.events.append(
             Collective(
                 self._shares.after(operand, made, name),
                 self._shares.before(operand, made, text.text),
-                MOVES[move.before.kind, move.after.kind],
+                verb_between(src, dst),
+                src,
+                dst,
                 move.axis,
-                f"{move.before} -> {move.after}",
-                dim,
-                outer,
                 move.grad,
             )
         )

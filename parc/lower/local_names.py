@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from torch import fx
 
 from parc.capture.graph import is_item, operands_of
-from parc.capture.reserved import TAKEN
+from parc.ir.runtime_names import LOCALS
+from parc.ir.states import Kind, State
 from parc.lower.expression import Text
 from parc.lower.source_names import Statements
 from parc.shard.placed import Move, Placed, issues
-from parc.shard.states import Kind, State
 
 Key = tuple[tuple[str, State], ...]
 
@@ -90,7 +90,7 @@ class Scope:
     def _free(self, wish: str, node: fx.Node) -> str:
         if not wish.isidentifier():  # the number of a module in a list
             wish = "value"
-        if keyword.iskeyword(wish) or wish in TAKEN:
+        if keyword.iskeyword(wish) or wish in LOCALS:
             wish = f"{wish}_"
         name, number = wish, 1
         while name in self._holds and self._live(self._holds[name], node):

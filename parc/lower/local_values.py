@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
 
 from torch import Tensor, fx
 
 from parc.capture.graph import Body, shape, value
-from parc.ir.program import OnAxis, Value
+from parc.ir.program import Value
+from parc.ir.states import FREE, I, State, local_shape
 from parc.shard.placed import Layout, Move, Placed, States
-from parc.shard.states import Kind, State, local_shape
-
-MOVES = {
-    (Kind.INVARIANT, Kind.REPLICATED): "replicate",
-    (Kind.INVARIANT, Kind.SHARDED): "split",
-    (Kind.REPLICATED, Kind.SHARDED): "take",
-    (Kind.REPLICATED, Kind.PARTIAL): "first",
-    (Kind.PARTIAL, Kind.INVARIANT): "all_reduce",
-    (Kind.PARTIAL, Kind.SHARDED): "reduce_scatter",
-    (Kind.SHARDED, Kind.REPLICATED): "all_gather",
-    (Kind.SHARDED, Kind.INVARIANT): "gather",
-}
-"""The function of the runtime that moves a value from one state to another."""
 
 
 class Shares:
@@ -66,17 +54,18 @@ class Shares:
         """A value just after the last of its moves."""
         return self._value(operand, self._after(operand, moves), name)
 
-    def where(self, operand: fx.Node, moves: Sequence[Move]) -> tuple[int, int]:
-        """The dim that the last move acts on, and in how many blocks of this rank's own."""
+    def conversion(self, operand: fx.Node, moves: Sequence[Move]) -> tuple[State, State]:
+        """The states before and after the last of its moves, with the blocks of this rank's own share."""
         *made, last = moves
-        state = last.after if last.after.sharded else last.before
-        if not state.sharded:
-            return 0, 1
-        outer = state.outer
-        for axis, other in self._after(operand, made).items():
-            if axis != last.axis and other.sharded and other.dim == state.dim and other.outer < state.outer:
-                outer //= self.layout.sizes[axis]  # its ranks have shared out the blocks themselves
-        return state.dim, outer
+        others = {axis: at for axis, at in self._after(operand, made).items() if axis != last.axis}
+        return self._own_blocks(last.before, others), self._own_blocks(last.after, others)
+
+    def _own_blocks(self, state: State, others: Mapping[str, State]) -> State:
+        blocks = state.blocks
+        for axis, other in others.items():
+            if other.sharded and other.dim == state.dim and other.blocks < state.blocks:
+                blocks //= self.layout.sizes[axis]  # its ranks have divided the blocks among themselves
+        return replace(state, blocks=blocks)
 
     def _after(self, operand: fx.Node, moves: Sequence[Move]) -> dict[str, State]:
         return self.by_axis(self.placed.now(operand).states) | {move.axis: move.after for move in moves}
@@ -85,8 +74,9 @@ class Shares:
         local: tuple[int | str, ...] = local_shape(shape(node), states, self.layout.sizes)
         if node in self._rows:
             local = ("rows", *local[1:])  # how many, routing decides
-        lies = () if self.placed.body.is_expert else _on_axes(states)
-        return Value(name, local, str(value(node).dtype), lies)
+        known = {} if self.placed.body.is_expert else states
+        varying = {axis: state for axis, state in known.items() if state not in (I, FREE)}
+        return Value(name, local, str(value(node).dtype), varying)
 
     def _local(self, whole: tuple[int, ...], states: States) -> tuple[int, ...]:
         return local_shape(whole, self.by_axis(states), self.layout.sizes)
@@ -99,18 +89,3 @@ def _rows(body: Body) -> frozenset[fx.Node]:
         if not found.isdisjoint(node.all_input_nodes):
             found.add(node)
     return frozenset(found)
-
-
-def _on_axes(states: Mapping[str, State]) -> tuple[OnAxis, ...]:
-    return tuple(
-        OnAxis(axis, _SAID[state.kind], state.dim, state.outer)
-        for axis, state in states.items()
-        if state.kind in _SAID
-    )
-
-
-_SAID: Mapping[Kind, Literal["replicated", "partial", "sharded"]] = {
-    Kind.REPLICATED: "replicated",
-    Kind.PARTIAL: "partial",
-    Kind.SHARDED: "sharded",
-}

@@ -10,9 +10,9 @@ from parc.capture.expert_bank import Bank
 from parc.capture.graph import user_name, value
 from parc.capture.initializers import Recipe
 from parc.ir.program import Buffer, Experts, Parameter
+from parc.ir.states import Kind, State
 from parc.lower.buffers import Computation, computed
 from parc.shard.placed import Layout, Placed
-from parc.shard.states import Kind, State
 
 
 class Tensors:
@@ -36,7 +36,7 @@ class Tensors:
             if node.meta["buffer"]:
                 continue
             states = dict(zip(self.layout.axes, placed.fact(node).states, strict=True))
-            sharded = {axis: (state.dim, state.outer) for axis, state in states.items() if state.sharded}
+            sharded = {axis: (state.dim, state.blocks) for axis, state in states.items() if state.sharded}
             if info is not None and info.axis is not None:
                 sharded[info.axis] = (0, 1)
             found.append(self._parameter(placed, node, states, sharded, info))
@@ -63,7 +63,7 @@ class Tensors:
             tuple(
                 axis
                 for axis in self.layout.axes
-                if states[axis].kind is Kind.REPLICATED and axis not in sharded
+                if states[axis].kind is Kind.REPLICATE and axis not in sharded
             ),
             self.recipes[user_name(path)],
             experts=info is not None and stack is None,

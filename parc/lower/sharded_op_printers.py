@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from parc.capture.graph import argument, name_of
 from parc.ir.program import Collective, Value
+from parc.ir.states import I, P, State
 from parc.lower.expression import PRODUCT, Text, Written, literal
 from parc.shard.rules.reduce import dims_of
-from parc.shard.states import State
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,11 @@ def _cross_entropy_moves(
     moves = []
     if vocabulary:
         largest, parts = Value("largest", (rows,), dtype), Value("parts", (2, rows), dtype)
-        why = "a vocabulary in shares"
         moves += [
-            Collective(largest, largest, "all_reduce", vocabulary, why, grad=False, reduction="max"),
-            Collective(parts, parts, "all_reduce", vocabulary, why, grad=False),
+            Collective(largest, largest, "all_reduce", P, I, vocabulary, grad=False, reduction="max"),
+            Collective(parts, parts, "all_reduce", P, I, vocabulary, grad=False),
         ]
     for axis in tokens:
         count = Value("valid", (), "torch.int64")
-        moves.append(Collective(count, count, "all_reduce", axis, "a mean over all tokens", grad=False))
+        moves.append(Collective(count, count, "all_reduce", P, I, axis, grad=False))
     return tuple(moves)

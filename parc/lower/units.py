@@ -11,24 +11,13 @@ from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.expert_bank import Bank
 from parc.capture.graph import user_name, value
 from parc.capture.initializers import Recipe
-from parc.capture.reserved import TAKEN
 from parc.ir.program import Collective, Compute, Experts, Unit, Value
+from parc.ir.runtime_names import GLOBALS
+from parc.ir.states import V
 from parc.lower.body import Writer
 from parc.lower.local_values import Shares
 from parc.lower.parameters import Tensors
 from parc.shard.placed import Layout, Placed, PlacedExperts
-
-_OURS = {
-    "DeviceMesh",
-    "Stack",
-    "Stage",
-    "Weights",
-    "constant",
-    "normal",
-    "parameter",
-    "trunc_normal",
-    "uniform",
-}
 
 
 class Units:
@@ -112,7 +101,7 @@ class Units:
         self.names[id(key)] = same.name
 
     def _name(self, wish: str) -> str:
-        taken = {unit.name for unit in self.made} | TAKEN | _OURS
+        taken = {unit.name for unit in self.made} | GLOBALS
         name, number = wish, 1
         while name in taken:
             number += 1
@@ -174,8 +163,9 @@ def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
         results[0],
         Value("tokens", ("tokens", width), dtype),
         "dispatch",
+        V,
+        V,
         info.axis or "",
-        "tokens to their experts",
     )
     if info.axis is None:
         return Compute(results, f"dispatch(tokens, indices, {info.count})")
@@ -186,7 +176,5 @@ def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
 
 def _combine(out: str, width: int, dtype: str, info: Experts) -> Compute:
     result = Value("combined", ("tokens", width), dtype)
-    moved = Collective(
-        result, Value(out, ("rows", width), dtype), "combine", info.axis or "", "results back to their tokens"
-    )
+    moved = Collective(result, Value(out, ("rows", width), dtype), "combine", V, V, info.axis or "")
     return Compute((result,), f"combine({out}, weights, route)", (moved,) if info.travel else ())

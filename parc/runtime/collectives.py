@@ -1,27 +1,34 @@
-"""Moves of a tensor over one mesh axis, each with its dual in the backward pass.
+"""Collectives over one mesh axis. Their arguments state how a value lies on the axis before and after.
 
-How a value lies on an axis decides how its gradient does: where the value is a sum of the ranks' terms, the
-gradient is whole on each, and the other way round. A value that is whole on every rank comes in two kinds,
-which differ in the gradient: `invariant`, whole as well, and `replicated`, a term of a sum on each rank.
+| state | each rank holds | the gradient that each rank holds |
+| --- | --- | --- |
+| `I`, invariant | the whole value | the whole gradient |
+| `R`, replicate | the whole value | a term of a sum over the axis |
+| `P`, partial | a term of a sum over the axis | the whole gradient |
+| `S(dim)`, sharded | its share of `dim` | its share of `dim` |
 
-| move | from -> to | forward | backward |
-| --- | --- | --- | --- |
-| `replicate` | invariant -> replicated | nothing | all-reduce |
-| `all_reduce` | partial -> invariant | all-reduce | nothing |
-| `all_gather` | sharded -> replicated | all-gather | reduce-scatter |
-| `gather` | sharded -> invariant | all-gather | this rank's share |
-| `reduce_scatter` | partial -> sharded | reduce-scatter | all-gather |
-| `split` | invariant -> sharded | this rank's share | all-gather |
-| `take` | replicated -> sharded | this rank's share | zeros elsewhere |
-| `first` | replicated -> partial | zeros but on the axis' first rank | the same |
+The state of a value determines that of its gradient, so each call also determines what its backward pass
+sends:
 
-`dim` is sharded in `blocks` equal blocks, each of which is shared out over the axis; 1 is a plain shard.
+| call | forward | backward |
+| --- | --- | --- |
+| `all_reduce(x, group, dst=I)` | all-reduce | nothing |
+| `all_gather(x, group, src=S(d), dst=R)` | all-gather | reduce-scatter |
+| `all_gather(x, group, src=S(d), dst=I)` | all-gather | keeps this rank's share |
+| `reduce_scatter(x, group, dst=S(d))` | reduce-scatter | all-gather |
+| `convert(x, group, src=I, dst=R)` | nothing | all-reduce |
+| `convert(x, group, src=I, dst=S(d))` | keeps this rank's share | all-gather |
+| `convert(x, group, src=R, dst=S(d))` | keeps this rank's share | zeros for the other shares |
+| `convert(x, group, src=R, dst=P)` | zeros on all ranks but the first | the same |
+
+`convert` sends nothing in the forward pass. Any other pair of states raises ValueError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -30,84 +37,160 @@ from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
 
-def replicate(x: Tensor, group: ProcessGroup) -> Tensor:
-    """Invariant -> replicated."""
-    return _Replicate.apply(x, group)
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a value lies on one mesh axis; see the table of this module.
+
+    `dim` and `blocks` are of a sharded value. Its dim consists of `blocks` equal blocks, and each rank holds
+    its share of every block: a weight that stacks query, key and value has 3 blocks. A negative `dim` counts
+    from the end.
+    """
+
+    kind: Literal["I", "R", "P", "S"]
+    dim: int = 0
+    blocks: int = 1
+
+    def __repr__(self) -> str:
+        if self.kind != "S":
+            return self.kind
+        return f"S({self.dim}, blocks={self.blocks})" if self.blocks > 1 else f"S({self.dim})"
 
 
-def all_reduce(x: Tensor, group: ProcessGroup) -> Tensor:
-    """Partial -> invariant."""
+I = State("I")  # noqa: E741 - the field's one-letter names
+R = State("R")
+P = State("P")
+
+
+def S(dim: int, blocks: int = 1) -> State:
+    """Sharded on `dim`, in each of `blocks` equal blocks."""
+    return State("S", dim, blocks)
+
+
+def all_reduce(x: Tensor, group: ProcessGroup, *, dst: State) -> Tensor:
+    """The sum of the ranks' terms: P -> I."""
+    _check("all_reduce", (P, dst), "PI")
     return _AllReduce.apply(x, group)
 
 
-def all_gather(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
-    """Sharded -> replicated."""
-    return _AllGather.apply(x, dim, group, blocks)
+def all_gather(x: Tensor, group: ProcessGroup, *, src: State, dst: State) -> Tensor:
+    """The whole value, from the shares of all ranks: S(dim) -> R or I."""
+    _check("all_gather", (src, dst), "SR", "SI")
+    gather = _AllGather if dst == R else _AllGatherInvariant
+    return gather.apply(x, group, src)
 
 
-def gather(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
-    """Sharded -> invariant."""
-    return _Gather.apply(x, dim, group, blocks)
+def reduce_scatter(x: Tensor, group: ProcessGroup, *, dst: State) -> Tensor:
+    """This rank's share of the sum of the ranks' terms: P -> S(dim)."""
+    _check("reduce_scatter", (P, dst), "PS")
+    return _ReduceScatter.apply(x, group, dst)
 
 
-def reduce_scatter(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
-    """Partial -> sharded."""
-    return _ReduceScatter.apply(x, dim, group, blocks)
+def convert(x: Tensor, group: ProcessGroup, *, src: State, dst: State) -> Tensor:
+    """The same value in another state, without communication: I -> R, I -> S(dim), R -> S(dim) or R -> P."""
+    _check("convert", (src, dst), "IR", "IS", "RS", "RP")
+    if dst == R:
+        return _InvariantToReplicate.apply(x, group)
+    if dst == P:
+        return _ReplicateToPartial.apply(x, group)
+    if src == I:
+        return _InvariantToShard.apply(x, group, dst)
+    return _select_share(x, group, dst)  # autograd itself fills the other shares of the gradient with zeros
 
 
-def split(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
-    """Invariant -> sharded."""
-    return _Split.apply(x, dim, group, blocks)
+def _check(verb: str, states: tuple[State, State], *pairs: str) -> None:
+    """Raises ValueError unless the kinds of `states` are one of `pairs`, each two letters."""
+    src, dst = states
+    if src.kind + dst.kind not in pairs:
+        takes = " or ".join(" -> ".join(pair) for pair in pairs)
+        raise ValueError(f"{verb} converts {takes}, not {src} -> {dst}")
 
 
-def take(x: Tensor, dim: int, group: ProcessGroup, blocks: int = 1) -> Tensor:
-    """Replicated -> sharded: autograd itself leaves zeros where this rank took nothing."""
-    return _share(x, dim, group, blocks)
-
-
-def first(x: Tensor, group: ProcessGroup) -> Tensor:
-    """Replicated -> partial."""
-    return x if group.rank() == 0 else x * 0
-
-
-def _summed(x: Tensor, group: ProcessGroup) -> Tensor:
+def _sum_terms(x: Tensor, group: ProcessGroup) -> Tensor:
     total = x.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(total, group=group)
     return total
 
 
-def _joined(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-    """The shares of all ranks, block by block in the order of the ranks."""
-    x = x.contiguous()
-    shares = x.new_empty(group.size() * x.shape[0], *x.shape[1:])
-    dist.all_gather_single(shares, x, group=group)
-    shares = torch.unflatten(shares, 0, (group.size(), -1))
-    shares = torch.unflatten(shares, dim + 1, (blocks, -1))  # ranks, .., blocks, share, ..
-    return shares.movedim(0, dim + 1).flatten(dim, dim + 2)
-
-
-def _cut(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-    """What each rank gets, ranks in front: the inverse of `_joined`."""
-    shares = torch.unflatten(x, dim, (blocks, group.size(), -1))
-    return shares.movedim(dim + 1, 0).flatten(dim + 1, dim + 2)
-
-
-def _share(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-    return _cut(x, dim, group, blocks)[group.rank()].contiguous()
-
-
-def _scattered_sum(x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-    terms = _cut(x, dim, group, blocks)
+def _sum_and_scatter(x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+    terms = _split_shares(x, group, at)
     total = x.new_empty(terms.shape[1:])
     dist.reduce_scatter_single(total, terms.flatten(0, 1).contiguous(), group=group)
     return total
 
 
-class _Move(Function):
+def _gather_shares(x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+    """The whole value, its blocks in order and in each block the shares of the ranks in order."""
+    x, dim = x.contiguous(), at.dim % x.ndim
+    shares = x.new_empty(group.size() * x.shape[0], *x.shape[1:])
+    dist.all_gather_single(shares, x, group=group)
+    shares = torch.unflatten(shares, 0, (group.size(), -1))
+    shares = torch.unflatten(shares, dim + 1, (at.blocks, -1))  # ranks, .., blocks, share, ..
+    return shares.movedim(0, dim + 1).flatten(dim, dim + 2)
+
+
+def _split_shares(x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+    """(ranks, *the shape of a share): the inverse of `_gather_shares`."""
+    dim = at.dim % x.ndim
+    shares = torch.unflatten(x, dim, (at.blocks, group.size(), -1))
+    return shares.movedim(dim + 1, 0).flatten(dim + 1, dim + 2)
+
+
+def _select_share(x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+    return _split_shares(x, group, at)[group.rank()].contiguous()
+
+
+def _keep_on_first(x: Tensor, group: ProcessGroup) -> Tensor:
+    return x.view_as(x) if group.rank() == 0 else torch.zeros_like(x)
+
+
+class _Collective(Function):
     apply: ClassVar[Callable[..., Tensor]]  # which torch leaves untyped
 
 
-class _Replicate(_Move):
+class _AllReduce(_Collective):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
+        return _sum_terms(x, group)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+class _AllGather(_Collective):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+        ctx.group, ctx.at = group, at
+        return _gather_shares(x, group, at)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _sum_and_scatter(gradient, ctx.group, ctx.at), None, None
+
+
+class _AllGatherInvariant(_Collective):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+        ctx.group, ctx.at = group, at
+        return _gather_shares(x, group, at)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _select_share(gradient, ctx.group, ctx.at), None, None
+
+
+class _ReduceScatter(_Collective):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+        ctx.group, ctx.at = group, at
+        return _sum_and_scatter(x, group, at)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _gather_shares(gradient, ctx.group, ctx.at), None, None
+
+
+class _InvariantToReplicate(_Collective):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
         ctx.group = group
@@ -115,58 +198,28 @@ class _Replicate(_Move):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _summed(gradient, ctx.group), None
+        return _sum_terms(gradient, ctx.group), None
 
 
-class _AllReduce(_Move):
+class _InvariantToShard(_Collective):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: ProcessGroup, at: State) -> Tensor:
+        ctx.group, ctx.at = group, at
+        return _select_share(x, group, at)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _gather_shares(gradient, ctx.group, ctx.at), None, None
+
+
+class _ReplicateToPartial(_Collective):
+    """The zeros depend on `x` as well: every rank issues the collectives of the backward pass."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
-        return _summed(x, group)
+        ctx.group = group
+        return _keep_on_first(x, group)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
-class _AllGather(_Move):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        ctx.where = dim, group, blocks
-        return _joined(x, dim, group, blocks)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _scattered_sum(gradient, *ctx.where), None, None, None
-
-
-class _Gather(_Move):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        ctx.where = dim, group, blocks
-        return _joined(x, dim, group, blocks)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _share(gradient, *ctx.where), None, None, None
-
-
-class _ReduceScatter(_Move):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        ctx.where = dim, group, blocks
-        return _scattered_sum(x, dim, group, blocks)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _joined(gradient, *ctx.where), None, None, None
-
-
-class _Split(_Move):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, blocks: int) -> Tensor:
-        ctx.where = dim, group, blocks
-        return _share(x, dim, group, blocks)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _joined(gradient, *ctx.where), None, None, None
+        return _keep_on_first(gradient, ctx.group), None

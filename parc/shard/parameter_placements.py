@@ -7,11 +7,11 @@ from fnmatch import fnmatchcase
 from torch import fx
 
 from parc.capture.graph import Body, user_name, value
+from parc.ir.states import FREE, I, R, S, State
 from parc.shard.placed import Cut, Layout, Refused, States, Uncut
 from parc.shard.routing import only_routes
 from parc.shard.rules import Conflict
 from parc.shard.rules.dims import Chunked
-from parc.shard.states import FREE, I, R, S, State
 
 BLOCKS = 64  # more in one parameter are taken for a mistake
 
@@ -78,7 +78,7 @@ class Decisions:
     def take_back(self, key: str, conflict: Conflict, axis: str, body: Body, node: fx.Node) -> None:
         """Undo a cut that an operator cannot bear, or make it of more blocks. Raises Refused if stated."""
         cut = self._cuts[key]
-        blocks = cut.state.outer * conflict.count if isinstance(conflict, Chunked) else 0
+        blocks = cut.state.blocks * conflict.count if isinstance(conflict, Chunked) else 0
         if 0 < blocks <= BLOCKS:
             self.decide(key, cut.name, axis, S(cut.state.dim, blocks))
         elif cut.stated:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from torch import fx
 
 from parc.capture.graph import Body
+from parc.ir.states import I, Kind, S, State
 from parc.plan.blocks import Plan
-from parc.shard.states import I, Kind, S, State
 
 States = tuple[State, ...]  # one an axis, in the order of `Layout.axes`
 
@@ -113,7 +113,7 @@ class Placed:
 
 def issues(move: Move) -> bool:
     """Whether a move does anything: telling gradients apart matters only where there are any."""
-    return move.grad or move.before.kind is not Kind.INVARIANT or move.after.kind is not Kind.REPLICATED
+    return move.grad or move.before.kind is not Kind.INVARIANT or move.after.kind is not Kind.REPLICATE
 
 
 @dataclass(eq=False)

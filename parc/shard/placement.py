@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from parc.capture.graph import Body
+from parc.ir.states import I, P, S
 from parc.shard import rules
 from parc.shard.parameter_placements import Again, Decisions
 from parc.shard.placed import Fact, Layout, Placed, Refused
 from parc.shard.propagate import Walk
-from parc.shard.states import I, P, S
 
 
 class Placement:
@@ -68,7 +68,7 @@ class Placement:
             for axis, state in zip(self.layout.axes, fact.states, strict=True):
                 if state not in (I, P):
                     raise Refused(
-                        f"the loss ends {state} over it, where every rank must agree on it",
+                        f"the loss ends {state.describe()} over it, where every rank must agree on it",
                         axis,
                         placed.body,
                         None,

@@ -9,11 +9,11 @@ from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.graph import Body, is_item, item_of, name_of, operands_of, shape, value
+from parc.ir.states import I, R
 from parc.shard.parameter_placements import Decisions
 from parc.shard.placed import Fact, Placed, PlacedExperts, Refused, States
 from parc.shard.redistribute import ZEROS, Moves
 from parc.shard.rules import Conflict, Decision, Operand, Site, rule_for
-from parc.shard.states import I, R
 
 _CONSTANTS = (
     *ZEROS,
@@ -177,7 +177,10 @@ class Walk:
             state = inside.results()[0].states[self.layout.axes.index(axis)]
             if not state.partial:
                 raise Refused(
-                    f"an expert cannot be split over it: its result ends {state}", axis, self.body, node
+                    f"an expert cannot be split over it: its result ends {state.describe()}",
+                    axis,
+                    self.body,
+                    node,
                 )
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from torch import fx
 
 from parc.capture.graph import name_of, shape
+from parc.ir.states import FREE, I, R, State
 from parc.shard.parameter_placements import Again, Decisions
 from parc.shard.placed import Move, Placed, Refused, States
 from parc.shard.rules import Conflict
-from parc.shard.states import FREE, I, R, State
 
 ZEROS = ("aten::zeros", "aten::new_zeros", "aten::zeros_like")
 
@@ -56,7 +56,8 @@ class Moves:
             moves.append(Move(axis, I, R, fact.grad))
             before = R
         if before.sharded and after.sharded and before != after:
-            self.blame(Conflict(f"a value is {before}, and needed {after}"), node, [operand], axis)
+            reason = f"a value is {before.describe()}, and needed {after.describe()}"
+            self.blame(Conflict(reason), node, [operand], axis)
         if before != after and not (after.partial and before == I):
             moves.append(Move(axis, before, after, fact.grad))
             self.check(node, [shape(operand)], [after], axis)
@@ -95,10 +96,10 @@ class Moves:
         """The entries of a sharded dim, block by block, divide over the axis."""
         size = self.layout.sizes[axis]
         for of, state in zip(shapes, states, strict=True):
-            if state.sharded and of[state.dim] // state.outer % size:
+            if state.sharded and of[state.dim] // state.blocks % size:
                 what = f"`{self.path}{node.meta['tensor']}`" if "tensor" in node.meta else f"the result {of}"
-                has = f"{of[state.dim] // state.outer} entries"
-                has += f" in each of {state.outer} blocks" if state.outer > 1 else ""
+                has = f"{of[state.dim] // state.blocks} entries"
+                has += f" in each of {state.blocks} blocks" if state.blocks > 1 else ""
                 reason = f"dim {state.dim} of {what} has {has}, which {size} ranks cannot share evenly"
                 self.decisions.fault(Refused(reason, axis, self.placed.body, node))
 

@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from parc.ir.program import DUAL, Call, Collective, Compute, Event, Recv, Repeat, Send, Stage, Unit, Value
+from parc.ir.collectives import Wire
+from parc.ir.program import Call, Collective, Compute, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.trace.ops import Kind, Op
-
-ISSUES: Mapping[str, Kind | None] = {
-    "replicate": None,
-    "all_reduce": "all_reduce",
-    "all_gather": "all_gather",
-    "reduce_scatter": "reduce_scatter",
-    "gather": "all_gather",
-    "split": None,
-    "take": None,
-    "first": None,
-    "dispatch": "all_to_all",
-    "combine": "all_to_all",
-}
-"""What a move issues in the forward pass; `DUAL` says what it does in the backward pass."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +26,12 @@ def passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, int]) -
     """`number` is the stage's coordinate on the axis `pipeline`; `sizes` are those of the mesh's axes."""
     before = [value for event in stage.root.events if isinstance(event, Recv) for value in event.values]
     after = [value for event in stage.root.events if isinstance(event, Send) for value in event.values]
-    moves = list(_Moves(stage).of(stage.root))
-    backward = [op for unit, move in reversed(moves) if move.grad for op in answered(unit, move)]
+    calls = list(_Collectives(stage).of(stage.root))
+    forward = [op for unit, call in calls for op in issued_forward(unit, call)]
+    backward = [op for unit, call in reversed(calls) for op in issued_backward(unit, call)]
     return Passes(
         takes=_sent("recv", before, pipeline, number - 1),
-        forward=_real([op for unit, move in moves for op in issued(unit, move)], sizes),
+        forward=_real(forward, sizes),
         gives=_sent("send", after, pipeline, number + 1),
         takes_gradients=_sent("recv", filter(_floats, after), pipeline, number + 1, "gradient of "),
         backward=_real(backward, sizes),
@@ -51,42 +39,38 @@ def passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, int]) -
     )
 
 
-def issued(unit: Unit, move: Collective) -> Iterator[Op]:
-    """What a move of a unit issues in the forward pass."""
-    kind = ISSUES[move.move]
-    if kind is None:
+def issued_forward(unit: Unit, call: Collective) -> Iterator[Op]:
+    """The operations that a collective of a unit issues in the forward pass."""
+    if call.forward is None:
         return
-    where = f"{unit.name}, {move.move} of `{move.operand.name}`"
-    if move.move == "dispatch" and unit.experts is not None:
+    where = f"{unit.name}, {call.verb} of `{call.operand.name}`"
+    if call.verb == "dispatch" and unit.experts is not None:
         counts = f"{unit.name}, rows that each expert gets"
-        yield Op("all_to_all", move.axis, (unit.experts.count,), "torch.int64", where=counts)
-    yield _op(kind, move, where, move.reduction)
+        yield Op("all_to_all", call.axis, (unit.experts.count,), "torch.int64", where=counts)
+    yield _op(call.forward, call, where, call.reduction)
 
 
-def answered(unit: Unit, move: Collective) -> Iterator[Op]:
-    """What it issues in the backward pass."""
-    dual = DUAL[move.move]
-    kind = "all_reduce" if dual == "all_reduce" else ISSUES[dual] if dual else None
-    if kind is not None:
-        yield _op(kind, move, f"{unit.name}, the answer to {move.move} of `{move.operand.name}`", "sum")
+def issued_backward(unit: Unit, call: Collective) -> Iterator[Op]:
+    """The operations that it issues in the backward pass."""
+    if call.backward is not None:
+        where = f"{unit.name}, backward of {call.verb} of `{call.operand.name}`"
+        yield _op(call.backward, call, where, "sum")
 
 
-def _op(kind: Kind, move: Collective, where: str, reduction: str) -> Op:
+def _op(wire: Wire, call: Collective, where: str, reduction: str) -> Op:
     return Op(
-        kind,
-        move.axis,
-        _share(move),
-        move.operand.dtype,
-        reduction if kind in ("all_reduce", "reduce_scatter") else None,
+        wire,
+        call.axis,
+        _share(call),
+        call.operand.dtype,
+        reduction if wire in ("all_reduce", "reduce_scatter") else None,
         where=where,
     )
 
 
-def _share(move: Collective) -> tuple[int | str, ...]:
-    """The side of a move that is one rank's share, where they differ. What travels to experts are rows."""
-    if move.move in ("reduce_scatter", "split", "dispatch"):
-        return move.result.shape
-    return move.operand.shape
+def _share(call: Collective) -> tuple[int | str, ...]:
+    """The shape of the side that is one rank's share, where they differ. Experts are sent rows."""
+    return call.result.shape if call.dst.sharded or call.verb == "dispatch" else call.operand.shape
 
 
 def _real(ops: Sequence[Op], sizes: Mapping[str, int]) -> tuple[Op, ...]:
@@ -105,8 +89,8 @@ def _floats(value: Value) -> bool:
     return value.dtype.startswith(("torch.float", "torch.bfloat"))
 
 
-class _Moves:
-    """The moves of a stage's forward pass, in order."""
+class _Collectives:
+    """The collectives of a stage's forward pass, in order."""
 
     def __init__(self, stage: Stage) -> None:
         self.units = {unit.name: unit for unit in stage.units}
@@ -119,7 +103,7 @@ class _Moves:
             if isinstance(event, Collective):
                 yield unit, event
             elif isinstance(event, Compute):
-                yield from ((unit, move) for move in event.inside)
+                yield from ((unit, call) for call in event.inside)
             elif isinstance(event, Call):
                 yield from self.of(self.units[event.unit])
             elif isinstance(event, Repeat):

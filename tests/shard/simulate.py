@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from parc.capture.graph import name_of
+from parc.ir.states import FREE, I, Kind, P, R, S, State, local_shape
 from parc.lower.expression import Text, Written
 from parc.lower.op_printers import with_texts, write
 from parc.lower.sharded_op_printers import parallel_text
@@ -21,25 +22,24 @@ from parc.runtime.vocabulary import sharded_embedding
 from parc.shard import rules
 from parc.shard.placed import Layout
 from parc.shard.rules import Conflict, Decision, Operand, Site, rule_for
-from parc.shard.states import FREE, I, Kind, P, R, S, State, local_shape
 
 rules.load()
 AXIS = "x"
-DUAL = {Kind.INVARIANT: I, Kind.REPLICATED: P, Kind.PARTIAL: I}
+DUAL = {Kind.INVARIANT: I, Kind.REPLICATE: P, Kind.PARTIAL: I}
 # float64, a few hundred terms of order one, each of at most a dozen roundings of 1e-16
 ROUNDING = 1e-11
-# The moves that parc/runtime/collectives.py has, and the two that are made of others: partial -> replicated
-# reduces and then tells gradients apart, invariant -> partial tells gradients apart and then keeps one term.
+# The conversions of parc/ir/collectives.py, and two that are made of two of them: P -> R by way of I, and I
+# -> P by way of R.
 MOVES = {
-    (Kind.INVARIANT, Kind.REPLICATED),
+    (Kind.INVARIANT, Kind.REPLICATE),
     (Kind.INVARIANT, Kind.SHARDED),
     (Kind.INVARIANT, Kind.PARTIAL),
-    (Kind.REPLICATED, Kind.SHARDED),
-    (Kind.REPLICATED, Kind.PARTIAL),
+    (Kind.REPLICATE, Kind.SHARDED),
+    (Kind.REPLICATE, Kind.PARTIAL),
     (Kind.PARTIAL, Kind.INVARIANT),
     (Kind.PARTIAL, Kind.SHARDED),
-    (Kind.PARTIAL, Kind.REPLICATED),
-    (Kind.SHARDED, Kind.REPLICATED),
+    (Kind.PARTIAL, Kind.REPLICATE),
+    (Kind.SHARDED, Kind.REPLICATE),
     (Kind.SHARDED, Kind.INVARIANT),
 }
 
@@ -50,7 +50,7 @@ def deal(full: Tensor, state: State, ranks: int) -> list[Tensor]:
         terms = [_random_like(full) for _ in range(ranks - 1)]
         return [*terms, full - sum(terms)]
     if state.sharded:
-        blocks = full.unflatten(state.dim, (state.outer, ranks, -1)).unbind(state.dim + 1)
+        blocks = full.unflatten(state.dim, (state.blocks, ranks, -1)).unbind(state.dim + 1)
         return [block.flatten(state.dim, state.dim + 1) for block in blocks]
     return [full.clone() for _ in range(ranks)]
 
@@ -60,7 +60,7 @@ def join(parts: Sequence[Tensor], state: State) -> Tensor:
     if state.partial:
         return torch.stack(list(parts)).sum(0).to(parts[0].dtype)
     if state.sharded:
-        blocks = [part.unflatten(state.dim, (state.outer, -1)) for part in parts]
+        blocks = [part.unflatten(state.dim, (state.blocks, -1)) for part in parts]
         return torch.stack(blocks, state.dim + 1).flatten(state.dim, state.dim + 2)
     for part in parts[1:]:
         equal(part, parts[0], f"ranks disagree on a value that is {state}")
@@ -68,7 +68,7 @@ def join(parts: Sequence[Tensor], state: State) -> Tensor:
 
 
 def dual(state: State) -> State:
-    """The state of a gradient: the table of parc/shard/states.py."""
+    """The state of a gradient: the table of parc/ir/states.py."""
     return state if state.sharded else DUAL[state.kind]
 
 
@@ -114,7 +114,7 @@ class Case:
     constant: int = -1  # an operand that needs no gradient
 
     def __str__(self) -> str:
-        states = ", ".join(f"{s}{f' in {s.outer}' if s.outer > 1 else ''}" for s in self.states)
+        states = ", ".join(map(str, self.states))
         flags = [name for name in ("sequence", "lazy") if getattr(self, name)]
         return f"{self.sample.name} of ({states}) over {self.ranks} {flags} constant {self.constant}"
 
@@ -127,7 +127,7 @@ def states_of(tensor: Tensor, ranks: int, parameter: bool) -> Iterator[State]:
     elif tensor.dtype != torch.bool:
         yield P
     for dim, size in enumerate(tensor.shape):
-        yield from (S(dim, outer) for outer in (1, 2, 3) if size % (outer * ranks) == 0)
+        yield from (S(dim, blocks) for blocks in (1, 2, 3) if size % (blocks * ranks) == 0)
 
 
 def cases(sample: Sample, ranks: int) -> Iterator[Case]:
@@ -285,7 +285,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _divides(tensor: Tensor, state: State, ranks: int) -> bool:
-    return not state.sharded or tensor.shape[state.dim] % (state.outer * ranks) == 0
+    return not state.sharded or tensor.shape[state.dim] % (state.blocks * ranks) == 0
 
 
 def _layout(case: Case) -> Layout:

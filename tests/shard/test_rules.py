@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from parc.ir.states import FREE, I, P, R, S, State
 from parc.shard.rules import Conflict
 from parc.shard.rules.dims import Chunked
-from parc.shard.states import FREE, I, P, R, S, State
 from tests.shard.simulate import Case, Sample, cases, decide, verify
 
 aten = torch.ops.aten

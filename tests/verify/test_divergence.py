@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from parc.emit.write import write
-from parc.ir.program import OnAxis
+from parc.ir.states import P, S
 from parc.plan.mesh import Axis, Mesh
 from parc.verify.numbers.divergence import first_difference
 from parc.verify.numbers.shards import compressed, share_of, summed
@@ -74,21 +74,19 @@ def test_a_sum_that_is_left_out_is_named_with_its_line(tmp_path: Path) -> None:
         "the output of `blocks.0.attn` differs first: step 0, microbatch 0, ranks 0-1"
     )
     for name, detail in zip(("CausalSelfAttention", "Stage"), found.details[-2:], strict=True):
-        here = line(
-            tmp_path / "program", "stage_0.py", "# a partial sum -> invariant", within=f"class {name}"
-        )
-        assert f"over `tp` (a partial sum -> invariant) at stage_0.py:{here}, class {name}" in detail
+        here = line(tmp_path / "program", "stage_0.py", "= all_reduce(", within=f"class {name}")
+        assert f"over `tp` (P -> I) at stage_0.py:{here}, class {name}" in detail
     assert (found.file, found.line) == (edit[0], line(tmp_path / "program", edit[0], "    pass"))
 
 
 def test_a_gradient_that_is_not_summed_is_met_in_the_backward_pass(tmp_path: Path) -> None:
-    edit = ("runtime/collectives.py", "return _summed(gradient, ctx.group), None", "return gradient, None")
+    edit = ("runtime/collectives.py", "return _sum_terms(gradient, ctx.group), None", "return gradient, None")
     found = search("moe", "tensor", tmp_path / "program", edit)
     assert found.message.startswith(
         "the gradient of the output of `norm` differs first: step 0, microbatch 0"
     )
-    assert "all_reduce over `tp`, the answer to replicate of `norm`" in found.details[-1]
-    here = line(tmp_path / "program", "stage_0.py", "norm = replicate(norm, self.tp)")
+    assert "all_reduce over `tp`, the backward pass of convert of `norm`" in found.details[-1]
+    here = line(tmp_path / "program", "stage_0.py", "norm = convert(norm, self.tp, src=I, dst=R)")
     assert f"stage_0.py:{here}" in found.details[-1]
 
 
@@ -139,7 +137,7 @@ MESH = Mesh((Axis("dp", 2), Axis("tp", 2)))
 
 def test_shares_of_a_flattened_dim_tile_it() -> None:
     """Rows (sequence, position): `dp` has whole sequences, `tp` half of the positions of each."""
-    states = (OnAxis("dp", "sharded", 0), OnAxis("tp", "sharded", 0, 4))
+    states = {"dp": S(0), "tp": S(0, 4)}
     whole = torch.arange(4 * 6).view(4, 6)
     shares = [share_of(states, whole.flatten(), rank, MESH).tolist() for rank in range(4)]
     halves = [(whole[:2, :3], whole[:2, 3:]), (whole[2:, :3], whole[2:, 3:])]
@@ -148,9 +146,9 @@ def test_shares_of_a_flattened_dim_tile_it() -> None:
 
 def test_terms_of_a_sum_are_added_over_their_axis_alone() -> None:
     held = {rank: torch.tensor(float(10**rank)) for rank in range(4)}
-    over_tp = summed((OnAxis("tp", "partial"),), held, MESH)
+    over_tp = summed({"tp": P}, held, MESH)
     assert {rank: int(value) for rank, value in over_tp.items()} == {0: 11, 1: 11, 2: 1100, 3: 1100}
-    over_both = summed((OnAxis("dp", "partial"), OnAxis("tp", "partial")), held, MESH)
+    over_both = summed({"dp": P, "tp": P}, held, MESH)
     assert {int(value) for value in over_both.values()} == {1111}
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from parc.capture.graph import name_of
-from parc.shard.states import FREE, I, State, joined
+from parc.ir.states import FREE, I, State, join_states
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def unsharded(site: Site, reason: str) -> Decision:
     at_fault = [place for place, state in enumerate(site.states) if state.sharded or state.partial]
     if at_fault:
         raise Conflict(reason, at_fault)
-    state = joined(site.states)
+    state = join_states(site.states)
     return Decision([state] * len(site.operands), [state] * len(site.shapes))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from string import ascii_lowercase
 
 from parc.capture.graph import argument
+from parc.ir.states import FREE, I, P, R, S, State, join_states
 from parc.shard.rules import Conflict, Decision, Site, rule, unsharded, whole
-from parc.shard.states import FREE, I, P, R, S, State, joined
 
 
 @rule("aten::linear")
@@ -129,12 +129,12 @@ def _unsharded(site: Site) -> Decision:
     partial = [place for place, operand in enumerate(site.operands) if operand.state.partial]
     if partial:
         return Decision([P if place == partial[0] else R for place in range(2)], [P])
-    state = joined(site.states)
+    state = join_states(site.states)
     return Decision([state, state], [state])
 
 
 def _cut(state: State, letters: str) -> tuple[str, int] | None:
-    return (letters[state.dim], state.outer) if state.sharded else None
+    return (letters[state.dim], state.blocks) if state.sharded else None
 
 
 def _result(cut: tuple[str, int], result: str) -> State:
@@ -150,7 +150,7 @@ def attention(site: Site) -> Decision:
     sharded = {state for state in states if state.sharded}
     ndim = len(site.operands[0].shape)
     if not sharded:
-        state = joined(whole(operand) for operand in site.operands)
+        state = join_states(whole(operand) for operand in site.operands)
         return Decision([state] * len(site.operands), [state])
     ranks = {len(operand.shape) for operand in site.operands[:3]}
     if len(sharded) > 1 or len(ranks) > 1 or any(not state.sharded for state in states):
@@ -163,5 +163,5 @@ def attention(site: Site) -> Decision:
     wanted = [state] * 3
     for mask in site.operands[3:]:
         dim = state.dim - (ndim - len(mask.shape))
-        wanted.append(S(dim, state.outer) if dim >= 0 and mask.shape[dim] != 1 else R)
+        wanted.append(S(dim, state.blocks) if dim >= 0 and mask.shape[dim] != 1 else R)
     return Decision(wanted, [state])

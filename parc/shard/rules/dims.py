@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from parc.capture.graph import argument, name_of
+from parc.ir.states import FREE, I, Kind, P, R, S, State, join_states
 from parc.shard.rules import Conflict, Decision, Site, rule, whole
-from parc.shard.states import FREE, I, Kind, P, R, S, State, joined
 
 
 def dim_of(site: Site) -> int:
@@ -48,7 +48,7 @@ def norm(site: Site) -> Decision:
     ndim = len(site.operands[0].shape)
     refuse(site, state, range(ndim - len(shape), ndim))
     rest = [whole(operand) for operand in site.operands[1:]]
-    varying = state.sharded or Kind.REPLICATED in (s.kind for s in (state, *rest))
+    varying = state.sharded or Kind.REPLICATE in (s.kind for s in (state, *rest))
     weight = R if varying else I
     first = state if state.sharded else weight
     return Decision([first] + [weight] * len(rest), [first])
@@ -88,7 +88,7 @@ def picked(site: Site) -> Decision:
     states = [whole(operand) for operand in site.operands]
     target = next((state for state in states if state.sharded), None)
     if target is None:
-        state = joined(states)
+        state = join_states(states)
         return Decision([state] * len(states), [state])
     refuse(site, target, [dim_of(site)])
     if len({operand.shape[target.dim] for operand in site.operands}) > 1:
@@ -133,9 +133,9 @@ def chunk(site: Site) -> Decision:
         return Decision([state], [state] * count)
     if len({shape[dim] for shape in site.shapes}) > 1:
         raise Conflict(f"`{name_of(site.node)}` cuts dim {dim}, which is sharded, in unequal parts", [0])
-    if state.outer % count:
+    if state.blocks % count:
         raise Chunked(f"`{name_of(site.node)}` cuts dim {dim}, which is sharded, in {count}", [0], count)
-    return Decision([state], [S(dim, state.outer // count)] * count)
+    return Decision([state], [S(dim, state.blocks // count)] * count)
 
 
 class Chunked(Conflict):
@@ -156,22 +156,22 @@ def cat(site: Site) -> Decision:
     stacked = name_of(site.node) == "aten::stack"
     sharded = [state for state in settled if state.sharded]
     if not sharded:
-        state = joined(settled)
+        state = join_states(settled)
         return Decision([state] * len(settled), [state])
     target = sharded[0]
     if any(state != target for state in sharded):
         raise Conflict("its operands are sharded differently", range(len(states)))
     sizes = {operand.shape[dim] for operand in site.operands} if not stacked else set()
     if not stacked and target.dim == dim and len(sizes) == 1 and len(sharded) == len(settled):
-        return Decision(settled, [S(dim, target.outer * len(settled))])
+        return Decision(settled, [S(dim, target.blocks * len(settled))])
     if not stacked and target.dim == dim:
         raise Conflict(f"it joins along dim {dim}, which is sharded", range(len(states)))
-    result = S(target.dim + (stacked and dim <= target.dim), target.outer)
+    result = S(target.dim + (stacked and dim <= target.dim), target.blocks)
     return Decision([target] * len(settled), [result])
 
 
 def _without(state: State, dim: int) -> State:
-    return S(state.dim - (dim < state.dim), state.outer) if state.sharded else state
+    return S(state.dim - (dim < state.dim), state.blocks) if state.sharded else state
 
 
 def _passing(site: Site) -> State:

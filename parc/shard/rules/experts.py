@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parc.capture.graph import name_of
+from parc.ir.states import P, R, join_states
 from parc.shard.rules import Conflict, Decision, Site, rule, whole
-from parc.shard.states import P, R, joined
 
 
 @rule("parc::experts")
@@ -22,7 +22,7 @@ def experts(site: Site) -> Decision:
         return Decision([R, R, R], [P])
     if tokens.sharded:
         return Decision([tokens] * 3, [tokens])
-    state = joined(whole(operand) for operand in site.operands)
+    state = join_states(whole(operand) for operand in site.operands)
     return Decision([state] * 3, [state])
 
 
@@ -33,12 +33,12 @@ def with_vector(site: Site) -> Decision:
     if any(state.sharded and state.dim == 0 for state in site.states) or (
         rows.state.partial and vector.state.sharded
     ):
-        raise Conflict(f"its operands are {rows.state} and {vector.state}", [0, 1])
+        raise Conflict(f"its operands are {rows.state.describe()} and {vector.state.describe()}", [0, 1])
     if rows.state.sharded:
         return Decision([rows.state, rows.state], [rows.state])
     if rows.state.partial:
         return Decision([P, P if name_of(site.node) == "parc::grouped_add" else R], [P])
     if vector.state.sharded:
         return Decision([R, vector.state], [vector.state])
-    state = joined(whole(operand) for operand in site.operands)
+    state = join_states(whole(operand) for operand in site.operands)
     return Decision([state, state], [state])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parc.capture.graph import argument
+from parc.ir.states import FREE, I, Kind, P, R, S, State, join_states
 from parc.shard.rules import Conflict, Decision, Site, rule, whole
-from parc.shard.states import FREE, I, Kind, P, R, S, State, joined
 
 
 @rule("aten::embedding")
@@ -22,14 +22,14 @@ def embedding(site: Site) -> Decision:
     if weight.state == FREE and indices.varies:
         return Decision([S(0), at], [P])
     if weight.state.sharded and weight.state.dim == 0:
-        if weight.state.outer > 1:
+        if weight.state.blocks > 1:
             raise Conflict("a table is cut in one block a rank", [0])
         return Decision([weight.state, at], [P])
     if weight.state.sharded:
-        return Decision([weight.state, at], [S(len(indices.shape), weight.state.outer)])
+        return Decision([weight.state, at], [S(len(indices.shape), weight.state.blocks)])
     if indices.settled.sharded and indices.varies:  # the sequence is sharded from here on
         return Decision([R, indices.settled], [indices.settled])
-    state = joined(whole(operand) for operand in site.operands)
+    state = join_states(whole(operand) for operand in site.operands)
     return Decision([state, at], [state])
 
 
@@ -56,7 +56,7 @@ def cross_entropy(site: Site) -> Decision:
     else:
         state = whole(logits)
     if state.sharded and state.dim == 1:
-        if state.outer > 1:
+        if state.blocks > 1:
             raise Conflict("a vocabulary is cut in one block a rank", [0])
         return Decision([state, R if at.sharded else at], [I])
     if state.sharded:

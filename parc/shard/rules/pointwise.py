@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from parc.capture.graph import argument, name_of
+from parc.ir.states import FREE, I, Kind, P, R, S, State, join_states, shift
 from parc.shard.rules import Conflict, Decision, Operand, Site, rounds, rule
-from parc.shard.states import FREE, I, Kind, P, R, S, State, joined, shift
 
 # f(x + y) = f(x) + f(y) in all tensor operands at once.
 ADDITIVE = (
@@ -93,7 +93,7 @@ def sharded_target(site: Site) -> State | None:
         if operand.state.sharded:
             targets.setdefault(_in_result(site, operand.state, operand), []).append(place)
     if len(targets) > 1:
-        ways = " and ".join(str(target) for target in targets)
+        ways = " and ".join(target.describe() for target in targets)
         raise Conflict(f"its operands are {ways}", [place for places in targets.values() for place in places])
     return next(iter(targets), None)
 
@@ -104,7 +104,7 @@ def spread(site: Site, target: State) -> Decision:
     for operand in site.operands:
         dim = target.dim - (len(site.shapes[0]) - len(operand.shape))
         has = dim >= 0 and operand.shape[dim] != 1
-        wanted.append(S(dim, target.outer) if has else R)
+        wanted.append(S(dim, target.blocks) if has else R)
     return Decision(wanted, [target] * len(site.shapes))
 
 
@@ -113,5 +113,5 @@ def together(site: Site) -> Decision:
     settled: Sequence[State] = [
         o.settled if o.state.partial else I if o.state == FREE else o.state for o in site.operands
     ]
-    state = joined(s for s in settled if s.kind is not Kind.SHARDED)
+    state = join_states(s for s in settled if s.kind is not Kind.SHARDED)
     return Decision([state] * len(site.operands), [state] * len(site.shapes))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parc.capture.graph import argument, name_of
+from parc.ir.states import FREE, I
 from parc.shard.rules import Conflict, Decision, Site, rule
-from parc.shard.states import FREE, I
 
 _DRAWS = (
     "alpha_dropout bernoulli feature_alpha_dropout feature_dropout multinomial native_dropout normal rand"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parc.capture.graph import argument, name_of
+from parc.ir.states import FREE, I, P, S
 from parc.shard.rules import Conflict, Decision, Site, rounds, rule, whole
-from parc.shard.states import FREE, I, P, S
 
 
 def dims_of(arguments: Sequence[Any], keywords: Mapping[str, Any], ndim: int) -> tuple[list[int], bool]:
@@ -31,7 +31,7 @@ def total(site: Site) -> Decision:
     if state.dim in dims:
         return Decision([state], [P])
     gone = 0 if keep else sum(dim < state.dim for dim in dims)
-    return Decision([state], [S(state.dim - gone, state.outer)])
+    return Decision([state], [S(state.dim - gone, state.blocks)])
 
 
 @rule(
@@ -59,7 +59,7 @@ def extreme(site: Site) -> Decision:
     if state.sharded and state.dim in dims:
         raise Conflict(f"`{name_of(site.node)}` reads the whole of dim {state.dim}, which is sharded", [0])
     gone = 0 if keep else sum(dim < state.dim for dim in dims)
-    result = S(state.dim - gone, state.outer) if state.sharded else state
+    result = S(state.dim - gone, state.blocks) if state.sharded else state
     return Decision([state], [result] * len(site.shapes))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from parc.capture.graph import argument, name_of
+from parc.ir.states import FREE, I, S, State, shift
 from parc.shard.rules import Conflict, Decision, Site, rule
 from parc.shard.rules.pointwise import sharded_target, spread
-from parc.shard.states import FREE, I, S, State, shift
 
 
 @rule(
@@ -54,7 +54,7 @@ def viewed(state: State, before: tuple[int, ...], after: tuple[int, ...]) -> Sta
     """
     if not state.sharded:
         return state
-    prefix = state.outer
+    prefix = state.blocks
     for size in before[: state.dim]:
         prefix *= size
     passed = 1
@@ -72,7 +72,7 @@ def permute(site: Site) -> Decision:
     state = _of_first(site)
     if not state.sharded:
         return Decision([state], [state])
-    return Decision([state], [S(_order(site).index(state.dim), state.outer)])
+    return Decision([state], [S(_order(site).index(state.dim), state.blocks)])
 
 
 def _order(site: Site) -> list[int]:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from parc.ir.collectives import Verb, Wire
 from parc.ir.program import Call, Collective, Compute, Event, Repeat, Unit, Value
+from parc.ir.runtime_names import COLLECTIVES, FORWARD
+from parc.ir.states import Kind, State
 from parc.plan.blocks import Plan
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.stage_source import Made, Source, patched
 from parc.verify.sample.compile import Trial
-
-MOVES = ("replicate", "all_reduce", "all_gather", "gather", "reduce_scatter", "split", "take", "first")
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,22 @@ class Declared:
 
 @dataclass(frozen=True)
 class Moved:
-    """A move that a stage makes in its forward pass, as it is written and as it was planned."""
+    """A collective in the forward pass of a stage, as it is written and as it was planned."""
 
     file: str
     made: Made
     move: Collective
 
     @property
-    def arguments(self) -> list[str]:
-        """As text."""
-        return [ast.unparse(argument) for argument in self.made.call.args]
+    def operand(self) -> str:
+        """The value that is converted, as text."""
+        return ast.unparse(self.made.call.args[0])
+
+    def call(self, verb: str, *, src: State | None = None, dst: State) -> str:
+        """Another call for the same operand and group. Reductions have no `src`."""
+        operand, group = map(ast.unparse, self.made.call.args)
+        states = f"dst={dst}" if src is None else f"src={src}, dst={dst}"
+        return f"{verb}({operand}, {group}, {states})"
 
 
 class Subject:
@@ -126,11 +133,15 @@ class Subject:
                     }
         return found
 
-    def axes_of(self, move: str, *, grad: bool = False) -> tuple[str, ...]:
-        """The axes over which stages make a move themselves; with `grad`, those with an answer backward."""
-        found = {each.move.axis for each in self._moves() if each.move.move == move}
-        if grad:
-            found = {each.move.axis for each in self._moves() if each.move.move == move and each.move.grad}
+    def axes_that_issue(self, wire: Wire) -> tuple[str, ...]:
+        """The axes over which the collectives of the stages issue an operation, in either pass."""
+        found = {each.move.axis for each in self._moves() if wire in (each.move.forward, each.move.backward)}
+        return tuple(sorted(found))
+
+    def axes_of(self, verb: Verb, src: Kind, dst: Kind) -> tuple[str, ...]:
+        """The axes over which the stages have a collective that a gradient flows back through."""
+        moves = (each.move for each in self._moves() if each.move.grad)
+        found = {move.axis for move in moves if (move.verb, move.src.kind, move.dst.kind) == (verb, src, dst)}
         return tuple(sorted(found))
 
     def units(self, file: str) -> Sequence[Unit]:
@@ -159,9 +170,11 @@ class Subject:
         """A mutant by one expression of a stage."""
         return Mutant(site, {file: self.stages[file].replaced(node, text)}, same)
 
-    def move(self, moved: Moved, text: str, to: str = "", same: str | None = None) -> Mutant:
-        """A mutant by another expression in a move's place; `to` is the move that it makes, if it does."""
-        imports = f"from runtime.collectives import {to}" if to else ""
+    def move(self, moved: Moved, text: str, same: str | None = None) -> Mutant:
+        """A mutant by another expression in the place of a collective."""
+        names = (node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
+        used = sorted({name for name in names if name in FORWARD["collectives"]})
+        imports = f"from runtime.collectives import {', '.join(used)}" if used else ""
         changed = self.stages[moved.file].replaced(moved.made.call, text, imports)
         site = f"{moved.file}, {moved.made.unit}: `{text}` for `{moved.made.name}`"
         return Mutant(site, {moved.file: changed}, same)
@@ -182,11 +195,11 @@ class Subject:
 
     def _moves(self) -> Iterator[Moved]:
         for file, source in self.stages.items():
-            calls = list(source.calls(MOVES))
+            calls = list(source.calls(COLLECTIVES))
             for unit in self.units(file):
                 written = [made for made in calls if made.unit == unit.name]
                 planned = list(flat(unit.events, inside=False))
-                if [ast.unparse(made.call.func) for made in written] == [move.move for move in planned]:
+                if [ast.unparse(made.call.func) for made in written] == [move.verb for move in planned]:
                     pairs = zip(written, planned, strict=True)
                     yield from (Moved(file, made, move) for made, move in pairs)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from parc.emit.program import Files
-from parc.ir.program import DUAL, Collective, Parameter
+from parc.ir.program import Collective, Parameter
 from parc.plan.blocks import Plan
 from parc.verify.numbers.forward_sites import Place
 from parc.verify.numbers.shards import compressed
@@ -113,10 +113,10 @@ def _just_before(place: Place, move: Collective, backward: bool, module: str, fo
         f"{module}{f':{line}' if line else ''}, class {place.unit.name}, for `{place.path or 'the model'}`"
     )
     over = f" over `{move.axis}`" if move.axis else ""
-    moved = f"{move.move} of `{move.operand.name}`"
+    moved = f"{move.verb} of `{move.operand.name}`"
     if backward:
-        return f"just before it: {DUAL[move.move]}{over}, the answer to {moved} at {where}"
-    return f"just before it: {moved}{over} ({move.change}) at {where}"
+        return f"just before it: {move.backward}{over}, the backward pass of {moved} at {where}"
+    return f"just before it: {moved}{over} ({move.src} -> {move.dst}) at {where}"
 
 
 def line_of(file: Path, name: str, move: Collective) -> int | None:
@@ -136,8 +136,9 @@ def line_of(file: Path, name: str, move: Collective) -> int | None:
 
 
 def _names(call: ast.Call, move: Collective) -> bool:
-    if ast.unparse(call.func) == move.move:
-        return not call.args or ast.unparse(call.args[0]) == move.operand.name
+    if ast.unparse(call.func) == move.verb:
+        to = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))
+        return (not call.args or ast.unparse(call.args[0]) == move.operand.name) and to == str(move.dst)
     return (
         isinstance(call.func, ast.Name)
         and move.operand is move.result

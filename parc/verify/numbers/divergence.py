@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parc.ir.program import DUAL, Collective, OnAxis, Parameter, Program
+from parc.ir.program import Parameter, Program
+from parc.ir.states import S
 from parc.plan.mesh import Mesh
 from parc.runtime.data import Dataset
 from parc.verify.execution.subprocess import apart
@@ -27,7 +28,6 @@ from parc.verify.report import Finding
 from parc.verify.sample.compile import Trial
 
 STEPS = 3
-SILENT = ("replicate", "split", "take", "first")  # moves of which a forward pass sends nothing
 
 Ranks = Sequence[Mapping[str, Any]]  # what `observed` has seen of a step, by rank
 
@@ -124,7 +124,7 @@ class Search:
         here = self.stages[stage]
         found: list[Place] = []
         for place in here[end + 1 :] if backward else here[:end][::-1]:
-            if place.move and _sends(place.move, backward):
+            if place.move and (place.move.backward if backward else place.move.forward):
                 found.append(place)
             if found and place.move is None:
                 break
@@ -154,7 +154,7 @@ class Search:
             held = {rank: seen[f"{kind}parameters"][name] for rank, seen in mine.items()}
             names = next(seen["names"][name] for seen in mine.values())
             whole = wanted[name] if names == (name,) else torch.stack([wanted[each] for each in names])
-            states = [OnAxis(axis, "sharded", *cut) for axis, cut in parameter.sharded.items()]
+            states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
             if gaps := self._gaps(states, held, whole, floor):
                 what, summed_up = (f"the gradient of `{name}`", parameter) if kind else (f"`{name}`", None)
                 yield First(what, None, gaps, len(held), stage, (), False, summed_up, unit)
@@ -171,11 +171,6 @@ class Search:
             if place.move is None
             for parameter in reversed(place.unit.parameters)
         }
-
-
-def _sends(move: Collective, backward: bool) -> bool:
-    """Whether anything is communicated."""
-    return move.grad and DUAL[move.move] is not None if backward else move.move not in SILENT
 
 
 def _floor(wanted: Any) -> float:

@@ -7,55 +7,53 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from parc.ir.program import OnAxis
+from parc.ir.states import I, State, gradient_state
 from parc.plan.mesh import Mesh
 
-States = Sequence[OnAxis]
+States = Mapping[str, State]  # by axis; invariant on all others
 
 
 def share_of(states: States, whole: Tensor, rank: int, mesh: Mesh) -> Tensor:
     """A rank's share of a value; all of it on axes that shard nothing."""
     coordinates = mesh.coordinates(rank)
-    for state, blocks in _cuts(states, mesh):
-        dim, size = state.dim, mesh.axis(state.axis).size
-        parts = torch.unflatten(whole, dim, (blocks, size, -1))
-        whole = parts.select(dim + 1, coordinates[state.axis]).flatten(dim, dim + 1)
+    for axis, dim, blocks in _cuts(states, mesh):
+        parts = torch.unflatten(whole, dim, (blocks, mesh.axis(axis).size, -1))
+        whole = parts.select(dim + 1, coordinates[axis]).flatten(dim, dim + 1)
     return whole
 
 
 def summed(states: States, held: Mapping[int, Tensor], mesh: Mesh) -> dict[int, Tensor]:
     """What each rank would hold if terms of sums were added up; the ranks of a sum are all in `held`."""
-    for state in states:
-        if state.kind == "partial":
+    for axis, state in states.items():
+        if state.partial:
             totals: dict[int, Tensor] = {}
             for rank, term in held.items():
-                first = _without(rank, state.axis, mesh)
+                first = _without(rank, axis, mesh)
                 totals[first] = totals[first] + term if first in totals else term
-            held = {rank: totals[_without(rank, state.axis, mesh)] for rank in held}
+            held = {rank: totals[_without(rank, axis, mesh)] for rank in held}
     return dict(held)
 
 
-def gradient(states: States) -> tuple[OnAxis, ...]:
+def gradient(states: States) -> States:
     """How the gradient of a value lies."""
-    duals = {"replicated": "partial", "partial": None, "sharded": "sharded"}
-    return tuple(
-        OnAxis(state.axis, dual, state.dim, state.blocks)  # type: ignore[arg-type]
-        for state in states
-        if (dual := duals[state.kind])
-    )
+    found = {axis: gradient_state(state) for axis, state in states.items()}
+    return {axis: state for axis, state in found.items() if state != I}
 
 
-def _cuts(states: States, mesh: Mesh) -> list[tuple[OnAxis, int]]:
-    """The axes that cut, in the order in which they do, and how many blocks each finds.
+def _cuts(states: States, mesh: Mesh) -> list[tuple[str, int, int]]:
+    """(axis, dim, blocks) of the axes that cut, in the order in which they do; `blocks` as each finds them.
 
     A dim that was flattened from two is cut by the axes of the outer one first, which share its blocks.
     """
-    sharded = sorted((state for state in states if state.kind == "sharded"), key=lambda state: state.blocks)
-    return [(state, state.blocks // _shared_out(state, sharded, mesh)) for state in sharded]
+    sharded = {axis: state for axis, state in states.items() if state.sharded}
+    ordered = sorted(sharded.items(), key=lambda entry: entry[1].blocks)
+    return [(axis, at.dim, at.blocks // _shared_out(at, sharded, mesh)) for axis, at in ordered]
 
 
-def _shared_out(state: OnAxis, sharded: States, mesh: Mesh) -> int:
-    outer = (other.axis for other in sharded if other.dim == state.dim and other.blocks < state.blocks)
+def _shared_out(state: State, sharded: States, mesh: Mesh) -> int:
+    outer = (
+        axis for axis, other in sharded.items() if other.dim == state.dim and other.blocks < state.blocks
+    )
     return mesh.product(outer)
 
 

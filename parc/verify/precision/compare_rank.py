@@ -98,13 +98,13 @@ class Routed:
         states = self.states.get((choice.path, choice.number))
         if states is None or choice not in self.wanted:
             return None
-        cuts = [state for state in states if state.kind == "sharded" and state.dim < own.indices.ndim]
+        cuts = {axis: at for axis, at in states.items() if at.sharded and at.dim < own.indices.ndim}
         wanted = share_of(cuts, self.wanted[choice], self.rank, self.mesh).to(own.indices.device)
         if wanted.shape != own.indices.shape:
             return None  # an edited program: what it chooses is its own, and told by what comes of it
         differs = flips(own, wanted)
         at = self.mesh.coordinates(self.rank)
-        first = not any(at[axis] for axis in self.replicas if axis not in {state.axis for state in cuts})
+        first = not any(at[axis] for axis in self.replicas if axis not in cuts)
         self.flips += int(differs.sum()) * first
         self.choices += differs.numel() * first
         return wanted

@@ -1,9 +1,10 @@
-"""Moves of tensors that are left out, or are others."""
+"""Collectives that are left out, or are others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parc.ir.states import I, Kind, P, R, S
 from parc.verify.mutants.mutant import Mutant, silent_bug
 from parc.verify.mutants.target import Moved, Subject
 
@@ -19,14 +20,14 @@ def gathered(subject: Subject) -> Iterator[Mutant]:
     Applies to every all-gather that a gradient flows back through.
     """
     for moved in subject.moves:
-        if moved.move.move == "all_gather":
+        if moved.move.verb == "all_gather" and moved.move.dst == R:
             same = subject.alone([moved.move.axis]) or (None if moved.move.grad else NO_GRADIENT)
-            yield subject.move(moved, f"gather({', '.join(moved.arguments)})", "gather", same)
-    if axes := subject.axes_of("all_gather", grad=True):
+            yield subject.move(moved, moved.call("all_gather", src=moved.move.src, dst=I), same)
+    if axes := subject.axes_of("all_gather", Kind.SHARDED, Kind.REPLICATE):
         yield subject.patch(
             COLLECTIVES,
-            "        return _scattered_sum(gradient, *ctx.where), None, None, None\n",
-            "        return _share(gradient, *ctx.where), None, None, None\n",
+            "        return _sum_and_scatter(gradient, ctx.group, ctx.at), None, None\n",
+            "        return _select_share(gradient, ctx.group, ctx.at), None, None\n",
             "of all all-gathers",
             subject.alone(axes),
         )
@@ -40,10 +41,10 @@ def copied(subject: Subject) -> Iterator[Mutant]:
     """
     for moved in subject.moves:
         same = subject.alone([moved.move.axis]) or (None if moved.move.grad else NO_GRADIENT)
-        if moved.move.move == "replicate":
-            yield subject.move(moved, moved.arguments[0], "", same)
-        elif moved.move.move == "split":
-            yield subject.move(moved, f"take({', '.join(moved.arguments)})", "take", same)
+        if moved.move.verb == "convert" and (moved.move.src, moved.move.dst) == (I, R):
+            yield subject.move(moved, moved.operand, same)
+        elif moved.move.verb == "convert" and moved.move.src == I:
+            yield subject.move(moved, moved.call("convert", src=R, dst=moved.move.dst), same)
 
 
 @silent_bug("partial sum not summed")
@@ -54,10 +55,10 @@ def partial(subject: Subject) -> Iterator[Mutant]:
     """
     for moved in subject.moves:
         same = subject.alone([moved.move.axis])
-        if moved.move.move == "all_reduce":
-            yield subject.move(moved, moved.arguments[0], "", same)
-        elif moved.move.move == "reduce_scatter":
-            yield subject.move(moved, f"take({', '.join(moved.arguments)})", "take", same)
+        if moved.move.verb == "all_reduce":
+            yield subject.move(moved, moved.operand, same)
+        elif moved.move.verb == "reduce_scatter":
+            yield subject.move(moved, moved.call("convert", src=R, dst=moved.move.dst), same)
 
 
 @silent_bug("term counted on every rank")
@@ -67,8 +68,8 @@ def counted(subject: Subject) -> Iterator[Mutant]:
     Applies where a tensor that is whole becomes a term of a sum.
     """
     for moved in subject.moves:
-        if moved.move.move == "first":
-            yield subject.move(moved, moved.arguments[0], "", subject.alone([moved.move.axis]))
+        if moved.move.dst == P:
+            yield subject.move(moved, moved.operand, subject.alone([moved.move.axis]))
 
 
 @silent_bug("shards in another order")
@@ -78,13 +79,14 @@ def order(subject: Subject) -> Iterator[Mutant]:
     Applies to every move of a shard whose dim has more than one row a rank.
     """
     for moved in subject.moves:
-        arguments, same = moved.arguments, subject.alone([moved.move.axis])
-        if moved.move.move not in ("all_gather", "gather", "reduce_scatter", "split", "take"):
+        move, same = moved.move, subject.alone([moved.move.axis])
+        sharded = move.src if move.src.sharded else move.dst
+        if not sharded.sharded:
             continue
-        if len(arguments) == 4:
-            yield subject.move(moved, f"{moved.move.move}({', '.join(arguments[:3])})", "", same)
-        elif (rows := _rows(subject, moved)) > 1:
-            yield subject.move(moved, f"{moved.move.move}({', '.join(arguments)}, {rows})", "", same)
+        blocks = 1 if sharded.blocks > 1 else _rows(subject, moved, sharded.dim)
+        if blocks != sharded.blocks and blocks > 0:
+            src, dst = (S(state.dim, blocks) if state.sharded else state for state in (move.src, move.dst))
+            yield subject.move(moved, moved.call(move.verb, src=None if src.partial else src, dst=dst), same)
 
 
 @silent_bug("maximum for a sum")
@@ -93,15 +95,14 @@ def reduction(subject: Subject) -> Iterator[Mutant]:
 
     Applies to every place where the runtime sums and something is summed.
     """
-    moved = {*subject.axes_of("all_reduce"), *subject.axes_of("replicate", grad=True)}
-    scattered = {*subject.axes_of("reduce_scatter"), *subject.axes_of("all_gather", grad=True)}
+    summed, scattered = subject.axes_that_issue("all_reduce"), subject.axes_that_issue("reduce_scatter")
     pending = {axis for parameter in subject.parameters for axis in parameter.reduce}
     sharded = {axis for parameter in subject.parameters for axis in parameter.axes}
     vocabulary = subject.said(r"vocabulary=self\.(\w+)")
     gradients = "runtime/gradients.py"
     scatter = "dist.reduce_scatter_single(total, terms.flatten(0, 1).contiguous(), group=group)"
     places = (
-        (COLLECTIVES, "dist.all_reduce(total, group=group)", moved, "of moves"),
+        (COLLECTIVES, "dist.all_reduce(total, group=group)", summed, "of collectives"),
         (COLLECTIVES, scatter, scattered, "of scattered sums"),
         (gradients, "dist.all_reduce(flat, group=group)", pending, "of gradients"),
         (gradients, "dist.all_reduce(partial, group=mesh.get_group(axis))", sharded, "of squares"),
@@ -114,9 +115,9 @@ def reduction(subject: Subject) -> Iterator[Mutant]:
             yield subject.patch(file, call, text, site, subject.alone(sorted(axes)))
 
 
-def _rows(subject: Subject, moved: Moved) -> int:
-    """Of the moved dim, those of one rank; 0 where routing decides."""
-    rows = moved.move.operand.shape[moved.move.dim]
+def _rows(subject: Subject, moved: Moved, dim: int) -> int:
+    """Entries of a sharded dim on one rank; 0 where routing decides."""
+    rows = moved.move.operand.shape[dim]
     if not isinstance(rows, int):
         return 0
-    return rows if moved.move.move in ("all_gather", "gather") else rows // subject.size(moved.move.axis)
+    return rows if moved.move.verb == "all_gather" else rows // subject.size(moved.move.axis)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from parc.ir.states import I, Kind, R
 from parc.verify.mutants.mutant import Mutant, silent_bug
 from parc.verify.mutants.target import Subject
 
 TRAINING = "runtime/training.py"
 SUMMED = "        sync_gradients(self.parameters)\n        return"
-REDUCED = """        return _summed(x, group)
+REDUCED = """        return _sum_terms(x, group)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -66,14 +67,14 @@ def again(subject: Subject) -> Iterator[Mutant]:
                 text = f"parameter({', '.join(told)}, reduce={more})"
                 yield subject.edit(parameter.file, call, text, site, same)
     for moved in subject.moves:
-        if moved.move.move == "gather" and moved.move.grad:
-            text = f"all_gather({', '.join(moved.arguments)})"
-            yield subject.move(moved, text, "all_gather", subject.alone([moved.move.axis]))
-    if axes := subject.axes_of("all_reduce", grad=True):
+        if moved.move.verb == "all_gather" and moved.move.dst == I and moved.move.grad:
+            text = moved.call("all_gather", src=moved.move.src, dst=R)
+            yield subject.move(moved, text, subject.alone([moved.move.axis]))
+    if axes := subject.axes_of("all_reduce", Kind.PARTIAL, Kind.INVARIANT):
         text = REDUCED.replace(
-            "        return _summed(x", "        ctx.group = group\n        return _summed(x"
+            "        return _sum_terms(x", "        ctx.group = group\n        return _sum_terms(x"
         )
-        text = text.replace("return gradient, None", "return _summed(gradient, ctx.group), None")
+        text = text.replace("return gradient, None", "return _sum_terms(gradient, ctx.group), None")
         yield subject.patch(
             "runtime/collectives.py", REDUCED, text, "all-reduce backward as well", subject.alone(axes)
         )

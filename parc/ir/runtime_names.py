@@ -1,0 +1,36 @@
+"""The names of the runtime that emitted model code uses: the one list of them, by module of the runtime.
+
+Import statements are written from it, no value or class of the user's model may take one of these names, and
+the proof finds the calls of the runtime in a program by them. A test holds it against the modules themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+COLLECTIVES = ("all_gather", "all_reduce", "convert", "reduce_scatter")
+STATES = ("I", "P", "R", "S")
+
+FORWARD: Mapping[str, tuple[str, ...]] = {
+    "collectives": (*STATES, *COLLECTIVES),
+    "experts": ("combine", "dispatch", "dispatch_local"),
+    "grouped": ("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
+    "vocabulary": ("cross_entropy", "sharded_embedding"),
+}
+"""What forward passes use."""
+
+DECLARATIONS: Mapping[str, tuple[str, ...]] = {
+    "init": ("constant", "normal", "trunc_normal", "uniform"),
+    "parameters": ("Stack", "Weights", "parameter"),
+}
+"""What the declarations of parameters use."""
+
+RUNTIME: Mapping[str, tuple[str, ...]] = dict(sorted({**FORWARD, **DECLARATIONS}.items()))
+
+LOCALS = frozenset({"self", "torch", "F", "nn", "layer", "mesh", "list", "Tensor", "counts", "route"}).union(
+    *FORWARD.values()
+)
+"""Names that the values of a forward pass cannot have."""
+
+GLOBALS = LOCALS.union({"DeviceMesh", "Stage"}, *DECLARATIONS.values())
+"""Names that a module class cannot have."""
