@@ -18,14 +18,14 @@ from time import process_time
 
 from parc.cost.job.architecture import Architecture
 from parc.cost.job.job import Job
-from parc.cost.job.parallelism import Layout, Recompute
-from parc.cost.job.software import Practice
-from parc.cost.memory.peak import memory
-from parc.cost.timing.constants import calibrations
-from parc.cost.timing.step import predict
+from parc.cost.job.parallelism import Parallelism, Recompute
+from parc.cost.job.software import Software
+from parc.cost.memory.peak import predict_memory
+from parc.cost.timing.constants import load_calibrations
+from parc.cost.timing.step import predict_step
 from parc.cost.validate import machines
-from parc.cost.validate.measured import even
-from parc.cost.validate.rows import megatron
+from parc.cost.validate.rows import derive_megatron_groups
+from parc.plan.placement import spread_layers
 from parc.plan.schema.plan import SPLIT
 
 DEVICES, SEQUENCES, MOST = 512, 1024, 256
@@ -51,31 +51,31 @@ def jobs() -> Iterator[Job]:
             continue
         if schedule in SPLIT and (recompute != "none" or microbatches < pipeline * chunks):
             continue
-        layout = Layout(
-            reach=megatron(tensor, 1, data, pipeline, experts, 1, node=8),
-            layers=even(MODEL.layers, pipeline * chunks),
+        layout = Parallelism(
+            groups=derive_megatron_groups(tensor, 1, data, pipeline, experts, 1, node=8),
+            layers=spread_layers(MODEL.layers, pipeline * chunks),
             chunks=chunks,
             schedule=schedule,
             microbatches=microbatches,
             sequences=each,
-            sequence=tensor > 1,
+            sequence_parallel=tensor > 1,
             recompute=recompute,
             shard="optimizer",
         )
-        yield Job(MODEL, layout, machines.H100, Practice())
+        yield Job(MODEL, layout, machines.H100, Software())
 
 
 def speeds() -> tuple[int, float, float]:
     """Plans, steps predicted a second, and the same with the memory of every rank of the pipeline."""
-    constants = next(iter(calibrations().values())).constants
+    constants = next(iter(load_calibrations().values())).constants
     some = list(jobs())
     begin = process_time()
     for job in some:
-        predict(job, constants)
+        predict_step(job, constants)
     middle = process_time()
     for job in some:
         for rank in range(job.degrees.pipeline):
-            memory(job, rank)
+            predict_memory(job, rank)
     end = process_time()
     return len(some), len(some) / (middle - begin), len(some) / (end - begin)
 

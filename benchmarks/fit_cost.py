@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from math import log
 
-from parc.cost.job.machine import Link
+from parc.cost.job.hardware import LinkSpeed
 from parc.cost.network import collective_times as network
 from parc.cost.timing.constants import DATA, Constants
-from parc.cost.timing.fit import SHARES, fit, loss, minimum
+from parc.cost.timing.fit import SHARES, compute_loss, fit_constants, minimize
 from parc.cost.validate import machines
-from parc.cost.validate.report import rows
+from parc.cost.validate.report import load_rows
 from parc.cost.validate.rows import Row
 
 # Guesses of a large eager program on A100; the other kinds start from what A100 gives. No fitted run leaves
@@ -68,13 +68,13 @@ def all_reduces() -> tuple[float, float]:
 
     def error(point: Sequence[float]) -> float:
         share, start = point[0], point[1] * 1e-6
-        links = (Link(link.bandwidth * share, link.latency),)
+        links = (LinkSpeed(link.bandwidth * share, link.latency),)
         return sum(
-            abs(log((start + network.all_reduce(bytes, (size,), links)) / seconds))
+            abs(log((start + network.predict_all_reduce(bytes, (size,), links)) / seconds))
             for bytes, size, seconds in points
         ) / len(points)
 
-    share, start = minimum(error, [0.75, 40.0], 0.1, 400)
+    share, start = minimize(error, [0.75, 40.0], 0.1, 400)
     off = error([share, start])
     print(f"all-reduces in a node: {off:.1%} of {len(points)}, {share:.3f} of the link, {start:.1f} us")
     return share, start * 1e-6
@@ -91,7 +91,7 @@ def cross(of: Sequence[Row], start: Constants, free: tuple[str, ...]) -> float:
     total = 0.0
     for fold in folds:
         rest = [row for row in of if row not in fold]
-        total += loss(fold, fit(rest, start, free, rounds=300)) * len(fold)
+        total += compute_loss(fold, fit_constants(rest, start, free, rounds=300)) * len(fold)
     return total / len(of)
 
 
@@ -99,7 +99,7 @@ def chosen(kind: str, mine: Sequence[Row], start: Constants) -> tuple[str, ...]:
     """The candidate with the least error on layouts left out, of those that end with shares that can be."""
     errors = {}
     for free in CANDIDATES[kind]:
-        fitted = fit(mine, start, free)
+        fitted = fit_constants(mine, start, free)
         possible = all(getattr(fitted, name) < 1 for name in SHARES)
         error = cross(mine, start, free)
         note = "" if possible else ": a share ends at 1"
@@ -112,20 +112,20 @@ def chosen(kind: str, mine: Sequence[Row], start: Constants) -> tuple[str, ...]:
 def main() -> None:
     share, start = all_reduces()
     base = replace(START, inner=share, outer=share, collective=start)
-    known = rows()
+    known = load_rows()
     before = json.loads((DATA / "constants.json").read_text())
     found = {}
     for kind in CANDIDATES:
         mine = [row for row in known if row.kind == kind and row.fitted]
         print(f"{kind}: {len(mine)} rows")
         free = chosen(kind, mine, base) if "--cross" in sys.argv else tuple(before[kind]["free"])
-        fitted = fit(mine, base, free)
+        fitted = fit_constants(mine, base, free)
         found[kind] = {
-            "compute": mine[0].job.hardware.compute,
+            "compute": mine[0].job.require_hardware().peak_flops,
             "fitted": "; ".join(sorted({row.source for row in mine})),
             "free": list(free),
             "rows": len(mine),
-            "error": round(loss(mine, fitted), 4),
+            "error": round(compute_loss(mine, fitted), 4),
             "constants": {name: float(f"{value:.4g}") for name, value in asdict(fitted).items()},
         }
         print(f"  {found[kind]['error']:.2%} with {found[kind]['constants']}")

@@ -216,9 +216,9 @@ def _rule(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from parc.cost.validate.report import table
+    from parc.cost.validate.report import format_table
 
-    print(table(), end="")
+    print(format_table(), end="")
     return OK
 
 

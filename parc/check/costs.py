@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from parc.check.advice.alternatives import Alternative
     from parc.check.registry import Rule
     from parc.cost.figure import Figure, Grade
-    from parc.cost.job.job import Job, Stage
+    from parc.cost.job.job import Job, StageShape
     from parc.cost.network.collective_times import Links
-    from parc.cost.network.traffic import Moved
+    from parc.cost.network.traffic import Transfer
     from parc.cost.timing.constants import Calibration
-    from parc.cost.timing.step import Step
+    from parc.cost.timing.step import StepTime
     from parc.diagnostic import Diagnostic
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Costs:
         self.derived: dict[str, Figure] = {}  # what claims are about, by its name
         self.told: dict[str, tuple[Diagnostic, ...]] = {}  # what rules have found in the plan, by their codes
         self.moved: dict[
-            int, tuple[Moved, ...]
+            int, tuple[Transfer, ...]
         ] = {}  # what one device of a pipeline rank gives to the network
 
     @cached_property
@@ -94,7 +94,7 @@ class Costs:
 
     @cached_property
     def job(self) -> Job:
-        from parc.cost.job.from_plan import job
+        from parc.cost.job.from_plan import derive_job
 
         self.require_sound()
         shape, pipeline = self.plan.train.model.shape, self.plan.pipeline
@@ -109,7 +109,7 @@ class Costs:
                 raise Unknown("the pipeline's `layers` do not fit the model and the mesh")
             if stages > MOST_STAGES:
                 raise Unknown(f"{stages:,} stages are more than {MOST_STAGES:,}")
-        found = self.attempt(lambda: job(self.plan))
+        found = self.attempt(lambda: derive_job(self.plan))
         if found is None:
             raise Unknown("the model's shape says too little")
         return found
@@ -125,85 +125,87 @@ class Costs:
     def known(self) -> Calibration:
         """The constants that times are predicted with."""
         job = self.timed
-        from parc.cost.timing.constants import nearest
+        from parc.cost.timing.constants import find_nearest_calibration
 
-        return nearest(job.hardware)
+        return find_nearest_calibration(job.require_hardware())
 
     @cached_property
     def links(self) -> Links:
         """The cluster's, with the bandwidth that is reached."""
-        from parc.cost.timing.pass_times import effective
+        from parc.cost.timing.pass_times import derive_effective_links
 
-        return effective(self.timed.hardware, self.known.constants)
+        return derive_effective_links(self.timed.require_hardware(), self.known.constants)
 
     @cached_property
     def grade(self) -> Grade:
         """Of every time."""
-        from parc.cost.explain import time_grade
+        from parc.cost.explain import grade_times
 
-        return time_grade(self.job, self.known)
+        return grade_times(self.job, self.known)
 
     @cached_property
-    def step(self) -> Step:
+    def step(self) -> StepTime:
         constants = self.known.constants
-        from parc.cost.timing.step import predict
+        from parc.cost.timing.step import predict_step
 
-        return self.attempt(lambda: predict(self.job, constants))
+        return self.attempt(lambda: predict_step(self.job, constants))
 
     @cached_property
     def step_figure(self) -> Figure:
-        from parc.cost.explain import step_figure
+        from parc.cost.explain import explain_step
 
-        return self.attempt(lambda: step_figure(self.timed))
+        return self.attempt(lambda: explain_step(self.timed))
 
     @cached_property
     def mfu_figure(self) -> Figure:
-        from parc.cost.explain import mfu_figure
+        from parc.cost.explain import explain_mfu
 
-        return self.attempt(lambda: mfu_figure(self.timed))
+        return self.attempt(lambda: explain_mfu(self.timed))
 
     @cached_property
     def memory(self) -> tuple[Figure, ...]:
         """Of a device of each pipeline rank: its peak, with the kinds as parts."""
-        from parc.cost.explain import memory_figures
+        from parc.cost.explain import explain_memory
 
         ranks = range(self.job.degrees.pipeline)
-        return self.attempt(lambda: tuple(memory_figures(self.job, rank) for rank in ranks))
+        return self.attempt(lambda: tuple(explain_memory(self.job, rank) for rank in ranks))
 
     @cached_property
     def states(self) -> tuple[Figure, ...]:
         """The part of it that no schedule changes: parameters, gradients, optimizer."""
-        from parc.cost.explain import state_figures
-        from parc.cost.figure import total
+        from parc.cost.explain import explain_states
+        from parc.cost.figure import add_figures
 
         ranks = range(self.job.degrees.pipeline)
-        return self.attempt(lambda: tuple(total("state", state_figures(self.job, rank)) for rank in ranks))
+        return self.attempt(
+            lambda: tuple(add_figures("state", explain_states(self.job, rank)) for rank in ranks)
+        )
 
     def in_flight(self, rank: int) -> int:
         """The most passes through stages of a pipeline rank that wait for their backward pass."""
-        from parc.cost.schedule.in_flight import in_flight
+        from parc.cost.schedule.in_flight import find_fullest_moments
 
-        layout, ranks = self.job.layout, self.job.degrees.pipeline
+        layout, ranks = self.job.parallelism, self.job.degrees.pipeline
         how = (layout.schedule, ranks, layout.chunks, layout.microbatches, rank)
-        return max(sum(moment.kept) for moment in self.attempt(lambda: in_flight(*how)))
+        return max(sum(moment.outstanding) for moment in self.attempt(lambda: find_fullest_moments(*how)))
 
-    def traffic(self, rank: int) -> tuple[Moved, ...]:
+    def traffic(self, rank: int) -> tuple[Transfer, ...]:
         """What one device of a pipeline rank gives to the network in a step."""
-        from parc.cost.network.traffic import traffic
+        from parc.cost.network.traffic import derive_traffic
 
         if rank not in self.moved:
-            stages = self.job.places(rank)
+            stages = self.job.list_stage_indices(rank)
             self.moved[rank] = self.attempt(
-                lambda: tuple(each for stage in stages for each in traffic(self.job, stage))
+                lambda: tuple(each for stage in stages for each in derive_traffic(self.job, stage))
             )
         return self.moved[rank]
 
     @cached_property
-    def calls(self) -> tuple[dict[Moved, int], ...]:
+    def calls(self) -> tuple[dict[Transfer, int], ...]:
         """Of each of the `unlike` pipeline ranks: what one call moves, and how many there are in a step."""
-        found: list[dict[Moved, int]] = []
+        found: list[dict[Transfer, int]] = []
         for rank in self.unlike:
-            counts: dict[Moved, int] = {}
+            counts: dict[Transfer, int] = {}
             for each in self.traffic(rank):
                 if each.bytes:
                     alike = each._replace(calls=1)
@@ -214,9 +216,9 @@ class Costs:
     @cached_property
     def unlike(self) -> list[int]:
         """Pipeline ranks of which no other before holds the same kinds and numbers of layers."""
-        found: dict[tuple[Stage, ...], int] = {}
+        found: dict[tuple[StageShape, ...], int] = {}
         for rank in range(self.job.degrees.pipeline):
-            found.setdefault(self.job.stages_of(rank), rank)
+            found.setdefault(self.job.list_stages(rank), rank)
         return list(found.values())
 
     def attempt(self, derive: Callable[[], T]) -> T:

@@ -1,158 +1,161 @@
-"""The figures of a job, each with its arithmetic and its grade."""
+"""The figures of a job, each with its derivation and its grade."""
 
 from __future__ import annotations
 
-from parc.cost.figure import Figure, Grade, microbatches, quantity, total
+from parc.cost.figure import Figure, Grade, add_figures, format_microbatches, format_quantity
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
-from parc.cost.memory.peak import heads, memory, state
-from parc.cost.network.traffic import remainder, traffic
-from parc.cost.timing.constants import Calibration, nearest
-from parc.cost.timing.step import predict
+from parc.cost.memory.peak import count_head_microbatches, count_model_states, predict_memory
+from parc.cost.network.traffic import bound_other_bytes, derive_traffic
+from parc.cost.timing.constants import Calibration, find_nearest_calibration
+from parc.cost.timing.step import predict_step
 from parc.plan.schema.plan import SPLIT
 
-SAME = 0.1
-"""How far a device's peak may be from a calibrated one's to count as the same."""
-FITTED = 2
+PEAK_TOLERANCE = 0.1
+"""How far the peak of a device may be from that of a calibrated one to count as the same."""
+FITTED_BYTES = 2
 """Bytes of an element in the runs that constants are fitted to."""
 
 
-def state_figures(job: Job, rank: int) -> tuple[Figure, ...]:
-    """Bytes of parameters, gradients and optimizer on one rank of the pipeline, whatever its schedule."""
-    of, does, shard = state(job, rank), job.practice, job.layout.shard
-    held = [parameters.held(job, stage) for stage in job.stages_of(rank)]
-    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
+def explain_states(job: Job, rank: int) -> tuple[Figure, ...]:
+    """Bytes of parameters, gradients and optimizer on one pipeline rank, whatever the schedule is."""
+    states, software, shard = count_model_states(job, rank), job.software, job.parallelism.shard
+    held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
+    others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
 
-    def how(each: int, split: bool) -> str:
-        return _product(job, shared, own, each, split)
+    def format_states(bytes: int, sharded: bool) -> str:
+        return _format_product(job, others, experts, bytes, sharded)
 
+    of_elements = format_states(software.element_bytes, shard == "parameters")
+    of_gradients = format_states(software.gradient_bytes, shard == "parameters")
+    of_optimizer = format_states(software.optimizer_bytes, shard != "none")
     return (
-        Figure("parameters", of.parameters, "B", how(does.element, shard == "parameters"), "exact"),
-        Figure("gradients", of.gradients, "B", how(does.gradient, shard == "parameters"), "exact"),
-        Figure("optimizer", of.optimizer, "B", how(does.state, shard != "none"), "exact"),
+        Figure("parameters", states.parameters, "B", of_elements, "exact"),
+        Figure("gradients", states.gradients, "B", of_gradients, "exact"),
+        Figure("optimizer", states.optimizer, "B", of_optimizer, "exact"),
     )
 
 
-def memory_figures(job: Job, rank: int) -> Figure:
-    """Bytes of one rank of the pipeline at its fullest, by kind.
+def explain_memory(job: Job, rank: int) -> Figure:
+    """Bytes of one pipeline rank when it holds most, by kind.
 
     Raises:
-        ValueError: the schedule is not simulated, or not with these chunks and microbatches.
+        ValueError: the schedule is unknown, or does not admit these chunks and microbatches.
     """
-    of = memory(job, rank)
-    layout = job.layout
-    flight = f"{layout.schedule}, {microbatches(layout.microbatches)}, recompute = {layout.recompute}"
-    parts = [
-        *state_figures(job, rank),
-        Figure("activations", of.activations, "B", f"kept between passes: {flight}", "estimated"),
-    ]
-    if of.logits >= of.working and of.logits:
-        count = heads(job, rank)
-        what = (
-            f"logits of {count:,} microbatches, the gradient of one"
-            if count > 1
-            else "logits and their gradient"
+    memory, layout = predict_memory(job, rank), job.parallelism
+    in_flight = f"{layout.schedule}, {format_microbatches(layout.microbatches)}"
+    saved = f"saved between passes: {in_flight}, recompute = {layout.recompute}"
+    parts = [*explain_states(job, rank), Figure("activations", memory.activations, "B", saved, "estimated")]
+    if memory.logits >= memory.working and memory.logits:
+        count = count_head_microbatches(job, rank)
+        logits = (
+            f"logits of {count:,} microbatches, the gradient of one" if count > 1 else "logits and gradient"
         )
-        words = f"{what}, {job.tokens:,.0f} tokens x {job.architecture.vocab:,} words"
-        parts.append(Figure("logits", of.logits, "B", f"{words} / {job.degrees.tensor}", "estimated"))
-    elif of.working:
-        parts.append(
-            Figure("working", of.working, "B", "the largest layer in its backward pass", "estimated")
-        )
-    return total("peak", parts)
+        sizes = f"{job.tokens:,.0f} tokens x vocabulary {job.architecture.vocab:,} / {job.degrees.tensor}"
+        parts.append(Figure("logits", memory.logits, "B", f"{logits}, {sizes}", "estimated"))
+    elif memory.working:
+        largest = "the largest layer in its backward pass"
+        parts.append(Figure("working", memory.working, "B", largest, "estimated"))
+    return add_figures("peak", parts)
 
 
-def _product(job: Job, shared: float, own: float, each: int, split: bool) -> str:
-    """Parameters times bytes of each; `split`: over those ranks that would hold the same ones."""
+def _format_product(job: Job, others: float, experts: float, bytes: int, sharded: bool) -> str:
+    """Parameters times bytes of each; where `sharded`, divided by the ranks that would hold the same ones."""
     data, copies = job.degrees.data, job.degrees.expert_data
-    if not split:
-        return f"{shared + own:,.0f} x {each} B"
-    if not own or data == copies:
-        return f"{shared + own:,.0f} x {each} B / {data} data ranks"
-    of_experts = f"{own:,.0f} of experts x {each} B"
+    if not sharded:
+        return f"{others + experts:,.0f} x {bytes} B"
+    if not experts or data == copies:
+        return f"{others + experts:,.0f} x {bytes} B / {data} data ranks"
+    of_experts = f"{experts:,.0f} of experts x {bytes} B"
     copied = f" / {copies} copies" if copies > 1 else ""
-    return f"{shared:,.0f} x {each} B / {data} data ranks + {of_experts}{copied}"
+    return f"{others:,.0f} x {bytes} B / {data} data ranks + {of_experts}{copied}"
 
 
-def traffic_figures(job: Job, stage: int) -> tuple[Figure, ...]:
-    """Bytes that one rank of a stage gives to the network, of one step."""
+def explain_traffic(job: Job, stage: int) -> tuple[Figure, ...]:
+    """Bytes of all buffers that one rank of a stage communicates in one step, by purpose."""
     named = [
         Figure(
-            f"{each.what}: {each.kind} over {each.over}",
+            f"{each.purpose}: {each.kind} over {each.group}",
             each.total,
             "B",
             f"{each.calls:,} calls of {each.bytes:,.0f} B",
             "expected" if each.routed else "exact",
         )
-        for each in traffic(job, stage)
+        for each in derive_traffic(job, stage)
     ]
-    if job.practice.emitted:
+    if job.software.emitted:
         how = "at most: shares and loads of experts, sums of losses and norms"
-        named.append(Figure("what is counted and reported", remainder(job, stage), "B", how, "estimated"))
+        named.append(Figure("metrics", bound_other_bytes(job, stage), "B", how, "estimated"))
     return tuple(named)
 
 
-def flops_figure(job: Job) -> Figure:
+def explain_flops(job: Job) -> Figure:
     """FLOPs of one step on one device, as torch's counter counts them; recomputation is not counted."""
-    each = parameters.flops(job) / devices(job)
-    tokens = parameters.tokens(job)
-    how = f"3 x forward FLOPs of {tokens:,.0f} tokens / {devices(job):,} devices"
+    each = parameters.count_flops(job) / count_devices(job)
+    tokens = parameters.count_tokens(job)
+    how = f"3 x forward FLOPs of {tokens:,.0f} tokens / {count_devices(job):,} devices"
     return Figure("arithmetic", each, "FLOP", how, "exact")
 
 
-def step_figure(job: Job) -> Figure:
+def explain_step(job: Job) -> Figure:
     """Seconds of one step.
 
     Raises:
-        ValueError: the machine is not known, or the schedule not simulated.
+        ValueError: the hardware or the schedule is unknown, or the schedule does not admit these chunks or
+            microbatches.
     """
-    known = nearest(job.hardware)
-    grade = time_grade(job, known)
-    found = predict(job, known.constants)
-    each = found.forward[0].seconds
-    how = f"{job.layout.schedule}, {microbatches(job.layout.microbatches)} of {each:.3g} s forward"
-    where = f"constants of {known.kind}, {known.error:.1%} off on {known.rows} runs"
-    if job.practice.element > FITTED:
-        where += f"; {_bits(job)}"
-    return total(
+    known = find_nearest_calibration(job.require_hardware())
+    grade = grade_times(job, known)
+    step, layout = predict_step(job, known.constants), job.parallelism
+    forward = f"{step.forward[0].seconds:.3g} s forward on stage 0"
+    passes = f"{layout.schedule}, {format_microbatches(layout.microbatches)} of {forward}"
+    source = f"constants of {known.kind}, {known.error:.1%} off on {known.rows} runs"
+    if job.software.element_bytes > FITTED_BYTES:
+        source += f"; {_describe_precision(job)}"
+    return add_figures(
         "step",
         (
-            Figure("pipeline", found.pipeline, "s", f"{how} on stage 0; {where}", grade),
-            Figure("gradients", found.gradients, "s", "their sums, as far as they are seen", grade),
-            Figure("optimizer", found.optimizer, "s", "reads and writes of its state", grade),
-            Figure("rest", known.constants.step, "s", f"of every step; {where}", grade),
+            Figure("pipeline", step.pipeline, "s", f"{passes}; {source}", grade),
+            Figure(
+                "gradients", step.gradients, "s", "their collectives, as far as no pass hides them", grade
+            ),
+            Figure("optimizer", step.optimizer, "s", "reads and writes of its state", grade),
+            Figure("rest", known.constants.step, "s", f"overhead of every step; {source}", grade),
         ),
     )
 
 
-def _bits(job: Job) -> str:
-    bits, peak = 8 * job.practice.element, quantity(job.hardware.compute, "FLOP/s")
-    if job.hardware.sixteen:
-        return f"they are those of {8 * FITTED} bits, the peak of {peak} that of {bits}"
-    return f"they, and the peak of {peak}, are those of {8 * FITTED} bits: {bits} take longer"
+def _describe_precision(job: Job) -> str:
+    """Which peak and which constants are taken for an element type that no measured run has."""
+    hardware, bits, fitted_bits = job.require_hardware(), 8 * job.software.element_bytes, 8 * FITTED_BYTES
+    peak = format_quantity(hardware.peak_flops, "FLOP/s")
+    if hardware.peak_flops_16bit:
+        return f"the constants are those of {fitted_bits} bits, the peak of {peak} is that of {bits} bits"
+    return f"the constants and the peak of {peak} are those of {fitted_bits} bits: {bits} bits take longer"
 
 
-def mfu_figure(job: Job) -> Figure:
-    """The share of the devices' peak that the step's arithmetic is.
+def explain_mfu(job: Job) -> Figure:
+    """The share of the devices' peak that the arithmetic of a step uses.
 
     Raises:
-        ValueError: as `step_figure`.
+        ValueError: as `explain_step`.
     """
-    flops, step = flops_figure(job), step_figure(job)
-    share = flops.value / step.value / job.hardware.compute
-    how = f"{flops.value:.4g} FLOP / {step.value:.4g} s / {job.hardware.compute:.4g} FLOP/s"
-    return Figure("mfu", share, "", how, step.grade, (flops, step))
+    flops, step, peak = explain_flops(job), explain_step(job), job.require_hardware().peak_flops
+    how = f"{flops.value:.4g} FLOP / {step.value:.4g} s / {peak:.4g} FLOP/s"
+    return Figure("mfu", flops.value / step.value / peak, "", how, step.grade, (flops, step))
 
 
-def devices(job: Job) -> int:
+def count_devices(job: Job) -> int:
     by = job.degrees
     return max(by.data * by.tensor, by.experts * by.expert_tensor * by.expert_data) * by.pipeline
 
 
-def time_grade(job: Job, known: Calibration) -> Grade:
-    """Of every time: calibrated on a machine like that of the constants, in bits that they were fitted in.
+def grade_times(job: Job, known: Calibration) -> Grade:
+    """The grade of every time that is predicted with these constants.
 
-    None of the fitted runs split its backward passes.
+    Times are calibrated on a machine like that of the constants, in 16 bits. No fitted run splits its
+    backward passes.
     """
-    same = abs(job.hardware.rated / known.compute - 1) <= SAME and job.practice.element <= FITTED
-    return "calibrated" if same and job.layout.schedule not in SPLIT else "estimated"
+    difference = abs(job.require_hardware().rated_flops / known.rated_flops - 1)
+    same = difference <= PEAK_TOLERANCE and job.software.element_bytes <= FITTED_BYTES
+    return "calibrated" if same and job.parallelism.schedule not in SPLIT else "estimated"

@@ -1,4 +1,4 @@
-"""A number that can be believed as far as it says: value, unit, derivation, grade."""
+"""A figure: a value with its unit, its derivation, and a grade of how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Grade = Literal["exact", "expected", "calibrated", "estimated"]
 GRADES: tuple[Grade, ...] = ("exact", "expected", "calibrated", "estimated")
 """Best first.
 
-exact: arithmetic over what is declared. expected: a mean over what routing decides. calibrated: a model
+exact: arithmetic over what the plan declares. expected: a mean over what routing decides. calibrated: a model
 fitted to measured runs on this kind of machine. estimated: any other model.
 """
 
-DECIMAL = ("", "k", "M", "G", "T", "P", "E")
-TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+DECIMAL_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`unit` is one of B, B/s, FLOP, FLOP/s, s, and "" for counts and shares; `how` is the arithmetic."""
+    """`unit` is one of B, B/s, FLOP, FLOP/s, s, and "" for counts and shares; `how` is the derivation."""
 
     name: str
     value: float
@@ -32,14 +32,14 @@ class Figure:
     parts: tuple[Figure, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name} {quantity(self.value, self.unit)} ({self.grade}): {self.how}"
+        return f"{self.name} {format_quantity(self.value, self.unit)} ({self.grade}): {self.how}"
 
 
-def total(name: str, parts: Iterable[Figure]) -> Figure:
-    """The sum of figures of one unit, graded as the worst of them.
+def add_figures(name: str, parts: Iterable[Figure]) -> Figure:
+    """The sum of figures of one unit. Its grade is the worst of theirs.
 
     Raises:
-        ValueError: there are none, or they differ in unit.
+        ValueError: there are no figures, or their units differ.
     """
     parts = tuple(parts)
     units = {part.unit for part in parts}
@@ -50,20 +50,20 @@ def total(name: str, parts: Iterable[Figure]) -> Figure:
     return Figure(name, sum(part.value for part in parts), units.pop(), how, grade, parts)
 
 
-def microbatches(number: int) -> str:
+def format_microbatches(number: int) -> str:
     return f"{number:,} microbatch" + ("es" if number != 1 else "")
 
 
-def quantity(value: float, unit: str) -> str:
+def format_quantity(value: float, unit: str) -> str:
     """Three digits and a decimal prefix: `6.58G`, `16.2 GB`, `8.61 ms`."""
     if unit == "s":
-        scale, unit = next((pair for pair in TIMES if abs(value) >= pair[0]), TIMES[-1])
-        return f"{_digits(value / scale)} {unit}"
+        scale, unit = next((pair for pair in TIME_UNITS if abs(value) >= pair[0]), TIME_UNITS[-1])
+        return f"{_format_digits(value / scale)} {unit}"
     power = 0
-    while abs(value) >= 999.5 and power < len(DECIMAL) - 1:
+    while abs(value) >= 999.5 and power < len(DECIMAL_PREFIXES) - 1:
         value, power = value / 1000, power + 1
-    return f"{_digits(value)}{' ' if unit else ''}{DECIMAL[power]}{unit}"
+    return f"{_format_digits(value)}{' ' if unit else ''}{DECIMAL_PREFIXES[power]}{unit}"
 
 
-def _digits(value: float) -> str:
+def _format_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import ascii_lowercase, ascii_uppercase
 
-from parc.cost.figure import quantity
-from parc.cost.schedule.timeline import Event
+from parc.cost.figure import format_quantity
+from parc.cost.schedule.timeline import TimedPass
 from parc.render.terminal import DIM, Pen
 from parc.report.step import Timeline
 
@@ -23,7 +23,7 @@ def gantt(line: Timeline, pen: Pen) -> list[str]:
     label = len(str(line.ranks - 1)) + 9
     width = max(pen.width - label - 1, 20)
     length = line.seconds or line.end
-    passes: list[list[Event]] = [[] for _ in range(line.ranks)]
+    passes: list[list[TimedPass]] = [[] for _ in range(line.ranks)]
     for event in line.events:
         passes[event.rank].append(event)
     shown = [*range(line.ranks)]
@@ -36,14 +36,14 @@ def gantt(line: Timeline, pen: Pen) -> list[str]:
         rows.append(
             f"  stage {rank:<{label - 9}} " + _painted(_cells(line, passes[rank], rank, width, length), pen)
         )
-    end = quantity(length, "s") if line.seconds else f"{length:g} units"
+    end = format_quantity(length, "s") if line.seconds else f"{length:g} units"
     axis = f"0{end:>{width - 1}}"
-    halves = any(event.what.kind == "weights" for event in line.events)
+    halves = any(event.kind == "weights" for event in line.events)
     legend = LEGEND + (HALVES if halves else "") + (TAIL if line.tails else "")
     return [*rows, pen.paint(DIM, " " * label + axis), *pen.folded(legend, 2, DIM)]
 
 
-def _cells(line: Timeline, passes: Sequence[Event], rank: int, width: int, length: float) -> str:
+def _cells(line: Timeline, passes: Sequence[TimedPass], rank: int, width: int, length: float) -> str:
     """What goes on in the middle of each slice."""
     cells, coming = [], iter(passes)
     event = next(coming, None)
@@ -60,11 +60,11 @@ def _cells(line: Timeline, passes: Sequence[Event], rank: int, width: int, lengt
     return "".join(cells)
 
 
-def _letter(event: Event) -> str:
-    if event.what.kind == "weights":
+def _letter(event: TimedPass) -> str:
+    if event.kind == "weights":
         return WEIGHTS
-    letters = ascii_lowercase if event.what.kind == "forward" else ascii_uppercase
-    return letters[event.what.microbatch % len(letters)]
+    letters = ascii_lowercase if event.kind == "forward" else ascii_uppercase
+    return letters[event.microbatch % len(letters)]
 
 
 def _after(line: Timeline, rank: int, now: float) -> str:

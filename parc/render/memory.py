@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.cost.figure import Figure, quantity
+from parc.cost.figure import Figure, format_quantity
 from parc.render.terminal import DIM, Pen, told
 from parc.report.overview import Overview
 
@@ -34,7 +34,9 @@ def memory(of: Overview, pen: Pen) -> list[str]:
         share = f"  {figure.value / of.limit:6.1%}" if of.limit else ""
         bar = _bar(figure, scale, width, pen, bool(of.limit and figure.value > of.limit))
         rows.append(f"  stage {index:<{label - 9}} {bar} {value:>{max(map(len, values))}}{share}")
-    limit = f"{quantity(of.limit, 'B')} a device" if of.limit else "the cluster's device has no `memory`"
+    limit = (
+        f"{format_quantity(of.limit, 'B')} a device" if of.limit else "the cluster's device has no `memory`"
+    )
     named = {part.name for _, figure in known for part in figure.parts if part.value}
     kinds = [(name, *KINDS[name]) for name in KINDS if name in named]
     legend = "  " + ", ".join(pen.paint(style, letter) + f" {name}" for name, letter, style in kinds)

@@ -151,7 +151,7 @@ def _calls(of: Crossing) -> str:
 def _step(of: Overview, pen: Pen) -> list[str]:
     if of.step is None:
         return []
-    found, layout = of.step, of.job.layout if of.job else None
+    found, layout = of.step, of.job.parallelism if of.job else None
     schedule = ""
     if layout:
         schedule = f"{layout.schedule}, {plural(layout.microbatches, 'microbatch', 'microbatches')}"

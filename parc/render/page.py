@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from parc.cost.figure import Figure, quantity
+from parc.cost.figure import Figure, format_quantity
 from parc.render.overview import claim, figures, run, verdict
 from parc.render.pagedata import data
 from parc.render.terminal import LEGEND, MARKS, amount, plural
@@ -53,7 +53,7 @@ def page(of: Overview, rank: int | None = None) -> str:
             tiles=list(_tiles(of)),
             missing=of.missing,
             schedule=_schedule(of),
-            limit=f"; a device has {quantity(of.limit, 'B')}" if of.limit else "",
+            limit=f"; a device has {format_quantity(of.limit, 'B')}" if of.limit else "",
             stages=list(_stages(of)),
             groups=list(_groups(of)),
             claims=list(_claims(of)),
@@ -94,7 +94,9 @@ def _tiles(of: Overview) -> Iterator[dict[str, Any]]:
     fullest = max(
         (stage.memory for stage in of.stages if stage.memory), key=lambda each: each.value, default=None
     )
-    limit = f"{fullest.value / of.limit:.1%} of {quantity(of.limit, 'B')}" if of.limit and fullest else ""
+    limit = (
+        f"{fullest.value / of.limit:.1%} of {format_quantity(of.limit, 'B')}" if of.limit and fullest else ""
+    )
     bubble = f"bubble alone: {amount(of.bubble)}" if of.bubble else "of the pipeline's time"
     known: list[tuple[str, Figure | None, str]] = [
         ("step time", step.time if step else None, ""),
@@ -113,7 +115,7 @@ def _tiles(of: Overview) -> Iterator[dict[str, Any]]:
 def _schedule(of: Overview) -> str:
     if of.job is None:
         return ""
-    layout = of.job.layout
+    layout = of.job.parallelism
     text = f"{layout.schedule}, {plural(layout.microbatches, 'microbatch', 'microbatches')}"
     if layout.chunks > 1:
         text += f", {layout.chunks} chunks a rank"

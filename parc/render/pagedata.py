@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parc.cost.schedule.timeline import Event
+from parc.cost.schedule.timeline import TimedPass
 from parc.report import plain
 from parc.report.groups import carried
 from parc.report.overview import Overview
@@ -46,7 +46,7 @@ def _timeline(line: Timeline) -> dict[str, Any]:
     }
     if len(events) <= PASSES:
         found["events"] = [
-            [each.rank, PAINTED[each.what.kind], each.what.stage, each.what.microbatch, each.begin, each.end]
+            [each.rank, PAINTED[each.kind], each.stage, each.microbatch, each.begin, each.end]
             for each in events
         ]
         return found
@@ -54,7 +54,7 @@ def _timeline(line: Timeline) -> dict[str, Any]:
     return found | {"bins": bins, "shares": _shares(events, rows, line.end, bins)}
 
 
-def _shares(events: list[Event], rows: list[int], end: float, bins: int) -> list[list[list[int]]]:
+def _shares(events: list[TimedPass], rows: list[int], end: float, bins: int) -> list[list[list[int]]]:
     """Percent of each slice of time that a rank spends in forward and in backward passes."""
     place = {rank: row for row, rank in enumerate(rows)}
     step = end / bins
@@ -64,5 +64,5 @@ def _shares(events: list[Event], rows: list[int], end: float, bins: int) -> list
         first, last = int(each.begin / step), min(int(each.end / step), bins - 1)
         for at in range(first, last + 1):
             share = min(each.end, (at + 1) * step) - max(each.begin, at * step)
-            row[at][each.what.kind != "forward"] += max(share, 0.0)
+            row[at][each.kind != "forward"] += max(share, 0.0)
     return [[[round(100 * spent / step) for spent in slice] for slice in row] for row in spent]

@@ -51,9 +51,9 @@ def _slice(name: str, category: str, rank: int, begin: float, end: float, **args
 
 def _passes(line: Timeline) -> Iterator[dict[str, Any]]:
     for each in line.events:
-        kind = each.what.kind
-        name = f"{NAMES[kind]} {each.what.microbatch}"
-        about = {"stage": each.what.stage, "microbatch": each.what.microbatch}
+        kind = each.kind
+        name = f"{NAMES[kind]} {each.microbatch}"
+        about = {"stage": each.stage, "microbatch": each.microbatch}
         yield _slice(name, kind, each.rank, each.begin, each.end, **about)
 
 
@@ -68,8 +68,8 @@ def _tails(line: Timeline, seconds: float) -> Iterator[dict[str, Any]]:
 
 def _flows(line: Timeline) -> Iterator[dict[str, Any]]:
     """Activations to the next stage, their gradients back."""
-    passes = [each for each in line.events if each.what.kind != "weights"]  # these send nothing
-    found = {(each.what.kind != "forward", each.what.stage, each.what.microbatch): each for each in passes}
+    passes = [each for each in line.events if each.kind != "weights"]  # these send nothing
+    found = {(each.kind != "forward", each.stage, each.microbatch): each for each in passes}
     for number, ((backward, stage, microbatch), sent) in enumerate(found.items()):
         got = found.get((backward, stage + (-1 if backward else 1), microbatch))
         if got is None or got.rank == sent.rank:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from parc.cost.figure import GRADES, Figure
 from parc.cost.job.job import Job
-from parc.cost.network import link_levels as wires
-from parc.cost.network.traffic import Moved, traffic
+from parc.cost.network.link_levels import count_bytes_by_level, grade_sent_bytes
+from parc.cost.network.traffic import Transfer, derive_traffic
 from parc.plan.blocks import Plan
 from parc.report.groups import Carried, carried
 
@@ -45,10 +45,10 @@ def crossings(plan: Plan, job: Job, index: int) -> tuple[Crossing, ...]:
         # experts that lie over no axis have copies on all data ranks
         own = {each.key} if each.key != "data" or "expert_data" in keys else {"data", "expert_data"}
         moved = [
-            (one, wires.levels(job, one, place))
-            for place in job.places(index)
-            for one in traffic(job, place)
-            if one.over in own
+            (one, count_bytes_by_level(job, one, place))
+            for place in job.list_stage_indices(index)
+            for one in derive_traffic(job, place)
+            if one.group in own
         ]
         for number, level in enumerate(levels):
             parts = [_figure(one, bytes[number]) for one, bytes in _present(moved, number)]
@@ -65,11 +65,11 @@ def crossings(plan: Plan, job: Job, index: int) -> tuple[Crossing, ...]:
 
 
 def _present(
-    moved: list[tuple[Moved, tuple[float, ...]]], number: int
-) -> Iterator[tuple[Moved, tuple[float, ...]]]:
+    moved: list[tuple[Transfer, tuple[float, ...]]], number: int
+) -> Iterator[tuple[Transfer, tuple[float, ...]]]:
     return ((one, bytes) for one, bytes in moved if number < len(bytes) and bytes[number])
 
 
-def _figure(one: Moved, bytes: float) -> Figure:
+def _figure(one: Transfer, bytes: float) -> Figure:
     how = f"{one.calls:,} x {bytes:,.0f} B of {one.kind} of {one.bytes:,.0f} B"
-    return Figure(one.what, bytes * one.calls, "B", how, wires.grade(one))
+    return Figure(one.purpose, bytes * one.calls, "B", how, grade_sent_bytes(one))

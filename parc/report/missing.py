@@ -35,9 +35,9 @@ def missing(plan: Plan, job: Job | None, otherwise: str = "") -> tuple[Missing, 
 
 def unplayed(job: Job) -> str | None:
     """Why the schedule cannot be played pass by pass."""
-    layout = job.layout
+    layout = job.parallelism
     try:
-        schedule.order(layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches, 0)
+        schedule.order_passes(layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches, 0)
     except ValueError as why:
         return str(why)
     return None

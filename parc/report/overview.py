@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from parc.check.claims.counts import bubble
 from parc.check.claims.verdict import Verdict, judge
 from parc.check.costs import Unknown, costs
-from parc.cost.explain import flops_figure
+from parc.cost.explain import explain_flops
 from parc.cost.figure import Figure
 from parc.cost.job.job import Job
 from parc.plan.blocks import Plan
@@ -59,7 +59,7 @@ def _told(plan: Plan, of: Job | None, absent: tuple[Missing, ...]) -> Overview:
         group_sets(plan),
         stages,
         tuple(crossings(plan, of, stage.index) for stage in stages) if of else (),
-        flops_figure(of) if of else None,
+        explain_flops(of) if of else None,
         _bubble(plan),
         step_facts(of) if of else None,
         judge(plan),

@@ -24,7 +24,7 @@ VERSION = 1
 
 def overview(of: Overview) -> dict[str, Any]:
     plan, batch = of.plan, of.plan.train.batch
-    layout = of.job.layout if of.job else None
+    layout = of.job.parallelism if of.job else None
     return {
         "version": VERSION,
         "plan": plan.name,

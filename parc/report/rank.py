@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from parc.cost.explain import traffic_figures
-from parc.cost.figure import Figure, total
+from parc.cost.explain import explain_traffic
+from parc.cost.figure import Figure, add_figures
 from parc.plan import placement
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
@@ -78,5 +78,5 @@ def _buffers(of: Overview, index: int) -> Figure | None:
     """What goes into the collectives and sends of a step; of it, `wires.py` says what leaves the rank."""
     if of.job is None:
         return None
-    parts = [part for place in of.job.places(index) for part in traffic_figures(of.job, place)]
-    return total("buffers", parts) if parts else None
+    parts = [part for place in of.job.list_stage_indices(index) for part in explain_traffic(of.job, place)]
+    return add_figures("buffers", parts) if parts else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from parc.cost.explain import memory_figures
+from parc.cost.explain import explain_memory
 from parc.cost.figure import Figure
-from parc.cost.job.job import Job, Stage
+from parc.cost.job.job import Job, StageShape
 from parc.cost.memory import parameters
 from parc.plan import placement
 from parc.plan.blocks import Plan
@@ -49,8 +49,8 @@ def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
     experts = len(placement.locate_experts(plan, rank)) if sparse else 0
     if job is None:
         return StageRow(index, layers, sparse, experts)
-    stages = job.stages_of(index)
-    count = sum(parameters.held(job, stage).all for stage in stages)
+    stages = job.list_stages(index)
+    count = sum(parameters.count_rank_parameters(job, stage).total for stage in stages)
     how = "what one rank holds of the matrices, norms, routers, and its experts"
     held = Figure("parameters", count, "", how, "exact")
     return StageRow(index, layers, sparse, experts, held, _share(job, stages), _memory(job, index))
@@ -64,25 +64,25 @@ def _counted(plan: Plan) -> bool:
 
 def _memory(job: Job, index: int) -> Figure | None:
     try:
-        return memory_figures(job, index)
+        return explain_memory(job, index)
     except ValueError:  # a schedule that is not simulated: `missing.py` tells it
         return None
 
 
-def _share(job: Job, stages: tuple[Stage, ...]) -> Figure:
+def _share(job: Job, stages: tuple[StageShape, ...]) -> Figure:
     """FLOPs of stages over those of the model: of a model that has these layers alone."""
-    mine, whole = sum(flops(job, stage) for stage in stages), parameters.flops(job)
+    mine, whole = sum(flops(job, stage) for stage in stages), parameters.count_flops(job)
     how = f"{mine:.4g} of {whole:.4g} FLOP, forward and backward"
     return Figure("share", mine / whole if whole else 0.0, "", how, "exact")
 
 
-def flops(job: Job, stage: Stage) -> float:
+def flops(job: Job, stage: StageShape) -> float:
     """Of one step, on all devices that run the stage."""
     of = job.architecture
     part = replace(
         of,
-        layers=stage.dense + stage.sparse,
-        dense_layers=stage.dense,
-        vocab=of.vocab if stage.last else 0,
+        layers=stage.dense_layers + stage.moe_layers,
+        dense_layers=stage.dense_layers,
+        vocab=of.vocab if stage.has_head else 0,
     )
-    return parameters.flops(replace(job, architecture=part))
+    return parameters.count_flops(replace(job, architecture=part))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parc.cost.explain import mfu_figure, step_figure
+from parc.cost.explain import explain_mfu, explain_step
 from parc.cost.figure import Figure
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
-from parc.cost.schedule.timeline import Event, even, events
-from parc.cost.timing.constants import nearest
-from parc.cost.timing.step import Step, predict
+from parc.cost.schedule.timeline import TimedPass, assume_equal_times, simulate_passes
+from parc.cost.timing.constants import find_nearest_calibration
+from parc.cost.timing.step import StepTime, predict_step
 from parc.report.missing import unplayed
 
 
@@ -30,7 +30,7 @@ class Timeline:
     `end` is that of the last pass, `ready` when every rank has its gradients.
     """
 
-    events: tuple[Event, ...]
+    events: tuple[TimedPass, ...]
     ranks: int
     end: float
     waits: Figure
@@ -54,37 +54,43 @@ class StepFacts:
 def step_facts(job: Job) -> StepFacts | None:
     """None where nothing is known: no time, and no order of passes that could be shown."""
     long = unplayed(job)
-    if job.machine is None:
+    if job.hardware is None:
         return None if long else StepFacts(_unit_line(job), None, None, None)
     try:
-        time = step_figure(job)
+        time = explain_step(job)
     except ValueError:  # no schedule of these chunks and microbatches: `missing.py` tells it
         return None
-    count = parameters.tokens(job)
+    count = parameters.count_tokens(job)
     how = f"{count:,.0f} tokens / {time.value:.4g} s"
     rate = Figure("tokens/s", count / time.value, "", how, time.grade)
-    found = predict(job, nearest(job.hardware).constants)
-    return StepFacts(None if long else _line(job, found), time, mfu_figure(job), rate)
+    found = predict_step(job, find_nearest_calibration(job.require_hardware()).constants)
+    return StepFacts(None if long else _line(job, found), time, explain_mfu(job), rate)
 
 
 def _unit_line(job: Job) -> Timeline:
     """The schedule alone: every stage takes as long as every other, and sending takes none."""
     count = len(job.stages)
-    layout = job.layout
+    layout = job.parallelism
     hops = [0.0] * (count - 1)
-    played = events(layout.schedule, layout.microbatches, even(count), hops, layout.chunks)
+    played = simulate_passes(
+        layout.schedule, layout.microbatches, assume_equal_times(count), hops, layout.chunks
+    )
     ranks = job.degrees.pipeline
     end = max(each.end for each in played)
     return Timeline(tuple(played), ranks, end, _waits(played, ranks, end, False), end, (), None)
 
 
-def _line(job: Job, found: Step) -> Timeline:
-    layout, ranks = job.layout, job.degrees.pipeline
-    played = events(layout.schedule, layout.microbatches, found.times, found.hops, layout.chunks)
+def _line(job: Job, found: StepTime) -> Timeline:
+    layout, ranks = job.parallelism, job.degrees.pipeline
+    played = simulate_passes(
+        layout.schedule, layout.microbatches, found.stage_times, found.hops, layout.chunks
+    )
     ends = [0.0] * ranks
     for each in played:
         ends[each.rank] = max(ends[each.rank], each.end)
-    tails = tuple(Tail(*of) for of in zip(ends, found.sums, found.updates, strict=True))
+    tails = tuple(
+        Tail(*of) for of in zip(ends, found.gradients_by_rank, found.optimizer_by_rank, strict=True)
+    )
     ready = max(each.begin + each.sums for each in tails)
     return Timeline(
         tuple(played),
@@ -97,7 +103,7 @@ def _line(job: Job, found: Step) -> Timeline:
     )
 
 
-def _waits(played: list[Event], ranks: int, end: float, timed: bool) -> Figure:
+def _waits(played: list[TimedPass], ranks: int, end: float, timed: bool) -> Figure:
     """The share of the pipeline's time in which a rank has no pass to make, in the mean over its ranks.
 
     The bubble of the schedule, and what unequal stages and transfers between them add to it.

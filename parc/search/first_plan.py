@@ -8,10 +8,10 @@ from math import prod
 
 from parc.check.load import load_text
 from parc.check.unsupported import unbuilt
-from parc.cost.job.from_plan import job
-from parc.cost.memory.peak import memory
-from parc.cost.timing.constants import nearest
-from parc.cost.timing.step import predict
+from parc.cost.job.from_plan import derive_job
+from parc.cost.memory.peak import predict_memory
+from parc.cost.timing.constants import find_nearest_calibration
+from parc.cost.timing.step import predict_step
 from parc.diagnostic import Diagnostic, Severity
 from parc.plan.blocks import Machine, Plan
 from parc.plan.imports import HARDWARE_PREFIX, Imports, list_machines
@@ -112,17 +112,19 @@ def _sound(text: str) -> Plan | Diagnostic:
 
 def _peak(plan: Plan) -> tuple[float, float]:
     """Bytes of the fullest stage, and of a device."""
-    found = job(plan)
+    found = derive_job(plan)
     assert found is not None
     stages = found.degrees.pipeline
-    return max(memory(found, rank).peak for rank in range(stages)), found.hardware.memory
+    return max(predict_memory(found, rank).peak for rank in range(stages)), found.require_hardware().memory
 
 
 def _seconds(plan: Plan) -> float:
-    found = job(plan)
+    found = derive_job(plan)
     assert found is not None
     # Of two that take as long, the one that is built.
-    return predict(found, nearest(found.hardware).constants).seconds * (1.001 if unbuilt(plan) else 1)
+    return predict_step(found, find_nearest_calibration(found.require_hardware()).constants).seconds * (
+        1.001 if unbuilt(plan) else 1
+    )
 
 
 def _lines(wish: Wish, levels: list[tuple[str, int]], layout: Layout) -> Iterator[str]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from parc.cost.job.architecture import Architecture
+from parc.cost.job.hardware import Hardware, LinkSpeed
 from parc.cost.job.job import Job
-from parc.cost.job.machine import Link, Machine
-from parc.cost.job.parallelism import Layout, Reach
-from parc.cost.job.software import Practice
+from parc.cost.job.parallelism import Parallelism, RankGroups
+from parc.cost.job.software import Software
 from parc.cost.timing.constants import Constants
 
 CONSTANTS = Constants(
@@ -23,8 +23,8 @@ CONSTANTS = Constants(
     collective=2e-5,
     step=1e-3,
 )
-MACHINE = Machine(
-    compute=1e15, memory=80e9, memory_bandwidth=3e12, links=(Link(450e9, 3e-6), Link(50e9, 8e-6))
+HARDWARE = Hardware(
+    peak_flops=1e15, memory=80e9, memory_bandwidth=3e12, links=(LinkSpeed(450e9, 3e-6), LinkSpeed(50e9, 8e-6))
 )
 MODEL = Architecture(
     layers=16,
@@ -42,13 +42,17 @@ MODEL = Architecture(
 DENSE = replace(MODEL, experts=0, top_k=0, ffn=8192)
 
 
-def job(
-    model: Architecture = MODEL, machine: Machine | None = MACHINE, load: float = 1.0, **layout: Any
-) -> Job:
-    """`layout` are fields of Layout, groups of Reach, and fields of Practice, by name."""
-    reach = Reach(**{name: layout.pop(name) for name in Reach._fields if name in layout})
-    practice = Practice(
-        **{name: layout.pop(name) for name in Practice.__dataclass_fields__ if name in layout}
+def job(model: Architecture = MODEL, hardware: Hardware | None = HARDWARE, **fields: Any) -> Job:
+    """`fields` are those of Parallelism, RankGroups, Software and Job, by name."""
+    groups, software, of_job = (
+        {name: fields.pop(name) for name in names if name in fields}
+        for names in (RankGroups._fields, Software.__dataclass_fields__, ("expert_imbalance",))
     )
-    settings = {"layers": (model.layers,), "microbatches": 4, "sequences": 1, **layout}
-    return Job(model, Layout(reach=reach, **settings), machine, practice, load)
+    parallelism = {"layers": (model.layers,), "microbatches": 4, "sequences": 1, **fields}
+    return Job(
+        model,
+        Parallelism(groups=RankGroups(**groups), **parallelism),
+        hardware,
+        Software(**software),
+        **of_job,
+    )

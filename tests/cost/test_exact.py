@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import pytest
 
-from parc.cost.explain import devices, flops_figure
-from parc.cost.job.from_plan import job
+from parc.cost.explain import count_devices, explain_flops
+from parc.cost.job.from_plan import derive_job
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
-from parc.cost.network.traffic import remainder, traffic
-from parc.cost.program import held, sent
+from parc.cost.network.traffic import bound_other_bytes, derive_traffic
+from parc.cost.program import count_program_states, derive_program_traffic
 from parc.ir.program import Program, Stage, Unit
 from parc.plan.blocks import Plan
 from tests.cost.programs import Compiled, drawn, examples, fixed
@@ -47,15 +47,15 @@ def axes(plan: Plan) -> dict[str, str]:
 
 def by_shape(of: Job, stage: int, plan: Plan) -> Bytes:
     found: Bytes = Counter()
-    for each in traffic(of, stage):
-        found[each.kind, axes(plan).get(each.over, "gradients")] += round(each.total)
+    for each in derive_traffic(of, stage):
+        found[each.kind, axes(plan).get(each.group, "gradients")] += round(each.total)
     return found
 
 
 def by_program(plan: Plan, program: Program, stage: int) -> Bytes:
     data = plan.data.axes if plan.data else ()
     found: Bytes = Counter()
-    for each in sent(plan, program)[stage]:
+    for each in derive_program_traffic(plan, program)[stage]:
         gradients = each.where == "gradients" and each.axis in data
         found[each.kind, "gradients" if gradients else each.axis] += each.total
     return found
@@ -63,22 +63,22 @@ def by_program(plan: Plan, program: Program, stage: int) -> Bytes:
 
 def positions(of: Job, plan: Plan, stage: int) -> Bytes:
     """Of `classic`: each rank of `tensor` has the gradient of its part of the sequence."""
-    split = of.layout.sequence and of.degrees.tensor > 1 and stage == 0
+    split = of.parallelism.sequence_parallel and of.degrees.tensor > 1 and stage == 0
     if plan.train.model.source != "classic.py:SwitchGPT" or not split:
         return Counter()
-    of_all = of.architecture.length * of.architecture.hidden * of.practice.element
-    return Counter({("all_gather", axes(plan)["tensor"]): of.layout.microbatches * of_all})
+    of_all = of.architecture.length * of.architecture.hidden * of.software.element_bytes
+    return Counter({("all_gather", axes(plan)["tensor"]): of.parallelism.microbatches * of_all})
 
 
 def equal(compiled: Compiled) -> None:
     plan, program = compiled.plan, told(compiled.program)
-    of = job(plan)
+    of = derive_job(plan)
     assert of is not None
     for number, stage in enumerate(program.stages):
-        count = parameters.held(of, of.stages[number]).all
-        assert held(plan, stage).parameters == count * of.practice.element
-        assert held(plan, stage).gradients == count * of.practice.gradient
-        tensors = held(plan, stage).optimizer - count * of.practice.state
+        count = parameters.count_rank_parameters(of, of.stages[number]).total
+        assert count_program_states(plan, stage).parameters == count * of.software.element_bytes
+        assert count_program_states(plan, stage).gradients == count * of.software.gradient_bytes
+        tensors = count_program_states(plan, stage).optimizer - count * of.software.optimizer_bytes
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
         shape = by_shape(of, number, plan) + positions(of, plan, number)
         more = by_program(plan, program, number)
@@ -86,8 +86,8 @@ def equal(compiled: Compiled) -> None:
         small = {key: bytes for key, bytes in more.items() if bytes}
         assert all(kind in ("all_reduce", "broadcast", "send") for kind, _ in small), small
         assert all(bytes > 0 for bytes in small.values()), small
-        assert sum(small.values()) <= remainder(of, number)
-    assert flops_figure(of).value * devices(of) == program.flops
+        assert sum(small.values()) <= bound_other_bytes(of, number)
+    assert explain_flops(of).value * count_devices(of) == program.flops
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -100,10 +100,10 @@ def test_the_examples() -> None:
     """Of which the seed's traffic is told but for 21 bytes in a million."""
     for compiled in examples():
         equal(compiled)
-    of = job(next(each.plan for each in examples() if each.plan.name == "wide"))
+    of = derive_job(next(each.plan for each in examples() if each.plan.name == "wide"))
     assert of is not None
-    whole = [sum(each.total for each in traffic(of, stage)) for stage in range(4)]
-    assert all(remainder(of, stage) < 2.1e-5 * bytes for stage, bytes in enumerate(whole))
+    whole = [sum(each.total for each in derive_traffic(of, stage)) for stage in range(4)]
+    assert all(bound_other_bytes(of, stage) < 2.1e-5 * bytes for stage, bytes in enumerate(whole))
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parc.cost.figure import Figure, quantity, total
+from parc.cost.figure import Figure, add_figures, format_quantity
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from parc.cost.figure import Figure, quantity, total
     ],
 )
 def test_a_quantity_has_three_digits_and_a_unit(value: float, unit: str, text: str) -> None:
-    assert quantity(value, unit) == text
+    assert format_quantity(value, unit) == text
 
 
 def test_a_sum_is_as_good_as_its_worst_part() -> None:
     state = Figure("state", 3e9, "B", "1e9 x 3 B", "exact")
     logits = Figure("logits", 1e9, "B", "tokens x words", "estimated")
-    both = total("peak", [state, logits])
+    both = add_figures("peak", [state, logits])
     assert (both.value, both.unit, both.grade) == (4e9, "B", "estimated")
     assert both.parts == (state, logits)
     assert str(both) == "peak 4 GB (estimated): state + logits"
@@ -37,4 +37,4 @@ def test_a_sum_is_as_good_as_its_worst_part() -> None:
 
 def test_seconds_and_bytes_do_not_add_up() -> None:
     with pytest.raises(ValueError, match=r"peak: cannot add \['B', 's'\]"):
-        total("peak", [Figure("a", 1, "B", "", "exact"), Figure("b", 1, "s", "", "exact")])
+        add_figures("peak", [Figure("a", 1, "B", "", "exact"), Figure("b", 1, "s", "", "exact")])

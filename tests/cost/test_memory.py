@@ -8,22 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost.explain import memory_figures
+from parc.cost.explain import explain_memory
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
-from parc.cost.memory.peak import memory
-from parc.cost.validate.models import gpt
+from parc.cost.memory.peak import predict_memory
+from parc.cost.validate.models import build_gpt
 from parc.cost.work import stage as layer
-from parc.cost.work.attention import attention, scores
+from parc.cost.work.attention import derive_attention, derive_scores
 from tests.cost.jobs import DENSE, MODEL, job
 
-GPT = gpt(4, 4096, 32, 2048)
+GPT = build_gpt(4, 4096, 32, 2048)
 SBH, HEADS = 2048 * 4096, 5 * 32 * 2048 / 4096  # of one sequence; 5 a s / h
 
 
 def kept(of: Job) -> float:
     """Bytes a layer keeps, in units of s b h."""
-    return sum(part(of).kept for part in (attention, scores, layer.dense)) / SBH
+    return (
+        sum(part(of).saved_bytes for part in (derive_attention, derive_scores, layer.derive_dense_ffn)) / SBH
+    )
 
 
 @pytest.mark.parametrize("tensor", [1, 2, 8])
@@ -40,15 +42,23 @@ def test_a_gpt_layer_keeps_what_its_authors_counted(
     tensor: int, sequence: bool, again: bool, expected: object
 ) -> None:
     """Korthikanti et al., arXiv:2205.05198, table 2: scores not fused, dropout masks of a byte."""
-    of = job(GPT, tensor=(tensor, 1), sequence=sequence, flash=False, dropout=True, regather=True, element=2)
-    found = kept(of) - (scores(of).kept / SBH if again else 0)
+    of = job(
+        GPT,
+        tensor=(tensor, 1),
+        sequence_parallel=sequence,
+        flash_attention=False,
+        dropout=True,
+        regather_inputs=True,
+        element_bytes=2,
+    )
+    found = kept(of) - (derive_scores(of).saved_bytes / SBH if again else 0)
     assert callable(expected)
     assert found == pytest.approx(expected(tensor))
 
 
 def test_fused_attention_keeps_a_number_a_row_instead_of_the_scores() -> None:
-    assert scores(job(GPT)).kept == 4 * 2048 * 32
-    assert scores(job(GPT, flash=False)).kept == 2 * 32 * 2048 * 2048
+    assert derive_scores(job(GPT)).saved_bytes == 4 * 2048 * 32
+    assert derive_scores(job(GPT, flash_attention=False)).saved_bytes == 2 * 32 * 2048 * 2048
 
 
 @pytest.mark.parametrize("tensor", [1, 4])
@@ -56,9 +66,13 @@ def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
     """2 s b (4 h + (2 a d + 2 g d + 3 f) / t) and 4 s b a / t for fused attention."""
     of = job(DENSE, tensor=(tensor, 1))
     split = 2 * 16 * 128 + 2 * 4 * 128 + 3 * 8192
-    found = attention(of).kept + scores(of).kept + layer.dense(of).kept
+    found = (
+        derive_attention(of).saved_bytes
+        + derive_scores(of).saved_bytes
+        + layer.derive_dense_ffn(of).saved_bytes
+    )
     assert found == 2 * 2048 * (4 * 2048 + split / tensor) + 4 * 2048 * 16 / tensor
-    assert layer.dense(of).traffic == 2 * 2048 * (5 * 2048 + 3 * 8192 / tensor)
+    assert layer.derive_dense_ffn(of).memory_traffic == 2 * 2048 * (5 * 2048 + 3 * 8192 / tensor)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +81,9 @@ def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
 )
 def test_states_are_those_of_the_zero_paper(shard: str, bytes: object) -> None:
     """Rajbhandari et al., arXiv:1910.02054, gradients in 16 bits, without its second stage."""
-    of = job(DENSE, data=(8, 1), shard=shard, gradient=2)
-    found = memory(of, 0)
-    count = parameters.held(of, of.stages[0]).all
+    of = job(DENSE, data=(8, 1), shard=shard, gradient_bytes=2)
+    found = predict_memory(of, 0)
+    count = parameters.count_rank_parameters(of, of.stages[0]).total
     assert callable(bytes)
     states = found.parameters + found.gradients + found.optimizer
     assert states == pytest.approx(count * bytes(8))
@@ -78,21 +92,21 @@ def test_states_are_those_of_the_zero_paper(shard: str, bytes: object) -> None:
 def test_experts_are_shared_out_over_their_own_copies_alone() -> None:
     """8 data ranks, 4 of them with other experts: their states are cut in 2, all others' in 8."""
     of = job(data=(8, 1), experts=(4, 1), expert_data=(2, 1), shard="optimizer")
-    held = parameters.held(of, of.stages[0])
-    assert memory(of, 0).optimizer == pytest.approx(12 * (held.shared / 8 + held.experts / 2))
+    held = parameters.count_rank_parameters(of, of.stages[0])
+    assert predict_memory(of, 0).optimizer == pytest.approx(12 * (held.non_experts / 8 + held.experts / 2))
 
 
 def test_the_first_stage_holds_most_microbatches() -> None:
     of = job(pipeline=(4, 1), layers=(4, 4, 4, 4), microbatches=16)
-    activations = [memory(of, rank).activations for rank in range(4)]
+    activations = [predict_memory(of, rank).activations for rank in range(4)]
     assert activations == pytest.approx([activations[3] * count for count in (4, 3, 2, 1)])
 
 
 @given(tensor=st.sampled_from([1, 2, 4]), sequence=st.booleans(), experts=st.sampled_from([1, 4]))
 def test_computing_more_again_never_keeps_more(tensor: int, sequence: bool, experts: int) -> None:
     def activations(recompute: str) -> float:
-        return memory(
-            job(tensor=(tensor, 1), sequence=sequence, experts=(experts, 1), recompute=recompute), 0
+        return predict_memory(
+            job(tensor=(tensor, 1), sequence_parallel=sequence, experts=(experts, 1), recompute=recompute), 0
         ).activations
 
     assert activations("layer") <= activations("attention") <= activations("scores") <= activations("none")
@@ -102,22 +116,28 @@ def test_computing_more_again_never_keeps_more(tensor: int, sequence: bool, expe
 def test_a_layer_computed_again_keeps_its_input() -> None:
     """2 s b h bytes."""
     of = job(GPT, recompute="layer")
-    assert memory(of, 0).activations == 4 * 2 * SBH
-    assert memory(of, 0).working == pytest.approx(kept(of) * SBH)
+    assert predict_memory(of, 0).activations == 4 * 2 * SBH
+    assert predict_memory(of, 0).working == pytest.approx(kept(of) * SBH)
 
 
 def test_spreading_experts_does_not_shrink_their_activations() -> None:
     """Each rank still gets the rows of as many tokens as it sends."""
-    assert memory(job(), 0).activations == memory(job(experts=(8, 1), data=(8, 1)), 0).activations
+    assert (
+        predict_memory(job(), 0).activations
+        == predict_memory(job(experts=(8, 1), data=(8, 1)), 0).activations
+    )
 
 
 @given(load=st.floats(1, 8))
 def test_a_fuller_rank_keeps_more(load: float) -> None:
-    assert memory(job(load=load, experts=(8, 1)), 0).activations >= memory(job(experts=(8, 1)), 0).activations
+    assert (
+        predict_memory(job(expert_imbalance=load, experts=(8, 1)), 0).activations
+        >= predict_memory(job(experts=(8, 1)), 0).activations
+    )
 
 
 def test_gigabytes_do_not_depend_on_the_machine() -> None:
-    assert memory(job(machine=None), 0) == memory(job(), 0)
+    assert predict_memory(job(hardware=None), 0) == predict_memory(job(), 0)
 
 
 def test_longer_stages_hold_more_at_the_moment_that_is_fullest() -> None:
@@ -125,8 +145,8 @@ def test_longer_stages_hold_more_at_the_moment_that_is_fullest() -> None:
     of = job(
         replace(MODEL, layers=16), pipeline=(2, 1), layers=(7, 1, 1, 7), chunks=2, schedule="interleaved"
     )
-    one = memory(replace(of, layout=replace(of.layout, microbatches=2)), 0)
-    each = memory(job(), 0).activations / 16
+    one = predict_memory(replace(of, parallelism=replace(of.parallelism, microbatches=2)), 0)
+    each = predict_memory(job(), 0).activations / 16
     assert one.activations == pytest.approx(each * (2 * 7 + 2 * 1))
 
 
@@ -141,8 +161,9 @@ def test_logits_are_there_for_every_microbatch_at_the_head(schedule: str, chunks
     rank = 0 if schedule == "zbv" else 1
     tokens, words = 2048, 32000
     assert (
-        memory(of, rank).logits == count * (4 * tokens * words + 2 * 2 * tokens * 2048) + 2 * tokens * words
+        predict_memory(of, rank).logits
+        == count * (4 * tokens * words + 2 * 2 * tokens * 2048) + 2 * tokens * words
     )
-    assert memory(of, 1 - rank).logits == 0
-    (told,) = (part for part in memory_figures(of, rank).parts if part.name == "logits")
+    assert predict_memory(of, 1 - rank).logits == 0
+    (told,) = (part for part in explain_memory(of, rank).parts if part.name == "logits")
     assert ("of 8 microbatches" in told.how) is (count == 8)

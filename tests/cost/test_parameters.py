@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from parc.check.load import load
 from parc.cost.job.architecture import Architecture
-from parc.cost.job.from_plan import job as job_of
+from parc.cost.job.from_plan import derive_job as job_of
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
-from parc.cost.validate.models import DEEPSEEK_V2, gpt
+from parc.cost.validate.models import DEEPSEEK_V2, build_gpt
 from tests.cost.jobs import MODEL, job
 
 SEED = Path(__file__).parents[2] / "examples" / "seed.parc"
@@ -34,36 +34,38 @@ def plain(of: Job) -> Job:
 
 def test_the_seed_does_not_have_thirty_billion_parameters() -> None:
     """4.43 billion plain, 6.58 gated."""
-    assert parameters.model(seed().architecture) / 1e9 == pytest.approx(6.58, abs=0.005)
-    assert parameters.model(plain(seed()).architecture) / 1e9 == pytest.approx(4.43, abs=0.005)
+    assert parameters.count_model(seed().architecture) / 1e9 == pytest.approx(6.58, abs=0.005)
+    assert parameters.count_model(plain(seed()).architecture) / 1e9 == pytest.approx(4.43, abs=0.005)
 
 
 def test_a_device_of_the_seed_holds_fifty_million_expert_parameters() -> None:
     """4 layers x 8 experts, each split by 4: 50.3 million gated, 33.6 plain; not 1.18 billion."""
     for of, millions in ((seed(), 50.3), (plain(seed()), 33.6)):
-        assert parameters.held(of, of.stages[0]).experts / 1e6 == pytest.approx(millions, abs=0.05)
+        assert parameters.count_rank_parameters(of, of.stages[0]).experts / 1e6 == pytest.approx(
+            millions, abs=0.05
+        )
 
 
 def test_a_device_of_the_seed_computes_two_teraflop() -> None:
     """For 131,072 tokens: 2.06 TFLOP gated, 1.65 plain; not 153.9."""
     half = seed(sequences=128, microbatches=16)
-    assert parameters.tokens(half) == 131_072
+    assert parameters.count_tokens(half) == 131_072
     for of, tera in ((half, 2.06), (plain(half), 1.65)):
-        assert parameters.flops(of) / 128 / 1e12 == pytest.approx(tera, abs=0.005)
+        assert parameters.count_flops(of) / 128 / 1e12 == pytest.approx(tera, abs=0.005)
 
 
 @pytest.mark.parametrize(
     ("model", "billions"),
     [
-        (gpt(96, 12288, 96, 2048), 174.6),  # arXiv:2104.04473, table 1
-        (gpt(48, 8192, 64, 2048), 39.1),
-        (gpt(128, 25600, 160, 2048), 1008.0),
+        (build_gpt(96, 12288, 96, 2048), 174.6),  # arXiv:2104.04473, table 1
+        (build_gpt(48, 8192, 64, 2048), 39.1),
+        (build_gpt(128, 25600, 160, 2048), 1008.0),
         (DEEPSEEK_V2(layers=60, length=4096), 235.7),  # arXiv:2405.04434: 236B
     ],
 )
 def test_known_models_have_their_parameters(model: Architecture, billions: float) -> None:
     """Within half a percent: biases and position embeddings are not counted."""
-    assert parameters.model(model) / 1e9 == pytest.approx(billions, rel=0.005)
+    assert parameters.count_model(model) / 1e9 == pytest.approx(billions, rel=0.005)
 
 
 def test_a_token_of_qwen3_30b_takes_23_gigaflop() -> None:
@@ -82,7 +84,7 @@ def test_a_token_of_qwen3_30b_takes_23_gigaflop() -> None:
         top_k=8,
     )
     causal = 2 * of.layers * of.length * of.heads * of.head_dim
-    assert 3 * (2 * parameters.active(of) + causal) / 1e9 == pytest.approx(23.08, abs=0.01)
+    assert 3 * (2 * parameters.count_active(of) + causal) / 1e9 == pytest.approx(23.08, abs=0.01)
 
 
 @given(
@@ -102,16 +104,19 @@ def test_the_shares_of_all_ranks_are_the_model(tensor: int, experts: int, stages
     )
     total = 0.0
     for stage in of.stages:
-        held = parameters.held(of, stage)
-        layers = stage.dense + stage.sparse
-        whole = (2 * layers + stage.last) * MODEL.hidden + stage.sparse * MODEL.experts * MODEL.hidden
-        total += (held.shared - whole) * tensor + whole + held.experts * experts
-    assert total == pytest.approx(parameters.model(of.architecture))
+        held = parameters.count_rank_parameters(of, stage)
+        layers = stage.dense_layers + stage.moe_layers
+        whole = (2 * layers + stage.has_head) * MODEL.hidden + stage.moe_layers * MODEL.experts * MODEL.hidden
+        total += (held.non_experts - whole) * tensor + whole + held.experts * experts
+    assert total == pytest.approx(parameters.count_model(of.architecture))
 
 
 def test_a_tied_embedding_is_held_twice_by_a_pipeline() -> None:
     tied = replace(MODEL, tied=True)
     alone, cut = job(tied), job(tied, pipeline=(2, 1), layers=(8, 8))
     table = MODEL.vocab * MODEL.hidden
-    assert parameters.held(alone, alone.stages[0]).all == parameters.model(tied)
-    assert sum(parameters.held(cut, stage).all for stage in cut.stages) == parameters.model(tied) + table
+    assert parameters.count_rank_parameters(alone, alone.stages[0]).total == parameters.count_model(tied)
+    assert (
+        sum(parameters.count_rank_parameters(cut, stage).total for stage in cut.stages)
+        == parameters.count_model(tied) + table
+    )

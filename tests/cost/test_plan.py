@@ -7,12 +7,19 @@ import re
 import pytest
 
 from parc.check.load import load_text
-from parc.cost.explain import devices, flops_figure, memory_figures, mfu_figure, step_figure, traffic_figures
-from parc.cost.job.from_plan import job
+from parc.cost.explain import (
+    count_devices,
+    explain_flops,
+    explain_memory,
+    explain_mfu,
+    explain_step,
+    explain_traffic,
+)
+from parc.cost.job.from_plan import derive_job
+from parc.cost.job.hardware import LinkSpeed
 from parc.cost.job.job import Job
-from parc.cost.job.machine import Link
-from parc.cost.timing.constants import calibrations, nearest
-from parc.cost.timing.step import predict
+from parc.cost.timing.constants import find_nearest_calibration, load_calibrations
+from parc.cost.timing.step import predict_step
 from parc.plan.blocks import Plan
 from parc.source import Source
 
@@ -55,14 +62,14 @@ def plan(body: str, compute: str = "400 TFLOPS", text: str = FARM) -> Plan:
 
 
 def found(body: str, **how: str) -> Job:
-    of = job(plan(body, **how))
+    of = derive_job(plan(body, **how))
     assert of is not None
     return of
 
 
 def test_the_seed_s_groups_lie_where_the_audit_found_them() -> None:
     """A node has 16 devices: tensor and pipeline groups stay in one, experts and data span all eight."""
-    reach = found(SEED).layout.reach
+    reach = found(SEED).parallelism.groups
     assert reach.tensor == (4, 1)
     assert reach.pipeline == (4, 1)
     assert reach.experts == reach.data == (1, 8)
@@ -72,28 +79,28 @@ def test_the_seed_s_groups_lie_where_the_audit_found_them() -> None:
 
 def test_links_are_innermost_first() -> None:
     of = found(SEED)
-    assert of.hardware.links == (Link(900e9, 3e-6), Link(50e9, 8e-6))
-    assert devices(of) == 128
+    assert of.require_hardware().links == (LinkSpeed(900e9, 3e-6), LinkSpeed(50e9, 8e-6))
+    assert count_devices(of) == 128
 
 
 def test_a_microbatch_is_shared_out_over_the_data_ranks() -> None:
     """256 sequences / 32 microbatches / 8 data ranks: one each."""
     of = found(SEED)
-    assert of.layout.sequences == 1
+    assert of.parallelism.sequences == 1
     assert of.tokens == 1024
 
 
 def test_copies_of_experts_are_on_the_data_axes_that_carry_none() -> None:
     of = found("mesh = [dp: 4, ep: 32]\n data over [dp, ep]\n experts over [ep]")
     assert of.degrees.data == 128
-    assert of.layout.reach.experts == (16, 2)
-    assert of.layout.reach.expert_data == (1, 4)
-    assert of.layout.travel
+    assert of.parallelism.groups.experts == (16, 2)
+    assert of.parallelism.groups.expert_data == (1, 4)
+    assert of.parallelism.dispatch_tokens
 
 
 def test_experts_beside_the_data_compute_on_the_same_tokens() -> None:
     of = found("mesh = [dp: 16, ep: 8]\n data over [dp]\n experts over [ep]")
-    assert not of.layout.travel
+    assert not of.parallelism.dispatch_tokens
 
 
 @pytest.mark.parametrize(("sequence", "travel"), [("false", False), ("true", True)])
@@ -106,34 +113,36 @@ def test_experts_over_the_axis_of_tensors_get_tokens_that_lie_along_it(sequence:
         experts over [tp]
         """
     )
-    assert of.layout.travel == travel
-    assert of.layout.on_tensor
+    assert of.parallelism.dispatch_tokens == travel
+    assert of.parallelism.experts_over_tensor
 
 
 def test_mixed_precision_keeps_a_copy() -> None:
     """bf16 with fp32 masters: 2 + 4 + 4 + 8 bytes a parameter; fp32 alone: 4 + 4 + 8."""
-    mixed = found(SEED).practice
-    assert (mixed.element, mixed.gradient, mixed.state) == (2, 4, 12)
-    plain = found(SEED, text=FARM.replace("compute = bf16", "compute = fp32")).practice
-    assert (plain.element, plain.gradient, plain.state) == (4, 4, 8)
+    mixed = found(SEED).software
+    assert (mixed.element_bytes, mixed.gradient_bytes, mixed.optimizer_bytes) == (2, 4, 12)
+    plain = found(SEED, text=FARM.replace("compute = bf16", "compute = fp32")).software
+    assert (plain.element_bytes, plain.gradient_bytes, plain.optimizer_bytes) == (4, 4, 8)
 
 
 def test_a_shape_that_says_too_little_has_no_price() -> None:
-    assert job(plan("mesh = [dp: 128]\n data over [dp]", text=FARM.replace("vocab = 32000", ""))) is None
+    assert (
+        derive_job(plan("mesh = [dp: 128]\n data over [dp]", text=FARM.replace("vocab = 32000", ""))) is None
+    )
 
 
 def test_memory_and_traffic_need_no_machine() -> None:
     """Nothing is said of the device: bytes are told, seconds are not."""
     device = "  device { compute = COMPUTE, memory = 64 GB, memory_bandwidth = 1.8 TB/s }\n"
     of = found(SEED, text=FARM.replace(device, ""))
-    assert memory_figures(of, 0).value == memory_figures(found(SEED), 0).value
-    assert traffic_figures(of, 0)
-    with pytest.raises(ValueError, match="nothing is known of the machine"):
-        step_figure(of)
+    assert explain_memory(of, 0).value == explain_memory(found(SEED), 0).value
+    assert explain_traffic(of, 0)
+    with pytest.raises(ValueError, match="the machine is unknown"):
+        explain_step(of)
 
 
 def test_figures_say_how_they_came_about() -> None:
-    peak = memory_figures(found(SEED), 0)
+    peak = explain_memory(found(SEED), 0)
     parts = {part.name: part for part in peak.parts}
     assert peak.grade == "estimated"
     assert parts["parameters"].grade == parts["optimizer"].grade == "exact"
@@ -154,7 +163,7 @@ def test_the_arithmetic_that_is_printed_gives_the_figure(body: str, shard: str) 
     """Experts are held by fewer ranks than all else: what is sharded is not divided alike."""
     of = found(body.replace("shard = optimizer", "shard = SHARD").replace("SHARD", shard))
     for rank in range(of.degrees.pipeline):
-        state = {part.name: part for part in memory_figures(of, rank).parts if part.grade == "exact"}
+        state = {part.name: part for part in explain_memory(of, rank).parts if part.grade == "exact"}
         assert set(state) == {"parameters", "gradients", "optimizer"}
         for part in state.values():
             sum_ = re.sub("data ranks|copies|of experts|B|,", "", part.how).replace("x", "*")
@@ -165,7 +174,7 @@ def test_the_arithmetic_that_is_printed_gives_the_figure(body: str, shard: str) 
 def test_experts_are_divided_among_their_own_copies() -> None:
     """A layer's experts: 64 / 8 x 3 x 1,024 x 2,048; of 16 data ranks two hold the same ones."""
     parts = {
-        part.name: part for part in memory_figures(found(OVER_TWO.replace("SHARD", "optimizer")), 0).parts
+        part.name: part for part in explain_memory(found(OVER_TWO.replace("SHARD", "optimizer")), 0).parts
     }
     experts = 16 * 8 * 3 * 1024 * 2048
     assert parts["optimizer"].how.endswith(
@@ -175,7 +184,7 @@ def test_experts_are_divided_among_their_own_copies() -> None:
 
 def test_a_stage_without_a_head_tells_of_no_logits() -> None:
     of = found("mesh = [pp: 4, dp: 32]\n data over [dp]\n pipeline over [pp]")
-    kinds = [[part.name for part in memory_figures(of, rank).parts] for rank in (0, 3)]
+    kinds = [[part.name for part in explain_memory(of, rank).parts] for rank in (0, 3)]
     assert kinds[0] == ["parameters", "gradients", "optimizer", "activations"]
     assert kinds[1] == [*kinds[0], "logits"]
 
@@ -183,7 +192,7 @@ def test_a_stage_without_a_head_tells_of_no_logits() -> None:
 def test_an_all_to_all_is_expected_all_else_exact() -> None:
     """4 layers x 32 microbatches, there and back; rows of 2 bytes x 1,024. Experts are split: each rank of
     `tp` has all tokens of the microbatch, and sends both choices of each."""
-    figures = {each.name: each for each in traffic_figures(found(SEED), 0)}
+    figures = {each.name: each for each in explain_traffic(found(SEED), 0)}
     there = figures["experts, forward: all_to_all over experts"]
     assert there.grade == "expected"
     assert there.value == 4 * 32 * 2 * (1024 * 2 * 1024 * 2)
@@ -194,16 +203,16 @@ def test_an_all_to_all_is_expected_all_else_exact() -> None:
 
 @pytest.mark.parametrize(("compute", "grade"), [("400 TFLOPS", "estimated"), ("989 TFLOPS", "calibrated")])
 def test_times_are_calibrated_on_machines_that_were_measured(compute: str, grade: str) -> None:
-    assert step_figure(found(SEED, compute=compute)).grade == grade
+    assert explain_step(found(SEED, compute=compute)).grade == grade
 
 
 @pytest.mark.parametrize("type_", ["fp32", "fp64"])
 def test_times_of_wider_types_are_not_calibrated(type_: str) -> None:
     """The peak of the data sheet and all measured runs are of 16 bits."""
     text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {type_}")
-    step = step_figure(found(SEED, compute="989 TFLOPS", text=text))
+    step = explain_step(found(SEED, compute="989 TFLOPS", text=text))
     assert step.grade == "estimated"
-    assert f"the peak of 989 TFLOP/s, are those of 16 bits: {type_[2:]} take longer" in step.parts[0].how
+    assert f"the peak of 989 TFLOP/s are those of 16 bits: {type_[2:]} bits take longer" in step.parts[0].how
 
 
 PEAKS = "989 TFLOPS, compute_fp32 = 67 TFLOPS, compute_fp64 = 33 TFLOPS"
@@ -215,13 +224,16 @@ def test_each_precision_has_its_peak(type_: str, peak: float) -> None:
     master = "fp32" if type_ == "bf16" else type_
     text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {master}")
     of = found(SEED, compute=PEAKS, text=text)
-    assert of.hardware.compute == peak
-    assert nearest(of.hardware).kind == nearest(found(SEED, compute="989 TFLOPS").hardware).kind
-    step = step_figure(of)
+    assert of.require_hardware().peak_flops == peak
+    assert (
+        find_nearest_calibration(of.require_hardware()).kind
+        == find_nearest_calibration(found(SEED, compute="989 TFLOPS").require_hardware()).kind
+    )
+    step = explain_step(of)
     assert step.grade == ("calibrated" if type_ == "bf16" else "estimated")
-    assert mfu_figure(of).value == pytest.approx(flops_figure(of).value / step.value / peak)
+    assert explain_mfu(of).value == pytest.approx(explain_flops(of).value / step.value / peak)
     if type_ != "bf16":
-        said = f"they are those of 16 bits, the peak of {peak / 1e12:g} TFLOP/s that of {type_[2:]}"
+        said = f"of 16 bits, the peak of {peak / 1e12:g} TFLOP/s is that of {type_[2:]} bits"
         assert said in step.parts[0].how
 
 
@@ -236,7 +248,10 @@ def test_a_step_in_fp32_takes_longer_by_what_its_products_do() -> None:
     for one, other in bound.items():
         text = text.replace(one, other)
     fast, slow = (
-        predict(found(SEED, compute=compute, text=text), nearest(found(SEED).hardware).constants)
+        predict_step(
+            found(SEED, compute=compute, text=text),
+            find_nearest_calibration(found(SEED).require_hardware()).constants,
+        )
         for compute in ("989 TFLOPS", PEAKS)
     )
     assert 8 < slow.forward[1].compute / fast.forward[1].compute < 989 / 67
@@ -245,13 +260,13 @@ def test_a_step_in_fp32_takes_longer_by_what_its_products_do() -> None:
 def test_the_seed_s_mfu_claim_does_not_hold() -> None:
     """60% is claimed. The figure is the step's arithmetic over its time and the devices' peak."""
     of = found(SEED)
-    mfu, step = mfu_figure(of), step_figure(of)
-    assert mfu.value == pytest.approx(flops_figure(of).value / step.value / 400e12)
+    mfu, step = explain_mfu(of), explain_step(of)
+    assert mfu.value == pytest.approx(explain_flops(of).value / step.value / 400e12)
     assert mfu.value < 0.1
 
 
 def test_every_calibration_names_what_it_was_fitted_to() -> None:
-    for known in calibrations().values():
+    for known in load_calibrations().values():
         assert known.rows > 0
         assert known.fitted
         assert 0 < known.error < 0.15

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from parc.cost.program import Sent, sent, whole
-from parc.cost.program import held as folded
+from parc.cost.program import ProgramTransfer, count_buffer_bytes, derive_program_traffic
+from parc.cost.program import count_program_states as folded
 from parc.emit.program import files
 from parc.emit.write import write
 from parc.trace.ops import Issue
@@ -22,7 +22,7 @@ Bytes = Counter[tuple[str, str]]
 VOTE = "torch.int32"  # of what the stages tell each other in their first step alone
 
 
-def by_axis(sent: Iterable[Sent]) -> Bytes:
+def by_axis(sent: Iterable[ProgramTransfer]) -> Bytes:
     found: Bytes = Counter()
     for each in sent:
         found[each.kind, each.axis] += each.total
@@ -33,7 +33,7 @@ def recorded(issues: Iterable[Issue], sizes: dict[str, int]) -> Bytes:
     found: Bytes = Counter()
     for each in issues:
         if each.op.kind != "recv" and each.op.dtype != VOTE:
-            found[each.op.kind, each.op.axis] += whole(each.op, sizes)
+            found[each.op.kind, each.op.axis] += count_buffer_bytes(each.op, sizes)
     return found
 
 
@@ -52,7 +52,9 @@ def agrees(of: Compiled, folder: Path) -> None:
         assert held(folder, mesh.size, rank) == folded(of.plan, of.program.stages[stage])
         if isinstance(found, Recorded):
             # Without data routing is even, so that what is expected is what is sent.
-            assert recorded(found.issues, sizes) == by_axis(sent(of.plan, of.program)[stage])
+            assert recorded(found.issues, sizes) == by_axis(
+                derive_program_traffic(of.plan, of.program)[stage]
+            )
         else:  # experts with biases cannot run without data: `tests/cost/test_exact.py` is what is left
             assert found.limited, found
             assert of.plan.train.model.name == "classic"
@@ -87,14 +89,14 @@ def test_so_do_plans_drawn_at_random(model: str, tmp_path: Path) -> None:
             stage = stage_of(of, rank)
             assert isinstance(each, Recorded), each
             found[stage] += recorded(each.issues, sizes)
-            wanted[stage] += by_axis(sent(of.plan, of.program)[stage])
+            wanted[stage] += by_axis(derive_program_traffic(of.plan, of.program)[stage])
         assert found == wanted
 
 
 def test_of_differing_routing_the_mean_is_told() -> None:
     """4 sequences of 6 tokens, 2 choices each, 16 numbers of 8 bytes: dispatched there and back."""
     of = fixed("moe", "experts with data")
-    routed = [each for each in sent(of.plan, of.program)[0] if each.routed]
+    routed = [each for each in derive_program_traffic(of.plan, of.program)[0] if each.routed]
     assert len(routed) == 4
     assert {each.bytes for each in routed} == {2 * 6 * 2 * 16 * 8}
     assert {each.calls for each in routed} == {2 * 2}

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc.cost.schedule import timeline
-from parc.cost.schedule.in_flight import at_the_head, in_flight
-from parc.cost.schedule.order import order
-from parc.cost.schedule.timeline import Times, events, simulate
+from parc.cost.schedule.in_flight import count_peak_at_head, find_fullest_moments
+from parc.cost.schedule.order import order_passes
+from parc.cost.schedule.timeline import StageTimes, simulate_passes, simulate_pipeline
 from parc.cost.schedule.whole_backward import Pass
 
 durations = st.floats(0.1, 10)
@@ -20,8 +20,8 @@ durations = st.floats(0.1, 10)
 def even(name: str, ranks: int, microbatches: int, chunks: int = 1) -> float:
     """Total time with passes of 1 forward and 2 backward on a whole rank."""
     stages = ranks * chunks
-    times = Times([1 / chunks] * stages, [2 / chunks] * stages)
-    return simulate(name, microbatches, times, [0.0] * (stages - 1), chunks).seconds
+    times = StageTimes([1 / chunks] * stages, [2 / chunks] * stages)
+    return simulate_pipeline(name, microbatches, times, [0.0] * (stages - 1), chunks).seconds
 
 
 @pytest.mark.parametrize("name", ["1f1b", "gpipe"])
@@ -56,8 +56,8 @@ def test_the_seed_s_bubbles() -> None:
 @given(times=st.lists(durations, min_size=2, max_size=6), microbatches=st.integers(6, 20))
 def test_the_slowest_stage_sets_the_pace(times: list[float], microbatches: int) -> None:
     """(m - 1) of the slowest and one of each is a bound from below, and met with whole passes one way."""
-    passes = Times(times, [0.0] * len(times))
-    seconds = simulate("gpipe", microbatches, passes, [0.0] * (len(times) - 1)).seconds
+    passes = StageTimes(times, [0.0] * len(times))
+    seconds = simulate_pipeline("gpipe", microbatches, passes, [0.0] * (len(times) - 1)).seconds
     assert seconds == pytest.approx((microbatches - 1) * max(times) + sum(times))
 
 
@@ -72,13 +72,13 @@ def test_each_pass_begins_when_it_can(name: str, ranks: int, rounds: int, data: 
     chunks = {"1f1b": 1, "zbv": 2, "dualpipev": 2}.get(name) or data.draw(st.integers(1, 3))
     stages, microbatches = ranks * chunks, ranks * rounds
     each = st.lists(durations, min_size=stages, max_size=stages)
-    times = Times(*(data.draw(each) for _ in Times._fields))
+    times = StageTimes(*(data.draw(each) for _ in StageTimes._fields))
     hops = data.draw(st.lists(durations, min_size=stages - 1, max_size=stages - 1))
-    found = {event.what[:3]: event for event in events(name, microbatches, times, hops, chunks)}
-    made = [order(name, ranks, chunks, microbatches, rank) for rank in range(ranks)]
+    found = {event[1:4]: event for event in simulate_passes(name, microbatches, times, hops, chunks)}
+    made = [order_passes(name, ranks, chunks, microbatches, rank) for rank in range(ranks)]
     assert len(found) == sum(map(len, made))
     sent = {
-        (one.kind, one.stage, one.microbatch): found[(after if one.held else one)[:3]].end
+        (one.kind, one.stage, one.microbatch): found[(after if one.deferred else one)[:3]].end
         for passes in made
         for one, after in pairwise([*passes, passes[-1]])
     }
@@ -116,15 +116,20 @@ def test_1f1b_holds_no_more_than_the_stages_that_follow(
     ranks: int, microbatches: int, data: st.DataObject
 ) -> None:
     rank = data.draw(st.integers(0, ranks - 1))
-    assert in_flight("1f1b", ranks, 1, microbatches, rank) == (((min(microbatches, ranks - rank),), (0,)),)
-    assert in_flight("gpipe", ranks, 1, microbatches, rank) == (((microbatches,), (0,)),)
+    assert find_fullest_moments("1f1b", ranks, 1, microbatches, rank) == (
+        ((min(microbatches, ranks - rank),), (0,)),
+    )
+    assert find_fullest_moments("gpipe", ranks, 1, microbatches, rank) == (((microbatches,), (0,)),)
 
 
 @given(ranks=st.integers(2, 8), rounds=st.integers(1, 4), chunks=st.integers(2, 4), data=st.data())
 def test_interleaving_holds_more(ranks: int, rounds: int, chunks: int, data: st.DataObject) -> None:
     """min(m v, 2 (p - r - 1) + (v - 1) p + 1) chunks of a microbatch: Megatron-Core's warm-up and one."""
     rank, microbatches = data.draw(st.integers(0, ranks - 1)), ranks * rounds
-    most = max(sum(moment.kept) for moment in in_flight("interleaved", ranks, chunks, microbatches, rank))
+    most = max(
+        sum(moment.outstanding)
+        for moment in find_fullest_moments("interleaved", ranks, chunks, microbatches, rank)
+    )
     assert most == min(microbatches * chunks, 2 * (ranks - rank - 1) + (chunks - 1) * ranks + 1)
 
 
@@ -141,7 +146,7 @@ def test_the_fullest_moment_is_that_of_all_passes(
     weights = data.draw(st.lists(durations, min_size=2 * chunks, max_size=2 * chunks))
     microbatches, full, most, head = ranks * rounds, 0.0, 0.0, 0
     ends = 0
-    passes = order(name, ranks, chunks, microbatches, rank)
+    passes = order_passes(name, ranks, chunks, microbatches, rank)
     last = max(one.stage for one in passes)
     for one in passes:
         chunk = one.stage // ranks
@@ -151,10 +156,10 @@ def test_the_fullest_moment_is_that_of_all_passes(
         if one.stage == last:
             ends += {"forward": 1, "weights": 0}.get(one.kind, -1)
             head = max(head, ends)
-    found = in_flight(name, ranks, chunks, microbatches, rank)
-    totals = (zip((*moment.kept, *moment.halved), weights, strict=True) for moment in found)
+    found = find_fullest_moments(name, ranks, chunks, microbatches, rank)
+    totals = (zip((*moment.outstanding, *moment.awaiting_weights), weights, strict=True) for moment in found)
     assert max(sum(count * weight for count, weight in total) for total in totals) == pytest.approx(most)
-    assert at_the_head(name, ranks, chunks, microbatches, rank) == head
+    assert count_peak_at_head(name, ranks, chunks, microbatches, rank) == head
 
 
 @given(name=names, ranks=st.integers(2, 4), data=st.data())
@@ -164,12 +169,12 @@ def test_a_long_pipeline_is_played_in_part(name: str, ranks: int, data: st.DataO
     chunks = CHUNKS.get(name) or data.draw(st.integers(1, 3))
     stages = ranks * chunks
     each = st.lists(durations, min_size=stages, max_size=stages)
-    times = Times(*(data.draw(each) for _ in Times._fields))
+    times = StageTimes(*(data.draw(each) for _ in StageTimes._fields))
     hops = data.draw(st.lists(durations, min_size=stages - 1, max_size=stages - 1))
-    whole = simulate(name, 60 * ranks, times, hops, chunks)
+    whole = simulate_pipeline(name, 60 * ranks, times, hops, chunks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timeline, "MOST", 40 * ranks * stages)
-        part = simulate(name, 60 * ranks, times, hops, chunks)
+        patch.setattr(timeline, "MAX_PASSES", 40 * ranks * stages)
+        part = simulate_pipeline(name, 60 * ranks, times, hops, chunks)
     assert part.seconds == pytest.approx(whole.seconds, rel=1e-2)
     assert part.ends == pytest.approx(whole.ends, rel=1e-2)
 
@@ -180,7 +185,7 @@ def test_a_long_pipeline_is_played_in_part(name: str, ranks: int, data: st.DataO
         ("zbv", 1, 8, "zbv has 2 chunks a rank, not 1"),
         ("dualpipev", 2, 7, "7 microbatches are fewer than 8 stages"),
         ("zero_bubble", 1, 9, "9 microbatches are not 2 equal rounds"),
-        ("zb", 1, 8, "the schedule 'zb' is not known"),
+        ("zb", 1, 8, "the schedule 'zb' is unknown"),
         ("1f1b", 2, 8, "1f1b has one chunk a rank, not 2"),
         ("interleaved", 2, 9, "9 microbatches are not 2 equal rounds"),
     ],
@@ -188,4 +193,6 @@ def test_a_long_pipeline_is_played_in_part(name: str, ranks: int, data: st.DataO
 def test_what_cannot_be_played_is_said(name: str, chunks: int, microbatches: int, message: str) -> None:
     stages = 4 * chunks
     with pytest.raises(ValueError, match=message):
-        simulate(name, microbatches, Times([1.0] * stages, [1.0] * stages), [0.0] * (stages - 1), chunks)
+        simulate_pipeline(
+            name, microbatches, StageTimes([1.0] * stages, [1.0] * stages), [0.0] * (stages - 1), chunks
+        )

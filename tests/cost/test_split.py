@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.cost.memory.peak import memory
-from parc.cost.network.traffic import traffic
-from parc.cost.schedule.in_flight import in_flight
-from parc.cost.schedule.timeline import Event, Times, events
-from parc.cost.timing.step import predict
+from parc.cost.memory.peak import predict_memory
+from parc.cost.network.traffic import derive_traffic
+from parc.cost.schedule.in_flight import find_fullest_moments
+from parc.cost.schedule.timeline import StageTimes, TimedPass, simulate_passes
+from parc.cost.timing.step import predict_step
 from parc.cost.work import stage as layer
 from tests.cost.jobs import CONSTANTS, DENSE, job
 
 
-def played(name: str, ranks: int, microbatches: int, times: tuple[float, float, float]) -> list[Event]:
+def played(name: str, ranks: int, microbatches: int, times: tuple[float, float, float]) -> list[TimedPass]:
     """With passes of `times` (forward, inputs, weights) on a whole rank."""
     chunks = 1 if name == "zero_bubble" else 2
     forward, inputs, weights = ([each / chunks] * ranks * chunks for each in times)
     whole = [one + other for one, other in zip(inputs, weights, strict=True)]
     hops = [0.0] * (ranks * chunks - 1)
-    return events(name, microbatches, Times(forward, whole, inputs, weights), hops, chunks)
+    return simulate_passes(name, microbatches, StageTimes(forward, whole, inputs, weights), hops, chunks)
 
 
-def spans(passes: list[Event], ranks: int) -> list[float]:
+def spans(passes: list[TimedPass], ranks: int) -> list[float]:
     """Of each rank, from its first pass to its last."""
     mine = [[each for each in passes if each.rank == rank] for rank in range(ranks)]
     return [max(each.end for each in some) - min(each.begin for each in some) for some in mine]
@@ -72,7 +72,7 @@ def test_dualpipev_s_bubble(ranks: int, more: int) -> None:
 def test_zb_h1_holds_what_1f1b_s_first_rank_holds(ranks: int, rounds: int, data: st.DataObject) -> None:
     """p microbatches on every rank (arXiv:2401.10241), and of the later ranks' more that are half done."""
     rank = data.draw(st.integers(0, ranks - 1))
-    (moment,) = in_flight("zero_bubble", ranks, 1, rounds * ranks, rank)
+    (moment,) = find_fullest_moments("zero_bubble", ranks, 1, rounds * ranks, rank)
     assert moment == ((ranks,), (rank + 1,))
 
 
@@ -81,8 +81,10 @@ def test_a_v_holds_the_same_on_every_rank(ranks: int, more: int, data: st.DataOb
     """2 p chunks, as many as 1F1B's first rank has (arXiv:2401.10241); DualPipe one more (its own table)."""
     rank = data.draw(st.integers(0, ranks - 1))
     microbatches = 2 * ranks + more
-    zbv = max(sum(moment.kept) for moment in in_flight("zbv", ranks, 2, microbatches, rank))
-    dual = max(sum(moment.kept) for moment in in_flight("dualpipev", ranks, 2, microbatches, rank))
+    zbv = max(sum(moment.outstanding) for moment in find_fullest_moments("zbv", ranks, 2, microbatches, rank))
+    dual = max(
+        sum(moment.outstanding) for moment in find_fullest_moments("dualpipev", ranks, 2, microbatches, rank)
+    )
     assert (zbv, dual) == (2 * ranks, 2 * ranks + 1)
 
 
@@ -98,18 +100,18 @@ def split(name: str, **layout: Any) -> Any:
 def test_halves_of_a_pass_are_all_of_it(name: str) -> None:
     """Arithmetic of parameters' gradients apart, all else is in the first half; but of the first stage, where
     PyTorch has all in the second."""
-    found = predict(split(name), CONSTANTS)
+    found = predict_step(split(name), CONSTANTS)
     inputs, weights = found.halves
     assert inputs[0] == (0, 0, 0)
     assert weights[0] == found.backward[0]
     for one, other, whole in list(zip(inputs, weights, found.backward, strict=True))[1:]:
         assert one + other == pytest.approx(whole)
-        assert other.moves == 0 < other.compute < one.compute
+        assert other.communication == 0 < other.compute < one.compute
 
 
 def test_a_zero_bubble_step_is_shorter_than_one_of_1f1b() -> None:
     """By what the bubble is shorter, at most. Halves are played, so that a longer second half would show."""
-    plain, halved = (predict(replace_schedule(split("zero_bubble"), name), CONSTANTS) for name in PAIR)
+    plain, halved = (predict_step(replace_schedule(split("zero_bubble"), name), CONSTANTS) for name in PAIR)
     weights = max(each.seconds for each in halved.halves[1])
     assert plain.pipeline - 2 * 3 * weights <= halved.pipeline < plain.pipeline
 
@@ -118,7 +120,7 @@ PAIR = ("1f1b", "zero_bubble")
 
 
 def replace_schedule(of: Any, name: str) -> Any:
-    return replace(of, layout=replace(of.layout, schedule=name))
+    return replace(of, parallelism=replace(of.parallelism, schedule=name))
 
 
 def test_memory_between_the_halves() -> None:
@@ -126,21 +128,27 @@ def test_memory_between_the_halves() -> None:
     gradients of what the matmuls of 4 layers and of the head gave."""
     of = split("zero_bubble")
     whole = replace_schedule(of, "1f1b")
-    layers = [part for count, part in layer.parts(of, of.stages[3]) for _ in range(count)]
-    outputs = sum(each.m * each.n * each.batch for part in layers for each in part.matmuls if each.weight)
-    assert memory(of, 3).activations == pytest.approx(4 * (memory(whole, 3).activations + 2 * outputs))
-    assert memory(of, 0).activations == pytest.approx(memory(whole, 0).activations)
+    layers = [part for count, part in layer.derive_parts(of, of.stages[3]) for _ in range(count)]
+    outputs = sum(
+        each.m * each.n * each.batch for part in layers for each in part.matmuls if each.has_parameter
+    )
+    assert predict_memory(of, 3).activations == pytest.approx(
+        4 * (predict_memory(whole, 3).activations + 2 * outputs)
+    )
+    assert predict_memory(of, 0).activations == pytest.approx(predict_memory(whole, 0).activations)
 
 
 @pytest.mark.parametrize("name", ["zbv", "dualpipev"])
 def test_the_rank_in_the_point_of_a_v_sends_nothing_to_itself(name: str) -> None:
     """Two ranks are on each node: the middle one of the links, down and up, is slower."""
     of = split(name, pipeline=(2, 2))
-    assert [of.rank_of(place) for place in range(8)] == [0, 1, 2, 3, 3, 2, 1, 0]
-    sends = [[each.what for each in traffic(of, place) if each.kind == "send"] for place in range(8)]
-    both = ["activations", "their gradients"]
+    assert [of.find_rank(place) for place in range(8)] == [0, 1, 2, 3, 3, 2, 1, 0]
+    sends = [
+        [each.purpose for each in derive_traffic(of, place) if each.kind == "send"] for place in range(8)
+    ]
+    both = ["activations", "gradients of activations"]
     assert sends == [both[:1], both, both, both[1:], both[:1], both, both, both[1:]]
-    hops = predict(of, CONSTANTS).hops
+    hops = predict_step(of, CONSTANTS).hops
     assert hops[3] == 0
     assert 0 < hops[0] == hops[2] < hops[1]
     assert hops[:3] == hops[:3:-1]

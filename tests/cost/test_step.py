@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parc.cost.job.hardware import LinkSpeed
 from parc.cost.job.job import Job
-from parc.cost.job.machine import Link
 from parc.cost.network import collective_times as network
-from parc.cost.timing.pass_times import experts_layer
-from parc.cost.timing.roofline import matmul_seconds
-from parc.cost.timing.step import predict
-from parc.cost.work.expert_collectives import copies, received
+from parc.cost.timing.pass_times import predict_expert_layer
+from parc.cost.timing.roofline import predict_matmul
+from parc.cost.timing.step import predict_step
+from parc.cost.work.expert_collectives import count_ranks_per_token, count_received_rows
 from parc.cost.work.part import Matmul
-from tests.cost.jobs import CONSTANTS, DENSE, MACHINE, MODEL, job
+from tests.cost.jobs import CONSTANTS, DENSE, HARDWARE, MODEL, job
 
 LESS = 1 - 1e-12  # sums in another order: where nothing should change, the last digits may
 
@@ -38,123 +38,125 @@ def jobs(draw: st.DrawFn) -> Job:
         layers=(16 // stages,) * stages,
         microbatches=draw(st.integers(1, 12)),
         sequences=draw(st.sampled_from([1, 2, 4])),
-        sequence=draw(st.booleans()),
+        sequence_parallel=draw(st.booleans()),
         recompute=draw(recomputes),
         shard=draw(st.sampled_from(["none", "optimizer", "parameters"])),
-        overlap=draw(st.booleans()),
+        overlap_gradients=draw(st.booleans()),
         overlap_tensor=draw(st.booleans()),
-        flash=draw(st.booleans()),
+        flash_attention=draw(st.booleans()),
     )
 
 
 def seconds(of: Job) -> float:
-    return predict(of, CONSTANTS).seconds
+    return predict_step(of, CONSTANTS).seconds
 
 
 @given(jobs(), st.floats(1, 10))
 def test_a_faster_device_is_never_slower(of: Job, times: float) -> None:
-    for name in ("compute", "memory_bandwidth"):
-        faster = replace(MACHINE, **{name: getattr(MACHINE, name) * times})
-        assert seconds(replace(of, machine=faster)) * LESS <= seconds(of)
+    for name in ("peak_flops", "memory_bandwidth"):
+        faster = replace(HARDWARE, **{name: getattr(HARDWARE, name) * times})
+        assert seconds(replace(of, hardware=faster)) * LESS <= seconds(of)
 
 
 @given(jobs(), st.floats(1, 10))
 def test_a_faster_network_is_never_slower(of: Job, times: float) -> None:
-    faster = tuple(Link(link.bandwidth * times, link.latency / times) for link in MACHINE.links)
-    assert seconds(replace(of, machine=replace(MACHINE, links=faster))) * LESS <= seconds(of)
+    faster = tuple(LinkSpeed(link.bandwidth * times, link.latency / times) for link in HARDWARE.links)
+    assert seconds(replace(of, hardware=replace(HARDWARE, links=faster))) * LESS <= seconds(of)
 
 
 @given(jobs())
 def test_more_microbatches_take_longer(of: Job) -> None:
-    more = replace(of.layout, microbatches=of.layout.microbatches + 1)
-    assert seconds(replace(of, layout=more)) > seconds(of)
+    more = replace(of.parallelism, microbatches=of.parallelism.microbatches + 1)
+    assert seconds(replace(of, parallelism=more)) > seconds(of)
 
 
 @given(jobs())
 def test_computing_again_takes_time(of: Job) -> None:
     def with_(recompute: str) -> float:
-        return predict(replace(of, layout=replace(of.layout, recompute=recompute)), CONSTANTS).pipeline
+        return predict_step(
+            replace(of, parallelism=replace(of.parallelism, recompute=recompute)), CONSTANTS
+        ).pipeline
 
     assert with_("none") < with_("scores") < with_("attention") < with_("layer")
 
 
 @given(jobs(), st.floats(1, 8))
 def test_a_fuller_rank_of_experts_holds_all_up(of: Job, load: float) -> None:
-    assert seconds(replace(of, load=load)) >= seconds(of) * LESS
+    assert seconds(replace(of, expert_imbalance=load)) >= seconds(of) * LESS
 
 
 @given(jobs())
 def test_overlap_never_costs(of: Job) -> None:
-    hidden = replace(of.practice, overlap=True, overlap_tensor=True)
-    shown = replace(of.practice, overlap=False, overlap_tensor=False)
-    assert seconds(replace(of, practice=hidden)) * LESS <= seconds(replace(of, practice=shown))
+    hidden = replace(of.software, overlap_gradients=True, overlap_tensor=True)
+    shown = replace(of.software, overlap_gradients=False, overlap_tensor=False)
+    assert seconds(replace(of, software=hidden)) * LESS <= seconds(replace(of, software=shown))
 
 
 @given(jobs())
 def test_the_parts_of_a_step_are_the_step(of: Job) -> None:
-    step = predict(of, CONSTANTS)
+    step = predict_step(of, CONSTANTS)
     assert step.seconds == pytest.approx(step.pipeline + step.gradients + step.optimizer + CONSTANTS.step)
 
 
 @given(m=st.floats(1, 1e5), n=st.floats(1, 1e5), k=st.floats(1, 1e5))
 def test_no_matmul_beats_the_roofline(m: float, n: float, k: float) -> None:
-    found = matmul_seconds(Matmul(m, n, k), MACHINE, CONSTANTS, 2)
-    assert found >= 2 * m * n * k / MACHINE.compute
-    assert found >= 2 * (m * k + k * n + m * n) / MACHINE.memory_bandwidth
+    found = predict_matmul(Matmul(m, n, k), HARDWARE, CONSTANTS, 2)
+    assert found >= 2 * m * n * k / HARDWARE.peak_flops
+    assert found >= 2 * (m * k + k * n + m * n) / HARDWARE.memory_bandwidth
 
 
 def test_thin_matmuls_waste_the_device() -> None:
     """The same FLOPs in slices of 64 columns: a third of the speed or less."""
-    whole = matmul_seconds(Matmul(4096, 4096, 4096), MACHINE, CONSTANTS, 2)
-    thin = 64 * matmul_seconds(Matmul(4096, 64, 4096), MACHINE, CONSTANTS, 2)
+    whole = predict_matmul(Matmul(4096, 4096, 4096), HARDWARE, CONSTANTS, 2)
+    thin = 64 * predict_matmul(Matmul(4096, 64, 4096), HARDWARE, CONSTANTS, 2)
     assert thin > 2.5 * whole
 
 
 def test_a_small_model_waits_for_the_host() -> None:
     """16 layers of 20 ms of host time each: the device has long finished."""
     slow = replace(CONSTANTS, launch=20e-3)
-    assert predict(job(DENSE), slow).forward[0].seconds == pytest.approx(16 * 20e-3, rel=0.05)
+    assert predict_step(job(DENSE), slow).forward[0].seconds == pytest.approx(16 * 20e-3, rel=0.05)
 
 
 def test_a_rank_without_a_machine_has_no_time() -> None:
-    with pytest.raises(ValueError, match="nothing is known of the machine"):
-        predict(job(machine=None), CONSTANTS)
+    with pytest.raises(ValueError, match="the machine is unknown"):
+        predict_step(job(hardware=None), CONSTANTS)
 
 
 def test_experts_within_a_node_beat_experts_across() -> None:
     """The seed's trap: the same 8 ranks, on one node or on 8."""
-    near = predict(job(experts=(8, 1), data=(8, 1)), CONSTANTS)
-    far = predict(job(experts=(1, 8), data=(1, 8)), CONSTANTS)
-    assert far.forward[0].moves > 5 * near.forward[0].moves
+    near = predict_step(job(experts=(8, 1), data=(8, 1)), CONSTANTS)
+    far = predict_step(job(experts=(1, 8), data=(1, 8)), CONSTANTS)
+    assert far.forward[0].communication > 5 * near.forward[0].communication
 
 
 def test_tokens_that_stay_need_a_sum_instead_of_journeys() -> None:
     """Experts over ranks with the same tokens: one all-reduce of the tokens, a share of the rows."""
-    stay = job(experts=(8, 1), travel=False)
-    links = tuple(Link(link.bandwidth * 0.75, link.latency) for link in MACHINE.links)
+    stay = job(experts=(8, 1), dispatch_tokens=False)
+    links = tuple(LinkSpeed(link.bandwidth * 0.75, link.latency) for link in HARDWARE.links)
     tokens = 2048 * 2048 * 2
-    expected = 16 * (network.all_reduce(tokens, (8, 1), links) + CONSTANTS.collective)
-    assert predict(stay, CONSTANTS).forward[0].moves == pytest.approx(expected)
-    assert received(stay) == 2048 * 4 / 8
+    expected = 16 * (network.predict_all_reduce(tokens, (8, 1), links) + CONSTANTS.collective)
+    assert predict_step(stay, CONSTANTS).forward[0].communication == pytest.approx(expected)
+    assert count_received_rows(stay) == 2048 * 4 / 8
 
 
 def test_a_token_is_copied_once_to_each_rank_that_has_some_of_its_experts() -> None:
     """Counted over all choices of a small case; 8 of 256 experts are on 5.29 of 8 ranks in the mean."""
     chosen = list(combinations(range(12), 3))
     counted = sum(len({expert // 3 for expert in each}) for each in chosen) / len(chosen)
-    assert copies(12, 4, 3) == pytest.approx(counted)
-    assert copies(256, 8, 8) == pytest.approx(5.29, abs=0.01)
-    assert copies(8, 1, 2) == 1.0
+    assert count_ranks_per_token(12, 4, 3) == pytest.approx(counted)
+    assert count_ranks_per_token(256, 8, 8) == pytest.approx(5.29, abs=0.01)
+    assert count_ranks_per_token(8, 1, 2) == 1.0
 
 
 def test_a_layer_of_experts_by_itself_is_part_of_a_step() -> None:
-    forward, backward = experts_layer(job(experts=(8, 1)), CONSTANTS)
-    step = predict(job(experts=(8, 1)), CONSTANTS)
+    forward, backward = predict_expert_layer(job(experts=(8, 1)), CONSTANTS)
+    step = predict_step(job(experts=(8, 1)), CONSTANTS)
     assert 16 * forward < step.forward[0].seconds < 20 * forward + 20 * backward
 
 
 def test_gradients_of_experts_are_summed_over_fewer_ranks() -> None:
     """Experts that no other rank holds have nothing to sum."""
-    alone = predict(job(data=(8, 4), experts=(8, 4), expert_data=(1, 1)), CONSTANTS)
-    copied = predict(job(data=(8, 4), experts=(8, 1), expert_data=(1, 4)), CONSTANTS)
+    alone = predict_step(job(data=(8, 4), experts=(8, 4), expert_data=(1, 1)), CONSTANTS)
+    copied = predict_step(job(data=(8, 4), experts=(8, 1), expert_data=(1, 4)), CONSTANTS)
     assert alone.gradients < copied.gradients

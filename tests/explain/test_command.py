@@ -107,16 +107,16 @@ HOLDS  at its fullest
   together     151 kB?
 
 BUFFERS  gives to collectives and sends in a step
-  words, forward: all_reduce over tensor                      2.56 kB
-  attention, forward: all_reduce over tensor                  5.12 kB
-  attention, backward: all_reduce over tensor                 5.12 kB
-  experts, counts of rows, forward: all_to_all over experts     256 B
-  experts, forward: all_to_all over experts                  20.5 kB~
-  experts, backward: all_to_all over experts                 20.5 kB~
-  gradients of all but the experts: all_reduce over data      1.92 kB
-  activations: send over pipeline                             2.56 kB
-  what is counted and reported                                 976 B?
-  together                                                   59.5 kB?
+  embedding, forward: all_reduce over tensor               2.56 kB
+  attention, forward: all_reduce over tensor               5.12 kB
+  attention, backward: all_reduce over tensor              5.12 kB
+  experts, row counts, forward: all_to_all over experts      256 B
+  experts, forward: all_to_all over experts               20.5 kB~
+  experts, backward: all_to_all over experts              20.5 kB~
+  gradients of all but the experts: all_reduce over data   1.92 kB
+  activations: send over pipeline                          2.56 kB
+  metrics                                                   976 B?
+  together                                                59.5 kB?
 
 NOT TOLD
   step time, MFU, tokens/s: no device is described; the network of level `fabric` is not

@@ -11,9 +11,9 @@ from parc.check.claims.figures import named
 from parc.check.claims.groups import OVER
 from parc.check.costs import costs
 from parc.check.load import load_text
-from parc.cost.job.job import Stage
+from parc.cost.job.job import StageShape
 from parc.cost.memory import parameters
-from parc.cost.network.link_levels import beyond, crossed
+from parc.cost.network.link_levels import find_crossed_level, list_peer_shares
 from parc.plan.mesh import Lattice
 from parc.report.groups import formula, ranges
 from parc.report.overview import overview
@@ -74,7 +74,7 @@ def test_shares_of_the_arithmetic_make_a_whole() -> None:
     of = explained(small())
     assert of.job is not None
     first, last = (flops(of.job, stage) for stage in of.job.stages)
-    assert first + last == pytest.approx(parameters.flops(of.job), rel=1e-12)  # sums of floats
+    assert first + last == pytest.approx(parameters.count_flops(of.job), rel=1e-12)  # sums of floats
     tokens = 160
     assert last - first == pytest.approx(3 * 2 * 32 * 8 * tokens, rel=1e-12)
     assert sum(each.share.value for each in of.stages if each.share) == pytest.approx(1)
@@ -84,8 +84,8 @@ def test_dense_layers_come_first() -> None:
     of = explained(small().replace("top_k = 2", "top_k = 2, dense_layers = 1"))
     assert [each.moe_layers for each in of.stages] == [1, 2]
     assert of.job is not None
-    assert of.job.stages[0] == Stage(dense=1, sparse=1, first=True, last=False)
-    assert sum(flops(of.job, each) for each in of.job.stages) == pytest.approx(parameters.flops(of.job))
+    assert of.job.stages[0] == StageShape(dense_layers=1, moe_layers=1, has_embedding=True, has_head=False)
+    assert sum(flops(of.job, each) for each in of.job.stages) == pytest.approx(parameters.count_flops(of.job))
 
 
 def test_bytes_over_each_link() -> None:
@@ -166,14 +166,14 @@ def test_sends_take_the_link_that_is_between_two_stages() -> None:
 
 def test_where_the_peers_of_an_all_to_all_are() -> None:
     """16 ranks, two on each of eight nodes: one peer inside, 14 outside, itself nowhere."""
-    assert list(beyond((2, 8))) == [1 / 16, 14 / 16]
-    assert list(beyond((1, 8))) == [0, 7 / 8]
+    assert list(list_peer_shares((2, 8))) == [1 / 16, 14 / 16]
+    assert list(list_peer_shares((1, 8))) == [0, 7 / 8]
 
 
 def test_where_a_pipeline_leaves_a_node() -> None:
     """Eight stages, four on each of two nodes: from the fourth to the fifth, and from the last."""
-    assert [crossed((4, 2), index) for index in range(8)] == [0, 0, 0, 1, 0, 0, 0, 1]
-    assert crossed((4, 1), 3) == 0  # a ring that never leaves
+    assert [find_crossed_level((4, 2), index) for index in range(8)] == [0, 0, 0, 1, 0, 0, 0, 1]
+    assert find_crossed_level((4, 1), 3) == 0  # a ring that never leaves
 
 
 @pytest.mark.parametrize(("schedule", "bubble"), [("gpipe", 1 / 5), ("1f1b", 1 / 5)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from parc.check.costs import Costs
-from parc.cost.explain import devices
-from parc.cost.work.stage import experts
+from parc.cost.explain import count_devices
+from parc.cost.work.stage import derive_experts
 from parc.diagnostic import Severity
 from tests.front.plans import complete, load, told
 from tests.front.priced import mended
@@ -33,8 +33,8 @@ def plan(experts: str = "experts over [ep]", tensor: str = "") -> str:
 def computed(text: str) -> float:
     """FLOPs of experts in a step on all devices, by the matmuls that the cost model has a rank do."""
     job = Costs(load(text).plans[0]).job
-    _, *matmuls = experts(job).matmuls  # after the router's
-    return 3 * sum(each.flops for each in matmuls) * 16 * job.layout.microbatches * devices(job)
+    _, *matmuls = derive_experts(job).matmuls  # after the router's
+    return 3 * sum(each.flops for each in matmuls) * 16 * job.parallelism.microbatches * count_devices(job)
 
 
 def test_the_flops_repeated_are_those_that_the_ranks_do_too_much() -> None:

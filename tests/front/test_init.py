@@ -12,8 +12,8 @@ import pytest
 from parc import load
 from parc.check.unsupported import unbuilt
 from parc.cli import main
-from parc.cost.job.from_plan import job
-from parc.cost.memory.peak import memory
+from parc.cost.job.from_plan import derive_job
+from parc.cost.memory.peak import predict_memory
 from tests.search.test_config import DEEPSEEK_MOE, LLAMA, MIXTRAL, OLMOE
 
 
@@ -36,10 +36,10 @@ def test_a_plan_for_a_known_model(given: object, machine: str, devices: int, tmp
     assert found.diagnostics == ()
     (plan,) = found.plans
     assert plan.mesh.size == plan.cluster.devices == devices
-    cost = job(plan)
+    cost = derive_job(plan)
     assert cost is not None
-    peak = max(memory(cost, rank).peak for rank in range(cost.degrees.pipeline))
-    assert peak <= 0.9 * cost.hardware.memory
+    peak = max(predict_memory(cost, rank).peak for rank in range(cost.degrees.pipeline))
+    assert peak <= 0.9 * cost.require_hardware().memory
 
 
 def test_a_small_plan_is_one_that_can_be_built(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from torch.distributed.pipelining import schedules
 from torch.distributed.pipelining.schedules import _Action, _ComputationType
 
-from parc.cost.schedule.order import order
-from parc.cost.schedule.timeline import Times, events
-from parc.cost.schedule.whole_backward import Kind
+from parc.cost.schedule.order import order_passes
+from parc.cost.schedule.timeline import StageTimes, simulate_passes
+from parc.cost.schedule.whole_backward import PassKind
 from tests.runtime.stages import first_ranks
 
 CLASSES: dict[str, Any] = {
@@ -24,7 +24,7 @@ CLASSES: dict[str, Any] = {
     "dualpipev": schedules.ScheduleDualPipeV,
 }
 SINGLE: dict[str, Any] = {"gpipe": schedules.ScheduleGPipe, "1f1b": schedules.Schedule1F1B}
-KINDS: dict[_ComputationType, Kind] = {
+KINDS: dict[_ComputationType, PassKind] = {
     _ComputationType.FORWARD: "forward",
     _ComputationType.FULL_BACKWARD: "backward",
     _ComputationType.BACKWARD_INPUT: "inputs",
@@ -65,7 +65,7 @@ def test_the_order_is_torch_s(name: str, ranks: int, chunks: int) -> None:
         real = made(name, ranks, chunks, microbatches)
         if real is None:
             with pytest.raises(ValueError, match=r"equal rounds|fewer than"):
-                order(name, ranks, chunks, microbatches, 0)
+                order_passes(name, ranks, chunks, microbatches, 0)
             continue
         taken += 1
         for rank, actions in real.pipeline_order.items():
@@ -75,7 +75,7 @@ def test_the_order_is_torch_s(name: str, ranks: int, chunks: int) -> None:
                 if action is not None
                 for each in action.sub_actions or (action,)
             ]
-            assert [tuple(one) for one in order(name, ranks, chunks, microbatches, rank)] == expected
+            assert [tuple(one) for one in order_passes(name, ranks, chunks, microbatches, rank)] == expected
     assert taken
 
 
@@ -98,7 +98,7 @@ def ran(name: str, ranks: int, microbatches: int, rank: int) -> list[tuple[str, 
 def test_the_order_of_one_stage_a_rank_is_torch_s(name: str, ranks: int) -> None:
     for microbatches in range(ranks, 25):
         for rank in range(ranks):
-            found = [(one.kind, one.microbatch) for one in order(name, ranks, 1, microbatches, rank)]
+            found = [(one.kind, one.microbatch) for one in order_passes(name, ranks, 1, microbatches, rank)]
             assert found == ran(name, ranks, microbatches, rank)
 
 
@@ -106,7 +106,7 @@ class Lists:
     """Every rank runs its lowered list: a send leaves when the rank comes to it; a pass waits for what it
     receives, or for what the rank itself has computed."""
 
-    def __init__(self, real: Any, times: Times, hops: list[float]) -> None:
+    def __init__(self, real: Any, times: StageTimes, hops: list[float]) -> None:
         self.times, self.hops = times, hops
         self.rank_of = real.stage_index_to_group_rank
         self.lists = {rank: list(actions) for rank, actions in real.pipeline_order_with_comms.items()}
@@ -160,9 +160,9 @@ def test_passes_end_when_torch_s_lowered_lists_would_end_them(name: str, ranks: 
     stages = ranks * chunks
     for microbatches in (2 * ranks, 4 * ranks):
         real = made(name, ranks, chunks, microbatches)
-        times = Times(*([draw.uniform(0.5, 2) for _ in range(stages)] for _ in Times._fields))
+        times = StageTimes(*([draw.uniform(0.5, 2) for _ in range(stages)] for _ in StageTimes._fields))
         owner = real.stage_index_to_group_rank
         hops = [draw.uniform(0, 1) if owner[at] != owner[at + 1] else 0.0 for at in range(stages - 1)]
         expected = Lists(real, times, hops).play()
-        found = {each.what[:3]: each.end for each in events(name, microbatches, times, hops, chunks)}
+        found = {each[1:4]: each.end for each in simulate_passes(name, microbatches, times, hops, chunks)}
         assert found == pytest.approx(expected)

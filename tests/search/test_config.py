@@ -91,7 +91,7 @@ def read(given: Any) -> Config:
 def count(found: Config) -> int:
     shape = found.shape
     heads, hidden = shape["heads"], shape["hidden"]
-    return parameters.model(
+    return parameters.count_model(
         Architecture(
             layers=shape["layers"],
             hidden=hidden,

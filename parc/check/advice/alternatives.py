@@ -131,7 +131,7 @@ def lighter_stages(plan: Plan) -> Iterator[Alternative]:
         return
     for _ in range(MOST_MOVES):
         peaks = [stage.value for stage in known.memory]
-        split = list(known.job.layout.layers)
+        split = list(known.job.parallelism.layers)
         fullest, emptiest = peaks.index(max(peaks)), peaks.index(min(peaks))
         if fullest == emptiest or split[fullest] == 1:
             return

@@ -67,8 +67,8 @@ def _solved(plan: Plan, verdict: Verdict) -> str | None:
     if verdict.claim.subject == "parameters" and shape.experts and shape.ffn:
         of = costs(plan).job.architecture
         experts = (of.layers - of.dense_layers) * of.experts
-        each = (verdict.claimed - parameters.model(of)) / experts + parameters.ffn(of, of.ffn)
-        wide = round(each / parameters.ffn(of, 1))
+        each = (verdict.claimed - parameters.count_model(of)) / experts + parameters.count_ffn(of, of.ffn)
+        wide = round(each / parameters.count_ffn(of, 1))
         return f"an `ffn` of {wide:,} would do: {each:,.0f} parameters an expert" if wide > 0 else None
     if verdict.claim.subject == "experts.active" and shape.experts:
         chosen = verdict.claimed * shape.experts

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import prod
 
 from parc.check.costs import Costs, Unknown
-from parc.cost.explain import devices as ranks
-from parc.cost.explain import flops_figure
+from parc.cost.explain import count_devices as ranks
+from parc.cost.explain import explain_flops
 from parc.cost.figure import Figure
-from parc.cost.figure import microbatches as told
+from parc.cost.figure import format_microbatches as told
 from parc.cost.job.architecture import Architecture
-from parc.cost.job.job import Stage
+from parc.cost.job.job import StageShape
 from parc.cost.memory import parameters
 from parc.plan.schema.plan import SPLIT
 
@@ -27,15 +27,15 @@ def whole(costs: Costs) -> Figure:
     sparse = _sparse(of)
     dense, tables = of.layers - sparse, 1 if of.tied else 2
     parts = (
-        _times("attention", of.layers, "layers", parameters.attention(of)),
+        _times("attention", of.layers, "layers", parameters.count_attention(of)),
         _routed(of, sparse),
-        _times("dense FFN", dense, "layers", parameters.ffn(of, of.dense_ffn)),
-        _times("shared experts", sparse, "layers", parameters.ffn(of, of.shared_ffn)),
+        _times("dense FFN", dense, "layers", parameters.count_ffn(of, of.dense_ffn)),
+        _times("shared experts", sparse, "layers", parameters.count_ffn(of, of.shared_ffn)),
         _times("routers", sparse, "layers", of.experts * of.hidden),
         _times("norms", 2 * of.layers + 1, "norms", of.hidden),
         _times("word tables", tables, "tables", of.vocab * of.hidden),
     )
-    total = parameters.model(of)
+    total = parameters.count_model(of)
     return Figure(
         "parameters", total, "", "all together", "exact", tuple(each for each in parts if each.value)
     )
@@ -45,7 +45,7 @@ def active(costs: Costs) -> Figure:
     of = costs.job.architecture
     experts = f"{of.top_k} of {of.experts} experts a layer, " if of.experts else ""
     how = f"{experts}neither embedding nor norms"
-    return Figure("active parameters", parameters.active(of), "", how, "exact")
+    return Figure("active parameters", parameters.count_active(of), "", how, "exact")
 
 
 def of_experts(costs: Costs) -> Figure:
@@ -55,9 +55,9 @@ def of_experts(costs: Costs) -> Figure:
 
 def held(costs: Costs, rank: int) -> Figure:
     """On one device of a pipeline rank."""
-    stages = costs.job.stages_of(rank)
+    stages = costs.job.list_stages(rank)
     own = _held_experts(costs, stages)
-    shared = sum(parameters.held(costs.job, stage).shared for stage in stages)
+    shared = sum(parameters.count_rank_parameters(costs.job, stage).non_experts for stage in stages)
     rest = _count("all else", shared, f"attention, FFN and word tables / {costs.job.degrees.tensor}")
     how = f"on each device of stage {rank}"
     return Figure("parameters", own.value + shared, "", how, "exact", (own, rest))
@@ -69,7 +69,7 @@ def fullest(costs: Costs) -> Figure:
 
 def fullest_of_experts(costs: Costs) -> Figure:
     return max(
-        (_held_experts(costs, costs.job.stages_of(rank)) for rank in costs.unlike),
+        (_held_experts(costs, costs.job.list_stages(rank)) for rank in costs.unlike),
         key=lambda figure: figure.value,
     )
 
@@ -95,13 +95,13 @@ def met(costs: Costs) -> Figure:
 
 
 def flops(costs: Costs) -> Figure:
-    one, devices = flops_figure(costs.job), ranks(costs.job)
+    one, devices = explain_flops(costs.job), ranks(costs.job)
     how = f"{devices:,} devices x {one.value:.4g} FLOP"
     return Figure("arithmetic", one.value * devices, one.unit, how, one.grade, (one,))
 
 
 def flops_of_device(costs: Costs) -> Figure:
-    return flops_figure(costs.job)
+    return explain_flops(costs.job)
 
 
 def bubble(costs: Costs) -> Figure:
@@ -132,11 +132,11 @@ def _played(schedule: str, ranks: int, chunks: int, microbatches: int) -> Figure
     Raises:
         ValueError: there are too many passes.
     """
-    from parc.cost.schedule.timeline import even, simulate
+    from parc.cost.schedule.timeline import assume_equal_times, simulate_pipeline
 
     stages = ranks * chunks
-    times = even(stages)
-    end = simulate(schedule, microbatches, times, [0.0] * (stages - 1), chunks).seconds
+    times = assume_equal_times(stages)
+    end = simulate_pipeline(schedule, microbatches, times, [0.0] * (stages - 1), chunks).seconds
     busy = microbatches * chunks * (times.forward[0] + times.backward[0])
     same = "if forward passes and halves of backward passes of all stages take the same time"
     how = f"{told(microbatches)} through `{schedule}`: {end - busy:g}/{end:g}, {same}"
@@ -145,15 +145,17 @@ def _played(schedule: str, ranks: int, chunks: int, microbatches: int) -> Figure
 
 def _routed(of: Architecture, layers: int) -> Figure:
     how = f"{layers} layers x {of.experts} experts x {_ffn(of, of.ffn)}"
-    return _count("experts", layers * of.experts * parameters.ffn(of, of.ffn), how)
+    return _count("experts", layers * of.experts * parameters.count_ffn(of, of.ffn), how)
 
 
-def _held_experts(costs: Costs, stages: tuple[Stage, ...]) -> Figure:
+def _held_experts(costs: Costs, stages: tuple[StageShape, ...]) -> Figure:
     of, by = costs.job.architecture, costs.job.degrees
-    layers = sum(stage.sparse for stage in stages)
+    layers = sum(stage.moe_layers for stage in stages)
     how = f"{layers} layers x {of.experts} experts x {_ffn(of, of.ffn)}"
     how += f" / ({by.experts} ranks of experts x {by.expert_tensor} that split each)"
-    return _count("experts", sum(parameters.held(costs.job, stage).experts for stage in stages), how)
+    return _count(
+        "experts", sum(parameters.count_rank_parameters(costs.job, stage).experts for stage in stages), how
+    )
 
 
 def _ffn(of: Architecture, width: int) -> str:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 from parc.check.costs import Costs
-from parc.cost.figure import Figure, total
-from parc.cost.job.parallelism import Fans
-from parc.cost.network import collective_times as network
-from parc.cost.network import link_levels as wires
-from parc.cost.network.traffic import Group, Moved, remainder
+from parc.cost.figure import Figure, add_figures
+from parc.cost.job.parallelism import FanOut, GroupName
+from parc.cost.network.collective_times import PREDICTORS, find_neighbour_link, predict_send
+from parc.cost.network.link_levels import count_sent_bytes, grade_sent_bytes
+from parc.cost.network.traffic import Transfer, bound_other_bytes
 
 MEMBERS = 4  # of a group that are shown; of a larger one two, and the last
-OVER: dict[str, tuple[Group, ...]] = {
+OVER: dict[str, tuple[GroupName, ...]] = {
     "data": ("data", "expert_data"),
     "tensor": ("tensor",),
     "experts": ("experts", "expert_tensor"),
     "pipeline": ("pipeline",),
-}
-TAKE: dict[str, Callable[[float, Fans, network.Links], float]] = {
-    "all_reduce": network.all_reduce,
-    "all_gather": network.all_gather,
-    "reduce_scatter": network.reduce_scatter,
-    "all_to_all": network.all_to_all,
 }
 
 
@@ -106,29 +99,29 @@ def slowest(costs: Costs, strategy: str) -> Figure:
     return Figure(f"longest call of {strategy}", once(costs, one), "s", _call(costs, one), costs.grade)
 
 
-def once(costs: Costs, moved: Moved) -> float:
+def once(costs: Costs, moved: Transfer) -> float:
     """Seconds of one call; of those that go axis after axis, in the mean."""
-    groups = _axes(costs, moved) or (getattr(costs.job.layout.reach, moved.over),)
+    groups = _axes(costs, moved) or (getattr(costs.job.parallelism.groups, moved.group),)
     return sum(over(costs, fans, moved) for fans in groups) / len(groups)
 
 
-def over(costs: Costs, fans: Fans, moved: Moved) -> float:
+def over(costs: Costs, fans: FanOut, moved: Transfer) -> float:
     """Seconds of one call over groups with these fans."""
     links = costs.links
     if moved.kind == "send":
         hops = range(costs.job.degrees.pipeline - 1)
-        ways = {network.neighbour(fans, links, at) for at in hops}
-        return max((network.send(moved.bytes, way) for way in ways), default=0.0)
-    found = TAKE[moved.kind](moved.bytes, fans, links)
+        ways = {find_neighbour_link(fans, links, at) for at in hops}
+        return max((predict_send(moved.bytes, way) for way in ways), default=0.0)
+    found = PREDICTORS[moved.kind](moved.bytes, fans, links)
     return found + costs.known.constants.collective if found else 0.0
 
 
-def _axes(costs: Costs, moved: Moved) -> tuple[Fans, ...]:
+def _axes(costs: Costs, moved: Transfer) -> tuple[FanOut, ...]:
     """The groups of the single axes, where gradients are summed over one after the other."""
-    layout = costs.job.layout
-    if moved.kind != "all_reduce" or moved.over not in ("data", "expert_data"):
+    layout = costs.job.parallelism
+    if moved.kind != "all_reduce" or moved.group not in ("data", "expert_data"):
         return ()
-    return layout.data_axes if moved.over == "data" else layout.expert_axes
+    return layout.data_axis_fan_outs if moved.group == "data" else layout.expert_axis_fan_outs
 
 
 def _buffers(costs: Costs, strategy: str, rank: int) -> Figure:
@@ -145,7 +138,7 @@ def _buffers(costs: Costs, strategy: str, rank: int) -> Figure:
         )
         for each in moved
     ]
-    more = sum(remainder(costs.job, stage) for stage in costs.job.places(rank))
+    more = sum(bound_other_bytes(costs.job, stage) for stage in costs.job.list_stage_indices(rank))
     return _together(
         f"buffers of {strategy}", rank, parts, f"; besides at most {more:,.0f} B of counts, losses and norms"
     )
@@ -157,9 +150,9 @@ def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
         return _nothing(strategy, "B")
     parts = []
     for each in moved:
-        one = wires.sent(costs.job, each)
+        one = count_sent_bytes(costs.job, each)
         how = f"{each.calls:,} x {one:,.0f} B of buffers of {each.bytes:,.0f} B"
-        parts.append(Figure(_named(each), each.calls * one, "B", how, wires.grade(each)))
+        parts.append(Figure(_named(each), each.calls * one, "B", how, grade_sent_bytes(each)))
     return _together(f"sent over {strategy}", rank, parts)
 
 
@@ -175,26 +168,26 @@ def _seconds(costs: Costs, strategy: str, rank: int) -> Figure:
     return _together(f"time over {strategy}", rank, parts)
 
 
-def _moved(costs: Costs, strategy: str, rank: int) -> list[Moved]:
+def _moved(costs: Costs, strategy: str, rank: int) -> list[Transfer]:
     """Calls of one kind and size counted together; `rank` is one of the `unlike`."""
     calls = costs.calls[costs.unlike.index(rank)]
-    return [each._replace(calls=count) for each, count in calls.items() if each.over in OVER[strategy]]
+    return [each._replace(calls=count) for each, count in calls.items() if each.group in OVER[strategy]]
 
 
 def _together(name: str, rank: int, parts: list[Figure], besides: str = "") -> Figure:
     how = f"one device of stage {rank}, one step{besides}"
-    sum = total(name, parts)
+    sum = add_figures(name, parts)
     return Figure(name, sum.value, sum.unit, how, sum.grade, sum.parts)
 
 
-def _call(costs: Costs, moved: Moved) -> str:
+def _call(costs: Costs, moved: Transfer) -> str:
     """What a call carries; activations are so many tokens of so many numbers."""
     job = costs.job
-    groups = _axes(costs, moved) or (getattr(job.layout.reach, moved.over),)
+    groups = _axes(costs, moved) or (getattr(job.parallelism.groups, moved.group),)
     sizes = [round(prod(fans)) for fans in groups]
     ranks = " and ".join(f"{size:,}" for size in sizes)
     how = f"{_named(moved)}, {ranks} ranks, {moved.calls:,} x a step"
-    width, element = job.architecture.hidden, job.practice.element
+    width, element = job.architecture.hidden, job.software.element_bytes
     if moved.bytes == job.tokens * width * element:
         how += f": {job.tokens:,.0f} tokens of a microbatch x {width:,} x {element} B"
     if moved.kind == "all_reduce" and len(sizes) == 1:
@@ -202,8 +195,8 @@ def _call(costs: Costs, moved: Moved) -> str:
     return how
 
 
-def _named(moved: Moved) -> str:
-    return f"{moved.kind} of {moved.what}"
+def _named(moved: Transfer) -> str:
+    return f"{moved.kind} of {moved.purpose}"
 
 
 def _sizes(costs: Costs, names: tuple[str, ...]) -> str:

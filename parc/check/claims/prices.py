@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from parc.check.costs import Costs, Unknown
-from parc.cost.figure import Figure, quantity
+from parc.cost.figure import Figure, format_quantity
 
 STATES = ("parameters", "gradients", "optimizer")  # they need no schedule to be known
 
@@ -50,7 +50,7 @@ def _rate(costs: Costs, name: str, count: int, how: str) -> Figure:
         f"{name} per second",
         count / step.value,
         "",
-        f"{how} / {quantity(step.value, 's')}",
+        f"{how} / {format_quantity(step.value, 's')}",
         step.grade,
         (step,),
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from parc.check.claims import prices
 from parc.check.claims.figures import figure
 from parc.check.costs import Costs, Unknown, costs
-from parc.cost.figure import GRADES, Figure, quantity
+from parc.cost.figure import GRADES, Figure, format_quantity
 from parc.plan import subjects
 from parc.plan.blocks import Claim, Plan
 
@@ -146,9 +146,9 @@ def shown(found: Figure) -> str:
     """The figure's value as people write it: shares in percent, small counts in full."""
     value, unit = found.value, found.unit
     if unit.startswith("1/"):
-        return quantity(value, "") + unit[1:]
+        return format_quantity(value, "") + unit[1:]
     if unit or abs(value) >= 1e6:
-        return quantity(value, unit)
+        return format_quantity(value, unit)
     if value == int(value):
         return f"{value:,.0f}"
-    return f"{100 * value:.3g}%" if abs(value) < 1 else quantity(value, "")
+    return f"{100 * value:.3g}%" if abs(value) < 1 else format_quantity(value, "")

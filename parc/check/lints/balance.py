@@ -70,12 +70,12 @@ def unbalanced_stages(plan: Plan) -> Iterator[Finding]:
         then = better.costs.step.seconds
         if then > BETTER * now or not _fits(better.costs):
             return
-        from parc.cost.figure import quantity
+        from parc.cost.figure import format_quantity
 
         notes = (
             f"forward pass of a microbatch by stage: {_times(known)}",
             f"with the other split: {_times(better.costs)}",
-            f"predicted step: {quantity(now, 's')}, with the other split {quantity(then, 's')}",
+            f"predicted step: {format_quantity(now, 's')}, with the other split {format_quantity(then, 's')}",
         )
     except Unknown:
         return
@@ -142,7 +142,7 @@ def long_bubble(plan: Plan) -> Iterator[Finding]:
         known.require_even()
         now = known.step.seconds
         from parc.check.claims.counts import bubble
-        from parc.cost.figure import quantity
+        from parc.cost.figure import format_quantity
 
         share = bubble(known)
     except Unknown:
@@ -162,7 +162,7 @@ def long_bubble(plan: Plan) -> Iterator[Finding]:
         (
             share.how,
             f"with `{best.text}`: {bubble(best.costs).how}",
-            f"predicted step: {quantity(now, 's')}, with it {quantity(seconds, 's')}",
+            f"predicted step: {format_quantity(now, 's')}, with it {format_quantity(seconds, 's')}",
         ),
         f"`{best.text}`{other.caveat(best.costs.plan, plan)}",
         Fix(f"write `{best.text}`", best.edits, safe=False) if best.edits else None,
@@ -221,12 +221,12 @@ def _work(known: Costs) -> list[float]:
 
 def _head(known: Costs) -> float:
     """Seconds of what the last stage has besides its layers, of one microbatch."""
-    from parc.cost.timing.pass_times import effective, passes
+    from parc.cost.timing.pass_times import derive_effective_links, predict_passes
 
     job, constants = known.timed, known.known.constants
-    links, last = effective(job.hardware, constants), job.stages[-1]
-    with_head = passes(job, last, links, constants)
-    without = passes(job, last._replace(last=False), links, constants)
+    links, last = derive_effective_links(job.require_hardware(), constants), job.stages[-1]
+    with_head = predict_passes(job, last, links, constants)
+    without = predict_passes(job, last._replace(has_head=False), links, constants)
     return sum(each.seconds for each in with_head) - sum(each.seconds for each in without)
 
 
@@ -240,7 +240,7 @@ def _fits(known: Costs) -> bool:
 
 
 def _times(known: Costs) -> str:
-    from parc.cost.figure import quantity
+    from parc.cost.figure import format_quantity
 
-    shown = [quantity(each.seconds, "s") for each in known.step.forward[:8]]
+    shown = [format_quantity(each.seconds, "s") for each in known.step.forward[:8]]
     return ", ".join(shown) + (", .." if len(known.step.forward) > 8 else "")

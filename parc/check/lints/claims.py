@@ -181,14 +181,14 @@ def _verdicts(plan: Plan) -> tuple[Verdict, ...]:
 
 def _finding(plan: Plan, verdict: Verdict, outcome: str) -> Finding:
     from parc.check.advice.claim_remedies import remedies
-    from parc.cost.figure import quantity
+    from parc.cost.figure import format_quantity
 
     claim, figure = verdict.claim, verdict.figure
     assert figure is not None
     value = verdict.told
     claimed = claim.at("value").text
     if verdict.claimed != claim.value:
-        claimed += f" ({quantity(verdict.claimed, figure.unit)})"
+        claimed += f" ({format_quantity(verdict.claimed, figure.unit)})"
     labels = [Label(claim.span, f"{value} {claim.relation} {claimed} {outcome}")]
     if claim.subject == "devices":
         labels.append(Label(plan.at("mesh"), f"{figure.how} = {value}", primary=False))

@@ -18,8 +18,8 @@ from parc.plan.mesh import Mesh
 from parc.plan.subjects import STRATEGIES
 
 if TYPE_CHECKING:
-    from parc.cost.job.parallelism import Fans
-    from parc.cost.network.traffic import Moved
+    from parc.cost.job.parallelism import FanOut
+    from parc.cost.network.traffic import Transfer
 
 BETTER = 0.95  # of a step's time: what another order must save to be worth a warning
 NEARER = 0.7  # of the collectives' time, to be worth a word
@@ -145,15 +145,14 @@ def collectives_across_nodes(plan: Plan) -> Iterator[Finding]:
             return
         best = _best(costs(plan))
         if best and (then := _collectives(costs(plan), best.costs.plan.mesh)) <= NEARER * now:
-            from parc.cost.figure import quantity
+            from parc.cost.figure import format_quantity
 
-            saved = f"collectives of one device: {quantity(now, 's')} a step, with the other order"
+            saved = f"collectives of one device: {format_quantity(now, 's')} a step, with the other order"
             faster = alternatives.priced(best)
-            total = (
-                f"predicted step: {quantity(step, 's')}, with the other order {quantity(faster or 0.0, 's')}"
-            )
+            shorter = format_quantity(faster or 0.0, "s")
+            total = f"predicted step: {format_quantity(step, 's')}, with the other order {shorter}"
             yield _finding(
-                plan, best, far, (*_priced_reach(plan, far), f"{saved} {quantity(then, 's')}", total)
+                plan, best, far, (*_priced_reach(plan, far), f"{saved} {format_quantity(then, 's')}", total)
             )
         elif layout := _layout(plan, lambda each: _shorter(each, now, step)):
             yield _of_layout(plan, layout)
@@ -186,9 +185,10 @@ def _slow(known: Costs) -> tuple[Finding, ...]:
     if best and (then := alternatives.priced(best)) is not None:
         kept = "tensor" in far and "tensor" not in _far(best.costs.plan)
         if then <= BETTER * now or (kept and then <= now):
-            from parc.cost.figure import quantity
+            from parc.cost.figure import format_quantity
 
-            saved = f"predicted step: {quantity(now, 's')}, with the other order {quantity(then, 's')}"
+            shorter = format_quantity(then, "s")
+            saved = f"predicted step: {format_quantity(now, 's')}, with the other order {shorter}"
             return (_finding(plan, best, far, (*_priced_reach(plan, far), saved)),)
 
     def faster(each: Alternative) -> float | None:
@@ -224,14 +224,15 @@ def _nearer(known: Costs) -> tuple[Alternative, ...]:
 
 
 def _of_layout(plan: Plan, best: Alternative) -> Finding:
-    from parc.cost.figure import quantity
+    from parc.cost.figure import format_quantity
 
     unit, experts, after = plan.cluster.levels[-1], plan.experts, best.costs
     assert experts
     instead = ", without letting those of `tensor` out" if plan.tensor else ""
     now, then = costs(plan).step.seconds, after.step.seconds
     before, behind = _collectives(costs(plan), plan.mesh), _collectives(after, after.plan.mesh)
-    shorter = f"{quantity(before, 's')} a step, with the other layout {quantity(behind, 's')}"
+    shorter = f"{format_quantity(before, 's')} a step, with the other layout {format_quantity(behind, 's')}"
+    faster = format_quantity(then, "s")
     return Finding(
         f"groups of `experts` leave a {unit.name}, and no order of the axes keeps them in{instead}",
         (
@@ -241,7 +242,7 @@ def _of_layout(plan: Plan, best: Alternative) -> Finding:
         (
             *_priced_reach(plan, ("experts",)),
             f"collectives of one device: {shorter}",
-            f"predicted step: {quantity(now, 's')}, with the other layout {quantity(then, 's')}",
+            f"predicted step: {format_quantity(now, 's')}, with the other layout {faster}",
         ),
         f"`{best.text}`",
         Fix("keep the experts in", best.edits, safe=False) if best.edits else None,
@@ -267,17 +268,17 @@ def _collectives(known: Costs, order: Mesh) -> float:
     """Seconds of a step in which a device communicates, of the one that does most, in another order of the
     axes: what is sent is the same in every order, only its groups lie otherwise."""
     calls, plan = known.calls, known.plan
-    from parc.cost.job.from_plan import reach
+    from parc.cost.job.from_plan import derive_groups
 
-    lie = known.job.layout.reach if order == plan.mesh else reach(replace(plan, mesh=order))
+    lie = known.job.parallelism.groups if order == plan.mesh else derive_groups(replace(plan, mesh=order))
     return max(
-        sum(count * _taken(known, getattr(lie, each.over), each) for each, count in some.items())
+        sum(count * _taken(known, getattr(lie, each.group), each) for each, count in some.items())
         for some in calls
     )
 
 
 @lru_cache(maxsize=1024)
-def _taken(known: Costs, fans: Fans, moved: Moved) -> float:
+def _taken(known: Costs, fans: FanOut, moved: Transfer) -> float:
     """Seconds of one call."""
     from parc.check.claims.groups import over
 

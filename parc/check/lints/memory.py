@@ -96,7 +96,7 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
     device = plan.cluster.device
     if not (device and device.memory):
         return
-    from parc.cost.figure import quantity
+    from parc.cost.figure import format_quantity
 
     try:
         costs(plan).require_even()
@@ -107,7 +107,7 @@ def _crowded(plan: Plan, above: float, most: float) -> Iterator[Finding]:
     if not above < peak / device.memory <= most:
         return
     least = "at least " if missing else ""
-    says = f"{least}{quantity(peak, 'B')} of {quantity(device.memory, 'B')}"
+    says = f"{least}{format_quantity(peak, 'B')} of {format_quantity(device.memory, 'B')}"
     fullest = [each.value for each in stages].index(peak)
     where = f" of {_unit(plan)} {fullest}" if len(stages) > 1 else ""
     cures = [] if plan.tried else _cures(plan, device.memory)
@@ -145,13 +145,13 @@ def _unit(plan: Plan) -> str:
 
 def _table(known: Costs, stages: Sequence[Figure], fullest: int) -> Iterator[str]:
     """The kinds of the fullest device, then the peaks of all stages."""
-    from parc.cost.figure import quantity
+    from parc.cost.figure import format_quantity
 
     for part in stages[fullest].parts:
         if part.value:
-            yield f"{part.name} {quantity(part.value, part.unit)} ({part.grade}): {part.how}"
+            yield f"{part.name} {format_quantity(part.value, part.unit)} ({part.grade}): {part.how}"
     if len(stages) > 1:
-        peaks = [quantity(stage.value, "B") for stage in stages[:MOST_STAGES]]
+        peaks = [format_quantity(stage.value, "B") for stage in stages[:MOST_STAGES]]
         more = ", .." if len(stages) > MOST_STAGES else ""
         unit = _unit(known.plan)
         yield f"by {unit}: {', '.join(peaks)}{more}"
@@ -215,11 +215,11 @@ def _peak(costs: Costs) -> float | None:
 
 
 def _told(cure: Alternative, memory: float, plan: Plan) -> tuple[str, Fix | None]:
-    from parc.cost.figure import quantity
+    from parc.cost.figure import format_quantity
 
     peak, seconds = _peak(cure.costs) or 0.0, other.priced(cure)
-    step = f", {quantity(seconds, 's')} a step" if seconds else ""
+    step = f", {format_quantity(seconds, 's')} a step" if seconds else ""
     least = "at least " if _held(cure.costs)[1] else ""
-    text = f"`{cure.text}` needs {least}{quantity(peak, 'B')}, {peak / memory:.0%}{step}"
+    text = f"`{cure.text}` needs {least}{format_quantity(peak, 'B')}, {peak / memory:.0%}{step}"
     text += other.caveat(cure.costs.plan, plan)
     return text, Fix(f"write `{cure.text}`", cure.edits, safe=False) if cure.edits else None

@@ -84,14 +84,16 @@ def _repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
     shape, batch = plan.train.model.shape, plan.train.batch
     if not (shape.layers and shape.hidden and shape.ffn and shape.top_k) or plan.train.approximate:
         return ()
-    from parc.cost.figure import quantity
+    from parc.cost.figure import format_quantity
 
     layers, matrices = shape.layers - shape.dense_layers, 3 if shape.gated else 2
     tokens, flops = batch.sequences * batch.length, 8 if plan.recompute in ("experts", "layer") else 6
     once = tokens * shape.top_k * layers * flops * matrices * shape.hidden * shape.ffn
     work = f"{tokens:,} tokens x {shape.top_k} of top_k x {layers} layers x {flops} FLOP"
-    work += f" x {matrices} x {shape.hidden:,} x {shape.ffn:,} = {quantity(once, 'FLOP')}"
-    again = f"({ranks:,} - 1) x {quantity(once, 'FLOP')} = {quantity((ranks - 1) * once, 'FLOP')}"
+    work += f" x {matrices} x {shape.hidden:,} x {shape.ffn:,} = {format_quantity(once, 'FLOP')}"
+    again = (
+        f"({ranks:,} - 1) x {format_quantity(once, 'FLOP')} = {format_quantity((ranks - 1) * once, 'FLOP')}"
+    )
     return f"experts, once a step, there and back: {work}", f"repeated: {again}"
 
 

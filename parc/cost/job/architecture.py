@@ -1,4 +1,4 @@
-"""The model as the cost model knows it: the sizes of a decoder."""
+"""The sizes of a decoder, as the cost model needs them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from parc.record import dataclass
 
 
-class Latent(NamedTuple):
+class LatentAttention(NamedTuple):
     """Multi-head latent attention: ranks of the compressed query and key-value, and head sizes."""
 
     query: int
@@ -19,21 +19,21 @@ class Latent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """A decoder. Without `experts` all layers are dense, and `ffn` is theirs."""
+    """A decoder. Without `experts` all layers are dense, and `ffn` is their width."""
 
     layers: int
     hidden: int
     heads: int
     kv_heads: int
     head_dim: int
-    ffn: int  # of one expert
-    dense_ffn: int  # of a layer without experts
+    ffn: int  # width of one expert
+    dense_ffn: int  # width of the FFN in a layer without experts
     vocab: int
-    length: int  # of a sequence
+    length: int  # of a sequence, in tokens
     gated: bool = True
     experts: int = 0
     top_k: int = 0
     shared_ffn: int = 0
     dense_layers: int = 0  # the first ones, of a model with experts
     tied: bool = False
-    latent: Latent | None = None
+    latent: LatentAttention | None = None

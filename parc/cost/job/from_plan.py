@@ -1,4 +1,4 @@
-"""A resolved plan as a job: shape, mesh and cluster become sizes, fans and links."""
+"""Derives a training job from a resolved plan."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ from itertools import pairwise
 from math import prod
 
 from parc.cost.job.architecture import Architecture
+from parc.cost.job.hardware import Hardware, LinkSpeed
 from parc.cost.job.job import Job
-from parc.cost.job.machine import Link, Machine
-from parc.cost.job.parallelism import ALONE, Fans, Layout, Reach
-from parc.cost.job.software import Practice
+from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGroups
+from parc.cost.job.software import Software
 from parc.plan.blocks import Plan, Shape
 
-ELEMENT = {"bf16": 2, "fp32": 4, "fp64": 8}
-HOP = 5e-6
-"""Seconds of a link whose latency the plan does not say: between those of a node and of a fabric."""
+ELEMENT_BYTES = {"bf16": 2, "fp32": 4, "fp64": 8}
+DEFAULT_LATENCY = 5e-6
+"""Seconds, for a link whose latency the plan does not give: between those of a node and of a fabric."""
 
 
-def job(plan: Plan, load: float = 1.0) -> Job | None:
-    """None where the shape says too little; without a machine, and so without times, where the cluster does.
+def derive_job(plan: Plan, expert_imbalance: float = 1.0) -> Job | None:
+    """The job that a plan describes; its hardware is None where the cluster does not say enough for times.
 
-    `load` is how many rows the fullest rank of experts has, over the mean.
+    `expert_imbalance` is the number of rows on the fullest rank of experts, over the mean.
+
+    Returns:
+        None where the shape of the model does not say enough.
     """
-    architecture = _architecture(plan.train.model.shape, plan.train.batch.length)
+    architecture = _derive_architecture(plan.train.model.shape, plan.train.batch.length)
     if architecture is None:
         return None
-    return Job(architecture, _layout(plan, architecture.layers), _machine(plan), _practice(plan), load)
+    parallelism = _derive_parallelism(plan, architecture.layers)
+    return Job(architecture, parallelism, _derive_hardware(plan), _derive_software(plan), expert_imbalance)
 
 
-def _architecture(shape: Shape, length: int) -> Architecture | None:
+def _derive_architecture(shape: Shape, length: int) -> Architecture | None:
     if not (shape.layers and shape.hidden and shape.heads and shape.ffn and shape.vocab):
         return None
     if shape.experts and not shape.top_k:
@@ -51,7 +55,7 @@ def _architecture(shape: Shape, length: int) -> Architecture | None:
     )
 
 
-def _machine(plan: Plan) -> Machine | None:
+def _derive_hardware(plan: Plan) -> Hardware | None:
     cluster, device = plan.cluster, plan.cluster.device
     if not (device and device.compute and device.memory and device.memory_bandwidth):
         return None
@@ -62,81 +66,83 @@ def _machine(plan: Plan) -> Machine | None:
         if level.size > 1 and (link is None or not link.bandwidth):
             return None
         bandwidth = link.bandwidth if link and link.bandwidth else float("inf")
-        latency = link.latency if link and link.latency is not None else HOP
-        links.append(Link(bandwidth, latency))
+        latency = link.latency if link and link.latency is not None else DEFAULT_LATENCY
+        links.append(LinkSpeed(bandwidth, latency))
     peaks = {"fp32": device.compute_fp32, "fp64": device.compute_fp64}
     peak = peaks.get(plan.train.precision.compute)
-    return Machine(
-        compute=peak or device.compute,
-        sixteen=device.compute if peak else None,
+    return Hardware(
+        peak_flops=peak or device.compute,
+        peak_flops_16bit=device.compute if peak else None,
         memory=device.memory,
         memory_bandwidth=device.memory_bandwidth,
         links=tuple(links),
     )
 
 
-def reach(plan: Plan) -> Reach:
-    """The groups that one rank is in."""
+def derive_groups(plan: Plan) -> RankGroups:
+    """The fan-out of each group that one rank is in."""
     data = plan.data.axes if plan.data else ()
-    experts = plan.experts.axes if plan.experts else ()
-    held = (*experts, *(plan.experts.tensor if plan.experts else ()))
-    return Reach(
-        data=fans(plan, data),
-        tensor=fans(plan, plan.tensor.axes if plan.tensor else ()),
-        pipeline=fans(plan, plan.pipeline.axes) if plan.pipeline else ALONE,
-        experts=fans(plan, experts),
-        expert_tensor=fans(plan, plan.experts.tensor) if plan.experts else ALONE,
-        expert_data=fans(plan, tuple(axis for axis in data if axis not in held)),
+    return RankGroups(
+        data=derive_fan_out(plan, data),
+        tensor=derive_fan_out(plan, plan.tensor.axes if plan.tensor else ()),
+        pipeline=derive_fan_out(plan, plan.pipeline.axes) if plan.pipeline else SINGLE_RANK,
+        experts=derive_fan_out(plan, plan.experts.axes if plan.experts else ()),
+        expert_tensor=derive_fan_out(plan, plan.experts.tensor) if plan.experts else SINGLE_RANK,
+        expert_data=derive_fan_out(plan, _list_expert_data_axes(plan)),
     )
 
 
-def _layout(plan: Plan, layers: int) -> Layout:
-    batch = plan.train.batch
+def _list_expert_data_axes(plan: Plan) -> tuple[str, ...]:
+    """The data axes whose ranks hold the same experts."""
+    data = plan.data.axes if plan.data else ()
+    split = (*plan.experts.axes, *plan.experts.tensor) if plan.experts else ()
+    return tuple(axis for axis in data if axis not in split)
+
+
+def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
+    batch, pipeline = plan.train.batch, plan.pipeline
     data = plan.data.axes if plan.data else ()
     tensor = plan.tensor.axes if plan.tensor else ()
     experts = plan.experts.axes if plan.experts else ()
-    pipeline = plan.pipeline
-    held = (*experts, *(plan.experts.tensor if plan.experts else ()))
-    copies = tuple(axis for axis in data if axis not in held)
-    sequence = plan.tensor.sequence if plan.tensor else False
-    apart = (*data, *tensor) if sequence else data  # axes whose ranks hold other tokens between matmuls
-    return Layout(
-        reach=reach(plan),
+    sequence_parallel = plan.tensor.sequence if plan.tensor else False
+    token_axes = (*data, *tensor) if sequence_parallel else data  # whose ranks hold different tokens
+    return Parallelism(
+        groups=derive_groups(plan),
         layers=pipeline.layers if pipeline else (layers,),
         chunks=pipeline.chunks if pipeline else 1,
-        schedule=_schedule(plan),
+        schedule=_name_schedule(plan),
         microbatches=batch.microbatches,
         sequences=batch.sequences / batch.microbatches / plan.mesh.product(data),
-        sequence=sequence,
-        travel=any(axis in apart for axis in experts),
-        on_tensor=any(axis in tensor for axis in experts),
-        tensor_first=_before(plan, tensor, experts),
+        sequence_parallel=sequence_parallel,
+        dispatch_tokens=any(axis in token_axes for axis in experts),
+        experts_over_tensor=any(axis in tensor for axis in experts),
+        tensor_outside_experts=_lies_outside(plan, tensor, experts),
         recompute=plan.recompute,
         shard=plan.data.shard if plan.data else "none",
-        data_axes=tuple(fans(plan, (axis,)) for axis in data),
-        expert_axes=tuple(fans(plan, (axis,)) for axis in copies),
+        data_axis_fan_outs=tuple(derive_fan_out(plan, (axis,)) for axis in data),
+        expert_axis_fan_outs=tuple(derive_fan_out(plan, (axis,)) for axis in _list_expert_data_axes(plan)),
     )
 
 
-def _before(plan: Plan, some: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Whether all of `some` axes are outside `others` in the mesh."""
+def _lies_outside(plan: Plan, axes: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether all `axes` are before all `others` in the mesh."""
     place = plan.mesh.names.index
-    return bool(some and others) and max(map(place, some)) < min(map(place, others))
+    return bool(axes and others) and max(map(place, axes)) < min(map(place, others))
 
 
-def _schedule(plan: Plan) -> str:
-    """Several chunks a rank under `1f1b` are the interleaved schedule."""
+def _name_schedule(plan: Plan) -> str:
+    """`1f1b` with several chunks on a rank is the interleaved schedule."""
     pipeline = plan.pipeline
     if pipeline is None:
         return "1f1b"
     return "interleaved" if pipeline.schedule == "1f1b" and pipeline.chunks > 1 else pipeline.schedule
 
 
-def fans(plan: Plan, axes: tuple[str, ...]) -> Fans:
+def derive_fan_out(plan: Plan, axes: tuple[str, ...]) -> FanOut:
     """Members of a group over `axes` within one unit of each level of the cluster, innermost first."""
     size = plan.mesh.product(axes)
     if size == 1:
-        return ALONE
+        return SINGLE_RANK
     levels = [level.size for level in plan.cluster.levels]
     touched = [
         *plan.mesh.count_units(axes, levels),
@@ -147,10 +153,16 @@ def fans(plan: Plan, axes: tuple[str, ...]) -> Fans:
     return tuple(reversed(found))
 
 
-def _practice(plan: Plan) -> Practice:
-    """What an emitted program does: gradients summed once after the last microbatch, fused attention."""
+def _derive_software(plan: Plan) -> Software:
+    """What an emitted program does: it sums gradients once, after the last microbatch; attention is fused."""
     precision = plan.train.precision
-    element, master = ELEMENT[precision.compute], ELEMENT[precision.master]
+    element, master = ELEMENT_BYTES[precision.compute], ELEMENT_BYTES[precision.master]
     moments = 2 * master
     copy = master if precision.compute != precision.master else 0
-    return Practice(element=element, gradient=master, state=moments + copy, fused=False, emitted=True)
+    return Software(
+        element_bytes=element,
+        gradient_bytes=master,
+        optimizer_bytes=moments + copy,
+        fused_accumulation=False,
+        emitted=True,
+    )

@@ -1,6 +1,7 @@
 """A training job: a model, its parallelism, hardware and software.
 
-Sizes are counts, bandwidths bytes a second per device and direction, times seconds.
+A job is derived from a plan (`from_plan.py`) or from a row of measured data (`parc/cost/validate/`). Sizes
+are counts, bandwidths bytes a second per device and direction, times seconds.
 """
 
 from __future__ import annotations
@@ -12,100 +13,100 @@ from math import prod
 from typing import Any, NamedTuple, TypeVar
 
 from parc.cost.job.architecture import Architecture
-from parc.cost.job.machine import Machine
-from parc.cost.job.parallelism import Degrees, Layout
-from parc.cost.job.software import Practice
+from parc.cost.job.hardware import Hardware
+from parc.cost.job.parallelism import Degrees, Parallelism
+from parc.cost.job.software import Software
 from parc.plan.schema.plan import V_SHAPED
 from parc.record import dataclass
+
+
+class StageShape(NamedTuple):
+    """The part of the model that one pipeline stage has."""
+
+    dense_layers: int
+    moe_layers: int
+    has_embedding: bool
+    has_head: bool  # and the loss
 
 
 @dataclass(frozen=True)
 class Job:
     architecture: Architecture
-    layout: Layout
-    machine: Machine | None  # None: what it is made of is not known, and no time can be told
-    practice: Practice = field(default_factory=Practice)
-    load: float = 1.0  # rows of the fullest rank of experts, over the mean
+    parallelism: Parallelism
+    hardware: Hardware | None  # None: unknown, so that no time can be predicted
+    software: Software = field(default_factory=Software)
+    expert_imbalance: float = 1.0  # rows of the fullest rank of experts, over the mean
 
-    @property
-    def hardware(self) -> Machine:
-        """The machine, where a time is asked for.
+    def require_hardware(self) -> Hardware:
+        """The hardware, for predictions of time.
 
         Raises:
-            ValueError: it is not known.
+            ValueError: the hardware is unknown.
         """
-        if self.machine is None:
-            raise ValueError("nothing is known of the machine")
-        return self.machine
+        if self.hardware is None:
+            raise ValueError("the machine is unknown")
+        return self.hardware
 
     @cached_property
-    def known(self) -> dict[Any, Any]:
-        """What has been found of this job and is asked for again: by functions marked `once`, above all."""
+    def cache(self) -> dict[Any, Any]:
+        """Intermediate results that several predictions share, above all those of `cached_per_job`."""
         return {}
 
     @cached_property
     def degrees(self) -> Degrees:
-        return Degrees(*(round(prod(group)) for group in self.layout.reach))
+        return Degrees(*(round(prod(group)) for group in self.parallelism.groups))
 
     @cached_property
     def tokens(self) -> float:
         """Tokens of one microbatch on one rank."""
-        return self.layout.sequences * self.architecture.length / self.degrees.context
+        return self.parallelism.sequences * self.architecture.length / self.degrees.context
 
     @cached_property
-    def stages(self) -> tuple[Stage, ...]:
-        """What each stage holds, in the order of the model."""
-        last = len(self.layout.layers) - 1
+    def stages(self) -> tuple[StageShape, ...]:
+        """All stages, in the order of the model."""
+        last = len(self.parallelism.layers) - 1
         stages, start = [], 0
         of = self.architecture
-        dense = of.dense_layers if of.experts else of.layers
-        for index, count in enumerate(self.layout.layers):
-            without = max(0, min(start + count, dense) - start)
-            stages.append(Stage(without, count - without, index == 0, index == last))
+        all_dense = of.dense_layers if of.experts else of.layers
+        for index, count in enumerate(self.parallelism.layers):
+            dense = max(0, min(start + count, all_dense) - start)
+            stages.append(StageShape(dense, count - dense, index == 0, index == last))
             start += count
         return tuple(stages)
 
-    def places(self, rank: int) -> tuple[int, ...]:
-        """The stages of one rank of the pipeline: down the ranks again and again, or down and up."""
-        count = len(self.layout.layers)
-        if self.layout.schedule in V_SHAPED:
+    def list_stage_indices(self, rank: int) -> tuple[int, ...]:
+        """The stages of one pipeline rank. In a V-shaped schedule the second half runs back up the ranks."""
+        count = len(self.parallelism.layers)
+        if self.parallelism.schedule in V_SHAPED:
             return rank, count - 1 - rank
         return tuple(range(rank, count, self.degrees.pipeline))
 
-    def rank_of(self, place: int) -> int:
-        """The rank of the pipeline that has a stage."""
+    def list_stages(self, rank: int) -> tuple[StageShape, ...]:
+        return tuple(self.stages[index] for index in self.list_stage_indices(rank))
+
+    def find_rank(self, stage: int) -> int:
+        """The pipeline rank that has a stage."""
         ranks = self.degrees.pipeline
-        down = self.layout.schedule in V_SHAPED and place >= ranks
-        return 2 * ranks - 1 - place if down else place % ranks
+        returning = self.parallelism.schedule in V_SHAPED and stage >= ranks
+        return 2 * ranks - 1 - stage if returning else stage % ranks
 
-    def link(self, place: int) -> int:
-        """Which of the pipeline's links leads from a stage to the next: the one from this rank upwards."""
-        one, after = self.rank_of(place), self.rank_of(place + 1)
-        return min(one, after) if self.layout.schedule in V_SHAPED else one
-
-    def stages_of(self, rank: int) -> tuple[Stage, ...]:
-        return tuple(self.stages[place] for place in self.places(rank))
+    def find_link(self, stage: int) -> int:
+        """The lower rank of the link from a stage to the next; links of a pipeline are numbered by it."""
+        one, after = self.find_rank(stage), self.find_rank(stage + 1)
+        return min(one, after) if self.parallelism.schedule in V_SHAPED else one
 
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def once(function: Callable[[Job], Found]) -> Callable[[Job], Found]:
-    """A function that is worked out once a job."""
+def cached_per_job(function: Callable[[Job], Result]) -> Callable[[Job], Result]:
+    """Decorates a function of a job: it is computed once for each job."""
 
     @wraps(function)
-    def kept(job: Job) -> Found:
-        known = job.known
-        if function not in known:
-            known[function] = function(job)
-        found: Found = known[function]
-        return found
+    def cached(job: Job) -> Result:
+        if function not in job.cache:
+            job.cache[function] = function(job)
+        result: Result = job.cache[function]
+        return result
 
-    return kept
-
-
-class Stage(NamedTuple):
-    dense: int  # layers
-    sparse: int  # layers with experts
-    first: bool  # has the embedding
-    last: bool  # has the head and the loss
+    return cached

@@ -1,4 +1,8 @@
-"""How a training job is laid over ranks: the groups that one rank is in, and its share of the batch."""
+"""How a training job is distributed: the groups that one rank is in, and its share of the batch.
+
+A group of ranks is described by its fan-out: how many members lie within one unit of each network level,
+innermost first, so that the product is the size of the group. 16 ranks, two on each of 8 nodes, are (2, 8).
+"""
 
 from __future__ import annotations
 
@@ -6,32 +10,30 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from parc.record import dataclass
 
-Fans: TypeAlias = tuple[float, ...]
-
-
-ALONE: Fans = (1,)
-
-
+FanOut: TypeAlias = tuple[float, ...]
+GroupName: TypeAlias = Literal[
+    "data", "tensor", "context", "pipeline", "experts", "expert_tensor", "expert_data"
+]
 Recompute: TypeAlias = Literal["none", "scores", "attention", "experts", "layer"]
-
-
 Shard: TypeAlias = Literal["none", "optimizer", "parameters"]
 
+SINGLE_RANK: FanOut = (1,)
 
-class Reach(NamedTuple):
-    """The groups that one rank is in, each by its fans."""
 
-    data: Fans = ALONE  # ranks with other tokens, of other sequences or other parts of the same ones
-    tensor: Fans = ALONE
-    context: Fans = ALONE  # ranks with other parts of the same sequences
-    pipeline: Fans = ALONE
-    experts: Fans = ALONE
-    expert_tensor: Fans = ALONE  # ranks that split each expert
-    expert_data: Fans = ALONE  # ranks that hold the same expert parameters
+class RankGroups(NamedTuple):
+    """The fan-out of each group that one rank is in."""
+
+    data: FanOut = SINGLE_RANK  # ranks with other tokens: of other sequences, or other parts of the same ones
+    tensor: FanOut = SINGLE_RANK
+    context: FanOut = SINGLE_RANK  # ranks with other parts of the same sequences
+    pipeline: FanOut = SINGLE_RANK
+    experts: FanOut = SINGLE_RANK
+    expert_tensor: FanOut = SINGLE_RANK  # ranks that split each expert
+    expert_data: FanOut = SINGLE_RANK  # ranks that hold the same expert parameters
 
 
 class Degrees(NamedTuple):
-    """How many ranks each group of `Reach` has."""
+    """The number of ranks in each of the `RankGroups`."""
 
     data: int
     tensor: int
@@ -43,22 +45,21 @@ class Degrees(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Groups of one rank, and how its share of the batch passes through them."""
+class Parallelism:
+    """The groups of one rank, and how its share of the batch passes through them."""
 
-    reach: Reach
-    layers: tuple[int, ...]  # a stage each: pipeline ranks x chunks entries
+    groups: RankGroups
+    layers: tuple[int, ...]  # of each stage: pipeline ranks x chunks entries
     chunks: int = 1
     schedule: str = "1f1b"
     microbatches: int
     sequences: float  # of one microbatch, on one rank
-    sequence: bool = False  # between its matmuls, a token is on one rank of `tensor` alone
-    travel: bool = True  # tokens go to their experts; False: all ranks of `experts` hold the same tokens
-    on_tensor: bool = False  # experts are laid over the ranks of `tensor`
-    tensor_first: bool = False  # the axis of `tensor` is before that of `experts` in the mesh
+    sequence_parallel: bool = False  # between split matmuls a token is on one rank of `tensor` alone
+    dispatch_tokens: bool = True  # tokens are sent to experts; False: ranks of `experts` hold the same tokens
+    experts_over_tensor: bool = False  # experts lie over the ranks of `tensor`
+    tensor_outside_experts: bool = False  # in the mesh, the axis of `tensor` is before that of `experts`
     recompute: Recompute = "none"
     shard: Shard = "none"
-    data_axes: tuple[
-        Fans, ...
-    ] = ()  # groups over which gradients are summed one after the other; (): at once
-    expert_axes: tuple[Fans, ...] = ()  # the same, of the experts' gradients
+    # Groups over which gradients are summed one after the other; (): over all of `data` at once.
+    data_axis_fan_outs: tuple[FanOut, ...] = ()
+    expert_axis_fan_outs: tuple[FanOut, ...] = ()  # the same, for the gradients of experts

@@ -6,19 +6,19 @@ from parc.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Practice:
-    """What the software does that a plan does not say."""
+class Software:
+    """Number formats, fusions and overlaps. The defaults are those of common training software."""
 
-    element: int = 2  # bytes of an activation, and of a parameter while computing
-    gradient: int = 4  # bytes of an element of the summed gradient
-    state: int = 12  # bytes of master copy and optimizer moments, a parameter
-    flash: bool = True  # attention never writes its scores
+    element_bytes: int = 2  # of an activation, and of a parameter while computing
+    gradient_bytes: int = 4  # of an element of the summed gradient
+    optimizer_bytes: int = 12  # of master copy and optimizer moments, for each parameter
+    flash_attention: bool = True  # attention never writes its scores
     dropout: bool = False
-    overlap: bool = False  # gradients are summed while the last backward passes run
-    overlap_tensor: bool = False  # matmuls start on the pieces of a gather that have come, and so on
-    deduplicate: bool = False  # a token goes once to a rank, however many of its experts are there
-    regather: bool = False  # a split matmul's gathered input is gathered again, not kept
-    gathers: int = 2  # times that sharded parameters are gathered for one microbatch
-    scatter: bool = False  # ranks of `tensor` that hold the same pass a part each to the next stage
-    fused: bool = True  # a weight's gradient is added up as its matmul writes it
-    emitted: bool = False  # parc's own programs; else Megatron's, which differ around experts (`moves.py`)
+    overlap_gradients: bool = False  # gradients are summed while the last backward passes run
+    overlap_tensor: bool = False  # a split matmul starts on those pieces of a gather that have arrived
+    deduplicate_tokens: bool = False  # a token is sent once to a rank, however many of its experts are there
+    regather_inputs: bool = False  # the gathered input of a split matmul is gathered again, not saved
+    parameter_gathers: int = 2  # times that sharded parameters are gathered for one microbatch
+    scatter_sends: bool = False  # ranks of `tensor` with the same activations send a part each between stages
+    fused_accumulation: bool = True  # the matmul of a weight's gradient adds to the sum of earlier ones
+    emitted: bool = False  # parc's own programs; else Megatron's: their collectives of experts differ

@@ -1,161 +1,168 @@
-"""Bytes that one rank holds at its fullest, by kind.
+"""Bytes that one rank holds when it holds most, by kind.
 
-Parameters, gradients and optimizer state are arithmetic. Activations are what `layer.py` says is kept, times
-the microbatches that the schedule has in flight; fragmentation and the runtime's own memory are not counted.
+Parameters, gradients and optimizer state are arithmetic. Activations are what each part of a layer saves
+(`work/`), times the microbatches that the schedule has in flight. Fragmentation and the memory of the runtime
+itself are not counted.
 """
 
 from __future__ import annotations
 
 from math import prod
+from typing import NamedTuple
 
-from parc.cost.job.job import Job, Stage, once
+from parc.cost.job.job import Job, StageShape, cached_per_job
 from parc.cost.memory import parameters
-from parc.cost.schedule.in_flight import at_the_head, in_flight
-from parc.cost.work import stage as layer
-from parc.cost.work.attention import attention, scores
-from parc.cost.work.part import AGAIN, Part, entry
+from parc.cost.schedule.in_flight import count_peak_at_head, find_fullest_moments
+from parc.cost.work.attention import derive_attention, derive_scores
+from parc.cost.work.part import RECOMPUTED_PARTS, Part, count_layer_input_bytes
+from parc.cost.work.stage import derive_dense_ffn, derive_experts, derive_head, derive_parts
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class ModelStates(NamedTuple):
+    """Bytes that one rank holds whatever the schedule is."""
+
     parameters: float
     gradients: float
     optimizer: float
-    activations: float  # kept between forward and backward passes, logits not counted
+
+
+@dataclass(frozen=True, slots=True)
+class RankMemory:
+    """Bytes of one rank."""
+
+    parameters: float
+    gradients: float
+    optimizer: float
+    activations: float  # saved between forward and backward passes, logits not counted
     logits: float  # of the microbatches that are at the head, and the gradient of one
-    working: float  # of the pass that runs: what recomputation brings back, and gathered parameters
+    working: float  # of the pass that runs: recomputed activations, and gathered parameters
 
     @property
     def peak(self) -> float:
-        state = self.parameters + self.gradients + self.optimizer
-        return state + self.activations + max(self.logits, self.working)
+        states = self.parameters + self.gradients + self.optimizer
+        return states + self.activations + max(self.logits, self.working)
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is held whatever the schedule: bytes."""
-
-    parameters: float
-    gradients: float
-    optimizer: float
-
-
-def state(job: Job, rank: int) -> State:
-    """Of one rank of the pipeline."""
-    layout, does = job.layout, job.practice
-    held = [parameters.held(job, stage) for stage in job.stages_of(rank)]
-    shared, own = sum(each.shared for each in held), sum(each.experts for each in held)
-    sharded = shared / prod(layout.reach.data) + own / prod(layout.reach.expert_data)
-    whole = shared + own
-    return State(
-        parameters=(sharded if layout.shard == "parameters" else whole) * does.element,
-        gradients=(sharded if layout.shard == "parameters" else whole) * does.gradient,
-        optimizer=(whole if layout.shard == "none" else sharded) * does.state,
+def count_model_states(job: Job, rank: int) -> ModelStates:
+    """Of one pipeline rank."""
+    layout, software = job.parallelism, job.software
+    held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
+    others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
+    sharded = others / prod(layout.groups.data) + experts / prod(layout.groups.expert_data)
+    whole = others + experts
+    return ModelStates(
+        parameters=(sharded if layout.shard == "parameters" else whole) * software.element_bytes,
+        gradients=(sharded if layout.shard == "parameters" else whole) * software.gradient_bytes,
+        optimizer=(whole if layout.shard == "none" else sharded) * software.optimizer_bytes,
     )
 
 
-def memory(job: Job, rank: int) -> Memory:
-    """Of one rank of the pipeline.
+def predict_memory(job: Job, rank: int) -> RankMemory:
+    """Of one pipeline rank.
 
     Raises:
-        ValueError: the schedule has no such chunks or microbatches.
+        ValueError: the schedule does not admit these chunks or microbatches.
     """
-    layout, by, of = job.layout, job.degrees, state(job, rank)
-    stages = job.stages_of(rank)
-    kept = [_kept(job, stage) for stage in stages]
+    layout, by, states = job.parallelism, job.degrees, count_model_states(job, rank)
+    stages = job.list_stages(rank)
+    saved = [_count_saved_bytes(job, stage) for stage in stages]
     if layout.schedule in SPLIT:
-        kept += [_halved(job, stage) for stage in stages]
-    moments = in_flight(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
+        saved += [_count_half_backward_bytes(job, stage) for stage in stages]
+    moments = find_fullest_moments(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
     fullest = max(
-        sum(count * bytes for count, bytes in zip((*moment.kept, *moment.halved), kept, strict=False))
+        sum(
+            count * bytes
+            for count, bytes in zip((*moment.outstanding, *moment.awaiting_weights), saved, strict=False)
+        )
         for moment in moments
     )
-    return Memory(
-        parameters=of.parameters,
-        gradients=of.gradients,
-        optimizer=of.optimizer,
+    return RankMemory(
+        parameters=states.parameters,
+        gradients=states.gradients,
+        optimizer=states.optimizer,
         activations=fullest,
-        logits=_logits(job, rank) if any(stage.last for stage in stages) else 0.0,
-        working=max(_working(job, stage) for stage in stages),
+        logits=_count_logits_bytes(job, rank) if any(stage.has_head for stage in stages) else 0.0,
+        working=max(_count_working_bytes(job, stage) for stage in stages),
     )
 
 
-def _kept(job: Job, stage: Stage) -> float:
-    """Bytes of one microbatch between its forward and backward pass through a stage."""
-    return sum(count * _of_layer(job, sparse)[0] for count, sparse in _kinds(stage))
+def _count_saved_bytes(job: Job, stage: StageShape) -> float:
+    """Bytes of one microbatch between its forward and its backward pass through a stage."""
+    return sum(count * _measure_layer(job, sparse)[0] for count, sparse in _list_layer_kinds(stage))
 
 
-def _halved(job: Job, stage: Stage) -> float:
-    """Bytes that one microbatch has besides, between the halves of its backward pass through a stage.
+def _count_half_backward_bytes(job: Job, stage: StageShape) -> float:
+    """Bytes of one microbatch, on top, between the halves of its backward pass through a stage.
 
-    PyTorch then still keeps all that the forward pass has left, and the gradients of what each weight's
-    matmul gave (`stage_backward_input` of torch.distributed.pipelining). Of the first stage it makes both
-    halves at once.
+    PyTorch still holds all that the forward pass saved, and the gradient of the result of each weight's
+    matmul (`stage_backward_input` of torch.distributed.pipelining). For the first stage it runs both halves
+    at once.
     """
-    if stage.first:
+    if stage.has_embedding:
         return 0.0
     return sum(
         [
-            count * job.practice.element * each.m * each.n * each.batch
-            for count, part in layer.parts(job, stage)
+            count * job.software.element_bytes * each.m * each.n * each.batch
+            for count, part in derive_parts(job, stage)
             for each in part.matmuls
-            if each.weight
+            if each.has_parameter
         ]
     )
 
 
-def heads(job: Job, rank: int) -> int:
+def count_head_microbatches(job: Job, rank: int) -> int:
     """Microbatches whose logits this rank holds at once, if it has the head."""
-    layout = job.layout
-    how = layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches
-    return at_the_head(*how, rank)
+    layout = job.parallelism
+    return count_peak_at_head(layout.schedule, job.degrees.pipeline, layout.chunks, layout.microbatches, rank)
 
 
-def _logits(job: Job, rank: int) -> float:
-    of, one = job.architecture, layer.head(job).kept
-    gradient = job.practice.element * job.tokens * of.vocab / job.degrees.tensor
-    return heads(job, rank) * (one - gradient) + gradient
+def _count_logits_bytes(job: Job, rank: int) -> float:
+    one = derive_head(job).saved_bytes
+    gradient = job.software.element_bytes * job.tokens * job.architecture.vocab / job.degrees.tensor
+    return count_head_microbatches(job, rank) * (one - gradient) + gradient
 
 
-def _working(job: Job, stage: Stage) -> float:
+def _count_working_bytes(job: Job, stage: StageShape) -> float:
     """Bytes of the largest layer while its backward pass runs."""
     largest = 0.0
-    for _, sparse in _kinds(stage):
-        again = _of_layer(job, sparse)[1]
-        if job.layout.shard == "parameters":
-            one = Stage(int(not sparse), int(sparse), False, False)
-            again += parameters.held(job, one).all * (job.practice.element + job.practice.gradient)
-        largest = max(largest, again)
+    for _, has_experts in _list_layer_kinds(stage):
+        working = _measure_layer(job, has_experts)[1]
+        if job.parallelism.shard == "parameters":
+            layer = StageShape(int(not has_experts), int(has_experts), False, False)
+            count = parameters.count_rank_parameters(job, layer).total
+            working += count * (job.software.element_bytes + job.software.gradient_bytes)
+        largest = max(largest, working)
     return largest
 
 
-def _kinds(stage: Stage) -> list[tuple[int, bool]]:
-    """How many layers of each kind: without experts, and with."""
-    return [(count, sparse) for count, sparse in ((stage.dense, False), (stage.sparse, True)) if count]
+def _list_layer_kinds(stage: StageShape) -> list[tuple[int, bool]]:
+    """How many layers there are of each kind, and whether these have experts."""
+    kinds = ((stage.dense_layers, False), (stage.moe_layers, True))
+    return [(count, has_experts) for count, has_experts in kinds if count]
 
 
-def _of_layer(job: Job, sparse: bool) -> tuple[float, float]:
-    """Bytes of one layer that are kept after its forward pass, and that its backward pass brings back."""
-    return (_sparse if sparse else _dense)(job)
+def _measure_layer(job: Job, has_experts: bool) -> tuple[float, float]:
+    """Bytes that are saved after a layer's forward pass, and those that its backward pass recomputes."""
+    return (_measure_moe_layer if has_experts else _measure_dense_layer)(job)
 
 
-@once
-def _sparse(job: Job) -> tuple[float, float]:
-    return _layer(job, layer.experts(job))
+@cached_per_job
+def _measure_moe_layer(job: Job) -> tuple[float, float]:
+    return _measure_parts(job, derive_experts(job))
 
 
-@once
-def _dense(job: Job) -> tuple[float, float]:
-    return _layer(job, layer.dense(job))
+@cached_per_job
+def _measure_dense_layer(job: Job) -> tuple[float, float]:
+    return _measure_parts(job, derive_dense_ffn(job))
 
 
-def _layer(job: Job, last: Part) -> tuple[float, float]:
-    parts = (attention(job), scores(job), last)
-    again = [part for part in parts if part.name in AGAIN[job.layout.recompute]]
-    back = sum(part.kept for part in again)
-    kept = sum(part.kept for part in parts) - back
-    if again and again[0].name != "scores":  # its inputs, which the part before does not keep either
-        kept += entry(job)
-    return kept, back
+def _measure_parts(job: Job, last: Part) -> tuple[float, float]:
+    parts = (derive_attention(job), derive_scores(job), last)
+    again = [part for part in parts if part.name in RECOMPUTED_PARTS[job.parallelism.recompute]]
+    recomputed = sum(part.saved_bytes for part in again)
+    saved = sum(part.saved_bytes for part in parts) - recomputed
+    if again and again[0].name != "scores":  # its inputs, which the part before does not save either
+        saved += count_layer_input_bytes(job)
+    return saved, recomputed

@@ -1,4 +1,4 @@
-"""What is sent for gradients and sharded parameters: once a step, or for each microbatch."""
+"""The collectives of gradients and of sharded parameters: once a step, or for each microbatch."""
 
 from __future__ import annotations
 
@@ -6,64 +6,70 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from parc.cost.job.job import Job
-from parc.cost.job.parallelism import Fans
-from parc.cost.memory.parameters import Held
-
-Over = Literal["data", "expert_data", "tensor"]
+from parc.cost.job.parallelism import FanOut, GroupName
+from parc.cost.memory.parameters import RankParameters
 
 
-class Sum(NamedTuple):
-    """`calls` collectives of `bytes` each, as in `network.py`, over a group with these fans."""
+class GradientCollective(NamedTuple):
+    """`calls` collectives of `bytes` each, as in `collective_times.py`, over a group with this fan-out."""
 
-    what: str
+    purpose: str
     kind: Literal["all_reduce", "reduce_scatter", "all_gather"]
-    over: Over
-    fans: Fans
+    group: GroupName
+    fan_out: FanOut
     bytes: float
     calls: int = 1
 
 
-def sums(job: Job, held: Held) -> Iterator[Sum]:
+def derive_gradient_collectives(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Of one rank that holds these parameters."""
-    if job.layout.shard == "none":
-        yield from _whole(job, held)
-    else:
-        yield from _sharded(job, held)
+    if job.parallelism.shard == "none":
+        return _derive_all_reduces(job, held)
+    return _derive_sharded(job, held)
 
 
-def _whole(job: Job, held: Held) -> Iterator[Sum]:
-    """Axis after axis where the layout names them. Where tokens lie along the sequence, ranks of `tensor`
-    have terms of the gradients of what is whole on each of them."""
-    layout, gradient = job.layout, job.practice.gradient
-    data = layout.data_axes or (layout.reach.data,)
-    copies = layout.expert_axes or (layout.reach.expert_data,) if job.degrees.expert_data > 1 else ()
+def _derive_all_reduces(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
+    """Axis after axis, where the parallelism names them.
+
+    Where the sequence is split over `tensor`, its ranks have terms of the gradients of replicated parameters.
+    """
+    layout, gradient = job.parallelism, job.software.gradient_bytes
     if job.degrees.data > 1:
-        for fans in data:
-            yield Sum("gradients of all but the experts", "all_reduce", "data", fans, held.shared * gradient)
-    for fans in copies:
-        yield Sum("gradients of experts", "all_reduce", "expert_data", fans, held.experts * gradient)
-    if layout.sequence and job.degrees.tensor > 1:
-        alone = held.experts if job.practice.emitted and _repeated(job) else 0
-        what = (held.whole + alone) * gradient
-        yield Sum("gradients of norms and routers", "all_reduce", "tensor", layout.reach.tensor, what)
+        for fan_out in layout.data_axis_fan_outs or (layout.groups.data,):
+            bytes = held.non_experts * gradient
+            yield GradientCollective("gradients of all but the experts", "all_reduce", "data", fan_out, bytes)
+    if job.degrees.expert_data > 1:
+        for fan_out in layout.expert_axis_fan_outs or (layout.groups.expert_data,):
+            bytes = held.experts * gradient
+            yield GradientCollective("gradients of experts", "all_reduce", "expert_data", fan_out, bytes)
+    if layout.sequence_parallel and job.degrees.tensor > 1:
+        experts = held.experts if job.software.emitted and _replicates_experts(job) else 0
+        bytes = (held.replicated + experts) * gradient
+        fan_out = layout.groups.tensor
+        yield GradientCollective("gradients of norms and routers", "all_reduce", "tensor", fan_out, bytes)
 
 
-def _repeated(job: Job) -> bool:
+def _replicates_experts(job: Job) -> bool:
     """Whether all ranks of `tensor` hold the same experts."""
-    return job.degrees.expert_tensor == 1 and not job.layout.on_tensor
+    return job.degrees.expert_tensor == 1 and not job.parallelism.experts_over_tensor
 
 
-def _sharded(job: Job, held: Held) -> Iterator[Sum]:
-    """Gradients to the ranks that keep them, parameters from these."""
-    does, layout, by = job.practice, job.layout, job.degrees
-    calls = layout.microbatches if layout.shard == "parameters" else 1
-    gathers = does.gathers * calls if layout.shard == "parameters" else 1
-    groups: tuple[tuple[str, float, Over, int, Fans], ...] = (
-        ("all but the experts", held.shared, "data", by.data, layout.reach.data),
-        ("experts", held.experts, "expert_data", by.expert_data, layout.reach.expert_data),
+def _derive_sharded(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
+    """Gradients are reduced to the ranks that keep them, parameters gathered from these."""
+    software, layout, by = job.software, job.parallelism, job.degrees
+    sharded = layout.shard == "parameters"
+    calls = layout.microbatches if sharded else 1
+    gathers = software.parameter_gathers * calls if sharded else 1
+    groups: tuple[tuple[str, float, GroupName, int, FanOut], ...] = (
+        ("all but the experts", held.non_experts, "data", by.data, layout.groups.data),
+        ("experts", held.experts, "expert_data", by.expert_data, layout.groups.expert_data),
     )
-    for what, count, over, size, fans in groups:
+    for what, count, group, size, fan_out in groups:
         if size > 1 and count:
-            gradients, parameters = count * does.gradient, count * does.element
-            yield Sum(f"gradients of {what}", "reduce_scatter", over, fans, gradients, calls)
-            yield Sum(f"parameters of {what}", "all_gather", over, fans, parameters, gathers)
+            gradients, parameters = count * software.gradient_bytes, count * software.element_bytes
+            yield GradientCollective(
+                f"gradients of {what}", "reduce_scatter", group, fan_out, gradients, calls
+            )
+            yield GradientCollective(
+                f"parameters of {what}", "all_gather", group, fan_out, parameters, gathers
+            )

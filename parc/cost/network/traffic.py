@@ -1,75 +1,72 @@
-"""Bytes that one rank gives to collectives and sends, of one step: by name, and a bound for what is small."""
+"""The buffers of all collectives and sends of one rank in a step, by purpose."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from parc.cost.job.job import Job, Stage
-from parc.cost.memory import parameters
-from parc.cost.network import gradient_collectives as gradients
-from parc.cost.work import stage as layer
-from parc.cost.work.part import AGAIN, entry
+from parc.cost.job.job import Job, StageShape
+from parc.cost.job.parallelism import GroupName
+from parc.cost.memory.parameters import count_rank_parameters
+from parc.cost.network.gradient_collectives import derive_gradient_collectives
+from parc.cost.work.part import RECOMPUTED_PARTS, count_layer_input_bytes
+from parc.cost.work.stage import derive_parts
 
-Group = Literal["tensor", "context", "experts", "expert_tensor", "data", "expert_data", "pipeline"]
+ACTIVATIONS, ACTIVATION_GRADIENTS = "activations", "gradients of activations"
+LOAD_BYTES = 4  # of the load of one expert
+STEP_BYTES = 80  # a step and axis: labels and two losses of 8, squares of four kinds of gradient, and maxima
 
 
-class Moved(NamedTuple):
-    """`bytes` of one call, as in `network.py`, and how many calls a step has.
+class Transfer(NamedTuple):
+    """`bytes` are of one call, as in `collective_times.py`; a step has `calls` of them."""
 
-    `routed`: the bytes are a mean over what routing decides.
-    """
-
-    what: str
+    purpose: str
     kind: str  # a collective, or "send"
-    over: Group
+    group: GroupName
     bytes: float
     calls: int
-    routed: bool = False
+    routed: bool = False  # whether the bytes are a mean over what routing decides
 
     @property
     def total(self) -> float:
         return self.bytes * self.calls
 
 
-def traffic(job: Job, index: int) -> tuple[Moved, ...]:
-    """Of one rank in stage `index`, what it sends forward included and what it sends back."""
-    stage, layout = job.stages[index], job.layout
-    moved = [*_passes(job, stage), *_gradients(job, stage)]
-    bytes = entry(job)
-    for place, what in ((index + 1, "activations"), (index - 1, "their gradients")):
-        if 0 <= place < len(job.stages) and job.rank_of(place) != job.rank_of(index):
-            moved.append(Moved(what, "send", "pipeline", bytes, layout.microbatches))
-    return tuple(moved)
+def derive_traffic(job: Job, stage: int) -> tuple[Transfer, ...]:
+    """Of one rank in a stage, what it sends to the next and to the previous stage included."""
+    shape, layout = job.stages[stage], job.parallelism
+    transfers = [*_derive_pass_transfers(job, shape), *_derive_gradient_transfers(job, shape)]
+    bytes = count_layer_input_bytes(job)
+    for other, purpose in ((stage + 1, ACTIVATIONS), (stage - 1, ACTIVATION_GRADIENTS)):
+        if 0 <= other < len(job.stages) and job.find_rank(other) != job.find_rank(stage):
+            transfers.append(Transfer(purpose, "send", "pipeline", bytes, layout.microbatches))
+    return tuple(transfers)
 
 
-def remainder(job: Job, index: int) -> float:
-    """At most so many bytes besides, of a program that parc emits: what a step counts and reports.
+def bound_other_bytes(job: Job, stage: int) -> float:
+    """An upper bound of all other bytes of a program that parc emits: those of its metrics.
 
-    That are each expert's share in a balance loss and its load, and of a step labels, losses and norms.
+    They are the share and the load of each expert, and once a step labels, losses and norms.
     """
-    stage, layout, element = job.stages[index], job.layout, job.practice.element
-    axes = len(layout.data_axes) + 3  # and those of tensor, experts, pipeline
-    experts = stage.sparse * job.architecture.experts * (layout.microbatches * element + COUNT)
-    return axes * (experts + STEP) + layout.microbatches * element
+    shape, layout, element = job.stages[stage], job.parallelism, job.software.element_bytes
+    axes = len(layout.data_axis_fan_outs) + 3  # and those of tensor, experts, pipeline
+    experts = shape.moe_layers * job.architecture.experts * (layout.microbatches * element + LOAD_BYTES)
+    return axes * (experts + STEP_BYTES) + layout.microbatches * element
 
 
-COUNT = 4  # bytes of an expert's load
-STEP = 80  # bytes a step and axis: labels and two losses of 8, squares of four kinds of gradient, and maxima
+def _derive_pass_transfers(job: Job, stage: StageShape) -> list[Transfer]:
+    calls: Counter[Transfer] = Counter()
+    for count, part in derive_parts(job, stage):
+        forward, backward = part.collectives
+        again = forward if part.name in RECOMPUTED_PARTS[job.parallelism.recompute] else ()
+        for label, collectives in (("forward", forward), ("backward", backward), ("recomputed", again)):
+            for kind, bytes, group, routed, payload in collectives:
+                purpose = f"{part.name}, {payload + ', ' if payload else ''}{label}"
+                transfer = Transfer(purpose, kind, group, bytes, 1, routed)
+                calls[transfer] += count * job.parallelism.microbatches
+    return [transfer._replace(calls=number) for transfer, number in calls.items()]
 
 
-def _passes(job: Job, stage: Stage) -> list[Moved]:
-    calls: Counter[Moved] = Counter()
-    for count, one in layer.parts(job, stage):
-        ahead, back = one.moves
-        again = ahead if one.name in AGAIN[job.layout.recompute] else ()
-        for label, moves in (("forward", ahead), ("backward", back), ("forward again", again)):
-            for kind, bytes, over, routed, what in moves:
-                name = f"{one.name}, {what + ', ' if what else ''}{label}"
-                calls[Moved(name, kind, over, bytes, 1, routed)] += count * job.layout.microbatches
-    return [each._replace(calls=number) for each, number in calls.items()]
-
-
-def _gradients(job: Job, stage: Stage) -> list[Moved]:
-    found = gradients.sums(job, parameters.held(job, stage))
-    return [Moved(each.what, each.kind, each.over, each.bytes, each.calls) for each in found]
+def _derive_gradient_transfers(job: Job, stage: StageShape) -> list[Transfer]:
+    collectives = derive_gradient_collectives(job, count_rank_parameters(job, stage))
+    return [Transfer(each.purpose, each.kind, each.group, each.bytes, each.calls) for each in collectives]

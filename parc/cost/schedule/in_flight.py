@@ -1,4 +1,4 @@
-"""How many microbatches a rank of a pipeline holds at once."""
+"""How many microbatches a pipeline rank has in flight."""
 
 from __future__ import annotations
 
@@ -6,38 +6,41 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from parc.cost.schedule.order import order
+from parc.cost.schedule.order import order_passes
 
 
-def steady(schedule: str, ranks: int, microbatches: int) -> int:
-    """So many microbatches fill a pipeline as these do: after three of them a rank, all that follow find it
-    as those before."""
+def find_steady_microbatches(schedule: str, ranks: int, microbatches: int) -> int:
+    """The least number of microbatches that fill a pipeline as these do.
+
+    After three microbatches for each rank, all others find the pipeline as the ones before them did.
+    """
     rounds = microbatches // ranks
     unequal = schedule in ("interleaved", "zero_bubble") and rounds and microbatches % rounds
     return microbatches if rounds < 4 or unequal else 3 * ranks + microbatches % ranks
 
 
-class Moment(NamedTuple):
-    """What a rank holds: of each of its chunks, how many microbatches have passed forward and have not given
-    all their gradients, and of how many of these only parameters still lack theirs."""
+class InFlight(NamedTuple):
+    """Microbatches that one rank holds at one moment, for each of its chunks."""
 
-    kept: tuple[int, ...]
-    halved: tuple[int, ...]
+    outstanding: tuple[int, ...]  # they have passed forward, and not all of their gradients are there
+    awaiting_weights: tuple[int, ...]  # of these, the ones that lack the gradients of weights alone
 
 
 @lru_cache(maxsize=4096)
-def in_flight(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> tuple[Moment, ...]:
+def find_fullest_moments(
+    schedule: str, ranks: int, chunks: int, microbatches: int, rank: int
+) -> tuple[InFlight, ...]:
     """Every moment that may be the fullest of a rank: no other has as many or more of each.
 
     Raises:
-        ValueError: as `order`.
+        ValueError: as `order_passes`.
     """
     if schedule == "gpipe":
-        return (Moment((microbatches,) * chunks, (0,) * chunks),)
-    microbatches = steady(schedule, ranks, microbatches)
+        return (InFlight((microbatches,) * chunks, (0,) * chunks),)
+    microbatches = find_steady_microbatches(schedule, ranks, microbatches)
     counts = [0] * (2 * chunks)
     moments: set[tuple[int, ...]] = set()
-    for kind, stage, *_ in order(schedule, ranks, chunks, microbatches, rank):
+    for kind, stage, *_ in order_passes(schedule, ranks, chunks, microbatches, rank):
         chunk = stage // ranks
         if kind == "forward":
             counts[chunk] += 1
@@ -51,19 +54,20 @@ def in_flight(schedule: str, ranks: int, chunks: int, microbatches: int, rank: i
     for moment in sorted(moments, key=sum, reverse=True):  # one that has more comes before what has less
         if not any(all(b >= a for a, b in zip(moment, other, strict=True)) for other in fullest):
             fullest.append(moment)
-    return tuple(Moment(moment[:chunks], moment[chunks:]) for moment in fullest)
+    return tuple(InFlight(moment[:chunks], moment[chunks:]) for moment in fullest)
 
 
 @lru_cache(maxsize=1024)
-def at_the_head(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> int:
-    """The most microbatches that have come to the end of a rank's last chunk and have not begun to go back.
+def count_peak_at_head(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> int:
+    """The most microbatches that have passed forward through a rank's last chunk and not begun to go back.
 
     Raises:
-        ValueError: as `order`.
+        ValueError: as `order_passes`.
     """
     if schedule == "gpipe":
         return microbatches
-    passes = order(schedule, ranks, chunks, steady(schedule, ranks, microbatches), rank)
-    last = max(one.stage for one in passes)
+    steady = find_steady_microbatches(schedule, ranks, microbatches)
+    passes = order_passes(schedule, ranks, chunks, steady, rank)
+    last = max(each.stage for each in passes)
     steps = {"forward": 1, "backward": -1, "inputs": -1, "weights": 0}
-    return max(accumulate(steps[one.kind] for one in passes if one.stage == last))
+    return max(accumulate(steps[each.kind] for each in passes if each.stage == last))

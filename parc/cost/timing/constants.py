@@ -1,7 +1,7 @@
-"""What no data sheet says: shares of a peak that are reached, and what software costs.
+"""Constants that no data sheet has: the shares of peaks that are reached, and the overhead of software.
 
-They are fitted to measured runs (`fit.py`), a set for each kind of machine and software, and carry where they
-come from. Where a machine has no set, those of the nearest kind stand in, and the grade falls to "estimated".
+They are fitted to measured runs (`fit.py`), a set for each kind of machine and software, and carry their
+origin. For a machine without a set those of the nearest kind are taken; its times are graded "estimated".
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 from math import log
 from pathlib import Path
 
-from parc.cost.job.machine import Machine
+from parc.cost.job.hardware import Hardware
 from parc.record import dataclass
 
 DATA = Path(__file__).parents[1] / "data"
@@ -32,27 +32,24 @@ class Constants:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`fitted` says to which rows, `error` is the mean absolute log error on them.
+    """Constants, and the measured runs that they are fitted to."""
 
-    `compute` is the peak of their machine in 16 bits.
-    """
-
-    kind: str
-    compute: float
+    kind: str  # of machine and software
+    rated_flops: float  # the peak of the machine, in FLOP/s in 16 bits
     constants: Constants
-    fitted: str
-    rows: int
-    error: float
+    fitted: str  # the sources of the runs
+    rows: int  # the number of runs
+    error: float  # the mean absolute log error on them
 
 
 @cache
-def calibrations() -> dict[str, Calibration]:
+def load_calibrations() -> dict[str, Calibration]:
     """By kind of machine and software."""
     known = json.loads((DATA / "constants.json").read_text())
     return {
         kind: Calibration(
             kind=kind,
-            compute=entry["compute"],
+            rated_flops=entry["compute"],
             constants=Constants(**entry["constants"]),
             fitted=entry["fitted"],
             rows=entry["rows"],
@@ -62,6 +59,8 @@ def calibrations() -> dict[str, Calibration]:
     }
 
 
-def nearest(machine: Machine) -> Calibration:
-    """That of the device whose peak in 16 bits is the least factor away."""
-    return min(calibrations().values(), key=lambda each: abs(log(machine.rated / each.compute)))
+def find_nearest_calibration(hardware: Hardware) -> Calibration:
+    """The calibration of the machine whose peak in 16 bits differs by the smallest factor."""
+    return min(
+        load_calibrations().values(), key=lambda each: abs(log(hardware.rated_flops / each.rated_flops))
+    )

@@ -1,8 +1,9 @@
-"""Constants from measured runs: a search for the least mean absolute log error.
+"""Fits constants to measured runs: searches for the least mean absolute log error.
 
-Logarithms, so that half and double weigh the same and a slow run no more than a fast one; absolute, so that a
-few runs that went wrong on the machine do not pull. Nelder and Mead's simplex, "A Simplex Method for Function
-Minimization", 1965, over the logarithms of the constants: each stays positive.
+The error is logarithmic, so that half and double weigh the same, and a slow run no more than a fast one. It
+is absolute, so that a few runs that went wrong on the machine have little weight. The search is Nelder and
+Mead's simplex, "A Simplex Method for Function Minimization", 1965, over the logarithms of the constants,
+which so stay positive.
 """
 
 from __future__ import annotations
@@ -19,23 +20,24 @@ SHARES = ("matmul", "attention", "memory", "inner", "outer")
 
 
 class Run(Protocol):
-    """Something measured that the model can predict."""
+    """A measurement that the model can predict."""
 
     @property
     def seconds(self) -> float: ...
 
-    def predicted(self, constants: Constants) -> float: ...
+    def predict(self, constants: Constants) -> float:
+        """Seconds."""
 
 
-def loss(runs: Sequence[Run], constants: Constants) -> float:
+def compute_loss(runs: Sequence[Run], constants: Constants) -> float:
     """Mean |log(predicted / measured)|."""
-    return sum(abs(log(run.predicted(constants) / run.seconds)) for run in runs) / len(runs)
+    return sum(abs(log(run.predict(constants) / run.seconds)) for run in runs) / len(runs)
 
 
-def minimum(
+def minimize(
     value: Callable[[Sequence[float]], float], start: Sequence[float], step: float, rounds: int
 ) -> list[float]:
-    """The best point that `rounds` evaluations find."""
+    """The best point that Nelder and Mead's simplex finds in `rounds` evaluations, starting with `step`."""
     count = len(start)
     moved = ([each + step * (at == index) for at, each in enumerate(start)] for index in range(count))
     simplex = sorted((value(point), point) for point in (list(start), *moved))
@@ -71,8 +73,8 @@ def minimum(
     return simplex[0][1]
 
 
-def fit(runs: Sequence[Run], start: Constants, free: Sequence[str], rounds: int = 800) -> Constants:
-    """`start` with the constants named in `free` moved to where the runs are met best."""
+def fit_constants(runs: Sequence[Run], start: Constants, free: Sequence[str], rounds: int = 800) -> Constants:
+    """`start`, with the constants named in `free` changed to those that predict the runs best."""
 
     def at(point: Sequence[float]) -> Constants:
         found = {name: exp(each) for name, each in zip(free, point, strict=True)}
@@ -82,5 +84,5 @@ def fit(runs: Sequence[Run], start: Constants, free: Sequence[str], rounds: int 
 
     point = [log(getattr(start, name)) for name in free]
     for step in (0.3, 0.1):  # a second simplex around the first one's end: it may have collapsed
-        point = minimum(lambda each: loss(runs, at(each)), point, step, rounds // 2)
+        point = minimize(lambda each: compute_loss(runs, at(each)), point, step, rounds // 2)
     return at(point)

@@ -1,179 +1,204 @@
-"""One microbatch through one stage, in seconds."""
+"""The time of one microbatch through one stage."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import NamedTuple
 
-from parc.cost.job.job import Job, Stage
-from parc.cost.job.machine import Link, Machine
-from parc.cost.job.parallelism import Fans
-from parc.cost.memory import parameters
-from parc.cost.network import collective_times as network
-from parc.cost.network.collective_times import Links
+from parc.cost.job.hardware import Hardware, LinkSpeed
+from parc.cost.job.job import Job, StageShape
+from parc.cost.job.parallelism import FanOut
+from parc.cost.memory.parameters import count_rank_parameters
+from parc.cost.network.collective_times import PREDICTORS, Links, predict_all_gather
 from parc.cost.timing.constants import Constants
-from parc.cost.timing.roofline import gradient_seconds, matmul_seconds, traffic_seconds
-from parc.cost.work import stage as layer
-from parc.cost.work.part import AGAIN, Move, Part
+from parc.cost.timing.roofline import predict_matmul, predict_matmul_gradient, predict_memory_traffic
+from parc.cost.work.part import RECOMPUTED_PARTS, LayerCollective, Part
+from parc.cost.work.stage import derive_experts, derive_parts
 
-LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4, "words": 0.0}
-"""Host time of a part's forward or backward pass, in those of a dense layer: by the number of kernels."""
+LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4, "embedding": 0.0}
+"""Host time of a part's forward or backward pass, over that of a dense layer: by the number of kernels."""
 
-HOST = 1 / 3
-"""Of a backward pass's host time, that of parameters' gradients: one of a linear's two matmuls, of kernels of
-which a third is elementwise. Not fitted."""
+WEIGHT_HOST_SHARE = 1 / 3
+"""The share of weights' gradients in the host time of a backward pass. They are one of a linear's matmuls,
+and a third of all kernels is elementwise. The share is not fitted."""
 
-OVERLAP = 4
-"""Of maximum, 8, 4 and 3, tried on fitted runs: 3 is as good, but with a ramp that lets matmuls of any size
+OVERLAP_EXPONENT = 4
+"""Maximum, 8, 4 and 3 were tried on fitted runs: 3 is as good, but with a ramp that lets matmuls of any size
 reach their peak; the others are worse."""
 
 
-class Pass(NamedTuple):
-    """Seconds of one microbatch: of arithmetic, of collectives, and of the host that starts both."""
+class PassTime(NamedTuple):
+    """Seconds of one microbatch: of arithmetic, of collectives, and of the host that launches both."""
 
     compute: float
-    moves: float
+    communication: float
     host: float
 
     @property
     def seconds(self) -> float:
-        """The longer of what the device does and what the host does, and more where they are near each other:
-        some kernels then wait for the host, and the host waits for others."""
-        device = self.compute + self.moves
-        return float((device**OVERLAP + self.host**OVERLAP) ** (1 / OVERLAP))
+        """The longer of device time and host time, and more where they are near each other.
 
-    def __add__(self, other: tuple[float, ...]) -> Pass:  # type: ignore[override]
-        compute, moves, host = other
-        return Pass(self.compute + compute, self.moves + moves, self.host + host)
+        Some kernels then wait for the host, and the host waits for others.
+        """
+        device = self.compute + self.communication
+        total = device**OVERLAP_EXPONENT + self.host**OVERLAP_EXPONENT
+        return float(total ** (1 / OVERLAP_EXPONENT))
 
-    def times(self, count: float) -> Pass:
-        return Pass(count * self.compute, count * self.moves, count * self.host)
+    def __add__(self, other: tuple[float, ...]) -> PassTime:  # type: ignore[override]
+        compute, communication, host = other
+        return PassTime(self.compute + compute, self.communication + communication, self.host + host)
+
+    def scale(self, count: float) -> PassTime:
+        return PassTime(count * self.compute, count * self.communication, count * self.host)
 
 
-NOTHING = Pass(0.0, 0.0, 0.0)
+NO_TIME = PassTime(0.0, 0.0, 0.0)
 
 
-def passes(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[Pass, Pass]:
-    """Forward and backward pass of one microbatch through one stage."""
-    forward, backward = NOTHING, NOTHING
-    for count, part in layer.parts(job, stage):
-        ahead, back = _both(job, part, links, constants)
-        forward += ahead.times(count)
-        backward += back.times(count)
-        if part.name in AGAIN[job.layout.recompute]:
-            backward += ahead.times(count)
-    if job.layout.shard == "parameters":
-        return _gathering(job, stage, forward, backward, links, constants.collective)
+def predict_passes(
+    job: Job, stage: StageShape, links: Links, constants: Constants
+) -> tuple[PassTime, PassTime]:
+    """The forward and the backward pass of one microbatch through one stage."""
+    forward, backward = NO_TIME, NO_TIME
+    for count, part in derive_parts(job, stage):
+        ahead, back = _predict_part(job, part, links, constants)
+        forward += ahead.scale(count)
+        backward += back.scale(count)
+        if part.name in RECOMPUTED_PARTS[job.parallelism.recompute]:
+            backward += ahead.scale(count)
+    if job.parallelism.shard == "parameters":
+        return _add_parameter_gathers(job, stage, forward, backward, links, constants.collective)
     return forward, backward
 
 
-def halves(job: Job, stage: Stage, links: Links, constants: Constants) -> tuple[Pass, Pass]:
-    """A backward pass in two: gradients of what came in with all that moves, and gradients of parameters.
+def predict_backward_halves(
+    job: Job, stage: StageShape, links: Links, constants: Constants
+) -> tuple[PassTime, PassTime]:
+    """The halves of a backward pass: gradients of inputs with all collectives, and gradients of weights.
 
-    Nothing is computed again, no parameter is gathered: such plans are refused. Of the first stage PyTorch
-    does both in the second half (`backward_weight_one_chunk` of torch.distributed.pipelining).
+    Nothing is recomputed and no parameter is gathered: plans that do so are refused. For the first stage
+    PyTorch runs all in the second half (`backward_weight_one_chunk` of torch.distributed.pipelining).
     """
-    _, backward = passes(job, stage, links, constants)
-    if stage.first:
-        return NOTHING, backward
-    compute = sum([count * _weights(job, part, constants) for count, part in layer.parts(job, stage)])
-    weights = Pass(compute, 0.0, backward.host * HOST)
-    return Pass(backward.compute - compute, backward.moves, backward.host - weights.host), weights
+    _, backward = predict_passes(job, stage, links, constants)
+    if stage.has_embedding:
+        return NO_TIME, backward
+    gradients = [
+        count * _predict_weight_gradients(job, part, constants) for count, part in derive_parts(job, stage)
+    ]
+    weights = PassTime(sum(gradients), 0.0, backward.host * WEIGHT_HOST_SHARE)
+    inputs = PassTime(
+        backward.compute - weights.compute, backward.communication, backward.host - weights.host
+    )
+    return inputs, weights
 
 
-def _weights(job: Job, part: Part, constants: Constants) -> float:
-    """Seconds of arithmetic for the gradients of a part's parameters: once for all stages of a job."""
-    of, seconds = job.known.get((part.name, "weights"), (None, 0.0))
-    if of is not constants:
-        machine, does = job.hardware, job.practice
-        mine = [each for each in part.matmuls if each.weight]
-        both = sum([gradient_seconds(each, machine, constants, does) for each in mine])
-        seconds = both - sum([matmul_seconds(each, machine, constants, does.element) for each in mine])
-        job.known[part.name, "weights"] = constants, seconds
+def _predict_weight_gradients(job: Job, part: Part, constants: Constants) -> float:
+    """Seconds of arithmetic for the gradients of a part's weights; cached for all stages of a job."""
+    known, seconds = job.cache.get((part.name, "weights"), (None, 0.0))
+    if known is not constants:
+        hardware, software = job.require_hardware(), job.software
+        mine = [each for each in part.matmuls if each.has_parameter]
+        both = sum([predict_matmul_gradient(each, hardware, constants, software) for each in mine])
+        inputs = sum([predict_matmul(each, hardware, constants, software.element_bytes) for each in mine])
+        seconds = both - inputs
+        job.cache[part.name, "weights"] = constants, seconds
     return float(seconds)
 
 
-def _both(job: Job, part: Part, links: Links, constants: Constants) -> tuple[Pass, Pass]:
-    """Worked out once for all stages of a job."""
-    of, ahead, back = job.known.get(part.name, (None, NOTHING, NOTHING))
-    if of is not constants:
-        ahead = _forward(job, part, links, constants)
-        back = _backward(job, part, links, constants)
-        job.known[part.name] = constants, ahead, back
+def _predict_part(job: Job, part: Part, links: Links, constants: Constants) -> tuple[PassTime, PassTime]:
+    """Forward and backward pass of a part; cached for all stages of a job."""
+    known, ahead, back = job.cache.get(part.name, (None, NO_TIME, NO_TIME))
+    if known is not constants:
+        ahead = _predict_forward(job, part, links, constants)
+        back = _predict_backward(job, part, links, constants)
+        job.cache[part.name] = constants, ahead, back
     return ahead, back
 
 
-def _forward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
-    machine, element = job.hardware, job.practice.element
-    compute = sum([matmul_seconds(each, machine, constants, element) for each in part.matmuls])
-    compute += traffic_seconds(part.traffic, machine, constants)
-    compute += part.fused / (machine.compute * constants.attention)
-    moves = _moves(job, part.moves.forward, compute, links, constants)
-    return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
+def _predict_forward(job: Job, part: Part, links: Links, constants: Constants) -> PassTime:
+    hardware, element = job.require_hardware(), job.software.element_bytes
+    compute = sum([predict_matmul(each, hardware, constants, element) for each in part.matmuls])
+    compute += predict_memory_traffic(part.memory_traffic, hardware, constants)
+    compute += part.attention_flops / (hardware.peak_flops * constants.attention)
+    communication = _predict_collectives(job, part.collectives.forward, compute, links, constants)
+    return PassTime(compute, communication, constants.launch * LAUNCHES[part.name])
 
 
-def _backward(job: Job, part: Part, links: Links, constants: Constants) -> Pass:
-    """Each matmul has two in its gradient. Elsewhere a value is read and one written; backward, the value and
-    the gradient of the other are read and one gradient is written: three for two."""
-    machine = job.hardware
-    compute = sum([gradient_seconds(each, machine, constants, job.practice) for each in part.matmuls])
-    compute += 1.5 * traffic_seconds(part.traffic, machine, constants)
-    compute += 2.5 * part.fused / (machine.compute * constants.attention)  # it computes the scores again
-    moves = _moves(job, part.moves.backward, compute, links, constants)
-    return Pass(compute, moves, constants.launch * LAUNCHES[part.name])
+def _predict_backward(job: Job, part: Part, links: Links, constants: Constants) -> PassTime:
+    """Each matmul has two in its gradient, and fused attention computes its scores again.
+
+    An elementwise operator reads one value and writes one in its forward pass. In its backward pass it reads
+    the value and the gradient of its result, and writes a gradient: three for two.
+    """
+    hardware = job.require_hardware()
+    compute = sum([predict_matmul_gradient(each, hardware, constants, job.software) for each in part.matmuls])
+    compute += 1.5 * predict_memory_traffic(part.memory_traffic, hardware, constants)
+    compute += 2.5 * part.attention_flops / (hardware.peak_flops * constants.attention)
+    communication = _predict_collectives(job, part.collectives.backward, compute, links, constants)
+    return PassTime(compute, communication, constants.launch * LAUNCHES[part.name])
 
 
-def _moves(job: Job, moves: tuple[Move, ...], compute: float, links: Links, constants: Constants) -> float:
-    """What is seen of a part's collectives: one piece of those that matmuls run beside, if these last."""
-    seconds = [(move.over == "tensor", _seconds(job, move, links, constants)) for move in moves]
-    tensor = sum([each for over, each in seconds if over])
-    others = sum([each for over, each in seconds if not over])
-    if tensor and job.practice.overlap_tensor:
+def _predict_collectives(
+    job: Job, collectives: tuple[LayerCollective, ...], compute: float, links: Links, constants: Constants
+) -> float:
+    """Seconds of a part's collectives that matmuls do not hide.
+
+    Of those that matmuls overlap with, one piece is always visible, and whatever outlasts the matmuls.
+    """
+    seconds = [
+        (each.group == "tensor", _predict_collective(job, each, links, constants)) for each in collectives
+    ]
+    tensor = sum([each for over_tensor, each in seconds if over_tensor])
+    others = sum([each for over_tensor, each in seconds if not over_tensor])
+    if tensor and job.software.overlap_tensor:
         tensor = max(tensor / job.degrees.tensor, tensor - compute)
     return tensor + others
 
 
-def _seconds(job: Job, move: Move, links: Links, constants: Constants) -> float:
-    fans: Fans = getattr(job.layout.reach, move.over)
-    take = network.all_gather if move.kind == "reduce_scatter" else getattr(network, move.kind)
-    seconds: float = take(move.bytes, fans, links)
+def _predict_collective(job: Job, collective: LayerCollective, links: Links, constants: Constants) -> float:
+    fan_out: FanOut = getattr(job.parallelism.groups, collective.group)
+    seconds = PREDICTORS[collective.kind](collective.bytes, fan_out, links)
     return seconds + constants.collective if seconds else 0.0
 
 
-def experts_layer(job: Job, constants: Constants) -> tuple[float, float]:
-    """Seconds of the part with the experts alone, forward and backward."""
-    links = effective(job.hardware, constants)
-    part = layer.experts(job)
-    return _forward(job, part, links, constants).seconds, _backward(job, part, links, constants).seconds
+def predict_expert_layer(job: Job, constants: Constants) -> tuple[float, float]:
+    """Seconds of the experts of one layer alone, forward and backward."""
+    links = derive_effective_links(job.require_hardware(), constants)
+    part = derive_experts(job)
+    forward = _predict_forward(job, part, links, constants)
+    return forward.seconds, _predict_backward(job, part, links, constants).seconds
 
 
 @lru_cache(maxsize=256)
-def effective(machine: Machine, constants: Constants) -> Links:
-    """The machine's links with the bandwidth that is reached."""
-    inner, *outer = machine.links
+def derive_effective_links(hardware: Hardware, constants: Constants) -> Links:
+    """The links of the hardware, with the bandwidth that is reached."""
+    inner, *outer = hardware.links
     return (
-        Link(inner.bandwidth * constants.inner, inner.latency),
-        *(Link(link.bandwidth * constants.outer, link.latency) for link in outer),
+        LinkSpeed(inner.bandwidth * constants.inner, inner.latency),
+        *(LinkSpeed(link.bandwidth * constants.outer, link.latency) for link in outer),
     )
 
 
-def _gathering(
-    job: Job, stage: Stage, forward: Pass, backward: Pass, links: Links, start: float
-) -> tuple[Pass, Pass]:
-    """Sharded parameters are gathered layer by layer, each while the layer before computes. The first one has
-    nothing to hide behind, nor has the last sum of gradients."""
-    held, reach, does = parameters.held(job, stage), job.layout.reach, job.practice
-    layers = max(1, stage.dense + stage.sparse)
+def _add_parameter_gathers(
+    job: Job, stage: StageShape, forward: PassTime, backward: PassTime, links: Links, start: float
+) -> tuple[PassTime, PassTime]:
+    """Passes that gather sharded parameters layer by layer, each while the layer before computes.
 
-    def each(element: int) -> float:
+    The first gather overlaps with nothing, nor does the last reduce-scatter of gradients.
+    """
+    held, groups, software = count_rank_parameters(job, stage), job.parallelism.groups, job.software
+    layers = max(1, stage.dense_layers + stage.moe_layers)
+
+    def predict_layer(element_bytes: int) -> float:
         """Seconds of one layer's parameters, or of their gradients."""
-        shared = network.all_gather(held.shared / layers * element, reach.data, links)
-        own = network.all_gather(held.experts / layers * element, reach.expert_data, links)
-        return sum(seconds + start for seconds in (shared, own) if seconds)
+        others = predict_all_gather(held.non_experts / layers * element_bytes, groups.data, links)
+        experts = predict_all_gather(held.experts / layers * element_bytes, groups.expert_data, links)
+        return sum(seconds + start for seconds in (others, experts) if seconds)
 
-    def slower(one: Pass, other: float) -> Pass:
-        hidden = (one.compute + one.moves) / layers
-        return Pass(one.compute, one.moves + other + (layers - 1) * max(0.0, other - hidden), one.host)
+    def add(time: PassTime, collectives: float) -> PassTime:
+        hidden = (time.compute + time.communication) / layers
+        late = (layers - 1) * max(0.0, collectives - hidden)
+        return PassTime(time.compute, time.communication + collectives + late, time.host)
 
-    gather, scatter = each(does.element), each(does.gradient)
-    return slower(forward, gather), slower(backward, (does.gathers - 1) * gather + scatter)
+    gather, scatter = predict_layer(software.element_bytes), predict_layer(software.gradient_bytes)
+    return add(forward, gather), add(backward, (software.parameter_gathers - 1) * gather + scatter)

@@ -1,45 +1,56 @@
-"""One device: matmuls by roofline, everything else by the bytes that it moves."""
+"""The time of one device: matmuls by roofline, everything else by the bytes that it moves."""
 
 from __future__ import annotations
 
-from parc.cost.job.machine import Machine
-from parc.cost.job.software import Practice
+from parc.cost.job.hardware import Hardware
+from parc.cost.job.software import Software
 from parc.cost.timing.constants import Constants
 from parc.cost.work.part import Matmul
 
 
-def matmul_seconds(of: Matmul, machine: Machine, constants: Constants, element: int) -> float:
-    """Roofline: arithmetic, slowed down where a dim is too short to fill the device, or memory.
+def predict_matmul(matmul: Matmul, hardware: Hardware, constants: Constants, element_bytes: int) -> float:
+    """Seconds by roofline: those of arithmetic or those of memory traffic, whichever are more.
 
-    `element` is the bytes of one number.
+    Arithmetic is slower where a dim is too short to fill the device.
     """
-    m, n, k, batch, _ = of
-    moved = batch * element * (m * k + k * n + m * n)
-    return max(_arithmetic(of, machine, constants), traffic_seconds(moved, machine, constants))
+    m, n, k, batch, _ = matmul
+    moved = batch * element_bytes * (m * k + k * n + m * n)
+    return max(
+        _predict_arithmetic(matmul, hardware, constants), predict_memory_traffic(moved, hardware, constants)
+    )
 
 
-def gradient_seconds(of: Matmul, machine: Machine, constants: Constants, practice: Practice) -> float:
-    """Of the two matmuls in its gradient. That of a weight is added to what earlier microbatches gave: as the
-    matmul writes it, or by reading all of it once more."""
-    m, n, k, batch, weight = of
-    element, gradient = practice.element, practice.gradient
-    once = matmul_seconds(of, machine, constants, element)
-    if not weight:
-        return 2 * once
-    added = 2 * gradient if practice.fused else element
+def predict_matmul_gradient(
+    matmul: Matmul, hardware: Hardware, constants: Constants, software: Software
+) -> float:
+    """Seconds of the two matmuls in the gradient of a matmul.
+
+    The gradient of a weight is added to that of earlier microbatches: by its matmul, or in another pass over
+    all of it.
+    """
+    m, n, k, batch, has_parameter = matmul
+    element, gradient = software.element_bytes, software.gradient_bytes
+    input_gradient = predict_matmul(matmul, hardware, constants, element)
+    if not has_parameter:
+        return 2 * input_gradient
+    added = 2 * gradient if software.fused_accumulation else element
     moved = batch * (element * (m * k + m * n) + added * k * n)
-    seconds = once + max(_arithmetic(of, machine, constants), traffic_seconds(moved, machine, constants))
-    if not practice.fused:
-        seconds += traffic_seconds(batch * k * n * (element + 2 * gradient), machine, constants)
+    seconds = input_gradient + max(
+        _predict_arithmetic(matmul, hardware, constants), predict_memory_traffic(moved, hardware, constants)
+    )
+    if not software.fused_accumulation:
+        accumulated = batch * k * n * (element + 2 * gradient)
+        seconds += predict_memory_traffic(accumulated, hardware, constants)
     return seconds
 
 
-def _arithmetic(of: Matmul, machine: Machine, constants: Constants) -> float:
-    m, n, k, batch, _ = of
+def _predict_arithmetic(matmul: Matmul, hardware: Hardware, constants: Constants) -> float:
+    m, n, k, batch, _ = matmul
     ramp = constants.ramp
     reached = constants.matmul * (m * batch / (m * batch + ramp)) * (n / (n + ramp)) * (k / (k + ramp))
-    return 2 * m * n * k * batch / (machine.compute * reached)
+    return 2 * m * n * k * batch / (hardware.peak_flops * reached)
 
 
-def traffic_seconds(bytes: float, machine: Machine, constants: Constants) -> float:
-    return bytes / (machine.memory_bandwidth * constants.memory)
+def predict_memory_traffic(bytes: float, hardware: Hardware, constants: Constants) -> float:
+    """Seconds to move bytes to or from memory."""
+    return bytes / (hardware.memory_bandwidth * constants.memory)

@@ -1,4 +1,4 @@
-"""One training step in seconds: passes of each stage, played through the schedule; gradients; optimizer."""
+"""The time of one training step: the passes of each stage in their schedule, then gradients and optimizer."""
 
 from __future__ import annotations
 
@@ -6,129 +6,148 @@ from collections.abc import Callable
 from math import prod
 from typing import TypeAlias
 
-from parc.cost.job.job import Job, Stage
-from parc.cost.memory import parameters
-from parc.cost.network import collective_times as network
-from parc.cost.network import gradient_collectives as gradients
-from parc.cost.network.collective_times import Links
-from parc.cost.schedule.timeline import Times, simulate
+from parc.cost.job.job import Job, StageShape
+from parc.cost.memory.parameters import RankParameters, count_rank_parameters
+from parc.cost.network.collective_times import (
+    PREDICTORS,
+    Links,
+    find_neighbour_link,
+    predict_all_gather,
+    predict_send,
+)
+from parc.cost.network.gradient_collectives import derive_gradient_collectives
+from parc.cost.schedule.timeline import StageTimes, simulate_pipeline
 from parc.cost.timing.constants import Constants
-from parc.cost.timing.pass_times import Pass, effective, halves, passes
-from parc.cost.timing.roofline import traffic_seconds
-from parc.cost.work.part import entry
+from parc.cost.timing.pass_times import (
+    PassTime,
+    derive_effective_links,
+    predict_backward_halves,
+    predict_passes,
+)
+from parc.cost.timing.roofline import predict_memory_traffic
+from parc.cost.work.part import count_layer_input_bytes
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Of one step, in seconds.
+class StepTime:
+    """Seconds of one step.
 
-    `forward` and `backward` are of one microbatch, by stage, and so are the halves of the latter where the
-    schedule has any, of inputs and of parameters; `sums` and `updates` by rank of the pipeline: what is seen
-    of summing its gradients after its last pass, and its optimizer.
+    `forward` and `backward` are of one microbatch, by stage. So are `halves`, of inputs and of weights, where
+    the schedule splits backward passes. Times by rank are those of a pipeline rank after its last pass.
     """
 
     seconds: float
-    forward: tuple[Pass, ...]
-    backward: tuple[Pass, ...]
-    halves: tuple[tuple[Pass, ...], tuple[Pass, ...]]
-    hops: tuple[float, ...]
+    forward: tuple[PassTime, ...]
+    backward: tuple[PassTime, ...]
+    halves: tuple[tuple[PassTime, ...], tuple[PassTime, ...]]
+    hops: tuple[float, ...]  # from each stage to the next
     pipeline: float  # from the first pass to the last
-    gradients: float  # what is seen of summing them
+    gradients: float  # of their collectives, as far as nothing hides them
     optimizer: float
-    sums: tuple[float, ...]
-    updates: tuple[float, ...]
+    gradients_by_rank: tuple[float, ...]
+    optimizer_by_rank: tuple[float, ...]
 
     @property
-    def times(self) -> Times:
-        return _times(self.forward, self.backward, *self.halves)
+    def stage_times(self) -> StageTimes:
+        return _list_seconds(self.forward, self.backward, *self.halves)
 
 
-def predict(job: Job, constants: Constants) -> Step:
-    """Raises:
-    ValueError: the machine is not known, or the schedule not simulated, or not with these chunks and
-    microbatches.
+def predict_step(job: Job, constants: Constants) -> StepTime:
+    """The time of one step.
+
+    Raises:
+        ValueError: the hardware or the schedule is unknown, or the schedule does not admit these chunks or
+            microbatches.
     """
-    links = effective(job.hardware, constants)
-    forward, backward = _by_stage(job, passes, links, constants)
-    split = job.layout.schedule in SPLIT
-    apart = _by_stage(job, halves, links, constants) if split else ((), ())
-    hops, layout = _hops(job, links), job.layout
-    times = _times(forward, backward, *apart)
-    line = simulate(layout.schedule, layout.microbatches, times, hops, layout.chunks)
-    ranks = job.degrees.pipeline
-    seen, updates = [], []
-    known: dict[tuple[Stage, ...], tuple[float, float]] = {}  # ranks in the middle hold the same
-    for rank in range(ranks):
-        mine = job.stages_of(rank)
-        if mine not in known:
-            known[mine] = _update(job, mine, links, constants)
-        sums, update = known[mine]
-        if job.practice.overlap:  # the last microbatch's backward passes hide all but the last bucket
-            hidden = sum(backward[place].seconds for place in job.places(rank))
-            sums = max(sums - hidden, sums * 0.05)
-        seen.append(sums)
+    links = derive_effective_links(job.require_hardware(), constants)
+    forward, backward = _predict_by_stage(job, predict_passes, links, constants)
+    split = job.parallelism.schedule in SPLIT
+    halves = _predict_by_stage(job, predict_backward_halves, links, constants) if split else ((), ())
+    hops, layout = _predict_hops(job, links), job.parallelism
+    times = _list_seconds(forward, backward, *halves)
+    line = simulate_pipeline(layout.schedule, layout.microbatches, times, hops, layout.chunks)
+    visible, updates = [], []
+    known: dict[tuple[StageShape, ...], tuple[float, float]] = {}  # ranks in the middle hold the same
+    for rank in range(job.degrees.pipeline):
+        stages = job.list_stages(rank)
+        if stages not in known:
+            known[stages] = _predict_update(job, stages, links, constants)
+        gradients, update = known[stages]
+        if job.software.overlap_gradients:  # the last backward passes hide all but the last bucket
+            hidden = sum(backward[index].seconds for index in job.list_stage_indices(rank))
+            gradients = max(gradients - hidden, gradients * 0.05)
+        visible.append(gradients)
         updates.append(update)
-    ready = max(end + sums for end, sums in zip(line.ends, seen, strict=True))
+    ready = max(end + gradients for end, gradients in zip(line.ends, visible, strict=True))
     optimizer = max(updates)
-    seconds = ready + optimizer + constants.step
-    return Step(
-        seconds,
-        forward,
-        backward,
-        apart,
-        hops,
-        line.seconds,
-        ready - line.seconds,
-        optimizer,
-        tuple(seen),
-        tuple(updates),
+    return StepTime(
+        seconds=ready + optimizer + constants.step,
+        forward=forward,
+        backward=backward,
+        halves=halves,
+        hops=hops,
+        pipeline=line.seconds,
+        gradients=ready - line.seconds,
+        optimizer=optimizer,
+        gradients_by_rank=tuple(visible),
+        optimizer_by_rank=tuple(updates),
     )
 
 
-def _times(*kinds: tuple[Pass, ...]) -> Times:
-    return Times(*([each.seconds for each in kind] for kind in kinds))
+def _list_seconds(*kinds: tuple[PassTime, ...]) -> StageTimes:
+    return StageTimes(*([each.seconds for each in kind] for kind in kinds))
 
 
-Both: TypeAlias = tuple[Pass, Pass]
+PassPair: TypeAlias = tuple[PassTime, PassTime]
 
 
-def _by_stage(
-    job: Job, find: Callable[[Job, Stage, Links, Constants], Both], links: Links, constants: Constants
-) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
-    found = {stage: find(job, stage, links, constants) for stage in set(job.stages)}
+def _predict_by_stage(
+    job: Job,
+    predict: Callable[[Job, StageShape, Links, Constants], PassPair],
+    links: Links,
+    constants: Constants,
+) -> tuple[tuple[PassTime, ...], tuple[PassTime, ...]]:
+    found = {stage: predict(job, stage, links, constants) for stage in set(job.stages)}
     return tuple(found[stage][0] for stage in job.stages), tuple(found[stage][1] for stage in job.stages)
 
 
-def _hops(job: Job, links: Links) -> tuple[float, ...]:
-    """From each stage to the next: a rank sends its share of the tokens, unless the next is its own too.
+def _predict_hops(job: Job, links: Links) -> tuple[float, ...]:
+    """From each stage to the next: a rank sends its share of the tokens, unless it has the next stage too.
 
-    With `scatter` it sends a part of what all ranks of `tensor` hold, and they gather the parts when they
-    have come: Narayanan et al., arXiv:2104.04473, section 4.1.
+    With `scatter_sends` each rank of `tensor` sends a part of what all of them hold, and they gather the
+    parts after the send: Narayanan et al., arXiv:2104.04473, section 4.1.
     """
-    bytes, group, ranks = entry(job), job.layout.reach.pipeline, job.degrees.pipeline
+    bytes, groups = count_layer_input_bytes(job), job.parallelism.groups
     gather = 0.0
-    if job.practice.scatter and not job.layout.sequence:
-        gather = network.all_gather(bytes, job.layout.reach.tensor, links)
+    if job.software.scatter_sends and not job.parallelism.sequence_parallel:
+        gather = predict_all_gather(bytes, groups.tensor, links)
         bytes /= job.degrees.tensor
-    between = [network.send(bytes, network.neighbour(group, links, rank)) for rank in range(ranks)]
+    sends = [
+        predict_send(bytes, find_neighbour_link(groups.pipeline, links, rank))
+        for rank in range(job.degrees.pipeline)
+    ]
     return tuple(
-        between[job.link(place)] + gather if job.rank_of(place) != job.rank_of(place + 1) else 0.0
-        for place in range(len(job.stages) - 1)
+        sends[job.find_link(index)] + gather if job.find_rank(index) != job.find_rank(index + 1) else 0.0
+        for index in range(len(job.stages) - 1)
     )
 
 
-def _update(job: Job, stages: tuple[Stage, ...], links: Links, constants: Constants) -> tuple[float, float]:
-    """Summing the gradients that one rank holds, and its optimizer, after the last pass."""
-    does, layout = job.practice, job.layout
-    held = parameters.Held(*map(sum, zip(*(parameters.held(job, stage) for stage in stages), strict=True)))
+def _predict_update(
+    job: Job, stages: tuple[StageShape, ...], links: Links, constants: Constants
+) -> tuple[float, float]:
+    """Collectives of the gradients that one rank holds, and its optimizer, after its last pass."""
+    software, layout = job.software, job.parallelism
+    by_stage = [count_rank_parameters(job, stage) for stage in stages]
+    held = RankParameters(*map(sum, zip(*by_stage, strict=True)))
     seconds = 0.0
-    for each in gradients.sums(job, held) if layout.shard != "parameters" else ():
-        take = network.all_reduce if each.kind == "all_reduce" else network.all_gather
-        seconds += take(each.bytes, each.fans, links)
-    shared, own = held.shared, held.experts
+    if layout.shard != "parameters":
+        for each in derive_gradient_collectives(job, held):
+            seconds += PREDICTORS[each.kind](each.bytes, each.fan_out, links)
+    others, experts = held.non_experts, held.experts
     if layout.shard != "none":
-        shared, own = shared / prod(layout.reach.data), own / prod(layout.reach.expert_data)
-    moved = 2 * does.state + does.gradient + does.element  # state is read and written
-    return seconds, traffic_seconds((shared + own) * moved, job.hardware, constants)
+        others, experts = others / prod(layout.groups.data), experts / prod(layout.groups.expert_data)
+    moved = 2 * software.optimizer_bytes + software.gradient_bytes + software.element_bytes
+    update = predict_memory_traffic((others + experts) * moved, job.require_hardware(), constants)
+    return seconds, update

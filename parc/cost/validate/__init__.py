@@ -1,1 +1,1 @@
-"""The cost model against runs that others have measured and published."""
+"""Compares the cost model with runs that others have measured and published."""

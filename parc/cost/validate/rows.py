@@ -1,75 +1,65 @@
-"""What a row of data is once it can be predicted."""
+"""A row of measured data as a job that can be predicted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from parc.cost.job.job import Job
-from parc.cost.job.parallelism import Fans, Reach
+from parc.cost.job.parallelism import FanOut, RankGroups
 from parc.cost.timing.constants import Constants
-from parc.cost.timing.pass_times import experts_layer
-from parc.cost.timing.step import predict
+from parc.cost.timing.pass_times import predict_expert_layer
+from parc.cost.timing.step import predict_step
 
-What = Literal["step", "forward", "backward"]
+Measurement = Literal["step", "forward", "backward"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`group` are runs that a search would choose among: one model and batch on one machine."""
+    """A measured run.
+
+    Runs of one `group` have the same model, batch and machine: a search would choose among them.
+    """
 
     source: str
     group: str
-    kind: str  # of constants
-    fitted: bool  # whether the constants have seen it
+    kind: str  # the calibration that predicts it
+    fitted: bool  # whether the constants are fitted to it
     job: Job
     seconds: float  # measured
     peak: float | None = None  # bytes of the fullest device, measured
-    what: What = "step"
+    measurement: Measurement = "step"
 
-    def predicted(self, constants: Constants) -> float:
-        """Seconds of what was measured."""
-        if self.what == "step":
-            return predict(self.job, constants).seconds
-        forward, backward = experts_layer(self.job, constants)
-        return forward if self.what == "forward" else backward
-
-
-def fans(ranks: Sequence[int], units: Sequence[int]) -> Fans:
-    """The fans of the group that counts up with these (size, stride) digits, over nested units of ranks.
-
-    `units` are how many ranks one unit of each network level has, innermost first; the last level is
-    unbounded.
-    """
-    sizes, strides = ranks[::2], ranks[1::2]
-    found: list[float] = []
-    for unit in units:
-        within = prod(
-            min(size, max(1, -(-unit // stride))) for size, stride in zip(sizes, strides, strict=True)
-        )
-        found.append(within / prod(found))
-    return (*found, prod(sizes) / prod(found))
+    def predict(self, constants: Constants) -> float:
+        """Seconds of the same measurement."""
+        if self.measurement == "step":
+            return predict_step(self.job, constants).seconds
+        forward, backward = predict_expert_layer(self.job, constants)
+        return forward if self.measurement == "forward" else backward
 
 
-def megatron(
+def derive_fan_out(size: int, stride: int, node: int) -> FanOut:
+    """The fan-out of a group of `size` ranks, `stride` apart, within a node of `node` ranks and beyond."""
+    within = min(size, max(1, -(-node // stride)))
+    return within, size / within
+
+
+def derive_megatron_groups(
     tensor: int, context: int, data: int, pipeline: int, experts: int, expert_tensor: int, node: int
-) -> Reach:
-    """Groups in Megatron's order of ranks: tensor fastest, then context, data, pipeline.
+) -> RankGroups:
+    """The groups of one rank in Megatron's order of ranks: tensor fastest, then context, data, pipeline.
 
-    Experts are laid over the first three together, `expert_tensor` fastest.
+    Experts lie over the first three together, `expert_tensor` fastest. A node has `node` ranks.
     """
-    units = [node]
     inner = tensor * context
     stage = inner * data
     own = expert_tensor * experts
-    return Reach(
-        tensor=fans((tensor, 1), units),
-        context=fans((context, tensor), units),
-        data=fans((context * data, tensor), units),
-        pipeline=fans((pipeline, stage), units),
-        experts=fans((experts, expert_tensor), units),
-        expert_tensor=fans((expert_tensor, 1), units),
-        expert_data=fans((max(1, stage // own), own), units),
+    return RankGroups(
+        tensor=derive_fan_out(tensor, 1, node),
+        context=derive_fan_out(context, tensor, node),
+        data=derive_fan_out(context * data, tensor, node),
+        pipeline=derive_fan_out(pipeline, stage, node),
+        experts=derive_fan_out(experts, expert_tensor, node),
+        expert_tensor=derive_fan_out(expert_tensor, 1, node),
+        expert_data=derive_fan_out(max(1, stage // own), own, node),
     )

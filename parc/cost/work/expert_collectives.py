@@ -1,114 +1,135 @@
-"""The collectives of a layer of experts, for one microbatch."""
+"""The collectives of a layer of experts, for one microbatch.
+
+Programs that parc emits (`Software.emitted`) and Megatron's differ here alone. Where experts are split over
+`tensor` and the sequence is too, parc gathers tokens over `tensor` before they are dispatched, and Megatron
+gathers rows afterwards. parc adds the results of the experts and of a shared expert before their sum over
+`tensor`, Megatron sums each by itself.
+"""
 
 from __future__ import annotations
 
 from math import comb
 
 from parc.cost.job.job import Job
-from parc.cost.work.part import NOTHING, Kind, Move, Moves, Over, resident
-from parc.cost.work.tensor_collectives import into, out_of
+from parc.cost.job.parallelism import GroupName
+from parc.cost.work.part import (
+    NO_COLLECTIVES,
+    CollectiveKind,
+    LayerCollective,
+    PassCollectives,
+    count_local_tokens,
+)
+from parc.cost.work.tensor_collectives import derive_column_parallel, derive_row_parallel
 
-WEIGHTS = "weights of choices"
-
-
-INDEX = 8  # bytes of an expert's number, and of a count of rows
-
-
-GATHER_SCATTER: tuple[Kind, Kind] = ("all_gather", "reduce_scatter")
-
-
-def experts(job: Job) -> Moves:
-    return _emitted(job) if job.practice.emitted else _megatron(job)
-
-
-def dispatched(job: Job) -> float:
-    """Tokens that one rank sends to their experts, of one microbatch."""
-    return job.tokens if job.practice.emitted and job.degrees.expert_tensor > 1 else resident(job)
+ROUTING_WEIGHTS = "routing weights"
+INDEX_BYTES = 8  # of an expert's number, and of a count of rows
+GATHER_SCATTER: tuple[CollectiveKind, CollectiveKind] = ("all_gather", "reduce_scatter")
 
 
-def received(job: Job) -> float:
-    """Rows that a rank's experts get if routing is even: expected, whatever the routing."""
+def derive_expert_collectives(job: Job) -> PassCollectives:
+    return _derive_emitted(job) if job.software.emitted else _derive_megatron(job)
+
+
+def count_dispatched_tokens(job: Job) -> float:
+    """Tokens of one microbatch that one rank sends to their experts."""
+    emitted_split = job.software.emitted and job.degrees.expert_tensor > 1
+    return job.tokens if emitted_split else count_local_tokens(job)
+
+
+def count_received_rows(job: Job) -> float:
+    """Rows that the experts of a rank get if routing is even, which is the mean of any routing."""
     of, by = job.architecture, job.degrees
-    rows = dispatched(job) * of.top_k
-    if not job.layout.travel:
+    rows = count_dispatched_tokens(job) * of.top_k
+    if not job.parallelism.dispatch_tokens:
         return rows / by.experts
-    return rows * by.expert_tensor if job.layout.sequence and not job.practice.emitted else rows
+    gathered = job.parallelism.sequence_parallel and not job.software.emitted
+    return rows * by.expert_tensor if gathered else rows
 
 
-def copies(experts: int, ranks: int, choices: int) -> float:
-    """How many of `ranks` one token's experts are on, in the mean, if all choices are equally likely."""
-    away = comb(experts - experts // ranks, choices) / comb(experts, choices)
-    return ranks * (1 - away)
+def count_ranks_per_token(experts: int, ranks: int, choices: int) -> float:
+    """On how many of `ranks` the chosen experts of one token are, in the mean over all choices."""
+    absent = comb(experts - experts // ranks, choices) / comb(experts, choices)
+    return ranks * (1 - absent)
 
 
-def _megatron(job: Job) -> Moves:
-    of, by, layout = job.architecture, job.degrees, job.layout
-    token = of.hidden * job.practice.element
-    moves = _journeys(job)
-    if by.experts > 1 and not layout.travel:
-        moves += _both(Move("all_reduce", job.tokens * token, "experts"))
-    if by.expert_tensor > 1 and layout.sequence:
-        rows = received(job) * token * job.load
-        gather, scatter = (Move(kind, rows, "expert_tensor", True) for kind in GATHER_SCATTER)
-        moves += Moves((gather, scatter), (gather, scatter))
+def _derive_megatron(job: Job) -> PassCollectives:
+    of, by, layout = job.architecture, job.degrees, job.parallelism
+    token = of.hidden * job.software.element_bytes
+    collectives = _derive_all_to_alls(job)
+    if by.experts > 1 and not layout.dispatch_tokens:
+        collectives += _sum_both_ways(job.tokens * token, "experts")
+    if by.expert_tensor > 1 and layout.sequence_parallel:
+        rows = count_received_rows(job) * token * job.expert_imbalance
+        around = tuple(LayerCollective(kind, rows, "expert_tensor", True) for kind in GATHER_SCATTER)
+        collectives += PassCollectives(around, around)
     elif by.expert_tensor > 1:
-        moves += _both(Move("all_reduce", job.tokens * token, "expert_tensor"))
+        collectives += _sum_both_ways(job.tokens * token, "expert_tensor")
     if of.shared_ffn:
-        moves += into(job) + out_of(job)
-    return moves
+        collectives += derive_column_parallel(job) + derive_row_parallel(job)
+    return collectives
 
 
-def _emitted(job: Job) -> Moves:
-    """As `parc.shard` places them: tests hold this against the events of compiled programs."""
-    of, by, layout = job.architecture, job.degrees, job.layout
+def _derive_emitted(job: Job) -> PassCollectives:
+    """As `parc.shard` places them; `tests/cost/test_exact.py` compares this with compiled programs."""
+    of, by, layout = job.architecture, job.degrees, job.parallelism
     # Whether each rank of `tensor` has a term of the experts' results.
-    terms = by.expert_tensor > 1 or (layout.on_tensor and by.experts > 1 and not layout.travel)
-    moves = NOTHING
-    if terms:
-        moves += into(job) + _weights(job, "tensor")
-    if by.experts > 1 and layout.travel:
-        counts = Moves((Move("all_to_all", of.experts * INDEX, "experts", what="counts of rows"),), ())
-        moves += counts + _journeys(job)
-    elif by.experts > 1 and not layout.on_tensor:
-        token = of.hidden * job.practice.element
+    has_terms = by.expert_tensor > 1 or (
+        layout.experts_over_tensor and by.experts > 1 and not layout.dispatch_tokens
+    )
+    collectives = NO_COLLECTIVES
+    if has_terms:
+        collectives += derive_column_parallel(job) + _derive_routing_weights(job, "tensor")
+    if by.experts > 1 and layout.dispatch_tokens:
+        counts = LayerCollective("all_to_all", of.experts * INDEX_BYTES, "experts", payload="row counts")
+        collectives += PassCollectives((counts,), ()) + _derive_all_to_alls(job)
+    elif by.experts > 1 and not layout.experts_over_tensor:
+        token = of.hidden * job.software.element_bytes
         # Terms over both groups are first summed over `tensor`, unless the shared expert adds its own.
-        results = dispatched(job) if of.shared_ffn else resident(job)
-        ahead = Move("all_reduce", results * token, "experts")
-        back = Move("all_reduce", _dealt(job) * token, "experts")
-        moves += Moves((ahead,), (back,)) + _weights(job, "experts")
+        results = count_dispatched_tokens(job) if of.shared_ffn else count_local_tokens(job)
+        forward = LayerCollective("all_reduce", results * token, "experts")
+        backward = LayerCollective("all_reduce", _count_replicated_tokens(job) * token, "experts")
+        collectives += PassCollectives((forward,), (backward,)) + _derive_routing_weights(job, "experts")
     if of.shared_ffn:
-        moves += into(job)
-    if terms or of.shared_ffn:
-        moves += out_of(job)
-    return moves
+        collectives += derive_column_parallel(job)
+    if has_terms or of.shared_ffn:
+        collectives += derive_row_parallel(job)
+    return collectives
 
 
-def _weights(job: Job, over: Over) -> Moves:
-    """Beside tokens that ranks do their parts of the experts' work on: their choices, and the weights."""
-    choices = job.architecture.top_k * (job.tokens if over == "tensor" else _dealt(job))
-    weights = choices * job.practice.element
-    if over == "tensor" and job.layout.sequence:
-        indices = Move("all_gather", choices * INDEX, over, what="choices")
-        gathered = (indices, Move("all_gather", weights, over, what=WEIGHTS))
-        return Moves(gathered, (Move("reduce_scatter", weights, over, what=WEIGHTS),))
-    return Moves((), (Move("all_reduce", weights, over, what=WEIGHTS),))
+def _derive_routing_weights(job: Job, group: GroupName) -> PassCollectives:
+    """Of expert indices and routing weights, whose tokens are on every rank of the group."""
+    tokens = job.tokens if group == "tensor" else _count_replicated_tokens(job)
+    choices = job.architecture.top_k * tokens
+    weights = choices * job.software.element_bytes
+    if group == "tensor" and job.parallelism.sequence_parallel:
+        indices = LayerCollective("all_gather", choices * INDEX_BYTES, group, payload="expert indices")
+        gather, scatter = (
+            LayerCollective(kind, weights, group, payload=ROUTING_WEIGHTS) for kind in GATHER_SCATTER
+        )
+        return PassCollectives((indices, gather), (scatter,))
+    return PassCollectives((), (LayerCollective("all_reduce", weights, group, payload=ROUTING_WEIGHTS),))
 
 
-def _dealt(job: Job) -> float:
-    """Tokens that all ranks of `experts` have: the mesh's order decides what is done first."""
-    return dispatched(job) if job.layout.tensor_first else resident(job)
+def _count_replicated_tokens(job: Job) -> float:
+    """Tokens that all ranks of `experts` have. The order of the mesh decides which split comes first."""
+    outside = job.parallelism.tensor_outside_experts
+    return count_dispatched_tokens(job) if outside else count_local_tokens(job)
 
 
-def _journeys(job: Job) -> Moves:
-    """Rows to the ranks of their experts and back, then the same of gradients."""
+def _derive_all_to_alls(job: Job) -> PassCollectives:
+    """Rows to the ranks of their experts and back, then their gradients the same way."""
     of, by = job.architecture, job.degrees
-    if by.experts == 1 or not job.layout.travel:
-        return NOTHING
-    each = copies(of.experts, by.experts, of.top_k) if job.practice.deduplicate else of.top_k
-    bytes = dispatched(job) * each * of.hidden * job.practice.element * job.load
-    there = 2 * (Move("all_to_all", bytes, "experts", True),)
-    return Moves(there, there)
+    if by.experts == 1 or not job.parallelism.dispatch_tokens:
+        return NO_COLLECTIVES
+    deduplicate = job.software.deduplicate_tokens
+    copies = count_ranks_per_token(of.experts, by.experts, of.top_k) if deduplicate else of.top_k
+    rows = count_dispatched_tokens(job) * copies
+    bytes = rows * of.hidden * job.software.element_bytes * job.expert_imbalance
+    there_and_back = 2 * (LayerCollective("all_to_all", bytes, "experts", True),)
+    return PassCollectives(there_and_back, there_and_back)
 
 
-def _both(move: Move) -> Moves:
-    return Moves((move,), (move,))
+def _sum_both_ways(bytes: float, group: GroupName) -> PassCollectives:
+    """An all-reduce in the forward pass, and one in the backward pass."""
+    total = (LayerCollective("all_reduce", bytes, group),)
+    return PassCollectives(total, total)

@@ -1,22 +1,21 @@
-"""What one microbatch does in one part of a layer, on one rank.
+"""The parts of a layer, and what one rank does in a part for one microbatch.
 
-A part is what can be computed again by itself, with the norm before it and the residual sum after:
-attention's projections, its scores, an FFN, the experts. Bytes that elementwise operators move are counted as
-if each norm, activation and sum were one kernel.
+A part is what can be recomputed by itself, with the norm before it and the residual sum after: attention's
+projections, its scores, an FFN, the experts. The bytes that elementwise operators move are counted as if each
+norm, activation and sum were one kernel.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from parc.cost.job.job import Job
-from parc.cost.job.parallelism import Recompute
+from parc.cost.job.parallelism import GroupName, Recompute
 from parc.record import dataclass
 
-Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
-Over = Literal["tensor", "context", "experts", "expert_tensor"]
+CollectiveKind: TypeAlias = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
 
-AGAIN: dict[Recompute, tuple[str, ...]] = {
+RECOMPUTED_PARTS: dict[Recompute, tuple[str, ...]] = {
     "none": (),
     "scores": ("scores",),
     "attention": ("attention", "scores"),
@@ -33,59 +32,56 @@ class Matmul(NamedTuple):
     n: float
     k: float
     batch: float = 1.0
-    weight: bool = True  # whether (k x n) is a parameter
+    has_parameter: bool = True  # whether (k x n) is a parameter
 
     @property
     def flops(self) -> float:
         return 2 * self.m * self.n * self.k * self.batch
 
 
-class Move(NamedTuple):
-    """A collective over a group of the layout; bytes as in `network.py`.
+class LayerCollective(NamedTuple):
+    """A collective over one of the `RankGroups`; bytes are counted as in `network/collective_times.py`."""
 
-    `routed`: they are a mean over what routing decides. `what` is moved, where it is not what the part makes.
-    """
-
-    kind: Kind
+    kind: CollectiveKind
     bytes: float
-    over: Over
-    routed: bool = False
-    what: str = ""
+    group: GroupName
+    routed: bool = False  # whether the bytes are a mean over what routing decides
+    payload: str = ""  # what is sent, where that is not the result of the part
 
 
-class Moves(NamedTuple):
-    """What a forward pass needs of other ranks, and what its backward pass does."""
+class PassCollectives(NamedTuple):
+    """The collectives of a forward pass, and those of its backward pass."""
 
-    forward: tuple[Move, ...]
-    backward: tuple[Move, ...]
+    forward: tuple[LayerCollective, ...]
+    backward: tuple[LayerCollective, ...]
 
-    def __add__(self, other: Moves) -> Moves:  # type: ignore[override]  # not a longer tuple
-        return Moves(self.forward + other.forward, self.backward + other.backward)
+    def __add__(self, other: PassCollectives) -> PassCollectives:  # type: ignore[override]  # not a longer tuple
+        return PassCollectives(self.forward + other.forward, self.backward + other.backward)
 
 
-NOTHING = Moves((), ())
+NO_COLLECTIVES = PassCollectives((), ())
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     name: str
     matmuls: tuple[Matmul, ...]
-    traffic: float  # bytes in and out of memory besides the matmuls', forward
-    kept: float  # bytes between forward and backward pass
-    moves: Moves = NOTHING
-    fused: float = 0.0  # FLOPs of fused attention, forward, as they are executed
+    memory_traffic: float  # bytes to and from memory in the forward pass, those of matmuls not counted
+    saved_bytes: float  # between forward and backward pass
+    collectives: PassCollectives = NO_COLLECTIVES
+    attention_flops: float = 0.0  # of fused attention in the forward pass, as they are executed
 
 
-def entry(job: Job) -> float:
-    """Bytes that go into a layer, of one microbatch."""
-    return resident(job) * job.architecture.hidden * job.practice.element
+def count_layer_input_bytes(job: Job) -> float:
+    """Bytes that enter a layer, of one microbatch."""
+    return count_local_tokens(job) * job.architecture.hidden * job.software.element_bytes
 
 
-def resident(job: Job) -> float:
-    """Tokens that this rank has between matmuls that are split."""
-    return job.tokens / job.degrees.tensor if job.layout.sequence else job.tokens
+def count_local_tokens(job: Job) -> float:
+    """Tokens of one microbatch that a rank holds between split matmuls."""
+    return job.tokens / job.degrees.tensor if job.parallelism.sequence_parallel else job.tokens
 
 
-def gathered(job: Job) -> float:
-    """Tokens of a split matmul's input that are kept for its gradient."""
-    return resident(job) if job.practice.regather else job.tokens
+def count_saved_input_tokens(job: Job) -> float:
+    """Tokens of a split matmul's input that are saved for its gradient."""
+    return count_local_tokens(job) if job.software.regather_inputs else job.tokens

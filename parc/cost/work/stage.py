@@ -1,86 +1,91 @@
-"""The parts of a stage: words, attention, FFN or experts of each layer, and the head."""
+"""The parts of a pipeline stage: embedding, attention, FFN or experts of each layer, head."""
 
 from __future__ import annotations
 
-from parc.cost.job.job import Job, Stage, once
-from parc.cost.work import expert_collectives, tensor_collectives
-from parc.cost.work.attention import attention, scores
-from parc.cost.work.part import Matmul, Part, gathered, resident
+from parc.cost.job.job import Job, StageShape, cached_per_job
+from parc.cost.work.attention import derive_attention, derive_scores
+from parc.cost.work.expert_collectives import (
+    count_dispatched_tokens,
+    count_received_rows,
+    derive_expert_collectives,
+)
+from parc.cost.work.part import Matmul, Part, count_local_tokens, count_saved_input_tokens
+from parc.cost.work.tensor_collectives import (
+    derive_column_parallel,
+    derive_row_parallel,
+    derive_vocab_parallel_loss,
+)
 
 
-def parts(job: Job, stage: Stage) -> list[tuple[int, Part]]:
-    """Every part of a stage, and how often it is there."""
-    layers = stage.dense + stage.sparse
-    found = [(1, words(job))] if stage.first else []
-    found += [(layers, attention(job)), (layers, scores(job))]
-    if stage.dense:
-        found.append((stage.dense, dense(job)))
-    if stage.sparse:
-        found.append((stage.sparse, experts(job)))
-    if stage.last:
-        found.append((1, head(job)))
+def derive_parts(job: Job, stage: StageShape) -> list[tuple[int, Part]]:
+    """Every part of a stage, and how often the stage has it."""
+    layers = stage.dense_layers + stage.moe_layers
+    found = [(1, derive_embedding(job))] if stage.has_embedding else []
+    found += [(layers, derive_attention(job)), (layers, derive_scores(job))]
+    if stage.dense_layers:
+        found.append((stage.dense_layers, derive_dense_ffn(job)))
+    if stage.moe_layers:
+        found.append((stage.moe_layers, derive_experts(job)))
+    if stage.has_head:
+        found.append((1, derive_head(job)))
     return found
 
 
-@once
-def words(job: Job) -> Part:
-    """Rows of a table."""
-    traffic = 2 * job.practice.element * job.tokens * job.architecture.hidden
-    return Part("words", (), traffic, 0.0, tensor_collectives.out_of(job))
+@cached_per_job
+def derive_embedding(job: Job) -> Part:
+    """A lookup of rows in the embedding table."""
+    traffic = 2 * job.software.element_bytes * job.tokens * job.architecture.hidden
+    return Part("embedding", (), traffic, 0.0, derive_row_parallel(job))
 
 
-@once
-def dense(job: Job) -> Part:
+@cached_per_job
+def derive_dense_ffn(job: Job) -> Part:
     of = job.architecture
-    wide = of.dense_ffn / job.degrees.tensor
-    element, T, mine = job.practice.element, job.tokens, resident(job)
-    into = 2 if of.gated else 1
-    matmuls = (Matmul(T, into * wide, of.hidden), Matmul(T, of.hidden, wide))
-    traffic = element * (5 * mine * of.hidden + (into + 1) * T * wide)
-    kept = element * (mine * of.hidden + gathered(job) * of.hidden + (into + 1) * T * wide)
-    if job.practice.dropout:
-        traffic, kept = traffic + 3 * mine * of.hidden, kept + mine * of.hidden
-    return Part("ffn", matmuls, traffic, kept, tensor_collectives.into(job) + tensor_collectives.out_of(job))
+    width = of.dense_ffn / job.degrees.tensor
+    element, T, local = job.software.element_bytes, job.tokens, count_local_tokens(job)
+    inputs = 2 if of.gated else 1
+    matmuls = (Matmul(T, inputs * width, of.hidden), Matmul(T, of.hidden, width))
+    inner = (inputs + 1) * T * width
+    traffic = element * (5 * local * of.hidden + inner)
+    saved = element * (local * of.hidden + count_saved_input_tokens(job) * of.hidden + inner)
+    if job.software.dropout:
+        traffic, saved = traffic + 3 * local * of.hidden, saved + local * of.hidden
+    return Part("ffn", matmuls, traffic, saved, derive_column_parallel(job) + derive_row_parallel(job))
 
 
-@once
-def experts(job: Job) -> Part:
-    """Router, dispatch, experts, combination, and the shared expert where there is one."""
-    of, by, element = job.architecture, job.degrees, job.practice.element
-    mine, here = resident(job), expert_collectives.dispatched(job)
-    rows, local = expert_collectives.received(job) * job.load, of.experts / by.experts
-    wide, into = of.ffn / by.expert_tensor, 2 if of.gated else 1
+@cached_per_job
+def derive_experts(job: Job) -> Part:
+    """Router, dispatch, experts, combination, and the shared expert if there is one."""
+    of, by, element = job.architecture, job.degrees, job.software.element_bytes
+    local, dispatched = count_local_tokens(job), count_dispatched_tokens(job)
+    rows, experts = count_received_rows(job) * job.expert_imbalance, of.experts / by.experts
+    width, inputs = of.ffn / by.expert_tensor, 2 if of.gated else 1
     shared = of.shared_ffn / by.tensor
     matmuls = [
-        Matmul(here, of.experts, of.hidden),
-        Matmul(rows / local, into * wide, of.hidden, local),
-        Matmul(rows / local, of.hidden, wide, local),
+        Matmul(dispatched, of.experts, of.hidden),
+        Matmul(rows / experts, inputs * width, of.hidden, experts),
+        Matmul(rows / experts, of.hidden, width, experts),
     ]
     if shared:
-        matmuls += [Matmul(job.tokens, into * shared, of.hidden), Matmul(job.tokens, of.hidden, shared)]
-    # There and back: into the order of ranks, written and read once; of experts, rows read and written.
-    sorted_rows = 2 * here * of.top_k * of.hidden + 4 * rows * of.hidden
-    inner = (into + 1) * (rows * wide + job.tokens * shared)
-    scores = 4 * here * of.experts  # the router works in float32
-    traffic = element * (5 * mine * of.hidden + sorted_rows + inner) + 4 * scores
-    kept = (
-        element * (2 * mine * of.hidden + rows * of.hidden + here * of.top_k * of.hidden + inner) + 2 * scores
-    )
-    return Part("experts", tuple(matmuls), traffic, kept, expert_collectives.experts(job))
+        matmuls += [Matmul(job.tokens, inputs * shared, of.hidden), Matmul(job.tokens, of.hidden, shared)]
+    # Rows are sorted by rank, written and read once; rows of experts are read and written, there and back.
+    sorted_rows = 2 * dispatched * of.top_k * of.hidden + 4 * rows * of.hidden
+    inner = (inputs + 1) * (rows * width + job.tokens * shared)
+    scores = 4 * dispatched * of.experts  # the router works in float32
+    traffic = element * (5 * local * of.hidden + sorted_rows + inner) + 4 * scores
+    saved_rows = 2 * local * of.hidden + rows * of.hidden + dispatched * of.top_k * of.hidden
+    saved = element * (saved_rows + inner) + 2 * scores
+    return Part("experts", tuple(matmuls), traffic, saved, derive_expert_collectives(job))
 
 
-@once
-def head(job: Job) -> Part:
-    """Final norm, output matmul and cross-entropy in float32; kept are logits and their gradient."""
-    of, element = job.architecture, job.practice.element
-    vocab = of.vocab / job.degrees.tensor
+@cached_per_job
+def derive_head(job: Job) -> Part:
+    """Final norm, output matmul, and cross-entropy in float32; logits and their gradient are saved."""
+    of, element = job.architecture, job.software.element_bytes
+    vocab, local = of.vocab / job.degrees.tensor, count_local_tokens(job)
     logits = job.tokens * vocab
-    traffic = element * 2 * resident(job) * of.hidden + logits * (2 * element + 3 * 4)
-    kept = logits * (4 + element) + element * (resident(job) + gathered(job)) * of.hidden
-    return Part(
-        "head",
-        (Matmul(job.tokens, vocab, of.hidden),),
-        traffic,
-        kept,
-        tensor_collectives.into(job) + tensor_collectives.loss(job),
-    )
+    traffic = element * 2 * local * of.hidden + logits * (2 * element + 3 * 4)
+    saved = logits * (4 + element) + element * (local + count_saved_input_tokens(job)) * of.hidden
+    matmul = Matmul(job.tokens, vocab, of.hidden)
+    collectives = derive_column_parallel(job) + derive_vocab_parallel_loss(job)
+    return Part("head", (matmul,), traffic, saved, collectives)

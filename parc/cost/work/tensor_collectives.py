@@ -1,55 +1,49 @@
-"""The collectives of one microbatch, by what they are for: matmuls that are split, words, experts.
-
-parc's programs (`Practice.emitted`) and Megatron's differ around experts alone. Where experts are split over
-`tensor` and tokens lie along the sequence, parc gathers tokens over `tensor` before they travel and Megatron
-gathers rows after; parc sums what experts and a shared expert give together, Megatron each for itself.
-"""
+"""The collectives of matmuls and tables that are split over `tensor`, for one microbatch."""
 
 from __future__ import annotations
 
-from parc.cost.job.job import Job, once
-from parc.cost.work.part import NOTHING, Kind, Move, Moves
+from parc.cost.job.job import Job, cached_per_job
+from parc.cost.work.part import NO_COLLECTIVES, CollectiveKind, LayerCollective, PassCollectives
 
-LOSS = 4  # bytes of a token's loss, where Megatron sums its parts
+LOSS_BYTES = 4  # of a token's loss, where Megatron sums its terms
 
 
-@once
-def into(job: Job) -> Moves:
-    """Before a matmul that is split by columns: its input is gathered, or its gradient is a sum."""
-    whole = _whole(job)
+@cached_per_job
+def derive_column_parallel(job: Job) -> PassCollectives:
+    """Before a matmul that is split by columns: its input is gathered, or its gradient is summed."""
     if job.degrees.tensor == 1:
-        return NOTHING
-    if not job.layout.sequence:
-        return Moves((), _over("all_reduce", whole))
-    again = _over("all_gather", whole) if job.practice.regather else ()
-    return Moves(_over("all_gather", whole), again + _over("reduce_scatter", whole))
+        return NO_COLLECTIVES
+    if not job.parallelism.sequence_parallel:
+        return PassCollectives((), _collect_tokens(job, "all_reduce"))
+    gather = _collect_tokens(job, "all_gather")
+    again = gather if job.software.regather_inputs else ()
+    return PassCollectives(gather, again + _collect_tokens(job, "reduce_scatter"))
 
 
-@once
-def out_of(job: Job) -> Moves:
-    """After a matmul that is split by rows, or words looked up in a table that is: a sum of terms."""
-    whole = _whole(job)
+@cached_per_job
+def derive_row_parallel(job: Job) -> PassCollectives:
+    """After a matmul that is split by rows, or a lookup in an embedding that is: a sum of terms."""
     if job.degrees.tensor == 1:
-        return NOTHING
-    if not job.layout.sequence:
-        return Moves(_over("all_reduce", whole), ())
-    return Moves(_over("reduce_scatter", whole), _over("all_gather", whole))
+        return NO_COLLECTIVES
+    if not job.parallelism.sequence_parallel:
+        return PassCollectives(_collect_tokens(job, "all_reduce"), ())
+    return PassCollectives(_collect_tokens(job, "reduce_scatter"), _collect_tokens(job, "all_gather"))
 
 
-def loss(job: Job) -> Moves:
-    """Of words that are split: each token's largest logit, the sum of all exponents, and its own."""
+def derive_vocab_parallel_loss(job: Job) -> PassCollectives:
+    """Of logits that are split: for each token the largest one, the sum of exponentials, and the label's."""
     if job.degrees.tensor == 1:
-        return NOTHING
-    emitted, element = job.practice.emitted, job.practice.element
-    bytes = [element, 2 * element] if emitted else 3 * [LOSS]
-    sums = (Move("all_reduce", job.tokens * each, "tensor", what="parts of the loss") for each in bytes)
-    return Moves(tuple(sums), ())
+        return NO_COLLECTIVES
+    element = job.software.element_bytes
+    bytes = [element, 2 * element] if job.software.emitted else 3 * [LOSS_BYTES]
+    sums = [
+        LayerCollective("all_reduce", job.tokens * each, "tensor", payload="terms of the loss")
+        for each in bytes
+    ]
+    return PassCollectives(tuple(sums), ())
 
 
-def _over(kind: Kind, bytes: float) -> tuple[Move, ...]:
-    return (Move(kind, bytes, "tensor"),)
-
-
-def _whole(job: Job) -> float:
-    """Bytes of all tokens of one microbatch."""
-    return job.tokens * job.architecture.hidden * job.practice.element
+def _collect_tokens(job: Job, kind: CollectiveKind) -> tuple[LayerCollective, ...]:
+    """One collective over `tensor` of all tokens of a microbatch."""
+    bytes = job.tokens * job.architecture.hidden * job.software.element_bytes
+    return (LayerCollective(kind, bytes, "tensor"),)

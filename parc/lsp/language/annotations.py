@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from parc.check.claims.counts import bubble
 from parc.check.claims.verdict import shown
 from parc.check.costs import Costs, Unknown, costs
-from parc.cost.figure import quantity
+from parc.cost.figure import format_quantity
 from parc.lsp.document.analysis import Analysis
 from parc.plan.blocks import Plan
 from parc.source import Span
@@ -118,7 +118,7 @@ def _memory(of: Costs) -> str:
     except Unknown as reason:
         return f"memory unknown: {reason}"
     device = of.plan.cluster.device
-    room = f" of {quantity(device.memory, 'B')}" if device and device.memory else ""
+    room = f" of {format_quantity(device.memory, 'B')}" if device and device.memory else ""
     return f"{shown(peak)}{room} a GPU ({peak.grade})"
 
 
