@@ -1,14 +1,13 @@
 """Random legal plans against the model on one device: every number of every rank, in float64.
 
 Training runs of two models are drawn, and distinct plans of each on up to 16 ranks. A plan is compiled,
-trained for three steps under real processes, and compared as `parc verify` compares.
+trained for three steps under real processes, and compared as `parc verify` does it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -22,14 +21,16 @@ import drawn
 from table import Figure, show
 
 from parc.emit.write import write
-from parc.runtime.processes import RankFailed, spawn
-from parc.verify.numbers.compare import differences, expected, ranked
+from parc.verify.execution.diagnose import Stopped
+from parc.verify.execution.watchdog import run_ranks
+from parc.verify.numbers.compare import Deviation, compare_rank, save_reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.sample.tokens import Tokens
 
 MODELS = ("moe", "classic")
 RUN = 25  # plans of one training run
 STEPS = 3
+TIMEOUT = 600.0  # seconds, of a step
 
 
 class Result(NamedTuple):
@@ -62,8 +63,8 @@ def main() -> int:
         for (_, model, number, _), part in zip(runs, pool.map(run, *zip(*runs, strict=True)), strict=True):
             results += part
             worst = max(result.error for result in results)
-            told = f"training run {number} of `{model}` is done"
-            print(f"{told}: {len(results)} plans, differences of at most {worst:.1e}", flush=True)
+            done = f"training run {number} of `{model}` is done"
+            print(f"{done}: {len(results)} plans, differences of at most {worst:.1e}", flush=True)
     return _report(results, time.perf_counter() - start)
 
 
@@ -76,43 +77,39 @@ def run(seed: int, model: str, number: int, plans: int, most: int = drawn.RANKS[
     results = []
     with TemporaryDirectory() as scratch:
         reference = Path(scratch) / "reference.pt"
-        expected(first.plan, first.captured.loaded.recipes, Tokens(drawn.VOCABULARY), STEPS, reference)
+        save_reference(first.plan, first.captured.loaded.recipes, Tokens(drawn.VOCABULARY), STEPS, reference)
         for world in sorted({program.plan.mesh.size for program in programs}):
             same = [program for program in programs if program.plan.mesh.size == world]
-            results += _compared(model, world, same, Path(scratch) / str(world), reference)
+            results += _compare_programs(model, world, same, Path(scratch) / str(world), reference)
     return results
 
 
-def _compared(
+def _compare_programs(
     model: str, world: int, programs: list[drawn.Compiled], scratch: Path, reference: Path
 ) -> list[Result]:
     """The programs of one size, one after the other in the same processes: to start them takes longest."""
     start = time.perf_counter()
-    for number, program in enumerate(programs):
-        (scratch / f"found-{number}").mkdir(parents=True)
-        write(program.files, scratch / f"program-{number}")
+    folders = [scratch / f"program-{number}" for number in range(len(programs))]
+    for folder, program in zip(folders, programs, strict=True):
+        write(program.files, folder)
     try:
-        spawn(world, _rank, scratch, len(programs), reference)
-    except RankFailed as failure:  # which would end a worker of the pool without a word
+        ranks = run_ranks(world, scratch, _compare_rank, folders, reference, timeout=TIMEOUT)
+    except Stopped as stopped:
         texts = "".join(program.text for program in programs)
-        raise RuntimeError(f"one of these plans fails: {texts}\n{failure}") from None
+        raise RuntimeError(f"one of these plans fails: {texts}\n{stopped}\n{stopped.finding}") from None
     seconds = (time.perf_counter() - start) / len(programs)
-    worst = [differences(scratch / f"found-{number}")[0] for number in range(len(programs))]
     print(f"{len(programs)} plans of `{model}` on {world} ranks: {seconds:.1f} s each", flush=True)
-    return [
-        Result(model, world, difference.what, difference.error, seconds, program.text)
-        for program, difference in zip(programs, worst, strict=True)
-    ]
+    results = []
+    for program, deviations in zip(programs, zip(*ranks, strict=True), strict=True):
+        worst = max(deviations, key=lambda deviation: deviation.error)
+        results.append(Result(model, world, worst.what, worst.error, seconds, program.text))
+    return results
 
 
-def _rank(scratch: Path, programs: int, reference: Path) -> None:
-    """One rank of each program in turn. They share the runtime, which is the same in all."""
-    for number in range(programs):
-        folder = scratch / f"program-{number}"
-        ranked(str(folder), reference, Tokens(drawn.VOCABULARY), STEPS, scratch / f"found-{number}")
-        sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name == "train" or name.startswith("stage_")]:
-            del sys.modules[name]
+def _compare_rank(folders: list[Path], reference: Path) -> list[Deviation]:
+    """The largest deviation of one rank in each program."""
+    found = (compare_rank(folder, reference, Tokens(drawn.VOCABULARY), STEPS) for folder in folders)
+    return [max(deviations, key=lambda deviation: deviation.error) for deviations in found]
 
 
 def _report(results: list[Result], seconds: float) -> int:

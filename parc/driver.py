@@ -22,8 +22,8 @@ from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
 from parc.plan.imports import HARDWARE_PREFIX
 from parc.render.text import render, summary
-from parc.verify.execution.child import ran
-from parc.verify.run_summary import closing
+from parc.verify.execution.subprocess import run_program
+from parc.verify.run_summary import summarize_run
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def run(
         write(made.files, Path(folder) / "program")
         program = [sys.executable, str(Path(folder) / "program" / "train.py"), "--base", str(base)]
         chosen = ["--device", device] if device else []
-        status = ran([*program, *chosen, *arguments])
+        status = run_program([*program, *chosen, *arguments])
     if status == 0 and compare:
-        print(closing(made.plan, made.captured, base, arguments, compare))
+        print(summarize_run(made.plan, made.captured, base, arguments, compare))
     return status

@@ -20,13 +20,13 @@ from parc.driver import Compiled, compiled
 from parc.emit.write import MARK, write
 from parc.render import json
 from parc.render.text import BOLD, GREEN, RED, RESET, printable
-from parc.verify.ladder import RUNGS, Climb, Name, Subject, climb, usual
-from parc.verify.report import Verdict, as_json, closing, text, verdict
+from parc.verify.ladder import RUNGS, ProgramUnderTest, ProofOptions, RungName, choose_rungs, run_rungs
+from parc.verify.report import Verdict, combine_verdicts, format_json, format_rung, format_summary
 
 CODES: dict[Verdict, int] = {"proved": 0, "refuted": 1, "not provable": 2}
 STYLES: dict[Verdict, str] = {"proved": GREEN, "refuted": RED, "not provable": BOLD}
 DAY = 86_400.0  # seconds
-NAMED: dict[str, Name] = {name: name for name in RUNGS}
+NAMED: dict[str, RungName] = {name: name for name in RUNGS}
 
 
 def prove(options: argparse.Namespace) -> int:
@@ -36,19 +36,19 @@ def prove(options: argparse.Namespace) -> int:
     if not isinstance(made, Compiled):
         _refused(made, options.format)
         return CODES["not provable"]
-    how = Climb(_rungs(made, options), options.seed, options.timeout, options.device, _progress)
+    how = ProofOptions(_rungs(made, options), options.seed, options.timeout, options.device, _progress)
     rungs = []
     with _folder(made, options.folder) as folder:
-        for rung in climb(Subject(made.plan, made.program, made.files, folder), how):
+        for rung in run_rungs(ProgramUnderTest(made.plan, made.program, made.files, folder), how):
             rungs.append(rung)
             if options.format == "text":
-                print(_styled(text(rung), rung.verdict), flush=True)
+                print(_styled(format_rung(rung), rung.verdict), flush=True)
     seconds = perf_counter() - start
-    found = verdict(rungs)
+    found = combine_verdicts(rungs)
     if options.format == "json":
-        print(as_json(made.plan.name, rungs, seconds), end="")
+        print(format_json(made.plan.name, rungs, seconds), end="")
     else:
-        print(_styled(closing(rungs, seconds), found))
+        print(_styled(format_summary(rungs, seconds), found))
     return CODES[found]
 
 
@@ -80,8 +80,8 @@ def _asked(options: argparse.Namespace) -> list[str]:
     return [name.strip() for name in options.rungs.split(",")] if options.rungs else []
 
 
-def _rungs(made: Compiled, options: argparse.Namespace) -> tuple[Name, ...]:
-    asked = tuple(NAMED[name] for name in _asked(options)) or usual(made.plan, options.device)
+def _rungs(made: Compiled, options: argparse.Namespace) -> tuple[RungName, ...]:
+    asked = tuple(NAMED[name] for name in _asked(options)) or choose_rungs(made.plan, options.device)
     return (*asked, "mutants") if options.mutants and "mutants" not in asked else asked
 
 

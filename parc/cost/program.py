@@ -17,7 +17,7 @@ from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, S
 from parc.plan.blocks import Plan
 from parc.trace.derive import derive
 from parc.trace.ops import Op
-from parc.trace.parameters import elements, parameters
+from parc.trace.parameters import count_local_elements, iterate_parameters
 
 DTYPE_BYTES = {"bool": 1, "bfloat16": 2, "float16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
 MOMENTS = 2  # of AdamW, each as large as the parameter
@@ -48,8 +48,8 @@ def count_program_states(plan: Plan, stage: Stage) -> ModelStates:
     Gradients are there from the backward pass to the update.
     """
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-    own = list(parameters(stage))
-    bytes = sum(elements(each, sizes) * _count_element_bytes(each.dtype) for each in own)
+    own = list(iterate_parameters(stage))
+    bytes = sum(count_local_elements(each, sizes) * _count_element_bytes(each.dtype) for each in own)
     return ModelStates(bytes, bytes, MOMENTS * bytes + COUNTER_BYTES * len(own))
 
 
@@ -61,7 +61,7 @@ def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramT
         derive(plan, program), derive(plan, assume_even_routing(program)), strict=True
     ):
         calls: Counter[tuple[str, str, str, int, bool]] = Counter()
-        for issue, number in zip(named.issues, numbered.issues, strict=True):
+        for issue, number in zip(named.issued, numbered.issued, strict=True):
             op, routed = issue.op, any(isinstance(size, str) for size in issue.op.shape)
             if op.kind != "recv":
                 calls[op.where, op.kind, op.axis, count_buffer_bytes(number.op, sizes), routed] += 1

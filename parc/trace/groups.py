@@ -8,8 +8,8 @@ from itertools import combinations, product
 from parc.plan.mesh import Mesh
 
 
-def axis_of(mesh: Mesh, ranks: Sequence[int]) -> str:
-    """The axis whose group is `ranks`, or "dp+tp"; where they are no group of the mesh, the ranks."""
+def name_group(mesh: Mesh, ranks: Sequence[int]) -> str:
+    """The axis whose group is `ranks`, or "dp+tp"; the ranks where they are no group of the mesh."""
     axes = [axis for axis in mesh.axes if axis.size > 1]
     for count in range(1, len(axes) + 1):
         for some in combinations(axes, count):
@@ -19,10 +19,10 @@ def axis_of(mesh: Mesh, ranks: Sequence[int]) -> str:
     return f"ranks {', '.join(map(str, ranks))}"
 
 
-def stages_of(mesh: Mesh, pipeline: str | None, axis: str, stage: int) -> tuple[int, ...]:
-    """The stages of the members of a group over `axis`, as a rank of `stage` sees it, in order.
+def list_member_stages(mesh: Mesh, pipeline: str | None, axis: str, stage: int) -> tuple[int, ...]:
+    """The stage of each member of the group over `axis` that a rank of `stage` is in, in order.
 
-    None, where `axis` is no axis, nor several.
+    Empty where `axis` does not name axes of the mesh.
     """
     names = axis.split("+")
     if not set(names) <= set(mesh.names):

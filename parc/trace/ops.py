@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
@@ -24,110 +24,119 @@ Shape: TypeAlias = tuple[int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operation of one rank. A group of a single rank makes none.
+    """One operation of one rank. A group of a single rank issues none.
 
-    `shape` is what the rank puts in, but for a reduce-scatter, a scatter and a receive, where it is what it
-    gets.
+    `shape` is that of what the rank puts in; for a reduce-scatter, a scatter and a receive, of what it gets.
+    A size that routing decides is a name.
     """
 
     kind: Kind
-    axis: str  # whose group it is of; "dp+tp" where several axes make one group
+    axis: str  # of its group; "dp+tp" where several axes make one group
     shape: Shape
     dtype: str
     reduction: str | None = None
-    peer: int | None = None  # coordinate on the axis: of the other end, or of the one root
+    peer: int | None = None  # coordinate on the axis: of the other end, or of the root
     where: str = field(default="", compare=False)
 
     @property
-    def pairwise(self) -> bool:
-        """Whether two ranks alone take part."""
+    def point_to_point(self) -> bool:
         return self.kind in ("send", "recv")
 
-    def fits(self, other: Op) -> bool:
-        """Whether it is the same operation; a size that routing decides is the same as any."""
+    def matches(self, other: Op) -> bool:
+        """Whether it is the same operation; a size that routing decides equals any other."""
         mine = (self.kind, self.axis, self.dtype, self.reduction, self.peer)
         theirs = (other.kind, other.axis, other.dtype, other.reduction, other.peer)
-        return mine == theirs and same_shape(self.shape, other.shape)
+        return mine == theirs and shapes_match(self.shape, other.shape)
 
     def __str__(self) -> str:
         shape = f"({', '.join(map(str, self.shape))}{',' if len(self.shape) == 1 else ''})"
         what = f"{self.kind} {self.reduction}" if self.reduction else self.kind
-        peer = (
-            "" if self.peer is None else f" to {self.peer}" if self.kind == "send" else f" from {self.peer}"
-        )
+        preposition = "to" if self.kind == "send" else "from"
+        peer = "" if self.peer is None else f" {preposition} {self.peer}"
         return f"{what} of {shape} {self.dtype.removeprefix('torch.')} over `{self.axis}`{peer}"
 
 
-def same_shape(one: Shape, other: Shape) -> bool:
-    """Whether two shapes agree wherever both are known."""
+def shapes_match(one: Shape, other: Shape) -> bool:
+    """Whether two shapes agree in every size that both know."""
     return len(one) == len(other) and all(
         a == b or isinstance(a, str) or isinstance(b, str) for a, b in zip(one, other, strict=True)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
+class IssuedOp:
     """An operation in a rank's sequence. Numbers are places in that sequence."""
 
     op: Op
-    until: int  # the rank does not issue operation `until` before this one is complete
-    batch: int | None = None  # the first of those that are issued as one; None: it is issued alone
-    when: str = field(default="", compare=False)
+    awaited_before: int  # the rank issues this operation only when the one here is complete
+    batch: int | None = None  # the first of the operations that are issued as one; None: issued alone
+    phase: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        origin = ", ".join(part for part in (self.op.where, self.phase) if part)
+        return f"{self.op} ({origin})" if origin else str(self.op)
 
 
 @dataclass(frozen=True)
 class Role:
-    """What ranks have in common that issue the same operations.
+    """The ranks that issue the same operations.
 
-    `groups` has for each axis the roles of a group's members, by their numbers in a sequence of roles.
+    `groups` has for each axis the roles of a group's members, as numbers in a sequence of roles.
     """
 
     name: str
-    issues: tuple[Issue, ...]
+    issued: tuple[IssuedOp, ...]
     groups: Mapping[str, tuple[int, ...]]
 
 
 class Tape:
-    """Writes the issues of one rank."""
+    """Records the operations that one rank issues, and when it waits for them.
+
+    `phase` names the part of the step that the next operations belong to.
+    """
 
     def __init__(self) -> None:
-        self.when = ""
+        self.phase = ""
         self._ops: list[tuple[Op, int | None, str]] = []
-        self._until: dict[int, int] = {}
+        self._awaited_before: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._ops)
 
     def post(self, ops: Sequence[Op], batch: int | None = None) -> list[int]:
-        """Issues operations without waiting for them; their numbers. `batch` is the first of theirs."""
+        """Issues operations without waiting for them; their numbers. `batch` is the first of a batch."""
         first = len(self._ops)
-        self._ops += [(op, batch, self.when) for op in ops]
+        self._ops += [(op, batch, self.phase) for op in ops]
         return list(range(first, len(self._ops)))
 
     def wait(self, numbers: Iterable[int]) -> None:
-        """Waits for operations; those never waited for are complete at the end."""
+        """Waits for operations. Those that are never waited for are complete at the end."""
         for number in numbers:
-            self._until.setdefault(number, len(self._ops))
+            self._awaited_before.setdefault(number, len(self._ops))
 
     def run(self, ops: Iterable[Op]) -> None:
-        """Issues one operation after the other, waiting for each."""
+        """Issues operations one after the other, and waits for each."""
         for op in ops:
             self.wait(self.post([op]))
 
-    def issues(self) -> tuple[Issue, ...]:
-        """All that was written."""
+    def issued(self) -> tuple[IssuedOp, ...]:
+        """All operations so far."""
         end = len(self._ops)
         return tuple(
-            Issue(op, self._until.get(number, end), batch, when)
-            for number, (op, batch, when) in enumerate(self._ops)
+            IssuedOp(op, self._awaited_before.get(number, end), batch, phase)
+            for number, (op, batch, phase) in enumerate(self._ops)
         )
 
 
-def joined(first: Sequence[Issue], second: Sequence[Issue]) -> tuple[Issue, ...]:
+def concatenate(first: Sequence[IssuedOp], second: Sequence[IssuedOp]) -> tuple[IssuedOp, ...]:
     """Two sequences as one."""
     by = len(first)
     moved = (
-        Issue(each.op, each.until + by, None if each.batch is None else each.batch + by, each.when)
+        replace(
+            each,
+            awaited_before=each.awaited_before + by,
+            batch=None if each.batch is None else each.batch + by,
+        )
         for each in second
     )
     return (*first, *moved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import TypeAlias
 
@@ -12,19 +12,19 @@ from parc.ir.program import Parameter, Stage, Unit
 Tree: TypeAlias = "dict[str, Tree | Parameter | Unit]"
 
 
-def parameters(stage: Stage) -> Iterator[Parameter]:
-    """As `named_parameters` of the emitted stage."""
+def iterate_parameters(stage: Stage) -> Iterator[Parameter]:
+    """In the order of `named_parameters` of the emitted stage."""
     yield from (found for found in _Modules(stage).of(stage.root) if isinstance(found, Parameter))
 
 
-def experts(stage: Stage) -> Iterator[Unit]:
-    """The units of experts, as `modules` of the emitted stage has them."""
+def iterate_expert_units(stage: Stage) -> Iterator[Unit]:
+    """The units of experts, in the order of `modules` of the emitted stage."""
     found = (each for each in _Modules(stage).of(stage.root) if isinstance(each, Unit))
     yield from (unit for unit in found if unit.experts is not None)
 
 
-def elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:
-    """How many one rank holds."""
+def count_local_elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:
+    """Elements of a parameter on one rank."""
     return prod(parameter.shape) // prod(sizes[axis] for axis in parameter.sharded)
 
 
@@ -65,14 +65,14 @@ def _put(tree: Tree, path: str, held: Parameter | Unit) -> None:
     tree[last] = held
 
 
-def buckets(
-    found: Iterator[Parameter], sizes: Mapping[str, int], most: int
+def bucket_gradients(
+    parameters: Iterable[Parameter], sizes: Mapping[str, int], most: int
 ) -> Iterator[tuple[tuple[str, ...], str, int]]:
-    """Axes, dtype and elements of each sum of gradients: those of the same sum go together, up to `most`."""
+    """(axes, dtype, elements) of each sum of gradients: those over the same axes together, up to `most`."""
     pending: dict[tuple[tuple[str, ...], str], list[int]] = defaultdict(list)
-    for parameter in found:
+    for parameter in parameters:
         if axes := tuple(axis for axis in sorted(parameter.reduce) if sizes[axis] > 1):
-            pending[axes, parameter.dtype].append(elements(parameter, sizes))
+            pending[axes, parameter.dtype].append(count_local_elements(parameter, sizes))
     for (axes, dtype), counts in pending.items():
         held = 0
         for count in counts:

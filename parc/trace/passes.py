@@ -1,4 +1,4 @@
-"""The operations of one microbatch's way through a stage and back, read off the stage's events."""
+"""The operations of one microbatch's forward and backward pass through a stage, derived from its events."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from parc.trace.ops import Kind, Op
 
 @dataclass(frozen=True)
 class Passes:
-    """Of one microbatch through one stage. Gradients travel for what is floating point alone."""
+    """Operations of one microbatch in one stage. Gradients are sent of floating-point values alone."""
 
-    takes: tuple[Op, ...]
+    receive_inputs: tuple[Op, ...]
     forward: tuple[Op, ...]
-    gives: tuple[Op, ...]
-    takes_gradients: tuple[Op, ...]
+    send_outputs: tuple[Op, ...]
+    receive_gradients: tuple[Op, ...]
     backward: tuple[Op, ...]
-    gives_gradients: tuple[Op, ...]
+    send_gradients: tuple[Op, ...]
 
 
-def passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, int]) -> Passes:
+def derive_passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, int]) -> Passes:
     """`number` is the stage's coordinate on the axis `pipeline`; `sizes` are those of the mesh's axes."""
     before = [value for event in stage.root.events if isinstance(event, Recv) for value in event.values]
     after = [value for event in stage.root.events if isinstance(event, Send) for value in event.values]
@@ -30,12 +30,12 @@ def passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, int]) -
     forward = [op for unit, call in calls for op in issued_forward(unit, call)]
     backward = [op for unit, call in reversed(calls) for op in issued_backward(unit, call)]
     return Passes(
-        takes=_sent("recv", before, pipeline, number - 1),
+        receive_inputs=_sent("recv", before, pipeline, number - 1),
         forward=_real(forward, sizes),
-        gives=_sent("send", after, pipeline, number + 1),
-        takes_gradients=_sent("recv", filter(_floats, after), pipeline, number + 1, "gradient of "),
+        send_outputs=_sent("send", after, pipeline, number + 1),
+        receive_gradients=_sent("recv", filter(_floats, after), pipeline, number + 1, "gradient of "),
         backward=_real(backward, sizes),
-        gives_gradients=_sent("send", filter(_floats, before), pipeline, number - 1, "gradient of "),
+        send_gradients=_sent("send", filter(_floats, before), pipeline, number - 1, "gradient of "),
     )
 
 

@@ -1,99 +1,99 @@
-"""In which order a stage takes its microbatches, what it issues together, and when it waits.
+"""The order in which a stage runs its microbatches, what it issues together, and when it waits.
 
-As `ScheduleGPipe` and `Schedule1F1B` of `torch.distributed.pipelining` do it; without a pipeline, one
-microbatch after the other.
+The orders are those of `ScheduleGPipe` and `Schedule1F1B` of `torch.distributed.pipelining`; without a
+pipeline, one microbatch runs after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from parc.trace.ops import Op, Tape
+from parc.trace.ops import Kind, Op, Tape
 from parc.trace.passes import Passes
 
 
-def in_turn(tape: Tape, part: Passes, microbatches: int, _stage: int, _stages: int) -> None:
-    """No pipeline."""
+def run_sequentially(tape: Tape, part: Passes, microbatches: int, _stage: int, _stages: int) -> None:
+    """Each microbatch forward and backward: no pipeline."""
     for number in range(microbatches):
-        _forward(tape, part, number)
-        _backward(tape, part, number)
+        _run_forward(tape, part, number)
+        _run_backward(tape, part, number)
 
 
-def gpipe(tape: Tape, part: Passes, microbatches: int, _stage: int, _stages: int) -> None:
-    """All forward, then all backward."""
+def run_gpipe(tape: Tape, part: Passes, microbatches: int, _stage: int, _stages: int) -> None:
+    """All microbatches forward, then all backward."""
     sent: list[int] = []
     for number in range(microbatches):
-        _received(tape, part.takes)
-        _forward(tape, part, number)
-        sent += tape.post(part.gives)
+        _receive(tape, part.receive_inputs)
+        _run_forward(tape, part, number)
+        sent += tape.post(part.send_outputs)
     tape.wait(sent)
     sent = []
     for number in range(microbatches):
-        _received(tape, part.takes_gradients)
-        _backward(tape, part, number)
-        sent += tape.post(part.gives_gradients)
+        _receive(tape, part.receive_gradients)
+        _run_backward(tape, part, number)
+        sent += tape.post(part.send_gradients)
     tape.wait(sent)
 
 
-def one_forward_one_backward(tape: Tape, part: Passes, microbatches: int, stage: int, stages: int) -> None:
-    """As many forward as there are stages from here on, then in turn, then what is left backward."""
+def run_1f1b(tape: Tape, part: Passes, microbatches: int, stage: int, stages: int) -> None:
+    """A forward pass for each stage from here on, then backward and forward in turn, then backward."""
     warm = min(microbatches, stages - stage)
     sent: list[int] = []
     for number in range(warm):
-        _received(tape, part.takes)
-        _forward(tape, part, number)
+        _receive(tape, part.receive_inputs)
+        _run_forward(tape, part, number)
         tape.wait(sent)
         if number < warm - 1:  # the last one goes out together with what comes back
-            sent = tape.post(part.gives)
+            sent = tape.post(part.send_outputs)
     done = 0
     for number in range(warm, microbatches + 1):
-        tape.wait(_together(tape, part.gives, part.takes_gradients))
-        _backward(tape, part, done)
+        tape.wait(_post_batch(tape, part.send_outputs, part.receive_gradients))
+        _run_backward(tape, part, done)
         done += 1
         if number < microbatches:
-            tape.wait(_together(tape, part.gives_gradients, part.takes))
-            _forward(tape, part, number)
-    sent = tape.post(part.gives_gradients)
+            tape.wait(_post_batch(tape, part.send_gradients, part.receive_inputs))
+            _run_forward(tape, part, number)
+    sent = tape.post(part.send_gradients)
     for number in range(done, microbatches):
-        _received(tape, part.takes_gradients)
-        _backward(tape, part, number)
+        _receive(tape, part.receive_gradients)
+        _run_backward(tape, part, number)
         tape.wait(sent)
-        sent = tape.post(part.gives_gradients)
+        sent = tape.post(part.send_gradients)
     tape.wait(sent)
 
 
 SCHEDULES: Mapping[str, Callable[[Tape, Passes, int, int, int], None]] = {
-    "gpipe": gpipe,
-    "1f1b": one_forward_one_backward,
+    "gpipe": run_gpipe,
+    "1f1b": run_1f1b,
 }
 
 
-def vote(tape: Tape, axis: str, stage: int, stages: int) -> None:
-    """What the stages agree on in their first step: whether all of them know the shapes that cross."""
+def exchange_shapes(tape: Tape, axis: str, stage: int, stages: int) -> None:
+    """In their first step the stages agree whether all of them know the shapes that they exchange."""
 
-    def said(kind: str, peer: int) -> Op:
-        return Op(kind, axis, (1,), "torch.int32", peer=peer, where="the stages' first step")  # type: ignore[arg-type]
+    def message(kind: Kind, peer: int) -> Op:
+        return Op(kind, axis, (1,), "torch.int32", peer=peer, where="the stages' first step")
 
-    tape.when = "before the first microbatch"
+    tape.phase = "before the first microbatch"
     before, after = stage > 0, stage < stages - 1
-    tape.run([said("recv", stage - 1)] * before + [said("send", stage + 1)] * after)
-    tape.run([said("recv", stage + 1)] * after + [said("send", stage - 1)] * before)
+    tape.run([message("recv", stage - 1)] * before + [message("send", stage + 1)] * after)
+    tape.run([message("recv", stage + 1)] * after + [message("send", stage - 1)] * before)
 
 
-def _forward(tape: Tape, part: Passes, number: int) -> None:
-    tape.when = f"forward pass of microbatch {number}"
+def _run_forward(tape: Tape, part: Passes, number: int) -> None:
+    tape.phase = f"forward pass of microbatch {number}"
     tape.run(part.forward)
 
 
-def _backward(tape: Tape, part: Passes, number: int) -> None:
-    tape.when = f"backward pass of microbatch {number}"
+def _run_backward(tape: Tape, part: Passes, number: int) -> None:
+    tape.phase = f"backward pass of microbatch {number}"
     tape.run(part.backward)
 
 
-def _received(tape: Tape, ops: Sequence[Op]) -> None:
+def _receive(tape: Tape, ops: Sequence[Op]) -> None:
     tape.wait(tape.post(ops))
 
 
-def _together(tape: Tape, one: Sequence[Op], other: Sequence[Op]) -> list[int]:
-    """Sends and receives are one batch; either alone are issued one by one."""
+def _post_batch(tape: Tape, one: Sequence[Op], other: Sequence[Op]) -> list[int]:
+    """Sends and receives are one batch; sends alone, or receives alone, are issued one by one."""
     return tape.post([*one, *other], batch=len(tape) if one and other else None)

@@ -1,10 +1,11 @@
-"""The rungs of the proof, in order: what a program sends, what it computes, what would have been noticed."""
+"""The rungs of the proof, in order: the operations that are issued, the numbers, the known bugs."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Literal, TypeAlias
@@ -16,26 +17,26 @@ from parc.emit.program import Files
 from parc.emit.write import write
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
-from parc.verify.execution.watchdog import Stopped
-from parc.verify.matching.rung import matching
-from parc.verify.mutants.rung import mutants
-from parc.verify.numbers.rung import equal
-from parc.verify.precision.rung import lowered
+from parc.verify.execution.diagnose import Stopped
+from parc.verify.matching.rung import prove_matching
+from parc.verify.mutants.rung import prove_mutants
+from parc.verify.numbers.rung import prove_numbers
+from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
-from parc.verify.sample.choose import RANKS, Sample, sample
-from parc.verify.sample.compile import Compute, Low
-from parc.verify.sample.merge_edits import carried
+from parc.verify.sample.choose import RANKS, choose_sample
+from parc.verify.sample.compile import LowPrecision, Sample
+from parc.verify.sample.merge_edits import merge_edits
 from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.uneven_routing import skewed
+from parc.verify.sample.uneven_routing import choose_tokens
 
-Name: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]
-RUNGS: tuple[Name, ...] = ("matching", "numbers", "fp32", "bf16", "mutants")
-FEW = 16  # ranks where the layout is not what is proved
+RungName: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]
+RUNGS: tuple[RungName, ...] = ("matching", "numbers", "fp32", "bf16", "mutants")
+FEW = 16  # ranks of the rungs that do not prove the layout
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is proved: a plan, its compiled program, and the folder as it stands, edited or not."""
+class ProgramUnderTest:
+    """A plan, its compiled program, and the folder to be proved, which may be edited."""
 
     plan: Plan
     program: Program
@@ -44,124 +45,116 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Climb:
-    """How far, and how."""
+class ProofOptions:
+    """Which rungs are run, and how. `progress` is called with a line of a long rung from time to time."""
 
-    rungs: tuple[Name, ...]
+    rungs: tuple[RungName, ...]
     seed: int = 0
     timeout: float = 300.0  # seconds, of a step
     device: str = "cpu"
-    progress: Callable[[str], None] = lambda _: None  # hears a line of a long rung now and then
+    progress: Callable[[str], None] = lambda _: None
 
 
-def usual(plan: Plan, device: str) -> tuple[Name, ...]:
-    """The rungs that are climbed unless others are asked for."""
+def choose_rungs(plan: Plan, device: str) -> tuple[RungName, ...]:
+    """The rungs that are run unless others are asked for."""
     low = plan.train.precision.compute == "bf16" or device == "cuda"
     return ("matching", "numbers", "fp32", *(("bf16",) if low else ()))
 
 
-def climb(subject: Subject, how: Climb) -> Iterator[Rung]:
-    """Each rung as it is reached, up to the first that refutes the program."""
+def run_rungs(tested: ProgramUnderTest, options: ProofOptions) -> Iterator[Rung]:
+    """The result of each rung when it is known, up to the first that refutes the program."""
     for name in RUNGS:
-        if name in how.rungs:
+        if name in options.rungs:
             start = perf_counter()
-            rung = replace(_rung(name, subject, how), seconds=perf_counter() - start)
+            rung = replace(_run_rung(name, tested, options), seconds=perf_counter() - start)
             yield rung
             if rung.verdict == "refuted":
                 return
 
 
-def _rung(name: Name, subject: Subject, how: Climb) -> Rung:
+def _run_rung(name: RungName, tested: ProgramUnderTest, options: ProofOptions) -> Rung:
     try:
-        return _CLIMBED[name](subject, how)
+        return _PROVE[name](tested, options)
     except NotProvable as reason:
         return Rung(name, "not provable", (str(reason),))
     except Faulty as faulty:
-        why = (
-            f"the program that is run in its place cannot be built: {each.message}"
-            for each in faulty.diagnostics
-        )
-        return Rung(name, "not provable", tuple(why))
-    except Exception as fault:  # noqa: BLE001 - a fault of parc's says nothing of the program
-        said = f"{type(fault).__name__}: {fault}"
-        return Rung(name, "not provable", (f"parc itself has failed, which is a fault of parc's: {said}",))
+        why = "the program that is run in its place cannot be built"
+        return Rung(name, "not provable", tuple(f"{why}: {each.message}" for each in faulty.diagnostics))
+    except Exception as fault:  # noqa: BLE001 - an error of parc tells nothing about the program
+        failure = f"{type(fault).__name__}: {fault}"
+        return Rung(name, "not provable", (f"parc itself has failed, which is an error of parc: {failure}",))
 
 
-def _matching(subject: Subject, how: Climb) -> Rung:
-    return matching(subject.plan, subject.program, subject.folder, seed=how.seed, timeout=how.timeout)
+def _prove_matching(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
+    return prove_matching(
+        tested.plan, tested.program, tested.folder, seed=options.seed, timeout=options.timeout
+    )
 
 
-def _numbers(subject: Subject, how: Climb) -> Rung:
-    def compared(made: Sample, folder: Path, tokens: Tokens) -> Rung:
-        return equal(made.trial, folder, tokens, how.timeout)
-
-    return _run("numbers", subject, how, "fp64", RANKS, compared)
+def _prove_numbers(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
+    sample = choose_sample(tested.plan, "fp64", RANKS)
+    return _run_sample("numbers", sample, tested, options, partial(prove_numbers, timeout=options.timeout))
 
 
-def _fp32(subject: Subject, how: Climb) -> Rung:
-    return _low("fp32", subject, how, "cpu")
+def _prove_fp32(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
+    return _prove_precision("fp32", "cpu", tested, options)
 
 
-def _bf16(subject: Subject, how: Climb) -> Rung:
-    return _low("bf16", subject, how, how.device)
+def _prove_bf16(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
+    return _prove_precision("bf16", options.device, tested, options)
 
 
-def _low(compute: Low, subject: Subject, how: Climb, device: str) -> Rung:
-    def compared(made: Sample, folder: Path, tokens: Tokens) -> Rung:
-        return lowered(made.trial, folder, tokens, compute, how.timeout, device)
+def _prove_precision(
+    compute: LowPrecision, device: str, tested: ProgramUnderTest, options: ProofOptions
+) -> Rung:
+    sample = choose_sample(tested.plan, compute, _limit_ranks(device))
+    prove = partial(prove_precision, precision=compute, timeout=options.timeout, device=device)
+    return _run_sample(compute, sample, tested, options, prove)
 
-    return _run(compute, subject, how, compute, _ranks(device), compared)
 
-
-def _ranks(device: str) -> int:
-    """At most. On GPUs, as many as there are, if a mesh of the plan's kind is that small."""
+def _limit_ranks(device: str) -> int:
+    """The most ranks for a rung in low precision: on GPUs, at most one for each."""
     if device != "cuda":
         return FEW
     if not (gpus := torch.cuda.device_count()):
         built = "" if torch.version.cuda else ": this torch is built without CUDA"
-        raise NotProvable(f"no GPU is here that torch can use{built}")
+        raise NotProvable(f"there is no GPU that torch can use{built}")
     return min(FEW, gpus)
 
 
-def _run(
-    name: Name,
-    subject: Subject,
-    how: Climb,
-    compute: Compute,
-    ranks: int,
-    compared: Callable[[Sample, Path, Tokens], Rung],
+def _run_sample(
+    name: RungName,
+    sample: Sample,
+    tested: ProgramUnderTest,
+    options: ProofOptions,
+    prove: Callable[[Sample, Path, Tokens], Rung],
 ) -> Rung:
-    """A rung that runs the program on a sample of its plan, with the folder's edits."""
-    made = sample(subject.plan, compute, ranks)
-    edited = carried(subject.files, subject.folder, made.trial.files)
-    tokens, routing = skewed(made.trial, how.seed)
-    told = (*made.told, routing)
+    """Runs a rung on a sample with the edits of the folder; the result, in the lines of that folder."""
+    merged = merge_edits(tested.files, tested.folder, sample.files)
+    tokens, routing = choose_tokens(sample, options.seed)
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         folder = Path(scratch) / "program"
-        write(edited.files, folder)
+        write(merged.files, folder)
         try:
-            rung = compared(made, folder, tokens)
+            rung = prove(sample, folder, tokens)
         except Stopped as stopped:
-            return Rung(name, stopped.verdict, told, (edited.finding(stopped.finding),))
-    findings = tuple(edited.finding(found) for found in rung.findings)
-    return replace(rung, compared=(*told, *rung.compared), findings=findings)
+            rung = Rung(name, stopped.verdict, (), (stopped.finding,))
+    findings = tuple(map(merged.translate, rung.findings))
+    return replace(rung, compared=(*sample.notes, routing, *rung.compared), findings=findings)
 
 
-def _mutants(subject: Subject, how: Climb) -> Rung:
-    """Of the program as it was emitted: what is asked is whether the rungs would notice."""
-    made, low = (sample(subject.plan, compute, FEW) for compute in _BOTH)
-    tokens, _ = skewed(made.trial, how.seed)
-    rung = mutants(made.trial, low.trial, tokens, seed=how.seed, progress=how.progress)
-    return replace(rung, compared=(*made.told, *rung.compared))
+def _prove_mutants(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
+    """Of the program as it was emitted: the question is whether the rungs would notice a bug."""
+    sample, low = choose_sample(tested.plan, "fp64", FEW), choose_sample(tested.plan, "fp32", FEW)
+    tokens, _ = choose_tokens(sample, options.seed)
+    rung = prove_mutants(sample, low, tokens, seed=options.seed, progress=options.progress)
+    return replace(rung, compared=(*sample.notes, *rung.compared))
 
 
-_BOTH: tuple[Compute, Compute] = ("fp64", "fp32")
-
-
-_CLIMBED: Mapping[Name, Callable[[Subject, Climb], Rung]] = {
-    "matching": _matching,
-    "numbers": _numbers,
-    "fp32": _fp32,
-    "bf16": _bf16,
-    "mutants": _mutants,
+_PROVE: Mapping[RungName, Callable[[ProgramUnderTest, ProofOptions], Rung]] = {
+    "matching": _prove_matching,
+    "numbers": _prove_numbers,
+    "fp32": _prove_fp32,
+    "bf16": _prove_bf16,
+    "mutants": _prove_mutants,
 }

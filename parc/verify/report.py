@@ -1,19 +1,23 @@
-"""What a rung of the proof says, and the whole of it for people and for scripts."""
+"""The result of each rung, and the report of all of them, as text and as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["proved", "refuted", "not provable"]
-VERSION = 1  # of the JSON: it changes when a field goes or changes its sense
+VERSION = 1  # of the JSON: it changes when a field is removed or changes its meaning
+
+
+class NotProvable(Exception):
+    """This machine, or parc, cannot decide a rung. The message is the reason, for the user."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that refutes a program. `file` is relative to its folder."""
+class RungFinding:
+    """One reason why a program is refuted, or a rung not provable. `file` is relative to the folder."""
 
     message: str
     details: tuple[str, ...] = ()
@@ -23,24 +27,28 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the proof; `compared` are the lines that say what was compared, and how closely.
+    """The result of one step of the proof. `compared`: lines on what was compared, and how closely it agrees.
 
-    Where it is not provable, the last of them and the findings are the reasons.
+    Where the rung is not provable, the reasons are its findings or the last line of `compared`.
     """
 
     name: str
     verdict: Verdict
     compared: tuple[str, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[RungFinding, ...] = ()
     seconds: float = 0.0
 
 
-class NotProvable(Exception):
-    """This machine, or parc, cannot climb a rung; the reason is for the user."""
+def combine_verdicts(rungs: Sequence[Rung]) -> Verdict:
+    """The verdict on a program: refuted where a rung is, else proved where all rungs are."""
+    found = {rung.verdict for rung in rungs}
+    if "refuted" in found:
+        return "refuted"
+    return "not provable" if "not provable" in found or not rungs else "proved"
 
 
-def text(rung: Rung) -> str:
-    """A rung as it is printed: verdict and time, then what was compared, then what refutes it."""
+def format_rung(rung: Rung) -> str:
+    """Verdict and time, then what was compared, then the findings."""
     lines = [f"{rung.name:<10}{rung.verdict:<14}{rung.seconds:>6.1f} s"]
     lines += [f"  {line}" for line in rung.compared]
     for finding in rung.findings:
@@ -50,34 +58,37 @@ def text(rung: Rung) -> str:
     return "\n".join(lines)
 
 
-def closing(rungs: Sequence[Rung], seconds: float) -> str:
-    """What it comes to."""
-    found = verdict(rungs)
+def format_summary(rungs: Sequence[Rung], seconds: float) -> str:
+    """The last line of the report: the verdict, and the rungs that it comes from."""
+    found = combine_verdicts(rungs)
     names = [rung.name for rung in rungs if rung.verdict == found]
     by = f": {', '.join(names)}" if names else ""
     return f"{found}{by}, in {seconds:.1f} s"
 
 
-def as_json(plan: str, rungs: Sequence[Rung], seconds: float) -> str:
-    """The same as one object: `version`, `plan`, `verdict`, `seconds`, and `rungs` in the order climbed.
-
-    A rung has `name`, `verdict`, `seconds`, `compared` (lines) and `findings`, a finding `message`, `details`
-    (lines), and `file` and `line` in the program's folder, or null. A verdict is "proved", "refuted" or
-    "not provable".
-    """
+def format_json(plan: str, rungs: Sequence[Rung], seconds: float) -> str:
+    """The report as one JSON object. Its form is documented in docs/verify.md."""
     found = {
         "version": VERSION,
         "plan": plan,
-        "verdict": verdict(rungs),
+        "verdict": combine_verdicts(rungs),
         "seconds": round(seconds, 1),
         "rungs": [{**asdict(rung), "seconds": round(rung.seconds, 1)} for rung in rungs],
     }
     return json.dumps(found, indent=2) + "\n"
 
 
-def verdict(rungs: Sequence[Rung]) -> Verdict:
-    """Of a whole climb: refuted where a rung is, else proved where all are."""
-    found = {rung.verdict for rung in rungs}
-    if "refuted" in found:
-        return "refuted"
-    return "not provable" if "not provable" in found or not rungs else "proved"
+def format_ranks(ranks: Iterable[int]) -> str:
+    """Ranks in words, neighbours as one range: "rank 3", "ranks 0-3, 8"."""
+    ordered = sorted(ranks)
+    ranges = ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in _find_ranges(ordered))
+    return f"rank{'s' if len(ordered) > 1 else ''} {ranges}"
+
+
+def _find_ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    start = None
+    for number, after in zip(numbers, [*numbers[1:], None], strict=True):
+        start = number if start is None else start
+        if after != number + 1:
+            yield start, number
+            start = None

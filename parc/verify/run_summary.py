@@ -1,4 +1,4 @@
-"""What a finished run comes to: its loss against the text's own entropy, and against one device."""
+"""The summary of a finished run: its loss against the entropy of the data, and against one device."""
 
 from __future__ import annotations
 
@@ -12,31 +12,36 @@ from pathlib import Path
 from parc.capture.capture import Captured
 from parc.plan.blocks import Plan
 from parc.runtime.data import Bytes, Dataset, TokenFile, find, unigram_entropy
-from parc.verify.numbers.reference import steps
+from parc.verify.numbers.reference import train_reference
 
 
-def closing(plan: Plan, captured: Captured, base: Path, arguments: Sequence[str], count: int) -> str:
-    """Two lines about a run with the program's `arguments`, made from the losses that it has written."""
-    options = _parsed(plan, arguments)
+def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequence[str], count: int) -> str:
+    """Two lines on a run with the program's `arguments`, from the losses in its `metrics.jsonl`.
+
+    The first `count` losses are compared with those of the model on one device. The data lie below `base`.
+    """
+    options = _parse_options(plan, arguments)
     lines = (options.out / "metrics.jsonl").read_text().splitlines()
     losses = [float(json.loads(line)["loss"]) for line in lines]
-    dataset = _opened(plan, options.data, base)
+    dataset = _open_dataset(plan, options.data, base)
     entropy = unigram_entropy(dataset)
     optimizer = replace(plan.train.optimizer, lr=options.lr)
-    again = replace(plan, train=replace(plan.train, steps=options.steps, optimizer=optimizer))
-    expected = [step.loss for step in steps(again, captured.loaded.recipes, dataset, min(count, len(losses)))]
-    differences = [abs(mine - other) for mine, other in zip(islice(losses, count), expected, strict=True)]
+    same = replace(plan, train=replace(plan.train, steps=options.steps, optimizer=optimizer))
+    steps = train_reference(same, captured.loaded.recipes, dataset, min(count, len(losses)))
+    differences = [
+        abs(step.figures["loss"] - loss) for loss, step in zip(islice(losses, count), steps, strict=True)
+    ]
     side = "below" if losses[-1] < entropy else "above"
     nats = abs(entropy - losses[-1])
     return (
         f"loss {losses[-1]:.4f}: {nats:.2f} nats {side} the unigram entropy of the data, {entropy:.2f}\n"
-        f"the first {len(expected)} losses differ from the single-device run of the same steps "
+        f"the first {len(differences)} losses differ from the single-device run of the same steps "
         f"by at most {max(differences):.1e}"
     )
 
 
-def _parsed(plan: Plan, arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of the program that change what it computes, and where it has written."""
+def _parse_options(plan: Plan, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of the program that change what it computes, and the folder that it writes to."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--steps", type=int, default=plan.train.steps)
     parser.add_argument("--lr", type=float, default=plan.train.optimizer.lr)
@@ -46,7 +51,7 @@ def _parsed(plan: Plan, arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_known_args(arguments)[0]
 
 
-def _opened(plan: Plan, patterns: Sequence[str], base: Path) -> Dataset:
+def _open_dataset(plan: Plan, patterns: Sequence[str], base: Path) -> Dataset:
     files = find(patterns, base)
     facts = plan.train.dataset
     return TokenFile(files[0], facts.type) if facts is not None and facts.kind == "tokens" else Bytes(files)

@@ -12,9 +12,9 @@ from parc.cost.program import ProgramTransfer, count_buffer_bytes, derive_progra
 from parc.cost.program import count_program_states as folded
 from parc.emit.program import files
 from parc.emit.write import write
-from parc.trace.ops import Issue
-from parc.verify.matching.record_rank import Recorded
-from parc.verify.matching.record_ranks import record
+from parc.trace.ops import IssuedOp
+from parc.verify.matching.record_rank import RecordedOps
+from parc.verify.matching.record_ranks import record_ranks
 from tests.cost.programs import Compiled, drawn, fixed, held
 from tests.verify.test_equality import LAYOUTS
 
@@ -29,7 +29,7 @@ def by_axis(sent: Iterable[ProgramTransfer]) -> Bytes:
     return found
 
 
-def recorded(issues: Iterable[Issue], sizes: dict[str, int]) -> Bytes:
+def recorded(issues: Iterable[IssuedOp], sizes: dict[str, int]) -> Bytes:
     found: Bytes = Counter()
     for each in issues:
         if each.op.kind != "recv" and each.op.dtype != VOTE:
@@ -47,16 +47,16 @@ def agrees(of: Compiled, folder: Path) -> None:
     write(files(of.plan, of.program, {}), folder)
     mesh, sizes = of.plan.mesh, {axis.name: axis.size for axis in of.plan.mesh.axes}
     ranks = sorted({0, mesh.size // 2, mesh.size - 1})
-    for rank, found in record(folder, mesh, ranks, timeout=60.0).items():
+    for rank, found in record_ranks(folder, mesh, ranks, timeout=60.0).items():
         stage = stage_of(of, rank)
         assert held(folder, mesh.size, rank) == folded(of.plan, of.program.stages[stage])
-        if isinstance(found, Recorded):
+        if isinstance(found, RecordedOps):
             # Without data routing is even, so that what is expected is what is sent.
-            assert recorded(found.issues, sizes) == by_axis(
+            assert recorded(found.issued, sizes) == by_axis(
                 derive_program_traffic(of.plan, of.program)[stage]
             )
         else:  # experts with biases cannot run without data: `tests/cost/test_exact.py` is what is left
-            assert found.limited, found
+            assert found.unsupported, found
             assert of.plan.train.model.name == "classic"
 
 
@@ -85,10 +85,10 @@ def test_so_do_plans_drawn_at_random(model: str, tmp_path: Path) -> None:
         sizes = {axis.name: axis.size for axis in mesh.axes}
         found: dict[int, Bytes] = defaultdict(Counter)
         wanted: dict[int, Bytes] = defaultdict(Counter)
-        for rank, each in record(folder, mesh, list(range(mesh.size)), timeout=60.0).items():
+        for rank, each in record_ranks(folder, mesh, list(range(mesh.size)), timeout=60.0).items():
             stage = stage_of(of, rank)
-            assert isinstance(each, Recorded), each
-            found[stage] += recorded(each.issues, sizes)
+            assert isinstance(each, RecordedOps), each
+            found[stage] += recorded(each.issued, sizes)
             wanted[stage] += by_axis(derive_program_traffic(of.plan, of.program)[stage])
         assert found == wanted
 

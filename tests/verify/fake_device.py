@@ -1,7 +1,7 @@
-"""A device that is none: its tensors say they lie on "pretended", and hold their numbers on the CPU.
+"""A fake device: its tensors report the device "fakegpu", and hold their numbers on the CPU.
 
-What a GPU refuses is refused: an operation on tensors of both devices, but for single numbers on the CPU. Not
-met are a GPU's kernels and their rounding, its streams, NCCL.
+An operation on tensors of both devices is refused, as on a GPU, but for single numbers on the CPU. The
+kernels of a GPU and their rounding, its streams and NCCL are not tested.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-NAME = "pretended"
-BETWEEN = {torch.ops.aten.copy_.default}  # operators that take a tensor from one device to another
+NAME = "fakegpu"
+TRANSFERS = {torch.ops.aten.copy_.default}  # operators between two devices
 
 
-class Pretended(Tensor):
-    """A tensor there; `inner` has its numbers."""
+class FakeDeviceTensor(Tensor):
+    """A tensor on the fake device; `inner` has its numbers."""
 
     inner: Tensor
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> Pretended:
-        made: Pretended = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    def __new__(cls, inner: Tensor) -> FakeDeviceTensor:
+        made: FakeDeviceTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls,
             inner.shape,
             strides=inner.stride(),
@@ -51,32 +51,34 @@ class Pretended(Tensor):
     def __torch_dispatch__(
         cls, func: Any, types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        return dispatched(func, args, dict(kwargs or {}))
+        return dispatch(func, args, dict(kwargs or {}))
 
 
-def dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    there = any(isinstance(leaf, Pretended) for leaf in leaves)
-    here = [leaf for leaf in leaves if not isinstance(leaf, Pretended) and not leaf.is_meta and leaf.ndim]
-    if there and here and func not in BETWEEN:
+    there = any(isinstance(leaf, FakeDeviceTensor) for leaf in leaves)
+    here = [
+        leaf for leaf in leaves if not isinstance(leaf, FakeDeviceTensor) and not leaf.is_meta and leaf.ndim
+    ]
+    if there and here and func not in TRANSFERS:
         raise RuntimeError(f"{func}: a tensor of shape {tuple(here[0].shape)} is on the CPU, others are not")
     wanted = kwargs.get("device")
     to = NAME if there else "cpu"
     if wanted is not None:
         to = torch.device(wanted).type
         kwargs["device"] = torch.device("cpu" if to == NAME else to)
-    unwrapped = pytree.tree_map_only(Pretended, lambda each: each.inner, (args, kwargs))
+    unwrapped = pytree.tree_map_only(FakeDeviceTensor, lambda each: each.inner, (args, kwargs))
     out = func(*unwrapped[0], **unwrapped[1])
     if to != NAME:
         return out
-    wrapped = pytree.tree_map_only(Tensor, lambda each: each if each.is_meta else Pretended(each), out)
+    wrapped = pytree.tree_map_only(Tensor, lambda each: each if each.is_meta else FakeDeviceTensor(each), out)
     if func.namespace in ("c10d", "_c10d_functional"):
         return wrapped
     return return_and_correct_aliasing(func, args, kwargs, wrapped)
 
 
-class _Module(_DummyBackendModule):
-    """What stands at `torch.pretended`."""
+class _DeviceModule(_DummyBackendModule):
+    """The module `torch.fakegpu`."""
 
     def get_rng_state(self, _device: object = None) -> Tensor:
         return torch.empty(0)
@@ -85,30 +87,30 @@ class _Module(_DummyBackendModule):
         pass
 
 
-class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Also sees what has no such tensor among its arguments, and makes one."""
+class _FactoryMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Dispatches operators without a tensor argument too: those that create tensors on the device."""
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if DTensor in types:
             return NotImplemented
-        return dispatched(func, args, dict(kwargs or {}))
+        return dispatch(func, args, dict(kwargs or {}))
 
 
 @contextmanager
-def pretending() -> Iterator[None]:
-    """Within it, "pretended" is a device of this process, which is of no other use afterwards."""
-    _setup_privateuseone_for_python_backend(NAME, _Module())
+def fake_device() -> Iterator[None]:
+    """Within it, "fakegpu" is a device. The process cannot be used for anything else afterwards."""
+    _setup_privateuseone_for_python_backend(NAME, _DeviceModule())
     torch._C._set_only_lift_cpu_tensors(True)  # `torch.tensor` moves its numbers where modes see it
     for module in (dist, dist.distributed_c10d):
-        vars(module)["batch_isend_irecv"] = _one_by_one
-    with torch.autograd.set_multithreading_enabled(False), _Made():
+        vars(module)["batch_isend_irecv"] = _issue_each
+    with torch.autograd.set_multithreading_enabled(False), _FactoryMode():
         yield
 
 
-def _one_by_one(ops: Sequence[dist.P2POp]) -> list[dist.Work | None]:
-    """torch would look up who serves the device."""
+def _issue_each(ops: Sequence[dist.P2POp]) -> list[dist.Work | None]:
+    """torch would look up the backend of the device."""
     return [op.op(op.tensor, group=op.group, tag=op.tag, **{_END[op.op]: op.group_peer}) for op in ops]
 
 

@@ -57,12 +57,12 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
 
 def test_a_right_plan_is_proved_rung_by_rung(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(plan)]) == 0
-    said = capsys.readouterr().out
-    heads = [text.split()[:2] for text in said.splitlines() if text[0] != " "]
+    out = capsys.readouterr().out
+    heads = [text.split()[:2] for text in out.splitlines() if text[0] != " "]
     assert heads[:3] == [["matching", "proved"], ["numbers", "proved"], ["fp32", "proved"]]
-    assert said.splitlines()[-1].startswith("proved: matching, numbers, fp32, in ")
-    assert "the plan's whole mesh: 2 ranks as ep 2" in said
-    assert "gets none in microbatch" in said  # an expert is really empty
+    assert out.splitlines()[-1].startswith("proved: matching, numbers, fp32, in ")
+    assert "the plan's whole mesh: 2 ranks as ep 2" in out
+    assert "gets none in microbatch" in out  # an expert is really empty
 
 
 def test_json_has_every_rung_and_what_it_compared(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,13 +108,13 @@ def test_an_edit_that_leaves_a_collective_out_is_refuted_by_matching(
         "        # share = all_reduce(share, self.ep)",
     )
     assert main(["verify", str(plan), "--folder", str(folder)]) == 1
-    said = capsys.readouterr().out
+    out = capsys.readouterr().out
     here = line(folder, "stage_0.py", "# share = all_reduce")
-    assert f"stage_0.py:{here}: an operation is left out on ranks 0-1" in said
-    assert "numbers" not in said.splitlines()[-1]  # the climb ends where it is refuted
+    assert f"stage_0.py:{here}: an operation is missing on ranks 0-1" in out
+    assert "numbers" not in out.splitlines()[-1]  # the first refutation is the last rung
 
 
-def test_an_edited_size_is_not_provable_and_the_reason_told(
+def test_an_edited_size_is_not_provable_and_the_reason_reported(
     folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(folder, "train.py", '"sequences": 16', '"sequences": 24')
@@ -130,21 +130,21 @@ def test_a_hang_ends_within_its_time_out(
     edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{receives}    return total.sqrt()")
     command = ["verify", str(plan), "--rungs", "numbers", "--folder", str(folder), "--timeout", "5"]
     assert main(command) == 1
-    said = capsys.readouterr().out
+    out = capsys.readouterr().out
     here = line(folder, "runtime/gradients.py", "dist.recv")
-    assert "the program hangs: a step was not done after 5 s" in said
-    assert f"rank 0 waits in `recv` at runtime/gradients.py:{here}" in said
+    assert "the program hangs: a step was not done after 5 s" in out
+    assert f"rank 0 waits in `recv` at runtime/gradients.py:{here}" in out
 
 
 @pytest.mark.parametrize(
     ("leaves", "status"),
     [
-        ("sys.exit()", "0, as if all were well"),
-        ("os._exit(0)", "0, as if all were well"),
+        ("sys.exit()", "0, as if it had succeeded"),
+        ("os._exit(0)", "0, as if it had succeeded"),
         ("os._exit(3)", "3"),
     ],
 )
-def test_a_rank_that_leaves_while_it_is_recorded_is_told(
+def test_a_rank_that_exits_while_it_is_recorded_is_reported(
     leaves: str, status: str, folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     leave = f"    import os, sys\n    if dist.get_rank() == 1:\n        {leaves}\n"
@@ -167,9 +167,9 @@ def test_a_kill_from_outside_is_no_difference(
     kill = "    if dist.get_rank() == 1:\n        __import__('os').kill(__import__('os').getpid(), 9)\n"
     edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{kill}    return total.sqrt()")
     assert main(["verify", str(plan), "--rungs", "numbers", "--folder", str(folder)]) == 2
-    said = capsys.readouterr().out
-    assert "rank 1 was ended by signal SIGKILL" in said
-    assert "differs" not in said
+    out = capsys.readouterr().out
+    assert "rank 1 was ended by signal SIGKILL" in out
+    assert "differs" not in out
 
 
 def test_a_fault_of_parc_itself_refutes_nothing(
@@ -178,9 +178,9 @@ def test_a_fault_of_parc_itself_refutes_nothing(
     def fails(*_: object) -> NoReturn:
         raise ZeroDivisionError("float division by zero")
 
-    monkeypatch.setattr(ladder, "_CLIMBED", {"matching": fails})
+    monkeypatch.setattr(ladder, "_PROVE", {"matching": fails})
     assert main(["verify", str(plan), "--rungs", "matching"]) == 2
-    assert "a fault of parc's: ZeroDivisionError: float division by zero" in capsys.readouterr().out
+    assert "an error of parc: ZeroDivisionError: float division by zero" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e9"])
@@ -236,7 +236,7 @@ def test_a_model_that_cannot_be_loaded_is_refused(plan: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("gpus", "reason"),
     [
-        (0, "no GPU is here that torch can use"),
+        (0, "there is no GPU that torch can use"),
         (1, "2 ranks need a GPU each and this machine has 1"),
     ],
 )
@@ -256,9 +256,9 @@ def test_bfloat16_is_proved_on_the_cpu_as_it_would_be_on_gpus(
     plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(plan), "--rungs", "bf16"]) == 0
-    said = capsys.readouterr().out
-    assert "of one step against float64" in said
-    flips, choices = re.findall(r"reference replayed: (\d+) of (\d+) choices would be others", said)[0]
+    out = capsys.readouterr().out
+    assert "of one step against float64" in out
+    flips, choices = re.findall(r"reference replayed: (\d+) of (\d+) choices would differ", out)[0]
     assert 0 <= int(flips) < int(choices) / 10
 
 

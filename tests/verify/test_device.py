@@ -1,4 +1,4 @@
-"""On a device that is not the CPU, every tensor of a step lies where it is needed: see `fake_device.py`."""
+"""On another device than the CPU, every tensor of a step is where it is needed: see `fake_device.py`."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ import pytest
 from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
-from parc.verify.execution.watchdog import Stopped
+from parc.verify.execution.diagnose import Stopped
 from parc.verify.numbers.shards import States
-from parc.verify.precision import rung as lower
-from parc.verify.precision.compare_rank import strained
+from parc.verify.precision import rung as precision
+from parc.verify.precision.compare_rank import RankReport, compare_rank
 from parc.verify.report import Rung
-from parc.verify.sample.compile import trial
+from parc.verify.sample.compile import compile_sample
 from parc.verify.sample.tokens import Tokens
 
-from .fake_device import NAME, pretending
+from .fake_device import NAME, fake_device
 from .plans import VOCABULARY
 from .test_precision import captured, plan_of
 
 DEVICES = 'choices=("cpu", "cuda")'
 
 
-def there(
-    folder: str,
+def compare_there(
+    folder: Path,
     dataset: Dataset,
     states: Mapping[tuple[str, int], States],
     plan: Plan,
     device: str,
-    scratch: Path,
-    timeout: float,
-) -> None:
-    """One rank, as `strained`, on the device that is pretended."""
+    bounds_file: Path,
+) -> RankReport:
+    """One rank, as `compare_rank`, on the fake device."""
     assert device == "cpu"
-    with pretending():
-        strained(folder, dataset, states, plan, NAME, scratch, timeout)
+    with fake_device():
+        return compare_rank(folder, dataset, states, plan, NAME, bounds_file)
 
 
 def rung(
@@ -47,15 +46,15 @@ def rung(
     monkeypatch: pytest.MonkeyPatch,
     edit: tuple[str, str, str] = ("train.py", "", ""),
 ) -> Rung:
-    """bfloat16 on the pretended device."""
-    given = trial(plan_of(model, layout), "bf16", captured(model, "bf16"))
+    """The rung `bf16` on the fake device."""
+    given = compile_sample(plan_of(model, layout), "bf16", captured(model, "bf16"))
     write(given.files, folder)
     for name, old, new in (edit, ("train.py", DEVICES, f'choices=("{NAME}",)')):
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new, 1))
-    monkeypatch.setattr(lower, "strained", there)
-    return lower.lowered(given, folder, Tokens(VOCABULARY), "bf16", 60.0, "cpu")
+    monkeypatch.setattr(precision, "compare_rank", compare_there)
+    return precision.prove_precision(given, folder, Tokens(VOCABULARY), "bf16", 60.0, "cpu")
 
 
 @pytest.mark.parametrize(

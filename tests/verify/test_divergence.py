@@ -1,4 +1,4 @@
-"""Where a program goes wrong: the first tensor, its ranks, the factor, what was communicated before it."""
+"""Where a program diverges: the first tensor, its ranks, the factor, the collectives before it."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import torch
 from parc.emit.write import write
 from parc.ir.states import P, S
 from parc.plan.mesh import Axis, Mesh
-from parc.verify.numbers.divergence import first_difference
-from parc.verify.numbers.shards import compressed, share_of, summed
-from parc.verify.numbers.tolerance import gap
-from parc.verify.report import Finding
-from parc.verify.sample.compile import trial
+from parc.verify.numbers.divergence import locate_divergence
+from parc.verify.numbers.shards import select_share, sum_terms
+from parc.verify.numbers.tolerance import compare_tensors
+from parc.verify.report import RungFinding, format_ranks
+from parc.verify.sample.compile import compile_sample
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
 from .test_equality import LAYOUTS
 
-ALONE = "the difference is gone when the program is run once more: it does not always compute alike"
+NOT_REPEATED = "the difference is gone when the program is run once more: it does not always compute alike"
 
 
-def search(model: str, layout: str, folder: Path, *edits: tuple[str, str, str]) -> Finding:
-    """What is found in a program after `edits`: a file, a text that stands in it, and another."""
+def locate(model: str, layout: str, folder: Path, *edits: tuple[str, str, str]) -> RungFinding:
+    """The divergence of a program after `edits`: a file, a text in it, and the text that replaces it."""
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    given = trial(plan, captured=captured(model))
+    given = compile_sample(plan, captured=captured(model))
     write(given.files, folder)
     for name, old, new in edits:
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new, 1))
-    return first_difference(given, folder, Tokens(VOCABULARY), timeout=30.0)
+    return locate_divergence(given, folder, Tokens(VOCABULARY), timeout=30.0)
 
 
 def line(folder: Path, name: str, text: str, within: str = "") -> int:
-    """The first line with `text`, behind the line that starts `within`."""
+    """The first line with `text`, after the line that starts with `within`."""
     lines = (folder / name).read_text().splitlines()
-    start = next(number for number, said in enumerate(lines) if said.startswith(within))
-    return next(number for number, said in enumerate(lines, 1) if text in said and number > start)
+    start = next(number for number, each in enumerate(lines) if each.startswith(within))
+    return next(number for number, each in enumerate(lines, 1) if text in each and number > start)
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
@@ -50,12 +50,12 @@ def line(folder: Path, name: str, text: str, within: str = "") -> int:
 def test_every_module_of_a_right_program_gives_its_share_of_what_the_models_gives(
     model: str, layout: str, tmp_path: Path
 ) -> None:
-    assert search(model, layout, tmp_path / "program").message == ALONE
+    assert locate(model, layout, tmp_path / "program").message == NOT_REPEATED
 
 
 def test_a_scaled_output_names_the_axes_of_that_size_and_the_edited_line(tmp_path: Path) -> None:
     edit = ("stage_1.py", "return out + shared, balance", "return 2 * (out + shared), balance")
-    found = search("moe", "everything", tmp_path / "program", edit)
+    found = locate("moe", "everything", tmp_path / "program", edit)
     assert found.message == (
         "output 1 of `layers.1.moe` differs first: step 0, microbatch 0, ranks 2-3, 6-7: all that hold it"
     )
@@ -69,7 +69,7 @@ def test_a_scaled_output_names_the_axes_of_that_size_and_the_edited_line(tmp_pat
 def test_a_sum_that_is_left_out_is_named_with_its_line(tmp_path: Path) -> None:
     """It is the embedding's: the next module to give something is the first block's attention."""
     edit = ("runtime/collectives.py", "    dist.all_reduce(total, group=group)", "    pass")
-    found = search("classic", "tensor", tmp_path / "program", edit)
+    found = locate("classic", "tensor", tmp_path / "program", edit)
     assert found.message.startswith(
         "the output of `blocks.0.attn` differs first: step 0, microbatch 0, ranks 0-1"
     )
@@ -81,7 +81,7 @@ def test_a_sum_that_is_left_out_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_a_gradient_that_is_not_summed_is_met_in_the_backward_pass(tmp_path: Path) -> None:
     edit = ("runtime/collectives.py", "return _sum_terms(gradient, ctx.group), None", "return gradient, None")
-    found = search("moe", "tensor", tmp_path / "program", edit)
+    found = locate("moe", "tensor", tmp_path / "program", edit)
     assert found.message.startswith(
         "the gradient of the output of `norm` differs first: step 0, microbatch 0"
     )
@@ -93,14 +93,14 @@ def test_a_gradient_that_is_not_summed_is_met_in_the_backward_pass(tmp_path: Pat
 def test_only_the_ranks_that_differ_are_named(tmp_path: Path) -> None:
     once = "(2 if torch.distributed.get_rank() == 3 else 1) * "
     edit = ("stage_0.py", "return F.linear(mul, ", f"return {once}F.linear(mul, ")
-    found = search("moe", "data", tmp_path / "program", edit)
+    found = locate("moe", "data", tmp_path / "program", edit)
     assert "step 0, microbatch 0, rank 3" in found.message
     assert not found.message.endswith("all that hold it")
 
 
 def test_a_parameters_gradient_names_the_axes_that_complete_it(tmp_path: Path) -> None:
     edit = ("stage_0.py", 'init=constant(1.0), reduce=("ep", "tp")', 'init=constant(1.0), reduce=("ep",)')
-    found = search("moe", "everything", tmp_path / "program", edit)
+    found = locate("moe", "everything", tmp_path / "program", edit)
     assert found.message.startswith("the gradient of `layers.0.")
     assert "_norm.weight` differs first: step 0, ranks 0-1, 4-5" in found.message
     assert found.details[-1] == "after the last microbatch its terms are summed over `ep`, `tp`"
@@ -116,17 +116,17 @@ def test_a_parameters_gradient_names_the_axes_that_complete_it(tmp_path: Path) -
         (("runtime/optim.py", "weight_decay=settings.weight_decay", "weight_decay=0.0"), "`head.weight`"),
     ],
 )
-def test_what_comes_after_the_modules_is_told_by_its_name(
+def test_a_difference_after_the_modules_is_named(
     edit: tuple[str, str, str], message: str, tmp_path: Path
 ) -> None:
-    found = search("moe", "data", tmp_path / "program", edit)
+    found = locate("moe", "data", tmp_path / "program", edit)
     assert found.message.startswith(f"{message} differs first: step 0, "), found.message
     assert (found.file, found.line) == (edit[0], line(tmp_path / "program", edit[0], edit[2]))
 
 
 def test_a_later_step_is_looked_at_where_the_first_is_right(tmp_path: Path) -> None:
     edit = ("runtime/data.py", "first = step * self.sequences", "first = 2 * step * self.sequences")
-    found = search("moe", "data", tmp_path / "program", edit)
+    found = locate("moe", "data", tmp_path / "program", edit)
     assert found.message.startswith(
         "the output of `layers.0.attention_norm` differs first: step 1, microbatch 0"
     )
@@ -139,28 +139,29 @@ def test_shares_of_a_flattened_dim_tile_it() -> None:
     """Rows (sequence, position): `dp` has whole sequences, `tp` half of the positions of each."""
     states = {"dp": S(0), "tp": S(0, 4)}
     whole = torch.arange(4 * 6).view(4, 6)
-    shares = [share_of(states, whole.flatten(), rank, MESH).tolist() for rank in range(4)]
+    shares = [select_share(states, whole.flatten(), rank, MESH).tolist() for rank in range(4)]
     halves = [(whole[:2, :3], whole[:2, 3:]), (whole[2:, :3], whole[2:, 3:])]
     assert shares == [half.flatten().tolist() for pair in halves for half in pair]
 
 
 def test_terms_of_a_sum_are_added_over_their_axis_alone() -> None:
     held = {rank: torch.tensor(float(10**rank)) for rank in range(4)}
-    over_tp = summed({"tp": P}, held, MESH)
+    over_tp = sum_terms({"tp": P}, held, MESH)
     assert {rank: int(value) for rank, value in over_tp.items()} == {0: 11, 1: 11, 2: 1100, 3: 1100}
-    over_both = summed({"dp": P, "tp": P}, held, MESH)
+    over_both = sum_terms({"dp": P, "tp": P}, held, MESH)
     assert {int(value) for value in over_both.values()} == {1111}
 
 
 def test_a_gap_knows_multiples_and_what_is_no_number() -> None:
     whole = torch.tensor([1.0, -2.0, 4.0], dtype=torch.float64)
-    assert gap(whole, whole, 0.0).error == 0
-    half = gap(whole / 2, whole, 0.0)
+    assert compare_tensors(whole, whole, 0.0).error == 0
+    half = compare_tensors(whole / 2, whole, 0.0)
     assert (half.error, half.ratio, half.scaled) == (0.5, 0.5, True)
-    assert not gap(whole + 1, whole, 0.0).scaled
-    assert gap(whole * torch.nan, whole, 0.0).error == float("inf")
-    assert gap(whole[:2], whole, 0.0).error == float("inf")
+    assert not compare_tensors(whole + 1, whole, 0.0).scaled
+    assert compare_tensors(whole * torch.nan, whole, 0.0).error == float("inf")
+    assert compare_tensors(whole[:2], whole, 0.0).error == float("inf")
 
 
-def test_ranks_in_a_row_are_written_as_one() -> None:
-    assert compressed([8, 1, 0, 2, 5]) == "0-2, 5, 8"
+def test_neighbouring_ranks_are_written_as_a_range() -> None:
+    assert format_ranks([8, 1, 0, 2, 5]) == "ranks 0-2, 5, 8"
+    assert format_ranks([3]) == "rank 3"

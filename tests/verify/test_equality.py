@@ -17,7 +17,7 @@ from parc.emit.program import files
 from parc.emit.write import write
 from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
-from parc.verify.numbers.compare import Difference, compare, expected
+from parc.verify.numbers.compare import Deviation, compare_program, save_reference
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
@@ -165,13 +165,13 @@ LAYOUTS = {
 }
 
 
-def worst(model: str, plan: Plan, folder: Path) -> Difference:
+def worst(model: str, plan: Plan, folder: Path) -> Deviation:
     """The largest difference of an emitted program from the model on one device."""
     program = rewrite(plan, captured(model))
     write(files(plan, program, {}), folder)
     reference = folder.with_name("reference.pt")
-    expected(plan, captured(model).loaded.recipes, Tokens(VOCABULARY), 3, reference)
-    return compare(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0]
+    save_reference(plan, captured(model).loaded.recipes, Tokens(VOCABULARY), 3, reference)
+    return compare_program(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0]
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])

@@ -1,4 +1,4 @@
-"""What every rank sends in a step: derived, matched, and what the emitted program issues."""
+"""The operations of every rank in a step: derived, matched, and compared with an emitted program's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from parc.plan.blocks import Plan
 from parc.source import Source
 from parc.trace.derive import derive
 from parc.trace.match import match
-from parc.verify.matching.rung import matching
+from parc.verify.matching.rung import prove_matching
 from parc.verify.report import Rung
 
 from .plans import EXAMPLES, MODELS, captured, loaded
@@ -25,10 +25,10 @@ from .test_equality import LAYOUTS
 QUICK = ("everything", "experts on the sequence", "1f1b, uneven")
 
 
-def climbed(plan: Plan, model: Captured, folder: Path) -> Rung:
+def prove(plan: Plan, model: Captured, folder: Path) -> Rung:
     program = rewrite(plan, model)
     write(files(plan, program, {}), folder)
-    return matching(plan, program, folder, seed=0, timeout=300.0)
+    return prove_matching(plan, program, folder, seed=0, timeout=300.0)
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
@@ -37,7 +37,7 @@ def climbed(plan: Plan, model: Captured, folder: Path) -> Rung:
 )
 def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path: Path) -> None:
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    found = climbed(plan, captured(model), tmp_path / "program")
+    found = prove(plan, captured(model), tmp_path / "program")
     assert found.verdict == "proved", found
     assert f"all {plan.mesh.size} ranks recorded" in found.compared[1]
 
@@ -55,9 +55,9 @@ def test_roles_fit_together_in_the_first_step_and_after_it(layout: str) -> None:
 def test_rows_of_experts_are_symbols_and_all_else_is_numbers() -> None:
     (plan,) = loaded("moe", *LAYOUTS["experts with data"]).plans
     (role,) = derive(plan, rewrite(plan, captured("moe")))
-    shapes = {issue.op.kind: issue.op.shape for issue in role.issues if issue.op.axis == "ep"}
+    shapes = {issue.op.kind: issue.op.shape for issue in role.issued if issue.op.axis == "ep"}
     assert isinstance(shapes["all_to_all"][0], str)
-    sums = [issue.op.shape for issue in role.issues if issue.op.kind == "all_reduce"]
+    sums = [issue.op.shape for issue in role.issued if issue.op.kind == "all_reduce"]
     assert all(isinstance(size, int) for shape in sums for size in shape)
 
 
@@ -82,7 +82,7 @@ def test_4096_ranks_are_matched_by_their_roles_in_less_than_a_minute(tmp_path: P
     """Measured: 7.6 CPU seconds, compiling included. CPU time, for the machine may have others to serve."""
     (plan,) = load_text(Source(str(EXAMPLES / "of-a-test.parc"), MODELS + LARGE)).plans
     before = _seconds()
-    found = climbed(plan, capture(plan), tmp_path / "program")
+    found = prove(plan, capture(plan), tmp_path / "program")
     assert found.verdict == "proved", found
     assert found.compared[0].startswith("4,096 ranks in 2 roles, ")
     assert "8 of 4,096 ranks recorded" in found.compared[1]

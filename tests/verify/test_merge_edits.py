@@ -1,4 +1,4 @@
-"""Edits of an emitted folder are made again in the smaller program, or it is said why not."""
+"""Edits of an emitted folder are merged into the smaller program, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parc.verify.report import Finding, NotProvable
-from parc.verify.sample.merge_edits import carried
+from parc.verify.report import NotProvable, RungFinding
+from parc.verify.sample.merge_edits import merge_edits
 
 EMITTED = """\
 class Stage:
@@ -16,17 +16,17 @@ class Stage:
         x = self.norm(x)
         return x * 1024
 """
-TRIAL = EMITTED.replace("1024", "24").replace("(8,", "(2,")
+SAMPLE = EMITTED.replace("1024", "24").replace("(8,", "(2,")
 
 
-def merged(folder: Path, text: str, base: str = EMITTED, ours: str = TRIAL) -> str:
+def merged(folder: Path, text: str, base: str = EMITTED, ours: str = SAMPLE) -> str:
     (folder / "stage_0.py").write_text(text)
-    made = carried({"stage_0.py": base.encode()}, folder, {"stage_0.py": ours.encode()})
+    made = merge_edits({"stage_0.py": base.encode()}, folder, {"stage_0.py": ours.encode()})
     return made.files["stage_0.py"].decode()
 
 
-def test_what_is_not_edited_is_the_trials(tmp_path: Path) -> None:
-    assert merged(tmp_path, EMITTED) == TRIAL
+def test_what_is_not_edited_is_the_samples(tmp_path: Path) -> None:
+    assert merged(tmp_path, EMITTED) == SAMPLE
 
 
 @pytest.mark.parametrize(
@@ -38,20 +38,20 @@ def test_what_is_not_edited_is_the_trials(tmp_path: Path) -> None:
         ("class Stage:\n", "import os\n\n\nclass Stage:\n"),
     ],
 )
-def test_lines_without_sizes_are_replaced_removed_and_put_in(old: str, new: str, tmp_path: Path) -> None:
-    assert merged(tmp_path, EMITTED.replace(old, new)) == TRIAL.replace(old, new)
+def test_lines_without_sizes_are_replaced_removed_and_added(old: str, new: str, tmp_path: Path) -> None:
+    assert merged(tmp_path, EMITTED.replace(old, new)) == SAMPLE.replace(old, new)
 
 
-def test_beside_a_size_the_trials_size_stays(tmp_path: Path) -> None:
+def test_beside_a_size_the_samples_size_stays(tmp_path: Path) -> None:
     edit = EMITTED.replace("x = x.view(8, 1024)", "x = 3 * x.view(8, 1024).abs()")
-    assert merged(tmp_path, edit) == TRIAL.replace("x = x.view(2, 24)", "x = 3 * x.view(2, 24).abs()")
+    assert merged(tmp_path, edit) == SAMPLE.replace("x = x.view(2, 24)", "x = 3 * x.view(2, 24).abs()")
 
 
 def test_an_edited_size_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(NotProvable) as found:
         merged(tmp_path, EMITTED.replace("x * 1024", "x * 512"))
     assert "the edit at stage_0.py:5 (`return x * 512`)" in str(found.value)
-    assert "a number that the smaller program has another one for" in str(found.value)
+    assert "a number that has another value in the smaller program" in str(found.value)
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_an_edited_size_is_not_guessed(tmp_path: Path) -> None:
         ("x * 1024", "x.view(1024) * 1024", 5),
     ],
 )
-def test_a_size_that_is_put_in_is_not_guessed_either(old: str, new: str, line: int, tmp_path: Path) -> None:
-    with pytest.raises(NotProvable, match=rf"the edit at stage_0\.py:{line} .*1024 is a number"):
+def test_an_added_size_is_not_guessed_either(old: str, new: str, line: int, tmp_path: Path) -> None:
+    with pytest.raises(NotProvable, match=rf"the edit at stage_0\.py:{line} .*1024 is a size"):
         merged(tmp_path, EMITTED.replace(old, new))
 
 
-def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stage_0.py").write_bytes(EMITTED.encode() + "# é\n".encode("latin-1"))
     with pytest.raises(NotProvable, match=r"`stage_0\.py` is not UTF-8 at line 6"):
-        carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": TRIAL.encode()})
+        merge_edits({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": SAMPLE.encode()})
 
 
 def test_a_number_that_is_the_same_in_both_may_be_edited(tmp_path: Path) -> None:
     base = EMITTED.replace("self.norm(x)", "self.norm(x, 0.5)")
-    ours = TRIAL.replace("self.norm(x)", "self.norm(x, 0.5)")
+    ours = SAMPLE.replace("self.norm(x)", "self.norm(x, 0.5)")
     edit = base.replace("0.5", "0.25")
     assert merged(tmp_path, edit, base, ours) == ours.replace("0.5", "0.25")
 
 
-def test_what_stands_among_lines_that_the_trial_lacks_is_told(tmp_path: Path) -> None:
+def test_an_edit_among_lines_that_the_sample_lacks_is_refused(tmp_path: Path) -> None:
     base = EMITTED.replace(
         "        x = self.norm(x)\n", "        x = self.norm(x)\n        x = self.wide(x)\n"
     )
@@ -88,29 +88,29 @@ def test_what_stands_among_lines_that_the_trial_lacks_is_told(tmp_path: Path) ->
         merged(tmp_path, base.replace("self.wide(x)", "self.wide(x).abs()"), base)
 
 
-def test_a_finding_is_told_of_the_users_lines(tmp_path: Path) -> None:
+def test_a_finding_has_the_users_lines(tmp_path: Path) -> None:
     edit = "import os\n\n\n" + EMITTED.replace("x = self.norm(x)", "x = 2 * self.norm(x)")
     (tmp_path / "stage_0.py").write_text(edit)
-    longer = f'"""The trial begins with a line more."""\n{TRIAL}'
-    made = carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": longer.encode()})
-    said = made.files["stage_0.py"].decode().splitlines()
+    longer = f'"""The sample begins with one more line."""\n{SAMPLE}'
+    made = merge_edits({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": longer.encode()})
+    lines = made.files["stage_0.py"].decode().splitlines()
     theirs = edit.splitlines()
     for text in ("        x = 2 * self.norm(x)", "        x = x.view"):
-        there = next(number for number, line in enumerate(said, 1) if line.startswith(text))
+        there = next(number for number, line in enumerate(lines, 1) if line.startswith(text))
         mine = next(number for number, line in enumerate(theirs, 1) if line.startswith(text))
-        found = made.finding(
-            Finding("it differs", (f"at stage_0.py:{there}, class Stage",), "stage_0.py", there)
+        found = made.translate(
+            RungFinding("it differs", (f"at stage_0.py:{there}, class Stage",), "stage_0.py", there)
         )
         assert (found.line, found.details) == (mine, (f"at stage_0.py:{mine}, class Stage",))
 
 
-def test_other_files_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_other_files_are_copied(tmp_path: Path) -> None:
     (tmp_path / "stage_0.py").write_text(EMITTED)
     (tmp_path / "helper.py").write_text("TWO = 2\n")
-    made = carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": TRIAL.encode()})
+    made = merge_edits({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": SAMPLE.encode()})
     assert made.files["helper.py"] == b"TWO = 2\n"
 
 
-def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NotProvable, match=r"`stage_0\.py` is gone"):
-        carried({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": TRIAL.encode()})
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotProvable, match=r"`stage_0\.py` is missing"):
+        merge_edits({"stage_0.py": EMITTED.encode()}, tmp_path, {"stage_0.py": SAMPLE.encode()})

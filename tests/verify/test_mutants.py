@@ -1,4 +1,4 @@
-"""The ladder notices the bugs that others have had, and raises no alarm where there is none."""
+"""The rungs detect the bugs that other frameworks have had, and raise no false alarm."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 import mutants as benchmark
 import pytest
 
-from parc.verify.mutants.mutant import BUGS, Bug, Mutant
-from parc.verify.mutants.outcome import Outcome, table
-from parc.verify.mutants.rung import injected, mutants
-from parc.verify.mutants.runner import Caught, Judge, Notice
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.outcome import Outcome, format_table
+from parc.verify.mutants.registry import BUGS, Bug
+from parc.verify.mutants.rung import inject_bugs, prove_mutants
+from parc.verify.mutants.runner import Detection, MutantRunner
 from parc.verify.mutants.target import Subject
 from parc.verify.report import NotProvable
-from parc.verify.sample.compile import Trial, trial
+from parc.verify.sample.compile import Sample, compile_sample
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
@@ -41,135 +42,135 @@ EVERYTHING = (
 )
 
 
-def made(model: str, layout: tuple[int, str]) -> Trial:
-    return trial(loaded(model, *layout).plans[0], "fp64", captured(model))
+def compiled(model: str, layout: tuple[int, str]) -> Sample:
+    return compile_sample(loaded(model, *layout).plans[0], "fp64", captured(model))
 
 
 @pytest.fixture(scope="module")
-def small() -> Trial:
-    return made("moe", EXPERTS)
+def small() -> Sample:
+    return compiled("moe", EXPERTS)
 
 
 @pytest.fixture(scope="module")
-def low() -> Trial:
-    return trial(loaded("moe", *EXPERTS).plans[0], "fp32")
+def low() -> Sample:
+    return compile_sample(loaded("moe", *EXPERTS).plans[0], "fp32")
 
 
 @pytest.fixture(scope="module")
-def judge(small: Trial, low: Trial, tmp_path_factory: pytest.TempPathFactory) -> Judge:
-    scratch = tmp_path_factory.mktemp("judge")
-    return Judge(small, low, Tokens(VOCABULARY), scratch, timeout=60)
+def runner(small: Sample, low: Sample, tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
+    scratch = tmp_path_factory.mktemp("runner")
+    return MutantRunner(small, low, Tokens(VOCABULARY), scratch, timeout=60)
 
 
-def judged(judge: Judge, bug: str, site: str) -> Caught | None:
-    """What becomes of the one mutant of a class whose site has these words."""
-    found = [
-        next(each for each in injected(Subject(of))[bug] if site in each.site)
-        for of in (judge.trial, judge.low)
-        if of is not None
-    ]
-    return judge.judged(found[0].files, found[1].files)
+def detect(runner: MutantRunner, bug: str, site: str) -> Detection | None:
+    """What detects the one mutant of a class whose site has these words."""
+    edits, low_edits = (
+        next(each.files for each in inject_bugs(Subject(sample))[bug] if site in each.site)
+        for sample in (runner.sample, runner.low)
+        if sample is not None
+    )
+    return runner.detect(edits, low_edits)
 
 
-def test_a_right_program_raises_no_alarm(judge: Judge) -> None:
-    assert judge.own() is None
+def test_a_right_program_raises_no_alarm(runner: MutantRunner) -> None:
+    assert runner.check_original() is None
 
 
 @pytest.mark.parametrize(
-    ("bug", "site", "rung", "how"),  # all by a difference
+    ("bug", "site", "rung", "message"),  # all by a difference
     [
-        ("mean of each rank alone", "means of ranks summed", "matching", "an operation is left out"),
+        ("mean of each rank alone", "means of ranks summed", "matching", "an operation is missing"),
         ("router gradient not summed", "Router", "matching", "another operation is issued"),
         ("one microbatch's gradient kept", "only the last", "numbers", "gradient of"),
         ("rows in another order", "put back", "numbers", "gradient of"),
-        ("norm of one rank's shards", "along `ep`", "matching", "an operation is left out"),
+        ("norm of one rank's shards", "along `ep`", "matching", "an operation is missing"),
         ("fused product off by a row or an expert", "a row late", "fp32", "rounding allows"),
         ("position in the data lost", "first batch", "numbers", "in step"),
         ("number of the step lost", "the batch", "numbers", "in step"),
         ("number of the step lost", "learning rate", "numbers", "in step"),
     ],
 )
-def test_the_cheapest_rung_that_can_see_a_bug_notices_it(
-    judge: Judge, bug: str, site: str, rung: str, how: str
+def test_the_cheapest_rung_that_can_detect_a_bug_does(
+    runner: MutantRunner, bug: str, site: str, rung: str, message: str
 ) -> None:
-    found = judged(judge, bug, site)
+    found = detect(runner, bug, site)
     assert found is not None
-    assert (found.rung, found.notice.by) == (rung, "difference")
-    assert how in found.notice.how
+    assert (found.rung, found.means) == (rung, "difference")
+    assert message in found.message
 
 
-def test_data_ranks_may_trade_their_slices(judge: Judge) -> None:
+def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:
     """Of the class of ranks fed the wrong data, the one that is no bug. Low precision would see other tokens
     than those whose routing is replayed."""
-    its = injected(Subject(judge.trial))["ranks fed the wrong data"]
+    its = inject_bugs(Subject(runner.sample))["ranks fed the wrong data"]
     (traded,) = (each for each in its if "trade" in each.site)
-    assert traded.same
-    assert judge.computed({**judge.trial.files, **traded.files}, 3) is None
+    assert traded.equivalent
+    assert runner.detect_by_numbers({**runner.sample.files, **traded.files}, 3) is None
 
 
-def test_a_mutant_that_hangs_is_caught_by_the_clock(judge: Judge, tmp_path: Path) -> None:
-    files = dict(judge.trial.files)
+def test_a_mutant_that_hangs_is_detected_by_its_time_limit(runner: MutantRunner, tmp_path: Path) -> None:
+    files = dict(runner.sample.files)
     step = b"        start = time.perf_counter()\n"
     gradients = b"        ids = self.batches.step("
     assert files["runtime/training.py"].count(gradients) == 1
     wait = b"        if dist.get_rank() == 1:\n            time.sleep(600)\n"
     files["runtime/training.py"] = files["runtime/training.py"].replace(gradients, wait + gradients)
     assert step in files["runtime/training.py"]
-    impatient = Judge(judge.trial, None, Tokens(VOCABULARY), tmp_path, timeout=0)
+    impatient = MutantRunner(runner.sample, None, Tokens(VOCABULARY), tmp_path, timeout=0)
     impatient.limit = 6
-    found = impatient.computed(files, 1)
+    found = impatient.detect_by_numbers(files, 1)
     assert found is not None
-    assert found.by == "time-out"
-    assert found.how.startswith("hangs")
+    assert found.means == "time-out"
+    assert found.message.startswith("hangs")
 
 
 @pytest.mark.parametrize(
-    ("edit", "rung", "how"),
+    ("edit", "rung", "message"),
     [
         ("total.square_root()", "matching", "AttributeError"),
         ("total.sqrt() if total.is_meta else total.square_root()", "numbers", "AttributeError"),
-        ("sys.exit()", "matching", "exit status 0, as if all were well"),
+        ("sys.exit()", "matching", "exit status 0, as if it had succeeded"),
     ],
 )
-def test_a_mutant_that_crashes_is_not_taken_for_one_that_differs(
-    edit: str, rung: str, how: str, judge: Judge
+def test_a_crash_is_not_reported_as_a_difference(
+    edit: str, rung: str, message: str, runner: MutantRunner
 ) -> None:
-    text = judge.trial.files["runtime/gradients.py"].decode()
+    text = runner.sample.files["runtime/gradients.py"].decode()
     assert text.count("return total.sqrt()") == 1
     crashing = text.replace("return total.sqrt()", f"import sys\n    return {edit}").encode()
-    found = judge.judged({"runtime/gradients.py": crashing}, {})
+    found = runner.detect({"runtime/gradients.py": crashing}, {})
     assert found is not None
-    assert (found.rung, found.notice.by) == (rung, "crash")
-    assert how in found.notice.how
+    assert (found.rung, found.means) == (rung, "crash")
+    assert message in found.message
 
 
-def test_where_one_rank_crashes_and_another_differs_the_difference_tells_more(judge: Judge) -> None:
+def test_a_difference_on_one_rank_is_preferred_to_a_crash_on_another(runner: MutantRunner) -> None:
     """Rank 0 leaves a sum out, rank 1 crashes where it would have made it."""
-    text = judge.trial.files["runtime/collectives.py"].decode()
+    text = runner.sample.files["runtime/collectives.py"].decode()
     summed = "    dist.all_reduce(total, group=group)\n"
     assert text.count(summed) == 1
     edit = text.replace(summed, "    if dist.get_rank() == 1:\n        total.no_such_method()\n")
-    found = judge.judged({"runtime/collectives.py": edit.encode()}, {})
+    found = runner.detect({"runtime/collectives.py": edit.encode()}, {})
     assert found is not None
-    assert (found.rung, found.notice.by) == ("matching", "difference")
-    assert "on rank 0" in found.notice.how
+    assert (found.rung, found.means) == ("matching", "difference")
+    assert "on rank 0" in found.message
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_every_mutant_is_another_program_that_parses(model: str) -> None:
-    subject = Subject(made(model, EVERYTHING))
-    found = [mutant for its in injected(subject).values() for mutant in its]
+    target = Subject(compiled(model, EVERYTHING))
+    found = [mutant for its in inject_bugs(target).values() for mutant in its]
     assert len(found) > 100
     for mutant in found:
         for name, text in mutant.files.items():
-            assert subject.trial.files[name] != text, mutant.site
+            assert target.trial.files[name] != text, mutant.site
             ast.parse(text)
 
 
-def test_twelve_classes_and_more_apply_to_a_plan() -> None:
+def test_most_classes_apply_to_a_plan() -> None:
     for model in ("moe", "classic"):
-        found = injected(Subject(made(model, EVERYTHING)))
-        assert sum(any(not mutant.same for mutant in its) for its in found.values()) >= 25
+        found = inject_bugs(Subject(compiled(model, EVERYTHING)))
+        assert sum(any(not mutant.equivalent for mutant in its) for its in found.values()) >= 25
 
 
 def test_every_class_says_where_it_applies() -> None:
@@ -178,52 +179,52 @@ def test_every_class_says_where_it_applies() -> None:
 
 
 def test_the_table_adds_up() -> None:
-    right, wrong = Mutant("here", {}), Mutant("there", {}, same="one rank along `ep`")
+    right, wrong = Mutant("here", {}), Mutant("there", {}, equivalent="one rank along `ep`")
     found = [
-        Outcome("one", right, Caught("matching", Notice("difference", ""))),
-        Outcome("one", right, Caught("numbers", Notice("crash", ""))),
-        Outcome("one", right, Caught("numbers", Notice("time-out", ""))),
+        Outcome("one", right, Detection("matching", "difference", "")),
+        Outcome("one", right, Detection("numbers", "crash", "")),
+        Outcome("one", right, Detection("numbers", "time-out", "")),
         Outcome("two", right, None),
         Outcome("two", wrong, None),
-        Outcome("two", Mutant("nowhere", {}, untold="no expert is idle"), None),
+        Outcome("two", Mutant("nowhere", {}, undetectable="no expert is idle"), None),
     ]
-    assert list(table(found)) == [
-        "class  mutants  matching  numbers  fp32  difference  crash  time-out  survived  the same",
+    assert list(format_table(found)) == [
+        "class  mutants  matching  numbers  fp32  difference  crash  time-out  survived  equivalent",
         "one        3         1        2                 1      1         1",
-        "two        1                                                               1         1",
-        "all        4         1        2                 1      1         1         1         1",
+        "two        1                                                               1           1",
+        "all        4         1        2                 1      1         1         1           1",
     ]
 
 
-def test_twins_are_one_mutant() -> None:
+def test_mutants_with_the_same_edit_are_one() -> None:
     """Two axes of one size: an edit that divides by the size of either is the same."""
-    found = injected(Subject(made("moe", EVERYTHING)))["balance loss wrongly scaled or not attached"]
-    (twins,) = (each for each in found if "the size of" in each.site)
-    assert "`ep`; the same edit: train.py: its weight times the size of `tp`" in twins.site
+    found = inject_bugs(Subject(compiled("moe", EVERYTHING)))["balance loss wrongly scaled or not attached"]
+    (joined,) = (each for each in found if "the size of" in each.site)
+    assert "`ep`; the same edit: train.py: its weight times the size of `tp`" in joined.site
 
 
-def test_a_mutant_that_nothing_notices_refutes(small: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unseen(subject: Subject) -> Iterator[Mutant]:
+def test_a_mutant_that_survives_refutes_the_rung(small: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unseen(target: Subject) -> Iterator[Mutant]:
         comment = b"# a bug that no rung can see\n"
-        yield Mutant("train.py", {"train.py": subject.trial.files["train.py"] + comment})
+        yield Mutant("train.py", {"train.py": target.trial.files["train.py"] + comment})
 
     for name in list(BUGS):
         monkeypatch.delitem(BUGS, name)
     monkeypatch.setitem(BUGS, "unseen", Bug("unseen", unseen))
-    told: list[str] = []
-    rung = mutants(small, None, Tokens(VOCABULARY), progress=told.append)
+    lines: list[str] = []
+    rung = prove_mutants(small, None, Tokens(VOCABULARY), progress=lines.append)
     assert rung.verdict == "refuted"
-    assert [finding.message for finding in rung.findings] == ["not noticed: unseen, train.py"]
-    assert told == ["1 of 1 mutants: unseen, train.py: NOT NOTICED"]
+    assert [finding.message for finding in rung.findings] == ["not detected: unseen, train.py"]
+    assert lines == ["1 of 1 mutants: unseen, train.py: NOT DETECTED"]
 
 
-def test_a_wrong_program_is_no_subject(small: Trial) -> None:
+def test_a_wrong_program_is_not_mutated(small: Sample) -> None:
     broken = next(
-        each for each in injected(Subject(small))["scaled by microbatches"] if "divided" in each.site
+        each for each in inject_bugs(Subject(small))["scaled by microbatches"] if "divided" in each.site
     )
     wrong = replace(small, files={**small.files, **broken.files})
     with pytest.raises(NotProvable, match="numbers, by difference: gradient of"):
-        mutants(wrong, None, Tokens(VOCABULARY), progress=print)
+        prove_mutants(wrong, None, Tokens(VOCABULARY), progress=print)
 
 
 @pytest.mark.slow
@@ -231,19 +232,19 @@ def test_a_wrong_program_is_no_subject(small: Trial) -> None:
 @pytest.mark.parametrize(
     "name", ["all_axes", "experts_with_data", "one_expert_a_rank", "an_axis_of_one", "one_microbatch"]
 )
-def test_what_is_said_to_compute_the_same_does(name: str, tmp_path: Path) -> None:
-    subjects = benchmark.trials(name)
-    judge = Judge(subjects[0], None, benchmark.tokens(), tmp_path, timeout=300)
-    its = [each for its in injected(Subject(subjects[0])).values() for each in its if each.same]
-    by_reason = {(mutant.same, mutant.site.partition(":")[0]): mutant for mutant in its}
+def test_equivalent_mutants_compute_the_same(name: str, tmp_path: Path) -> None:
+    samples = benchmark.compile_plan(name)
+    runner = MutantRunner(samples[0], None, benchmark.build_tokens(), tmp_path, timeout=300)
+    its = [each for its in inject_bugs(Subject(samples[0])).values() for each in its if each.equivalent]
+    by_reason = {(mutant.equivalent, mutant.site.partition(":")[0]): mutant for mutant in its}
     assert by_reason
     for mutant in by_reason.values():
-        assert judge.computed({**subjects[0].files, **mutant.files}, 3) is None, mutant
+        assert runner.detect_by_numbers({**samples[0].files, **mutant.files}, 3) is None, mutant
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["experts_on_tensor", "stages", "an_axis_of_one"])
-def test_every_mutant_of_a_few_plans_is_noticed(name: str) -> None:
-    rung = mutants(*benchmark.trials(name), benchmark.tokens(), progress=print)
+def test_every_mutant_of_a_few_plans_is_detected(name: str) -> None:
+    rung = prove_mutants(*benchmark.compile_plan(name), benchmark.build_tokens(), progress=print)
     assert rung.verdict == "proved", rung.findings

@@ -1,4 +1,4 @@
-"""The numbers rung: what it compares, and what it says of a right and of a wrong program."""
+"""The rung `numbers`: what it compares, and its findings for a right and for a wrong program."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from parc.emit.write import write
-from parc.verify.numbers.rung import equal
+from parc.verify.numbers.rung import prove_numbers
 from parc.verify.report import Rung
-from parc.verify.sample.compile import trial
+from parc.verify.sample.compile import compile_sample
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
@@ -17,14 +17,14 @@ from .test_equality import LAYOUTS
 
 
 def rung(model: str, layout: str, folder: Path, edit: tuple[str, str, str] | None = None) -> Rung:
-    given = trial(loaded(model, *LAYOUTS[layout]).plans[0], captured=captured(model))
+    given = compile_sample(loaded(model, *LAYOUTS[layout]).plans[0], captured=captured(model))
     write(given.files, folder)
     if edit is not None:
         name, old, new = edit
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new))
-    return equal(given, folder, Tokens(VOCABULARY), timeout=60.0)
+    return prove_numbers(given, folder, Tokens(VOCABULARY), timeout=60.0)
 
 
 def test_every_gradient_and_parameter_of_a_right_program_is_compared(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from parc.emit.program import files
 from parc.emit.write import write
 from parc.lower.program import rewrite
 from parc.source import Source
-from parc.verify.numbers.compare import compare, expected
+from parc.verify.numbers.compare import compare_program, save_reference
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY
@@ -66,8 +66,8 @@ def error(loaded: Loaded, folder: Path) -> float:
     captured = capture(plan)
     write(files(plan, rewrite(plan, captured), {}), folder)
     reference = folder.with_name("reference.pt")
-    expected(plan, captured.loaded.recipes, Tokens(VOCABULARY), 3, reference)
-    return compare(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0].error
+    save_reference(plan, captured.loaded.recipes, Tokens(VOCABULARY), 3, reference)
+    return compare_program(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0].error
 
 
 @pytest.mark.parametrize(("layout", "ranks"), [(TENSOR, 2), (PIPELINE, 2), (ALL, 8)])

@@ -1,4 +1,4 @@
-"""In float32 and bfloat16 a right program errs as rounding does, and a wrong one by more."""
+"""In float32 and bfloat16 a right program is within the rounding bounds, and a wrong one is not."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from parc.capture.capture import Captured, capture
 from parc.emit.write import write
 from parc.plan.blocks import Plan
-from parc.verify.precision.compare_rank import Routed
-from parc.verify.precision.replay_routing import Choice, Choosing, Chosen, flips
-from parc.verify.precision.rung import lowered
+from parc.verify.precision.compare_rank import RankRouting
+from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection, find_flips
+from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
-from parc.verify.sample.compile import Low, computing, trial
+from parc.verify.sample.compile import LowPrecision, compile_sample, with_precision
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, loaded
@@ -31,34 +31,34 @@ def plan_of(model: str, layout: str) -> Plan:
 
 
 @cache
-def captured(model: str, precision: Low) -> Captured:
-    return capture(computing(plan_of(model, "one rank"), precision))
+def captured(model: str, precision: LowPrecision) -> Captured:
+    return capture(with_precision(plan_of(model, "one rank"), precision))
 
 
 def rung(
     model: str,
     layout: str,
-    precision: Low,
+    precision: LowPrecision,
     folder: Path,
     edit: tuple[str, str, str] | None = None,
     device: str = "cpu",
 ) -> Rung:
-    """What is found in a program; after `edit`: a file, a text that stands in it, and another."""
-    given = trial(plan_of(model, layout), precision, captured(model, precision))
+    """The rung of a program, after `edit`: a file, a text in it, and the text that replaces it."""
+    given = compile_sample(plan_of(model, layout), precision, captured(model, precision))
     write(given.files, folder)
     if edit is not None:
         name, old, new = edit
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new))
-    return lowered(given, folder, Tokens(VOCABULARY), precision, timeout=60.0, device=device)
+    return prove_precision(given, folder, Tokens(VOCABULARY), precision, timeout=60.0, device=device)
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
 @pytest.mark.parametrize(
     "layout", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS]
 )
-def test_a_right_program_errs_as_rounding_does(model: str, layout: str, tmp_path: Path) -> None:
+def test_a_right_program_is_within_its_bounds(model: str, layout: str, tmp_path: Path) -> None:
     found = rung(model, layout, "fp32", tmp_path / "program")
     assert found.verdict == "proved", found
     experts = 3 if model == "classic" else 2
@@ -67,17 +67,17 @@ def test_a_right_program_errs_as_rounding_does(model: str, layout: str, tmp_path
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
-def test_in_bfloat16_choices_would_be_others_and_that_is_told_apart(model: str, tmp_path: Path) -> None:
+def test_in_bfloat16_choices_that_would_differ_are_counted_apart(model: str, tmp_path: Path) -> None:
     found = rung(model, "experts with data", "bf16", tmp_path / "program")
     assert found.verdict == "proved", found
     flipped = int(found.compared[-2].split(":")[1].split()[0])
     assert 0 < flipped < 20
 
 
-def test_without_replay_a_single_other_choice_would_refute_it(
+def test_without_replay_a_single_other_choice_refutes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Routed, "choose", lambda *_: None)
+    monkeypatch.setattr(RankRouting, "choose", lambda *_: None)
     assert rung("classic", "one rank", "bf16", tmp_path / "program").verdict == "refuted"
 
 
@@ -111,7 +111,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_program_errs_by_more(what: str, tmp_path: Path) -> None:
+def test_a_wrong_program_exceeds_its_bounds(what: str, tmp_path: Path) -> None:
     model, layout, edit = WRONG[what]
     found = rung(model, layout, "fp32", tmp_path / "program", edit)
     assert found.verdict == "refuted"
@@ -151,7 +151,7 @@ class Chooses(nn.Module):
         return [values, indices, best, at, winner, ordered.values, ordered.indices]
 
 
-def test_what_is_chosen_is_replaced_and_values_are_the_runs_own() -> None:
+def test_choices_are_replaced_and_values_are_the_runs_own() -> None:
     scores = torch.tensor([[3.0, 1.0, 2.0], [1.0, 3.0, 2.0]])
     wanted = {
         0: torch.tensor([[2, 1], [1, 2]]),
@@ -161,13 +161,13 @@ def test_what_is_chosen_is_replaced_and_values_are_the_runs_own() -> None:
     }
     model, seen = nn.ModuleDict({"router": Chooses()}), list[int]()
 
-    def choose(choice: Choice, own: Chosen) -> Tensor:
-        assert (choice.microbatch, choice.path) == (0, "router")
-        place = (0, 1, 3, 2)[choice.number]
-        seen.append(int(flips(own, wanted[place]).sum()))
+    def choose(key: ChoiceKey, own: Selection) -> Tensor:
+        assert (key.microbatch, key.path) == (0, "router")
+        place = (0, 1, 3, 2)[key.number]
+        seen.append(int(find_flips(own, wanted[place]).sum()))
         return wanted[place]
 
-    with Choosing(model, {"router"}, choose):
+    with RoutingReplay(model, {"router"}, choose):
         values, indices, best, at, winner, ordered, order = model["router"](scores)
     assert values.tolist() == [[2.0, 1.0], [3.0, 2.0]]
     assert torch.equal(indices, wanted[0])
@@ -179,16 +179,16 @@ def test_what_is_chosen_is_replaced_and_values_are_the_runs_own() -> None:
     assert seen == [1, 1, 1, 0]
 
 
-def test_the_order_of_what_is_chosen_is_no_other_choice() -> None:
-    own = Chosen(torch.tensor([[0, 1], [2, 1]]), 1)
-    assert flips(own, torch.tensor([[1, 0], [2, 0]])).tolist() == [False, True]
+def test_another_order_is_no_other_choice() -> None:
+    own = Selection(torch.tensor([[0, 1], [2, 1]]), 1)
+    assert find_flips(own, torch.tensor([[1, 0], [2, 0]])).tolist() == [False, True]
 
 
-def test_outside_of_modules_and_among_whole_numbers_nothing_is_replaced() -> None:
+def test_outside_of_modules_and_among_integers_nothing_is_replaced() -> None:
     def choose(*_: object) -> Tensor:
         raise AssertionError
 
     model = nn.ModuleDict({"router": Chooses()})
-    with Choosing(model, {"router"}, choose):
+    with RoutingReplay(model, {"router"}, choose):
         assert torch.tensor([1.0, 2.0]).argmax() == 1
         assert torch.tensor([[2, 1]]).argsort(-1).tolist() == [[1, 0]]

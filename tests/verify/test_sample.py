@@ -1,4 +1,4 @@
-"""How a plan is cut to what is run here: sizes keep their kind, and arguments say what the shape says."""
+"""How a plan is cut to a sample: sizes keep their kind, and arguments are read by name and value."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from parc.check.load import load, load_text
 from parc.plan.blocks import Plan
 from parc.source import Source
 from parc.verify.report import NotProvable
-from parc.verify.sample import choose as sampling
-from parc.verify.sample import shrink as cut
-from parc.verify.sample.choose import sample
-from parc.verify.sample.factory_arguments import readings
+from parc.verify.sample import choose, shrink
+from parc.verify.sample.choose import choose_sample
+from parc.verify.sample.factory_arguments import iterate_arguments
 
 from .plans import EXAMPLES, loaded
 
@@ -40,11 +39,11 @@ def plan(ranks: int, layout: str, layers: int = 12, dense: int = 0, more: str = 
 
 
 def axes(of: Plan, most: int) -> dict[str, int]:
-    return {axis.name: axis.size for axis in cut.mesh(of, most).axes}
+    return {axis.name: axis.size for axis in shrink.shrink_mesh(of, most).axes}
 
 
 def test_a_mesh_that_fits_is_run_as_it_is() -> None:
-    assert cut.mesh(SEED, 128) == SEED.mesh
+    assert shrink.shrink_mesh(SEED, 128) == SEED.mesh
 
 
 def test_else_each_axis_is_as_small_as_keeps_its_kind() -> None:
@@ -56,27 +55,29 @@ def test_else_each_axis_is_as_small_as_keeps_its_kind() -> None:
 
 def test_uneven_stages_stay_uneven() -> None:
     of = plan(4, "mesh = [pp: 4]\n pipeline over [pp] { layers = [2, 4, 4, 2] }")
-    assert cut.layers(of, of.mesh, 2) == cut.Layers((1, 2, 2, 1), 0, (0, 2, 3, 6, 7, 10))
-    small = cut.mesh(of, 3)
-    assert cut.layers(of, small, 2).stages == (1, 2, 1)
+    assert shrink.shrink_layers(of, of.mesh, 2) == shrink.KeptLayers((1, 2, 2, 1), 0, (0, 2, 3, 6, 7, 10))
+    small = shrink.shrink_mesh(of, 3)
+    assert shrink.shrink_layers(of, small, 2).stages == (1, 2, 1)
 
 
 def test_even_stages_keep_a_loop_over_their_layers() -> None:
-    assert cut.layers(SEED, SEED.mesh, 2) == cut.Layers((2, 2, 2, 2), 0, (0, 1, 4, 5, 8, 9, 12, 13))
+    assert shrink.shrink_layers(SEED, SEED.mesh, 2) == shrink.KeptLayers(
+        (2, 2, 2, 2), 0, (0, 1, 4, 5, 8, 9, 12, 13)
+    )
 
 
 def test_two_layers_with_experts_are_left() -> None:
     of = plan(1, "mesh = [dp: 1]\n data over [dp]", layers=3, dense=1)
-    assert cut.layers(of, of.mesh, 2) == cut.Layers((3,), 1, (0, 1, 2))
+    assert shrink.shrink_layers(of, of.mesh, 2) == shrink.KeptLayers((3,), 1, (0, 1, 2))
     split = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [8, 4] }", dense=8)
-    assert cut.layers(split, split.mesh, 2) == cut.Layers((2, 3), 2, (0, 1, 8, 9, 10))
+    assert shrink.shrink_layers(split, split.mesh, 2) == shrink.KeptLayers((2, 3), 2, (0, 1, 8, 9, 10))
 
 
 def test_a_dense_layer_stays_where_it_was() -> None:
     of = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [6, 6] }", dense=3)
-    assert cut.layers(of, of.mesh, 2) == cut.Layers((3, 2), 1, (0, 3, 4, 6, 7))
+    assert shrink.shrink_layers(of, of.mesh, 2) == shrink.KeptLayers((3, 2), 1, (0, 3, 4, 6, 7))
     whole = plan(2, "mesh = [pp: 2]\n pipeline over [pp] { layers = [4, 8] }", dense=6)
-    assert cut.layers(whole, whole.mesh, 2) == cut.Layers((1, 3), 2, (0, 4, 6, 7))
+    assert shrink.shrink_layers(whole, whole.mesh, 2) == shrink.KeptLayers((1, 3), 2, (0, 4, 6, 7))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_a_dense_layer_stays_where_it_was() -> None:
 def test_a_size_divides_by_what_it_did(
     least: int, size: int, ways: list[tuple[int, int]], found: int
 ) -> None:
-    assert cut.smallest(least, size, ways) == found
+    assert shrink.shrink_size(least, size, ways) == found
 
 
 def test_sizes_are_unlike_each_other_and_divide() -> None:
@@ -101,7 +102,7 @@ def test_sizes_are_unlike_each_other_and_divide() -> None:
         "mesh = [ep: 8, tp: 4]\n data over [ep]\n tensor over [tp]\n experts over [ep]",
         more=", dense_ffn = 2048",
     )
-    found = cut.sizes(of, of.mesh)
+    found = shrink.shrink_sizes(of, of.mesh)
     assert found["heads"] == 2 * found["kv_heads"]  # queries still share keys
     assert found["kv_heads"] % 4 == 0
     assert found["hidden"] == found["heads"] * found["head_dim"]
@@ -114,13 +115,15 @@ def test_sizes_are_unlike_each_other_and_divide() -> None:
 
 def test_one_expert_a_rank_stays_one() -> None:
     of = plan(64, "mesh = [ep: 64]\n data over [ep]\n experts over [ep]")
-    assert cut.sizes(of, of.mesh)["experts"] == 64
-    assert cut.sizes(of, cut.mesh(of, 8))["experts"] == 4  # two ranks; four, for a token has two of them
+    assert shrink.shrink_sizes(of, of.mesh)["experts"] == 64
+    assert (
+        shrink.shrink_sizes(of, shrink.shrink_mesh(of, 8))["experts"] == 4
+    )  # two ranks; four, for a token has two of them
 
 
 def test_the_batch_is_as_small_as_keeps_every_rank_busy() -> None:
-    assert (cut.microbatches(SEED, SEED.mesh), cut.length(SEED, SEED.mesh)) == (4, 8)
-    assert cut.sequences(SEED, SEED.mesh, 4) == 4 * 8  # one a rank and microbatch, as it was
+    assert (shrink.shrink_microbatches(SEED, SEED.mesh), shrink.shrink_length(SEED, SEED.mesh)) == (4, 8)
+    assert shrink.shrink_sequences(SEED, SEED.mesh, 4) == 4 * 8  # one a rank and microbatch, as it was
 
 
 BEFORE = {"layers": 16, "hidden": 1024, "heads": 16, "ffn": 2048, "experts": 16, "head_dim": 64}
@@ -129,7 +132,7 @@ AFTER = {"layers": 4, "hidden": 24, "heads": 4, "ffn": 32, "experts": 8, "head_d
 
 def test_arguments_are_read_by_name_and_value() -> None:
     given = {"n_layers": 16, "dim": 1024, "n_heads": 16, "max_length": 1024, "num_experts": 16, "rate": 0.5}
-    first = next(readings(given, BEFORE, AFTER, range(4)))
+    first = next(iterate_arguments(given, BEFORE, AFTER, range(4)))
     assert first == {
         "n_layers": 4,
         "dim": 24,
@@ -142,7 +145,7 @@ def test_arguments_are_read_by_name_and_value() -> None:
 
 def test_an_argument_of_another_name_may_be_any_size_that_nothing_claims() -> None:
     given = {"depth": 16, "heads": 16, "count": 16, "wide": 4096, "flag": True}
-    found = list(readings(given, BEFORE, AFTER, range(4)))
+    found = list(iterate_arguments(given, BEFORE, AFTER, range(4)))
     assert [each["count"] for each in found] == [8, 8, 16, 16]
     assert [each["wide"] for each in found] == [64, 4096, 64, 4096]  # twice the feed-forward width
     assert all(each["flag"] is True for each in found)
@@ -150,22 +153,22 @@ def test_an_argument_of_another_name_may_be_any_size_that_nothing_claims() -> No
 
 def test_a_list_with_an_entry_a_layer_keeps_those_of_the_layers_kept() -> None:
     given = {"kinds": tuple(f"layer {number}" for number in range(16))}
-    first = next(readings(given, BEFORE, AFTER, (0, 1, 14, 15)))
+    first = next(iterate_arguments(given, BEFORE, AFTER, (0, 1, 14, 15)))
     assert first["kinds"] == ("layer 0", "layer 1", "layer 14", "layer 15")
 
 
 def test_an_optimizer_whose_first_steps_show_nothing_is_run_with_another() -> None:
     of = loaded("moe", 2, "mesh = [dp: 2]\n data over [dp]").plans[0]
     slow = replace(of.train.optimizer, lr=1e-5, eps=0.0, warmup=2000)
-    made = sample(replace(of, train=replace(of.train, optimizer=slow)))
-    its = made.trial.plan.train.optimizer
+    sample = choose_sample(replace(of, train=replace(of.train, optimizer=slow)))
+    its = sample.plan.train.optimizer
     assert (its.lr, its.eps, its.warmup) == (1e-3, 1e-12, 2)
-    shown = "lr 0.001 (of 1e-05), eps 1e-12 (of 0), warmup 2 (of 2000)"
-    assert any(shown in line for line in made.told)
+    shown = "lr 0.001 (of 1e-05), eps 1e-12 (of 0), warmup 2 (of 2,000)"
+    assert any(shown in line for line in sample.notes)
 
 
 def test_more_ranks_than_are_run_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     of = loaded("moe", 2, "mesh = [dp: 2]\n data over [dp]").plans[0]
-    monkeypatch.setattr(sampling, "_legal", lambda _plan: False)
-    with pytest.raises(NotProvable, match="the plan's 2 ranks are more than are run here: 1 at most"):
-        sample(of, ranks=1)
+    monkeypatch.setattr(choose, "_is_legal", lambda _plan: False)
+    with pytest.raises(NotProvable, match="the plan's 2 ranks are more than are run here: at most 1"):
+        choose_sample(of, ranks=1)

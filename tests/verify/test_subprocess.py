@@ -1,4 +1,4 @@
-"""The process that ranks are forked from makes no backward pass: where there are GPUs, none could then."""
+"""The process that ranks are forked from makes no backward pass: with GPUs, the ranks could make none."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from parc.emit.write import write
-from parc.verify.execution.subprocess import apart
-from parc.verify.numbers.rung import equal
-from parc.verify.precision.rung import lowered
+from parc.verify.execution.subprocess import run_in_subprocess
+from parc.verify.numbers.rung import prove_numbers
+from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
-from parc.verify.sample.compile import trial
+from parc.verify.sample.compile import compile_sample
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
@@ -39,14 +39,14 @@ def dies() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_is_made_apart_comes_back_and_so_does_a_fault() -> None:
-    assert apart(os.getpid) != os.getpid()
+def test_results_and_errors_of_a_subprocess_come_back() -> None:
+    assert run_in_subprocess(os.getpid) != os.getpid()
     with pytest.raises(NotProvable, match="the reason"):
-        apart(fails)
+        run_in_subprocess(fails)
     with pytest.raises(RuntimeError, match="Unpicklable: two words"):
-        apart(fails_oddly)
+        run_in_subprocess(fails_oddly)
     with pytest.raises(NotProvable, match="was ended by signal SIGKILL"):
-        apart(dies)
+        run_in_subprocess(dies)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -61,7 +61,7 @@ def test_no_rung_differentiates_where_ranks_are_forked(
 
     monkeypatch.setattr(torch.autograd, "backward", watched)
     plan = loaded("moe", *LAYOUTS["tensor"]).plans[0]
-    given, low = trial(plan, captured=captured("moe")), trial(plan, "fp32")
+    given, low = compile_sample(plan, captured=captured("moe")), compile_sample(plan, "fp32")
     for made, name in ((given, "high"), (low, "low")):
         files = dict(made.files)
         if wrong:  # the first tensor that differs is then looked for
@@ -70,7 +70,7 @@ def test_no_rung_differentiates_where_ranks_are_forked(
             files["runtime/optim.py"] = files["runtime/optim.py"].replace(decay, b"weight_decay=0.0")
         write(files, tmp_path / name)
     verdict = "refuted" if wrong else "proved"
-    assert equal(given, tmp_path / "high", Tokens(VOCABULARY), 60.0).verdict == verdict
-    assert lowered(low, tmp_path / "low", Tokens(VOCABULARY), "fp32", 60.0, "cpu").verdict == verdict
+    assert prove_numbers(given, tmp_path / "high", Tokens(VOCABULARY), 60.0).verdict == verdict
+    assert prove_precision(low, tmp_path / "low", Tokens(VOCABULARY), "fp32", 60.0, "cpu").verdict == verdict
     with pytest.raises(AssertionError):
         torch.ones((), requires_grad=True).backward()

@@ -1,11 +1,11 @@
-"""What a proof trains on reaches everything that a program has."""
+"""The data of a proof reach every shard of the vocabulary."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from parc.plan.blocks import Plan
-from parc.verify.sample.uneven_routing import vocabulary
+from parc.verify.sample.uneven_routing import find_vocabulary
 
 from .plans import captured, loaded
 
@@ -18,9 +18,9 @@ def plan(vocab: int | None) -> Plan:
 
 
 def test_a_plan_may_state_the_vocabulary() -> None:
-    assert vocabulary(plan(20), captured("classic")) == 20
+    assert find_vocabulary(plan(20), captured("classic")) == 20
 
 
 def test_else_it_is_that_of_the_table_that_tokens_are_looked_up_in() -> None:
     """Not of the smaller one of positions: no id would lie in the second shard of the symbols."""
-    assert vocabulary(plan(None), captured("classic")) == 32
+    assert find_vocabulary(plan(None), captured("classic")) == 32

@@ -1,6 +1,6 @@
-"""However a run of ranks ends, it is understood: who waits where, who was killed, what went wrong.
+"""The end of a run of ranks is explained: which ranks wait where, which was killed, what failed.
 
-And no process is left.
+No process is left.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from parc.emit.write import write
-from parc.verify.execution.watchdog import Stopped
-from parc.verify.numbers.rung import equal
-from parc.verify.sample.compile import trial
+from parc.verify.execution.diagnose import Stopped
+from parc.verify.numbers.rung import prove_numbers
+from parc.verify.sample.compile import compile_sample
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
@@ -32,18 +32,18 @@ def stopped(
     folder: Path, *edits: tuple[str, str, str], timeout: float = 60.0, layout: str = "tensor"
 ) -> Stopped:
     """How a program ends after edits."""
-    given = trial(loaded("moe", *LAYOUTS[layout]).plans[0], captured=captured("moe"))
+    given = compile_sample(loaded("moe", *LAYOUTS[layout]).plans[0], captured=captured("moe"))
     write(given.files, folder)
     for name, old, new in edits:
         text = (folder / name).read_text()
         assert old in text
         (folder / name).write_text(text.replace(old, new, 1))
     with pytest.raises(Stopped) as found:
-        equal(given, folder, Tokens(VOCABULARY), timeout)
+        prove_numbers(given, folder, Tokens(VOCABULARY), timeout)
     return found.value
 
 
-def test_a_hang_tells_which_ranks_wait_in_which_operation(tmp_path: Path) -> None:
+def test_of_a_hang_the_ranks_and_their_operations_are_reported(tmp_path: Path) -> None:
     edit = (END[0], END[1], RECEIVES + END[1])
     start = time.monotonic()
     found = stopped(tmp_path / "program", edit, timeout=10.0)
@@ -77,7 +77,7 @@ def test_a_loop_without_end_ends_as_well(tmp_path: Path) -> None:
     assert found.finding.details == (f"rank 0 runs runtime/gradients.py:{here}",)
 
 
-def test_a_rank_that_is_killed_says_nothing_of_the_program(tmp_path: Path) -> None:
+def test_a_killed_rank_is_not_provable(tmp_path: Path) -> None:
     kill = "    if dist.get_rank() == 1:\n        import os\n\n        os.kill(os.getpid(), 9)\n"
     found = stopped(tmp_path / "program", ("runtime/collectives.py", SUM, kill + SUM))
     assert found.verdict == "not provable"
@@ -95,7 +95,7 @@ def test_a_program_that_crashes_is_refuted_with_its_line(tmp_path: Path) -> None
     assert (found.finding.file, found.finding.line) == ("runtime/gradients.py", here)
 
 
-def test_a_rank_that_leaves_as_if_all_were_well_is_refuted(tmp_path: Path) -> None:
+def test_a_rank_that_exits_as_if_it_had_succeeded_is_refuted(tmp_path: Path) -> None:
     leaves = "        if step == 2:\n            import os\n\n            os._exit(0)\n"
     start = "        start = time.perf_counter()\n"
     found = stopped(tmp_path / "program", ("runtime/training.py", start, leaves + start), layout="one rank")
@@ -103,7 +103,7 @@ def test_a_rank_that_leaves_as_if_all_were_well_is_refuted(tmp_path: Path) -> No
     assert found.finding.message.startswith("rank 0 ended before all steps were done")
 
 
-def test_a_step_whose_gradients_cannot_be_looked_at_is_not_provable(tmp_path: Path) -> None:
+def test_a_step_whose_gradients_cannot_be_inspected_is_not_provable(tmp_path: Path) -> None:
     edit = ("runtime/training.py", "self.update(step)", "type(self).update(self, step)")
     found = stopped(tmp_path / "program", edit, layout="one rank")
     assert found.verdict == "not provable"

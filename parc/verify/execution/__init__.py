@@ -1,1 +1,1 @@
-"""Running emitted programs: as children, under a watchdog, in processes of their own."""
+"""Processes that run a program: its ranks under a watchdog, forked calls, time limits."""

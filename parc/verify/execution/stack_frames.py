@@ -1,4 +1,4 @@
-"""Lines of a program that was running, innermost first."""
+"""Source lines of a program that was running, innermost first."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
-class Frame(NamedTuple):
-    """A line of a file; relative to the program's folder where it lies there."""
+class ProgramFrame(NamedTuple):
+    """A line of a file. The file is relative to the program's folder where it lies there."""
 
     file: str
     line: int
 
 
-def telling(own: Iterable[Frame]) -> list[Frame]:
-    """Of a program's frames: the innermost outside its runtime, if there is one, and that of all."""
-    frames = list(own)
-    outside = [frame for frame in frames if not frame.file.startswith("runtime/")]
-    return list(dict.fromkeys([*outside[:1], *frames[:1]]))
+def select_frames(frames: Iterable[ProgramFrame]) -> list[ProgramFrame]:
+    """The innermost frame outside the program's runtime, if there is one, and the innermost of all."""
+    own = list(frames)
+    outside = [frame for frame in own if not frame.file.startswith("runtime/")]
+    return list(dict.fromkeys([*outside[:1], *own[:1]]))

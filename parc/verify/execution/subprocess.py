@@ -1,8 +1,8 @@
-"""Backward passes of the proof itself, in a process of their own.
+"""Child processes: functions of the proof in a fork, and a built program. None outlives its parent.
 
-Ranks are forked from this process. Where there are GPUs, the first backward pass of a process, be it on the
-CPU, starts a thread for each of them, and torch then refuses every backward pass in what is forked from it:
-all ranks would fail. So this process makes none.
+The proof computes gradients in forked processes alone. Where there are GPUs, the first backward pass of a
+process, even on the CPU, starts a thread for each of them, and torch then refuses every backward pass in a
+process forked from it. Ranks are forked from this process, so this process must not make one.
 """
 
 from __future__ import annotations
@@ -10,66 +10,112 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
 import torch
 
 from parc.runtime.connect import forked_threads
-from parc.runtime.processes import die_with
+from parc.runtime.processes import die_with, exit_on_signal
 from parc.verify.report import NotProvable
 
 T = TypeVar("T")
 
 
-def apart(made: Callable[[], T]) -> T:
-    """What `made` returns or raises, in a forked process; tensors are better left in a file.
+class ProcessDied(Exception):
+    """A forked process ended before its function returned. `code` is its exit status, or minus the signal."""
 
-    Raises NotProvable where that process is killed.
+    def __init__(self, code: int) -> None:
+        ended = (
+            f"was ended by signal {signal.Signals(-code).name}" if code < 0 else f"exits with status {code}"
+        )
+        super().__init__(ended)
+        self.code = code
+
+
+@dataclass
+class Fork:
+    """A function that runs in a forked process. `pipe` becomes readable when the function ends."""
+
+    process: BaseProcess
+    pipe: Connection
+
+    @classmethod
+    def start(cls, function: Callable[[], object], threads: int) -> Fork:
+        """Calls `function` in a fork of this process, with so many threads for torch."""
+        context = get_context("fork")  # torch is imported already
+        reading, writing = context.Pipe(duplex=False)
+        arguments = (writing, os.getpid(), threads, function)
+        process = context.Process(target=_call_in_child, args=arguments, daemon=True)
+        process.start()
+        writing.close()
+        return cls(process, reading)
+
+    def receive(self) -> Any:
+        """Waits for what the function returns. Raises ProcessDied where it does not return."""
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            raise ProcessDied(self.process.exitcode or 0) from None
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def run_in_subprocess(function: Callable[[], T]) -> T:
+    """Returns what `function` returns, or raises what it raises, in a forked process.
+
+    Large tensors are better left in a file. Raises NotProvable where the process is killed.
     """
-    context = get_context("fork")  # torch is imported already
-    reading, writing = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_child, args=(writing, os.getpid(), forked_threads(1), made), daemon=True
-    )
-    process.start()
-    writing.close()
+    fork = Fork.start(partial(_catch, function), forked_threads(1))
     try:
-        well, told = reading.recv()
-    except EOFError:
-        process.join()
-        raise NotProvable(f"the model on one device {_end(process.exitcode or 0)}") from None
+        fault, returned = fork.receive()
+    except ProcessDied as died:
+        raise NotProvable(f"the process that runs the model on one device {died}") from None
     finally:
-        process.kill()
-        process.join()
-        reading.close()
-    if not well:
-        raise told
-    returned: T = told
-    return returned
+        fork.stop()
+    if fault is not None:
+        raise fault
+    result: T = returned
+    return result
 
 
-def _end(code: int) -> str:
-    return f"was ended by signal {signal.Signals(-code).name}" if code < 0 else f"exits with status {code}"
+def run_program(command: Sequence[str]) -> int:
+    """Runs a built program to its end; its exit status. However this process ends, the program ends too."""
+    with exit_on_signal():
+        die_with_us = partial(die_with, os.getpid())
+        program = subprocess.Popen(command, preexec_fn=die_with_us)  # noqa: PLW1509 - it takes no lock
+        try:
+            return program.wait()
+        finally:
+            program.terminate()  # it stops its ranks; no effect where it has ended
+            program.wait()
 
 
-def _child(pipe: Connection, parent: int, threads: int, made: Callable[[], object]) -> None:
+def _call_in_child(pipe: Connection, parent: int, threads: int, function: Callable[[], object]) -> None:
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which stops us
     torch.set_num_threads(threads)
+    pipe.send(function())
+    pipe.close()
+    os._exit(0)  # destructors of process groups that never were would fail
+
+
+def _catch(function: Callable[[], object]) -> tuple[Exception | None, object]:
     try:
-        told = (True, made())
+        return None, function()
     except Exception as fault:  # noqa: BLE001 - the parent raises it
-        told = (False, _sendable(fault))
-    pipe.send(told)
-
-
-def _sendable(fault: Exception) -> Exception:
-    """The fault, or one of the same words where it cannot be pickled."""
-    try:
-        pickle.loads(pickle.dumps(fault))
-    except Exception:  # noqa: BLE001 - a fault of the user's may do anything
-        return RuntimeError(f"{type(fault).__name__}: {fault}")
-    return fault
+        try:
+            pickle.loads(pickle.dumps(fault))
+        except Exception:  # noqa: BLE001 - the user's exceptions may do anything
+            return RuntimeError(f"{type(fault).__name__}: {fault}"), None
+        return fault, None

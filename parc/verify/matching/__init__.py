@@ -1,1 +1,1 @@
-"""The first rung: what all ranks send fits together, and is what the program issues."""
+"""The first rung: the operations of all ranks fit together, and are those that the program issues."""

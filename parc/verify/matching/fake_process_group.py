@@ -1,4 +1,4 @@
-"""A process group that communicates with nobody and writes down what it is asked for."""
+"""A process group that communicates with no other process and records its operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup, ReduceOp
 
 from parc.trace.ops import Kind
-from parc.verify.matching.operation_log import Listener
+from parc.verify.matching.operation_log import OperationLog
 
 _REDUCTIONS = {
     ReduceOp.SUM: "sum",
@@ -22,34 +22,35 @@ _REDUCTIONS = {
 }
 
 
-class Issued(dist.Work):
-    """Complete as soon as it is issued; tells when it is waited for."""
+class FakeWork(dist.Work):
+    """An operation that is complete when it is issued. Waiting for it is recorded."""
 
-    def __init__(self, listener: Listener, numbers: Sequence[int]) -> None:
+    def __init__(self, log: OperationLog, numbers: Sequence[int]) -> None:
         super().__init__()
-        self._listener, self._numbers = listener, numbers
+        self._log, self.numbers = log, numbers
 
     def wait(self, timeout: object = None) -> bool:
-        self._listener.tape.wait(self._numbers)
+        self._log.tape.wait(self.numbers)
         return True
 
     def is_completed(self) -> bool:
         return True
 
 
-_Group: Any = ProcessGroup  # its stubs list calls that nobody makes of a group in Python
+_Group: Any = ProcessGroup  # its stubs list methods that no group in Python has
 
 
-class FakeGroup(_Group):  # type: ignore[misc]
-    """One rank of a group whose others are taken to hold what this one does.
+class FakeProcessGroup(_Group):  # type: ignore[misc]
+    """One rank of a group, which communicates with no other rank and records what it is asked for.
 
-    What has data, counts and decisions, is answered; tensors without data stay as they are. Raises ValueError
-    where sizes do not fit the group.
+    The other ranks are assumed to hold the same values: operations on tensors with data, counts and
+    decisions, have the result that follows. Tensors without data stay as they are. Raises ValueError where
+    sizes do not fit the group.
     """
 
-    def __init__(self, rank: int, size: int, listener: Listener) -> None:
+    def __init__(self, rank: int, size: int, log: OperationLog) -> None:
         super().__init__(rank, size)
-        self._rank, self._size, self._listener = rank, size, listener
+        self._rank, self._size, self._log = rank, size, log
 
     def rank(self) -> int:
         return self._rank
@@ -64,106 +65,110 @@ class FakeGroup(_Group):  # type: ignore[misc]
     def group_name(self) -> str:
         return str(dist.distributed_c10d._world.pg_names[self])
 
-    def allreduce(self, tensors: list[Tensor], opts: Any = None) -> Issued:
+    def allreduce(self, tensors: list[Tensor], opts: Any = None) -> FakeWork:
         for tensor in tensors:
-            self._sum_up(tensor, opts)
-        return self._heard("all_reduce", tensors, opts)
+            self._sum(tensor, opts)
+        return self._record("all_reduce", tensors, opts)
 
     allreduce_coalesced = allreduce
 
-    def broadcast(self, tensors: list[Tensor], opts: Any = None) -> Issued:
-        return self._heard("broadcast", tensors, peer=opts.rootRank)
+    def broadcast(self, tensors: list[Tensor], opts: Any = None) -> FakeWork:
+        return self._record("broadcast", tensors, peer=opts.rootRank)
 
-    def reduce(self, tensors: list[Tensor], opts: Any = None) -> Issued:
-        return self._heard("reduce", tensors, opts, opts.rootRank)
+    def reduce(self, tensors: list[Tensor], opts: Any = None) -> FakeWork:
+        return self._record("reduce", tensors, opts, opts.rootRank)
 
-    def allgather(self, outs: list[list[Tensor]], tensors: list[Tensor], opts: Any = None) -> Issued:
+    def allgather(self, outs: list[list[Tensor]], tensors: list[Tensor], opts: Any = None) -> FakeWork:
         for parts, tensor in zip(outs, tensors, strict=True):
             for part in parts:
-                _answer(part, tensor)
-        return self._heard("all_gather", tensors)
+                _copy_data(part, tensor)
+        return self._record("all_gather", tensors)
 
-    def all_gather_single(self, out: Tensor, tensor: Tensor, opts: Any = None) -> Issued:
-        _fits("all_gather's result", out.numel(), tensor.numel() * self._size)
+    def all_gather_single(self, out: Tensor, tensor: Tensor, opts: Any = None) -> FakeWork:
+        _check_size("all_gather's result", out.numel(), tensor.numel() * self._size)
         for part in out.view(-1).chunk(self._size):
-            _answer(part, tensor.reshape(-1))
-        return self._heard("all_gather", [tensor])
+            _copy_data(part, tensor.reshape(-1))
+        return self._record("all_gather", [tensor])
 
-    def all_gather_single_coalesced(self, outs: list[Tensor], of: list[Tensor], opts: Any = None) -> Issued:
-        return self._joined([self.all_gather_single(*pair) for pair in zip(outs, of, strict=True)])
+    def all_gather_single_coalesced(self, outs: list[Tensor], of: list[Tensor], opts: Any = None) -> FakeWork:
+        return self._join([self.all_gather_single(*pair) for pair in zip(outs, of, strict=True)])
 
-    def reduce_scatter(self, outs: list[Tensor], tensors: list[list[Tensor]], opts: Any = None) -> Issued:
+    def reduce_scatter(self, outs: list[Tensor], tensors: list[list[Tensor]], opts: Any = None) -> FakeWork:
         for out, parts in zip(outs, tensors, strict=True):
-            _answer(out, parts[self._rank])
-            self._sum_up(out, opts)
-        return self._heard("reduce_scatter", outs, opts)
+            _copy_data(out, parts[self._rank])
+            self._sum(out, opts)
+        return self._record("reduce_scatter", outs, opts)
 
-    def reduce_scatter_single(self, out: Tensor, tensor: Tensor, opts: Any = None) -> Issued:
-        _fits("reduce_scatter's operand", tensor.numel(), out.numel() * self._size)
-        _answer(out.view(-1), tensor.reshape(self._size, -1)[self._rank])
-        self._sum_up(out, opts)
-        return self._heard("reduce_scatter", [out], opts)
+    def reduce_scatter_single(self, out: Tensor, tensor: Tensor, opts: Any = None) -> FakeWork:
+        _check_size("reduce_scatter's operand", tensor.numel(), out.numel() * self._size)
+        _copy_data(out.view(-1), tensor.reshape(self._size, -1)[self._rank])
+        self._sum(out, opts)
+        return self._record("reduce_scatter", [out], opts)
 
     def reduce_scatter_single_coalesced(
         self, outs: list[Tensor], tensors: list[Tensor], opts: Any = None
-    ) -> Issued:
+    ) -> FakeWork:
         pairs = zip(outs, tensors, strict=True)
-        return self._joined([self.reduce_scatter_single(*pair, opts) for pair in pairs])
+        return self._join([self.reduce_scatter_single(*pair, opts) for pair in pairs])
 
-    def alltoall(self, outs: list[Tensor], tensors: list[Tensor], opts: Any = None) -> Issued:
+    def alltoall(self, outs: list[Tensor], tensors: list[Tensor], opts: Any = None) -> FakeWork:
         for out in outs:
-            _answer(out, tensors[self._rank])
-        return self._heard("all_to_all", tensors)
+            _copy_data(out, tensors[self._rank])
+        return self._record("all_to_all", tensors)
 
     def all_to_all_single(
         self, out: Tensor, tensor: Tensor, received: list[int], sent: list[int], opts: Any = None
-    ) -> Issued:
-        """`received` and `sent` are the rows from and to each rank; equal shares where there are none."""
+    ) -> FakeWork:
+        """`received` and `sent`: the rows from and to each rank; empty where the shares are equal."""
         for what, held, sizes in (("result", len(out), received), ("operand", len(tensor), sent)):
-            _fits(f"all_to_all's {what}", held, sum(sizes) if sizes else held // self._size * self._size)
+            _check_size(
+                f"all_to_all's {what}", held, sum(sizes) if sizes else held // self._size * self._size
+            )
         if not sent and not received:
             for part in out.chunk(self._size):
-                _answer(part, tensor.chunk(self._size)[self._rank])
-        return self._heard("all_to_all", [tensor])
+                _copy_data(part, tensor.chunk(self._size)[self._rank])
+        return self._record("all_to_all", [tensor])
 
-    def gather(self, outs: list[list[Tensor]], tensors: list[Tensor], opts: Any = None) -> Issued:
-        return self._heard("gather", tensors, peer=opts.rootRank)
+    def gather(self, outs: list[list[Tensor]], tensors: list[Tensor], opts: Any = None) -> FakeWork:
+        return self._record("gather", tensors, peer=opts.rootRank)
 
-    def scatter(self, outs: list[Tensor], tensors: list[list[Tensor]], opts: Any = None) -> Issued:
-        return self._heard("scatter", outs, peer=opts.rootRank)
+    def scatter(self, outs: list[Tensor], tensors: list[list[Tensor]], opts: Any = None) -> FakeWork:
+        return self._record("scatter", outs, peer=opts.rootRank)
 
-    def send(self, tensors: list[Tensor], peer: int, tag: int) -> Issued:
-        return self._heard("send", tensors, peer=peer)
+    def send(self, tensors: list[Tensor], peer: int, tag: int) -> FakeWork:
+        return self._record("send", tensors, peer=peer)
 
-    def recv(self, tensors: list[Tensor], peer: int, tag: int) -> Issued:
+    def recv(self, tensors: list[Tensor], peer: int, tag: int) -> FakeWork:
         for tensor in tensors:
             if not tensor.is_meta:
-                tensor.fill_(1)  # yes, where a decision is received
-        return self._heard("recv", tensors, peer=peer)
+                tensor.fill_(1)  # a decision that is received is yes
+        return self._record("recv", tensors, peer=peer)
 
-    def barrier(self, opts: Any = None) -> Issued:
-        return self._heard("barrier", [torch.empty(0)])
+    def barrier(self, opts: Any = None) -> FakeWork:
+        return self._record("barrier", [torch.empty(0)])
 
-    def _heard(
+    def _record(
         self, kind: Kind, tensors: Sequence[Tensor], opts: Any = None, peer: int | None = None
-    ) -> Issued:
-        how = None if opts is None else next(name for op, name in _REDUCTIONS.items() if opts.reduceOp == op)
-        numbers = [n for tensor in tensors for n in self._listener.heard(self, kind, tensor, how, peer)]
-        return Issued(self._listener, numbers)
+    ) -> FakeWork:
+        reduction = (
+            None if opts is None else next(name for op, name in _REDUCTIONS.items() if opts.reduceOp == op)
+        )
+        added = [self._log.add(self, kind, tensor, reduction, peer) for tensor in tensors]
+        return FakeWork(self._log, [number for numbers in added for number in numbers])
 
-    def _joined(self, parts: Sequence[Issued]) -> Issued:
-        return Issued(self._listener, [number for part in parts for number in part._numbers])
+    def _join(self, parts: Sequence[FakeWork]) -> FakeWork:
+        return FakeWork(self._log, [number for part in parts for number in part.numbers])
 
-    def _sum_up(self, tensor: Tensor, opts: Any) -> None:
+    def _sum(self, tensor: Tensor, opts: Any) -> None:
         if not tensor.is_meta and opts.reduceOp == ReduceOp.SUM:
             tensor.mul_(self._size)
 
 
-def _answer(out: Tensor, value: Tensor) -> None:
+def _copy_data(out: Tensor, value: Tensor) -> None:
     if not out.is_meta and not value.is_meta:
         out.copy_(value)
 
 
-def _fits(what: str, have: int, wanted: int) -> None:
-    if have != wanted:
-        raise ValueError(f"{what} has the size {have}, where the group's parts come to {wanted}")
+def _check_size(what: str, size: int, expected: int) -> None:
+    if size != expected:
+        raise ValueError(f"{what} has the size {size}, where the group's parts come to {expected}")

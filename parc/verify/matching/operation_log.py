@@ -1,9 +1,9 @@
-"""Writing down what one rank issues, and from which lines of its program."""
+"""Records the operations that one rank issues, and the source lines of its program that they come from."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,8 +14,10 @@ from torch import Tensor
 from torch._C._distributed_c10d import _resolve_process_group
 from torch.distributed import ProcessGroup
 
+from parc.plan.mesh import Mesh
+from parc.trace.groups import name_group
 from parc.trace.ops import Kind, Op, Tape
-from parc.verify.execution.stack_frames import Frame
+from parc.verify.execution.stack_frames import ProgramFrame
 
 _FUNCTIONAL: dict[str, Kind] = {
     "all_reduce": "all_reduce",
@@ -26,52 +28,52 @@ _FUNCTIONAL: dict[str, Kind] = {
 }
 
 
-class Listener:
-    """What one rank has issued, and from which lines of its program."""
+class OperationLog:
+    """The operations of one rank of `mesh`, whose program lies in `folder`.
 
-    def __init__(self, folder: Path, axis_of: Callable[[tuple[int, ...]], str]) -> None:
-        """`axis_of` names the axis whose group has the given ranks."""
+    `frames` has for each operation the program's frames that it comes from, innermost first.
+    """
+
+    def __init__(self, folder: Path, mesh: Mesh) -> None:
         self.tape = Tape()
-        self.frames: list[tuple[Frame, ...]] = []
-        self._inside = f"{folder}/"
-        self._axis_of = axis_of
+        self.frames: list[tuple[ProgramFrame, ...]] = []
+        self._inside, self._mesh = f"{folder}/", mesh
         self._batch: int | None = None
 
-    def heard(
+    def add(
         self, group: ProcessGroup, kind: Kind, tensor: Tensor, reduction: str | None, peer: int | None
     ) -> list[int]:
-        """Notes an operation: its number; no number where the group is a single rank."""
+        """Records an operation; its number, or none where the group is a single rank."""
         if group.size() == 1:
             return []
-        axis = self._axis_of(tuple(dist.get_process_group_ranks(group)))
-        self.frames.append(tuple(self._frames(sys._getframe(1))))
+        axis = name_group(self._mesh, tuple(dist.get_process_group_ranks(group)))
+        self.frames.append(tuple(self._find_frames(sys._getframe(1))))
         op = Op(kind, axis, tuple(tensor.shape), str(tensor.dtype), reduction, peer)
         return self.tape.post([op], self._batch)
 
-    def functional(self, func: Any, args: Sequence[Any]) -> None:
-        """Notes a functional collective, which is complete before the next operation."""
+    def add_functional(self, func: Any, args: Sequence[Any]) -> None:
+        """Records a functional collective, which is complete before the next operation."""
         name = func.overloadpacket.__name__.removesuffix("_coalesced").removesuffix("_")
         if name not in _FUNCTIONAL:
             return
-        tensors, *how, group = args
+        tensors, *rest, group = args
         for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:
             if name == "reduce_scatter_tensor":
-                tensor = tensor[: len(tensor) // how[1]]
-            reduction = how[0] if name in ("all_reduce", "reduce_scatter_tensor") else None
-            peer = how[0] if name == "broadcast" else None
-            named = _resolve_process_group(group)
-            self.tape.wait(self.heard(named, _FUNCTIONAL[name], tensor, reduction, peer))
+                tensor = tensor[: len(tensor) // rest[1]]
+            reduction = rest[0] if name in ("all_reduce", "reduce_scatter_tensor") else None
+            peer = rest[0] if name == "broadcast" else None
+            resolved = _resolve_process_group(group)
+            self.tape.wait(self.add(resolved, _FUNCTIONAL[name], tensor, reduction, peer))
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """What is issued meanwhile is issued as one."""
+        """The operations recorded in the block are issued as one."""
         self._batch = len(self.tape)
         yield
         self._batch = None
 
-    def _frames(self, frame: FrameType | None) -> Iterator[Frame]:
-        """The program's, innermost first."""
+    def _find_frames(self, frame: FrameType | None) -> Iterator[ProgramFrame]:
         while frame is not None:
             if frame.f_code.co_filename.startswith(self._inside):
-                yield Frame(frame.f_code.co_filename.removeprefix(self._inside), frame.f_lineno)
+                yield ProgramFrame(frame.f_code.co_filename.removeprefix(self._inside), frame.f_lineno)
             frame = frame.f_back

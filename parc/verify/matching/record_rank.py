@@ -1,19 +1,18 @@
-"""One rank of an emitted program, run for its first step in this process, edits by hand included.
+"""Runs the first step of one rank of an emitted program in this process, and records its operations.
 
-Its own `train.py` prepares the rank and takes the step, under a process group that only listens (`fake.py`),
-on tensors without data (`hollow.py`). The process is of no other use afterwards.
+The program's own `train.py` prepares the rank and takes the step, on a fake process group
+(`fake_process_group.py`) and on tensors without data (`dataless.py`). The process cannot be used for
+anything else afterwards.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -21,74 +20,69 @@ from torch import Tensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from parc.plan.mesh import Mesh
-from parc.trace.groups import axis_of
-from parc.trace.ops import Issue
-from parc.verify.execution.stack_frames import Frame
-from parc.verify.matching.dataless import hollow
-from parc.verify.matching.fake_process_group import FakeGroup
-from parc.verify.matching.operation_log import Listener
+from parc.trace.ops import IssuedOp
+from parc.verify.execution.stack_frames import ProgramFrame
+from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
+from parc.verify.execution.trainer import load_trainer
+from parc.verify.matching.dataless import dataless_mode
+from parc.verify.matching.fake_process_group import FakeProcessGroup
+from parc.verify.matching.operation_log import OperationLog
 
-BACKEND = "parc_listens"
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What a rank has issued, and the program's frames that each came from, innermost first."""
-
-    issues: tuple[Issue, ...]
-    frames: tuple[tuple[Frame, ...], ...]
+BACKEND = "parc_fake"
 
 
 @dataclass(frozen=True)
-class Ended:
+class RecordedOps:
+    """The operations of a rank, and the program's frames that each comes from, innermost first."""
+
+    issued: tuple[IssuedOp, ...]
+    frames: tuple[tuple[ProgramFrame, ...], ...]
+
+
+@dataclass(frozen=True)
+class FailedStep:
     """A rank whose program did not come to the end of its step."""
 
     reason: str
-    frames: tuple[Frame, ...] = ()  # of the program, innermost first
-    late: bool = False
-    limited: bool = False  # nothing that the program is to blame for
+    frames: tuple[ProgramFrame, ...] = ()  # of the program, innermost first
+    timed_out: bool = False
+    unsupported: bool = False  # the program is not to blame: it cannot run without data, or was killed
 
 
-Result: TypeAlias = Recorded | Ended
+StepResult: TypeAlias = RecordedOps | FailedStep
 
 
-def left(status: object) -> str:
-    """That a rank has ended its own process before its step was done; 0 would pass for success."""
-    well = ", as if all were well" if status in (0, None) else ""
-    return f"it ends by itself with exit status {status or 0}{well}"
-
-
-def rehearsed(folder: Path, mesh: Mesh, rank: int, timeout: float) -> Result:
-    """What the program issues as one of the ranks of `mesh`; `timeout` is in seconds."""
-
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise _Late(f"it was not done after {timeout:g} s")
-
-    listener = Listener(folder, lambda ranks: axis_of(mesh, ranks))
-    signal.signal(signal.SIGALRM, leave)
-    signal.setitimer(signal.ITIMER_REAL, timeout)
+def record_rank(folder: Path, mesh: Mesh, rank: int, timeout: float) -> StepResult:
+    """The operations of the program in `folder` as one of the ranks of `mesh`. `timeout` is in seconds."""
+    with Path(os.devnull).open("w") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+    log = OperationLog(folder, mesh)
     try:
-        _listened_to(listener, rank, mesh.size)
-        with hollow(listener.functional):
-            _step(folder)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    except BaseException as fault:  # noqa: BLE001 - whatever ends a program is told, SystemExit too
-        return _ended(fault, folder)
-    return Recorded(listener.tape.issues(), tuple(listener.frames))
+        with limit_time(timeout):
+            _install_fake_groups(log, rank, mesh.size)
+            with dataless_mode(log.add_functional):
+                sys.dont_write_bytecode = True  # the folder may be the user's
+                load_trainer(folder, _Zeros(), "cpu").step(0)
+    except BaseException as fault:  # noqa: BLE001 - whatever ends a program is reported, SystemExit too
+        return _describe_failure(fault, folder)
+    return RecordedOps(log.tape.issued(), tuple(log.frames))
 
 
-class _Late(BaseException):
-    """The time is over."""
+def describe_exit(status: object) -> str:
+    """The failure of a rank that ends its own process before its step is done."""
+    success = ", as if it had succeeded" if status in (0, None) else ""
+    return f"it ends by itself with exit status {status or 0}{success}"
 
 
-def _listened_to(listener: Listener, rank: int, world: int) -> None:
-    """Every group that is made from here on only listens."""
+def _install_fake_groups(log: OperationLog, rank: int, world: int) -> None:
+    """Makes every process group that is created from here on a fake one."""
 
-    def group(_store: object, rank: int, size: int, _timeout: object) -> FakeGroup:
-        return FakeGroup(rank, size, listener)
+    def create_group(_store: object, rank: int, size: int, _timeout: object) -> FakeProcessGroup:
+        return FakeProcessGroup(rank, size, log)
 
-    def batch(ops: list[dist.P2POp]) -> list[dist.Work]:
-        with listener.batch():
+    def issue_batch(ops: list[dist.P2POp]) -> list[dist.Work]:
+        with log.batch():
             return list(filter(None, map(issue, ops)))
 
     def issue(op: dist.P2POp) -> dist.Work | None:
@@ -99,27 +93,14 @@ def _listened_to(listener: Listener, rank: int, world: int) -> None:
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world)
     )
-    dist.Backend.register_backend(BACKEND, group, devices=["cpu"])
+    dist.Backend.register_backend(BACKEND, create_group, devices=["cpu"])
     for module in (dist, dist.distributed_c10d):
-        vars(module)["batch_isend_irecv"] = batch
+        vars(module)["batch_isend_irecv"] = issue_batch
     dist.init_process_group(BACKEND, store=FakeStore(), rank=rank, world_size=world)
 
 
-def _step(folder: Path) -> None:
-    """The program's own preparation and its first step."""
-    sys.dont_write_bytecode = True
-    own = {path.stem for path in folder.iterdir()}
-    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
-        del sys.modules[name]  # another program's
-    sys.path.insert(0, str(folder))
-    import train  # type: ignore[import-not-found]
-
-    options = train.parsed(["--data", "unused", "--device", "cpu"])
-    train.prepare(_Zeros(), options, "cpu").step(0)
-
-
 class _Zeros:
-    """A dataset without end."""
+    """An endless dataset."""
 
     def __len__(self) -> int:
         return 1 << 40
@@ -128,21 +109,23 @@ class _Zeros:
         return torch.zeros(length, dtype=torch.int64)
 
 
-def _ended(fault: BaseException, folder: Path) -> Ended:
+def _describe_failure(fault: BaseException, folder: Path) -> FailedStep:
     while fault.__cause__ is not None:
         fault = fault.__cause__
     inside = f"{folder}/"
-    frames = [
-        Frame(frame.filename.removeprefix(inside), frame.lineno or 0)
-        for frame in reversed(traceback.extract_tb(fault.__traceback__))
-        if frame.filename.startswith(inside)
-    ]
-    if isinstance(fault, SyntaxError) and str(fault.filename).startswith(inside):
-        frames.insert(0, Frame(str(fault.filename).removeprefix(inside), fault.lineno or 0))
-    said = str(fault).strip().split("\n")[0]
-    if isinstance(fault, _Late):
-        return Ended(said, tuple(frames), late=True)
-    if isinstance(fault, NotImplementedError) or "meta tensor" in said.lower():
-        return Ended(f"without data, {said.partition('. ')[0]}", tuple(frames), limited=True)
-    reason = left(fault.code) if isinstance(fault, SystemExit) else f"{type(fault).__name__}: {said}"
-    return Ended(reason, tuple(frames))
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(fault.__traceback__)]
+    if isinstance(fault, SyntaxError):
+        lines.append((str(fault.filename), fault.lineno))
+    frames = tuple(
+        ProgramFrame(file.removeprefix(inside), line or 0)
+        for file, line in reversed(lines)
+        if file.startswith(inside)
+    )
+    message = str(fault).strip().split("\n")[0]
+    if isinstance(fault, TimeLimitExceeded):
+        return FailedStep(message, frames, timed_out=True)
+    if isinstance(fault, NotImplementedError) or "meta tensor" in message.lower():
+        return FailedStep(f"without data, {message.partition('. ')[0]}", frames, unsupported=True)
+    if isinstance(fault, SystemExit):
+        return FailedStep(describe_exit(fault.code), frames)
+    return FailedStep(f"{type(fault).__name__}: {message}", frames)

@@ -1,101 +1,67 @@
-"""What an emitted program issues in its first step: each rank run for itself, with nobody to talk to."""
+"""Records the operations of several ranks of an emitted program, each run alone in a process of its own."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from time import monotonic
-from typing import Any
-
-import torch
+from typing import Any, NamedTuple
 
 from parc.plan.mesh import Mesh
 from parc.runtime import pipeline, training  # noqa: F401 - torch's modules, once for all ranks
 from parc.runtime.connect import cores
-from parc.runtime.processes import die_with
-from parc.verify.matching.record_rank import Ended, Result, left, rehearsed
+from parc.verify.execution.subprocess import Fork, ProcessDied
+from parc.verify.matching.record_rank import FailedStep, StepResult, describe_exit, record_rank
 
-GRACE = 5.0  # seconds in which a late rank may say where it is
+GRACE = 5.0  # seconds in which a late rank may report where it is
 
 
-def record(folder: Path, mesh: Mesh, ranks: Sequence[int], timeout: float) -> dict[int, Result]:
-    """The program's first step on some of its ranks, each in a process of its own that ends with this call.
+class _Recording(NamedTuple):
+    rank: int
+    fork: Fork
+    deadline: float
 
-    `timeout` is a rank's, in seconds: when one is late, those that are left are not recorded.
+
+def record_ranks(folder: Path, mesh: Mesh, ranks: Sequence[int], timeout: float) -> dict[int, StepResult]:
+    """The operations of some ranks in the first step of the program in `folder`, by rank.
+
+    `timeout` is that of one rank, in seconds. When a rank exceeds it, the ranks that have not started are
+    left out. No process outlives this call.
     """
-    left, results = list(reversed(ranks)), dict[int, Result]()
-    running: dict[Any, _Running] = {}  # by their pipes
+    waiting, results = list(reversed(ranks)), dict[int, StepResult]()
+    running: dict[Any, _Recording] = {}  # by pipe
     late = False
     try:
-        while running or (left and not late):
-            while left and not late and len(running) < cores():
-                started = _start(folder.absolute(), mesh, left.pop(), timeout)
-                running[started.pipe] = started
+        while running or (waiting and not late):
+            while waiting and not late and len(running) < cores():
+                rank = waiting.pop()
+                fork = Fork.start(partial(record_rank, folder.absolute(), mesh, rank, timeout), threads=1)
+                running[fork.pipe] = _Recording(rank, fork, monotonic() + timeout + GRACE)
             soonest = min(each.deadline for each in running.values())
             for pipe in wait(list(running), max(0.0, soonest - monotonic())):
                 ended = running.pop(pipe)
-                results[ended.rank] = ended.result()
+                results[ended.rank] = _receive(ended.fork)
             for each in [each for each in running.values() if each.deadline <= monotonic()]:
-                running.pop(each.pipe).stop()
-                results[each.rank] = Ended(f"it was not done after {timeout:g} s", late=True)
-            late = any(isinstance(each, Ended) and each.late for each in results.values())
+                running.pop(each.fork.pipe).fork.stop()
+                results[each.rank] = FailedStep(f"it was not done after {timeout:g} s", timed_out=True)
+            late = any(isinstance(each, FailedStep) and each.timed_out for each in results.values())
     finally:
         for each in running.values():
-            each.stop()
+            each.fork.stop()
     return {rank: results[rank] for rank in ranks if rank in results}
 
 
-@dataclass
-class _Running:
-    """A rank that is being recorded."""
-
-    rank: int
-    process: BaseProcess
-    pipe: Connection
-    deadline: float
-
-    def result(self) -> Result:
-        """What it has told, or how it died."""
-        try:
-            told: Result = self.pipe.recv()
-        except EOFError:
-            self.process.join()
-            code = self.process.exitcode or 0
-            killed = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else ""
-            told = Ended(killed or left(code), limited=code < 0)
-        self.stop()
-        return told
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-
-
-def _start(folder: Path, mesh: Mesh, rank: int, timeout: float) -> _Running:
-    context = get_context("fork")  # torch is imported already
-    reading, writing = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_child, args=(writing, os.getpid(), folder, mesh, rank, timeout), daemon=True
-    )
-    process.start()
-    writing.close()
-    return _Running(rank, process, reading, monotonic() + timeout + GRACE)
-
-
-def _child(pipe: Connection, parent: int, folder: Path, mesh: Mesh, rank: int, timeout: float) -> None:
-    die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which stops us
-    with Path(os.devnull).open("w") as nowhere:
-        for stream in (1, 2):
-            os.dup2(nowhere.fileno(), stream)
-    torch.set_num_threads(1)
-    pipe.send(rehearsed(folder, mesh, rank, timeout))
-    pipe.close()
-    os._exit(0)  # no destructor of a group that never was
+def _receive(fork: Fork) -> StepResult:
+    try:
+        result: StepResult = fork.receive()
+    except ProcessDied as died:
+        if died.code < 0:
+            killed = f"its process was killed by {signal.Signals(-died.code).name}"
+            result = FailedStep(killed, unsupported=True)
+        else:
+            result = FailedStep(describe_exit(died.code))
+    fork.stop()
+    return result

@@ -1,1 +1,1 @@
-"""Known silent bugs, injected into a program that is right: would the proof have noticed?"""
+"""Mutation testing of the proof: known silent bugs, injected into a right program, must be detected."""

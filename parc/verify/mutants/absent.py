@@ -1,4 +1,4 @@
-"""Known silent bugs that no program of parc's can have today, and why."""
+"""Known silent bugs that no program of parc can have today, and why."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ ABSENT = {
     "torn checkpoint loaded": "there are no checkpoints",
     "stale sharded parameters": "sharded parameters and optimizer states are refused (P401)",
 }
-"""By class; when parc builds what is refused here, the class gets mutants."""
+"""By class. When parc builds what is refused here, the class gets mutants."""

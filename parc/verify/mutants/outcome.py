@@ -1,4 +1,4 @@
-"""What became of mutants, and the table of it by class and rung."""
+"""The outcome of each mutant, and the table of outcomes by class and rung."""
 
 from __future__ import annotations
 
@@ -8,58 +8,61 @@ from dataclasses import dataclass
 from typing import get_args
 
 from parc.verify.mutants.absent import ABSENT
-from parc.verify.mutants.mutant import BUGS, Mutant
-from parc.verify.mutants.runner import By, Caught
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import BUGS
+from parc.verify.mutants.runner import Detection, Means
 
 RUNGS = ("matching", "numbers", "fp32")
-COLUMNS = ("mutants", *RUNGS, *get_args(By), "survived", "the same")
+COLUMNS = ("mutants", *RUNGS, *get_args(Means), "survived", "equivalent")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A mutant of a class, and what caught it. One that is provably the same, or untold, has not been run."""
+    """A mutant of a class, and what detected it. Equivalent and undetectable mutants are not run."""
 
     bug: str
     mutant: Mutant
-    caught: Caught | None
+    detection: Detection | None
 
     @property
     def survived(self) -> bool:
-        return self.mutant.run and not self.caught
+        return self.mutant.run and not self.detection
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table that count it."""
+        if self.mutant.equivalent:
+            return ("equivalent",)
+        if self.mutant.undetectable:
+            return ()
+        found = self.detection
+        return ("mutants", *((found.rung, found.means) if found else ("survived",)))
 
 
-def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """A line a class, and their sums; "mutants" are those that do not compute the same.
+def format_table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A line for each class, and their sums. "mutants" are those that were run.
 
-    One that is noticed counts for one rung, and for one way in which that has noticed it.
+    A mutant that is detected counts for one rung, and for one means by which that rung detected it.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for each in outcomes:
-        if each.mutant.untold:
-            continue
-        for bug in (each.bug, "all"):
-            counts[bug].update(_columns(each))
-    width = max(map(len, counts), default=0)
+        if each.columns:
+            counts[each.bug].update(each.columns)
+    total = {"all": sum(counts.values(), Counter())} if counts else {}
+    width = max(map(len, (*counts, *total)), default=0)
     yield f"{'class':<{width}}  " + "  ".join(COLUMNS)
-    for bug in [*sorted(counts.keys() - {"all"}), *(["all"] if counts else [])]:
-        cells = (f"{counts[bug][column] or '':>{len(column)}}" for column in COLUMNS)
+    for bug, row in (dict(sorted(counts.items())) | total).items():
+        cells = (f"{row[column] or '':>{len(column)}}" for column in COLUMNS)
         yield f"{bug:<{width}}  {'  '.join(cells)}".rstrip()
 
 
-def _columns(each: Outcome) -> tuple[str, ...]:
-    """Those that an outcome counts in."""
-    if each.mutant.same:
-        return ("the same",)
-    return ("mutants", *((each.caught.rung, each.caught.notice.by) if each.caught else ("survived",)))
-
-
-def reasons(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Why those that were not run were not, and which classes have no mutant here."""
-    same = Counter(each.mutant.same for each in outcomes if each.mutant.same)
-    for reason, count in sorted(same.items()):
-        yield f"{count} compute{'s' if count == 1 else ''} the same: {reason}"
-    untold = {each.bug: each.mutant.untold for each in outcomes if each.mutant.untold}
-    yield from (f"not run, {bug}: {reason}" for bug, reason in untold.items())
+def list_reasons(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Why mutants were not run, and which classes have no mutant here."""
+    equivalent = Counter(each.mutant.equivalent for each in outcomes if each.mutant.equivalent)
+    for reason, count in sorted(equivalent.items()):
+        yield f"{count} {'is' if count == 1 else 'are'} equivalent: {reason}"
+    undetectable = {each.bug: each.mutant.undetectable for each in outcomes if each.mutant.undetectable}
+    yield from (f"not run, {bug}: {reason}" for bug, reason in undetectable.items())
     if bare := [name for name in BUGS if not any(each.bug == name for each in outcomes)]:
         yield f"no place for it in these programs: {', '.join(bare)}"
     yield from (f"no place for it, {name}: {why}" for name, why in ABSENT.items())

@@ -1,17 +1,15 @@
-"""One mutant through the rungs, the cheap ones first, until one of them notices."""
+"""Runs one mutant through the rungs, the cheap ones first, until one of them detects it."""
 
 from __future__ import annotations
 
 import math
-import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -21,183 +19,163 @@ from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
 from parc.trace.derive import derive
-from parc.verify.execution.watchdog import Stopped
-from parc.verify.matching.record_rank import Ended
-from parc.verify.matching.record_ranks import record
-from parc.verify.matching.rung import Apart, departures, ends, said
+from parc.verify.execution.diagnose import Stopped
+from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
+from parc.verify.matching.compare import Departure, OpDifference, describe_departure, find_departures
+from parc.verify.matching.record_ranks import record_ranks
+from parc.verify.matching.rung import list_stage_ends
 from parc.verify.mutants.target import Subject
-from parc.verify.numbers.compare import compare, expected
+from parc.verify.numbers.compare import compare_program, load_reference, save_reference
 from parc.verify.numbers.tolerance import TOLERANCE
-from parc.verify.precision.rung import lowered
+from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
-from parc.verify.sample.compile import Trial
-from parc.verify.sample.tokens import batches
+from parc.verify.sample.compile import Sample
+from parc.verify.sample.tokens import build_batches
 
-STEPS = (1, 3)  # what is wrong is mostly so in the first one
-OWN = 900.0  # seconds that the program itself may take
-SLACK = 5.0  # how much longer than the program itself a mutant may take before it is taken to hang
-
-
-By: TypeAlias = Literal["difference", "crash", "time-out"]
+STEPS = (1, 3)  # most bugs show in the first step
+OWN_TIMEOUT = 900.0  # seconds that the program itself may take
+SLACK = 5.0  # a mutant hangs where it takes so many times as long as the program itself
 
 
-class Notice(NamedTuple):
-    """How a program was seen to be wrong: what it does is different, or it does not come to its end."""
-
-    by: By
-    how: str
+Means: TypeAlias = Literal["difference", "crash", "time-out"]
 
 
 @dataclass(frozen=True)
-class Caught:
-    """The rung that noticed a mutant, and how."""
+class Detection:
+    """The rung that detected a mutant, by which means, and the message of the finding."""
 
     rung: str
-    notice: Notice
+    means: Means
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.rung}, by {self.notice.by}: {self.notice.how}"
+        return f"{self.rung}, by {self.means}: {self.message}"
 
 
-class Judge:
-    """Holds programs against those of a trial. The reference is computed once.
+class MutantRunner:
+    """Compares programs with those of a sample. The reference is computed once.
 
-    `low` is the same plan's trial in float32, `timeout` the seconds that a mutant may take at least.
+    `low` is the sample of the same plan in float32, or None. `timeout` is the least time that a mutant may
+    take, in seconds.
     """
 
     def __init__(
-        self, trial: Trial, low: Trial | None, dataset: Dataset, scratch: Path, *, timeout: float
+        self, sample: Sample, low: Sample | None, dataset: Dataset, scratch: Path, *, timeout: float
     ) -> None:
-        self.trial, self.low, self.dataset, self.scratch = trial, low, dataset, scratch
-        self.ranks = sorted({rank for pair in ends(trial.plan) for rank in pair})
-        self.roles = derive(trial.plan, trial.program, first=True)
-        self.least, self.limit = timeout, OWN
-        recipes = trial.captured.loaded.recipes
-        expected(trial.plan, recipes, dataset, STEPS[-1], self._reference(STEPS[-1]))
-        steps = torch.load(self._reference(STEPS[-1]), weights_only=True)
-        torch.save(steps[: STEPS[0]], self._reference(STEPS[0]))
-        self.idle = any(_idle(gradient) for step in steps for gradient in step["gradients"].values())
+        self.sample, self.low, self.dataset, self.scratch = sample, low, dataset, scratch
+        self.ranks = sorted({rank for pair in list_stage_ends(sample.plan) for rank in pair})
+        self.roles = derive(sample.plan, sample.program, first=True)
+        self.least, self.limit = timeout, OWN_TIMEOUT
+        recipes = sample.captured.loaded.recipes
+        save_reference(sample.plan, recipes, dataset, STEPS[-1], self._reference(STEPS[-1]))
+        self.steps = load_reference(self._reference(STEPS[-1]))
+        torch.save(self.steps[: STEPS[0]], self._reference(STEPS[0]))
 
-    def subject(self) -> Subject:
-        """The program for bugs to be injected into, and what can be told of them here."""
+    def describe_target(self) -> Subject:
+        """The program that bugs are injected into, and which bugs this sample can show."""
         return Subject(
-            self.trial,
-            idle=self.idle,
-            uneven=_uneven(self.trial.plan, self.dataset),
+            self.sample,
+            idle=any(_has_idle_expert(each) for step in self.steps for each in step.gradients.values()),
+            uneven=_has_uneven_labels(self.sample.plan, self.dataset),
             low=self.low is not None,
         )
 
-    def own(self) -> Caught | None:
-        """Holds the program against itself: an alarm would be false. Sets the time for mutants."""
+    def check_original(self) -> Detection | None:
+        """Runs the program itself: a detection would be a false alarm. Sets the time limit of mutants."""
         start = time.monotonic()
-        found = self.judged({}, {})
+        found = self.detect({}, {})
         self.limit = max(self.least, SLACK * (time.monotonic() - start))
         return found
 
-    def judged(self, edits: Files, low_edits: Files) -> Caught | None:
-        """The first rung that notices edits of the program, and of the one in float32."""
-        files = {**self.trial.files, **edits}
-        if notice := self._issued(files):
-            return Caught("matching", notice)
-        for steps in STEPS:
-            if notice := self.computed(files, steps):
-                return Caught("numbers", notice)
-        if self.low is not None and (notice := self._lowered(self.low, {**self.low.files, **low_edits})):
-            return Caught("fp32", notice)
-        return None
+    def detect(self, edits: Files, low_edits: Files) -> Detection | None:
+        """The first detection of `edits` to the program, and of `low_edits` to the program in float32."""
+        files = {**self.sample.files, **edits}
+        return (
+            self._detect_by_matching(files)
+            or next(filter(None, (self.detect_by_numbers(files, steps) for steps in STEPS)), None)
+            or self._detect_in_fp32(low_edits)
+        )
 
-    def computed(self, files: Files, steps: int) -> Notice | None:
-        """What a program computes otherwise than the reference, in float64."""
-        with self._running(files) as folder, self._limited() as ended:
-            arguments = (folder, self.dataset, self._reference(steps), steps, self.limit)
-            worst = compare(self.trial.plan.mesh.size, *arguments)[0]
-        if ended:
-            return ended[0]
-        if worst.error <= TOLERANCE:
+    def detect_by_numbers(self, files: Files, steps: int) -> Detection | None:
+        """Whether a program computes something else than the reference, in float64."""
+        arguments = (self.dataset, self._reference(steps), steps)
+        world = self.sample.plan.mesh.size
+
+        def compare(folder: Path) -> Detection | None:
+            worst = compare_program(world, folder, *arguments, timeout=self.limit)[0]
+            amount = f"{worst.error:.1e}" if math.isfinite(worst.error) else "no number"
+            message = f"{worst.what} differs by {amount} in step {worst.step}"
+            return Detection("numbers", "difference", message) if worst.error > TOLERANCE else None
+
+        return self._run_limited("numbers", files, compare)
+
+    def _detect_by_matching(self, files: Files) -> Detection | None:
+        """A rank that issues something else is preferred to one that does not come to its end."""
+        plan = self.sample.plan
+        with self._write(files) as folder:
+            results = record_ranks(folder, plan.mesh, self.ranks, self.limit)
+        departures = find_departures(plan, self.roles, results)
+        found = [
+            Detection("matching", _classify(each), describe_departure(each, ranks))
+            for each, ranks in departures.items()
+        ]
+        return min(found, key=lambda each: get_args(Means).index(each.means), default=None)
+
+    def _detect_in_fp32(self, edits: Files) -> Detection | None:
+        low = self.low
+        if low is None:
             return None
-        amount = f"{worst.error:.1e}" if math.isfinite(worst.error) else "no number"
-        return Notice("difference", f"{worst.what} differs by {amount} in step {worst.step}")
 
-    def _issued(self, files: Files) -> Notice | None:
-        """A rank that issues something else tells more than one that comes to no end."""
-        plan = self.trial.plan
-        with self._running(files) as folder:
-            results = record(folder, plan.mesh, self.ranks, self.limit)
-        found = departures(plan, self.roles, results)
-        notices = [Notice(_by(each), said(each, ranks)) for each, ranks in found.items()]
-        return min(notices, key=lambda notice: get_args(By).index(notice.by), default=None)
+        def compare(folder: Path) -> Detection | None:
+            rung = prove_precision(low, folder, self.dataset, "fp32", self.limit, "cpu")
+            return Detection("fp32", "difference", rung.findings[0].message) if rung.findings else None
 
-    def _lowered(self, low: Trial, files: Files) -> Notice | None:
-        with self._running(files) as folder, self._limited() as ended:
-            rung = lowered(low, folder, self.dataset, "fp32", self.limit, "cpu")
-        if ended:
-            return ended[0]
-        return Notice("difference", rung.findings[0].message) if rung.findings else None
+        return self._run_limited("fp32", {**low.files, **edits}, compare)
+
+    def _run_limited(
+        self, rung: str, files: Files, compare: Callable[[Path], Detection | None]
+    ) -> Detection | None:
+        """What `compare` detects; a crash or a time-out is a detection too."""
+        try:
+            with self._write(files) as folder, limit_time(self.limit):
+                return compare(folder)
+        except Stopped as stopped:
+            if stopped.verdict == "not provable" and not stopped.timed_out:
+                raise NotProvable(stopped.finding.message) from stopped
+            return Detection(rung, "time-out" if stopped.timed_out else "crash", stopped.finding.message)
+        except TimeLimitExceeded:
+            return Detection(rung, "time-out", f"hangs: not done after {self.limit:.0f} s")
 
     @contextmanager
-    def _running(self, files: Files) -> Iterator[Path]:
-        """A folder of its own: the byte code of another mutant would be taken for that of this one."""
+    def _write(self, files: Files) -> Iterator[Path]:
+        """A new folder: in a used one, Python could load the byte code of another mutant."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             write(files, Path(folder, "program"))
             yield Path(folder, "program")
-
-    @contextmanager
-    def _limited(self) -> Iterator[list[Notice]]:
-        """Stops the ranks when the time is over; the list then says so, or that one has failed."""
-        ended: list[Notice] = []
-        try:
-            with _alarm(self.limit):
-                yield ended
-        except Stopped as stopped:
-            if stopped.verdict == "not provable" and not stopped.late:
-                raise NotProvable(stopped.finding.message) from stopped
-            ended.append(Notice("time-out" if stopped.late else "crash", stopped.finding.message))
-        except _Hangs:
-            ended.append(Notice("time-out", f"hangs: not done after {self.limit:.0f} s"))
 
     def _reference(self, steps: int) -> Path:
         return self.scratch / f"reference-{steps}.pt"
 
 
-def _by(found: Apart | Ended) -> By:
-    if isinstance(found, Apart):
+def _classify(departure: Departure) -> Means:
+    if isinstance(departure, OpDifference):
         return "difference"
-    return "time-out" if found.late else "crash"
+    return "time-out" if departure.timed_out else "crash"
 
 
-def _uneven(plan: Plan, dataset: Dataset) -> bool:
-    """Whether data ranks have unlike numbers of labels in some step that is compared."""
+def _has_uneven_labels(plan: Plan, dataset: Dataset) -> bool:
+    """Whether data ranks have different numbers of labels in some step that is compared."""
     train, ranks = plan.train, plan.mesh.product(plan.data.axes if plan.data else ())
-    seen = batches(train, dataset)
+    batches = build_batches(train, dataset)
 
-    def labels(step: int, rank: int) -> int:
-        predicted = seen.predicted(seen.step(step, rank, ranks)[1])
+    def count_labels(step: int, rank: int) -> int:
+        predicted = batches.predicted(batches.step(step, rank, ranks)[1])
         return int((predicted != train.loss.ignore_index).sum())
 
-    return any(len({labels(step, rank) for rank in range(ranks)}) > 1 for step in range(STEPS[-1]))
+    return any(len({count_labels(step, rank) for rank in range(ranks)}) > 1 for step in range(STEPS[-1]))
 
 
-def _idle(gradient: Tensor) -> bool:
-    """Whether some expert of a bank, or one of a list, has had no token: its matrices' gradient is zero."""
+def _has_idle_expert(gradient: Tensor) -> bool:
+    """Whether an expert, of a bank or of a list, got no token: the gradient of its matrices is zero."""
     experts = gradient if gradient.ndim > 2 else gradient.unsqueeze(0)
     return gradient.ndim > 1 and bool((experts.flatten(1).abs().amax(1) == 0).any())
-
-
-class _Hangs(BaseException):
-    """The time is over."""
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Raises in the main thread when the time is over."""
-
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise _Hangs
-
-    before: Any = signal.signal(signal.SIGALRM, leave)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -15,7 +15,7 @@ from parc.ir.states import Kind, State
 from parc.plan.blocks import Plan
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.stage_source import Made, Source, patched
-from parc.verify.sample.compile import Trial
+from parc.verify.sample.compile import Sample
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Subject:
     experts' products.
     """
 
-    def __init__(self, trial: Trial, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
+    def __init__(self, trial: Sample, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
         self.trial, self.idle, self.uneven, self.low = trial, idle, uneven, low
 
     @property

@@ -1,1 +1,1 @@
-"""The second rung: every gradient and parameter of the program is that of the model on one device."""
+"""The second rung: every gradient and parameter of the program equals that of the model on one device."""

@@ -1,99 +1,80 @@
-"""A program and its model, run side by side with an eye on all that their modules give."""
+"""Runs a program and its model with all activations, gradients and parameters kept, to be compared."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from parc.capture.initializers import Recipe
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
-from parc.verify.execution.watchdog import step
-from parc.verify.numbers.activation_hooks import Key, Recorder
-from parc.verify.numbers.reference import Step, model_of, steps
-from parc.verify.numbers.training_step import taken
+from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
+from parc.verify.numbers.activation_hooks import ActivationHooks, ActivationKey
+from parc.verify.numbers.reference import ReferenceStep, build_model, train_reference
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One step as one device computes it."""
+class ReferenceActivations:
+    """One step of the model on one device."""
 
-    step: Step
-    values: Mapping[Key, Tensor]  # in the order in which the modules give them
-    gradients: Mapping[Key, Tensor]  # of the same, in the order in which they are known
+    step: ReferenceStep
+    outputs: Mapping[ActivationKey, Tensor]  # in the order of the forward pass
+    gradients: Mapping[ActivationKey, Tensor]  # of the outputs, in the order of the backward pass
 
 
-def reference(
+@dataclass(frozen=True)
+class RankActivations:
+    """One step of one rank of the program: shards, as this rank holds them."""
+
+    stage: int
+    module: str  # the file that defines the stage
+    figures: Mapping[str, float]
+    outputs: Mapping[ActivationKey, Tensor]
+    gradients: Mapping[ActivationKey, Tensor]
+    originals: Mapping[str, tuple[str, ...]]  # of each parameter: its names in the user's model
+    parameter_gradients: Mapping[str, Tensor]  # before clipping
+    parameters: Mapping[str, Tensor]  # after the update
+
+
+def run_reference(
     plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, paths: Collection[str]
-) -> Iterator[Seen]:
-    """The first `count` steps of the user's model."""
-    model = model_of(plan, recipes)
-    recorder = Recorder(model, paths)
-    for made in steps(plan, recipes, dataset, count, model):
-        yield Seen(made, recorder.values, recorder.gradients)
-        recorder.clear()
+) -> Iterator[ReferenceActivations]:
+    """The first `count` steps of the model. Modules at `paths` are kept."""
+    model = build_model(plan, recipes)
+    hooks = ActivationHooks(model, paths)
+    for step in train_reference(plan, recipes, dataset, count, model):
+        yield ReferenceActivations(step, hooks.outputs, hooks.gradients)
+        hooks.clear()
 
 
-def observed(
-    folder: str,
-    dataset: Dataset,
-    count: int,
-    paths: Collection[str],
-    device: str,
-    scratch: Path,
-    timeout: float,
-) -> None:
-    """One rank: the same steps of the program, each in a file that `read` understands."""
-    sys.path.insert(0, folder)
-    import train  # type: ignore[import-not-found]
-    from runtime.init import original_names  # type: ignore[import-not-found]
-
-    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
-    recorder = Recorder(trainer.stage, paths)
-    named = list(original_names(trainer.stage))
-    for number in range(count):
-        recorder.clear()
-        with step(timeout):
-            gradients = list[dict[str, Tensor]]()
-            look = partial(_look, gradients, named)
-            figures = taken(trainer, number, look)
-        seen: dict[str, Any] = {
-            "stage": trainer.layout.stage,
-            "file": Path(sys.modules[type(trainer.stage).__module__].__file__ or "").name,
-            "figures": dict(figures),
-            "values": [(*key, tensor) for key, tensor in recorder.values.items()],
-            "gradients": [(*key, tensor) for key, tensor in recorder.gradients.items()],
-            "names": {name: names for name, _, names in named},
-            "gradient of parameters": gradients[0],
-            "parameters": {name: _held(parameter.detach()) for name, parameter, _ in named},
-        }
-        torch.save(seen, scratch / f"{torch.distributed.get_rank()}-{number}.pt")
+def run_rank(folder: Path, dataset: Dataset, count: int, paths: Collection[str]) -> list[RankActivations]:
+    """The same steps of the program in `folder`, on this rank."""
+    trainer = load_trainer(folder, dataset, "cpu")
+    hooks = ActivationHooks(trainer.stage, paths)
+    return [_run_step(trainer, hooks, number) for number in range(count)]
 
 
-def _look(found: list[dict[str, Tensor]], named: Iterable[tuple[str, Any, Any]]) -> None:
-    gradients = {
-        name: _held(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
-        for name, parameter, _ in named
-    }
-    found.append(gradients)
+def _run_step(trainer: Any, hooks: ActivationHooks, number: int) -> RankActivations:
+    hooks.clear()
+    gradients: dict[str, Tensor] = {}
+    figures = run_step(trainer, number, lambda: gradients.update(_copy_parameters(trainer, gradient=True)))
+    return RankActivations(
+        stage=trainer.layout.stage,
+        module=Path(sys.modules[type(trainer.stage).__module__].__file__ or "").name,
+        figures=figures,
+        outputs=hooks.outputs,
+        gradients=hooks.gradients,
+        originals={each.name: each.originals for each in list_parameters(trainer)},
+        parameter_gradients=gradients,
+        parameters=_copy_parameters(trainer, gradient=False),
+    )
 
 
-def read(scratch: Path, rank: int, step: int) -> dict[str, Any]:
-    """What `observed` has written of a rank's step; `values` and `gradients` by `Key`."""
-    seen: dict[str, Any] = torch.load(scratch / f"{rank}-{step}.pt", weights_only=True)
-    for kind in ("values", "gradients"):
-        seen[kind] = {Key(*key): tensor for *key, tensor in seen[kind]}
-    return seen
-
-
-def _held(tensor: Any) -> Tensor:
-    """This rank's shard, with memory of its own."""
-    local: Tensor = tensor.to_local()
-    return local.to("cpu", copy=True)
+def _copy_parameters(trainer: Any, *, gradient: bool) -> dict[str, Tensor]:
+    """Every parameter's shard, or that of its gradient, which is zero where it is missing."""
+    return {each.name: each.read(gradient=gradient).clone() for each in list_parameters(trainer)}

@@ -1,144 +1,109 @@
-"""The emitted program under real processes, against the reference: every gradient and every parameter."""
+"""Compares an emitted program, run on real processes, with the reference: every gradient and parameter."""
 
 from __future__ import annotations
 
-import json
 import math
-import sys
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from parc.capture.initializers import Recipe
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
-from parc.verify.execution.subprocess import apart
-from parc.verify.execution.watchdog import run, step
-from parc.verify.numbers.reference import Step, steps
-from parc.verify.numbers.tolerance import gap
-from parc.verify.numbers.training_step import FIGURES, taken
+from parc.verify.execution.subprocess import run_in_subprocess
+from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
+from parc.verify.execution.watchdog import run_ranks
+from parc.verify.numbers.reference import ReferenceStep, train_reference
+from parc.verify.numbers.tolerance import compare_figures, compare_tensors
 
-FLOOR = 1e-6  # of the largest gradient: below it a gradient is zero but for rounding
+GRADIENT = "gradient of "
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The largest difference of one quantity over all ranks and steps, relative to its size."""
+class Deviation:
+    """How far a quantity of one rank and step is from the reference, relative to its size.
 
-    what: str  # "loss", "gradient norm", "gradient of NAME", "NAME"
+    `what` is a figure ("loss"), "gradient of NAME", or NAME for a parameter.
+    """
+
+    what: str
     step: int
     rank: int
     error: float
 
 
-def expected(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path) -> None:
-    """Saves the first `count` steps of the model on one device, for every rank to map into its memory."""
-    apart(partial(_save, plan, recipes, dataset, count, file))
+def save_reference(
+    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path
+) -> None:
+    """Saves the first `count` steps of the model on one device. Every rank maps the file into its memory."""
+    run_in_subprocess(partial(_save_reference, plan, recipes, dataset, count, file))
 
 
-def _save(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path) -> None:
-    torch.save([_plain(step) for step in steps(plan, recipes, dataset, count)], file)
+def _save_reference(
+    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path
+) -> None:
+    torch.save(list(train_reference(plan, recipes, dataset, count)), file)
 
 
-def compare(
-    world: int,
-    folder: Path,
-    dataset: Dataset,
-    file: Path,
-    count: int = 3,
-    timeout: float = 600.0,
-) -> list[Difference]:
-    """All differences of the program in `folder` from the steps in `file`, largest first.
+def load_reference(file: Path) -> list[ReferenceStep]:
+    """The steps in a file of `save_reference`, mapped into memory."""
+    steps: list[ReferenceStep] = torch.load(file, weights_only=False, mmap=True)
+    return steps
 
-    `timeout` is of a step, in seconds. Raises Stopped where the program does not run to its end.
+
+def compare_program(
+    world: int, folder: Path, dataset: Dataset, file: Path, count: int = 3, timeout: float = 600.0
+) -> list[Deviation]:
+    """All deviations of the program in `folder` from the reference in `file`, the largest first.
+
+    `timeout` is that of a step, in seconds. Raises Stopped where the program does not run to its end.
     """
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        arguments = (str(folder), file, dataset, count, Path(scratch), timeout)
-        run(world, folder, ranked, *arguments, timeout=timeout)
-        found = differences(Path(scratch))
-    left_out = _left_out(file, {difference.what for difference in found})
-    return sorted(found + left_out, key=lambda difference: -difference.error)
+    arguments = (folder, file, dataset, count)
+    found = [
+        each for rank in run_ranks(world, folder, compare_rank, *arguments, timeout=timeout) for each in rank
+    ]
+    compared = {each.what for each in found}
+    expected = [kind + name for name in load_reference(file)[0].parameters for kind in (GRADIENT, "")]
+    found += [Deviation(what, 0, 0, math.inf) for what in expected if what not in compared]
+    return sorted(found, key=lambda each: -each.error)
 
 
-def differences(scratch: Path) -> list[Difference]:
-    """What all ranks have written into a folder, largest first."""
-    texts = (said.read_text() for said in scratch.glob("rank-*.json"))
-    found = [Difference(**entry) for text in texts for entry in json.loads(text)]
-    return sorted(found, key=lambda difference: -difference.error)
+def compare_rank(folder: Path, file: Path, dataset: Dataset, count: int) -> list[Deviation]:
+    """The deviations of this rank, on the CPU, from its share of the reference."""
+    trainer, rank = load_trainer(folder, dataset, "cpu"), torch.distributed.get_rank()
+    return [
+        Deviation(what, number, rank, error)
+        for number, expected in zip(range(count), load_reference(file), strict=True)
+        for what, error in _compare_step(trainer, number, expected).items()
+    ]
 
 
-def _left_out(file: Path, compared: set[str]) -> list[Difference]:
-    """What the model has and no rank."""
-    names = torch.load(file, weights_only=True, mmap=True)[0]["parameters"]
-    wanted = [kind + name for name in names for kind in ("gradient of ", "")]
-    return [Difference(what, 0, 0, math.inf) for what in wanted if what not in compared]
-
-
-def _plain(step: Step) -> dict[str, Any]:
-    return {
-        **step.figures,
-        "largest": max(float(gradient.abs().max()) for gradient in step.gradients.values()),
-        "gradients": dict(step.gradients),
-        "parameters": dict(step.parameters),
-        "floor": step.floor,
+def _compare_step(trainer: Any, number: int, expected: ReferenceStep) -> dict[str, float]:
+    """The error of each quantity."""
+    errors: dict[str, float] = {}
+    figures = run_step(
+        trainer, number, lambda: errors.update(_compare_parameters(trainer, expected, GRADIENT))
+    )
+    errors |= {
+        name: compare_figures(figures[name], wanted).error for name, wanted in expected.figures.items()
     }
+    return errors | _compare_parameters(trainer, expected, "")
 
 
-def ranked(
-    folder: str, file: Path, dataset: Dataset, count: int, scratch: Path, timeout: float = 0.0
-) -> None:
-    """One rank, on the CPU: the program's own trainer; writes how far it is from its share of the reference.
-
-    `timeout` is of a step, in seconds; 0 is for ever.
-    """
-    sys.path.insert(0, folder)
-    import train  # type: ignore[import-not-found]
-
-    reference = torch.load(file, weights_only=True, mmap=True)
-    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", "cpu"]), "cpu")
-    rank = torch.distributed.get_rank()
-    found: list[dict[str, Any]] = []
-    for number, wanted in zip(range(count), reference, strict=True):
-        with step(timeout):
-            look = partial(_look, found, trainer, wanted, number, rank)
-            figures = taken(trainer, number, look)
-        for what in FIGURES.values():
-            mine, its = (torch.tensor(of[what], dtype=torch.float64) for of in (figures, wanted))
-            found.append(asdict(Difference(what, number, rank, gap(mine, its, FLOOR**2).error)))
-        found += _compared(trainer, wanted["parameters"], "", number, rank, wanted["floor"])
-    (scratch / f"rank-{rank}.json").write_text(json.dumps(found))
-
-
-def _look(
-    found: list[dict[str, Any]], trainer: Any, wanted: Mapping[str, Any], number: int, rank: int
-) -> None:
-    """At the gradients, before they are clipped."""
-    floor = FLOOR * wanted["largest"]
-    found += _compared(trainer, wanted["gradients"], "gradient of ", number, rank, floor)
-
-
-def _compared(
-    trainer: Any, expected: Mapping[str, Tensor], kind: str, step: int, rank: int, floor: float
-) -> list[dict[str, Any]]:
-    from runtime.init import original_names  # type: ignore[import-not-found]
-    from runtime.parameters import share  # type: ignore[import-not-found]
-
-    found = []
-    for name, parameter, names in original_names(trainer.stage):
-        if missing := [each for each in names if each not in expected]:
-            found.append(asdict(Difference(f"{kind}{missing[0]}", step, rank, math.inf)))
-            continue
-        mine = parameter.grad if kind else parameter.detach()
-        if mine is None:
-            found.append(asdict(Difference(kind + name, step, rank, math.inf)))
-            continue
-        whole = expected[names[0]] if names == (name,) else torch.stack([expected[each] for each in names])
-        error = gap(mine.to_local().cpu(), share(parameter, whole), floor).error
-        found += [asdict(Difference(kind + each, step, rank, error)) for each in names]
-    return found
+def _compare_parameters(trainer: Any, expected: ReferenceStep, kind: str) -> dict[str, float]:
+    """The errors of all gradients or parameters. Those that the model or the rank lacks are infinite."""
+    whole = expected.gradients if kind else expected.parameters
+    floor = expected.gradient_floor if kind else expected.parameter_floor
+    errors: dict[str, float] = {}
+    for parameter in list_parameters(trainer):
+        missing = kind and not parameter.has_gradient
+        error = math.inf
+        if not missing and all(name in whole for name in parameter.originals):
+            shard, share = parameter.read(gradient=bool(kind)), parameter.select_share(whole)
+            error = compare_tensors(shard, share, floor).error
+        errors |= {kind + name: error for name in parameter.originals}
+    return errors

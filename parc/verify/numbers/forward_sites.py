@@ -1,4 +1,4 @@
-"""The modules and moves of a stage's forward pass, one after the other."""
+"""The sites of a stage's forward pass: each collective, and the end of each module, in order."""
 
 from __future__ import annotations
 
@@ -9,43 +9,45 @@ from parc.ir.program import Call, Collective, Compute, Event, Repeat, Stage, Uni
 
 
 @dataclass(frozen=True)
-class Place:
-    """A move that a module makes; or, without one, the module's end, where it gives `values`."""
+class ForwardSite:
+    """A move that a module makes; without a move, the end of the module, where it returns `values`."""
 
-    path: str  # of the module: the same in the program and in the user's model
+    path: str  # of the module, in the program and in the user's model
     unit: Unit
     move: Collective | None
     values: tuple[Value, ...] = ()
 
 
-def places(stage: Stage) -> Iterator[Place]:
-    """All moves of a stage and the ends of all its modules, in the order of the forward pass."""
-    yield from _Places(stage).of(stage.root, "", stage.root.results)
+def iterate_sites(stage: Stage) -> Iterator[ForwardSite]:
+    """All sites of a stage, in the order of the forward pass."""
+    yield from _Sites(stage).of(stage.root, "", stage.root.results)
 
 
-class _Places:
+class _Sites:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.units = {unit.name: unit for unit in stage.units}
 
-    def of(self, unit: Unit, path: str, values: tuple[Value, ...]) -> Iterator[Place]:
+    def of(self, unit: Unit, path: str, values: tuple[Value, ...]) -> Iterator[ForwardSite]:
         yield from self._events(unit, path, unit.events)
-        yield Place(path, unit, None, values)
+        yield ForwardSite(path, unit, None, values)
 
-    def _events(self, unit: Unit, path: str, events: Sequence[Event], layer: int = 0) -> Iterator[Place]:
+    def _events(
+        self, unit: Unit, path: str, events: Sequence[Event], layer: int = 0
+    ) -> Iterator[ForwardSite]:
         for event in events:
             if isinstance(event, Collective):
-                yield Place(path, unit, event)
+                yield ForwardSite(path, unit, event)
             elif isinstance(event, Compute):
-                yield from (Place(path, unit, move) for move in event.inside)
+                yield from (ForwardSite(path, unit, move) for move in event.inside)
             elif isinstance(event, Call):
                 yield from self._call(event, path, layer)
             elif isinstance(event, Repeat):
                 for number in range(event.start, event.start + event.count):
                     yield from self._events(unit, path, event.body, self.stage.first_layer + number)
 
-    def _call(self, call: Call, path: str, layer: int) -> Iterator[Place]:
-        """What an expert's unit gives lies as its caller says: the unit itself sees rows alone."""
+    def _call(self, call: Call, path: str, layer: int) -> Iterator[ForwardSite]:
+        """The results of an experts unit have the states of its call: the unit itself sees rows."""
         member = f"{self.stage.layers_path}.{layer}" if call.member == "layer" else call.member
         unit = self.units[call.unit]
         values = call.results if unit.experts else unit.results

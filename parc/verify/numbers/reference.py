@@ -1,9 +1,10 @@
-"""The user's model, trained on one device by the plainest loop there is."""
+"""The reference: the user's model, trained on one device in the plainest loop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from parc.capture.calls import layers_of
 from parc.capture.capture import DTYPES
-from parc.capture.expert_bank import Bank, banks
+from parc.capture.expert_bank import banks
 from parc.capture.initializers import Recipe
 from parc.capture.objective import names_of_inputs
 from parc.capture.promotion import promoted
@@ -20,37 +21,26 @@ from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
 from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
-from parc.verify.numbers.tolerance import TOLERANCE
-from parc.verify.sample.tokens import batches
+from parc.verify.execution.trainer import FIGURES
+from parc.verify.numbers.tolerance import FLOOR, TOLERANCE, largest_entry
+from parc.verify.sample.tokens import build_batches
 
 
 @dataclass(frozen=True)
-class Step:
-    """One optimizer step: what was computed, by the user's names."""
+class ReferenceStep:
+    """One optimizer step. Tensors have the names of the user's model; `figures` those of a program's step."""
 
-    loss: float
-    balance: float
-    norm: float  # of the gradient, before clipping
-    gradients: Mapping[str, Tensor]
+    figures: Mapping[str, float]
+    gradients: Mapping[str, Tensor]  # before clipping
     parameters: Mapping[str, Tensor]  # after the update
-    floor: float  # size up to which a parameter may be what rounding has made of it
-    rate: float  # what it learned at
-
-    @property
-    def figures(self) -> Mapping[str, float]:
-        """What a program reports of a step, by the same names."""
-        return {
-            "loss": self.loss,
-            "balance loss": self.balance,
-            "gradient norm": self.norm,
-            "learning rate": self.rate,
-        }
+    gradient_floor: float  # a gradient below that is zero but for rounding
+    parameter_floor: float  # rounding alone may have made a parameter of that size
 
 
-ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a gradient that is zero, a key's bias say
+ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradient, as that of a key's bias
 
 
-def model_of(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
+def build_model(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
     """The model on the CPU, with the initial values that every layout starts from."""
     facts = plan.train.model
     make = factory(facts)
@@ -58,94 +48,93 @@ def model_of(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
     arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.arguments.items()}
     model: nn.Module = make(**arguments).to(dtype)
     found = banks(model, layers_of(model, facts.shape.layers), facts.experts)
+    stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            stacked = _stacked(name, found)
-            if stacked is None:
-                parameter.copy_(draw(plan.train.seed, name, tuple(parameter.shape), dtype, recipes[name]))
-                continue
-            for expert in range(stacked.count):
-                of = tuple(parameter.shape[1:])
-                parameter[expert] = draw(plan.train.seed, name, of, dtype, recipes[name], expert)
+            bank = next((bank for path, bank in stacked.items() if name.startswith(f"{path}.")), None)
+            # each expert of a stacked parameter is drawn for itself
+            slices = [(None, parameter)] if bank is None else list(enumerate(parameter[: bank.count]))
+            for expert, part in slices:
+                part.copy_(draw(plan.train.seed, name, tuple(part.shape), dtype, recipes[name], expert))
     return model
 
 
-def _stacked(name: str, found: Mapping[str, Bank]) -> Bank | None:
-    """The bank whose stacked parameter this is."""
-    return next((b for path, b in found.items() if name.startswith(path + ".") and b.list_name is None), None)
-
-
-def steps(
+def train_reference(
     plan: Plan,
     recipes: Mapping[str, Recipe],
     dataset: Dataset,
     count: int,
     model: nn.Module | None = None,
-) -> Iterator[Step]:
-    """Train `count` steps on the whole batch: `model`, else one with the initial values of every layout."""
-    train = plan.train
-    model = model_of(plan, recipes) if model is None else model
-    seen, given, settings = batches(train, dataset), train.optimizer, schedule(plan)
+) -> Iterator[ReferenceStep]:
+    """Trains `count` steps on the whole batch: `model`, else one with the initial values of every layout."""
+    model = build_model(plan, recipes) if model is None else model
+    batches, given, schedule = build_batches(plan.train, dataset), plan.train.optimizer, build_schedule(plan)
     adamw = torch.optim.AdamW(
         model.parameters(), betas=(given.beta1, given.beta2), eps=given.eps, weight_decay=given.weight_decay
     )
     floor = 0.0
     for step in range(count):
-        tokens, labels = seen.step(step)
-        loss, balance = _backward(plan, model, tokens, labels)
-        for parameter in model.parameters():
-            if parameter.grad is None:  # an expert that no token has reached
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = {name: _grad(p).clone() for name, p in model.named_parameters()}
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf"))
-        rate = settings.learning_rate(step)
+        loss, balance = _compute_gradients(plan, model, *batches.step(step))
+        gradients = {name: _gradient(parameter).clone() for name, parameter in model.named_parameters()}
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf")).item()
+        rate = schedule.learning_rate(step)
         for group in adamw.param_groups:
             group["lr"] = rate
         # AdamW moves an entry by rate * g / (|g| + eps): an error d of g moves it by up to rate * d / eps
-        largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+        largest = max(map(largest_entry, gradients.values()))
         floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
         adamw.step()
         adamw.zero_grad()
-        after = {name: p.detach().clone() for name, p in model.named_parameters()}
-        yield Step(loss, balance, norm.item(), gradients, after, floor, rate)
+        parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        values = (loss, balance, norm, rate)
+        figures = dict(zip(FIGURES.values(), values, strict=True))
+        yield ReferenceStep(figures, gradients, parameters, FLOOR * largest, floor)
 
 
-def schedule(plan: Plan) -> AdamWSettings:
-    """What the learning rate of each step follows from."""
+def build_schedule(plan: Plan) -> AdamWSettings:
+    """The settings that the learning rate of each step follows from."""
     given = plan.train.optimizer
     return AdamWSettings(
         lr=given.lr, warmup=given.warmup, decay=given.decay, min_lr=given.min_lr, steps=plan.train.steps
     )
 
 
-def _grad(parameter: nn.Parameter) -> Tensor:
-    assert parameter.grad is not None
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    if parameter.grad is None:  # an expert that no token has reached
+        parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
 
 
-def _backward(plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Gradients of the step's loss, microbatch by microbatch; the loss and the mean balance loss."""
-    facts, wanted = plan.train.model, plan.train.loss
-    microbatches = len(tokens)
-    valid = int((labels != wanted.ignore_index).sum())
-    losses, balances = 0.0, 0.0
-    takes_tokens, takes_labels = names_of_inputs(model, facts.tokens, facts.labels)
+def run_microbatches(
+    plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor
+) -> Iterator[tuple[Any, Tensor]]:
+    """What the model returns for each microbatch, and the labels of that microbatch.
+
+    `tokens` and `labels`: (microbatches, sequences, length).
+    """
+    facts = plan.train.model
+    token_name, label_name = names_of_inputs(model, facts.tokens, facts.labels)
     for one, its in zip(tokens, labels, strict=True):
-        inputs = {takes_tokens: one}
-        if takes_labels:
-            inputs[takes_labels] = its
         with promoted(DTYPES[plan.train.precision.compute]):
-            out = model(**inputs)
+            out = model(**{token_name: one}, **({label_name: its} if label_name else {}))
+        yield out, its
+
+
+def _compute_gradients(plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Backward passes of all microbatches; the loss of the step, and the mean balance loss."""
+    options, microbatches = plan.train.loss, len(tokens)
+    valid = int((labels != options.ignore_index).sum())
+    losses, balances = 0.0, 0.0
+    for out, its in run_microbatches(plan, model, tokens, labels):
         first, *rest = out if isinstance(out, (tuple, list)) else (out,)
         if first.ndim == 0:
             loss = first / microbatches
         else:
             flat = first.flatten(0, 1), its.flatten()
-            loss = F.cross_entropy(*flat, reduction="sum", ignore_index=wanted.ignore_index) / valid
-        total = loss
+            loss = F.cross_entropy(*flat, reduction="sum", ignore_index=options.ignore_index) / valid
+        losses += loss.item()
         if rest:
             balances += rest[0].item() / microbatches
-            total = loss + wanted.balance * rest[0] / microbatches
-        total.backward()
-        losses += loss.item()
+            loss = loss + options.balance * rest[0] / microbatches
+        loss.backward()
     return losses, balances

@@ -1,54 +1,48 @@
-"""The second rung: what a program computes in float64 is what the model on one device computes."""
+"""The rung `numbers`: in float64, the program computes what the model on one device computes."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from time import perf_counter
 
 from parc.runtime.data import Dataset
-from parc.verify.numbers.compare import Difference, compare, expected
-from parc.verify.numbers.divergence import STEPS, first_difference
+from parc.verify.execution.trainer import FIGURES
+from parc.verify.numbers.compare import GRADIENT, Deviation, compare_program, save_reference
+from parc.verify.numbers.divergence import STEPS, locate_divergence
 from parc.verify.numbers.tolerance import TOLERANCE
-from parc.verify.numbers.training_step import FIGURES
 from parc.verify.report import Rung
-from parc.verify.sample.compile import Trial
+from parc.verify.sample.compile import Sample
 
 
-def equal(trial: Trial, folder: Path, dataset: Dataset, timeout: float) -> Rung:
+def prove_numbers(sample: Sample, folder: Path, dataset: Dataset, timeout: float) -> Rung:
     """Runs `STEPS` steps of the program in `folder`, which may be edited, and of its model.
 
-    `trial` computes in float64. `timeout` is of a step, in seconds. Raises Stopped where the program does
-    not run to its end.
+    `sample` computes in float64. `timeout` is that of a step, in seconds. Raises Stopped where the program
+    does not run to its end.
     """
-    start = perf_counter()
+    plan = sample.plan
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         reference = Path(scratch) / "reference.pt"
-        expected(trial.plan, trial.captured.loaded.recipes, dataset, STEPS, reference)
-        found = compare(trial.plan.mesh.size, folder, dataset, reference, STEPS, timeout)
-    compared = tuple(_said(found))
+        save_reference(plan, sample.captured.loaded.recipes, dataset, STEPS, reference)
+        found = compare_program(plan.mesh.size, folder, dataset, reference, STEPS, timeout)
+    compared = tuple(_describe(found))
     if found[0].error <= TOLERANCE:
-        return Rung("numbers", "proved", compared, (), perf_counter() - start)
-    first = first_difference(trial, folder, dataset, timeout)
-    return Rung("numbers", "refuted", compared, (first,), perf_counter() - start)
+        return Rung("numbers", "proved", compared)
+    return Rung("numbers", "refuted", compared, (locate_divergence(sample, folder, dataset, timeout),))
 
 
-def _said(found: Sequence[Difference]) -> Iterator[str]:
-    """How close each kind of quantity comes; `found` has the largest difference first."""
-    kinds: dict[str, list[Difference]] = {}
+def _describe(found: Sequence[Deviation]) -> Iterator[str]:
+    """A line for each figure, for gradients and for parameters. `found` has the largest error first."""
+    figures = list(FIGURES.values())
+    kinds: dict[str, list[Deviation]] = {kind: [] for kind in (*figures, "gradients", "parameters")}
     for each in found:
-        kinds.setdefault(_kind(each.what), []).append(each)
-    for kind in sorted(kinds, key=list(_KINDS).index):
-        worst = kinds[kind][0]
-        count = len({each.what for each in kinds[kind]})
-        named = f"{count} {kind}" if _KINDS[kind] else kind
-        where = f", of `{worst.what.removeprefix('gradient of ')}`" if _KINDS[kind] else ""
-        yield f"{named}: at most {worst.error:.1e} apart in {STEPS} steps{where}"
-
-
-_KINDS = {**dict.fromkeys(FIGURES.values(), False), "gradients": True, "parameters": True}
-
-
-def _kind(what: str) -> str:
-    return what if what in _KINDS else ("gradients" if what.startswith("gradient of ") else "parameters")
+        other = "gradients" if each.what.startswith(GRADIENT) else "parameters"
+        kinds[each.what if each.what in figures else other].append(each)
+    for kind, deviations in kinds.items():
+        worst = f"at most {deviations[0].error:.1e} apart in {STEPS} steps"
+        if kind in figures:
+            yield f"{kind}: {worst}"
+        else:
+            count = len({each.what for each in deviations})
+            yield f"{count} {kind}: {worst}, of `{deviations[0].what.removeprefix(GRADIENT)}`"

@@ -1,8 +1,8 @@
-"""What each rank holds of a value, and what the terms of a sum come to."""
+"""The share of a value that each rank holds, and sums of the terms that ranks hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -13,64 +13,50 @@ from parc.plan.mesh import Mesh
 States = Mapping[str, State]  # by axis; invariant on all others
 
 
-def share_of(states: States, whole: Tensor, rank: int, mesh: Mesh) -> Tensor:
-    """A rank's share of a value; all of it on axes that shard nothing."""
+def select_share(states: States, whole: Tensor, rank: int, mesh: Mesh) -> Tensor:
+    """A rank's share of a value. Axes that do not shard it leave it whole."""
     coordinates = mesh.coordinates(rank)
-    for axis, dim, blocks in _cuts(states, mesh):
+    for axis, dim, blocks in _order_shards(states, mesh):
         parts = torch.unflatten(whole, dim, (blocks, mesh.axis(axis).size, -1))
         whole = parts.select(dim + 1, coordinates[axis]).flatten(dim, dim + 1)
     return whole
 
 
-def summed(states: States, held: Mapping[int, Tensor], mesh: Mesh) -> dict[int, Tensor]:
-    """What each rank would hold if terms of sums were added up; the ranks of a sum are all in `held`."""
+def sum_terms(states: States, held: Mapping[int, Tensor], mesh: Mesh) -> dict[int, Tensor]:
+    """The value of each rank after pending sums are completed. `held` has all ranks of each sum."""
     for axis, state in states.items():
         if state.partial:
             totals: dict[int, Tensor] = {}
             for rank, term in held.items():
-                first = _without(rank, axis, mesh)
+                first = _first_of_group(rank, axis, mesh)
                 totals[first] = totals[first] + term if first in totals else term
-            held = {rank: totals[_without(rank, axis, mesh)] for rank in held}
+            held = {rank: totals[_first_of_group(rank, axis, mesh)] for rank in held}
     return dict(held)
 
 
-def gradient(states: States) -> States:
-    """How the gradient of a value lies."""
+def gradient_states(states: States) -> States:
+    """The states of the gradient of a value."""
     found = {axis: gradient_state(state) for axis, state in states.items()}
     return {axis: state for axis, state in found.items() if state != I}
 
 
-def _cuts(states: States, mesh: Mesh) -> list[tuple[str, int, int]]:
-    """(axis, dim, blocks) of the axes that cut, in the order in which they do; `blocks` as each finds them.
+def _order_shards(states: States, mesh: Mesh) -> list[tuple[str, int, int]]:
+    """(axis, dim, blocks) of the axes that shard, in the order in which they do; `blocks` as each finds them.
 
-    A dim that was flattened from two is cut by the axes of the outer one first, which share its blocks.
+    A dim that was flattened from two is sharded by the axes of the outer one first, which share its blocks.
     """
     sharded = {axis: state for axis, state in states.items() if state.sharded}
     ordered = sorted(sharded.items(), key=lambda entry: entry[1].blocks)
-    return [(axis, at.dim, at.blocks // _shared_out(at, sharded, mesh)) for axis, at in ordered]
+    return [(axis, at.dim, at.blocks // _outer_ranks(at, sharded, mesh)) for axis, at in ordered]
 
 
-def _shared_out(state: State, sharded: States, mesh: Mesh) -> int:
+def _outer_ranks(state: State, sharded: States, mesh: Mesh) -> int:
     outer = (
         axis for axis, other in sharded.items() if other.dim == state.dim and other.blocks < state.blocks
     )
     return mesh.product(outer)
 
 
-def _without(rank: int, axis: str, mesh: Mesh) -> int:
+def _first_of_group(rank: int, axis: str, mesh: Mesh) -> int:
     """The first rank of a rank's group over an axis."""
     return rank - mesh.coordinates(rank)[axis] * mesh.stride(axis)
-
-
-def compressed(ranks: Sequence[int]) -> str:
-    """Ranks as text, those that follow one another as one: "0-3, 8"."""
-    return ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in _runs(sorted(ranks)))
-
-
-def _runs(ranks: Sequence[int]) -> Iterator[tuple[int, int]]:
-    start = None
-    for rank, after in zip(ranks, [*ranks[1:], None], strict=True):
-        start = rank if start is None else start
-        if after != rank + 1:
-            yield start, rank
-            start = None

@@ -1,44 +1,54 @@
-"""How far two tensors are apart, and whether a number is all that parts them."""
+"""The error of a tensor, the tolerance for it, and whether one factor explains it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-TOLERANCE = 1e-9  # of `Gap.error` in float64: some 1e3 roundings, amplified where a gradient is almost zero
-SAME = 1e-6  # by how much a ratio that is meant to be 2 may miss it
+TOLERANCE = 1e-9  # of `TensorError.error` in float64: 1e3 roundings, amplified where a gradient is near zero
+FLOOR = 1e-6  # of the largest gradient: a gradient below that is zero but for rounding
+SAME = 1e-6  # by how much a ratio that is meant to be 2 may differ from it
 
 
 @dataclass(frozen=True)
-class Gap:
-    """A tensor against what it should be."""
+class TensorError:
+    """A tensor compared with the expected one."""
 
-    error: float  # largest difference over the largest entry expected, or over a floor
-    found: float  # 2-norms
-    expected: float
-    scaled: bool  # the one is a multiple of the other
+    error: float  # the largest difference, over the largest expected entry or over a floor
+    norm: float
+    expected_norm: float
+    scaled: bool  # one is a multiple of the other
 
     @property
     def ratio(self) -> float:
         """Of the norms."""
-        return self.found / self.expected if self.expected else math.inf
+        return self.norm / self.expected_norm if self.expected_norm else math.inf
 
 
-def gap(mine: Tensor, expected: Tensor, floor: float) -> Gap:
-    """Both in float64. An entry that is not a number, or another shape, is infinitely far away."""
-    mine, expected = mine.double(), expected.double()
-    if mine.shape != expected.shape:
-        return Gap(math.inf, float(mine.norm()), float(expected.norm()), scaled=False)
-    found, norm = float(mine.norm()), float(expected.norm())
-    size = max(_largest(expected), floor)
-    error = _largest(mine - expected) / size if size else _largest(mine - expected)
-    multiple = bool(norm) and math.isfinite(found) and found > 0
-    apart = _largest(mine - expected * (found / norm)) if multiple else math.inf
-    scaled = multiple and apart <= SAME * max(_largest(mine), floor)
-    return Gap(error if error == error else math.inf, found, norm, scaled)
+def compare_tensors(actual: Tensor, expected: Tensor, floor: float) -> TensorError:
+    """Compares in float64. The error is infinite where an entry is NaN, or the shapes differ."""
+    actual, expected = actual.double(), expected.double()
+    norm, expected_norm = float(actual.norm()), float(expected.norm())
+    if actual.shape != expected.shape:
+        return TensorError(math.inf, norm, expected_norm, scaled=False)
+    size = max(largest_entry(expected), floor)
+    error = largest_entry(actual - expected) / (size or 1.0)
+    scaled = math.isfinite(norm) and norm > 0 and expected_norm > 0
+    if scaled:
+        rest = largest_entry(actual - expected * (norm / expected_norm))
+        scaled = rest <= SAME * max(largest_entry(actual), floor)
+    return TensorError(math.inf if math.isnan(error) else error, norm, expected_norm, scaled)
 
 
-def _largest(tensor: Tensor) -> float:
+def compare_figures(actual: float, expected: float) -> TensorError:
+    """Compares two numbers of a step."""
+    one, other = (torch.tensor([value], dtype=torch.float64) for value in (actual, expected))
+    return compare_tensors(one, other, FLOOR**2)
+
+
+def largest_entry(tensor: Tensor) -> float:
+    """The largest absolute value; 0 where the tensor is empty."""
     return float(tensor.abs().max()) if tensor.numel() else 0.0

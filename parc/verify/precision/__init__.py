@@ -1,1 +1,1 @@
-"""The rungs in float32 and bfloat16: the program is as near to float64 as rounding allows."""
+"""The rungs `fp32` and `bf16`: a step in low precision differs from float64 by no more than rounding."""

@@ -1,11 +1,9 @@
-"""One rank in a step of low precision: routed as the reference was, then held against what is allowed."""
+"""One rank in a step of low precision: routed as the reference was, then compared with its bounds."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,103 +13,97 @@ from torch.overrides import TorchFunctionMode
 
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
-from parc.verify.execution.watchdog import step
-from parc.verify.numbers.shards import States, share_of
-from parc.verify.numbers.training_step import taken
-from parc.verify.precision.replay_routing import Choice, Choosing, Chosen, flips
+from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
+from parc.verify.numbers.compare import GRADIENT
+from parc.verify.numbers.shards import States, select_share
+from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection, find_flips
+from parc.verify.precision.rounding_bounds import RoundingBounds
 
 
 @dataclass(frozen=True)
-class Strain:
-    """A quantity on one rank: its largest error against the largest that rounding allows."""
+class BoundedError:
+    """A quantity on one rank: the entry whose error uses most of its bound. `used` is their ratio."""
 
     what: str
     rank: int
     error: float
-    allowed: float
-    strain: float  # the largest of error / allowed, entry by entry
+    bound: float
+    used: float
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one rank has to say."""
+class RankReport:
+    """What one rank has compared."""
 
-    strains: tuple[Strain, ...]
-    flips: int  # choices that would have been others; a choice that several ranks make counts once
+    errors: tuple[BoundedError, ...]
+    flips: int  # choices that would differ; a choice that several ranks make counts once
     choices: int
-    fused: bool  # whether experts' products were
-
-    @classmethod
-    def read(cls, file: Path) -> Said:
-        """From where `strained` has written it."""
-        said = json.loads(file.read_text())
-        return cls(tuple(Strain(**each) for each in said.pop("strains")), **said)
+    fused: bool  # whether the products of experts were fused
 
 
-def strained(
-    folder: str,
+def compare_rank(
+    folder: Path,
     dataset: Dataset,
     states: Mapping[tuple[str, int], States],
     plan: Plan,
     device: str,
-    scratch: Path,
-    timeout: float,
-) -> None:
-    """One rank: a step of the program's own trainer, routed as the reference was."""
-    sys.path.insert(0, folder)
-    import train  # type: ignore[import-not-found]
+    bounds_file: Path,
+) -> RankReport:
+    """Takes a step of the program in `folder` on this rank, with the choices of the reference.
 
-    limits = torch.load(scratch / "limits.pt", weights_only=True, mmap=True)
-    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
-    rank = torch.distributed.get_rank()
-    choices = {Choice(*choice): indices for *choice, indices in limits["choices"]}
-    routed = Routed(choices, states, rank, plan)
-    routing = Choosing(trainer.stage, {path for path, _ in states}, routed.choose)
-    found = list[Strain]()
-    with step(timeout), routing, _Products() as products:
-        made = taken(trainer, 0, lambda: found.extend(_strains(trainer, limits, "gradient of ")))
-    for name, pair in limits["figures"].items():
-        found.append(
-            _strain(name, rank, *(torch.tensor([x], dtype=torch.float64) for x in (made[name], *pair)))
-        )
-    found += _strains(trainer, limits, "")
-    said = Said(tuple(found), routed.flips, routed.choices, products.fused)
-    (scratch / f"{rank}.json").write_text(json.dumps(asdict(said)))
+    `states` are those of the choices, as `list_choice_states` gives them.
+    """
+    bounds: RoundingBounds = torch.load(bounds_file, weights_only=False, mmap=True)
+    trainer, rank = load_trainer(folder, dataset, device), torch.distributed.get_rank()
+    routing = RankRouting(bounds.choices, states, rank, plan)
+    errors: list[BoundedError] = []
+    with (
+        RoutingReplay(trainer.stage, {path for path, _ in states}, routing.choose),
+        _FusionMonitor() as products,
+    ):
+        figures = run_step(trainer, 0, lambda: errors.extend(_compare(trainer, rank, bounds, GRADIENT)))
+    for name, expected in bounds.step.figures.items():
+        values = (figures[name], expected, bounds.figures[name])
+        tensors = (torch.tensor([value], dtype=torch.float64) for value in values)
+        errors.append(_find_worst(name, rank, *tensors))
+    errors += _compare(trainer, rank, bounds, "")
+    return RankReport(tuple(errors), routing.flips, routing.choices, products.fused)
 
 
-class Routed:
-    """Gives a rank its share of the reference's choices, and counts where its own differ: replicas once."""
+class RankRouting:
+    """Gives a rank its share of the reference's choices, and counts where its own choice differs."""
 
     def __init__(
         self,
-        wanted: Mapping[Choice, Tensor],
+        expected: Mapping[ChoiceKey, Tensor],
         states: Mapping[tuple[str, int], States],
         rank: int,
         plan: Plan,
     ) -> None:
-        self.wanted, self.states, self.rank, self.mesh = wanted, states, rank, plan.mesh
+        self.expected, self.states, self.rank, self.mesh = expected, states, rank, plan.mesh
         staged = plan.pipeline.axes if plan.pipeline else ()
-        self.replicas = [axis for axis in plan.mesh.names if axis not in staged]
+        self.axes = [axis for axis in plan.mesh.names if axis not in staged]
         self.flips = self.choices = 0
 
-    def choose(self, choice: Choice, own: Chosen) -> Tensor | None:
-        states = self.states.get((choice.path, choice.number))
-        if states is None or choice not in self.wanted:
+    def choose(self, key: ChoiceKey, own: Selection) -> Tensor | None:
+        """The choice that replaces a rank's own; None where the reference has none of that shape."""
+        states = self.states.get((key.path, key.number))
+        if states is None or key not in self.expected:
             return None
-        cuts = {axis: at for axis, at in states.items() if at.sharded and at.dim < own.indices.ndim}
-        wanted = share_of(cuts, self.wanted[choice], self.rank, self.mesh).to(own.indices.device)
-        if wanted.shape != own.indices.shape:
-            return None  # an edited program: what it chooses is its own, and told by what comes of it
-        differs = flips(own, wanted)
-        at = self.mesh.coordinates(self.rank)
-        first = not any(at[axis] for axis in self.replicas if axis not in cuts)
-        self.flips += int(differs.sum()) * first
-        self.choices += differs.numel() * first
-        return wanted
+        shards = {axis: at for axis, at in states.items() if at.sharded and at.dim < own.indices.ndim}
+        share = select_share(shards, self.expected[key], self.rank, self.mesh).to(own.indices.device)
+        if share.shape != own.indices.shape:
+            return None  # the program was edited: its results will show whether its choices are right
+        flips = find_flips(own, share)
+        coordinates = self.mesh.coordinates(self.rank)
+        if not any(coordinates[axis] for axis in self.axes if axis not in shards):  # the first replica
+            self.flips += int(flips.sum())
+            self.choices += flips.numel()
+        return share
 
 
-class _Products(TorchFunctionMode):
-    """Notes whether experts' products are fused."""
+class _FusionMonitor(TorchFunctionMode):
+    """Records whether the products of experts are fused."""
 
     fused = False
 
@@ -120,26 +112,22 @@ class _Products(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _strains(trainer: Any, limits: Mapping[str, Any], kind: str) -> Iterator[Strain]:
-    """Of every gradient, or of every parameter."""
-    from runtime.init import original_names  # type: ignore[import-not-found]
-    from runtime.parameters import share  # type: ignore[import-not-found]
-
-    for name, parameter, names in original_names(trainer.stage):
-        found = []
-        for of in (limits[kind], limits[f"allowed {kind}"]):
-            whole = of[name] if names == (name,) else torch.stack([of[each] for each in names])
-            found.append(share(parameter, whole))
-        held = parameter.grad if kind else parameter.detach()
-        mine = torch.zeros_like(found[0]) if held is None else held.to_local().cpu().double()
-        yield _strain(kind + name, torch.distributed.get_rank(), mine, *found)
+def _compare(trainer: Any, rank: int, bounds: RoundingBounds, kind: str) -> Iterator[BoundedError]:
+    """All gradients, or all parameters."""
+    step = bounds.step
+    expected = step.gradients if kind else step.parameters
+    limits = bounds.gradients if kind else bounds.parameters
+    for parameter in list_parameters(trainer):
+        shard = parameter.read(gradient=bool(kind)).double()
+        shares = (parameter.select_share(whole) for whole in (expected, limits))
+        yield _find_worst(kind + parameter.name, rank, shard, *shares)
 
 
-def _strain(what: str, rank: int, mine: Tensor, wanted: Tensor, most: Tensor) -> Strain:
-    """The entry that is worst off. One that is right is so where nothing is allowed, too."""
-    if not mine.numel():
-        return Strain(what, rank, 0.0, 0.0, 0.0)
-    error = (mine - wanted).abs().flatten()
-    strains = torch.where(error == 0, 0.0, error / most.flatten()).nan_to_num(nan=torch.inf)
-    at = int(strains.argmax())
-    return Strain(what, rank, float(error[at]), float(most.flatten()[at]), float(strains[at]))
+def _find_worst(what: str, rank: int, actual: Tensor, expected: Tensor, bound: Tensor) -> BoundedError:
+    """The entry that uses most of its bound. An exact entry uses nothing, even of a bound of zero."""
+    if not actual.numel():
+        return BoundedError(what, rank, 0.0, 0.0, 0.0)
+    error, bound = (actual - expected).abs().flatten(), bound.flatten()
+    used = torch.where(error == 0, 0.0, error / bound).nan_to_num(nan=torch.inf)
+    at = int(used.argmax())
+    return BoundedError(what, rank, float(error[at]), float(bound[at]), float(used[at]))

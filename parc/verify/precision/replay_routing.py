@@ -1,8 +1,8 @@
-"""The routing of one run, replayed in another: what is chosen is settled, what it comes to is not.
+"""Replays the routing of one run in another: the choices are the reference's, the values the run's own.
 
 In a lower precision two experts of nearly equal score change places, and from there on two runs compute
-different things. So the choices of a reference are imposed: indices are the reference's, the values at them
-the run's own, and gradients flow as they would have. Where a run would have chosen otherwise is counted.
+different things. So the choices of a reference replace those of a run. The run's own values at the chosen
+indices are used, and gradients flow through them. The choices that would have differed are counted.
 """
 
 from __future__ import annotations
@@ -18,41 +18,37 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from parc.ir.program import Compute, Program, Unit, Value
-from parc.verify.numbers.forward_sites import places
+from parc.verify.numbers.forward_sites import iterate_sites
 from parc.verify.numbers.shards import States
 
-PAIRS = {
-    "topk": 2,
-    "max": 1,
-    "min": 1,
-    "sort": 1,
-}  # (values, indices); where `dim` stands among the arguments
-INDICES = {"argmax": 1, "argmin": 1, "argsort": 1}
+PAIRS = {"topk": 2, "max": 1, "min": 1, "sort": 1}  # operators that return (values, indices)
+INDICES = {"argmax": 1, "argmin": 1, "argsort": 1}  # operators that return indices
+DIM_POSITION = PAIRS | INDICES  # of the argument `dim`
 
 
-class Choice(NamedTuple):
-    """One call of an operator that chooses, within one forward pass of a module."""
+class ChoiceKey(NamedTuple):
+    """One call of an operator that chooses, in one forward pass of a module."""
 
     microbatch: int
     path: str
     number: int
 
 
-class Chosen(NamedTuple):
-    """What was chosen of each set of scores: the indices along `dim`; None where each has one, and no dim."""
+class Selection(NamedTuple):
+    """The chosen indices, along `dim`; None where each set of scores has one index, without the dim."""
 
     indices: Tensor
     dim: int | None
 
 
-class Choosing(TorchFunctionMode):
-    """Shows `choose` all that modules at `paths` below `root` choose; what it returns is chosen instead."""
+class RoutingReplay(TorchFunctionMode):
+    """Calls `choose` for each choice of the modules at `paths` below `root`, and uses its result instead."""
 
     def __init__(
         self,
         root: nn.Module,
         paths: Container[str],
-        choose: Callable[[Choice, Chosen], Tensor | None],
+        choose: Callable[[ChoiceKey, Selection], Tensor | None],
     ) -> None:
         super().__init__()
         self._choose = choose
@@ -61,35 +57,35 @@ class Choosing(TorchFunctionMode):
         self._choices: Counter[tuple[str, int]] = Counter()
         for path, module in root.named_modules():
             if path in paths:
-                module.register_forward_pre_hook(partial(self._enters, path))
-                module.register_forward_hook(self._leaves)
+                module.register_forward_pre_hook(partial(self._enter, path))
+                module.register_forward_hook(self._leave)
 
-    def _enters(self, path: str, _module: nn.Module, _given: Any) -> None:
+    def _enter(self, path: str, _module: nn.Module, _given: Any) -> None:
         self._within.append((path, self._calls[path]))
         self._calls[path] += 1
 
-    def _leaves(self, _module: nn.Module, _given: Any, _out: Any) -> None:
+    def _leave(self, _module: nn.Module, _given: Any, _out: Any) -> None:
         self._within.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if not self._within or not (name := _chooses(func, args, out)):
+        if not self._within or not (name := _match_choice(func, args, out)):
             return out
         here = self._within[-1]
         path, microbatch = here
-        choice = Choice(microbatch, path, self._choices[here])
+        key = ChoiceKey(microbatch, path, self._choices[here])
         self._choices[here] += 1
         given: Tensor = args[0]
-        dim = _dim(name, args, kwargs) % given.ndim
+        dim = _read_dim(name, args, kwargs) % given.ndim
         own = out[1] if name in PAIRS else out
-        wanted = self._choose(choice, Chosen(own, dim if own.ndim == given.ndim else None))
-        if wanted is None:
+        chosen = self._choose(key, Selection(own, dim if own.ndim == given.ndim else None))
+        if chosen is None:
             return out
-        return type(out)((_picked(given, wanted, dim), wanted)) if name in PAIRS else wanted
+        return type(out)((_gather(given, chosen, dim), chosen)) if name in PAIRS else chosen
 
 
-def _chooses(func: Any, args: Any, out: Any) -> str:
+def _match_choice(func: Any, args: Any, out: Any) -> str:
     """The name of an operator that chooses among scores; "" for all others."""
     name = getattr(func, "__name__", "")
     indices = out[1] if name in PAIRS and isinstance(out, tuple) else out if name in INDICES else None
@@ -99,41 +95,41 @@ def _chooses(func: Any, args: Any, out: Any) -> str:
     return ""
 
 
-def _dim(name: str, args: Any, kwargs: Mapping[str, Any]) -> int:
-    place = (PAIRS | INDICES)[name]
+def _read_dim(name: str, args: Any, kwargs: Mapping[str, Any]) -> int:
+    place = DIM_POSITION[name]
     dim = kwargs.get("dim", args[place] if len(args) > place else -1)
     return dim if isinstance(dim, int) else -1
 
 
-def _picked(scores: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """The scores at indices, which lack `dim` where one of it was chosen and the dim was dropped."""
+def _gather(scores: Tensor, indices: Tensor, dim: int) -> Tensor:
+    """The scores at indices, which lack `dim` where one entry of it was chosen."""
     if indices.ndim == scores.ndim:
         return scores.gather(dim, indices)
     return scores.gather(dim, indices.unsqueeze(dim)).squeeze(dim)
 
 
-def flips(own: Chosen, wanted: Tensor) -> Tensor:
-    """Where a run's choice is not the reference's, in whatever order: one entry for each set of scores."""
+def find_flips(own: Selection, expected: Tensor) -> Tensor:
+    """Whether a run's choice differs from the expected one in more than its order, for each set of scores."""
     if own.dim is None:
-        return own.indices != wanted
-    pairs = (each.sort(own.dim).values for each in (own.indices, wanted))
+        return own.indices != expected
+    pairs = (each.sort(own.dim).values for each in (own.indices, expected))
     return torch.ne(*pairs).any(own.dim)
 
 
-def chosen_states(program: Program) -> dict[tuple[str, int], States]:
-    """How each choice of a program lies, by its module and its number there, if anything reads it."""
+def list_choice_states(program: Program) -> dict[tuple[str, int], States]:
+    """The states of each choice that a program uses, by the module's path and the choice's number there."""
     return {
-        (place.path, number): value.states
+        (site.path, number): value.states
         for stage in program.stages
-        for place in places(stage)
-        if place.move is None and place.path
-        for number, value in enumerate(_choices(place.unit))
+        for site in iterate_sites(stage)
+        if site.move is None and site.path
+        for number, value in enumerate(_list_choices(site.unit))
         if value.dtype == "torch.int64"
     }
 
 
-def _choices(unit: Unit) -> list[Value]:
-    """The indices that each operator that chooses gives, in order."""
+def _list_choices(unit: Unit) -> list[Value]:
+    """The indices that each choosing operator of a unit returns, in order."""
     found: list[Value] = []
     for event in unit.events:
         if isinstance(event, Compute):

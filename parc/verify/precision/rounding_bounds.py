@@ -1,29 +1,29 @@
 """How far rounding alone may carry a step in float32 or bfloat16 from the same step in float64.
 
-No bound that holds for every model is of use: errors are amplified by the network, and the worst case of that
-is far from what happens. So the amplification is measured where nothing is laid out: on one device, from the
-same initial values (which the low precision has rounded), with the routing of the float64 run replayed.
+No bound that holds for every model is of use: the network amplifies errors, and the worst case is far from
+what happens. So the amplification is measured without a layout: on one device, from the same initial values
+(which the low precision has rounded), with the routing of the float64 run replayed.
 
 - `e`, for each tensor: the largest error of an entry over three runs of the model on one device. One computes
-  in the low precision. Two compute in float64, with every parameter off by one unit roundoff `u`, up or down
-  at random: what the low precision gets right by luck, in a tensor of a few entries, is not taken for its
-  error. A layout rounds the same sums at other places, so its errors are of the size of `e`, not smaller.
-- `u (1 + ranks) max|b|`: a collective adds at most one term a rank, each addition rounds once, and what it
-  adds up to is rounded once more when it is stored.
+  in the low precision. Two compute in float64 with every parameter changed by one unit roundoff `u`, up or
+  down at random: otherwise a tensor of few entries that the low precision happens to get right would have
+  too small an error. A layout rounds the same sums at other places, so its errors have the size of `e`.
+- `u (1 + ranks) max|b|`: a collective adds at most one term a rank, each addition rounds once, and the sum is
+  rounded once more when it is stored.
 
-A tensor b is allowed `FACTOR e + u (1 + ranks) max|b|`. `FACTOR` allows for the largest of many draws of one
-size. 117 random layouts of the two example models, each with other initial values, used at most 0.42 of what
-their gradients are allowed in float32, and 0.2 in bfloat16.
+The bound of a tensor b is `FACTOR e + u (1 + ranks) max|b|`. `FACTOR` allows for the largest of many draws of
+one size. 117 random layouts of the two example models, each with other initial values, used at most 0.42 of
+the bounds of their gradients in float32, and 0.2 in bfloat16.
 
 A parameter after AdamW's first step is p (1 - lr wd) - lr s(c g), with s(x) = x / (|x| + eps) and the factor
-c of clipping. s rises everywhere, so that an error d of c g moves it by at most s(c g + d) - s(c g) or
-s(c g) - s(c g - d): nothing where |c g| is well above d, up to 2 where it is not: rounding decides its sign.
+c of clipping. s is monotonic, so an error d of c g moves the parameter by at most s(c g + d) - s(c g) or
+s(c g) - s(c g - d): nothing where |c g| is well above d, up to 2 where rounding decides the sign of c g.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -32,99 +32,108 @@ from parc.capture.capture import DTYPES
 from parc.capture.initializers import Recipe
 from parc.plan.blocks import Plan
 from parc.runtime.data import Dataset
-from parc.verify.numbers.reference import Step, model_of, schedule, steps
-from parc.verify.precision.replay_routing import Choice, Choosing, Chosen
+from parc.verify.numbers.reference import ReferenceStep, build_model, build_schedule, train_reference
+from parc.verify.numbers.tolerance import largest_entry
+from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection
+from parc.verify.sample.compile import with_precision
 
 FACTOR = 8
-SAMPLES = 2
-OF_A_PARAMETER = 3  # roundings of a parameter in a step: the factor of its decay, decayed, updated
-OF_AN_UPDATE = 16  # and of what is subtracted from it: moments, their corrections, root, quotient, rate
+SAMPLES = 2  # of models with changed parameters
+PARAMETER_ROUNDINGS = 3  # of a parameter in a step: the factor of its decay, decayed, updated
+UPDATE_ROUNDINGS = 16  # of what is subtracted from it: moments, their corrections, root, quotient, rate
 
 
 @dataclass(frozen=True)
-class Allowed:
-    """A step in float64, what was chosen in it, and by how much one in low precision may miss it."""
+class RoundingBounds:
+    """A step in float64, the choices in it, and how far the same step in low precision may be from it."""
 
-    step: Step
-    choices: Mapping[Choice, Tensor]
-    figures: Mapping[str, float]  # of what a step reports
-    gradients: Mapping[str, float]  # of every entry of a gradient, by the parameter's name
-    parameters: Mapping[str, Tensor]  # of each entry
+    step: ReferenceStep
+    choices: Mapping[ChoiceKey, Tensor]
+    figures: Mapping[str, float]
+    gradients: Mapping[str, Tensor]  # for each entry
+    parameters: Mapping[str, Tensor]  # for each entry
 
 
-def allowed(plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, paths: set[str]) -> Allowed:
-    """For the first step of `plan`, whose precision is the low one; modules at `paths` choose."""
-    return _Runs(plan, recipes, dataset, paths).allowed()
+def measure_bounds(
+    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, paths: Collection[str]
+) -> RoundingBounds:
+    """The bounds of the first step of `plan`, whose precision is the low one. Modules at `paths` choose."""
+    return _Runs(plan, recipes, dataset, paths).measure()
 
 
 class _Runs:
-    def __init__(self, plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, paths: set[str]) -> None:
-        precision = replace(plan.train.precision, compute="fp64", master="fp64")
-        self.low, self.high = plan, replace(plan, train=replace(plan.train, precision=precision))
+    """Runs of the model on one device."""
+
+    def __init__(
+        self, plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, paths: Collection[str]
+    ) -> None:
+        self.low, self.high = plan, with_precision(plan, "fp64")
         self.recipes, self.dataset, self.paths = recipes, dataset, paths
         self.unit = torch.finfo(DTYPES[plan.train.precision.compute]).eps / 2
-        self.choices: dict[Choice, Tensor] = {}
+        self.choices: dict[ChoiceKey, Tensor] = {}
 
-    def allowed(self) -> Allowed:
-        first = self._run(self.high, self._in_float64())
-        others = [self._run(self.low, model_of(self.low, self.recipes))]
-        others += [self._run(self.high, self._disturbed(seed)) for seed in range(SAMPLES)]
+    def measure(self) -> RoundingBounds:
+        step = self._run(self.high, self._build_in_float64())
+        others = [self._run(self.low, build_model(self.low, self.recipes))]
+        others += [self._run(self.high, self._disturb(seed)) for seed in range(SAMPLES)]
         terms = self.unit * (1 + self.low.mesh.size)
-        of_figures = {
-            name: FACTOR * max(abs(each.figures[name] - wanted) for each in others) + terms * abs(wanted)
-            for name, wanted in first.figures.items()
+        figures = {
+            name: FACTOR * max(abs(each.figures[name] - value) for each in others) + terms * abs(value)
+            for name, value in step.figures.items()
         }
         gradients = {
-            name: FACTOR * max(_largest(each.gradients[name] - wanted) for each in others)
-            + terms * _largest(wanted)
-            for name, wanted in first.gradients.items()
+            name: FACTOR * max(largest_entry(each.gradients[name] - value) for each in others)
+            + terms * largest_entry(value)
+            for name, value in step.gradients.items()
         }
+        of_norm = figures["gradient norm"]
         parameters = {
-            name: self._of_parameter(first, name, gradients[name], of_figures["gradient norm"])
-            for name in first.parameters
+            name: self._bound_update(step, name, gradients[name], of_norm) for name in step.parameters
         }
-        return Allowed(first, self.choices, of_figures, gradients, parameters)
+        of_entries = {
+            name: torch.tensor(bound, dtype=torch.float64).expand_as(step.gradients[name])
+            for name, bound in gradients.items()
+        }
+        return RoundingBounds(step, self.choices, figures, of_entries, parameters)
 
-    def _run(self, plan: Plan, model: nn.Module) -> Step:
-        with Choosing(model, self.paths, self._choose):
-            return next(steps(plan, self.recipes, self.dataset, 1, model))
+    def _run(self, plan: Plan, model: nn.Module) -> ReferenceStep:
+        with RoutingReplay(model, self.paths, self._choose):
+            return next(train_reference(plan, self.recipes, self.dataset, 1, model))
 
-    def _choose(self, choice: Choice, own: Chosen) -> Tensor:
+    def _choose(self, key: ChoiceKey, own: Selection) -> Tensor:
         """The first run chooses for all."""
-        return self.choices.setdefault(choice, own.indices)
+        return self.choices.setdefault(key, own.indices)
 
-    def _in_float64(self) -> nn.Module:
-        """The initial values of the low precision: what it has rounded is no error of it."""
-        model, rounded = model_of(self.high, self.recipes), model_of(self.low, self.recipes)
+    def _build_in_float64(self) -> nn.Module:
+        """The model with the initial values of the low precision: rounding those is no error of a run."""
+        model, rounded = (build_model(plan, self.recipes) for plan in (self.high, self.low))
         with torch.no_grad():
-            for mine, its in zip(model.parameters(), rounded.parameters(), strict=True):
-                mine.copy_(its)
+            for parameter, value in zip(model.parameters(), rounded.parameters(), strict=True):
+                parameter.copy_(value)
         return model
 
-    def _disturbed(self, seed: int) -> nn.Module:
+    def _disturb(self, seed: int) -> nn.Module:
+        """The same model with every parameter changed by one unit roundoff."""
         generator = torch.Generator().manual_seed(seed)
-        model = self._in_float64()
+        model = self._build_in_float64()
         with torch.no_grad():
             for parameter in model.parameters():
                 sign = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
                 parameter.mul_(1 + self.unit * sign)
         return model
 
-    def _of_parameter(self, step: Step, name: str, of_gradient: float, of_norm: float) -> Tensor:
-        optimizer = self.low.train.optimizer
-        clip = min(1.0, optimizer.clip / (step.norm + 1e-6)) if optimizer.clip else 1.0
+    def _bound_update(self, step: ReferenceStep, name: str, of_gradient: float, of_norm: float) -> Tensor:
+        """The bound of a parameter, from those of its gradient and of the gradient norm."""
+        optimizer, norm = self.low.train.optimizer, step.figures["gradient norm"]
+        clip = min(1.0, optimizer.clip / (norm + 1e-6)) if optimizer.clip else 1.0
         gradient = clip * step.gradients[name]
-        error = clip * of_gradient + gradient.abs() * (of_norm / step.norm if optimizer.clip else 0.0)
+        error = clip * of_gradient + gradient.abs() * (of_norm / norm if optimizer.clip else 0.0)
 
-        def moved(by: Tensor) -> Tensor:
-            return by / (by.abs() + optimizer.eps)
+        def direction(x: Tensor) -> Tensor:
+            return x / (x.abs() + optimizer.eps)
 
-        here = moved(gradient)
-        jump = torch.maximum(moved(gradient + error) - here, here - moved(gradient - error))
-        rate = schedule(self.low).learning_rate(0)
+        here = direction(gradient)
+        jump = torch.maximum(direction(gradient + error) - here, here - direction(gradient - error))
+        rate = build_schedule(self.low).learning_rate(0)
         size = step.parameters[name].abs() + 2 * rate  # of the parameter before, after, and in between
-        return rate * jump + self.unit * (OF_A_PARAMETER * size + OF_AN_UPDATE * rate)
-
-
-def _largest(tensor: Tensor) -> float:
-    return float(tensor.abs().max()) if tensor.numel() else 0.0
+        return rate * jump + self.unit * (PARAMETER_ROUNDINGS * size + UPDATE_ROUNDINGS * rate)

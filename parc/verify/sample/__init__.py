@@ -1,1 +1,1 @@
-"""What of a plan is run: a small plan of its kind, and what it is trained on."""
+"""The program that is run for a plan: its mesh or a smaller one, its model cut in size, its data."""

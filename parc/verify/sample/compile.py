@@ -1,4 +1,4 @@
-"""A plan compiled to be run here: in a precision of the proof's choice, on its mesh as it is."""
+"""Compiles a plan to be run here, in a precision that the proof chooses."""
 
 from __future__ import annotations
 
@@ -11,33 +11,37 @@ from parc.ir.program import Program
 from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
 
-Low: TypeAlias = Literal["fp32", "bf16"]
-Compute: TypeAlias = Literal["fp64"] | Low
+LowPrecision: TypeAlias = Literal["fp32", "bf16"]
+Precision: TypeAlias = Literal["fp64"] | LowPrecision
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A plan, its model as it was captured, and its program in memory and as files."""
+class Sample:
+    """A plan that is run here, its captured model, and its program in memory and as files.
+
+    `notes` are lines on how it was made from the plan that is to be proved.
+    """
 
     plan: Plan
     captured: Captured
     program: Program
-    files: Files  # as emitted; the folder that is run may differ from them, and is what is proved
+    files: Files  # as emitted; the folder that is run may differ
+    notes: tuple[str, ...] = ()
 
 
-def trial(plan: Plan, compute: Compute = "fp64", captured: Captured | None = None) -> Trial:
-    """Compiles `plan` to compute in `compute`; `captured` is its model in that precision, if at hand.
+def compile_sample(plan: Plan, compute: Precision = "fp64", captured: Captured | None = None) -> Sample:
+    """Compiles `plan` to compute in `compute`. `captured` is its model in that precision, if at hand.
 
     Raises Faulty where the plan cannot be built.
     """
-    plan = computing(plan, compute)
+    plan = with_precision(plan, compute)
     captured = captured or capture(plan)
     program = rewrite(plan, captured)
-    return Trial(plan, captured, program, files(plan, program, {}))
+    return Sample(plan, captured, program, files(plan, program, {}))
 
 
-def computing(plan: Plan, compute: Compute) -> Plan:
-    """The plan in another precision; whether the language allows it is not asked."""
+def with_precision(plan: Plan, compute: Precision) -> Plan:
+    """The plan in another precision, whether or not the language allows it."""
     master: Literal["fp32", "fp64"] = "fp64" if compute == "fp64" else "fp32"
     precision = replace(plan.train.precision, compute=compute, master=master)
     return replace(plan, train=replace(plan.train, precision=precision))

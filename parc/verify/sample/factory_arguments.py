@@ -1,4 +1,4 @@
-"""Which arguments of a model's factory say what its `shape` says, by name and by value."""
+"""Which arguments of a model's factory are sizes of its `shape`, by name and by value."""
 
 from __future__ import annotations
 
@@ -21,41 +21,45 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "top_k": ("top_k", "topk", "k", "experts_per_tok", "experts_per_token"),
     "vocab": ("vocab", "vocab_size", "vocabulary", "symbols"),
 }
-"""What arguments are called that say so, without `n_` or `num_` before it."""
+"""Usual names of the arguments, without the prefix `n_` or `num_`."""
 
-MOST = 32  # ways of reading the arguments that are tried
-LEAST = 3  # a smaller number equals others by chance
+MAX_READINGS = 32  # that are tried
+MIN_SIZE = 3  # a smaller number equals others by chance
 
 Arguments = Mapping[str, Argument]
 
 
-def readings(
+def iterate_arguments(
     given: Arguments, before: Mapping[str, int], after: Mapping[str, int], kept: Sequence[int]
 ) -> Iterator[dict[str, Argument]]:
-    """The arguments of a model whose shape was `before` and is to be `after`, the likeliest ones first.
+    """The arguments for a shape of sizes `after`, where `given` are those of `before`; the likeliest first.
 
-    An argument whose name and value say what it is becomes that. One of another name may be any size of its
-    value that nothing claims, twice the feed-forward width, all heads together, or none of these. A list of
-    an entry a layer keeps those of the layers `kept`.
+    An argument whose name and value identify a size becomes the new size. An argument of another name may be
+    any size of its value that no other argument is, twice the feed-forward width, all heads together, or none
+    of these. A list with an entry for each layer keeps the entries of the layers `kept`.
     """
-    named = {name: key for name, value in given.items() if (key := _named(name, value, before))}
-    free = {key: size for key, size in before.items() if key not in named.values() and size >= LEAST}
-    free |= _made_of(before)
-    now = {**after, **_made_of(after)}
-    choices = [_choices(name, value, named, free, now) for name, value in given.items()]
-    for chosen in islice(product(*choices), MOST):
+    named = {name: key for name, value in given.items() if (key := _identify(name, value, before))}
+    free = {key: size for key, size in before.items() if key not in named.values() and size >= MIN_SIZE}
+    free |= _derive_sizes(before)
+    now = {**after, **_derive_sizes(after)}
+    choices = [
+        [now[named[name]]] if name in named else _list_candidates(value, free, now)
+        for name, value in given.items()
+    ]
+    for chosen in islice(product(*choices), MAX_READINGS):
         values = zip(given, chosen, strict=True)
-        yield {name: _listed(value, before.get("layers"), kept) for name, value in values}
+        yield {name: _cut_list(value, before.get("layers"), kept) for name, value in values}
 
 
-def _named(name: str, value: Argument, before: Mapping[str, int]) -> str | None:
+def _identify(name: str, value: Argument, before: Mapping[str, int]) -> str | None:
+    """The size that an argument is, by its name and value."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     plain = name.lower().removeprefix("n_").removeprefix("num_")
     return next((key for key, size in before.items() if size == value and plain in NAMES.get(key, ())), None)
 
 
-def _made_of(sizes: Mapping[str, int]) -> dict[str, int]:
+def _derive_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
     """Sizes that follow from others."""
     found = {}
     if "ffn" in sizes:
@@ -66,18 +70,15 @@ def _made_of(sizes: Mapping[str, int]) -> dict[str, int]:
     return {key: size for key, size in found.items() if size not in sizes.values()}
 
 
-def _choices(
-    name: str, value: Argument, named: Mapping[str, str], free: Mapping[str, int], after: Mapping[str, int]
-) -> list[Argument]:
-    if name in named:
-        return [after[named[name]]]
+def _list_candidates(value: Argument, free: Mapping[str, int], after: Mapping[str, int]) -> list[Argument]:
+    """The values that an argument of an unknown name may become."""
     if not isinstance(value, int) or isinstance(value, bool):
         return [value]
     equal = [after[key] for key, size in free.items() if size == value and key in after]
     return list(dict.fromkeys([*equal, value]))
 
 
-def _listed(value: Argument, layers: int | None, kept: Sequence[int]) -> Argument:
+def _cut_list(value: Argument, layers: int | None, kept: Sequence[int]) -> Argument:
     if isinstance(value, tuple) and len(value) == layers:
         return tuple(value[layer] for layer in kept)
     return value

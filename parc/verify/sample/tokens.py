@@ -1,4 +1,4 @@
-"""What a proof trains on: ids that are far from uniform, so that experts get uneven work, and some none."""
+"""The data of a proof: ids that are far from uniform, so that experts get unequal numbers of tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SKEW = 3  # a uniform number to this power: half of the ids lie in the first eig
 
 
 class Tokens:
-    """Random ids below `vocabulary`, the same for the same `seed`: more `skew`, fewer large ones."""
+    """Random ids below `vocabulary`, the same for the same `seed`. The more `skew`, the fewer large ids."""
 
     def __init__(self, vocabulary: int, seed: int = 0, skew: float = SKEW, length: int = 1 << 17) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -26,8 +26,8 @@ class Tokens:
         return self.ids[start : start + length]
 
 
-def batches(train: Train, dataset: Dataset) -> Batches:
-    """What each step of a run sees of a dataset."""
+def build_batches(train: Train, dataset: Dataset) -> Batches:
+    """The batch of each step of a training run."""
     batch = train.batch
     return Batches(
         dataset,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Subject
-from parc.verify.numbers.reference import schedule
+from parc.verify.numbers.reference import build_schedule
 
 TRAINING = "runtime/training.py"
 RANK = "        return rank\n"
@@ -61,7 +62,10 @@ def number(subject: Subject) -> Iterator[Mutant]:
 
     Applies to every plan; the rate where it changes.
     """
-    call, rates = "self.gradients(step)", [schedule(subject.plan).learning_rate(step) for step in range(3)]
+    call, rates = (
+        "self.gradients(step)",
+        [build_schedule(subject.plan).learning_rate(step) for step in range(3)],
+    )
     yield subject.patch(TRAINING, call, "self.gradients(0)", "every step has the batch of the first")
     optimizer = subject.plan.train.optimizer
     flat = optimizer.decay == "constant" and optimizer.warmup <= 1
@@ -73,4 +77,6 @@ def number(subject: Subject) -> Iterator[Mutant]:
         "the learning rate never changes" if flat else None,
     )
     told = max(rates) - min(rates) > 1e-3 * max(rates)
-    yield replace(found, untold=None if told or flat else "the learning rate hardly changes in three steps")
+    yield replace(
+        found, undetectable=None if told or flat else "the learning rate hardly changes in three steps"
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Declared, Subject
 
 TRAINING = "runtime/training.py"
@@ -88,7 +89,7 @@ def idle(subject: Subject) -> Iterator[Mutant]:
     )
     found = subject.patch(OPTIMIZER, step, skips, "rows without a gradient are not updated")
     told = subject.idle and subject.plan.train.optimizer.weight_decay
-    yield replace(found, untold=None if told else "no expert is idle in this trial, or nothing decays")
+    yield replace(found, undetectable=None if told else "no expert is idle in this trial, or nothing decays")
 
 
 @silent_bug("optimizer state lost")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Declared, Subject
 
 KEYED = "own, key = (names[expert], None) if below_stack else (name, expert)"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Subject
 
 OBJECTIVE = "runtime/objective.py"
@@ -34,7 +35,7 @@ def mean(subject: Subject) -> Iterator[Mutant]:
             same = same or ALL_VALID
         found = subject.patch(OBJECTIVE, VALID, averaged, "means of ranks averaged", same)
         even = None if same or subject.uneven else "every data rank has as many labels in this trial"
-        yield replace(found, untold=even)
+        yield replace(found, undetectable=even)
     elif axes := subject.said(r"tokens=\(.*?self\.(\w+)"):
         same = subject.alone(axes)
         own = "    return losses.sum() / valid\n"

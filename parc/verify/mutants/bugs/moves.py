@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parc.ir.states import I, Kind, P, R, S
-from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Moved, Subject
 
 COLLECTIVES = "runtime/collectives.py"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from parc.ir.program import Experts
-from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Subject
 
 EXPERTS = "runtime/experts.py"
@@ -83,7 +84,9 @@ def fused(subject: Subject) -> Iterator[Mutant]:
         ("starts for ends", "[0, *accumulate(counts)][:-1]", same),
         ("a row late", "[min(end + 1, len(rows)) for end in accumulate(counts)]", last),
     ):
-        yield replace(subject.patch(GROUPED, ends, text, site, reason), untold=None if reason else untold)
+        yield replace(
+            subject.patch(GROUPED, ends, text, site, reason), undetectable=None if reason else untold
+        )
 
 
 def _banks(subject: Subject) -> list[Experts]:

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from parc.ir.states import I, Kind, R
-from parc.verify.mutants.mutant import Mutant, silent_bug
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Subject
 
 TRAINING = "runtime/training.py"

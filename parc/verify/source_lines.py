@@ -1,0 +1,57 @@
+"""Source lines of an emitted folder that a finding is about: edited lines, and the calls of collectives."""
+
+from __future__ import annotations
+
+import ast
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import TypeAlias
+
+from parc.emit.program import Files
+from parc.ir.program import Collective
+
+Location: TypeAlias = tuple[str | None, int | None]  # file and line, or neither
+
+
+def find_edit(files: Files, folder: Path, module: str = "", unit: str = "") -> Location:
+    """The first line of `folder` that differs from the emitted `files`.
+
+    A line of class `unit` in `module` comes first, then one of `module`, then one of any file.
+    """
+    for name in sorted(files, key=lambda name: (name != module, name)):
+        if name.endswith(".py") and (lines := _find_changes(files[name].decode(), folder / name)):
+            within = _find_class(folder / name, unit) if name == module else None
+            span = range(within.lineno, (within.end_lineno or 0) + 1) if within else ()
+            return name, next((line for line in lines if line in span), lines[0])
+    return None, None
+
+
+def find_call(file: Path, unit: str, move: Collective) -> int | None:
+    """The line of class `unit` that makes a move, itself or by a function that is given its group."""
+    found = _find_class(file, unit)
+    nodes = ast.walk(found) if found else ()
+    return next((node.lineno for node in nodes if isinstance(node, ast.Call) and _makes(node, move)), None)
+
+
+def _makes(call: ast.Call, move: Collective) -> bool:
+    if ast.unparse(call.func) == move.verb:
+        to = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))
+        return (not call.args or ast.unparse(call.args[0]) == move.operand.name) and to == str(move.dst)
+    by_function = isinstance(call.func, ast.Name) and move.operand is move.result
+    return by_function and f"self.{move.axis}" in ast.unparse(call)
+
+
+def _find_changes(emitted: str, file: Path) -> list[int]:
+    """The lines of a file that were not emitted so; where lines are missing, the line that follows."""
+    now = file.read_text(errors="replace").splitlines() if file.exists() else []
+    blocks = SequenceMatcher(None, emitted.splitlines(), now, autojunk=False).get_opcodes()
+    changed = [(low, high) for kind, _, _, low, high in blocks if kind != "equal"]
+    return [line + 1 for low, high in changed for line in range(low, max(high, low + 1))]
+
+
+def _find_class(file: Path, name: str) -> ast.ClassDef | None:
+    try:
+        tree = ast.parse(file.read_text(errors="replace"))
+    except (OSError, SyntaxError):
+        return None
+    return next((each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == name), None)
