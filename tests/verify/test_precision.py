@@ -95,7 +95,7 @@ WRONG = {
     "a sum of gradients left out": (
         "moe",
         "tensor",
-        ("runtime/collectives.py", "return _summed(gradient, ctx.group), None", "return gradient, None"),
+        ("runtime/collectives.py", "return _sum_terms(gradient, ctx.group), None", "return gradient, None"),
     ),
     "decay left out": (
         "moe",

@@ -54,7 +54,7 @@ def test_of_a_hang_the_ranks_and_their_operations_are_reported(tmp_path: Path) -
     assert found.finding.message == "the program hangs: a step was not done after 10 s"
     here = line(tmp_path / "program", END[0], "dist.recv")
     sums = line(tmp_path / "program", "runtime/collectives.py", SUM)
-    place = line(tmp_path / "program", "stage_0.py", "# a partial sum -> invariant", within="class Stage")
+    place = line(tmp_path / "program", "stage_0.py", "= all_reduce(", within="class Stage")
     assert found.finding.details == (
         f"rank 0 waits in `recv` at {END[0]}:{here}",
         f"rank 1 waits in `all_reduce` at runtime/collectives.py:{sums} from stage_0.py:{place}",
