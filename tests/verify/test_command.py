@@ -104,8 +104,8 @@ def test_an_edit_that_leaves_a_collective_out_is_refuted_by_matching(
     edit(
         folder,
         "stage_0.py",
-        "        share = all_reduce(share, self.ep)",
-        "        # share = all_reduce(share, self.ep)",
+        "        share = all_reduce(share, self.ep,",
+        "        # share = all_reduce(share, self.ep,",
     )
     assert main(["verify", str(plan), "--folder", str(folder)]) == 1
     out = capsys.readouterr().out
