@@ -24,17 +24,18 @@ from plain import plain
 from typist import Edit, Typist
 
 from parc.check.load import Loaded, load_text
-from parc.lsp.document import names
+from parc.lsp.completion.complete import complete
 from parc.lsp.document.analysis import Analysis
-from parc.lsp.document.project import Project
-from parc.lsp.edits import formatting as layout
-from parc.lsp.edits.code_actions import actions
+from parc.lsp.document.mentions import find_mention
+from parc.lsp.document.workspace import Workspace
+from parc.lsp.edits.code_actions import list_actions
+from parc.lsp.edits.formatting import format_range
+from parc.lsp.hover.hover import describe_word
 from parc.lsp.language import outline, picture
-from parc.lsp.language import semantic_tokens as tokens
-from parc.lsp.language import signature_help as help
-from parc.lsp.language.annotations import hints, lenses
-from parc.lsp.language.completion import complete
-from parc.lsp.language.hover import hover
+from parc.lsp.language.code_lenses import list_lenses
+from parc.lsp.language.inlay_hints import list_hints
+from parc.lsp.language.semantic_tokens import list_tokens
+from parc.lsp.language.signature_help import find_signature
 from parc.source import Source
 
 SESSION = 50  # edits
@@ -64,38 +65,38 @@ class Face(Protocol):
 
 class Functions:
     def __init__(self) -> None:
-        self.project = Project()
+        self.project = Workspace()
         self.version = 0
 
     def edit(self, edit: Edit, texts: Texts) -> None:
         self.version += 1
         if edit.path in texts:
-            self.project.edit(edit.path, texts[edit.path], self.version)
+            self.project.set_text(edit.path, texts[edit.path], self.version)
         else:
             self.project.close(edit.path)
 
     def analysis(self, path: Path) -> Analysis:
-        analysis = self.project.analysis(path)
+        analysis = self.project.analyse(path)
         assert analysis is not None
         return analysis
 
     def ask(self, path: Path, text: str, start: int, end: int) -> None:
         analysis = self.analysis(path)
         complete(analysis, start)
-        hover(analysis, start)
-        names.at(analysis, start)
-        help.signature(analysis, start)
-        picture.highlight(analysis, start)
-        outline.symbols(analysis)
-        outline.selections(analysis, start)
-        layout.stretch(analysis, start, end)
+        describe_word(analysis, start)
+        find_mention(analysis, start)
+        find_signature(analysis, start)
+        picture.derive_highlight(analysis, start)
+        outline.outline_file(analysis)
+        outline.list_selections(analysis, start)
+        format_range(analysis, start, end)
         for some in (
-            actions(analysis, start, end),
-            hints(analysis, 0, len(text)),
-            lenses(analysis, {"picture", "build"}, True),
-            outline.foldings(analysis),
-            outline.links(analysis),
-            tokens.tokens(analysis, start, end),
+            list_actions(analysis, start, end),
+            list_hints(analysis, 0, len(text)),
+            list_lenses(analysis, {"picture", "build"}, True),
+            outline.list_foldings(analysis),
+            outline.list_links(analysis),
+            list_tokens(analysis, start, end),
         ):
             list(some)
 
@@ -103,7 +104,7 @@ class Functions:
         return plain(self.analysis(path).loaded) == plain(fresh)
 
     def close(self) -> None:
-        for path in list(self.project.open):
+        for path in list(self.project.open_files):
             self.project.close(path)
 
 

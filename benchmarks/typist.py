@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from parc.lsp.document.analysis import edited
+from parc.lsp.document.edits import apply_edits
 from parc.syntax.parts import cut
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -66,7 +66,7 @@ class Typist:
         if not back:
             inverse = Edit(edit.path, edit.start, edit.start + len(edit.piece), text[edit.start : edit.end])
             self.past.append(inverse)
-        self.texts[edit.path] = edited(text, [edit[1:]])  # type: ignore[list-item]  # the piece is a text
+        self.texts[edit.path] = apply_edits(text, [edit[1:]])  # type: ignore[list-item]  # the piece is a text
         return edit
 
     def _new(self, path: Path) -> Edit:

@@ -240,7 +240,7 @@ def _lsp(_: argparse.Namespace) -> int:
         fault = error("P660", "the language server needs pygls, which is not installed", help=help)
         show([fault], sys.stderr)  # standard output is the editor's
         return USAGE
-    from parc.lsp.protocol.lifecycle import main
+    from parc.lsp.main import main
 
     return main()
 

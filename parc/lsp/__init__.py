@@ -1,5 +1,6 @@
-"""`parc lsp`: plans in the editor.
+"""`parc lsp`, the language server: plans in the editor.
 
-What it knows is in plain functions of an analysed text and an offset in it (`analysis.py`, `project.py`, and
-a module a feature); `server.py` alone knows of pygls, and `convert.py` of the protocol's types.
+Its knowledge is in plain functions of an analysed text and an offset: `document/`, `completion/`, `hover/`,
+`language/`, `edits/`. `protocol/` alone knows pygls and the types of the protocol; `main.py` starts the
+server.
 """

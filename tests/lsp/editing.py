@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parc.lsp.document.analysis import Analysis, Edit, edited
-from parc.lsp.document.project import Project
+from parc.lsp.document.analysis import Analysis
+from parc.lsp.document.edits import Edit, apply_edits
+from parc.lsp.document.workspace import Workspace
 from parc.source import Span
 
 FILE = Path("/plans/plan.parc")
@@ -20,9 +21,9 @@ def typed(text: str, path: Path = FILE) -> tuple[Analysis, int]:
 
 
 def opened(text: str, path: Path = FILE) -> Analysis:
-    project = Project()
-    project.edit(path, text, 1)
-    analysis = project.analysis(path)
+    project = Workspace()
+    project.set_text(path, text, 1)
+    analysis = project.analyse(path)
     assert analysis is not None
     return analysis
 
@@ -35,4 +36,4 @@ def seed(old: str, new: str) -> tuple[Analysis, int]:
 
 def applied(analysis: Analysis, edits: tuple[tuple[Span, str], ...]) -> str:
     there: list[Edit] = [(span.start, span.end, text) for span, text in edits]
-    return edited(analysis.source.text, there)
+    return apply_edits(analysis.source.text, there)

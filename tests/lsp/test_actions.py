@@ -6,18 +6,19 @@ from time import process_time
 
 import pytest
 
-from parc.lsp.document.analysis import Analysis, difference, edited
-from parc.lsp.edits.code_actions import Action, actions, fix_all
-from parc.lsp.edits.nearest_values import axes
+from parc.lsp.document.analysis import Analysis
+from parc.lsp.document.edits import apply_edits, find_difference
+from parc.lsp.edits.code_actions import Action, build_fix_all, list_actions
+from parc.lsp.edits.legal_values import parse_axes
 from tests.lsp.editing import FILE, SEED, opened, seed, typed
 
 
 def offered(analysis: Analysis, offset: int) -> dict[str, Action]:
-    return {action.title: action for action in actions(analysis, offset, offset)}
+    return {action.title: action for action in list_actions(analysis, offset, offset)}
 
 
 def after(analysis: Analysis, action: Action) -> str:
-    return edited(analysis.source.text, action.edits[FILE])
+    return apply_edits(analysis.source.text, action.edits[FILE])
 
 
 def errors(text: str) -> list[str]:
@@ -38,13 +39,13 @@ def test_a_fix_that_is_safe_and_one_that_is_a_guess() -> None:
 def test_all_safe_fixes_at_once() -> None:
     text = SEED.replace("data     over [ep]", "data     over ep").replace("sequences = 256", "sequnces = 256")
     analysis = opened(text)
-    action = fix_all(analysis)
+    action = build_fix_all(analysis)
     assert action is not None
     text = after(analysis, action)
     assert "sequences = 256" in text
     assert "over [ep]" in text
     assert errors(text) == []
-    assert fix_all(opened(text)) is None
+    assert build_fix_all(opened(text)) is None
 
 
 def test_a_finding_is_allowed_by_a_comment_with_a_reason() -> None:
@@ -106,7 +107,7 @@ def test_the_nearest_legal_values_of_a_huge_one_are_found_at_once() -> None:
 def test_of_a_number_too_long_to_be_read_nothing_is_near() -> None:
     analysis, offset = seed("microbatches = 32", "microbatches = |" + "9" * 5000)
     assert not any("nearest" in title for title in offered(analysis, offset))
-    assert axes("mesh = [ep: " + "9" * 5000 + ", tp: 4]") == {"ep": 1, "tp": 4}
+    assert parse_axes("mesh = [ep: " + "9" * 5000 + ", tp: 4]") == {"ep": 1, "tp": 4}
 
 
 def test_nothing_is_offered_where_nothing_is_wrong() -> None:
@@ -118,6 +119,6 @@ def test_nothing_is_offered_where_nothing_is_wrong() -> None:
     ("before", "then"), [("abc", "abc"), ("", "a"), ("aa", "a"), ("xay", "xby"), ("aXa", "aa")]
 )
 def test_a_difference_is_one_edit(before: str, then: str) -> None:
-    edits = difference(before, then)
-    assert edited(before, edits) == then
+    edits = find_difference(before, then)
+    assert apply_edits(before, edits) == then
     assert len(edits) == (before != then)

@@ -34,8 +34,8 @@ def test_what_is_parcs_own_is_answered(uri: str) -> None:
         command = {"command": "parc.picture", "arguments": [{"uri": uri, "plan": "wide"}]}
         assert client.ask("workspace/executeCommand", command)["html"] == shown["html"]
         assert client.ask("parc/highlight", place)["axis"] == "ep"
-        placing = client.ask("parc/placing", {**place, "plan": "wide", "rank": 37})
-        assert placing[0]["text"] == "ep = 2 of 8"
+        placement = client.ask("parc/placement", {**place, "plan": "wide", "rank": 37})
+        assert placement[0]["text"] == "ep = 2 of 8"
         assert client.ask("parc/page", {"code": "P208"}).startswith("# ")
         content = client.ask("workspace/textDocumentContent", {"uri": "parc:/rules/P208.md"})
         assert content["text"] == client.ask("parc/page", {"code": "P208"})

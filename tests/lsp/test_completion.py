@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from parc.lsp.document.files import defined
-from parc.lsp.language.completion import Item, complete
+from parc.lsp.completion.complete import complete
+from parc.lsp.completion.files import list_callables
+from parc.lsp.completion.item import Item
 from tests.lsp.editing import SEED, applied, seed, typed
 
 
@@ -97,14 +98,17 @@ def test_a_word_that_is_begun_is_replaced() -> None:
 
 def test_keys_and_blocks_are_documented() -> None:
     items = {item.label: item for item in complete(*typed("train first {\n  batch { |"))}
-    assert "Left out, it is `1`." in items["microbatches"].doc
+    assert "The default is `1`." in items["microbatches"].doc
     assert "`batch` needs it." in items["sequences"].doc
     assert items["sequences"].order < items["microbatches"].order
 
 
 def test_an_axis_says_how_many_ranks_it_has() -> None:
     text = "plan wide for first on farm {\n  mesh = [ep: 8, tp: 4]\n  data over [|"
-    assert {item.label: item.detail for item in complete(*typed(text))} == {"ep": "8 ranks", "tp": "4 ranks"}
+    assert {item.label: item.detail for item in complete(*typed(text))} == {
+        "ep": "8 ranks",
+        "tp": "4 ranks",
+    }
 
 
 def test_what_is_outside_of_the_project_or_no_file_is_not_read(tmp_path: Path) -> None:
@@ -113,5 +117,8 @@ def test_what_is_outside_of_the_project_or_no_file_is_not_read(tmp_path: Path) -
     (tmp_path / "secret.py").write_text("class Secret: ...\n")
     (tmp_path / "project/model.py").write_text("class Model: ...\n")
     (tmp_path / "project/endless.py").symlink_to("/dev/zero")
-    found = {name: defined(tmp_path / "project", name) for name in ("model.py", "endless.py", "../secret.py")}
+    found = {
+        name: list_callables(tmp_path / "project", name)
+        for name in ("model.py", "endless.py", "../secret.py")
+    }
     assert found == {"model.py": ["Model"], "endless.py": [], "../secret.py": []}

@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from parc.lsp.language.hover import hover
+from parc.lsp.hover.hover import describe_word
 from tests.lsp.editing import SEED, seed, typed
 
 
 def said(old: str, new: str) -> str:
-    found = hover(*seed(old, new))
+    found = describe_word(*seed(old, new))
     assert found is not None
     return found[0]
 
@@ -57,17 +57,17 @@ def test_a_claim_has_its_verdict_and_derivation() -> None:
 
 def test_a_code_in_a_comment_has_its_page() -> None:
     analysis, offset = typed("# see P2|08 and P203\n")
-    found = hover(analysis, offset)
+    found = describe_word(analysis, offset)
     assert found is not None
     assert found[0].startswith("# sequences-do-not-divide (P208, error)")
     assert found[1].text == "P208"
-    assert hover(*typed("# P9|99\n")) is None
+    assert describe_word(*typed("# P9|99\n")) is None
 
 
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ("microbatches = 32", "micro|batches = 32", "Left out, it is `1`."),
+        ("microbatches = 32", "micro|batches = 32", "The default is `1`."),
         ("  batch     {", "  ba|tch     {", "**`batch`**"),
         ("train seed {", "tr|ain seed {", "Any two plans of one `train` compute the same numbers."),
         ("model     = moe", "model     = m|oe", "**model** `moe`"),
@@ -84,7 +84,7 @@ def test_words_are_explained(old: str, new: str, wanted: str) -> None:
 
 def test_a_constant_says_where_it_is_used() -> None:
     analysis, offset = typed("let ha|lf = 4\n" + SEED.replace("ep: 8", "ep: half * 2"))
-    found = hover(analysis, offset)
+    found = describe_word(analysis, offset)
     assert found is not None
     assert "used on line 34" in found[0]
 
@@ -102,4 +102,4 @@ def test_a_constant_says_where_it_is_used() -> None:
     ],
 )
 def test_half_typed_texts_do_no_harm(text: str) -> None:
-    hover(*typed(text))
+    describe_word(*typed(text))

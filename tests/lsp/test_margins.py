@@ -6,7 +6,8 @@ import pytest
 
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.language import picture
-from parc.lsp.language.annotations import hints, lenses, title
+from parc.lsp.language.code_lenses import format_title, list_lenses
+from parc.lsp.language.inlay_hints import list_hints
 from tests.lsp.editing import SEED, opened, seed
 
 
@@ -15,7 +16,7 @@ def shown(analysis: Analysis) -> dict[str, str]:
     source = analysis.source
     return {
         source.line(source.line_number(each.offset)).split()[0]: each.text
-        for each in hints(analysis, 0, len(source.text))
+        for each in list_hints(analysis, 0, len(source.text))
     }
 
 
@@ -37,12 +38,15 @@ def test_what_does_not_divide_has_no_hint() -> None:
 def test_hints_of_a_range() -> None:
     analysis = opened(SEED)
     at = SEED.index("experts  over")
-    assert [each.text for each in hints(analysis, at, at + 20)] == ["= 8 experts a rank"]
+    assert [each.text for each in list_hints(analysis, at, at + 20)] == ["= 8 experts a rank"]
 
 
 def titles(text: str, trusted: bool = False) -> list[str]:
     analysis = opened(text)
-    return [title(analysis, each.kind, each.plan) for each in lenses(analysis, {"picture", "build"}, trusted)]
+    return [
+        format_title(analysis, each.kind, each.plan)
+        for each in list_lenses(analysis, {"picture", "build"}, trusted)
+    ]
 
 
 def test_lenses_price_a_plan_and_build_it_only_where_that_is_trusted() -> None:
@@ -69,31 +73,31 @@ def test_a_lens_says_what_is_missing() -> None:
     ],
 )
 def test_what_lights_up(old: str, new: str, lit: dict[str, object]) -> None:
-    assert picture.highlight(*seed(old, new)) == {"parc": 1, "type": "highlight", **lit}
+    assert picture.derive_highlight(*seed(old, new)) == {"parc": 1, "type": "highlight", **lit}
 
 
 def test_a_picture_is_of_the_plan_at_the_cursor() -> None:
     text = SEED + SEED[SEED.index("plan wide") :].replace("wide", "other")
     analysis = opened(text)
-    found = picture.picture(analysis, None, text.rindex("[ep: 8"))
+    found = picture.draw_picture(analysis, None, text.rindex("[ep: 8"))
     assert isinstance(found, picture.Picture)
     assert found.plan == "other"
     assert found.html.startswith("<!")
-    assert picture.picture(analysis, "gone") == "the file has no such plan"
+    assert picture.draw_picture(analysis, "gone") == "the file has no such plan"
 
 
 def test_a_plan_with_errors_is_not_drawn() -> None:
     """The cost model is for plans that fit; the other plan of the file is drawn all the same."""
     text = SEED + "plan other for seed on farm {\n  mesh = [dp: 7]\n  data over [dp]\n}\n"
-    assert picture.picture(opened(text), "other") == "the plan has errors: it cannot be drawn"
-    assert isinstance(picture.picture(opened(text), "wide"), picture.Picture)
+    assert picture.draw_picture(opened(text), "other") == "the plan has errors and cannot be drawn"
+    assert isinstance(picture.draw_picture(opened(text), "wide"), picture.Picture)
 
 
 def test_the_lines_that_placed_a_rank() -> None:
     """Rank 37 of [ep: 8, pp: 4, tp: 4] is (2, 1, 1): 2 * 16 + 1 * 4 + 1."""
-    found = {span.text: said for span, said in picture.placing(opened(SEED), "wide", 37)}
+    found = {span.text: said for span, said in picture.explain_placement(opened(SEED), "wide", 37)}
     assert found["ep: 8"] == "ep = 2 of 8"
     assert found["pp: 4"] == "pp = 1 of 4"
     assert found["tp: 4"] == "tp = 1 of 4"
     assert found["[4, 4, 4, 4]"] == "layers 4 to 7"
-    assert picture.placing(opened(SEED), "wide", 128) == []
+    assert picture.explain_placement(opened(SEED), "wide", 128) == []

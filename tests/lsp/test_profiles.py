@@ -21,7 +21,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
 
-from parc.lsp.document.positions import Encoding, offset, position
+from parc.lsp.document.positions import Encoding, find_offset, find_position
 from parc.source import Source
 from tests.lsp.editing import SEED
 
@@ -86,7 +86,9 @@ class Text:
         return types.TextDocumentIdentifier(self.uri)
 
     def place(self, words: str, shift: int = 0) -> types.Position:
-        return types.Position(*position(self.source, self.source.text.index(words) + shift, self.encoding))
+        return types.Position(
+            *find_position(self.source, self.source.text.index(words) + shift, self.encoding)
+        )
 
     def range(self, words: str) -> types.Range:
         return types.Range(self.place(words), self.place(words, len(words)))
@@ -96,7 +98,7 @@ class Text:
         text = self.source.text
         for each in sorted(edits, key=lambda edit: (edit.range.start.line, edit.range.start.character))[::-1]:
             start, end = (
-                offset(self.source, (place.line, place.character), self.encoding)
+                find_offset(self.source, (place.line, place.character), self.encoding)
                 for place in (each.range.start, each.range.end)
             )
             text = text[:start] + each.new_text + text[end:]
@@ -173,7 +175,7 @@ async def test_what_is_asked_about_a_place_is_answered(
         types.SelectionRangeParams(text.document, [where[1]])
     )
     assert chosen[0].parent.parent
-    with pytest.raises(JsonRpcException, match="the axis `tp` is there already"):
+    with pytest.raises(JsonRpcException, match="the axis `tp` exists already"):
         await client.text_document_rename_async(types.RenameParams(*where, "tp"))
     renamed = await client.text_document_rename_async(types.RenameParams(*where, "xp"))
     assert (renamed.document_changes is not None) == _versioned(client)

@@ -105,7 +105,7 @@ export class Picture implements vscode.Disposable {
     if (message.type !== "rank" || message.rank === undefined) return;
     const { uri, plan } = this.shown;
     const wish = { textDocument: { uri }, plan, rank: message.rank };
-    const lines = (await this.client()?.sendRequest<Line[]>("parc/placing", wish)) ?? [];
+    const lines = (await this.client()?.sendRequest<Line[]>("parc/placement", wish)) ?? [];
     await this.show(uri, lines);
   }
 

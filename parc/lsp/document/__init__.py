@@ -1,1 +1,1 @@
-"""A plan file in the editor: its text, what is known of it, and where things are."""
+"""A plan file in the editor: its text, its analysis, and what stands at a position in it."""

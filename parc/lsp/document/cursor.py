@@ -1,62 +1,38 @@
-"""Where the cursor is, read from the words before it: that works in texts which are half typed.
+"""What surrounds the cursor: read from the words before it, so that the text need not be complete.
 
-Only the part of the text that the cursor is in is looked at (`parc/syntax/parts.py`).
+Only the part of the text that has the cursor is read (`parc/syntax/parts.py`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
 
+from parc.lsp.document.words import Word, split_words
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form, Key
 from parc.source import Source
 from parc.syntax.parts import cut
 
-WORD = re.compile(
-    r'(?P<string>"(?:[^"\\\n]|\\[^\n])*"?)|(?P<comment>#[^\n]*)|(?P<line>\n)'
-    r"|(?P<number>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?:[ \t]*(?:[^\W\d]\w*(?:/s\b)?|%))?)"
-    r"|(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?)|(?P<sign>[<>=!]=|[^\s\w\"#])"
-)
-Kind: TypeAlias = Literal["string", "comment", "line", "number", "name", "sign"]
-CLOSERS = {"}": "{", "]": "[", ")": "("}
-
-
-class Word(NamedTuple):
-    kind: Kind
-    text: str
-    start: int
-    end: int
+OPENERS = {"}": "{", "]": "[", ")": "("}
 
 
 @dataclass
-class Frame:
-    """An open bracket: `opener` is it, `head` the words of the statement before it; the file has neither.
-
-    `words` are those of the statement at hand in it, `keys` and `blocks` what stands in it already.
-    """
+class Bracket:
+    """A bracket that is open at the cursor. The outermost one is the file, without opener and head."""
 
     opener: str = ""
-    head: list[Word] = field(default_factory=list)
-    words: list[Word] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
+    head: list[Word] = field(default_factory=list)  # the words of the statement before the bracket
+    words: list[Word] = field(default_factory=list)  # those of the current statement in it
+    keys: set[str] = field(default_factory=set)  # of earlier statements in it
     blocks: set[str] = field(default_factory=set)
 
     @property
     def kind(self) -> str:
-        """Of a body: the kind of its block, `adamw` for `optimizer = adamw {`."""
+        """The kind of the block that a body belongs to, `adamw` for `optimizer = adamw {`."""
         texts = [word.text for word in self.head]
         if "=" in texts:
             return texts[-1]
         return texts[0] if texts else ""
-
-    @property
-    def label(self) -> str:
-        if len(self.head) < 2 or self.head[1].kind != "name" or self.head[1].text in ("for", "on", "over"):
-            return ""
-        return self.head[1].text
 
     @property
     def key(self) -> str:
@@ -64,8 +40,7 @@ class Frame:
         words = self.words
         return words[0].text if len(words) > 1 and words[1].text == "=" else ""
 
-    def end(self) -> None:
-        """A statement is over."""
+    def end_statement(self) -> None:
         if self.key:
             self.keys.add(self.key)
         elif self.words and self.words[0].kind == "name":
@@ -74,98 +49,89 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Place:
-    """`word` is the one that the offset touches, `before` what of it stands before the offset."""
-
+class CursorContext:
     offset: int
-    frames: tuple[Frame, ...]
-    word: Word | None
-    before: str
+    brackets: tuple[Bracket, ...]  # outermost first
+    word: Word | None  # the word at the offset, or that ends there
+    typed: str  # the part of it before the offset
 
     @property
-    def body(self) -> Frame:
+    def body(self) -> Bracket:
         """The innermost body, or the file."""
-        return next(frame for frame in reversed(self.frames) if frame.opener in ("", "{"))
+        return next(bracket for bracket in reversed(self.brackets) if bracket.opener in ("", "{"))
 
     @property
-    def inner(self) -> Frame:
+    def inner(self) -> Bracket:
         """The innermost bracket."""
-        return self.frames[-1]
+        return self.brackets[-1]
 
     @property
     def form(self) -> Form | None:
-        """What the body may hold; None for the file, and where nothing is known of the block."""
+        """What the schema admits in the body; None for the file and for an unknown block."""
         form: Form | None = None
-        for frame in self.frames[1:]:
-            if frame.opener == "{":
-                form = form.find_block(frame.kind) if form else TOP.get(frame.kind)
+        for bracket in self.brackets[1:]:
+            if bracket.opener == "{":
+                form = form.find_block(bracket.kind) if form else TOP.get(bracket.kind)
                 if form is None:
                     return None
         return form
 
     @property
     def key(self) -> Key | None:
-        """The key whose value the cursor is in, as far as the schema has it."""
+        """The key whose value has the cursor, if the schema knows it."""
         form = self.form
         return form.find_key(self.body.key) if form else None
 
     @property
-    def top(self) -> Frame | None:
+    def top(self) -> Bracket | None:
         """The top-level block."""
-        return self.frames[1] if len(self.frames) > 1 else None
+        return self.brackets[1] if len(self.brackets) > 1 else None
 
 
-def find(source: Source, offset: int) -> Place:
+def find_context(source: Source, offset: int) -> CursorContext:
     text = source.text
     start, end = [part for part in cut(text) if part[0] <= offset][-1]
-    frames = [Frame()]
+    brackets = [Bracket()]
     touched: Word | None = None
-    for word in words(text, start, end):
+    for word in split_words(text, start, end):
         if word.start > offset:
             break
-        signs = word.kind in ("line", "sign")
-        if word.end >= offset and not signs:
+        if word.end >= offset and word.kind not in ("line", "sign"):
             touched = word
             break
-        if word.start == offset:  # a sign, which the cursor is before
+        if word.start == offset:  # a sign right after the cursor
             break
         if word.kind == "number" and not text[word.end : offset].strip(" \t"):
             touched = word._replace(end=offset)  # its unit is to come
             break
-        _step(frames, word)
-    before = text[touched.start : offset] if touched else ""
-    return Place(offset, tuple(frames), touched, before)
+        _read_word(brackets, word)
+    typed = text[touched.start : offset] if touched else ""
+    return CursorContext(offset, tuple(brackets), touched, typed)
 
 
-def words(text: str, start: int, end: int) -> Iterator[Word]:
-    for match in WORD.finditer(text, start, end):
-        kind: Kind = match.lastgroup  # type: ignore[assignment]  # the groups are named for the kinds
-        yield Word(kind, match[0], match.start(), match.end())
-
-
-def _step(frames: list[Frame], word: Word) -> None:
-    inner = frames[-1]
+def _read_word(brackets: list[Bracket], word: Word) -> None:
+    inner = brackets[-1]
     match word.text:
         case "{" | "[" | "(":
-            frames.append(Frame(word.text, inner.words))
+            brackets.append(Bracket(word.text, inner.words))
             inner.words = [*inner.words, word]
         case "}" | "]" | ")":
-            _close(frames, CLOSERS[word.text])
+            _close_bracket(brackets, OPENERS[word.text])
         case ",":
-            inner.end()
+            inner.end_statement()
         case _ if word.kind == "line":
             if inner.opener in ("", "{"):
-                inner.end()
+                inner.end_statement()
         case _ if word.kind != "comment":
             inner.words.append(word)
 
 
-def _close(frames: list[Frame], opener: str) -> None:
-    """Close the innermost bracket of this kind; a brace closes what was forgotten in it."""
-    depth = len(frames) - 1
-    while depth and frames[depth].opener != opener:
-        if frames[depth].opener == "{":
+def _close_bracket(brackets: list[Bracket], opener: str) -> None:
+    """Closes the innermost bracket of this kind; a brace also closes brackets that were left open in it."""
+    depth = len(brackets) - 1
+    while depth and brackets[depth].opener != opener:
+        if brackets[depth].opener == "{":
             return
         depth -= 1
     if depth:
-        del frames[depth:]
+        del brackets[depth:]

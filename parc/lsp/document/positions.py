@@ -1,7 +1,7 @@
-"""Places as editors count them: 0-based lines, and on a line the units of some encoding.
+"""Positions as editors count them: 0-based lines, and on a line the units of an encoding.
 
-A place that does not exist, beyond the end of its line or in the middle of a character, is moved to the
-nearest one before it that does.
+A position that does not exist, beyond the end of its line or inside a character, is moved back to the nearest
+one that does.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ Encoding: TypeAlias = Literal["utf-8", "utf-16", "utf-32"]
 Position: TypeAlias = tuple[int, int]  # line and units
 
 
-def normal(text: str) -> str:
-    """The text with line feeds alone as line ends, which editors count as the others."""
+def normalize_line_ends(text: str) -> str:
+    """The text with line feeds as its only line ends; editors count other line ends as the same."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def width(text: str, encoding: Encoding) -> int:
-    """How many units the text has."""
+def count_units(text: str, encoding: Encoding) -> int:
     if encoding == "utf-32" or text.isascii():
         return len(text)
     if encoding == "utf-16":
@@ -28,7 +27,7 @@ def width(text: str, encoding: Encoding) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def offset(source: Source, position: Position, encoding: Encoding) -> int:
+def find_offset(source: Source, position: Position, encoding: Encoding) -> int:
     """The offset of the character at a position."""
     line, units = position
     if line < 0:
@@ -39,20 +38,20 @@ def offset(source: Source, position: Position, encoding: Encoding) -> int:
     if encoding == "utf-32" or text.isascii():
         return start + max(0, min(units, len(text)))
     for index, character in enumerate(text):
-        units -= width(character, encoding)
+        units -= count_units(character, encoding)
         if units < 0:
             return start + index
     return start + len(text)
 
 
-def position(source: Source, offset: int, encoding: Encoding) -> Position:
+def find_position(source: Source, offset: int, encoding: Encoding) -> Position:
     """The position of the character at an offset."""
     line = source.line_number(offset)
     start = source.line_starts[line - 1]
-    return line - 1, width(source.text[start:offset], encoding)
+    return line - 1, count_units(source.text[start:offset], encoding)
 
 
-def changed(source: Source, start: Position, end: Position, text: str, encoding: Encoding) -> str:
-    """The source's text with something else between two positions."""
-    first, last = sorted((offset(source, start, encoding), offset(source, end, encoding)))
-    return source.text[:first] + normal(text) + source.text[last:]
+def replace_range(source: Source, start: Position, end: Position, text: str, encoding: Encoding) -> str:
+    """The text of the source, with the characters between two positions replaced."""
+    first, last = sorted((find_offset(source, start, encoding), find_offset(source, end, encoding)))
+    return source.text[:first] + normalize_line_ends(text) + source.text[last:]

@@ -1,1 +1,1 @@
-"""Edits of a plan: fixes, refactorings, values that fit, layout."""
+"""Edits of a plan file: fixes, refactorings, renames, formatting."""

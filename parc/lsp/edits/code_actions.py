@@ -1,4 +1,4 @@
-"""What can be done about a diagnostic, or at the cursor: edits with a title, each graded safe or unsafe."""
+"""Code actions: fixes of diagnostics, comments that allow them, refactorings at the cursor."""
 
 from __future__ import annotations
 
@@ -9,62 +9,61 @@ from typing import Literal, NamedTuple, TypeAlias
 from parc.check.codes.pages import all_rules
 from parc.check.fixing import Texts, mend
 from parc.diagnostic import Diagnostic
-from parc.lsp.document.analysis import Analysis, Edit, difference, real
-from parc.lsp.document.cursor import find
-from parc.lsp.edits.refactors import refactors
+from parc.lsp.document.analysis import Analysis, resolve_path
+from parc.lsp.document.cursor import find_context
+from parc.lsp.document.edits import Edit, find_difference
+from parc.lsp.edits.refactors import list_refactors
 
-Kind: TypeAlias = Literal["quickfix", "refactor.rewrite", "source.fixAll.parc"]
+ActionKind: TypeAlias = Literal["quickfix", "refactor.rewrite", "source.fixAll.parc"]
 FIX_ALL: Literal["source.fixAll.parc"] = "source.fixAll.parc"
-REASON = "reason"  # what is to be written instead of it
+REASON = "reason"  # a placeholder that the user replaces
 
 
 class Action(NamedTuple):
-    """`mends` is the diagnostic that it is for; `safe` means that the plan goes on saying what it says."""
-
     title: str
-    kind: Kind
+    kind: ActionKind
     edits: dict[Path, list[Edit]]
-    safe: bool = True
-    mends: Diagnostic | None = None
+    safe: bool = True  # whether the plan keeps its meaning
+    diagnostic: Diagnostic | None = None  # the one that it fixes
 
 
-def actions(analysis: Analysis, start: int, end: int) -> Iterator[Action]:
-    """Those for what the selection touches."""
+def list_actions(analysis: Analysis, start: int, end: int) -> Iterator[Action]:
+    """The actions for what the selection touches."""
     touched = [each for each in analysis.loaded.diagnostics if _touches(analysis, each, start, end)]
     offered = []
-    for action in (each for diagnostic in touched for each in _fix(diagnostic)):
-        if (action.title, action.edits) not in offered:  # one edit may mend several faults
+    for action in (each for diagnostic in touched for each in _build_fix(diagnostic)):
+        if (action.title, action.edits) not in offered:  # one edit may fix several diagnostics
             offered.append((action.title, action.edits))
             yield action
     for diagnostic in touched:
-        yield from _allow(analysis, diagnostic)
+        yield from _build_allow(analysis, diagnostic)
     yield from (
-        Action(title, "refactor.rewrite", {analysis.key: edits}, safe=False)
-        for title, edits in refactors(analysis, find(analysis.source, start), touched)
+        Action(title, "refactor.rewrite", {analysis.real_path: edits}, safe=False)
+        for title, edits in list_refactors(analysis, find_context(analysis.source, start), touched)
     )
 
 
 def _touches(analysis: Analysis, diagnostic: Diagnostic, start: int, end: int) -> bool:
-    """Whether a guilty place of the file is in the selection."""
+    """Whether the selection touches a label of the diagnostic."""
     return any(
         label.span.source is analysis.source and label.span.start <= end and start <= label.span.end
         for label in diagnostic.labels
     )
 
 
-def _fix(diagnostic: Diagnostic) -> Iterator[Action]:
+def _build_fix(diagnostic: Diagnostic) -> Iterator[Action]:
     fix = diagnostic.fix
     if fix is None:
         return
     edits: dict[Path, list[Edit]] = {}
     for span, text in fix.edits:
-        edits.setdefault(real(span.source.path), []).append((span.start, span.end, text))
+        edits.setdefault(resolve_path(span.source.path), []).append((span.start, span.end, text))
     grade = "" if fix.safe else " (unsafe: a guess)"
     yield Action(f"{fix.title}{grade}", "quickfix", edits, fix.safe, diagnostic)
 
 
-def _allow(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Action]:
-    """A comment on a line of its own, before the one where the finding is reported."""
+def _build_allow(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Action]:
+    """A comment that allows the finding, on a line of its own above it."""
     rule = next((rule for rule in all_rules() if rule.code == diagnostic.code), None)
     span = diagnostic.span
     if rule is None or rule.predicate is None or span is None or span.source is not analysis.source:
@@ -74,18 +73,18 @@ def _allow(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Action]:
     indent = text[line : line + len(text[line:]) - len(text[line:].lstrip(" \t"))]
     comment = f"{indent}# parc: allow {diagnostic.code} -- {REASON}\n"
     title = f"allow {diagnostic.code} here, with a reason"
-    yield Action(title, "quickfix", {analysis.key: [(line, line, comment)]}, False, diagnostic)
+    yield Action(title, "quickfix", {analysis.real_path: [(line, line, comment)]}, False, diagnostic)
 
 
-def fix_all(analysis: Analysis) -> Action | None:
-    """Every safe fix, and those of what they uncover; None where there is nothing to fix."""
-    path = str(analysis.key)
+def build_fix_all(analysis: Analysis) -> Action | None:
+    """One action with all safe fixes, and the safe fixes of what they uncover; None if there are none."""
+    path = str(analysis.real_path)
 
     def check(texts: Texts) -> tuple[Diagnostic, ...]:
-        return analysis.trial(analysis.path, texts[path]).diagnostics
+        return analysis.load_text(analysis.path, texts[path]).diagnostics
 
     mended = mend({path: analysis.source.text}, check)
     if not mended.fixes:
         return None
-    edits = difference(analysis.source.text, mended.texts[path])
-    return Action("fix all that can be fixed safely", FIX_ALL, {analysis.key: edits})
+    edits = find_difference(analysis.source.text, mended.texts[path])
+    return Action("fix all that can be fixed safely", FIX_ALL, {analysis.real_path: edits})

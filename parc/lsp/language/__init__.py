@@ -1,1 +1,1 @@
-"""What the editor is told of a place in a plan: completion, hovers, outlines, annotations."""
+"""What the server shows of a whole file: outline, colours, hints, lenses, pictures."""

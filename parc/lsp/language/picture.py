@@ -1,6 +1,6 @@
-"""The picture beside the text: the page of `parc explain --html`, and what of it lights up at the cursor.
+"""The picture of a plan: the page of `parc explain --html`, and what it highlights for the cursor.
 
-docs/explain.md has the messages that the page understands, and those that it sends.
+The messages to and from the page are listed in docs/explain.md.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from parc.check.engine import findings
 from parc.diagnostic import has_errors
-from parc.lsp.document import names
 from parc.lsp.document.analysis import Analysis
+from parc.lsp.document.mentions import find_mention
 from parc.plan.blocks import Plan
 from parc.plan.placement import locate_layers
 from parc.source import Span
@@ -23,36 +23,36 @@ class Picture(NamedTuple):
     html: str
 
 
-def picture(analysis: Analysis, name: str | None, offset: int | None = None) -> Picture | str:
-    """Of the plan of that name, or of the one at the offset; why there is none."""
-    from parc.render.page import page
+def draw_picture(analysis: Analysis, name: str | None, offset: int | None = None) -> Picture | str:
+    """The picture of a plan, by name or at an offset; or the reason why there is none."""
+    from parc.render.page import page  # start-up time: Jinja
     from parc.report.overview import overview
 
-    plan = _chosen(analysis, name, offset)
+    plan = _choose_plan(analysis, name, offset)
     if plan is None:
         return "the file has no such plan"
     if has_errors(findings([plan])):
-        return "the plan has errors: it cannot be drawn"
+        return "the plan has errors and cannot be drawn"
     return Picture(plan.name, page(overview(plan)))
 
 
-def _chosen(analysis: Analysis, name: str | None, offset: int | None) -> Plan | None:
+def _choose_plan(analysis: Analysis, name: str | None, offset: int | None) -> Plan | None:
     if name is not None:
         return next((plan for plan in analysis.plans if plan.name == name), None)
-    at = analysis.plan(offset) if offset is not None else None
+    at = analysis.find_plan(offset) if offset is not None else None
     return at or next(iter(analysis.plans), None)
 
 
-def highlight(analysis: Analysis, offset: int) -> dict[str, Any]:
-    """The message to the page about the word under the cursor: an axis, a stage, or that all goes dark."""
+def derive_highlight(analysis: Analysis, offset: int) -> dict[str, Any]:
+    """The message to the page about the word at the offset: highlight an axis or a stage, or nothing."""
     message: dict[str, Any] = {"parc": VERSION, "type": "highlight"}
-    plan = analysis.plan(offset)
+    plan = analysis.find_plan(offset)
     if plan is None:
         return message
-    mention = names.at(analysis, offset)
+    mention = find_mention(analysis, offset)
     if mention and mention.symbol.kind == "axis" and mention.symbol.name in plan.mesh.names:
         return message | {"axis": mention.symbol.name}
-    if (stage := _stage(analysis, plan, offset)) is not None:
+    if (stage := _find_stage(analysis, plan, offset)) is not None:
         return message | {"stage": stage}
     for strategy in (plan.data, plan.tensor, plan.experts, plan.pipeline):
         if strategy and analysis.covers(strategy, offset) and strategy.axes:
@@ -60,21 +60,21 @@ def highlight(analysis: Analysis, offset: int) -> dict[str, Any]:
     return message
 
 
-def _stage(analysis: Analysis, plan: Plan, offset: int) -> int | None:
-    """The pipeline rank whose entry of `layers` the cursor is in."""
+def _find_stage(analysis: Analysis, plan: Plan, offset: int) -> int | None:
+    """The pipeline rank whose entry of `layers` has the offset."""
     pipeline = plan.pipeline
     if pipeline is None or "layers" not in pipeline.spans:
         return None
-    span = analysis.whole(pipeline.at("layers"))
+    span = analysis.locate(pipeline.at("layers"))
     if span.source is not analysis.source or not span.start <= offset <= span.end:
         return None
     before = analysis.source.text[span.start : offset].count(",")
     return before % plan.mesh.product(pipeline.axes)
 
 
-def placing(analysis: Analysis, name: str, rank: int) -> list[tuple[Span, str]]:
-    """The lines that placed a rank, and what each of them says of it."""
-    plan = _chosen(analysis, name, None)
+def explain_placement(analysis: Analysis, name: str, rank: int) -> list[tuple[Span, str]]:
+    """The spans that determine where a rank is, and what follows from each."""
+    plan = _choose_plan(analysis, name, None)
     if plan is None or not 0 <= rank < plan.mesh.size:
         return []
     coordinates = plan.mesh.coordinates(rank)
@@ -90,4 +90,4 @@ def placing(analysis: Analysis, name: str, rank: int) -> list[tuple[Span, str]]:
     if plan.pipeline and "layers" in plan.pipeline.spans:
         held = ", ".join(f"{run.start} to {run.stop - 1}" for run in locate_layers(plan, rank) if run)
         found.append((plan.pipeline.at("layers"), f"layers {held}"))
-    return [(analysis.whole(span), said) for span, said in found]
+    return [(analysis.locate(span), text) for span, text in found]

@@ -1,1 +1,1 @@
-"""The language server protocol: sessions, requests, and our values in its terms."""
+"""The Language Server Protocol: the server, its client, and conversion to the types of the protocol."""

@@ -1,0 +1,1 @@
+"""Hover texts: what the word at the cursor is, in Markdown."""

@@ -1,0 +1,53 @@
+"""Features that edit: code actions and formatting."""
+
+from __future__ import annotations
+
+from lsprotocol import types
+
+from parc.lsp.edits.code_actions import FIX_ALL, Action, build_fix_all, list_actions
+from parc.lsp.edits.formatting import format_file, format_range
+from parc.lsp.protocol.server import Server
+
+ACTION_KINDS = [types.CodeActionKind.QuickFix, types.CodeActionKind.RefactorRewrite, FIX_ALL]
+
+
+def register(server: Server) -> None:
+    converter = server.converter
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(ACTION_KINDS))
+    def code_action(params: types.CodeActionParams) -> list[types.CodeAction]:
+        analysis = server.analyse(params.text_document.uri)
+        if analysis is None:
+            return []
+        found: list[Action] = list(
+            list_actions(analysis, *converter.to_offsets(analysis.source, params.range))
+        )
+        if any(each.fix and each.fix.safe for each in analysis.loaded.diagnostics) and (
+            all_safe := build_fix_all(analysis)
+        ):
+            found.append(all_safe)
+        actions = [converter.to_code_action(analysis, each, server.versions) for each in found]
+        wanted = [_name_kind(kind) for kind in params.context.only or ()]
+        return [each for each in actions if not wanted or _is_within(_name_kind(each.kind), wanted)]
+
+    @server.feature(types.TEXT_DOCUMENT_FORMATTING)
+    def formatting(params: types.DocumentFormattingParams) -> list[types.TextEdit]:
+        analysis = server.analyse(params.text_document.uri)
+        return converter.to_text_edits(analysis.source, format_file(analysis)) if analysis else []
+
+    @server.feature(types.TEXT_DOCUMENT_RANGE_FORMATTING)
+    def range_formatting(params: types.DocumentRangeFormattingParams) -> list[types.TextEdit]:
+        analysis = server.analyse(params.text_document.uri)
+        if analysis is None:
+            return []
+        edits = format_range(analysis, *converter.to_offsets(analysis.source, params.range))
+        return converter.to_text_edits(analysis.source, edits)
+
+
+def _name_kind(kind: types.CodeActionKind | str | None) -> str:
+    return kind.value if isinstance(kind, types.CodeActionKind) else kind or ""
+
+
+def _is_within(kind: str, wanted: list[str]) -> bool:
+    """Whether a kind is one of these or below one: `source` includes `source.fixAll`."""
+    return any(kind == each or kind.startswith(f"{each}.") for each in wanted)
