@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from parc.check.load import load_text
-from parc.check.unsupported import unbuilt
+from parc.check.unsupported import find_unsupported
 from parc.plan.blocks import Plan
 from parc.source import Source
 
@@ -97,7 +97,7 @@ def _plan(draw: Random, run: str, most: int) -> tuple[str, Plan]:
         ranks, layout = _layout(draw, 4 if "layers = 4 }" in run else 3, most)
         text = f"{run}\ncluster c {{ levels = [node: {ranks}] }}\nplan p for t on c {{\n{layout}\n}}\n"
         found = load_text(Source(str(EXAMPLES / "drawn.parc"), text))
-        if found.ok and not unbuilt(found.plans[0]):
+        if found.ok and not find_unsupported(found.plans[0]):
             return text, found.plans[0]
 
 

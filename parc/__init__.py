@@ -48,14 +48,15 @@ def figure(plan: Plan, subject: str) -> Figure:
     Raises:
         ValueError: there is no such subject, or the plan does not say enough for it; the message says which.
     """
-    from parc.check.claims.figures import named
-    from parc.check.costs import Unknown, costs
+    from parc.check.claims.figures import derive_figure
+    from parc.check.costs import Unknown
+    from parc.check.detection import price
     from parc.plan import subjects
 
     if subjects.find_subject(subject, [level.name for level in plan.cluster.levels]) is None:
         raise ValueError(f"there is no figure `{subject}`")
     try:
-        return named(costs(plan), subject)
+        return derive_figure(price(plan), subject)
     except Unknown as reason:
         raise ValueError(f"`{subject}`: {reason}") from None
 
@@ -63,5 +64,6 @@ def figure(plan: Plan, subject: str) -> Figure:
 def judge(plan: Plan) -> tuple[Verdict, ...]:
     """Whether each claim of a plan's `expect` holds, in their order."""
     from parc.check.claims.verdict import judge
+    from parc.check.detection import price
 
-    return judge(plan)
+    return judge(price(plan))

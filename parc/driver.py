@@ -12,7 +12,7 @@ from pathlib import Path
 from parc.capture.capture import Captured, capture
 from parc.capture.user_model import Faulty, source_text
 from parc.check.load import Loaded, choose, load
-from parc.check.unsupported import unbuilt
+from parc.check.unsupported import find_unsupported
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.emit.modules import taken
 from parc.emit.program import Files, files
@@ -44,7 +44,7 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
     plan = choose(loaded, name)
     if isinstance(plan, Diagnostic):
         return (plan,)
-    limits = unbuilt(plan, loaded.launches)
+    limits = find_unsupported(plan, loaded.launches)
     if has_errors(limits):
         return limits
     try:

@@ -8,6 +8,6 @@ PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """The folder `grammar` or `templates`."""
+    """The folder `grammar`, `templates` or `docs/rules`."""
     installed = PACKAGE / name
     return installed if installed.is_dir() else PACKAGE.parent / name

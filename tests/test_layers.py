@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,22 @@ HOMES: dict[str, set[str]] = {
     "shtab": {"commands"},
 }
 
+CIRCLES: set[frozenset[str]] = {frozenset({"parc.render.bracket", "parc.render.text"})}
+"""Modules that import one another still: the list only shrinks."""
+
 
 def modules(layer: str) -> list[Path]:
     package = ROOT / layer
     return sorted(package.rglob("*.py")) if package.is_dir() else [package.with_suffix(".py")]
 
 
-def imported(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def imported(path: Path) -> tuple[tuple[int, str], ...]:
     """(line, absolute dotted name) of everything that a module imports."""
+    return tuple(read_imports(path))
+
+
+def read_imports(path: Path) -> Iterator[tuple[int, str]]:
     here = ("parc", *path.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -94,6 +103,43 @@ def test_imports_run_one_way(layer: str) -> None:
         if target not in MAY_IMPORT[layer]
     ]
     assert not faults, "\n".join(faults)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph() -> dict[str, set[str]]:
+    """The modules of parc that each of them imports, inside functions and for type checkers too."""
+    paths = {module_name(path): path for path in ROOT.rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        names = {name for _, name in imported(path)}
+        graph[module] = {name if name in paths else name.rpartition(".")[0] for name in names} & paths.keys()
+    return graph
+
+
+def reached(graph: dict[str, set[str]], module: str) -> frozenset[str]:
+    """All that a module imports, and what that imports, and so on."""
+    found: set[str] = set()
+    ahead = [module]
+    while ahead:
+        new = graph[ahead.pop()] - found
+        found |= new
+        ahead += new
+    return frozenset(found)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = import_graph()
+    after = {module: reached(graph, module) for module in graph}
+    circles = {
+        frozenset(other for other in after[module] if module in after[other])
+        for module in graph
+        if module in after[module]
+    }
+    assert circles == CIRCLES, "\n".join(", ".join(sorted(circle)) for circle in circles ^ CIRCLES)
 
 
 @pytest.mark.parametrize("layer", LAYERS)

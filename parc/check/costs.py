@@ -1,11 +1,11 @@
-"""What the cost model says of one plan, computed when it is asked for, and once.
+"""What one plan costs, by the cost model: each figure is computed when it is asked for, and once.
 
 The cost model itself is imported at that moment too: many plans ask for nothing of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -13,84 +13,70 @@ from typing import TYPE_CHECKING, TypeVar
 from parc.plan.blocks import Cluster, Plan
 
 if TYPE_CHECKING:
-    from parc.check.advice.alternatives import Alternative
-    from parc.check.registry import Rule
     from parc.cost.figure import Figure, Grade
     from parc.cost.job.job import Job, StageShape
     from parc.cost.network.collective_times import Links
     from parc.cost.network.traffic import Transfer
     from parc.cost.timing.constants import Calibration
     from parc.cost.timing.step import StepTime
-    from parc.diagnostic import Diagnostic
 
 T = TypeVar("T")
-PRICED = ("P306", "P322")  # errors that the cost model tells: a false claim, too little memory
-_LAYOUT = (203, 204, 205, 206, 207, 209, 211, 212, 213, 214, 221, 222, 223, 224, 227, 229)
-_AXES = (302, 303, 304, 305, 309, 310)
-UNSOUND = frozenset(
-    f"P{number}" for number in (*_LAYOUT, *_AXES)
-)  # errors of a layout that nothing can be computed of: halves of experts, axes that exclude one another
-UNEVEN = frozenset({"P208"})
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
 DEVICE = ("compute", "memory", "memory_bandwidth")
-MOST_STAGES = 1024  # of which memory and traffic are looked at one by one
+MOST_STAGES = 1024  # of which memory and traffic are derived one by one
 
 
 class Unknown(Exception):
     """A figure cannot be derived: why, in words for the user."""
 
 
+def attempt(derive: Callable[[], T]) -> T:
+    """What `derive` returns.
+
+    Raises:
+        Unknown: the cost model does not cover the plan.
+    """
+    try:
+        return derive()
+    except ValueError as refusal:
+        raise Unknown(str(refusal)) from refusal
+    except ArithmeticError as fault:  # a model of 1 hidden and 16 heads, of 10^40 layers, and so on
+        raise Unknown("its sizes are beyond what the cost model can compute with") from fault
+
+
 class Costs:
-    """Every figure raises `Unknown` where the plan does not say enough, or the model does not cover it."""
+    """The figures of a plan. `parc.check.detection.price` makes one.
 
-    def __init__(self, plan: Plan) -> None:
+    `layout_fault` is an error of the layout, with which it has no figures; `batch_fault` one of the batch,
+    with which they are those of the mean. Every figure raises `Unknown` where the plan does not say enough,
+    or the cost model does not cover it.
+    """
+
+    def __init__(self, plan: Plan, layout_fault: str | None, batch_fault: str | None) -> None:
         self.plan = plan
-        self.others: list[Alternative] | None = None  # once somebody has asked for them
-        self.derived: dict[str, Figure] = {}  # what claims are about, by its name
-        self.told: dict[str, tuple[Diagnostic, ...]] = {}  # what rules have found in the plan, by their codes
-        self.moved: dict[
-            int, tuple[Transfer, ...]
-        ] = {}  # what one device of a pipeline rank gives to the network
-
-    @cached_property
-    def fault(self) -> str | None:
-        """What is wrong with the layout itself, so that its figures would be of something that cannot be."""
-        return next(self._faults(UNSOUND), None)
-
-    @cached_property
-    def uneven(self) -> str | None:
-        """What is wrong with the batch: figures are then of the mean, over parts of sequences."""
-        return next(self._faults(UNEVEN), None)
+        self.layout_fault = layout_fault
+        self.batch_fault = batch_fault
 
     @cached_property
     def even(self) -> Costs:
-        """The plan with as many more sequences as it takes to divide them."""
+        """Those of the plan with the fewest sequences more that the batch can be divided into."""
         batch, data = self.plan.train.batch, self.plan.data
         parts = batch.microbatches * (self.plan.mesh.product(data.axes) if data else 1)
         whole = replace(batch, sequences=-(-batch.sequences // parts) * parts)
-        return Costs(replace(self.plan, train=replace(self.plan.train, batch=whole)))
-
-    def _faults(self, codes: frozenset[str]) -> Iterator[str]:
-        from parc.check.rules import CHECKS
-
-        for rule in CHECKS.rules:
-            if rule.code in codes:
-                yield from (f"{found.message} ({found.code})" for found in self.found(rule))
-
-    def found(self, rule: Rule) -> tuple[Diagnostic, ...]:
-        """What a rule finds in the plan: it is asked once."""
-        if rule.code not in self.told:
-            self.told[rule.code] = tuple(rule.run(self.plan))
-        return self.told[rule.code]
+        return Costs(replace(self.plan, train=replace(self.plan.train, batch=whole)), self.layout_fault, None)
 
     def require_sound(self) -> None:
-        if self.fault:
-            raise Unknown(self.fault)
+        if self.layout_fault:
+            raise Unknown(self.layout_fault)
 
     def require_even(self) -> None:
-        """Before anything is advised: a batch that cannot be divided is mended first."""
-        if self.uneven:
-            raise Unknown(self.uneven)
+        """Before anything is advised: a batch that cannot be divided is to be corrected first."""
+        if self.batch_fault:
+            raise Unknown(self.batch_fault)
+
+    def require_timed(self) -> None:
+        if missing := _find_missing(self.plan.cluster):
+            raise Unknown(f"the cluster `{self.plan.cluster.name}` does not say {_list(missing)}")
 
     @cached_property
     def job(self) -> Job:
@@ -102,29 +88,28 @@ class Costs:
         if shape.experts and not shape.top_k:
             missing.append("top_k")
         if missing:
-            raise Unknown(f"the shape of `{self.plan.train.model.name}` does not say {_listed(missing)}")
+            raise Unknown(f"the shape of `{self.plan.train.model.name}` does not say {_list(missing)}")
         if pipeline:
             stages = self.plan.mesh.product(pipeline.axes) * pipeline.chunks
             if len(pipeline.layers) != stages or sum(pipeline.layers) != shape.layers:
                 raise Unknown("the pipeline's `layers` do not fit the model and the mesh")
             if stages > MOST_STAGES:
                 raise Unknown(f"{stages:,} stages are more than {MOST_STAGES:,}")
-        found = self.attempt(lambda: derive_job(self.plan))
+        found = attempt(lambda: derive_job(self.plan))
         if found is None:
             raise Unknown("the model's shape says too little")
         return found
 
     @property
-    def timed(self) -> Job:
+    def timed_job(self) -> Job:
         """The job, on a machine that is known. Where it is not, the cost model need not even be imported."""
-        if missing := _missing(self.plan.cluster):
-            raise Unknown(f"the cluster `{self.plan.cluster.name}` does not say {_listed(missing)}")
+        self.require_timed()
         return self.job
 
     @cached_property
-    def known(self) -> Calibration:
+    def calibration(self) -> Calibration:
         """The constants that times are predicted with."""
-        job = self.timed
+        job = self.timed_job
         from parc.cost.timing.constants import find_nearest_calibration
 
         return find_nearest_calibration(job.require_hardware())
@@ -134,33 +119,32 @@ class Costs:
         """The cluster's, with the bandwidth that is reached."""
         from parc.cost.timing.pass_times import derive_effective_links
 
-        return derive_effective_links(self.timed.require_hardware(), self.known.constants)
+        return derive_effective_links(self.timed_job.require_hardware(), self.calibration.constants)
 
     @cached_property
-    def grade(self) -> Grade:
-        """Of every time."""
+    def time_grade(self) -> Grade:
         from parc.cost.explain import grade_times
 
-        return grade_times(self.job, self.known)
+        return grade_times(self.job, self.calibration)
 
     @cached_property
     def step(self) -> StepTime:
-        constants = self.known.constants
+        constants = self.calibration.constants
         from parc.cost.timing.step import predict_step
 
-        return self.attempt(lambda: predict_step(self.job, constants))
+        return attempt(lambda: predict_step(self.job, constants))
 
     @cached_property
     def step_figure(self) -> Figure:
         from parc.cost.explain import explain_step
 
-        return self.attempt(lambda: explain_step(self.timed))
+        return attempt(lambda: explain_step(self.timed_job))
 
     @cached_property
     def mfu_figure(self) -> Figure:
         from parc.cost.explain import explain_mfu
 
-        return self.attempt(lambda: explain_mfu(self.timed))
+        return attempt(lambda: explain_mfu(self.timed_job))
 
     @cached_property
     def memory(self) -> tuple[Figure, ...]:
@@ -168,7 +152,7 @@ class Costs:
         from parc.cost.explain import explain_memory
 
         ranks = range(self.job.degrees.pipeline)
-        return self.attempt(lambda: tuple(explain_memory(self.job, rank) for rank in ranks))
+        return attempt(lambda: tuple(explain_memory(self.job, rank) for rank in ranks))
 
     @cached_property
     def states(self) -> tuple[Figure, ...]:
@@ -177,71 +161,42 @@ class Costs:
         from parc.cost.figure import add_figures
 
         ranks = range(self.job.degrees.pipeline)
-        return self.attempt(
-            lambda: tuple(add_figures("state", explain_states(self.job, rank)) for rank in ranks)
-        )
+        return attempt(lambda: tuple(add_figures("state", explain_states(self.job, rank)) for rank in ranks))
 
-    def in_flight(self, rank: int) -> int:
+    def count_in_flight(self, rank: int) -> int:
         """The most passes through stages of a pipeline rank that wait for their backward pass."""
         from parc.cost.schedule.in_flight import find_fullest_moments
 
         layout, ranks = self.job.parallelism, self.job.degrees.pipeline
         how = (layout.schedule, ranks, layout.chunks, layout.microbatches, rank)
-        return max(sum(moment.outstanding) for moment in self.attempt(lambda: find_fullest_moments(*how)))
+        return max(sum(moment.outstanding) for moment in attempt(lambda: find_fullest_moments(*how)))
 
-    def traffic(self, rank: int) -> tuple[Transfer, ...]:
-        """What one device of a pipeline rank gives to the network in a step."""
+    @cached_property
+    def calls(self) -> dict[int, dict[Transfer, int]]:
+        """For each of the `unlike_ranks`: what one call of one device moves, and how many a step has."""
+        return attempt(lambda: {rank: self._count_calls(rank) for rank in self.unlike_ranks})
+
+    def _count_calls(self, rank: int) -> dict[Transfer, int]:
         from parc.cost.network.traffic import derive_traffic
 
-        if rank not in self.moved:
-            stages = self.job.list_stage_indices(rank)
-            self.moved[rank] = self.attempt(
-                lambda: tuple(each for stage in stages for each in derive_traffic(self.job, stage))
-            )
-        return self.moved[rank]
-
-    @cached_property
-    def calls(self) -> tuple[dict[Transfer, int], ...]:
-        """Of each of the `unlike` pipeline ranks: what one call moves, and how many there are in a step."""
-        found: list[dict[Transfer, int]] = []
-        for rank in self.unlike:
-            counts: dict[Transfer, int] = {}
-            for each in self.traffic(rank):
+        counts: dict[Transfer, int] = {}
+        for stage in self.job.list_stage_indices(rank):
+            for each in derive_traffic(self.job, stage):
                 if each.bytes:
-                    alike = each._replace(calls=1)
-                    counts[alike] = counts.get(alike, 0) + each.calls
-            found.append(counts)
-        return tuple(found)
+                    one = each._replace(calls=1)
+                    counts[one] = counts.get(one, 0) + each.calls
+        return counts
 
     @cached_property
-    def unlike(self) -> list[int]:
+    def unlike_ranks(self) -> list[int]:
         """Pipeline ranks of which no other before holds the same kinds and numbers of layers."""
         found: dict[tuple[StageShape, ...], int] = {}
         for rank in range(self.job.degrees.pipeline):
             found.setdefault(self.job.list_stages(rank), rank)
         return list(found.values())
 
-    def attempt(self, derive: Callable[[], T]) -> T:
-        """`derive` refuses with a ValueError what the model does not cover."""
-        try:
-            return derive()
-        except ValueError as refusal:
-            raise Unknown(str(refusal)) from refusal
-        except ArithmeticError as fault:  # a model of 1 hidden and 16 heads, of 10^40 layers, and so on
-            raise Unknown("its sizes are beyond what the cost model can compute with") from fault
 
-
-_latest: list[Costs] = []
-
-
-def costs(plan: Plan) -> Costs:
-    """All rules ask for the same plan one after the other: the last one's costs are kept."""
-    if not _latest or _latest[0].plan is not plan:
-        _latest[:] = [Costs(plan)]
-    return _latest[0]
-
-
-def _missing(cluster: Cluster) -> list[str]:
+def _find_missing(cluster: Cluster) -> list[str]:
     """What a cluster does not say, of what times depend on."""
     missing = [f"device.{key}" for key in DEVICE if not getattr(cluster.device, key, None)]
     fast = {link.level for link in cluster.links if link.bandwidth}
@@ -249,5 +204,5 @@ def _missing(cluster: Cluster) -> list[str]:
     return [*missing, *(f"link {name}" for name in slow)]
 
 
-def _listed(names: list[str]) -> str:
+def _list(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)

@@ -1,39 +1,49 @@
-"""All rules on all plans."""
+"""What is reported of plans: what rules detect, each finding with the advice that it asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from parc.check.costs import costs
-from parc.check.rules import CHECKS
+from parc.check.costs import Costs
+from parc.check.detection import detect_costs, detect_faults, price
 from parc.diagnostic import Diagnostic
 from parc.plan.blocks import Plan
 from parc.source import Span
 
 
-def findings(plans: Iterable[Plan]) -> Iterator[Diagnostic]:
-    """What the rules find in each of the plans."""
-    for plan in plans:
-        known = costs(plan)
-        for rule in CHECKS.rules:
-            yield from known.found(rule)
+class Checked(NamedTuple):
+    costs: Costs
+    diagnostics: tuple[Diagnostic, ...]
 
 
-def check(found: Iterable[Diagnostic], faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    """Of all findings each one once, however many plans share it.
+def check_plan(plan: Plan) -> Checked:
+    """The plan's costs, and what is reported of it."""
+    faults = list(detect_faults(plan))
+    costs = price(plan, faults)
+    detected = [*faults, *detect_costs(costs)]
+    if any(each.finding.advice for each in detected):
+        from parc.check.advice.advisor import add_advice  # most plans ask for none, and start faster
 
-    Where a value was faulty a default stands in for it, so a finding that points there proves nothing and is
-    left out: `faults` is what reading the file has told.
+        detected = list(add_advice(costs, detected))
+    return Checked(costs, tuple(each.diagnose() for each in detected))
+
+
+def select_reliable(found: Iterable[Diagnostic], faults: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    """Of the diagnostics of all plans each one once, however many plans share it.
+
+    Where a value was faulty a default replaces it, so a finding that points there proves nothing and is left
+    out: `faults` are those of reading the file.
     """
     doubtful = [span for fault in faults if (span := fault.span)]
     seen: set[object] = set()
     for each in found:
         places = tuple((id(label.span.source), label.span.start, label.span.end) for label in each.labels)
         key = (each.code, each.message, places)
-        if key not in seen and not _touches(each, doubtful):
+        if key not in seen and not _overlaps(each, doubtful):
             yield each
         seen.add(key)
 
 
-def _touches(found: Diagnostic, doubtful: list[Span]) -> bool:
+def _overlaps(found: Diagnostic, doubtful: list[Span]) -> bool:
     return any(label.span.overlaps(span) for label in found.labels for span in doubtful)

@@ -1,7 +1,7 @@
-"""Reading a text over and over, as an editor does at every keystroke: only what changed is read and judged.
+"""Reading a text over and over, as an editor does at every keystroke: only what changed is read and checked.
 
 Each part of a text is a source of its own, which keeps its tree however far what is above it has moved. Trees
-and plans are therefore placed in the parts; `whole` says where that is in the text.
+and plans are therefore placed in the parts; `locate` says where that is in the text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
-from parc.check.engine import findings
+from parc.check.engine import Checked, check_plan
 from parc.diagnostic import Diagnostic
 from parc.plan.blocks import Plan
 from parc.plan.resolve.memo import Memo
@@ -24,18 +24,18 @@ from parc.syntax.scan import MAX_TOKENS, too_long
 Places: TypeAlias = dict[Source, tuple[Source, int]]  # the text that a part stands in, and where
 
 
-def whole_of(places: Places, span: Span) -> Span:
+def locate(places: Places, span: Span) -> Span:
     """The same characters in the text that the part stands in."""
     source, start = places.get(span.source, (span.source, 0))
     return Span(source, span.start + start, span.end + start)
 
 
-class Again:
+class History:
     """What is kept from one reading of a file, and of all that it imports, to the next."""
 
     def __init__(self) -> None:
         self.blocks = Memo()
-        self.findings: dict[int, tuple[Plan, tuple[Diagnostic, ...]]] = {}  # by identity of the plan
+        self.checked: dict[int, Checked] = {}  # by identity of the plan
         self.files: dict[str, tree.File] = {}  # by the paths that they are shown under, the file itself first
         self.parts: dict[str, list[tuple[Source, Part]]] = {}  # of each path
         self.places: Places = {}
@@ -52,18 +52,18 @@ class Again:
         self.parts = {path: parts for path, parts in self.parts.items() if path in self.files}
 
     def parse(self, source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
-        parts = [] if too_long(source) else list(self._parts(source))
+        parts = [] if too_long(source) else list(self._reuse_parts(source))
         if not parts or sum(each.tokens for _, each in parts) > MAX_TOKENS:
             self.parts.pop(source.path, None)
             file, faults = parse_whole(source)
         else:
             self.parts[source.path] = parts
-            placed = (each._replace(faults=tuple(map(self.placed, each.faults))) for _, each in parts)
-            file, faults = join(source, placed, self.count)
+            placed = (each._replace(faults=tuple(map(self.place, each.faults))) for _, each in parts)
+            file, faults = join(source, placed, self.count_faults)
         self.files[source.path] = file
         return file, faults
 
-    def _parts(self, source: Source) -> Iterator[tuple[Source, Part]]:
+    def _reuse_parts(self, source: Source) -> Iterator[tuple[Source, Part]]:
         """Those that the text had before, and new ones."""
         known: dict[str, list[tuple[Source, Part]]] = {}
         for each in reversed(self.parts.get(source.path, ())):
@@ -79,25 +79,24 @@ class Again:
             self.places[piece] = source, start
             yield piece, read
 
-    def count(self, text: str) -> int:
+    def count_faults(self, text: str) -> int:
         """The faults of a part: most fixes that are tried were tried in the last reading."""
         found = self.counted.get(text)
         self.counts[text] = faults_in(text) if found is None else found
         return self.counts[text]
 
-    def findings_of(self, plans: Iterable[Plan]) -> Iterator[Diagnostic]:
-        """What the rules find; a plan that is the same object as last time is not looked at again."""
-        now = {id(plan): self.findings.get(id(plan)) or (plan, tuple(findings([plan]))) for plan in plans}
-        self.findings = now
-        return (self.placed(each) for _, found in now.values() for each in found)
+    def check_plans(self, plans: Iterable[Plan]) -> list[Checked]:
+        """A plan that is the same object as in the last reading is not checked again."""
+        self.checked = {id(plan): self.checked.get(id(plan)) or check_plan(plan) for plan in plans}
+        return list(self.checked.values())
 
-    def whole(self, span: Span) -> Span:
-        return whole_of(self.places, span)
+    def locate(self, span: Span) -> Span:
+        return locate(self.places, span)
 
-    def placed(self, fault: Diagnostic) -> Diagnostic:
+    def place(self, fault: Diagnostic) -> Diagnostic:
         """The same fault, its places and its fix in the texts."""
-        labels = tuple(label._replace(span=self.whole(label.span)) for label in fault.labels)
+        labels = tuple(label._replace(span=self.locate(label.span)) for label in fault.labels)
         fix = fault.fix
         if fix:
-            fix = fix._replace(edits=tuple((self.whole(span), text) for span, text in fix.edits))
+            fix = fix._replace(edits=tuple((self.locate(span), text) for span, text in fix.edits))
         return replace(fault, labels=labels, fix=fix)

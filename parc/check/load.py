@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parc.check.allow import MARK
-from parc.check.costs import PRICED
-from parc.check.engine import check, findings
-from parc.check.incremental import Again
+from parc.check.costs import Costs
+from parc.check.engine import check_plan, select_reliable
+from parc.check.incremental import History
+from parc.check.lints import PRICED
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.plan.blocks import Launch, Plan
 from parc.plan.imports import NO_TEXTS, Imports, read_source
@@ -26,7 +27,8 @@ class Loaded(NamedTuple):
     launches: tuple[Launch, ...]
     diagnostics: tuple[Diagnostic, ...]
     sources: tuple[Source, ...]  # the file first, then what it imports
-    allowed: tuple[Diagnostic, ...] = ()  # by comments: not to be told, and as true as the others
+    costs: tuple[Costs, ...] = ()  # of the plans, in their order
+    allowed: tuple[Diagnostic, ...] = ()  # by comments: not reported, and as true as the others
 
     @property
     def ok(self) -> bool:
@@ -48,40 +50,45 @@ def load_text(
     overrides: Sequence[str] = (),
     texts: Mapping[str, str] = NO_TEXTS,
     outside: bool = False,
-    again: Again | None = None,
+    history: History | None = None,
 ) -> Loaded:
-    """The same for a text at hand; what it imports is looked for beside `source.path`.
+    """The same for a text; what it imports is looked for beside `source.path`.
 
     `texts`, by their real paths, are read instead of files. `outside`: imports may leave the project.
-    `again` is the same object at every reading of the file: what it has of the last one is not done again.
+    `history` is the same object at every reading of the file: what it has of the last one is not done again.
     """
     faults: list[Diagnostic] = []
-    if again:
-        again.begin()
-    files = Imports(source, faults, texts, outside, again.parse if again else parse).files
+    if history:
+        history.begin()
+    files = Imports(source, faults, texts, outside, history.parse if history else parse).files
     if overrides:
         from parc.plan.overrides import apply_overrides
 
         files = apply_overrides(files, overrides, faults)
-    resolver = Resolver(files, faults, again.blocks if again else None)
+    resolver = Resolver(files, faults, history.blocks if history else None)
     sources = tuple(file.source for file in files)
-    if again:
-        faults = [again.placed(fault) for fault in faults]
-        again.end()
     understood = not has_errors(faults)
-    found = again.findings_of(resolver.plans) if again else findings(resolver.plans)
-    faults += check(found, list(faults))
+    checked = (
+        history.check_plans(resolver.plans) if history else [check_plan(each) for each in resolver.plans]
+    )
+    found = [diagnostic for each in checked for diagnostic in each.diagnostics]
+    if history:
+        faults, found = ([history.place(each) for each in some] for some in (faults, found))
+        history.end()
+    faults += select_reliable(found, list(faults))
     allowed: list[Diagnostic] = []
     if any(MARK in each.text for each in sources):
-        from parc.check.allow.judge import judge
+        from parc.check.allow.judge import apply_allowances
 
         thorough = understood and bool(resolver.plans) and not overrides
-        faults, allowed = judge(files, faults, thorough, again.whole if again else lambda span: span)
-    told = tuple(_in_order(faults, sources))
-    return Loaded(resolver.plans, resolver.launches, told, sources, tuple(allowed))
+        locate = history.locate if history else lambda span: span
+        faults, allowed = apply_allowances(files, faults, thorough, locate)
+    costs = tuple(each.costs for each in checked)
+    reported = tuple(_sort_by_place(faults, sources))
+    return Loaded(resolver.plans, resolver.launches, reported, sources, costs, tuple(allowed))
 
 
-def _in_order(faults: list[Diagnostic], sources: tuple[Source, ...]) -> list[Diagnostic]:
+def _sort_by_place(faults: list[Diagnostic], sources: tuple[Source, ...]) -> list[Diagnostic]:
     """By file and by place in it."""
 
     def place(fault: Diagnostic) -> tuple[int, int]:

@@ -1,66 +1,93 @@
 """What a rule is, and how one is declared.
 
-A rule is a function from a resolved plan to findings, named for the fault. Its docstring is its page: what is
-meant and why it hurts, then under `Example` a plan that breaks it and under `Instead` one that does not. Both
-run as tests, which complete them with the blocks that they leave out.
+A rule is a function that yields a finding for every breach, named for the fault. Its docstring is its page:
+what is meant and why it matters, then under `Example` a plan that breaks the rule and under `Instead` one
+that does not. Tests check both. A block that an example leaves out is a default one; a block that `Instead`
+leaves out is that of the example.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from parc.check.requests import Request
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
-from parc.plan.blocks import Plan
+
+if TYPE_CHECKING:
+    from parc.check.costs import Costs
+    from parc.plan.blocks import Plan
+
+Subject = TypeVar("Subject")
 
 
 class Finding(NamedTuple):
-    """One breach of a rule: all of a diagnostic that is not the rule's own."""
+    """One breach of a rule: all of a diagnostic that is not the rule's own.
+
+    `advice` is what to add when the finding is reported.
+    """
 
     message: str
     labels: tuple[Label, ...]
     notes: tuple[str, ...] = ()
     help: str | None = None
     fix: Fix | None = None
-
-
-Predicate: TypeAlias = Callable[[Plan], Iterator[Finding]]
+    advice: Request | None = None
 
 
 class Rule(NamedTuple):
+    """What is documented of a code; `always`: no comment allows a finding of it."""
+
     code: str
     name: str
     severity: Severity
     prose: str
-    predicate: Predicate | None = None  # None: told while the file is read, before there is a plan
-    always: bool = False  # no comment keeps it from being told
-
-    def run(self, plan: Plan) -> Iterator[Diagnostic]:
-        if self.predicate:
-            for message, labels, notes, help, fix in self.predicate(plan):
-                yield Diagnostic(self.code, self.severity, message, labels, notes, help, fix)
+    always: bool = False
 
 
-class Registry:
-    """Rules in the order in which they were declared, which is the order in which they run."""
+class Detected(NamedTuple):
+    rule: Rule
+    finding: Finding
+
+    def diagnose(self) -> Diagnostic:
+        message, labels, notes, help, fix, _ = self.finding
+        return Diagnostic(self.rule.code, self.rule.severity, message, labels, notes, help, fix)
+
+
+class Check(NamedTuple, Generic[Subject]):
+    rule: Rule
+    predicate: Callable[[Subject], Iterator[Finding]]
+
+    def detect(self, subject: Subject) -> Iterator[Detected]:
+        return (Detected(self.rule, finding) for finding in self.predicate(subject))
+
+
+class Registry(Generic[Subject]):
+    """Rules about one kind of subject, in the order in which they were declared, which is that of running."""
 
     def __init__(self) -> None:
-        self.rules: list[Rule] = []
+        self.checks: list[Check[Subject]] = []
 
-    def rule(
+    @property
+    def rules(self) -> list[Rule]:
+        return [check.rule for check in self.checks]
+
+    def declare(
         self, code: str, severity: Severity = Severity.ERROR, always: bool = False
-    ) -> Callable[[Predicate], Predicate]:
-        def declare(predicate: Predicate) -> Predicate:
+    ) -> Callable[[Callable[[Subject], Iterator[Finding]]], Callable[[Subject], Iterator[Finding]]]:
+        """A decorator for the function that finds breaches."""
+
+        def register(
+            predicate: Callable[[Subject], Iterator[Finding]],
+        ) -> Callable[[Subject], Iterator[Finding]]:
             name = predicate.__name__.replace("_", "-")
-            self.rules.append(Rule(code, name, severity, predicate.__doc__ or "", predicate, always))
+            self.checks.append(Check(Rule(code, name, severity, predicate.__doc__ or "", always), predicate))
             return predicate
 
-        return declare
-
-    def explain(self, code: str, name: str, prose: str, severity: Severity = Severity.ERROR) -> None:
-        """The page of a fault that is told elsewhere, mostly while the file is read."""
-        self.rules.append(Rule(code, name, severity, prose))
+        return register
 
 
-CHECKS = Registry()  # of `parc check`
-rule = CHECKS.rule
+RULES: Registry[Plan] = Registry()  # whether a layout is legal, and its parts agree
+LINTS: Registry[Costs] = Registry()  # whether a layout could cost less
+rule = RULES.declare
+lint = LINTS.declare

@@ -12,28 +12,30 @@ from parc.diagnostic import Diagnostic, Label, Severity
 from parc.plan.blocks import Launch, Plan
 from parc.source import Span
 
-LIMITS = Registry()
-limit = LIMITS.rule
+LIMITS: Registry[Plan] = Registry()
+limit = LIMITS.declare
 
 
-def unbuilt(plan: Plan, launches: Iterable[Launch] = ()) -> tuple[Diagnostic, ...]:
-    """Why the plan cannot be built; warnings are what it will be built without."""
-    found = [diagnostic for each in LIMITS.rules for diagnostic in each.run(plan)]
+def find_unsupported(plan: Plan, launches: Iterable[Launch] = ()) -> tuple[Diagnostic, ...]:
+    """Why the plan cannot be built; warnings are what it is built without."""
+    found = [detected.diagnose() for check in LIMITS.checks for detected in check.detect(plan)]
     for launch in launches:
         if launch.plan == plan.name and launch.kind != "torchrun":
-            message = f"launch files for `{launch.kind}` are not written yet"
-            label = Label(launch.span, "left out: start the program with `launch/torchrun.sh`")
+            message = f"launch files for `{launch.kind}` are not supported yet"
+            label = Label(launch.span, "start the program with `launch/torchrun.sh`")
             found.append(Diagnostic("P408", Severity.WARNING, message, (label,)))
     return tuple(found)
 
 
-def _not_yet(what: str, span: Span, instead: str) -> Finding:
-    return Finding(f"{what} is understood, but not built yet", (Label(span, "not built yet"),), help=instead)
+def _refuse(what: str, span: Span, instead: str) -> Finding:
+    return Finding(
+        f"{what} is not supported by `parc build` yet", (Label(span, "not supported yet"),), help=instead
+    )
 
 
 @limit("P401")
 def data_sharding(plan: Plan) -> Iterator[Finding]:
-    """Sharding optimizer state or parameters over the data axes.
+    """Optimizer state or parameters are sharded over the data axes.
 
     ## Example
 
@@ -50,12 +52,12 @@ def data_sharding(plan: Plan) -> Iterator[Finding]:
         }
     """
     if plan.data and plan.data.shard != "none":
-        yield _not_yet(f"`shard = {plan.data.shard}`", plan.data.at("shard"), "`shard = none`")
+        yield _refuse(f"`shard = {plan.data.shard}`", plan.data.at("shard"), "`shard = none`")
 
 
 @limit("P402")
 def folded_axes(plan: Plan) -> Iterator[Finding]:
-    """Laying tensors, experts or a pipeline over several axes at once. Data goes over any number.
+    """Tensors, experts or a pipeline are laid over several axes at once. Data may use any number of axes.
 
     ## Example
 
@@ -76,12 +78,12 @@ def folded_axes(plan: Plan) -> Iterator[Finding]:
     for name, strategy in (("tensor", plan.tensor), ("experts", plan.experts), ("pipeline", plan.pipeline)):
         if strategy and len(strategy.axes) != 1:
             found = "no axis" if not strategy.axes else "several axes"
-            yield _not_yet(f"`{name}` over {found}", strategy.at("axes"), f"lay `{name}` over one axis")
+            yield _refuse(f"`{name}` over {found}", strategy.at("axes"), f"lay `{name}` over one axis")
 
 
 @limit("P403")
 def experts_split_by_other_axes(plan: Plan) -> Iterator[Finding]:
-    """Splitting each expert over axes that are not those of `tensor`.
+    """Experts are split over axes that are not those of `tensor`.
 
     ## Example
 
@@ -103,12 +105,12 @@ def experts_split_by_other_axes(plan: Plan) -> Iterator[Finding]:
     tensor = plan.tensor.axes if plan.tensor else ()
     if plan.experts and plan.experts.tensor and plan.experts.tensor != tensor:
         instead = "leave it out" if not tensor else f"`tensor = [{', '.join(tensor)}]`, the axis of `tensor`"
-        yield _not_yet("splitting experts over an axis without `tensor`", plan.experts.at("tensor"), instead)
+        yield _refuse("splitting experts over an axis without `tensor`", plan.experts.at("tensor"), instead)
 
 
 @limit("P404")
 def schedule(plan: Plan) -> Iterator[Finding]:
-    """Schedules other than `gpipe` and `1f1b`.
+    """The schedule is neither `gpipe` nor `1f1b`.
 
     ## Example
 
@@ -126,12 +128,12 @@ def schedule(plan: Plan) -> Iterator[Finding]:
     """
     if plan.pipeline and plan.pipeline.schedule not in ("gpipe", "1f1b"):
         what = f"the schedule `{plan.pipeline.schedule}`"
-        yield _not_yet(what, plan.pipeline.at("schedule"), '`schedule = "1f1b"` or `"gpipe"`')
+        yield _refuse(what, plan.pipeline.at("schedule"), '`schedule = "1f1b"` or `"gpipe"`')
 
 
 @limit("P405")
 def chunks(plan: Plan) -> Iterator[Finding]:
-    """Several chunks of layers a rank.
+    """A rank of the pipeline has several chunks of layers.
 
     ## Example
 
@@ -148,12 +150,12 @@ def chunks(plan: Plan) -> Iterator[Finding]:
         }
     """
     if plan.pipeline and plan.pipeline.chunks > 1:
-        yield _not_yet(f"`chunks = {plan.pipeline.chunks}`", plan.pipeline.at("chunks"), "`chunks = 1`")
+        yield _refuse(f"`chunks = {plan.pipeline.chunks}`", plan.pipeline.at("chunks"), "`chunks = 1`")
 
 
 @limit("P406")
 def recompute(plan: Plan) -> Iterator[Finding]:
-    """Computing activations again in the backward pass.
+    """Activations are recomputed in the backward pass.
 
     ## Example
 
@@ -172,12 +174,12 @@ def recompute(plan: Plan) -> Iterator[Finding]:
         }
     """
     if plan.recompute != "none":
-        yield _not_yet(f"`recompute = {plan.recompute}`", plan.at("recompute"), "`recompute = none`")
+        yield _refuse(f"`recompute = {plan.recompute}`", plan.at("recompute"), "`recompute = none`")
 
 
 @limit("P407")
 def precision(plan: Plan) -> Iterator[Finding]:
-    """Mixed precision: computing in one type and updating in another.
+    """Parameters are stored in a different type from the one they are computed in.
 
     ## Example
 
@@ -199,12 +201,12 @@ def precision(plan: Plan) -> Iterator[Finding]:
     if both.compute != both.master:
         span = both.at("compute" if "compute" in both.spans else "master")
         what = f"computing in {both.compute} with {both.master} masters"
-        yield _not_yet(what, span, "`compute` and `master` both fp32, or both fp64")
+        yield _refuse(what, span, "`compute` and `master` both fp32, or both fp64")
 
 
 @limit("P409")
 def approximations(plan: Plan) -> Iterator[Finding]:
-    """What differs from a single device: capacities of experts, a balance loss of each rank alone.
+    """The result differs from a single device: experts have a capacity, or each rank has its balance loss.
 
     ## Example
 
@@ -223,25 +225,6 @@ def approximations(plan: Plan) -> Iterator[Finding]:
     """
     approximate = plan.train.approximate
     if approximate and approximate.capacity is not None:
-        yield _not_yet("`capacity`", approximate.at("capacity"), "leave it out: no token is dropped then")
+        yield _refuse("`capacity`", approximate.at("capacity"), "leave it out: no token is dropped then")
     if approximate and approximate.balance == "rank":
-        yield _not_yet("`balance = rank`", approximate.at("balance"), "`balance = microbatch`")
-
-
-LIMITS.explain(
-    "P408",
-    "launch-kind",
-    """Launch files for anything but `torchrun`.
-
-    The program is built, with `launch/torchrun.sh`, and starts on any machines that can run a command each.
-
-    ## Example
-
-        launch slurm for wide { partition = "gpu" }
-
-    ## Instead
-
-        launch torchrun for wide { }
-    """,
-    Severity.WARNING,
-)
+        yield _refuse("`balance = rank`", approximate.at("balance"), "`balance = microbatch`")

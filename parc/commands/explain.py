@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from parc.check.costs import PRICED
+from parc.check.lints import PRICED
 from parc.check.load import choose, load
 from parc.commands.show import colored, show
 from parc.diagnostic import Diagnostic, Label, Severity, error, has_errors

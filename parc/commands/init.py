@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parc.commands.questions import MODEL
-from parc.search.config import Config, Unreadable, config
-from parc.search.first_plan import Unfit, Wish, first_plan
+from parc.search.config import Config, Unreadable, read_config
+from parc.search.first_plan import Setup, Unfit, write_first_plan
 
 OK, FAULTS, USAGE = 0, 1, 2
 LARGEST_CONFIG = 1 << 20  # bytes
@@ -23,8 +23,8 @@ def init(given: argparse.Namespace) -> int:
     try:
         known = _read(given.config) if given.config else Config(_model(said), length=1024)
         devices = _answer("devices", given.devices, 8, asked=not given.config)
-        text = first_plan(
-            Wish(
+        text = write_first_plan(
+            Setup(
                 shape=known.shape,
                 machine=given.machine,
                 devices=devices,
@@ -52,7 +52,7 @@ def _read(file: Path) -> Config:
             data = opened.read(LARGEST_CONFIG + 1)
         if len(data) > LARGEST_CONFIG:
             raise Unreadable(f"it has more than {LARGEST_CONFIG:,} bytes")
-        return config(data.decode())
+        return read_config(data.decode())
     except OSError as fault:
         raise Unreadable(f"cannot read `{file}`: {fault.strerror or fault}") from None
     except (Unreadable, UnicodeDecodeError) as fault:

@@ -8,7 +8,7 @@ from inspect import cleandoc
 from itertools import groupby
 from pathlib import Path
 
-from parc.check.codes.pages import all_rules, page
+from parc.check.pages import format_page, list_rules
 from parc.check.registry import Rule
 from parc.plan.suggest import find_nearest
 
@@ -18,7 +18,7 @@ SUBJECTS = {
     "P1": "Names, types and units",
     "P2": "Counts and divisibility",
     "P3": "Axes, strategies and claims",
-    "P4": "Understood, but not built yet",
+    "P4": "Not supported by `parc build` yet",
     "P5": "Building",
     "P6": "Running",
 }
@@ -29,12 +29,12 @@ def rule(code: str | None, everything: bool, out: Path | None) -> int:
     if everything and out:
         write(out)
     elif everything:
-        for each in all_rules():
+        for each in list_rules():
             print(f"{each.code}  {each.severity.value:<7}  {each.name}")
-    elif code and (text := page(code.upper())):
+    elif code and (text := format_page(code.upper())):
         print(text)
     else:
-        known = find_nearest((code or "").upper(), [each.code for each in all_rules()])
+        known = find_nearest((code or "").upper(), [each.code for each in list_rules()])
         help = f": did you mean {known}?" if known else ""
         print(f"parc: there is no rule {code}{help}" if code else "parc: which rule?", file=sys.stderr)
         return USAGE
@@ -54,13 +54,13 @@ def write(folder: Path) -> None:
 
 def files() -> dict[str, str]:
     """The text of each file of `docs/rules`, by its name."""
-    pages = {f"{each.code}.md": f"{page(each.code)}\n" for each in all_rules()}
+    pages = {f"{each.code}.md": f"{format_page(each.code)}\n" for each in list_rules()}
     return pages | {"README.md": _index()}
 
 
 def _index() -> str:
     lines = ["# Rules", "", "All that parc tells. Written by `parc rule --all -o docs/rules`.", ""]
-    for subject, some in groupby(all_rules(), lambda each: each.code[:2]):
+    for subject, some in groupby(list_rules(), lambda each: each.code[:2]):
         lines += [
             f"## {SUBJECTS[subject]}",
             "",

@@ -244,7 +244,6 @@ class Plan(Spanned):
     recompute: Literal["none", "attention", "experts", "layer"] = "none"
     expect: tuple[Claim, ...] = ()
     misread: bool = False  # parts of it could not be read, so nothing follows from what seems missing
-    tried: bool = False  # another one than the file says, to see what is wrong with it: nothing is proposed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from parc.check.codes.pages import all_rules, page
+from parc.check.pages import format_page, list_rules
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
 from parc.source import Source, Span
 
@@ -44,13 +44,13 @@ def _version() -> str | None:
 
 def _rules(codes: list[str]) -> list[dict[str, Any]]:
     """What the codes mean, with the page of each (3.49)."""
-    rules = {rule.code: rule for rule in all_rules()}
+    rules = {rule.code: rule for rule in list_rules()}
     return [
         {
             "id": code,
             "name": rules[code].name,
             "shortDescription": {"text": " ".join(rules[code].prose.split("\n\n")[0].split())},
-            "help": {"text": page(code), "markdown": page(code)},
+            "help": {"text": format_page(code), "markdown": format_page(code)},
             "defaultConfiguration": {"level": LEVELS[rules[code].severity]},
         }
         for code in codes

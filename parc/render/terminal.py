@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from parc.check.claims.verdict import shown
+from parc.check.claims.verdict import format_value
 from parc.cost.figure import Figure, Grade
 from parc.render.text import BOLD, RESET, columns, printable
 
@@ -88,7 +88,7 @@ def told(figure: Figure) -> str:
 def amount(figure: Figure) -> str:
     if figure.name.rpartition(": ")[2] in SHARES:
         return f"{figure.value:.1%}"
-    return shown(figure)
+    return format_value(figure)
 
 
 def derivation(figure: Figure, indent: int = 2) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parc.check.claims.counts import bubble
+from parc.check.claims.counts import derive_bubble
 from parc.check.claims.verdict import Verdict, judge
-from parc.check.costs import Unknown, costs
+from parc.check.costs import Costs, Unknown
+from parc.check.detection import price
 from parc.cost.explain import explain_flops
 from parc.cost.figure import Figure
 from parc.cost.job.job import Job
@@ -42,16 +43,18 @@ class Overview:
 
 def overview(plan: Plan) -> Overview:
     """Of any plan that could be resolved; what its faults leave untold is in `missing`."""
+    costs = price(plan)
     try:
-        of: Job | None = costs(plan).job
-        return _told(plan, of, missing(plan, of))
+        of: Job | None = costs.job
+        return _told(costs, of, missing(plan, of))
     except Unknown as why:
-        return _told(plan, None, missing(plan, None, str(why)))
+        return _told(costs, None, missing(plan, None, str(why)))
     except ArithmeticError:
-        return _told(plan, None, missing(plan, None, "its sizes are beyond what can be computed with"))
+        return _told(costs, None, missing(plan, None, "its sizes are beyond what can be computed with"))
 
 
-def _told(plan: Plan, of: Job | None, absent: tuple[Missing, ...]) -> Overview:
+def _told(costs: Costs, of: Job | None, absent: tuple[Missing, ...]) -> Overview:
+    plan = costs.plan
     stages = stage_rows(plan, of)
     return Overview(
         plan,
@@ -60,15 +63,15 @@ def _told(plan: Plan, of: Job | None, absent: tuple[Missing, ...]) -> Overview:
         stages,
         tuple(crossings(plan, of, stage.index) for stage in stages) if of else (),
         explain_flops(of) if of else None,
-        _bubble(plan),
+        _bubble(costs),
         step_facts(of) if of else None,
-        judge(plan),
+        judge(costs),
         absent,
     )
 
 
-def _bubble(plan: Plan) -> Figure | None:
+def _bubble(costs: Costs) -> Figure | None:
     try:
-        return bubble(costs(plan))
+        return derive_bubble(costs)
     except Unknown:
         return None

@@ -1,7 +1,7 @@
 """A model's `shape` from its Hugging Face `config.json`.
 
-One table of the names that the families give to one thing; a family that is not named here is read as well,
-as long as it uses them.
+One table lists the names that model families use for the same number. Other families are read as well, if
+they use these names.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ LONGEST = 4096  # tokens of a sequence, where the model could take more
 
 
 class Unreadable(Exception):
-    """What is wrong with a configuration; the reason is for the user."""
+    """What is wrong with a configuration, in words for the user."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """`shape` has the keys of the plan's block; `notes` what it leaves out."""
+    """`shape` has the keys of the plan's block; `notes` say what it leaves out."""
 
     shape: Mapping[str, int | bool]
     balance: float = 0.0
@@ -44,15 +44,19 @@ class Config:
     notes: tuple[str, ...] = field(default=())
 
 
-def config(text: str) -> Config:
-    """Raises `Unreadable`."""
+def read_config(text: str) -> Config:
+    """Read the text of a `config.json`.
+
+    Raises:
+        Unreadable: it is not JSON, or lacks what a shape needs.
+    """
     try:
         found: Any = json.loads(text)
     except (ValueError, RecursionError) as fault:
-        raise Unreadable(f"it is no JSON: {fault}") from None
+        raise Unreadable(f"it is not JSON: {fault}") from None
     given = found.get("text_config", found) if isinstance(found, dict) else found
     if not isinstance(given, dict):
-        raise Unreadable("it is no object of keys and values")
+        raise Unreadable("it is not an object")
     shape: dict[str, int | bool] = {}
     for key, names in NAMES.items():
         number = next((given[name] for name in names if given.get(name) is not None), None)
@@ -63,18 +67,18 @@ def config(text: str) -> Config:
         shape[key] = number
     if lacking := [f"{key} ({' or '.join(NAMES[key])})" for key in NEEDED if not shape.get(key)]:
         raise Unreadable(f"it does not say {', '.join(lacking)}")
-    return Config(_whole(shape, given), *_rest(shape, given))
+    return Config(_complete_shape(shape, given), *_read_rest(shape, given))
 
 
-def _whole(shape: dict[str, int | bool], given: Mapping[str, Any]) -> dict[str, int | bool]:
-    """What follows from several keys, and without what says nothing."""
-    if shared := _count(given, "n_shared_experts"):
+def _complete_shape(shape: dict[str, int | bool], given: Mapping[str, Any]) -> dict[str, int | bool]:
+    """The shape with what follows from several keys, and without keys that have no meaning."""
+    if shared := _read_count(given, "n_shared_experts"):
         shape.setdefault("shared_ffn", shared * int(shape["ffn"]))
     if not shape.get("experts"):
         for key in ("experts", "top_k", "shared_ffn", "dense_layers"):
             shape.pop(key, None)
-        shape["ffn"] = _count(given, "intermediate_size") or shape["ffn"]
-    elif shape.get("dense_layers") and (dense := _count(given, "intermediate_size")):
+        shape["ffn"] = _read_count(given, "intermediate_size") or shape["ffn"]
+    elif shape.get("dense_layers") and (dense := _read_count(given, "intermediate_size")):
         shape["dense_ffn"] = dense
     if shape.get("head_dim") in (None, int(shape["hidden"]) // int(shape["heads"])):
         shape.pop("head_dim", None)
@@ -82,19 +86,21 @@ def _whole(shape: dict[str, int | bool], given: Mapping[str, Any]) -> dict[str, 
     return {key: value for key, value in shape.items() if value or key == "gated"}
 
 
-def _rest(shape: Mapping[str, int | bool], given: Mapping[str, Any]) -> tuple[float, int, tuple[str, ...]]:
+def _read_rest(
+    shape: Mapping[str, int | bool], given: Mapping[str, Any]
+) -> tuple[float, int, tuple[str, ...]]:
     balance = next((given[name] for name in BALANCE if isinstance(given.get(name), (int, float))), 0.0)
-    length = _count(given, "max_position_embeddings") or _count(given, "n_positions") or LONGEST
+    length = _read_count(given, "max_position_embeddings") or _read_count(given, "n_positions") or LONGEST
     notes = []
     if given.get("kv_lora_rank"):
-        notes.append("its latent attention is counted as plain attention: figures of it are rough")
+        notes.append("its latent attention is counted as plain attention, so its figures are rough")
     if given.get("mlp_only_layers") or given.get("decoder_sparse_step", 1) != 1:
         notes.append("layers without experts among others are counted as layers with experts")
     if given.get("tie_word_embeddings"):
-        notes.append("its head shares the embedding's weights, which is counted twice here")
+        notes.append("its head shares the weights of the embedding, which are counted twice here")
     return (float(balance) if shape.get("experts") else 0.0), min(length, LONGEST), tuple(notes)
 
 
-def _count(given: Mapping[str, Any], name: str) -> int:
+def _read_count(given: Mapping[str, Any], name: str) -> int:
     value = given.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -1,4 +1,4 @@
-"""Layouts of a model on a cluster that are worth a look: all that divide evenly, tensors within a node."""
+"""Candidate layouts of a model on a cluster: all that divide evenly, with tensor groups within a node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Layout(NamedTuple):
     recompute: str = "none"
 
 
-def layouts(
+def list_layouts(
     shape: Mapping[str, int | bool], devices: int, node: int, sequences: int, length: int
 ) -> Iterator[Layout]:
     """`shape` as the plan's block has it; `node` devices share the fastest links."""
@@ -28,21 +28,21 @@ def layouts(
     split = gcd(gcd(heads, length), gcd(gcd(int(shape["ffn"]), int(shape["vocab"])), int(shape["hidden"])))
     for key in ("dense_ffn", "shared_ffn"):
         split = gcd(split, int(shape.get(key, 0)))
-    for tp in _divisors(gcd(split, node)):
-        for pp in _divisors(gcd(layers, devices // tp) if devices % tp == 0 else 0):
+    for tp in _list_divisors(gcd(split, node)):
+        for pp in _list_divisors(gcd(layers, devices // tp) if devices % tp == 0 else 0):
             rest = devices // tp // pp
-            for ep in _divisors(gcd(experts, rest)):
+            for ep in _list_divisors(gcd(experts, rest)):
                 each, over = divmod(sequences, rest)
-                for microbatches in _counts(each, pp) if not over else ():
+                for microbatches in _list_microbatches(each, pp) if not over else ():
                     yield Layout(pp, rest // ep, ep, tp, microbatches)
 
 
-def _divisors(number: int) -> list[int]:
+def _list_divisors(number: int) -> list[int]:
     return [each for each in range(1, number + 1) if number % each == 0]
 
 
-def _counts(each: int, stages: int) -> list[int]:
-    """In how many parts a data rank's sequences may go through the stages; as few bubbles as there can be."""
-    fitting = [count for count in _divisors(each) if stages == 1 or count >= 2 * stages]
+def _list_microbatches(each: int, stages: int) -> list[int]:
+    """Into how many microbatches a data rank's sequences may be divided: the last few, for small bubbles."""
+    fitting = [count for count in _list_divisors(each) if stages == 1 or count >= 2 * stages]
     few = [count for count in fitting if count <= 16 * stages]
     return (few or fitting)[-3:]

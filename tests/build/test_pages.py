@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.codes.building import BUILDING
-from parc.check.codes.pages import page
+from parc.check.pages import format_page, list_rules
 
 PARC = Path(__file__).parents[2] / "parc"
 
@@ -20,12 +19,12 @@ def told() -> set[str]:
 
 
 def test_building_tells_what_it_has_pages_for() -> None:
-    assert told() == {rule.code for rule in BUILDING.rules}
+    assert told() == {rule.code for rule in list_rules() if "P500" <= rule.code < "P600"}
 
 
 @pytest.mark.parametrize("code", sorted(told()))
 def test_the_page_shows_the_fault_and_the_cure(code: str) -> None:
-    text = page(code)
+    text = format_page(code)
     assert text is not None
     assert text.startswith("# ")
     assert code == "P510" or ("## Example" in text and "## Instead" in text)

@@ -50,7 +50,7 @@ def test_what_is_not_built_yet_is_refused_in_words(project: Project) -> None:
     project.layout, project.devices = "mesh = [dp: 2], data over [dp] { shard = parameters }", 2
     (fault,) = project.faults()
     assert (fault.code, fault.line) == ("P401", project.layout)
-    assert "not built yet" in fault.words
+    assert "not supported" in fault.words
 
 
 def test_a_setting_that_makes_it_not_fit(project: Project) -> None:

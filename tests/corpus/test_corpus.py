@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.codes.pages import all_rules
 from parc.check.fixing import mended_once
 from parc.check.load import load, load_text
+from parc.check.pages import list_rules
 from parc.source import Source
 from tests.corpus.marks import marks, told
 
@@ -49,7 +49,7 @@ ELSEWHERE = {
 
 def test_every_code_of_checking_is_in_the_corpus() -> None:
     marked = {place.code for file in FAULTY for place in marks(file.read_text())[0]}
-    codes = {rule.code for rule in all_rules() if rule.code < "P400"}  # from there on, of other commands
+    codes = {rule.code for rule in list_rules() if rule.code < "P400"}  # from there on, of other commands
     assert codes - marked == set(ELSEWHERE)
 
 

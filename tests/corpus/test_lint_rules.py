@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from parc.check.codes.pages import all_rules
+from parc.check.pages import list_rules
 from tests.corpus.marks import marks
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def test_every_rule_and_every_gap_has_a_row() -> None:
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.id)
 def test_a_row_is_true(row: Row) -> None:
-    known = {rule.code for rule in all_rules()}
+    known = {rule.code for rule in list_rules()}
     assert set(row.codes) <= known
     assert row.codes or len(row.why) > 20, "neither a code nor a reason"
     assert row.codes or row.id not in GAPS

@@ -16,8 +16,8 @@ from parc.plan.blocks import Plan
 from parc.source import Source, Span
 from tests.corpus.test_corpus import FAULTY
 
-OFFERS = re.compile(r"(?:nearest that (?:divide|line up)|always do): (.*)")
-SIZES = re.compile(r"(?:it fits|all are busy) with (.*)")
+NEAREST, SIZES = "nearest that (?:divide|line up|suit)", "sizes that (?:fit|leave none idle)"
+OFFERS = re.compile(rf"(?:{NEAREST}|{SIZES}|always do): (.*)")
 ENTRY = re.compile(r"([\w` ]+): (\d[\d,]*(?: or \d[\d,]*)*)(?: \(then (.*?P\d{3}\))\))?")
 THINGS = {"tokens of the vocabulary": "vocab", "positions of a sequence": "length"}
 
@@ -31,21 +31,21 @@ class Offer(NamedTuple):
 def offers(found: Diagnostic, plan: Plan) -> Iterator[Offer]:
     """What a message offers, each with its place in the file."""
     for line in (found.help or "", *found.notes):
-        if sizes := SIZES.search(line):
-            for axis, size, told in re.findall(
-                r"`(\w+): (\d+)`(?!, but then)(?: \(then (.*?P\d{3}\))\))?", sizes[1]
-            ):
-                yield Offer(plan.spans[f"mesh.{axis}"], f"{axis}: {size}", told)
         if listed := OFFERS.search(line):
             for things, values, told in ENTRY.findall(listed[1]):
                 for value in values.split(" or "):
-                    yield Offer(*_place(plan, things.strip(), int(value.replace(",", ""))), told)
+                    edit = _edit(plan, things.strip().removeprefix("or "), int(value.replace(",", "")))
+                    if edit:
+                        yield Offer(*edit, told)
 
 
-def _place(plan: Plan, things: str, value: int) -> tuple[Span, str]:
+def _edit(plan: Plan, things: str, value: int) -> tuple[Span, str] | None:
+    """None: the number is left to its default."""
     if axis := re.fullmatch(r"ranks of `(\w+)`", things):
         return plan.spans[f"mesh.{axis[1]}"], f"{axis[1]}: {value}"
     key, shape, batch = THINGS.get(things, things), plan.train.model.shape, plan.train.batch
+    if key == "microbatches" and key not in batch.spans:
+        return None
     return (shape if key in shape.spans else batch).spans[key], str(value)
 
 

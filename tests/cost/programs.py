@@ -17,7 +17,7 @@ import torch.distributed as dist
 import parc
 from benchmarks.drawn import programs, train
 from parc.capture.capture import Captured, capture
-from parc.check.unsupported import unbuilt
+from parc.check.unsupported import find_unsupported
 from parc.diagnostic import has_errors
 from parc.ir.program import Program
 from parc.lower.program import rewrite
@@ -43,7 +43,7 @@ def fixed(model: str, layout: str) -> Compiled:
 def examples() -> tuple[Compiled, ...]:
     found = []
     for file in sorted(EXAMPLES.glob("*.parc")):
-        plans = [plan for plan in parc.load(file).plans if not has_errors(unbuilt(plan))]
+        plans = [plan for plan in parc.load(file).plans if not has_errors(find_unsupported(plan))]
         if plans:
             model = capture(plans[0])  # all plans of a file are of one run
             found += [Compiled(plan, model, rewrite(plan, model)) for plan in plans]

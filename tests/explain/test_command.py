@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from parc import cli
-from parc.check.codes.explaining import EXPLAINING
-from parc.check.codes.pages import page
+from parc.check.pages import format_page, list_rules
 from parc.render.overview import render
 from parc.render.terminal import Pen
 from tests.explain.plans import DEVICE, explained, million, small
@@ -325,8 +324,8 @@ def test_too_little_memory_is_shown_not_refused(file: Path, capsys: pytest.Captu
 
 
 def test_every_code_has_a_page() -> None:
-    for rule in EXPLAINING.rules:
-        text = page(rule.code)
+    for rule in (each for each in list_rules() if "P640" <= each.code < "P660"):
+        text = format_page(rule.code)
         assert text is not None
         assert "## Example" in text
         assert "## Instead" in text

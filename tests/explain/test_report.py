@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.claims.figures import named
+from parc.check.claims.figures import derive_figure
 from parc.check.claims.groups import OVER
-from parc.check.costs import costs
+from parc.check.detection import price
 from parc.check.load import load_text
 from parc.cost.job.job import StageShape
 from parc.cost.memory import parameters
@@ -270,17 +270,17 @@ def test_what_is_sent_is_one_number_in_claims_and_in_traffic(name: str) -> None:
     """And what `--rank` tells of buffers is that of claims: strategy by strategy, of the busiest device."""
     loaded = load_text(Source(f"{name}.parc", (EXAMPLES / f"{name}.parc").read_text()))
     for plan in loaded.plans:
-        of, known = overview(plan), costs(plan)
+        of, known = overview(plan), price(plan)
         assert of.job is not None
         for strategy, over in OVER.items():
             if not getattr(plan, strategy):
                 continue
             by_rank = [[one for one in stage if one.carried.key in over] for stage in of.traffic]
             sent = max(sum(one.sent.value for one in some) for some in by_rank)
-            assert named(known, f"{strategy}.sent").value == pytest.approx(sent)
+            assert derive_figure(known, f"{strategy}.sent").value == pytest.approx(sent)
             given = [
                 sum(part.value for part in each.parts if part.name.rpartition(" over ")[2] in over)
                 for index in range(of.job.degrees.pipeline)
                 if (each := rank_facts(of, representative(plan, index)).buffers)
             ]
-            assert named(known, f"{strategy}.buffers").value == pytest.approx(max(given))
+            assert derive_figure(known, f"{strategy}.buffers").value == pytest.approx(max(given))

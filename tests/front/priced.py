@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.check.costs import Costs
+from parc.check.detection import price
 from parc.diagnostic import Diagnostic
 from tests.front.plans import complete, load
 
@@ -39,4 +39,4 @@ def mended(text: str, found: Diagnostic) -> str:
 
 def peak(text: str) -> float:
     (plan,) = load(complete(text).replace("MEMORY", "80 GB")).plans
-    return max(stage.value for stage in Costs(plan).memory)
+    return max(stage.value for stage in price(plan).memory)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from benchmarks.texts import grammatical
 from parc import cli
-from parc.check.allow.comments import COMMENT, allowances
-from parc.check.allow.cover import covered, groups
+from parc.check.allow.comments import COMMENT, parse_allowances
+from parc.check.allow.cover import find_covered, list_groups
 from parc.check.fixing import mend
-from parc.check.incremental import Again
+from parc.check.incremental import History
 from parc.check.load import load_text
 from parc.source import Source
 from parc.syntax.format import formatted
@@ -121,7 +121,7 @@ def test_what_changes_the_computation_is_told_always() -> None:
 
 def test_it_must_say_why() -> None:
     (fault,) = load(complete("let a = 1  # parc: allow P202\n")).diagnostics
-    assert fault.message == "this allows something and does not say why"
+    assert fault.message == "this allows findings without a reason"
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def spoken_of(text: str) -> list[tuple[str, str | None]]:
     file, faults = parse(source)
     assert faults == ()
     found = []
-    for each in allowances(source, []):
-        over = covered(each.span, groups(file))
+    for each in parse_allowances(source, []):
+        over = find_covered(each.span, list_groups(file))
         found.append((each.span.text, over and "".join(words(over.text))))
     return found
 
@@ -247,7 +247,7 @@ def test_a_row_that_a_comment_speaks_of_is_not_folded() -> None:
 
 
 def test_an_editor_that_reads_again_only_what_changed_is_told_the_same() -> None:
-    again = Again()
+    again = History()
     text = complete(f"cluster farm {{ levels = [node: 8] }}  {ALLOW}")
     for now in (
         text,
@@ -258,6 +258,6 @@ def test_an_editor_that_reads_again_only_what_changed_is_told_the_same() -> None
     ):
         source = Source("plan.parc", now)
         expected = [(each.code, each.span and each.span[1:]) for each in load(now).diagnostics]
-        found = load_text(source, again=again).diagnostics
+        found = load_text(source, history=again).diagnostics
         assert [(each.code, each.span and each.span[1:]) for each in found] == expected
         assert len(found) == (2 if "P208" in now else 0)

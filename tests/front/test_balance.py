@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parc.check.advice.alternatives import MEAN
-from parc.check.costs import Costs
+from parc.check.detection import price
 from tests.front.plans import complete, load
 from tests.front.priced import DENSE, NODE, checked, codes, mended, peak
 
@@ -28,7 +28,7 @@ def test_the_slowest_stage_sets_the_pace() -> None:
     assert (found.code, found.help) == ("P326", "`layers = [4, 4, 4, 4]`")
     better = mended(text, found)
     assert load(better).diagnostics == ()
-    before, after = (Costs(load(each).plans[0]).step.seconds for each in (text, better))
+    before, after = (price(load(each).plans[0]).step.seconds for each in (text, better))
     assert after / before == pytest.approx((31 * 4 + 16) / (31 * 6 + 16), rel=0.03)
 
 
@@ -90,7 +90,7 @@ def test_more_microbatches_are_the_cure_or_else_more_chunks() -> None:
     found = [each for each in checked(WAIT.replace("COUNT", "8")) if each.code == "P327"]
     assert found[0].help == "`microbatches = 72`"
     assert "(4 - 1) / (8 microbatches + 4 - 1) = 3/11" in found[0].notes[0]
-    assert "(4 - 1) / (72 microbatches + 4 - 1) = 3/75" in found[0].notes[1]
+    assert "(4 - 1) / (72 microbatches + 4 - 1) = 3/75" in found[0].notes[2]
     whole = WAIT.replace("COUNT", "8").replace("sequences = 72", "sequences = 8")
     found = [each for each in checked(whole) if each.code == "P327"]
     assert found[0].help == '`schedule = "interleaved", chunks = 4`'

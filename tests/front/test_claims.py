@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.claims.verdict import Verdict, judge, shown
-from parc.check.codes.pages import page
-from parc.check.costs import Costs, Unknown
+from parc.check.claims.verdict import Verdict, format_value, judge
+from parc.check.costs import Unknown, attempt
+from parc.check.detection import price
+from parc.check.pages import format_page
 from parc.diagnostic import Severity
 from parc.plan import subjects
 from parc.plan.blocks import Plan
@@ -28,7 +29,7 @@ def plan(claims: str, text: str = SEED) -> Plan:
 
 
 def verdict(claim: str, text: str = SEED) -> Verdict:
-    (found,) = judge(plan(claim, text))
+    (found,) = judge(price(plan(claim, text)))
     return found
 
 
@@ -118,7 +119,7 @@ def test_the_bubble_of_schedules(pipeline: str, bubble: float) -> None:
 
 
 def test_every_subject_is_derived_and_is_on_the_page() -> None:
-    said = page("P306")
+    said = format_page("P306")
     assert said is not None
     for name in subjects.list_subjects(["fabric", "node"]):
         assert value(name) >= 0
@@ -303,7 +304,7 @@ def test_a_batch_that_cannot_be_divided_is_priced_in_the_mean_and_nothing_is_adv
     text = SEED.replace("sequences = 256", "sequences = 128").replace("64 GB", "1 GB")
     found = {each.code: each for each in load(text.replace("devices == 128", "mfu >= 90%")).diagnostics}
     assert set(found) == {"P208", "P306"}
-    assert any(note.startswith("in the mean, as 128 sequences cannot be") for note in found["P306"].notes)
+    assert any(note.startswith("on average, because 128 sequences cannot be") for note in found["P306"].notes)
 
 
 def test_numbers_beyond_all_measure_are_not_judged() -> None:
@@ -312,7 +313,7 @@ def test_numbers_beyond_all_measure_are_not_judged() -> None:
     assert found.holds is None
     assert found.missing == "1 hidden cannot be divided by 16 heads (P222)"
     with pytest.raises(Unknown, match="beyond what the cost model can compute with"):
-        Costs(plan("devices == 128")).attempt(lambda: 1 // 0)
+        attempt(lambda: 1 // 0)
 
 
 def test_an_estimate_that_is_near_says_so() -> None:
@@ -327,7 +328,7 @@ def test_an_estimate_that_is_near_says_so() -> None:
         assert verdict(claim).holds is holds
         (found,) = load(SEED.replace("devices == 128", claim)).diagnostics
         assert (found.code, found.severity) == (code, severity)
-        assert ("predictions like this one are 37% off in the mean" in found.notes) is (code != "P306")
+        assert ("predictions like this one are off by 37% on average" in found.notes) is (code != "P306")
     assert load(SEED.replace("devices == 128", f"step_time < {2 * step} s")).diagnostics == ()
 
 
@@ -411,7 +412,7 @@ def test_the_papers_claims_are_judged_as_the_audit_did() -> None:
     from parc import load as read
 
     (claimed,) = read(EXAMPLES / "seed-claims.parc").plans
-    verdicts = {" ".join(each.claim.span.text.split()): each for each in judge(claimed)}
+    verdicts = {" ".join(each.claim.span.text.split()): each for each in judge(price(claimed))}
     assert [(claim, verdicts[claim].holds) for claim in verdicts] == PAPER
     for claim, expected in DERIVED.items():
         figure = verdicts[claim].figure
@@ -428,11 +429,11 @@ def test_the_docs_have_the_same_verdicts() -> None:
     ]
     table = [row for row in rows if len(row) == 3]
     assert len(table) == len(PAPER)
-    for (claim, holds, derived), judged in zip(table, judge(claimed), strict=True):
+    for (claim, holds, derived), judged in zip(table, judge(price(claimed)), strict=True):
         assert claim == f"`{' '.join(judged.claim.span.text.split())}`"
         assert holds == ("yes" if judged.holds else "no")
         assert judged.figure is not None
-        assert derived.rstrip("| ") in ("", shown(judged.figure)), claim
+        assert derived.rstrip("| ") in ("", format_value(judged.figure)), claim
         assert derived.rstrip("| ") or judged.error, "what is arithmetic is told"
 
 

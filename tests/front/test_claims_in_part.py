@@ -33,7 +33,7 @@ def test_what_rests_on_a_batch_that_cannot_be_divided_is_of_a_mean_and_says_so(
     (told,) = (
         each for each in load(text.replace("devices == 128", claim)).diagnostics if each.code == "P306"
     )
-    assert any(note.startswith("in the mean, as 128 sequences") for note in told.notes) is rests
+    assert any(note.startswith("on average, because 128 sequences") for note in told.notes) is rests
 
 
 def test_parts_that_the_batch_has_no_part_in_stay_exact() -> None:
@@ -77,7 +77,7 @@ def test_a_peak_refuted_by_the_states_has_their_arithmetic() -> None:
     assert found.message.startswith("`memory.peak` is at least ")
     assert found.notes[0].startswith("parameters, gradients and optimizer of stage 511 ")
     assert any(note.startswith("  optimizer ") for note in found.notes)
-    assert found.notes[-1] == "activations come on top, which are not known"
+    assert found.notes[-1] == "activations are not included, because they are not known"
     assert [each.code for each in load(LONG.replace("devices == 128", "memory.peak < 1 GB")).diagnostics] == [
         "P307"
     ]

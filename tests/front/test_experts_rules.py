@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parc.check.costs import Costs
+from parc.check.detection import price
 from parc.cost.explain import count_devices
 from parc.cost.work.stage import derive_experts
 from parc.diagnostic import Severity
@@ -32,7 +32,7 @@ def plan(experts: str = "experts over [ep]", tensor: str = "") -> str:
 
 def computed(text: str) -> float:
     """FLOPs of experts in a step on all devices, by the matmuls that the cost model has a rank do."""
-    job = Costs(load(text).plans[0]).job
+    job = price(load(text).plans[0]).job
     _, *matmuls = derive_experts(job).matmuls  # after the router's
     return 3 * sum(each.flops for each in matmuls) * 16 * job.parallelism.microbatches * count_devices(job)
 

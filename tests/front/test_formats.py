@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc.check.codes.pages import all_rules
+from parc.check.pages import list_rules
 from parc.diagnostic import Diagnostic, Fix, Label, Severity, error
 from parc.render import github, sarif
 from parc.render import json as as_json
@@ -173,8 +173,8 @@ def test_sarif_holds_fixes() -> None:
 
 
 def test_sarif_of_every_rule_and_of_a_fault_without_a_place() -> None:
-    run = scanned(*(error(rule.code, "message") for rule in all_rules()))
-    assert len(run["tool"]["driver"]["rules"]) == len(run["results"]) == len(all_rules())
+    run = scanned(*(error(rule.code, "message") for rule in list_rules()))
+    assert len(run["tool"]["driver"]["rules"]) == len(run["results"]) == len(list_rules())
     assert scanned()["results"] == []
 
 

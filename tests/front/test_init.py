@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parc import load
-from parc.check.unsupported import unbuilt
+from parc.check.unsupported import find_unsupported
 from parc.cli import main
 from parc.cost.job.from_plan import derive_job
 from parc.cost.memory.peak import predict_memory
@@ -47,7 +47,7 @@ def test_a_small_plan_is_one_that_can_be_built(tmp_path: Path) -> None:
 
     assert main(["init", "--layers", "4", "--experts", "8", "--devices", "8", "-o", str(out)]) == 0
     (plan,) = load(out).plans
-    assert unbuilt(plan) == ()
+    assert find_unsupported(plan) == ()
     assert (plan.train.model.shape.layers, plan.train.model.shape.experts) == (4, 8)
 
 
@@ -132,7 +132,7 @@ def test_what_no_layout_can_mend_is_told(
 ) -> None:
     assert main(["init", *arguments, "-o", str(tmp_path / "plan.parc")]) == 1
     told = capsys.readouterr().err
-    assert re.search(f"no layout checks without a fault; the first one: .*{fault}", told)
+    assert re.search(f"every layout has an error or a warning, the first one: .*{fault}", told)
 
 
 def test_a_plan_in_32_bits_says_why(tmp_path: Path) -> None:
@@ -144,4 +144,4 @@ def test_a_plan_in_32_bits_says_why(tmp_path: Path) -> None:
     assert "bf16, many times as fast, cannot be built yet (P407)" in line
     # Once this can be built, it is what `init` has to write.
     out.write_text(text.replace("compute = fp32", "compute = bf16"))
-    assert [each.code for each in unbuilt(load(out).plans[0])] == ["P407"]
+    assert [each.code for each in find_unsupported(load(out).plans[0])] == ["P407"]

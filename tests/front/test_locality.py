@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parc.check.claims.verdict import judge
+from parc.check.detection import price
 from parc.diagnostic import Severity
 from tests.front.plans import complete, load
 from tests.front.priced import DENSE, DEVICE, LINKS, NODE, NODES, checked, codes, mended
@@ -28,7 +29,7 @@ def test_tensor_groups_that_leave_a_node_are_told_with_bytes_and_order() -> None
     which a ring of 8 sends 2 x 7/8."""
     (found,) = checked(MESH.replace("AXES", "tp: 8, dp: 4"))
     assert (found.code, found.severity) == ("P324", Severity.WARNING)
-    assert found.message == "groups of `tensor` leave a node, which another order of the axes avoids"
+    assert found.message == "groups of `tensor` span several nodes, which another order of the axes avoids"
     told = 264 * 2 * 4096 * 4096 * 2 * 2 * 7 / 8 / 1e9
     assert f"each group of 8 ranks of `tensor` over `tp` touches 4 nodes: {told:.3g} GB" in found.notes[0]
     assert found.help == "`mesh = [dp: 4, tp: 8]`"
@@ -48,7 +49,7 @@ def test_the_order_alone_is_told_where_no_price_is_known() -> None:
     assert found.code == "P324"
     assert found.notes == (
         "each group of 8 ranks of `tensor` over `tp` touches 4 nodes",
-        "with the other order groups of `data` leave a node",
+        "with the other order groups of `data` span several nodes",
     )
     assert codes(text.replace("tp: 8, dp: 4", "dp: 4, tp: 8")) == []
 
@@ -62,7 +63,7 @@ def test_gradients_count_as_well() -> None:
       tensor over [tp]
     }}"""
     found = next(each for each in checked(text) if each.code == "P324")
-    assert found.message == "groups of `data` leave a node, which another order of the axes avoids"
+    assert found.message == "groups of `data` span several nodes, which another order of the axes avoids"
     assert found.help == "`mesh = [tp: 8, dp: 4]`"
 
 
@@ -71,7 +72,7 @@ def test_what_the_other_order_lets_out_is_told() -> None:
     axes = "mesh = [dp: 4, tp: 8]\n  data   over [dp]\n  tensor over [tp]"
     found, *_ = checked(f"{NODES}\nplan wide for first on farm {{\n  {axes}\n}}")
     assert (found.code, found.help) == ("P324", "`mesh = [tp: 8, dp: 4]`")
-    assert found.notes[1] == "with the other order groups of `tensor` leave a node"
+    assert found.notes[1] == "with the other order groups of `tensor` span several nodes"
     told = checked(MESH.replace("AXES", "tp: 2, dp: 16"))
     (found,) = (each for each in told if each.code == "P324")
     assert not any(note.startswith("with the other order") for note in found.notes)
@@ -99,7 +100,7 @@ def test_gradients_are_summed_axis_after_axis() -> None:
         text = f"{NODE.replace('node: 4', 'node: 8')}\nplan wide for first on farm {{\n mesh = [{axes}]\n"
         text += f" data over [{over}]\n expect {{ data.time > 0 s }}\n}}"
         (plan,) = load(complete(text).replace("MEMORY", "80 GB")).plans
-        (verdict,) = judge(plan)
+        (verdict,) = judge(price(plan))
         assert verdict.figure is not None
         return verdict.figure.value
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from parc.check.advice.alternatives import MEAN, Alternative, fewer, sharding
+from parc.check.advice.alternatives import MEAN, Alternative, generate, shard_more
 from parc.check.claims.verdict import judge
-from parc.check.costs import Costs, Unknown
+from parc.check.costs import Unknown
+from parc.check.detection import price
 from parc.diagnostic import Severity
 from parc.plan.blocks import Plan
 from tests.front.plans import complete, load
@@ -35,7 +36,7 @@ def test_state_is_counted_in_bytes_a_parameter() -> None:
 
 def test_one_device_shares_the_model_with_none() -> None:
     (found,) = (each for each in checked(PLAIN.replace("[dp: 4]", "[dp: 1]"), "5 GB") if each.code == "P322")
-    assert found.labels[0].text == "one device has the whole model"
+    assert found.labels[0].text == "one device holds the whole model"
 
 
 @pytest.mark.parametrize(("share", "expected"), [(1.01, ["P322"]), (0.95, ["P323"]), (0.91, [])])
@@ -59,10 +60,10 @@ def test_what_a_data_rank_could_leave_to_the_others_is_proposed() -> None:
 def test_earlier_stages_have_more_microbatches_in_flight() -> None:
     """1f1b with 4 stages: 4, 3, 2, 1 of them. Each layer keeps the same, so that is the ratio."""
     (plan,) = load(complete(PIPES).replace("MEMORY", "80 GB")).plans
-    kept = [{part.name: part.value for part in stage.parts}["activations"] for stage in Costs(plan).memory]
+    kept = [{part.name: part.value for part in stage.parts}["activations"] for stage in price(plan).memory]
     assert kept == pytest.approx([4 * kept[3], 3 * kept[3], 2 * kept[3], kept[3]])
     found = next(each for each in checked(PIPES, "8 GB") if each.code == "P322")
-    assert found.message.startswith("a device of stage 0 would need")
+    assert found.message.startswith("a device of stage 0 needs")
     assert any(note.startswith("by stage: ") and note.count("GB") == 4 for note in found.notes)
 
 
@@ -74,11 +75,11 @@ def test_a_pipeline_of_one_rank_has_no_other_to_give_layers_to() -> None:
 
 def test_an_alternative_that_cannot_be_priced_is_left_out() -> None:
     def broken(plan: Plan) -> Iterator[Alternative]:
-        yield from sharding(plan)
+        yield from shard_more(plan)
         raise Unknown("beyond what is known")
 
     (plan,) = load(complete(PLAIN).replace("MEMORY", "80 GB")).plans
-    assert [each.text for each in fewer(broken, plan)] == [each.text for each in sharding(plan)]
+    assert [each.text for each in generate(broken, plan)] == [each.text for each in shard_more(plan)]
 
 
 def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:
@@ -106,18 +107,18 @@ def test_with_too_many_passes_to_play_the_states_alone_may_be_too_much() -> None
     many = many.replace("node: 4", "node: 256")
     assert "P322" not in codes(many, f"{16 * held + 1} B")
     (found,) = (each for each in checked(many, f"{8 * held} B") if each.code == "P322")
-    assert found.message.startswith("a device of stage 255 would need at least ")
+    assert found.message.startswith("a device of stage 255 needs at least ")
     assert found.message.endswith(": 200%")
     assert any("196,608 passes through a pipeline are more than" in note for note in found.notes)
     assert found.help is not None
-    assert found.help.startswith("none of the layouts that were tried fits")
+    assert found.help.startswith("no layout that was tried fits")
 
 
 def test_with_halves_of_backward_passes_later_stages_hold_as_much_as_the_first() -> None:
     """`1f1b` has 4, 3, 2 and 1 microbatches in flight."""
     (found,) = (each for each in checked(ZERO, "8 GB") if each.code == "P322")
     assert "microbatches in flight by stage: 4, 4, 4, 4" in found.notes
-    assert found.message.startswith("a device of stage 3 would need")
+    assert found.message.startswith("a device of stage 3 needs")
 
 
 def test_states_are_claimed_without_a_simulation_and_a_v_has_both_ends_on_its_first_rank() -> None:
@@ -127,7 +128,7 @@ def test_states_are_claimed_without_a_simulation_and_a_v_has_both_ends_on_its_fi
     claims = f"memory.stage_0.parameters == {4 * first} B, memory.stage_3.optimizer == {8 * last} B"
     text = zbv.replace("  mesh", f"  expect {{ {claims}, memory.gradients == {4 * first} B }}\n  mesh")
     (plan,) = load(complete(text).replace("MEMORY", "80 GB")).plans
-    assert [each.holds for each in judge(plan)] == [True, True, True]
+    assert [each.holds for each in judge(price(plan))] == [True, True, True]
 
 
 def test_a_false_claim_about_a_split_backward_pass_tries_no_layout_that_excludes_it() -> None:
@@ -171,10 +172,10 @@ def test_interleaved_ranks_have_several_passes_in_flight() -> None:
     """Rank r of p with v chunks: 2 (p - r - 1) + (v - 1) p + 1 (Narayanan et al., arXiv:2104.04473)."""
     text = complete(PIPES.replace("over [pp]", 'over [pp] { schedule = "interleaved", chunks = 2 }'))
     text = text.replace("microbatches = 4", "microbatches = 8")
-    known = Costs(load(text.replace("MEMORY", "80 GB")).plans[0])
-    assert [known.in_flight(rank) for rank in range(4)] == [2 * (3 - rank) + 4 + 1 for rank in range(4)]
+    known = price(load(text.replace("MEMORY", "80 GB")).plans[0])
+    assert [known.count_in_flight(rank) for rank in range(4)] == [2 * (3 - rank) + 4 + 1 for rank in range(4)]
     found = next(each for each in load(text.replace("MEMORY", "8 GB")).diagnostics if each.code == "P322")
-    assert found.message.startswith("a device of pipeline rank 0 would need")
+    assert found.message.startswith("a device of pipeline rank 0 needs")
     assert "passes of chunks in flight by pipeline rank: 11, 9, 7, 5" in found.notes
 
 
@@ -199,7 +200,7 @@ def test_two_changes_are_proposed_where_one_is_not_enough() -> None:
 def test_nothing_is_proposed_where_nothing_helps() -> None:
     found = next(each for each in checked(PLAIN, "1 GB") if each.code == "P322")
     assert found.fix is None
-    assert found.help == "none of the layouts that were tried fits: more devices, or a smaller model"
+    assert found.help == "no layout that was tried fits: use more devices or a smaller model"
 
 
 def test_no_proposal_breaks_a_rule() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from parc.check.claims.verdict import judge
+from parc.check.detection import price
 from tests.front.plans import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -82,7 +83,7 @@ def test_what_is_proposed_makes_the_claim_true() -> None:
     text = FARM.replace("CLAIM", "bubble <= 5%")
     text = text.replace("over [pp]", 'over [pp] { schedule = "interleaved", chunks = 2 }')
     (plan,) = load(text).plans
-    assert [each.holds for each in judge(plan)] == [True]
+    assert [each.holds for each in judge(price(plan))] == [True]
 
 
 def test_an_mfu_above_the_record_is_told_so() -> None:
@@ -99,7 +100,7 @@ def test_a_million_devices_are_priced_as_those_of_one_pod() -> None:
     )
     loaded = load(text)
     assert loaded.plans[0].mesh.size == 2**20
-    assert [each.holds for each in judge(loaded.plans[0])] == [True, True]
+    assert [each.holds for each in judge(price(loaded.plans[0]))] == [True, True]
 
 
 def test_a_plan_without_prices_does_not_import_the_cost_model() -> None:

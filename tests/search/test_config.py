@@ -9,7 +9,7 @@ import pytest
 
 from parc.cost.job.architecture import Architecture
 from parc.cost.memory import parameters
-from parc.search.config import Config, Unreadable, config
+from parc.search.config import Config, Unreadable, read_config
 
 MIXTRAL = {
     "model_type": "mixtral",
@@ -85,7 +85,7 @@ GPT2 = {
 
 
 def read(given: Any) -> Config:
-    return config(json.dumps(given))
+    return read_config(json.dumps(given))
 
 
 def count(found: Config) -> int:
@@ -175,9 +175,9 @@ def test_what_a_shape_cannot_say_is_told(more: Any, note: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
-        ("[1]", "no object"),
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "not an object"),
         ("{}", "does not say layers (num_hidden_layers or n_layer or num_layers), hidden"),
         (json.dumps(MIXTRAL | {"num_hidden_layers": "32"}), "`layers` is a whole number, not '32'"),
         (json.dumps(MIXTRAL | {"num_hidden_layers": True}), "`layers` is a whole number, not True"),
@@ -187,5 +187,5 @@ def test_what_a_shape_cannot_say_is_told(more: Any, note: str) -> None:
 )
 def test_what_is_no_configuration(text: str, reason: str) -> None:
     with pytest.raises(Unreadable) as refused:
-        config(text)
+        read_config(text)
     assert reason in str(refused.value)

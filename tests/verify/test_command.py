@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 import torch
 
-from parc.check.codes.verifying import PROVING
+from parc.check.pages import list_rules
 from parc.check.registry import Rule
 from parc.cli import main
 from parc.verify import ladder
@@ -195,7 +195,10 @@ def spoken(rule: Rule, heading: str) -> list[str]:
     return shlex.split(line)[1:]
 
 
-@pytest.mark.parametrize("rule", PROVING.rules, ids=lambda rule: rule.code)
+RULES = [rule for rule in list_rules() if "P620" <= rule.code < "P640"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_the_example_of_a_page_is_refused_and_its_cure_proved(
     rule: Rule,
     folder: Path,

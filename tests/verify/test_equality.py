@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from parc.check.unsupported import unbuilt
+from parc.check.unsupported import find_unsupported
 from parc.emit.program import files
 from parc.emit.write import write
 from parc.lower.program import rewrite
@@ -212,7 +212,7 @@ def layouts(draw: st.DrawFn) -> tuple[int, str]:
 
 def _random(model: str, layout: tuple[int, str], folder: Path) -> None:
     found = loaded(model, *layout)
-    if found.diagnostics or unbuilt(found.plans[0]):
+    if found.diagnostics or find_unsupported(found.plans[0]):
         return
     difference = worst(model, found.plans[0], folder)
     assert difference.error < TOLERANCE, difference

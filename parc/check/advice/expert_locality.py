@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from parc.check.advice import alternatives
-from parc.check.advice.alternatives import Alternative, written
-from parc.check.costs import Costs
-from parc.check.edits import Edit, replaced, without_option
-from parc.diagnostic import Severity
+from parc.check.advice.alternatives import Alternative, format_mesh, reorder_axes
+from parc.check.edits import remove_key, replace_text
+from parc.check.lints.locality import leaves_unit
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
 
@@ -21,41 +19,20 @@ MOST_INSIDE = 1024  # ranks of the inner axis
 NAMES = ("dp", "replica", "outer")  # for the axis that a split adds
 
 
-def nearer(plan: Plan) -> Iterator[Alternative]:
-    """Whether they are legal is for `legal` to say, and whether they are faster for their price."""
-    if leaves(plan, "experts") and not any(
-        keeps(plan, each.costs.plan) for each in alternatives.orders(plan)
-    ):
-        yield from _split(plan)
-        yield from _over_tensors(plan)
+def keep_experts_in(plan: Plan) -> Iterator[Alternative]:
+    """Such layouts. Whether they are legal and faster is still to be judged."""
+    if leaves_unit(plan, "experts") and not any(_keeps(plan, each.plan) for each in reorder_axes(plan)):
+        yield from _split_axis(plan)
+        yield from _use_tensor_axis(plan)
 
 
-def legal(plan: Plan, other: Plan) -> bool:
-    """Whether the rules find no error and no warning in the other plan that they do not find in the first."""
-    return not _told(other) - _told(plan)
-
-
-def keeps(plan: Plan, other: Plan) -> bool:
+def _keeps(plan: Plan, other: Plan) -> bool:
     """Whether the other plan keeps experts in a node, and does not let those of `tensor` leave it instead."""
-    return not leaves(other, "experts") and leaves(other, "tensor") <= leaves(plan, "tensor")
+    out = leaves_unit(other, "tensor") and not leaves_unit(plan, "tensor")
+    return not leaves_unit(other, "experts") and not out
 
 
-def leaves(plan: Plan, strategy: str) -> bool:
-    """Whether groups of a strategy leave a unit of the innermost level."""
-    block, levels = getattr(plan, strategy), [level.size for level in plan.cluster.levels]
-    return block is not None and plan.mesh.count_units(block.axes, levels)[-1] > 1
-
-
-def _told(plan: Plan) -> set[str]:
-    """Codes of the errors and warnings of a plan that is tried."""
-    from parc.check.rules import CHECKS  # which asks for all this
-
-    tried = replace(plan, tried=True, expect=())
-    found = (each for rule in CHECKS.rules for each in rule.run(tried))
-    return {each.code for each in found if each.severity is not Severity.INFO}
-
-
-def _split(plan: Plan) -> Iterator[Alternative]:
+def _split_axis(plan: Plan) -> Iterator[Alternative]:
     experts, data, mesh = plan.experts, plan.data, plan.mesh
     if experts is None or data is None or len(experts.axes) != 1 or experts.axes[0] not in data.axes:
         return
@@ -72,31 +49,32 @@ def _split(plan: Plan) -> Iterator[Alternative]:
         for axis in mesh.axes:
             axes += [Axis(new, size // inner), Axis(name, inner)] if axis.name == name else [axis]
         split = replace(plan, mesh=Mesh(tuple(axes)), data=replace(data, axes=over))
-        for ordered in (split, *(each.costs.plan for each in alternatives.orders(split))):
-            if keeps(plan, ordered):
-                listed = written(ordered.mesh)
-                edits: tuple[Edit, ...] = (
-                    replaced(plan.spans["mesh"], listed),
-                    replaced(entry, f"{new}, {name}"),
-                )
+        for ordered in (split, *(each.plan for each in reorder_axes(split))):
+            if _keeps(plan, ordered):
+                listed = format_mesh(ordered.mesh)
                 text = f"mesh = {listed}` and `data over [{', '.join(over)}]"
-                yield Alternative(text, Costs(ordered), edits if "#" not in plan.spans["mesh"].text else ())
+                edits = (replace_text(plan.spans["mesh"], listed), replace_text(entry, f"{new}, {name}"))
+                commented = "#" in plan.spans["mesh"].text
+                yield Alternative(text, ordered, () if commented else edits)
                 return  # the largest inner axis that a node has room for
 
 
-def _over_tensors(plan: Plan) -> Iterator[Alternative]:
+def _use_tensor_axis(plan: Plan) -> Iterator[Alternative]:
     experts, tensor = plan.experts, plan.tensor
-    if experts is None or tensor is None or set(experts.axes) & set(tensor.axes) or leaves(plan, "tensor"):
+    if (
+        experts is None
+        or tensor is None
+        or set(experts.axes) & set(tensor.axes)
+        or leaves_unit(plan, "tensor")
+    ):
         return
     if plan.mesh.product(tensor.axes) == 1:
         return
     split = tuple(axis for axis in experts.tensor if axis not in tensor.axes)
-    other = replace(experts, axes=tensor.axes, tensor=split)
+    other = replace(plan, experts=replace(experts, axes=tensor.axes, tensor=split))
     listed = f"[{', '.join(tensor.axes)}]"
-    edits = [replaced(experts.at("axes"), listed)]
+    edits = [replace_text(experts.at("axes"), listed)]
     if split != experts.tensor:
-        if split:
-            edits.append(replaced(experts.at("tensor"), f"[{', '.join(split)}]"))
-        else:
-            edits.append(without_option(experts, "tensor"))
-    yield Alternative(f"experts over {listed}", Costs(replace(plan, experts=other)), tuple(edits))
+        rest = replace_text(experts.at("tensor"), f"[{', '.join(split)}]")
+        edits.append(rest if split else remove_key(experts, "tensor"))
+    yield Alternative(f"experts over {listed}", other, tuple(edits))

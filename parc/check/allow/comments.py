@@ -22,6 +22,7 @@ ADDRESSED = re.compile(r"#+\s*parc:\s*(?P<verb>[^\s]*)")
 CODE = re.compile(r"[^\s,]+")
 REASON = re.compile(r"(^|\s)--(?P<reason>.*)")
 VERBS = ("allow", "allow-file")
+UNKNOWN_AXIS = "P301"  # reported while the file is read
 FORM = "`# parc: allow P202 -- reason`, or `# parc: allow-file P202 -- reason`"
 
 
@@ -34,37 +35,35 @@ class Allowance(NamedTuple):
     whole_file: bool
 
 
-def allowances(source: Source, faults: list[Diagnostic]) -> list[Allowance]:
+def parse_allowances(source: Source, faults: list[Diagnostic]) -> list[Allowance]:
     """Those of a text."""
-    spans = list(islice(_addressed(source), MOST + 1))
+    spans = list(islice(_find_addressed(source), MOST + 1))
     if len(spans) > MOST:
         label = Label(spans[MOST], "one too many")
         faults.append(error("P005", f"a file allows findings in at most {MOST} comments", label))
-    found = [_allowance(span, faults) for span in spans[:MOST]]
+    found = [_parse_allowance(span, faults) for span in spans[:MOST]]
     return [each for each in found if each]
 
 
-def _addressed(source: Source) -> Iterator[Span]:
+def _find_addressed(source: Source) -> Iterator[Span]:
     for found in COMMENT.finditer(source.text):
         if found["comment"] and ADDRESSED.match(found["comment"]):
             yield source.span(found.start(), found.start() + len(found[0].rstrip()))
 
 
-def _allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
+def _parse_allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
     head = ADDRESSED.match(span.text)
     assert head
     verb = head["verb"]
     if verb not in VERBS:
         place = Span(span.source, span.start + head.start("verb"), span.start + head.end())
-        fix = fix_spelling(place, verb, VERBS)
-        faults.append(
-            error("P119", f"no comment says `{verb}` to parc", Label(place, "unknown"), help=FORM, fix=fix)
-        )
+        fix, message = fix_spelling(place, verb, VERBS), f"`parc: {verb}` is no instruction to parc"
+        faults.append(error("P119", message, Label(place, "unknown"), help=FORM, fix=fix))
         return None
     reason = REASON.search(span.text, head.end())
     if not (reason and reason["reason"].strip()):
         label = Label(span, "a reason goes behind `--`")
-        faults.append(error("P120", "this allows something and does not say why", label, help=FORM))
+        faults.append(error("P120", "this allows findings without a reason", label, help=FORM))
         return None
     places = [
         Span(span.source, span.start + code.start(), span.start + code.end())
@@ -78,10 +77,9 @@ def _allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
 
 
 def _may_be_allowed(place: Span, faults: list[Diagnostic]) -> bool:
-    from parc.check.codes.pages import all_rules
-    from parc.check.rules import CHECKS
+    from parc.check.pages import list_rules  # start-up: few files allow anything
 
-    rules = {rule.code: rule for rule in all_rules()}
+    rules = {rule.code: rule for rule in list_rules()}
     code = place.text
     if code not in rules:
         help, fix = suggest_spelling(code, rules), fix_spelling(place, code, rules)
@@ -90,17 +88,18 @@ def _may_be_allowed(place: Span, faults: list[Diagnostic]) -> bool:
             error("P121", f"there is no rule `{code}`", Label(place, "unknown"), help=help, fix=fix)
         )
         return False
-    if why := _why_never(rules[code], rules[code] in CHECKS.rules):
+    if why := explain_refusal(rules[code]):
         faults.append(error("P122", f"{code} cannot be allowed", Label(place, why)))
         return False
     return True
 
 
-def _why_never(rule: Rule, checked: bool) -> str | None:
+def explain_refusal(rule: Rule) -> str | None:
+    """Why no comment may allow what the rule finds; None: one may."""
     if rule.always:
-        return "what changes the computation is always told"
-    if checked:
-        return None
-    if rule.code[1] in "01":
-        return "what cannot be understood means nothing"
-    return "what cannot be built cannot be built: this is not told by `parc check`"
+        return "a change of what is computed is always reported"
+    if rule.code < "P2" or rule.code == UNKNOWN_AXIS:
+        return "a plan that cannot be understood means nothing"
+    return (
+        None if rule.code < "P4" else "`parc check` does not report it: what cannot be built cannot be built"
+    )

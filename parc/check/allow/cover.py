@@ -27,57 +27,57 @@ class Group(NamedTuple):
     owner: Span | None  # the statement or the entry that the brackets are part of; None: the file
 
 
-def groups(file: tree.File, whole: Callable[[Span], Span] = lambda span: span) -> list[Group]:
+def list_groups(file: tree.File, locate: Callable[[Span], Span] = lambda span: span) -> list[Group]:
     """Every group of a file, the inner ones after those around them.
 
-    `whole` is the place in the text of the file that a span of its tree stands for.
+    `locate` is the place in the text of the file of a span of its tree.
     """
     source = file.source
-    found = [Group(source.span(0, len(source.text)), [whole(each.span) for each in file.statements], None)]
+    found = [Group(source.span(0, len(source.text)), [locate(each.span) for each in file.statements], None)]
     for statement in file.statements:
-        for span, items, owner in _of_statement(statement):
-            found.append(Group(whole(span), [whole(each) for each in items], owner and whole(owner)))
+        for span, items, owner in _list_in_statement(statement):
+            found.append(Group(locate(span), [locate(each) for each in items], owner and locate(owner)))
     return found
 
 
-def _of_statement(statement: tree.Statement) -> Iterator[Group]:
+def _list_in_statement(statement: tree.Statement) -> Iterator[Group]:
     match statement:
         case tree.Block():
             if statement.over:
-                yield from _of_value(statement.over, statement.span)
+                yield from _list_in_value(statement.over, statement.span)
             if statement.body:
-                yield from _of_body(statement.body, statement.span)
+                yield from _list_in_body(statement.body, statement.span)
         case tree.Let() | tree.Assignment() | tree.Claim():
-            yield from _of_value(statement.value, statement.span)
+            yield from _list_in_value(statement.value, statement.span)
 
 
-def _of_body(body: tree.Body, owner: Span) -> Iterator[Group]:
+def _list_in_body(body: tree.Body, owner: Span) -> Iterator[Group]:
     yield Group(body.span, [each.span for each in body.statements], owner)
     for statement in body.statements:
-        yield from _of_statement(statement)
+        yield from _list_in_statement(statement)
 
 
-def _of_value(value: tree.Expression | tree.Named | tree.Pair, owner: Span) -> Iterator[Group]:
+def _list_in_value(value: tree.Expression | tree.Named | tree.Pair, owner: Span) -> Iterator[Group]:
     match value:
         case tree.Configured():
-            yield from _of_body(value.body, owner)
+            yield from _list_in_body(value.body, owner)
         case tree.List(span, items):
-            yield Group(span, _with_brackets(span, [each.span for each in items]), owner)
+            yield Group(span, _widen_to_brackets(span, [each.span for each in items]), owner)
             for item in items:
-                yield from _of_value(item, item.span)
+                yield from _list_in_value(item, item.span)
         case tree.Call(span, name, arguments):
             inside = span._replace(start=span.source.text.index("(", name.span.end))
-            yield Group(inside, _with_brackets(inside, [each.span for each in arguments]), owner)
+            yield Group(inside, _widen_to_brackets(inside, [each.span for each in arguments]), owner)
             for argument in arguments:
-                yield from _of_value(argument, argument.span)
+                yield from _list_in_value(argument, argument.span)
         case tree.Named() | tree.Pair() | tree.Negation():
-            yield from _of_value(value.value, owner)
+            yield from _list_in_value(value.value, owner)
         case tree.Chain():
             for operand in (value.first, *(each for _, each in value.rest)):
-                yield from _of_value(operand, owner)
+                yield from _list_in_value(operand, owner)
 
 
-def _with_brackets(group: Span, items: Sequence[Span]) -> list[Span]:
+def _widen_to_brackets(group: Span, items: Sequence[Span]) -> list[Span]:
     """The items with the round brackets around them, which the tree does not have."""
     text, found = group.source.text, []
     ends = [group.start + 1, *(each.end for each in items)]
@@ -89,7 +89,7 @@ def _with_brackets(group: Span, items: Sequence[Span]) -> list[Span]:
     return found
 
 
-def covered(comment: Span, all_groups: Sequence[Group]) -> Span | None:
+def find_covered(comment: Span, all_groups: Sequence[Group]) -> Span | None:
     """What a comment belongs to; None: nothing."""
     source, at = comment.source, comment.start
     group = [each for each in all_groups if each.span.start <= at < max(each.span.end, 1)][-1]
@@ -99,24 +99,24 @@ def covered(comment: Span, all_groups: Sequence[Group]) -> Span | None:
     if before and at < before[-1].end:  # between its parts
         return before[-1]
     if not source.text[line:at].strip():
-        return _row(source, after) if after else None
+        return _find_row(source, after) if after else None
     if before and before[-1].end > line:
-        return _row(source, before[::-1])
+        return _find_row(source, before[::-1])
     return group.owner
 
 
-def _row(source: Source, items: Sequence[Span]) -> Span:
+def _find_row(source: Source, items: Sequence[Span]) -> Span:
     """The row that the first of the items is the nearest of; the others follow as they are farther away."""
     row = [items[0]]
     for item in items[1:]:
         before, after = sorted((row[-1], item), key=lambda each: each.start)
-        if _broken(before) or _broken(after) or "\n" in source.text[before.end : after.start]:
+        if _takes_lines(before) or _takes_lines(after) or "\n" in source.text[before.end : after.start]:
             break
         row.append(item)
     row.sort(key=lambda each: each.start)
     return row[0].to(row[-1])
 
 
-def _broken(item: Span) -> bool:
+def _takes_lines(item: Span) -> bool:
     """Whether it takes several lines."""
     return "\n" in EMPTY.sub("", item.text)

@@ -1,4 +1,4 @@
-"""What is allowed is not told; what allows nothing is."""
+"""What a comment allows is not reported; a comment that allows nothing is."""
 
 from __future__ import annotations
 
@@ -7,49 +7,51 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from parc.check.allow import MARK
-from parc.check.allow.comments import Allowance, allowances
-from parc.check.allow.cover import covered, groups
+from parc.check.allow.comments import Allowance, parse_allowances
+from parc.check.allow.cover import find_covered, list_groups
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
 from parc.source import Span
 from parc.syntax import tree
 
 
 class Judged(NamedTuple):
-    told: list[Diagnostic]
+    reported: list[Diagnostic]
     allowed: list[Diagnostic]
 
 
-def judge(
+def apply_allowances(
     files: Sequence[tree.File],
     found: Iterable[Diagnostic],
     thorough: bool,
-    whole: Callable[[Span], Span] = lambda span: span,
+    locate: Callable[[Span], Span] = lambda span: span,
 ) -> Judged:
-    """Part what is told of the files, the root first, from what their comments allow.
+    """Separate the diagnostics of the files, the root first, from those that their comments allow.
 
     `thorough`: all that can be found in the root was looked for, so that a comment there that allows nothing
-    is told. `whole` is the place in the text of a file that a span of its tree stands for.
+    is reported. `locate` is the place in the text of a file of a span of its tree.
     """
     faults: list[Diagnostic] = []
-    told = list(found)
+    reported = list(found)
     allowed: list[Diagnostic] = []
     for file in files:
         if MARK not in file.source.text:
             continue
-        places = groups(file, whole)
-        for allowance in allowances(file.source, faults):
-            over = places[0].span if allowance.whole_file else covered(allowance.span, places)
+        groups = list_groups(file, locate)
+        for allowance in parse_allowances(file.source, faults):
+            over = groups[0].span if allowance.whole_file else find_covered(allowance.span, groups)
             codes = {code.text for code in allowance.codes}
-            matched = [each for each in told + allowed if over and each.code in codes and _within(each, over)]
+            matched = [
+                each for each in reported + allowed if over and each.code in codes and _begins_in(each, over)
+            ]
             allowed += [each for each in matched if each not in allowed]
-            told = [each for each in told if each not in matched]
+            reported = [each for each in reported if each not in matched]
             used = {each.code for each in matched}
             if thorough and file is files[0]:
-                faults += _unused(allowance, used)
-    return Judged(told + faults, allowed)
+                faults += _report_unused(allowance, used)
+    return Judged(reported + faults, allowed)
 
 
-def _within(diagnostic: Diagnostic, over: Span) -> bool:
+def _begins_in(diagnostic: Diagnostic, over: Span) -> bool:
     """Whether a place that the finding marks begins there."""
     return any(
         label.span.source is over.source and over.start <= label.span.start < over.end
@@ -57,18 +59,18 @@ def _within(diagnostic: Diagnostic, over: Span) -> bool:
     )
 
 
-def _unused(allowance: Allowance, used: set[str]) -> Iterator[Diagnostic]:
+def _report_unused(allowance: Allowance, used: set[str]) -> Iterator[Diagnostic]:
     seen = set()
     for code in allowance.codes:
         if code.text not in used or code.text in seen:
-            fix = Fix("leave it out", (_without(allowance, code),))
-            label = Label(code, "nothing of this is found there" if code.text not in used else "said twice")
+            fix = Fix("leave it out", (_remove_code(allowance, code),))
+            label = Label(code, "no such finding there" if code.text not in used else "repeated")
             message = f"{code.text} is allowed and not found"
             yield Diagnostic("P123", Severity.WARNING, message, (label,), fix=fix)
         seen.add(code.text)
 
 
-def _without(allowance: Allowance, code: Span) -> tuple[Span, str]:
+def _remove_code(allowance: Allowance, code: Span) -> tuple[Span, str]:
     """The edit that takes out a code, or the comment where that has no other."""
     source, text = code.source, code.source.text
     if allowance.all > 1:

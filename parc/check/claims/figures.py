@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from parc.check.claims import counts, groups, prices
 from parc.check.costs import Costs, Unknown
+from parc.cost.explain import explain_flops
 from parc.cost.figure import Figure
 from parc.plan import subjects
 from parc.plan.blocks import Claim
@@ -14,66 +15,58 @@ from parc.plan.blocks import Claim
 Derive: TypeAlias = Callable[[Costs], Figure]
 
 FIGURES: dict[str, Derive] = {
-    "devices": counts.devices,
-    "parameters": counts.whole,
-    "parameters.active": counts.active,
-    "parameters.experts": counts.of_experts,
-    "parameters.device": counts.fullest,
-    "parameters.device.experts": counts.fullest_of_experts,
-    "experts.local": counts.local,
-    "experts.active": counts.met,
-    "flops": counts.flops,
-    "flops.device": counts.flops_of_device,
-    "bubble": counts.bubble,
-    "step_time": prices.step_time,
-    "mfu": prices.mfu,
-    "tokens_per_second": prices.tokens,
-    "sequences_per_second": prices.sequences,
+    "devices": counts.count_devices,
+    "parameters": counts.count_parameters,
+    "parameters.active": counts.count_active_parameters,
+    "parameters.experts": counts.count_expert_parameters,
+    "parameters.device": counts.count_device_parameters,
+    "parameters.device.experts": counts.count_device_expert_parameters,
+    "experts.local": counts.count_local_experts,
+    "experts.active": counts.derive_active_share,
+    "flops": counts.count_flops,
+    "flops.device": lambda costs: explain_flops(costs.job),
+    "bubble": counts.derive_bubble,
+    "step_time": lambda costs: costs.step_figure,
+    "mfu": lambda costs: costs.mfu_figure,
+    "tokens_per_second": prices.derive_token_rate,
+    "sequences_per_second": prices.derive_sequence_rate,
 }
 OF_GROUPS: dict[str, Callable[[Costs, str], Figure]] = {
-    "ranks": groups.ranks,
-    "groups": groups.groups,
-    "stride": groups.stride,
-    "buffers": groups.buffers,
-    "sent": groups.sent,
-    "time": groups.seconds,
-    "call.buffer": groups.largest,
-    "call.time": groups.slowest,
+    "ranks": groups.count_ranks,
+    "groups": groups.count_groups,
+    "stride": groups.find_stride,
+    "buffers": groups.sum_buffers,
+    "sent": groups.sum_sent,
+    "time": groups.sum_seconds,
+    "call.buffer": groups.find_largest_call,
+    "call.time": groups.find_slowest_call,
 }
 
 
-def figure(costs: Costs, claim: Claim) -> Figure:
-    """Raises `Unknown` where it cannot be derived."""
+def derive_claimed(costs: Costs, claim: Claim) -> Figure:
+    """The figure that a claim is about.
+
+    Raises:
+        Unknown: it cannot be derived.
+    """
     if claim.constant is not None:
         how = " ".join(claim.at("let").text.split())
         return Figure(claim.subject, claim.constant, claim.unit, how, "exact")
-    return named(costs, claim.subject)
+    return derive_figure(costs, claim.subject)
 
 
-def named(costs: Costs, name: str) -> Figure:
+def derive_figure(costs: Costs, name: str) -> Figure:
     """The same by the name of a subject, which is one that `subjects` knows."""
-    if name not in costs.derived:
-        costs.derived[name] = _derived(costs, name)
-    return costs.derived[name]
-
-
-def _derived(costs: Costs, name: str) -> Figure:
     if name in FIGURES:
         return FIGURES[name](costs)
     rank = subjects.parse_stage(name)
-    if rank is not None:
-        _one_of_the_ranks(costs, rank)
+    if rank is not None and rank >= costs.job.degrees.pipeline:
+        raise Unknown(f"the pipeline's last stage is stage {costs.job.degrees.pipeline - 1:,}")
     if name.startswith("parameters.") and rank is not None:
-        return counts.held(costs, rank)
+        return counts.count_stage_parameters(costs, rank)
     strategy, _, key = name.partition(".")
     if strategy == "memory":
-        return prices.memory(costs, key.rpartition(".")[2], rank)
+        return prices.derive_memory(costs, key.rpartition(".")[2], rank)
     if key in OF_GROUPS:
         return OF_GROUPS[key](costs, strategy)
-    return groups.touched(costs, strategy, key.removesuffix("s"))
-
-
-def _one_of_the_ranks(costs: Costs, rank: int) -> None:
-    stages = costs.job.degrees.pipeline
-    if rank >= stages:
-        raise Unknown(f"the pipeline's last stage is stage {stages - 1:,}")
+    return groups.count_units(costs, strategy, key.removesuffix("s"))

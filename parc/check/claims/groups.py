@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
+from parc.check.claims.counts import find_largest
 from parc.check.costs import Costs
 from parc.cost.figure import Figure, add_figures
 from parc.cost.job.parallelism import FanOut, GroupName
@@ -20,92 +22,121 @@ OVER: dict[str, tuple[GroupName, ...]] = {
 }
 
 
-def axes(costs: Costs, strategy: str) -> tuple[str, ...]:
-    block = getattr(costs.plan, strategy)
-    return block.axes if block else ()
+def count_ranks(costs: Costs, strategy: str) -> Figure:
+    """Of one group."""
+    mesh, axes = costs.plan.mesh, _list_axes(costs, strategy)
+    sizes = " x ".join(f"`{name}` {mesh.axis(name).size}" for name in axes) or "no axis carries it"
+    how = f"{sizes}: {_format_group(costs, axes)}"
+    return _make_count(f"ranks of a group of {strategy}", mesh.product(axes), how)
 
 
-def ranks(costs: Costs, strategy: str) -> Figure:
-    names = axes(costs, strategy)
-    how = f"{_sizes(costs, names)}: rank 0 is with {members(costs, names)}"
-    return _count(f"ranks of a group of {strategy}", costs.plan.mesh.product(names), how)
+def count_groups(costs: Costs, strategy: str) -> Figure:
+    ranks, one = costs.plan.mesh.size, costs.plan.mesh.product(_list_axes(costs, strategy))
+    return _make_count(f"groups of {strategy}", ranks // one, f"{ranks:,} ranks / {one:,} a group")
 
 
-def groups(costs: Costs, strategy: str) -> Figure:
-    all, one = costs.plan.mesh.size, costs.plan.mesh.product(axes(costs, strategy))
-    return _count(f"groups of {strategy}", all // one, f"{all:,} ranks / {one:,} a group")
+def find_stride(costs: Costs, strategy: str) -> Figure:
+    """Ranks from one member of a group to the next."""
+    axes = _list_axes(costs, strategy)
+    stride = min((costs.plan.mesh.stride(name) for name in axes), default=0)
+    return _make_count(f"ranks between neighbours of {strategy}", stride, _format_group(costs, axes))
 
 
-def stride(costs: Costs, strategy: str) -> Figure:
-    names = axes(costs, strategy)
-    apart = min((costs.plan.mesh.stride(name) for name in names), default=0)
-    return _count(f"ranks between neighbours of {strategy}", apart, f"rank 0 is with {members(costs, names)}")
-
-
-def touched(costs: Costs, strategy: str, level: str) -> Figure:
+def count_units(costs: Costs, strategy: str, level: str) -> Figure:
     """How many units of a level one group touches."""
-    plan, names = costs.plan, axes(costs, strategy)
+    plan, axes = costs.plan, _list_axes(costs, strategy)
     sizes = [each.size for each in plan.cluster.levels]
     index = next(at for at, each in enumerate(plan.cluster.levels) if each.name == level)
-    unit = 1
-    for size in sizes[index:]:
-        unit *= size
-    count = plan.mesh.count_units(names, sizes)[index]
-    how = f"rank 0 is with {members(costs, names)}; a {level} has {unit:,} devices"
+    unit = prod(sizes[index:])
     nests = plan.mesh.nests(unit)
-    how += "" if nests else "; they cut the mesh oddly: no group touches more"
+    how = f"{_format_group(costs, axes)}; a {level} has {unit:,} devices"
+    how += "" if nests else "; they do not line up with the mesh: no group touches more"
+    count = plan.mesh.count_units(axes, sizes)[index]
     return Figure(f"{level}s of a group of {strategy}", count, "", how, "exact" if nests else "estimated")
 
 
-def members(costs: Costs, names: tuple[str, ...]) -> str:
-    """`{0, 16, .., 112}`: rank 0's group."""
-    group = costs.plan.mesh.group(0, names)
-    shown = [f"{group[index]:,}" for index in range(min(len(group), MEMBERS))]
-    if len(group) > MEMBERS:
-        shown = [*shown[:2], "..", f"{group[-1]:,}"]
-    return "{" + ", ".join(shown) + "}"
+def sum_buffers(costs: Costs, strategy: str) -> Figure:
+    """Bytes that one device gives to the network in a step, of the device that gives most."""
+
+    def measure(each: Transfer) -> Figure:
+        how = f"{each.calls:,} x {each.bytes:,.0f} B"
+        return Figure(_name(each), each.total, "B", how, "expected" if each.routed else "exact")
+
+    def describe_rest(rank: int) -> str:
+        rest = sum(bound_other_bytes(costs.job, stage) for stage in costs.job.list_stage_indices(rank))
+        return f"; besides at most {rest:,.0f} B of counts, losses and norms"
+
+    return _sum_calls(costs, strategy, f"buffers of {strategy}", "B", measure, describe_rest)
 
 
-def buffers(costs: Costs, strategy: str) -> Figure:
-    """Bytes, of the device that gives most."""
-    return max((_buffers(costs, strategy, rank) for rank in costs.unlike), key=lambda figure: figure.value)
-
-
-def sent(costs: Costs, strategy: str) -> Figure:
+def sum_sent(costs: Costs, strategy: str) -> Figure:
     """Bytes over all levels of the network, of the device that sends most: `TRAFFIC` of `parc explain`."""
-    return max((_sent(costs, strategy, rank) for rank in costs.unlike), key=lambda figure: figure.value)
+
+    def measure(each: Transfer) -> Figure:
+        one = count_sent_bytes(costs.job, each)
+        how = f"{each.calls:,} x {one:,.0f} B of buffers of {each.bytes:,.0f} B"
+        return Figure(_name(each), each.calls * one, "B", how, grade_sent_bytes(each))
+
+    return _sum_calls(costs, strategy, f"sent over {strategy}", "B", measure)
 
 
-def seconds(costs: Costs, strategy: str) -> Figure:
-    return max((_seconds(costs, strategy, rank) for rank in costs.unlike), key=lambda figure: figure.value)
+def sum_seconds(costs: Costs, strategy: str) -> Figure:
+    def measure(each: Transfer) -> Figure:
+        one = time_call(costs, each)
+        how = f"{each.calls:,} x {one * 1e6:,.1f} us for {each.bytes:,.0f} B"
+        return Figure(_name(each), each.calls * one, "s", how, costs.time_grade)
+
+    return _sum_calls(costs, strategy, f"time over {strategy}", "s", measure)
 
 
-def largest(costs: Costs, strategy: str) -> Figure:
+def _sum_calls(
+    costs: Costs,
+    strategy: str,
+    name: str,
+    unit: str,
+    measure: Callable[[Transfer], Figure],
+    describe_rest: Callable[[int], str] = lambda rank: "",
+) -> Figure:
+    """The sum over the calls of one device and step, of the device that has the largest."""
+    found = []
+    for rank in costs.unlike_ranks:
+        calls = _list_calls(costs, strategy, rank)
+        if not calls:
+            found.append(_make_nothing(strategy, unit))
+            continue
+        of = add_figures(name, map(measure, calls))
+        how = f"one device of stage {rank}, one step{describe_rest(rank)}"
+        found.append(Figure(name, of.value, of.unit, how, of.grade, of.parts))
+    return find_largest(found)
+
+
+def find_largest_call(costs: Costs, strategy: str) -> Figure:
     """Bytes of the largest call."""
-    moved = [each for rank in costs.unlike for each in _moved(costs, strategy, rank)]
-    if not moved:
-        return _nothing(strategy, "B")
-    one = max(moved, key=lambda each: each.bytes)
+    calls = [each for rank in costs.unlike_ranks for each in _list_calls(costs, strategy, rank)]
+    if not calls:
+        return _make_nothing(strategy, "B")
+    one = max(calls, key=lambda each: each.bytes)
     name = f"largest call of {strategy}"
-    return Figure(name, one.bytes, "B", _call(costs, one), "expected" if one.routed else "exact")
+    return Figure(name, one.bytes, "B", _describe_call(costs, one), "expected" if one.routed else "exact")
 
 
-def slowest(costs: Costs, strategy: str) -> Figure:
+def find_slowest_call(costs: Costs, strategy: str) -> Figure:
     """Seconds of the longest call."""
-    moved = [each for rank in costs.unlike for each in _moved(costs, strategy, rank)]
-    if not moved:
-        return _nothing(strategy, "s")
-    one = max(moved, key=lambda each: once(costs, each))
-    return Figure(f"longest call of {strategy}", once(costs, one), "s", _call(costs, one), costs.grade)
+    calls = [each for rank in costs.unlike_ranks for each in _list_calls(costs, strategy, rank)]
+    if not calls:
+        return _make_nothing(strategy, "s")
+    one = max(calls, key=lambda each: time_call(costs, each))
+    name, how = f"longest call of {strategy}", _describe_call(costs, one)
+    return Figure(name, time_call(costs, one), "s", how, costs.time_grade)
 
 
-def once(costs: Costs, moved: Transfer) -> float:
+def time_call(costs: Costs, moved: Transfer) -> float:
     """Seconds of one call; of those that go axis after axis, in the mean."""
-    groups = _axes(costs, moved) or (getattr(costs.job.parallelism.groups, moved.group),)
-    return sum(over(costs, fans, moved) for fans in groups) / len(groups)
+    groups = _list_groups(costs, moved)
+    return sum(time_over(costs, fans, moved) for fans in groups) / len(groups)
 
 
-def over(costs: Costs, fans: FanOut, moved: Transfer) -> float:
+def time_over(costs: Costs, fans: FanOut, moved: Transfer) -> float:
     """Seconds of one call over groups with these fans."""
     links = costs.links
     if moved.kind == "send":
@@ -113,80 +144,30 @@ def over(costs: Costs, fans: FanOut, moved: Transfer) -> float:
         ways = {find_neighbour_link(fans, links, at) for at in hops}
         return max((predict_send(moved.bytes, way) for way in ways), default=0.0)
     found = PREDICTORS[moved.kind](moved.bytes, fans, links)
-    return found + costs.known.constants.collective if found else 0.0
+    return found + costs.calibration.constants.collective if found else 0.0
 
 
-def _axes(costs: Costs, moved: Transfer) -> tuple[FanOut, ...]:
-    """The groups of the single axes, where gradients are summed over one after the other."""
+def _list_groups(costs: Costs, moved: Transfer) -> tuple[FanOut, ...]:
+    """The groups that a call goes over: one, or those of single axes where gradients are summed over each."""
     layout = costs.job.parallelism
-    if moved.kind != "all_reduce" or moved.group not in ("data", "expert_data"):
-        return ()
-    return layout.data_axis_fan_outs if moved.group == "data" else layout.expert_axis_fan_outs
+    by_axis = layout.data_axis_fan_outs if moved.group == "data" else layout.expert_axis_fan_outs
+    if moved.kind == "all_reduce" and moved.group in ("data", "expert_data") and by_axis:
+        return by_axis
+    return (getattr(layout.groups, moved.group),)
 
 
-def _buffers(costs: Costs, strategy: str, rank: int) -> Figure:
-    moved = _moved(costs, strategy, rank)
-    if not moved:
-        return _nothing(strategy, "B")
-    parts = [
-        Figure(
-            _named(each),
-            each.total,
-            "B",
-            f"{each.calls:,} x {each.bytes:,.0f} B",
-            "expected" if each.routed else "exact",
-        )
-        for each in moved
-    ]
-    more = sum(bound_other_bytes(costs.job, stage) for stage in costs.job.list_stage_indices(rank))
-    return _together(
-        f"buffers of {strategy}", rank, parts, f"; besides at most {more:,.0f} B of counts, losses and norms"
-    )
+def _list_calls(costs: Costs, strategy: str, rank: int) -> list[Transfer]:
+    """Calls of one kind and size counted together; `rank` is one of the `unlike_ranks`."""
+    calls = costs.calls[rank].items()
+    return [each._replace(calls=count) for each, count in calls if each.group in OVER[strategy]]
 
 
-def _sent(costs: Costs, strategy: str, rank: int) -> Figure:
-    moved = _moved(costs, strategy, rank)
-    if not moved:
-        return _nothing(strategy, "B")
-    parts = []
-    for each in moved:
-        one = count_sent_bytes(costs.job, each)
-        how = f"{each.calls:,} x {one:,.0f} B of buffers of {each.bytes:,.0f} B"
-        parts.append(Figure(_named(each), each.calls * one, "B", how, grade_sent_bytes(each)))
-    return _together(f"sent over {strategy}", rank, parts)
-
-
-def _seconds(costs: Costs, strategy: str, rank: int) -> Figure:
-    moved = _moved(costs, strategy, rank)
-    if not moved:
-        return _nothing(strategy, "s")
-    parts: list[Figure] = []
-    for each in moved:
-        one = once(costs, each)
-        how = f"{each.calls:,} x {one * 1e6:,.1f} us for {each.bytes:,.0f} B"
-        parts.append(Figure(_named(each), each.calls * one, "s", how, costs.grade))
-    return _together(f"time over {strategy}", rank, parts)
-
-
-def _moved(costs: Costs, strategy: str, rank: int) -> list[Transfer]:
-    """Calls of one kind and size counted together; `rank` is one of the `unlike`."""
-    calls = costs.calls[costs.unlike.index(rank)]
-    return [each._replace(calls=count) for each, count in calls.items() if each.group in OVER[strategy]]
-
-
-def _together(name: str, rank: int, parts: list[Figure], besides: str = "") -> Figure:
-    how = f"one device of stage {rank}, one step{besides}"
-    sum = add_figures(name, parts)
-    return Figure(name, sum.value, sum.unit, how, sum.grade, sum.parts)
-
-
-def _call(costs: Costs, moved: Transfer) -> str:
+def _describe_call(costs: Costs, moved: Transfer) -> str:
     """What a call carries; activations are so many tokens of so many numbers."""
     job = costs.job
-    groups = _axes(costs, moved) or (getattr(job.parallelism.groups, moved.group),)
-    sizes = [round(prod(fans)) for fans in groups]
+    sizes = [round(prod(fans)) for fans in _list_groups(costs, moved)]
     ranks = " and ".join(f"{size:,}" for size in sizes)
-    how = f"{_named(moved)}, {ranks} ranks, {moved.calls:,} x a step"
+    how = f"{_name(moved)}, {ranks} ranks, {moved.calls:,} x a step"
     width, element = job.architecture.hidden, job.software.element_bytes
     if moved.bytes == job.tokens * width * element:
         how += f": {job.tokens:,.0f} tokens of a microbatch x {width:,} x {element} B"
@@ -195,19 +176,27 @@ def _call(costs: Costs, moved: Transfer) -> str:
     return how
 
 
-def _named(moved: Transfer) -> str:
+def _list_axes(costs: Costs, strategy: str) -> tuple[str, ...]:
+    block = getattr(costs.plan, strategy)
+    return block.axes if block else ()
+
+
+def _format_group(costs: Costs, axes: tuple[str, ...]) -> str:
+    """`rank 0 is with {0, 16, .., 112}`."""
+    group = costs.plan.mesh.group(0, axes)
+    shown = [f"{group[index]:,}" for index in range(min(len(group), MEMBERS))]
+    if len(group) > MEMBERS:
+        shown = [*shown[:2], "..", f"{group[-1]:,}"]
+    return f"rank 0 is with {{{', '.join(shown)}}}"
+
+
+def _name(moved: Transfer) -> str:
     return f"{moved.kind} of {moved.purpose}"
 
 
-def _sizes(costs: Costs, names: tuple[str, ...]) -> str:
-    if not names:
-        return "no axis carries it"
-    return " x ".join(f"`{name}` {costs.plan.mesh.axis(name).size}" for name in names)
-
-
-def _count(name: str, value: int, how: str) -> Figure:
+def _make_count(name: str, value: int, how: str) -> Figure:
     return Figure(name, value, "", how, "exact")
 
 
-def _nothing(strategy: str, unit: str) -> Figure:
+def _make_nothing(strategy: str, unit: str) -> Figure:
     return Figure(f"over {strategy}", 0.0, unit, "nothing is sent", "exact")

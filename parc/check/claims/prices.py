@@ -10,58 +10,45 @@ from parc.cost.figure import Figure, format_quantity
 STATES = ("parameters", "gradients", "optimizer")  # they need no schedule to be known
 
 
-def memory(costs: Costs, kind: str, rank: int | None) -> Figure:
+def derive_memory(costs: Costs, kind: str, rank: int | None) -> Figure:
     """Of one pipeline rank, or of the one that has most."""
     ranks = range(costs.job.degrees.pipeline) if rank is None else [rank]
-    return max((_of_stage(costs, kind, each) for each in ranks), key=lambda figure: figure.value)
+    return max((_derive_stage_memory(costs, kind, each) for each in ranks), key=lambda figure: figure.value)
 
 
-def states(costs: Costs, rank: int | None) -> Figure:
+def derive_states(costs: Costs, rank: int | None) -> Figure:
     """Parameters, gradients and optimizer of one pipeline rank, or of the one that has most of them."""
-    known = costs.states
-    if rank is not None and rank >= len(known):
-        raise Unknown(f"the pipeline's last stage is stage {len(known) - 1:,}")
-    ranks = range(len(known)) if rank is None else [rank]
-    most = max(ranks, key=lambda each: known[each].value)
-    return replace(known[most], name=f"parameters, gradients and optimizer of stage {most}")
+    states = costs.states
+    if rank is not None and rank >= len(states):
+        raise Unknown(f"the pipeline's last stage is stage {len(states) - 1:,}")
+    ranks = range(len(states)) if rank is None else [rank]
+    most = max(ranks, key=lambda each: states[each].value)
+    return replace(states[most], name=f"parameters, gradients and optimizer of stage {most}")
 
 
-def step_time(costs: Costs) -> Figure:
-    return costs.step_figure
-
-
-def mfu(costs: Costs) -> Figure:
-    return costs.mfu_figure
-
-
-def tokens(costs: Costs) -> Figure:
+def derive_token_rate(costs: Costs) -> Figure:
     batch = costs.plan.train.batch
-    return _rate(costs, "tokens", batch.sequences * batch.length, f"{batch.sequences:,} x {batch.length:,}")
+    how = f"{batch.sequences:,} x {batch.length:,}"
+    return _derive_rate(costs, "tokens", batch.sequences * batch.length, how)
 
 
-def sequences(costs: Costs) -> Figure:
-    batch = costs.plan.train.batch
-    return _rate(costs, "sequences", batch.sequences, f"{batch.sequences:,}")
+def derive_sequence_rate(costs: Costs) -> Figure:
+    sequences = costs.plan.train.batch.sequences
+    return _derive_rate(costs, "sequences", sequences, f"{sequences:,}")
 
 
-def _rate(costs: Costs, name: str, count: int, how: str) -> Figure:
+def _derive_rate(costs: Costs, name: str, count: int, how: str) -> Figure:
     step = costs.step_figure
-    return Figure(
-        f"{name} per second",
-        count / step.value,
-        "",
-        f"{how} / {format_quantity(step.value, 's')}",
-        step.grade,
-        (step,),
-    )
+    how = f"{how} / {format_quantity(step.value, 's')}"
+    return Figure(f"{name} per second", count / step.value, "", how, step.grade, (step,))
 
 
-def _of_stage(costs: Costs, kind: str, rank: int) -> Figure:
+def _derive_stage_memory(costs: Costs, kind: str, rank: int) -> Figure:
     peak = (costs.states if kind in STATES else costs.memory)[rank]
     stage = f"stage {rank}"
     if kind == "peak":
-        return Figure(f"peak of {stage}", peak.value, "B", peak.how, peak.grade, peak.parts)
+        return replace(peak, name=f"peak of {stage}")
     for part in peak.parts:
         if part.name == kind:
-            return Figure(f"{kind} of {stage}", part.value, "B", part.how, part.grade)
+            return replace(part, name=f"{kind} of {stage}", parts=())
     return Figure(f"{kind} of {stage}", 0.0, "B", "none at its fullest moment", "estimated")

@@ -8,11 +8,11 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import NamedTuple
 
 from parc.check.claims import prices
-from parc.check.claims.figures import figure
-from parc.check.costs import Costs, Unknown, costs
+from parc.check.claims.figures import derive_claimed
+from parc.check.costs import Costs, Unknown
 from parc.cost.figure import GRADES, Figure, format_quantity
 from parc.plan import subjects
-from parc.plan.blocks import Claim, Plan
+from parc.plan.blocks import Claim
 
 RELATIONS = {"==": eq, "!=": ne, "<=": le, ">=": ge, "<": lt, ">": gt}
 ROUNDING = 1e-9  # what arithmetic in float64 may add to a figure, many times over
@@ -44,26 +44,22 @@ class Verdict(NamedTuple):
     mean: str = ""
 
     @property
-    def told(self) -> str:
+    def value(self) -> str:
         """The figure's value, as people write it."""
         assert self.figure
-        return f"at least {shown(self.figure)}" if self.bound else shown(self.figure)
+        return f"at least {format_value(self.figure)}" if self.bound else format_value(self.figure)
 
     def derivation(self) -> tuple[str, ...]:
         """The arithmetic, a line each: the figure, then what it is made of."""
         if self.figure is None:
             return ()
-        return (_told(self.figure), *(f"  {_told(part)}" for part in self.figure.parts))
-
-
-def judge(plan: Plan) -> tuple[Verdict, ...]:
-    """Every claim of the plan, in the order in which they are written."""
-    return _all(costs(plan))
+        return (_format_line(self.figure), *(f"  {_format_line(part)}" for part in self.figure.parts))
 
 
 @lru_cache(maxsize=4)
-def _all(costs: Costs) -> tuple[Verdict, ...]:
-    return tuple(_judged(costs, claim) for claim in costs.plan.expect)
+def judge(costs: Costs) -> tuple[Verdict, ...]:
+    """Every claim of the plan, in the order in which they are written."""
+    return tuple(_judge_claim(costs, claim) for claim in costs.plan.expect)
 
 
 def holds(claim: Claim, value: float, claimed: float) -> bool:
@@ -77,25 +73,25 @@ def holds(claim: Claim, value: float, claimed: float) -> bool:
     return result
 
 
-def _judged(costs: Costs, claim: Claim) -> Verdict:
+def _judge_claim(costs: Costs, claim: Claim) -> Verdict:
     try:
-        found, mean = _even(costs, claim, figure(costs, claim))
-        claimed = _claimed(costs, claim, found)
+        found, mean = _compare_with_even(costs, claim, derive_claimed(costs, claim))
+        claimed = _convert_claimed(costs, claim, found)
     except Unknown as reason:
-        return _bounded(costs, claim) or Verdict(claim, None, claim.value, missing=str(reason))
+        return _judge_by_states(costs, claim) or Verdict(claim, None, claim.value, missing=str(reason))
     verdict = holds(claim, found.value, claimed)
-    error = _error(found)
+    error = _estimate_error(found)
     turned = (holds(claim, found.value * (1 + sign * error), claimed) is not verdict for sign in (-1, 1))
     return Verdict(claim, verdict, claimed, found, error, any(turned), mean=mean)
 
 
-def _bounded(costs: Costs, claim: Claim) -> Verdict | None:
-    """Of a peak that is not known: what parameters, gradients and optimizer alone settle."""
+def _judge_by_states(costs: Costs, claim: Claim) -> Verdict | None:
+    """Of a peak that is not known, if parameters, gradients and optimizer alone settle the claim."""
     if not (claim.subject.startswith("memory.") and claim.subject.endswith(".peak")):
         return None
     try:
-        least = prices.states(costs, subjects.parse_stage(claim.subject))
-        claimed = _claimed(costs, claim, least)
+        least = prices.derive_states(costs, subjects.parse_stage(claim.subject))
+        claimed = _convert_claimed(costs, claim, least)
     except Unknown:
         return None
     if least.value <= claimed + (claim.rounding or ROUNDING * abs(claimed)):
@@ -103,27 +99,28 @@ def _bounded(costs: Costs, claim: Claim) -> Verdict | None:
     return Verdict(claim, claim.relation in (">", ">=", "!="), claimed, least, bound=True)
 
 
-def _even(costs: Costs, claim: Claim, found: Figure) -> tuple[Figure, str]:
-    """A figure that would be another one if the batch were divided: no better than expected, and why."""
-    if costs.uneven is None:
+def _compare_with_even(costs: Costs, claim: Claim, found: Figure) -> tuple[Figure, str]:
+    """The figure, and the fault of the batch if it is one of the mean: then graded as expected at best."""
+    if costs.batch_fault is None:
         return found, ""
     try:
-        graded = _of_mean(found, figure(costs.even, claim))
+        graded = _grade_mean(found, derive_claimed(costs.even, claim))
     except Unknown:
-        return found, costs.uneven
-    return graded, "" if graded is found else costs.uneven
+        return found, costs.batch_fault
+    return graded, "" if graded is found else costs.batch_fault
 
 
-def _of_mean(found: Figure, even: Figure) -> Figure:
-    """`found` itself, if it has the value of `even`."""
+def _grade_mean(found: Figure, even: Figure) -> Figure:
+    """`found` itself, if it has the value of `even`, the figure of a batch that can be divided."""
     if found.value == even.value:
         return found
     others = {part.name: part for part in even.parts}
-    parts = tuple(_of_mean(part, others.get(part.name, part)) for part in found.parts)
+    parts = tuple(_grade_mean(part, others.get(part.name, part)) for part in found.parts)
     return replace(found, grade=max(found.grade, "expected", key=GRADES.index), parts=parts)
 
 
-def _claimed(costs: Costs, claim: Claim, found: Figure) -> float:
+def _convert_claimed(costs: Costs, claim: Claim, found: Figure) -> float:
+    """The claimed value in the unit of the figure."""
     if claim.unit or found.unit != "B":
         return claim.value
     device = costs.plan.cluster.device
@@ -132,17 +129,18 @@ def _claimed(costs: Costs, claim: Claim, found: Figure) -> float:
     return claim.value * device.memory
 
 
-def _error(found: Figure) -> float:
+def _estimate_error(found: Figure) -> float:
+    """How far the figure may be off, as a share of it."""
     if found.grade not in TIMES:
         return 0.0
     return MEMORY if found.unit == "B" else TIMES[found.grade]
 
 
-def _told(found: Figure) -> str:
-    return f"{found.name} {shown(found)} ({found.grade}): {found.how}"
+def _format_line(found: Figure) -> str:
+    return f"{found.name} {format_value(found)} ({found.grade}): {found.how}"
 
 
-def shown(found: Figure) -> str:
+def format_value(found: Figure) -> str:
     """The figure's value as people write it: shares in percent, small counts in full."""
     value, unit = found.value, found.unit
     if unit.startswith("1/"):

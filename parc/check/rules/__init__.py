@@ -1,7 +1,6 @@
-"""The rules. A new one is a function in the module of its subject; importing the module declares it."""
+"""The rules: whether a plan is legal, and its parts agree. Importing a module declares its rules."""
 
-from parc.check.lints import balance, claims, locality, memory
-from parc.check.registry import CHECKS
+from parc.check.registry import RULES as RULES
 from parc.check.rules import (
     axes,
     counts,
@@ -14,21 +13,3 @@ from parc.check.rules import (
     schedule,
     training,
 )
-
-__all__ = [
-    "CHECKS",
-    "axes",
-    "balance",
-    "claims",
-    "counts",
-    "division",
-    "effect",
-    "experts",
-    "locality",
-    "memory",
-    "model",
-    "nodes",
-    "pipeline",
-    "schedule",
-    "training",
-]

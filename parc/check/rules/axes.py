@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from parc.check.edits import before, replaced, without
+from parc.check.edits import insert_before, remove, replace_text
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan, Spanned
@@ -50,16 +50,16 @@ WHY_NOT = {
         ("data", "tensor")
     ): "ranks of a data axis hold different tokens, those of a tensor axis the same",
     frozenset(("data", "experts' tensor")): "the ranks that share an expert must see the same tokens",
-    frozenset(("experts", "experts' tensor")): "an axis tells experts apart or splits each of them",
+    frozenset(("experts", "experts' tensor")): "an axis either distributes experts or splits each of them",
 }
 
 
 @rule("P302")
-def axis_unused(plan: Plan) -> Iterator[Finding]:
-    """An axis of the mesh carries nothing.
+def unused_axis(plan: Plan) -> Iterator[Finding]:
+    """No strategy uses an axis of the mesh.
 
-    All ranks along it would do the same work. An axis carries what is laid over it: `data`, `tensor`,
-    `experts` or `pipeline`. An axis of size 1 may be left without.
+    All ranks along it would do the same work. An axis carries the strategies laid over it: `data`, `tensor`,
+    `experts` or `pipeline`. An axis of size 1 may stay unused.
 
     ## Example
 
@@ -82,9 +82,9 @@ def axis_unused(plan: Plan) -> Iterator[Finding]:
         if not users and size > 1 and not plan.misread:
             span = plan.at(f"mesh.{axis}")
             yield Finding(
-                f"nothing is laid over the axis `{axis}`",
+                f"no strategy uses the axis `{axis}`",
                 (Label(span, f"{size:,} ranks that would all do the same work"),),
-                help=f"lay a strategy over it, such as `data over [{axis}]`, or leave the axis out",
+                help=f"lay a strategy over it, such as `data over [{axis}]`, or remove it",
                 fix=_left_out(plan, axis),
             )
 
@@ -92,14 +92,14 @@ def axis_unused(plan: Plan) -> Iterator[Finding]:
 def _left_out(plan: Plan, axis: str) -> Fix | None:
     if len(plan.mesh.axes) == 1:
         return None
-    return Fix(f"leave the axis `{axis}` out", (without(plan.at(f"mesh.{axis}")),), safe=False)
+    return Fix(f"remove the axis `{axis}`", (remove(plan.at(f"mesh.{axis}")),), safe=False)
 
 
 @rule("P303")
-def axis_used_twice(plan: Plan) -> Iterator[Finding]:
+def repeated_axis(plan: Plan) -> Iterator[Finding]:
     """A strategy names an axis twice.
 
-    The axes of a strategy multiply, and an axis is there once.
+    The sizes of its axes multiply, and each axis counts once.
 
     ## Example
 
@@ -122,17 +122,17 @@ def axis_used_twice(plan: Plan) -> Iterator[Finding]:
                 message = f"`{strategy}` names the axis `{axis}` {len(same)} times"
                 labels = [Label(use.span, "again here") for use in same[1:]]
                 labels.append(Label(same[0].span, "first here", primary=False))
-                fix = Fix(f"name `{axis}` once", tuple(without(use.span) for use in same[1:]))
-                yield Finding(message, tuple(labels), help="once is enough", fix=fix)
+                fix = Fix(f"name `{axis}` once", tuple(remove(use.span) for use in same[1:]))
+                yield Finding(message, tuple(labels), help="name it once", fix=fix)
 
 
 @rule("P304")
-def axis_used_by_strategies_that_exclude_one_another(plan: Plan) -> Iterator[Finding]:
-    """One axis carries two strategies that cannot share it.
+def conflicting_strategies(plan: Plan) -> Iterator[Finding]:
+    """Two strategies that exclude each other use the same axis.
 
-    Experts go over an axis that carries data, over one that carries tensors, or over one of their own. All
-    other strategies exclude one another: the ranks along an axis hold either different tokens or the same,
-    either the same layers or others.
+    Experts can share an axis with data or with tensors, or have an axis of their own. All other strategies
+    exclude each other: ranks along an axis hold either different tokens or the same ones, and either the
+    same layers or different ones.
 
     ## Example
 
@@ -156,9 +156,7 @@ def axis_used_by_strategies_that_exclude_one_another(plan: Plan) -> Iterator[Fin
         for one, other in combinations(different, 2):
             pair = frozenset((one.strategy, other.strategy))
             if pair not in TOGETHER:
-                reason = WHY_NOT.get(
-                    pair, "the stages of a pipeline hold different layers, and do different work"
-                )
+                reason = WHY_NOT.get(pair, "the stages of a pipeline hold different layers")
                 yield Finding(
                     f"the axis `{axis}` cannot carry both {one.strategy} and {other.strategy}",
                     (Label(other.span, other.strategy), Label(one.span, one.strategy, primary=False)),
@@ -168,7 +166,7 @@ def axis_used_by_strategies_that_exclude_one_another(plan: Plan) -> Iterator[Fin
 
 @rule("P305")
 def experts_of_a_dense_model(plan: Plan) -> Iterator[Finding]:
-    """The plan lays experts over an axis, but the model has none.
+    """The plan distributes experts, but the model has none.
 
     ## Example
 
@@ -183,10 +181,6 @@ def experts_of_a_dense_model(plan: Plan) -> Iterator[Finding]:
 
     ## Instead
 
-        model moe {
-          source = "moe.py:MoETransformer"
-          shape { layers = 16, experts = 0 }
-        }
         plan wide for first on farm {
           mesh = [dp: 4]
           data over [dp]
@@ -199,21 +193,22 @@ def experts_of_a_dense_model(plan: Plan) -> Iterator[Finding]:
     if shape.experts == 0 or all_dense:
         key, why = ("experts", "there are none") if shape.experts == 0 else ("dense_layers", "all are dense")
         yield Finding(
-            "the model has no experts to lay over an axis",
+            "the model has no experts to distribute",
             (
-                Label(plan.experts.at("axes"), "experts go here"),
+                Label(plan.experts.at("axes"), "distributed here"),
                 Label(shape.at(key), why, primary=False),
             ),
-            fix=Fix("leave `experts` out", (without(plan.experts.span),), safe=False),
+            fix=Fix("remove `experts`", (remove(plan.experts.span),), safe=False),
         )
 
 
 @rule("P308", Severity.WARNING)
-def dense_work_repeated(plan: Plan) -> Iterator[Finding]:
-    """An axis carries experts and nothing else, so that all else is computed on each of its ranks anew.
+def replicated_dense_work(plan: Plan) -> Iterator[Finding]:
+    """An axis carries only experts, so its ranks repeat all other work.
 
-    The ranks along such an axis have the same tokens: attention, norms and head do the same work on each.
-    With `data` over the axis as well, each rank has tokens of its own, and exchanges them for its experts'.
+    The ranks along such an axis have the same tokens: each computes the same attention, norms and head. With
+    `data` over the axis too, each rank has its own tokens and exchanges them with the ranks of their
+    experts.
 
     ## Example
 
@@ -237,17 +232,17 @@ def dense_work_repeated(plan: Plan) -> Iterator[Finding]:
             continue
         splits = users[0].strategy != "experts"
         yield Finding(
-            f"{size:,} ranks along `{axis}` repeat all work but that of experts",
+            f"{size:,} ranks along `{axis}` repeat all work except that of the experts",
             (
                 Label(
                     users[0].span,
-                    "carries a part of each expert alone" if splits else "carries experts alone",
+                    "carries only a part of each expert" if splits else "carries only experts",
                 ),
                 Label(plan.at(f"mesh.{axis}"), f"{size:,} ranks with the same tokens", primary=False),
             ),
             help=f"`tensor over [{axis}]` splits the rest too"
             if splits
-            else f"`data over [{axis}]` deals the tokens out",
+            else f"`data over [{axis}]` gives each rank its own tokens",
             fix=None if splits else _with_data(plan, axis),
         )
 
@@ -255,9 +250,9 @@ def dense_work_repeated(plan: Plan) -> Iterator[Finding]:
 def _with_data(plan: Plan, axis: str) -> Fix | None:
     if plan.data is None:
         assert plan.experts
-        edit = before(plan.experts, f"data over [{axis}]")
+        edit = insert_before(plan.experts, f"data over [{axis}]")
     elif not plan.data.axes:
-        edit = replaced(plan.data.at("axes"), f"[{axis}]")
+        edit = replace_text(plan.data.at("axes"), f"[{axis}]")
     else:
         last = plan.data.at(f"axes.{len(plan.data.axes) - 1}")
         edit = last._replace(start=last.end), f", {axis}"

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.advice.nearest import Nearest, nearest, size
+from parc.check.candidates import Candidates, find_size
 from parc.check.registry import Finding, rule
-from parc.diagnostic import Fix, Label, Severity
+from parc.check.requests import NearestValues
+from parc.diagnostic import Label, Severity
 from parc.plan.blocks import Plan
 
 
-def _product(sizes: list[int]) -> str:
+def _format_product(sizes: list[int]) -> str:
     """`2 x 4 = `, where there is something to multiply."""
     return " x ".join(str(size) for size in sizes) + " = " if len(sizes) > 1 else ""
 
 
-def _labels(plan: Plan) -> tuple[Label, ...]:
-    mesh = _product([axis.size for axis in plan.mesh.axes])
-    levels = _product([level.size for level in plan.cluster.levels])
+def _make_labels(plan: Plan) -> tuple[Label, ...]:
+    mesh = _format_product([axis.size for axis in plan.mesh.axes])
+    levels = _format_product([level.size for level in plan.cluster.levels])
     return (
         Label(plan.at("mesh"), f"{mesh}{plan.mesh.size:,} ranks"),
         Label(plan.cluster.at("levels"), f"{levels}{plan.cluster.devices:,} devices", primary=False),
@@ -28,8 +29,8 @@ def _labels(plan: Plan) -> tuple[Label, ...]:
 def too_many_ranks(plan: Plan) -> Iterator[Finding]:
     """The mesh has more ranks than the cluster has devices.
 
-    The sizes of all axes multiply to the number of ranks, and each rank needs a device of its own: a program
-    with more would never start.
+    The number of ranks is the product of the sizes of all axes. Each rank needs its own device, so a larger
+    program would never start.
 
     ## Example
 
@@ -43,7 +44,6 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
 
     ## Instead
 
-        cluster farm { levels = [node: 8] }
         plan wide for first on farm {
           mesh = [dp: 2, tp: 4]
           data    over [dp]
@@ -55,34 +55,27 @@ def too_many_ranks(plan: Plan) -> Iterator[Finding]:
     if excess > 0:
         yield Finding(
             f"the mesh has {plan.mesh.size:,} ranks, the cluster {plan.cluster.devices:,} devices",
-            _labels(plan),
+            _make_labels(plan),
             (f"{plan.mesh.size:,} - {plan.cluster.devices:,} = {excess:,} too many",),
-            *_sizes_that(plan, "P201", "it fits"),
+            advice=NearestValues("sizes that fit", _list_sizes(plan)),
         )
 
 
-def _sizes_that(plan: Plan, code: str, so: str, *, fill: bool = False) -> tuple[str | None, Fix | None]:
-    """For each axis the largest size which the cluster has room for; with `fill`, where no device is left.
+def _list_sizes(plan: Plan, fill: bool = False) -> tuple[Candidates, ...]:
+    """For each axis the sizes for which the cluster has room, or with `fill` those that leave no device idle.
 
-    The fix gives the only axis that carries data and nothing else as many ranks as there are devices for.
+    The fix is to change the only axis that carries data and nothing else.
     """
-    found: dict[str, Nearest] = {}
-    for axis in () if plan.tried else plan.mesh.axes:
+    found, replicas = [], _find_replica_axis(plan)
+    for axis in plan.mesh.axes:
         most, rest = divmod(plan.cluster.devices, plan.mesh.size // axis.size)
         if most and most != axis.size and not (fill and rest):
-            sizes = (most,) if fill else range(most, 0, -1)
-            if near := nearest(plan, code, size(plan, axis.name), [sizes]):
-                found[axis.name] = near
-    good = {name: near for name, near in found.items() if near.values}
-    if not good:
-        but = [f"`{name}: {near.refused}`, but then {near.faults[0]}" for name, near in found.items()]
-        return (f"{so} with {'; or with '.join(but)}" if but else None), None
-    listed = " or ".join(f"`{name}: {near.values[0]}`{near.then}" for name, near in good.items())
-    replicas = good.get(_for_replicas(plan) or "")
-    return f"{so} with {listed}", replicas.fix if replicas else None
+            sizes = range(most, most - 1 if fill else 0, -1)
+            found.append(Candidates(find_size(plan, axis.name), (sizes,), fixable=axis.name == replicas))
+    return tuple(found)
 
 
-def _for_replicas(plan: Plan) -> str | None:
+def _find_replica_axis(plan: Plan) -> str | None:
     """The only axis that carries data and nothing else."""
     others = (plan.tensor, plan.experts, plan.pipeline)
     taken = {axis for strategy in others if strategy for axis in strategy.axes}
@@ -94,8 +87,8 @@ def _for_replicas(plan: Plan) -> str | None:
 def idle_devices(plan: Plan) -> Iterator[Finding]:
     """The mesh has fewer ranks than the cluster has devices.
 
-    The rest of the cluster is paid for and does nothing. A larger axis, most easily one that carries data,
-    puts it to work; or else the plan is for a smaller cluster.
+    The other devices are paid for and idle. Enlarge an axis, preferably one that carries data, or declare a
+    smaller cluster.
 
     ## Example
 
@@ -107,7 +100,6 @@ def idle_devices(plan: Plan) -> Iterator[Finding]:
 
     ## Instead
 
-        cluster farm { levels = [node: 8] }
         plan wide for first on farm {
           mesh = [dp: 8]
           data over [dp]
@@ -117,18 +109,18 @@ def idle_devices(plan: Plan) -> Iterator[Finding]:
     if idle > 0:
         yield Finding(
             f"{idle:,} of {plan.cluster.devices:,} devices {'is' if idle == 1 else 'are'} idle",
-            _labels(plan),
+            _make_labels(plan),
             (f"{plan.cluster.devices:,} - {plan.mesh.size:,} = {idle:,}",),
-            *_sizes_that(plan, "P202", "all are busy", fill=True),
+            advice=NearestValues("sizes that leave none idle", _list_sizes(plan, fill=True)),
         )
 
 
 @rule("P260", Severity.WARNING)
-def larger_than_the_machine(plan: Plan) -> Iterator[Finding]:
-    """A level of the cluster is larger than the machine's: a node of 16 devices, of machines that have 8.
+def level_larger_than_machine(plan: Plan) -> Iterator[Finding]:
+    """A level of the cluster is larger than its machine's, such as a node of 16 devices instead of 8.
 
-    Links within that level would be faster on paper than they are, and ranks would be started where there is
-    no device. A machine that is like this one but larger is a `machine` block of its own.
+    Links within the level would be predicted too fast, and ranks would be started where there is no device.
+    For a larger machine of the same kind, write a `machine` block.
 
     ## Example
 
@@ -142,7 +134,6 @@ def larger_than_the_machine(plan: Plan) -> Iterator[Finding]:
 
     ## Instead
 
-        import "parc:h100"
         cluster farm { machine = h100, levels = [fabric: 2, node: 8] }
         plan wide for first on farm {
           mesh = [pp: 2, dp: 8]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.advice.alternatives import MEAN, balanced
-from parc.check.advice.nearest import divisors, multiples, nearest, of_batch, told
-from parc.check.divisibility import Count, division, of_model, ranks
+from parc.check.candidates import find_in_batch, list_divisors, list_multiples
+from parc.check.divisibility import HEADING, Count, check_division, count_in_shape, count_ranks
 from parc.check.registry import Finding, rule
+from parc.check.requests import NearestValues
 from parc.diagnostic import Label
 from parc.plan.blocks import Plan
 
 
-def _split(plan: Plan, code: str, key: str, things: str | None = None) -> Iterator[Finding]:
+def _check_split(plan: Plan, key: str, things: str | None = None) -> Iterator[Finding]:
     """By the tensor axes, unless the plan says which parameters are replicated: then building judges."""
     if plan.tensor and getattr(plan.train.model.shape, key) and not plan.tensor.replicate:
-        yield from division(plan, code, of_model(plan, key, things), ranks(plan, plan.tensor.axes, "ranks"))
+        yield from check_division(
+            count_in_shape(plan, key, things), count_ranks(plan, plan.tensor.axes, "ranks")
+        )
 
 
-def _dense(plan: Plan) -> bool:
+def _has_dense_layers(plan: Plan) -> bool:
     """Whether some layer has no experts, as far as the file says."""
     shape = plan.train.model.shape
     return shape.dense_layers > 0 or (plan.experts is None and not shape.experts)
@@ -26,9 +28,9 @@ def _dense(plan: Plan) -> bool:
 
 @rule("P203")
 def heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
-    """The attention heads do not divide by the tensor axes.
+    """The number of attention heads is not divisible by the number of tensor ranks.
 
-    Each rank of a tensor axis computes whole heads: a head that is cut would need an exchange inside the
+    Each tensor rank computes whole heads. To split a head, ranks would have to communicate inside the
     softmax.
 
     ## Example
@@ -47,14 +49,14 @@ def heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
           experts over [tp]
         }
     """
-    yield from _split(plan, "P203", "heads")
+    yield from _check_split(plan, "heads")
 
 
 @rule("P204")
 def kv_heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
-    """The key-value heads do not divide by the tensor axes.
+    """The number of key-value heads is not divisible by the number of tensor ranks.
 
-    A rank needs the keys and values of its own query heads, so these too are split by whole heads.
+    A rank needs the keys and values of its own query heads, so key-value heads are not split either.
 
     ## Example
 
@@ -73,15 +75,16 @@ def kv_heads_do_not_divide(plan: Plan) -> Iterator[Finding]:
           experts over [tp]
         }
     """
-    yield from _split(plan, "P204", "kv_heads")
+    yield from _check_split(plan, "kv_heads")
 
 
 @rule("P205")
 def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
-    """A feed-forward width does not divide by the axes that split it.
+    """A feed-forward width is not divisible by the number of ranks that split it.
 
-    The inner width of a dense layer or of a shared expert is split over the tensor axes, that of an expert
-    over the axes which `experts` names under `tensor`. All ranks hold slices of one width.
+    The inner width of a dense layer or of a shared expert is split over the tensor axes. That of a routed
+    expert is split over the axes that `experts` lists under `tensor`. All ranks hold slices of the same
+    width.
 
     ## Example
 
@@ -101,20 +104,20 @@ def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
         }
     """
     shape = plan.train.model.shape
-    if _dense(plan):
-        yield from _split(plan, "P205", "dense_ffn" if shape.dense_ffn else "ffn")
-    yield from _split(plan, "P205", "shared_ffn")
+    if _has_dense_layers(plan):
+        yield from _check_split(plan, "dense_ffn" if shape.dense_ffn else "ffn")
+    yield from _check_split(plan, "shared_ffn")
     if plan.experts and plan.experts.tensor and shape.ffn and shape.experts != 0:
-        parts = ranks(plan, plan.experts.tensor, "ranks")
-        yield from division(plan, "P205", of_model(plan, "ffn"), parts)
+        parts = count_ranks(plan, plan.experts.tensor, "ranks")
+        yield from check_division(count_in_shape(plan, "ffn"), parts)
 
 
 @rule("P206")
 def vocabulary_does_not_divide(plan: Plan) -> Iterator[Finding]:
-    """The vocabulary does not divide by the tensor axes.
+    """The size of the vocabulary is not divisible by the number of tensor ranks.
 
-    Embedding, head and loss are split by rows of the vocabulary. Padding it is a change of the model, so the
-    model is where it is done: a few unused tokens cost little.
+    Embedding, head and loss are split by rows of the vocabulary. Padding the vocabulary changes the model,
+    so pad it there: a few unused tokens cost little.
 
     ## Example
 
@@ -134,20 +137,15 @@ def vocabulary_does_not_divide(plan: Plan) -> Iterator[Finding]:
           source = "moe.py:MoETransformer"
           shape { layers = 16, heads = 16, experts = 8, vocab = 50264 }
         }
-        plan wide for first on farm {
-          mesh = [tp: 8]
-          tensor  over [tp]
-          experts over [tp]
-        }
     """
-    yield from _split(plan, "P206", "vocab", "tokens of the vocabulary")
+    yield from _check_split(plan, "vocab", "tokens of the vocabulary")
 
 
 @rule("P207")
 def experts_do_not_divide(plan: Plan) -> Iterator[Finding]:
-    """The experts do not divide by the axes that carry them.
+    """The number of experts is not divisible by the number of ranks that carry them.
 
-    Every expert has one home in each replica, and every rank the same number of experts.
+    Every rank holds the same number of experts, and every expert lies on one rank of each replica.
 
     ## Example
 
@@ -166,16 +164,16 @@ def experts_do_not_divide(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if plan.experts and shape.experts:
-        parts = ranks(plan, plan.experts.axes, "ranks")
-        yield from division(plan, "P207", of_model(plan, "experts"), parts)
+        parts = count_ranks(plan, plan.experts.axes, "ranks")
+        yield from check_division(count_in_shape(plan, "experts"), parts)
 
 
 @rule("P208")
 def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
-    """The batch does not divide into microbatches of whole sequences for every data rank.
+    """The batch cannot be divided into microbatches of whole sequences for every data rank.
 
-    Each microbatch is an equal part of the batch, and each data rank takes an equal part of it. There is no
-    half a sequence.
+    All microbatches have the same size, and so have the parts of a microbatch on the data ranks. A sequence
+    is not split.
 
     ## Example
 
@@ -194,13 +192,9 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
           model = moe
           batch { sequences = 256, length = 1024, microbatches = 32 }
         }
-        plan wide for first on farm {
-          mesh = [dp: 8]
-          data over [dp]
-        }
     """
     batch = plan.train.batch
-    data = ranks(plan, plan.data.axes if plan.data else (), "data ranks")
+    data = count_ranks(plan, plan.data.axes if plan.data else (), "data ranks")
     parts = batch.microbatches * data.number
     if batch.sequences % parts == 0:
         return
@@ -209,37 +203,31 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
         Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches", primary=False),
     ]
     divisor = f"{batch.microbatches:,} microbatches"
-    sequences = of_batch(plan, "sequences", "sequences")
-    cures = [nearest(plan, "P208", sequences, multiples(sequences, parts))]
+    candidates = [list_multiples(find_in_batch(plan, "sequences"), parts)]
     if data.number > 1:
         labels.append(Label(data.span, f"{data.number:,} {data.things}", primary=False))
         divisor = f"({divisor} x {data.number:,} data ranks)"
-    fewer = None
     if batch.sequences % data.number == 0:
-        count = of_batch(plan, "microbatches", "microbatches")
-        fewer = nearest(plan, "P208", count, divisors(count, batch.sequences // data.number))
-    help = told("nearest that divide", (*cures, fewer))
-    if help and fewer and fewer.values and balanced(plan):
-        help += f" ({MEAN})"
+        microbatches = find_in_batch(plan, "microbatches")
+        candidates.append(list_divisors(microbatches, batch.sequences // data.number, fixable=True))
     yield Finding(
         f"{batch.sequences:,} sequences cannot be divided into {divisor.strip('()')}",
         tuple(labels),
-        (f"{batch.sequences:,} / {divisor} = {_share(batch.sequences / parts)} sequences each",),
-        help,
-        fewer.fix if fewer else None,
+        (f"{batch.sequences:,} / {divisor} = {_format_share(batch.sequences / parts)} sequences each",),
+        advice=NearestValues(HEADING, tuple(candidates)),
     )
 
 
-def _share(value: float) -> str:
+def _format_share(value: float) -> str:
     """2.67, 0.0312, 6,250.06: three digits, and whole ones in full."""
     return f"{value:.3g}" if value < 100 else f"{value:,.2f}"
 
 
 @rule("P209")
 def length_does_not_divide(plan: Plan) -> Iterator[Finding]:
-    """With `sequence = true`, the length of the sequences does not divide by the tensor axes.
+    """With `sequence = true`, the length of a sequence is not divisible by the number of tensor ranks.
 
-    Between attention and experts each rank of the tensor axis then holds an equal part of every sequence.
+    Between attention and experts, each tensor rank holds an equal part of every sequence.
 
     ## Example
 
@@ -258,13 +246,9 @@ def length_does_not_divide(plan: Plan) -> Iterator[Finding]:
           model = moe
           batch { sequences = 32, length = 1024 }
         }
-        plan wide for first on farm {
-          mesh = [tp: 4]
-          tensor over [tp] { sequence = true }
-        }
     """
     batch = plan.train.batch
     if plan.tensor and plan.tensor.sequence:
-        length = of_batch(plan, "length", "positions of a sequence")
+        length = find_in_batch(plan, "length", "positions of a sequence")
         amount = Count(batch.length, length.things, batch.at("length"), (length,))
-        yield from division(plan, "P209", amount, ranks(plan, plan.tensor.axes, "ranks"))
+        yield from check_division(amount, count_ranks(plan, plan.tensor.axes, "ranks"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from parc.check.edits import without, without_option
+from parc.check.edits import remove, remove_key
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan, Spanned
@@ -47,10 +47,10 @@ def _idle(plan: Plan) -> Iterator[Idle]:
 
 @rule("P311", Severity.WARNING)
 def option_without_effect(plan: Plan) -> Iterator[Finding]:
-    """An option that changes nothing here, because what it works on is not there.
+    """An option has no effect, because what it applies to is absent.
 
-    Such as `sequence = true` where the tensor axes have one rank. It is left over, or the plan lacks
-    something that it was written for.
+    For example, `sequence = true` has no effect on tensor axes of one rank. Either the option is left over,
+    or the plan lacks what it was written for.
 
     ## Example
 
@@ -72,14 +72,14 @@ def option_without_effect(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             f"{written} has no effect",
             (Label(block.at(key), why),),
-            help="leave it out",
-            fix=Fix(f"leave `{key}` out", (without_option(block, key),)) if key in block.spans else None,
+            help="remove it",
+            fix=Fix(f"remove `{key}`", (remove_key(block, key),)) if key in block.spans else None,
         )
 
 
 @rule("P315")
 def strategy_over_no_axis(plan: Plan) -> Iterator[Finding]:
-    """A strategy names no axis to be laid over.
+    """A strategy uses no axis.
 
     ## Example
 
@@ -104,20 +104,20 @@ def strategy_over_no_axis(plan: Plan) -> Iterator[Finding]:
     }
     for name, strategy in strategies.items():
         if strategy and not strategy.axes:
-            fix = Fix(f"leave `{name}` out", (without(strategy.span),))
+            fix = Fix(f"remove `{name}`", (remove(strategy.span),))
             yield Finding(
-                f"`{name}` is laid over no axis",
+                f"`{name}` has no axis",
                 (Label(strategy.at("axes"), "no axis"),),
-                help="name an axis of the mesh, or leave it out",
+                help="name an axis of the mesh, or remove the strategy",
                 fix=fix,
             )
 
 
 @rule("P316")
-def placement_stated_twice(plan: Plan) -> Iterator[Finding]:
-    """`tensor` states two placements for the same parameters.
+def conflicting_placements(plan: Plan) -> Iterator[Finding]:
+    """`tensor` gives two placements to the same parameters.
 
-    A parameter is cut by columns, cut by rows, or kept whole.
+    A parameter is split by columns, split by rows, or replicated.
 
     ## Example
 

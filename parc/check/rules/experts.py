@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from parc.check.edits import Edit, before, option
+from parc.check.edits import Edit, insert_before, set_key
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan, Tensor
@@ -20,13 +20,13 @@ class Way(NamedTuple):
 
 
 @rule("P314", Severity.WARNING)
-def experts_repeated(plan: Plan) -> Iterator[Finding]:
-    """`tensor` splits all but the experts, so that every rank of its axis computes the same experts alike.
+def replicated_experts(plan: Plan) -> Iterator[Finding]:
+    """`tensor` does not split the experts, so all ranks of its axis compute the same experts on the same
+    tokens.
 
-    Ranks of a tensor axis have the same tokens, and `tensor` by itself leaves experts whole: each of the
-    ranks then holds them, sends the same tokens to them, and computes the same. Either each expert is split
-    over the axis too, or the axis carries experts of its own, or, with `sequence = true`, each rank has
-    tokens of its own between attention and experts.
+    Tensor ranks hold the same tokens, and `tensor` alone does not split experts. Split each expert over the
+    axis too, distribute the experts over it, or use `sequence = true`, with which each rank has its own
+    tokens between attention and experts.
 
     ## Example
 
@@ -57,9 +57,9 @@ def experts_repeated(plan: Plan) -> Iterator[Finding]:
     if not axes:
         return
     ranks, named = plan.mesh.product(axes), " and ".join(f"`{axis}`" for axis in axes)
-    labels = [Label(tensor.at(f"axes.{tensor.axes.index(axis)}"), "leaves experts whole") for axis in axes]
+    labels = [Label(tensor.at(f"axes.{tensor.axes.index(axis)}"), "does not split experts") for axis in axes]
     if experts:
-        labels.append(Label(experts.at("axes"), "not over it", primary=False))
+        labels.append(Label(experts.at("axes"), "does not use the axis", primary=False))
     labels += [Label(plan.at(f"mesh.{axis}"), "ranks with the same tokens", primary=False) for axis in axes]
     ways = list(_ways(plan, tensor, axes))
     yield Finding(
@@ -94,7 +94,7 @@ def _repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
     again = (
         f"({ranks:,} - 1) x {format_quantity(once, 'FLOP')} = {format_quantity((ranks - 1) * once, 'FLOP')}"
     )
-    return f"experts, once a step, there and back: {work}", f"repeated: {again}"
+    return f"experts in a step, forward and backward: {work}", f"repeated: {again}"
 
 
 def _ways(plan: Plan, tensor: Tensor, axes: tuple[str, ...]) -> Iterator[Way]:
@@ -102,10 +102,10 @@ def _ways(plan: Plan, tensor: Tensor, axes: tuple[str, ...]) -> Iterator[Way]:
     experts, shape, product = plan.experts, plan.train.model.shape, plan.mesh.product
     if experts and (shape.ffn or 0) % product((*experts.tensor, *axes)) == 0:
         listed = f"[{', '.join((*experts.tensor, *axes))}]"
-        yield Way(f"tensor = {listed}", "of `experts` splits each", option(experts, "tensor", listed))
+        yield Way(f"tensor = {listed}", "of `experts` splits each expert", set_key(experts, "tensor", listed))
     if experts is None and (shape.experts or 0) % product(axes) == 0:
         text = f"experts over [{', '.join(axes)}]"
-        yield Way(text, "spreads them", before(tensor, text))
+        yield Way(text, "distributes them", insert_before(tensor, text))
     if plan.train.batch.length % product(tensor.axes) == 0:
-        does = "of `tensor` gives each rank tokens of its own"
-        yield Way("sequence = true", does, option(tensor, "sequence", "true"))
+        does = "of `tensor` gives each rank its own tokens"
+        yield Way("sequence = true", does, set_key(tensor, "sequence", "true"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.divisibility import division, of_model
+from parc.check.divisibility import check_division, count_in_shape
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Label
 from parc.plan.blocks import Plan
@@ -12,9 +12,9 @@ from parc.plan.blocks import Plan
 
 @rule("P221")
 def uneven_head_groups(plan: Plan) -> Iterator[Finding]:
-    """The query heads do not divide by the key-value heads.
+    """The number of query heads is not divisible by the number of key-value heads.
 
-    In grouped-query attention each key-value head serves an equal number of query heads.
+    In grouped-query attention, each key-value head serves the same number of query heads.
 
     ## Example
 
@@ -32,14 +32,14 @@ def uneven_head_groups(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if shape.heads and shape.kv_heads:
-        yield from division(plan, "P221", of_model(plan, "heads"), of_model(plan, "kv_heads"))
+        yield from check_division(count_in_shape(plan, "heads"), count_in_shape(plan, "kv_heads"))
 
 
 @rule("P222")
 def hidden_does_not_divide(plan: Plan) -> Iterator[Finding]:
-    """The hidden width does not divide by the heads.
+    """The hidden width is not divisible by the number of heads.
 
-    Where `head_dim` is not given, it is the hidden width divided by the number of heads.
+    If `head_dim` is not given, it is the hidden width divided by the number of heads.
 
     ## Example
 
@@ -57,14 +57,14 @@ def hidden_does_not_divide(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if shape.hidden and shape.heads and shape.head_dim is None:
-        yield from division(plan, "P222", of_model(plan, "hidden"), of_model(plan, "heads"))
+        yield from check_division(count_in_shape(plan, "hidden"), count_in_shape(plan, "heads"))
 
 
 @rule("P223")
-def more_chosen_than_experts(plan: Plan) -> Iterator[Finding]:
-    """`top_k` is more than there are experts.
+def top_k_exceeds_experts(plan: Plan) -> Iterator[Finding]:
+    """`top_k` is larger than the number of experts.
 
-    A token goes to `top_k` different experts.
+    A token is routed to `top_k` different experts.
 
     ## Example
 
@@ -92,10 +92,10 @@ def more_chosen_than_experts(plan: Plan) -> Iterator[Finding]:
 
 
 @rule("P224")
-def more_dense_than_layers(plan: Plan) -> Iterator[Finding]:
-    """There are more dense layers than layers.
+def too_many_dense_layers(plan: Plan) -> Iterator[Finding]:
+    """`dense_layers` is larger than the number of layers.
 
-    `dense_layers` counts those of the first layers that have no experts.
+    `dense_layers` is how many of the first layers have no experts.
 
     ## Example
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from parc.check.advice.nearest import divisors, multiples, nearest, told
-from parc.check.advice.nearest import size as size_of
-from parc.check.edits import replaced
+from parc.check.candidates import find_size, list_divisors, list_multiples
+from parc.check.edits import replace_text
 from parc.check.registry import Finding, rule
+from parc.check.requests import NearestValues
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan
 
 
 @rule("P225", Severity.WARNING)
-def units_cut_unevenly(plan: Plan) -> Iterator[Finding]:
-    """The groups of an axis do not line up with the nodes, or the racks, of the cluster.
+def groups_not_aligned(plan: Plan) -> Iterator[Finding]:
+    """The groups of an axis are not aligned with the nodes, or the racks, of the cluster.
 
-    Rank r is device r. Some groups of the axis then lie within a node and others across two: all wait for
-    the slowest link, though most have a fast one. Sizes that nest keep every group alike.
+    Rank r runs on device r. Some groups of the axis then lie within a node and others span two. All of them
+    wait for the slowest link, although most have a fast one. Sizes that divide one another make all groups
+    alike.
 
     ## Example
 
@@ -53,35 +54,34 @@ def units_cut_unevenly(plan: Plan) -> Iterator[Finding]:
             if unit % reach == 0 or stride >= unit or reach == plan.mesh.size:
                 continue
             if reach % unit:
-                yield _uneven(plan, axis.name, reach, level.name, unit)
+                yield _find_uneven(plan, axis.name, reach, level.name, unit)
                 return
             break
 
 
-def _uneven(plan: Plan, axis: str, reach: int, level: str, unit: int) -> Finding:
+def _find_uneven(plan: Plan, axis: str, reach: int, level: str, unit: int) -> Finding:
     size, room = plan.mesh.axis(axis).size, unit // plan.mesh.stride(axis)
     inside = [each.size for each in plan.mesh.axes if plan.mesh.stride(each.name) < reach and each.size > 1]
     product = " x ".join(map(str, inside)) + " = " if len(inside) > 1 else ""
-    number = size_of(plan, axis)
-    candidates = divisors(number, room) if size < room else multiples(number, room)
-    good = nearest(plan, "P225", number, candidates)
+    number = find_size(plan, axis)
+    candidates = list_divisors(number, room) if size < room else list_multiples(number, room)
     return Finding(
-        f"groups of `{axis}` begin and end in the middle of a {level}",
+        f"groups of `{axis}` start and end in the middle of a {level}",
         (
-            Label(plan.at(f"mesh.{axis}"), f"with what is inside of it {reach:,} ranks"),
+            Label(plan.at(f"mesh.{axis}"), f"{reach:,} ranks, with the axes inside it"),
             Label(plan.cluster.at(f"levels.{level}"), f"a {level} has {unit:,} devices", primary=False),
         ),
         (f"{product}{reach:,} ranks in a row neither divide {unit:,} nor are a multiple of it",),
-        told("nearest that line up", [good]),
+        advice=NearestValues("nearest that line up", (candidates,)),
     )
 
 
 @rule("P235", Severity.WARNING)
-def levels_inside_out(plan: Plan) -> Iterator[Finding]:
-    """The link of an outer level is faster than that of a level inside of it.
+def levels_out_of_order(plan: Plan) -> Iterator[Finding]:
+    """The link of an outer level is faster than the link of a level inside it.
 
-    Levels are written outermost first: what is far apart before what is near. No network is faster between
-    nodes than within one, so two levels, or two links, have most likely changed places.
+    Levels are written outermost first. Networks are not faster between nodes than within one, so two levels
+    or two links have probably been swapped.
 
     ## Example
 
@@ -102,10 +102,6 @@ def levels_inside_out(plan: Plan) -> Iterator[Finding]:
           link node   { bandwidth = 900 GB/s }
           link fabric { bandwidth = 50 GB/s }
         }
-        plan wide for first on farm {
-          mesh = [dp: 8]
-          data over [dp]
-        }
     """
     known = {link.level: link for link in plan.cluster.links if link.bandwidth}
     linked = [known[level.name] for level in plan.cluster.levels if level.name in known]
@@ -114,21 +110,21 @@ def levels_inside_out(plan: Plan) -> Iterator[Finding]:
         assert inner.bandwidth
         if outer.bandwidth > inner.bandwidth:
             yield Finding(
-                f"the link of `{outer.level}` is faster than that of `{inner.level}`, which is inside of it",
+                f"the link of `{outer.level}` is faster than that of `{inner.level}`, which is inside it",
                 (
                     Label(plan.cluster.at("levels"), "outermost first"),
                     Label(outer.at("bandwidth"), "outside", primary=False),
                     Label(inner.at("bandwidth"), "inside", primary=False),
                 ),
                 help="the last level is the innermost",
-                fix=_exchanged(plan, outer.level, inner.level),
+                fix=_exchange_levels(plan, outer.level, inner.level),
             )
 
 
-def _exchanged(plan: Plan, outer: str, inner: str) -> Fix | None:
+def _exchange_levels(plan: Plan, outer: str, inner: str) -> Fix | None:
     spans = [plan.cluster.spans.get(f"levels.{name}") for name in (outer, inner)]
     first, second = spans
     if first is None or second is None:
         return None
-    edits = (replaced(first, second.text), replaced(second, first.text))
-    return Fix(f"exchange `{outer}` and `{inner}`", edits, safe=False)
+    edits = (replace_text(first, second.text), replace_text(second, first.text))
+    return Fix(f"swap `{outer}` and `{inner}`", edits, safe=False)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.advice.nearest import FARTHEST, either, multiples, nearest, of_batch, told
-from parc.check.divisibility import ranks
-from parc.check.edits import option, replaced, without_option
+from parc.check.candidates import FARTHEST, Candidates, find_in_batch, join_values, list_multiples
+from parc.check.divisibility import count_ranks
+from parc.check.edits import remove_key, replace_text, set_key
 from parc.check.registry import Finding, rule
+from parc.check.requests import NearestValues
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Pipeline, Plan
 from parc.plan.schema.plan import SPLIT, V_SHAPED
@@ -18,10 +19,10 @@ from parc.plan.schema.plan import SPLIT, V_SHAPED
 
 @rule("P214")
 def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
-    """There are fewer microbatches than stages under a schedule that needs one in every stage.
+    """The schedule needs more microbatches than there are.
 
-    `1f1b` fills the pipeline with a microbatch a stage before the first backward pass, `dualpipev` with two a
-    rank. With fewer, PyTorch refuses to run them; other schedules run, but most stages wait most of the time.
+    `1f1b` needs one microbatch for each stage before the first backward pass, `dualpipev` two for each rank.
+    With fewer, PyTorch refuses to run them. Other schedules run, but most stages are idle most of the time.
 
     ## Example
 
@@ -40,47 +41,34 @@ def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
           model = moe
           batch { sequences = 32, length = 1024, microbatches = 8 }
         }
-        plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = "1f1b" }
-        }
     """
     pipeline, batch = plan.pipeline, plan.train.batch
-    if pipeline is None or not (pipeline.schedule == "dualpipev" or one_by_one(pipeline)):
+    if pipeline is None or not (pipeline.schedule == "dualpipev" or _is_1f1b(pipeline)):
         return
-    stages = ranks(plan, pipeline.axes, "stages")
+    stages = count_ranks(plan, pipeline.axes, "stages")
     needed = stages.number * (2 if pipeline.schedule == "dualpipev" else 1)
     if batch.microbatches < needed:
         chunks = " x 2 chunks" if needed > stages.number else ""
+        few = "one microbatch is" if batch.microbatches == 1 else f"{batch.microbatches:,} microbatches are"
+        enough = Candidates(find_in_batch(plan, "microbatches"), (range(needed, needed + FARTHEST),))
         yield Finding(
-            f"{_microbatches(batch.microbatches)} too few for {needed:,} stages under `{pipeline.schedule}`",
+            f"{few} too few for {needed:,} stages under `{pipeline.schedule}`",
             (
                 Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches"),
                 Label(stages.span, f"{stages.number:,} {stages.things}{chunks}", primary=False),
             ),
             (f"{batch.microbatches:,} < {needed:,}",),
-            f'at least {needed:,} microbatches{_enough(plan, needed)}, or `schedule = "gpipe"`',
+            f'at least {needed:,} microbatches, or `schedule = "gpipe"`',
+            advice=NearestValues("nearest that suit", (enough,)),
         )
 
 
-def _enough(plan: Plan, needed: int) -> str:
-    """The least number that is enough and suits the batch."""
-    number = of_batch(plan, "microbatches", "microbatches")
-    near = nearest(plan, "P214", number, [range(needed, needed + FARTHEST)])
-    suits = near.values if near else []
-    return f" (the nearest that suits: {either(suits)})" if suits and suits != [needed] else ""
-
-
-def _microbatches(number: int) -> str:
-    return f"{number:,} microbatches are" if number != 1 else "one microbatch is"
-
-
-def one_by_one(pipeline: Pipeline) -> bool:
+def _is_1f1b(pipeline: Pipeline) -> bool:
     """Whether it is 1F1B with one stage a rank; with more it is the interleaved schedule."""
     return pipeline.schedule == "1f1b" and pipeline.chunks == 1
 
 
-def in_rounds(pipeline: Pipeline) -> bool:
+def _runs_in_rounds(pipeline: Pipeline) -> bool:
     """Whether the ranks take turns over their chunks, a round of microbatches at a time."""
     return pipeline.schedule in ("interleaved", "zero_bubble") or (
         pipeline.schedule == "1f1b" and pipeline.chunks > 1
@@ -88,11 +76,12 @@ def in_rounds(pipeline: Pipeline) -> bool:
 
 
 @rule("P227")
-def microbatches_do_not_fill_rounds(plan: Plan) -> Iterator[Finding]:
-    """The microbatches do not divide into the rounds of an interleaved schedule.
+def uneven_rounds(plan: Plan) -> Iterator[Finding]:
+    """The microbatches cannot be divided into the rounds of an interleaved schedule.
 
-    A rank runs its chunks in turn, for a round of at least as many microbatches as there are pipeline ranks.
-    All rounds are equal: 10 microbatches over 4 ranks are 2 rounds of 5, but 9 are no 2 equal rounds.
+    In each round, a rank runs its chunks in turn for at least as many microbatches as there are pipeline
+    ranks. All rounds have the same size: on 4 ranks, 10 microbatches make 2 rounds of 5, but 9 cannot be
+    divided into 2 equal rounds.
 
     ## Example
 
@@ -111,23 +100,18 @@ def microbatches_do_not_fill_rounds(plan: Plan) -> Iterator[Finding]:
           model = moe
           batch { sequences = 32, length = 1024, microbatches = 8 }
         }
-        plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = "interleaved", chunks = 2 }
-        }
     """
     pipeline, batch = plan.pipeline, plan.train.batch
-    if pipeline is None or not in_rounds(pipeline):
+    if pipeline is None or not _runs_in_rounds(pipeline):
         return
-    stages = ranks(plan, pipeline.axes, "ranks")
+    stages = count_ranks(plan, pipeline.axes, "ranks")
     rounds = max(1, batch.microbatches // stages.number)
     each, over = divmod(batch.microbatches, rounds)
     if over == 0:
         return
-    count = of_batch(plan, "microbatches", "microbatches")
-    always = nearest(plan, "P227", count, multiples(count, stages.number))
+    always = list_multiples(find_in_batch(plan, "microbatches"), stages.number)
     yield Finding(
-        f"{batch.microbatches:,} microbatches do not divide into {rounds:,} rounds",
+        f"{batch.microbatches:,} microbatches cannot be divided into {rounds:,} equal rounds",
         (
             Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches"),
             Label(stages.span, f"{stages.number:,} {stages.things}", primary=False),
@@ -137,15 +121,16 @@ def microbatches_do_not_fill_rounds(plan: Plan) -> Iterator[Finding]:
             f"{batch.microbatches:,} // {stages.number:,} = {rounds:,} rounds",
             f"{batch.microbatches:,} / {rounds:,} = {each:,}, remainder {over:,}",
         ),
-        told(f"multiples of {stages.number:,} always do", [always]),
+        advice=NearestValues(f"multiples of {stages.number:,} always do", (always,)),
     )
 
 
 @rule("P228", Severity.WARNING)
-def interleaving_of_one_chunk(plan: Plan) -> Iterator[Finding]:
-    """The schedule is interleaved, but each rank has one chunk: there is nothing to interleave.
+def interleaving_with_one_chunk(plan: Plan) -> Iterator[Finding]:
+    """The schedule is interleaved, but each rank has only one chunk.
 
-    With one chunk the schedule is `1f1b`, and its bubble that of `1f1b`. With c chunks it is a c-th of that.
+    With one chunk the schedule is `1f1b` and has the bubble of `1f1b`. With c chunks the bubble is c times
+    smaller.
 
     ## Example
 
@@ -167,29 +152,29 @@ def interleaving_of_one_chunk(plan: Plan) -> Iterator[Finding]:
         if "chunks" in pipeline.spans:
             labels.append(Label(pipeline.at("chunks"), "one chunk", primary=False))
         yield Finding(
-            "the interleaved schedule has one chunk a rank: it is `1f1b`",
+            "the interleaved schedule has one chunk a rank, like `1f1b`",
             tuple(labels),
-            help=f'`chunks = 2` or more{_chunks_that_divide(plan, pipeline)}, or `schedule = "1f1b"`',
-            fix=Fix('write `"1f1b"`, which it is', (option(pipeline, "schedule", '"1f1b"'),)),
+            help=f'`chunks = 2` or more{_list_chunks(plan, pipeline)}, or `schedule = "1f1b"`',
+            fix=Fix('write `"1f1b"`', (set_key(pipeline, "schedule", '"1f1b"'),)),
         )
 
 
-def _chunks_that_divide(plan: Plan, pipeline: Pipeline) -> str:
+def _list_chunks(plan: Plan, pipeline: Pipeline) -> str:
     """Up to which number of chunks the layers are spread evenly."""
     layers, stages = plan.train.model.shape.layers, plan.mesh.product(pipeline.axes)
     if layers is None or layers % stages or layers == stages:
         return ""
     each = layers // stages
     good = [chunks for chunks in range(2, min(each, 64) + 1) if each % chunks == 0]
-    return f" (even stages with {either(good)})" if good else ""
+    return f" (even stages with {join_values(good)})" if good else ""
 
 
 @rule("P229")
-def chunks_of_a_v(plan: Plan) -> Iterator[Finding]:
-    """A schedule in the shape of a V has two chunks a rank, neither more nor fewer.
+def wrong_chunks_for_v_schedule(plan: Plan) -> Iterator[Finding]:
+    """A V-shaped schedule does not have two chunks on each rank.
 
-    `zbv` and `dualpipev` run down the ranks with the first chunk and up again with the second, so that the
-    first rank has both ends of the model.
+    `zbv` and `dualpipev` pass down the ranks with the first chunk and back up with the second, so the first
+    rank holds both ends of the model.
 
     ## Example
 
@@ -212,20 +197,20 @@ def chunks_of_a_v(plan: Plan) -> Iterator[Finding]:
     if "chunks" in pipeline.spans:
         labels.append(Label(pipeline.at("chunks"), f"{pipeline.chunks:,} here", primary=False))
     yield Finding(
-        f"`{pipeline.schedule}` has two chunks a rank, not {pipeline.chunks:,}",
+        f"`{pipeline.schedule}` needs two chunks on each rank, not {pipeline.chunks:,}",
         tuple(labels),
         help="`chunks = 2`",
-        fix=Fix("write `chunks = 2`", (option(pipeline, "chunks", "2"),), safe=False),
+        fix=Fix("write `chunks = 2`", (set_key(pipeline, "chunks", "2"),), safe=False),
     )
 
 
 @rule("P309")
-def split_backward_of_sharded_parameters(plan: Plan) -> Iterator[Finding]:
-    """A schedule that splits the backward pass cannot go with sharded parameters.
+def split_backward_with_sharded_parameters(plan: Plan) -> Iterator[Finding]:
+    """A schedule that splits the backward pass is combined with sharded parameters.
 
     `zero_bubble`, `zbv` and `dualpipev` compute the gradients of parameters later than those of inputs. By
-    then parameters that were gathered for the first half are gone: PyTorch then gives wrong gradients, and no
-    error. Sharding the optimizer's state alone is fine.
+    then the parameters that were gathered for the first half are released, and PyTorch computes wrong
+    gradients without an error. Sharding only the optimizer state is safe.
 
     ## Example
 
@@ -248,20 +233,20 @@ def split_backward_of_sharded_parameters(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             f"the schedule `{pipeline.schedule}` gives wrong gradients with sharded parameters",
             (
-                Label(data.at("shard"), "gathered for each half, gone between the two"),
+                Label(data.at("shard"), "gathered for each half, released in between"),
                 Label(pipeline.at("schedule"), "splits the backward pass", primary=False),
             ),
             help='`shard = optimizer`, or `schedule = "interleaved"`',
-            fix=Fix("write `shard = optimizer`", (replaced(data.at("shard"), "optimizer"),), safe=False),
+            fix=Fix("write `shard = optimizer`", (replace_text(data.at("shard"), "optimizer"),), safe=False),
         )
 
 
 @rule("P310")
-def split_backward_of_recomputed_layers(plan: Plan) -> Iterator[Finding]:
-    """A schedule that splits the backward pass cannot go with recomputed activations.
+def split_backward_with_recomputation(plan: Plan) -> Iterator[Finding]:
+    """A schedule that splits the backward pass is combined with recomputation.
 
-    Each half would compute the activations again, and with them repeat every exchange of tokens. That undoes
-    what the schedule is for, and the exchanges of different ranks no longer match.
+    Each half would recompute the activations and repeat every exchange of tokens. The schedule would gain
+    nothing, and the exchanges of different ranks would no longer match.
 
     ## Example
 
@@ -288,7 +273,5 @@ def split_backward_of_recomputed_layers(plan: Plan) -> Iterator[Finding]:
                 Label(pipeline.at("schedule"), "splits the backward pass", primary=False),
             ),
             help='`recompute = none`, or `schedule = "interleaved"`',
-            fix=Fix("recompute nothing", (without_option(plan, "recompute"),), safe=False)
-            if written
-            else None,
+            fix=Fix("remove `recompute`", (remove_key(plan, "recompute"),), safe=False) if written else None,
         )

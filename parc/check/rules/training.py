@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.edits import replaced
+from parc.check.edits import replace_text
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan
@@ -14,10 +14,9 @@ BYTES = 256  # values of a token that is a byte
 
 @rule("P231", Severity.WARNING)
 def vocabulary_smaller_than_bytes(plan: Plan) -> Iterator[Finding]:
-    """The dataset is text as bytes, and the vocabulary has no room for all of them.
+    """The dataset is text read as bytes, and the vocabulary is smaller than the 256 values of a byte.
 
-    `files(..)` gives bytes, 256 different ones. A token that the embedding does not have ends the run;
-    only a corpus of small bytes alone would get through.
+    A token outside the vocabulary ends the run with an error in the embedding.
 
     ## Example
 
@@ -37,11 +36,6 @@ def vocabulary_smaller_than_bytes(plan: Plan) -> Iterator[Finding]:
           source = "moe.py:MoETransformer"
           shape { layers = 16, experts = 8, vocab = 256 }
         }
-        train first {
-          model   = moe
-          batch   { sequences = 32, length = 1024, microbatches = 4 }
-          dataset = files("corpus/*.txt")
-        }
     """
     dataset, shape = plan.train.dataset, plan.train.model.shape
     if dataset and dataset.kind == "files" and shape.vocab and shape.vocab < BYTES:
@@ -56,10 +50,10 @@ def vocabulary_smaller_than_bytes(plan: Plan) -> Iterator[Finding]:
 
 
 @rule("P232", Severity.WARNING)
-def warmup_longer_than_the_run(plan: Plan) -> Iterator[Finding]:
-    """The learning rate never gets to where it should rise to.
+def warmup_too_long(plan: Plan) -> Iterator[Finding]:
+    """The warm-up of the learning rate is as long as the whole run, or longer.
 
-    `warmup` counts the steps in which it rises, `steps` those of the whole run.
+    `warmup` is the number of steps in which the learning rate rises, `steps` the number of steps of the run.
 
     ## Example
 
@@ -89,8 +83,8 @@ def warmup_longer_than_the_run(plan: Plan) -> Iterator[Finding]:
 
 
 @rule("P233", Severity.WARNING)
-def learning_rate_rises_at_the_end(plan: Plan) -> Iterator[Finding]:
-    """`min_lr` is more than `lr`: the cosine that should lower the learning rate raises it.
+def min_lr_above_lr(plan: Plan) -> Iterator[Finding]:
+    """`min_lr` is larger than `lr`, so the cosine schedule raises the learning rate.
 
     ## Example
 
@@ -120,10 +114,11 @@ def learning_rate_rises_at_the_end(plan: Plan) -> Iterator[Finding]:
 
 
 @rule("P234", Severity.WARNING)
-def masters_coarser_than_compute(plan: Plan) -> Iterator[Finding]:
-    """Parameters are kept in fewer bits than they are computed with.
+def master_precision_too_low(plan: Plan) -> Iterator[Finding]:
+    """Parameters are stored with fewer bits than they are computed with.
 
-    Each update would be rounded to the masters' type, and with it lose what the wider arithmetic gained.
+    Each update is rounded to the type of the master weights, which loses what the more precise arithmetic
+    gained.
 
     ## Example
 
@@ -146,19 +141,22 @@ def masters_coarser_than_compute(plan: Plan) -> Iterator[Finding]:
         labels = [Label(both.at("compute"), "computed in 64 bits")]
         fix = None
         if "master" in both.spans:
-            labels.append(Label(both.at("master"), "kept in 32", primary=False))
-            fix = Fix("write `master = fp64`", (replaced(both.at("master"), "fp64"),), safe=False)
+            labels.append(Label(both.at("master"), "stored in 32 bits", primary=False))
+            fix = Fix("write `master = fp64`", (replace_text(both.at("master"), "fp64"),), safe=False)
         yield Finding(
-            "what is computed in fp64 is kept in fp32", tuple(labels), help="`master = fp64`", fix=fix
+            "parameters are computed in fp64, but stored in fp32",
+            tuple(labels),
+            help="`master = fp64`",
+            fix=fix,
         )
 
 
 @rule("P312", Severity.INFO, always=True)
 def tokens_dropped(plan: Plan) -> Iterator[Finding]:
-    """With a `capacity`, experts drop the tokens that they have no room for.
+    """With a `capacity`, experts drop the tokens that exceed it.
 
-    Which tokens these are depends on the ranks that they are on. So the loss, too, depends on the plan, and
-    is not that of one device. Without a capacity no token is dropped.
+    Which tokens are dropped depends on the ranks that hold them. The loss then depends on the plan and
+    differs from that of a single device. Without a capacity no token is dropped.
 
     ## Example
 
@@ -195,11 +193,12 @@ def tokens_dropped(plan: Plan) -> Iterator[Finding]:
 
 
 @rule("P313", Severity.INFO, always=True)
-def balance_of_each_rank(plan: Plan) -> Iterator[Finding]:
-    """The balance loss is that of each rank's own tokens, not of the microbatch.
+def balance_loss_per_rank(plan: Plan) -> Iterator[Finding]:
+    """The balance loss is computed from each rank's own tokens, not from the whole microbatch.
 
-    It is a product of two means, so that the mean over ranks is not what one device computes: it differs with
-    the number of data ranks. It saves an all-reduce of two small vectors a layer.
+    The balance loss is a product of two means, so the mean over ranks differs from what a single device
+    computes, and depends on the number of data ranks. It saves an all-reduce of two small vectors in each
+    layer.
 
     ## Example
 
@@ -222,7 +221,7 @@ def balance_of_each_rank(plan: Plan) -> Iterator[Finding]:
     data = plan.mesh.product(plan.data.axes) if plan.data else 1
     if approximate and approximate.balance == "rank":
         yield Finding(
-            "the balance loss is taken over each rank's tokens alone",
+            "the balance loss is computed from each rank's tokens alone",
             (Label(approximate.at("balance"), "the loss is not that of one device"),),
-            (f"a mean over {data:,} ranks of products, in place of one product of means",),
+            (f"it is the mean over {data:,} ranks of products, instead of one product of means",),
         )

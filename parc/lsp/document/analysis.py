@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from parc.check.incremental import Places, whole_of
+from parc.check.costs import Costs
+from parc.check.incremental import Places, locate
 from parc.check.load import Loaded
 from parc.lsp.document.edits import Edit, apply_edits
 from parc.plan.blocks import Plan, Spanned
@@ -44,9 +45,13 @@ class Analysis:
         """The plans of the file itself that could be read."""
         return self.loaded.plans
 
+    def find_costs(self, plan: Plan) -> Costs:
+        """What one of the plans costs."""
+        return next(each for each in self.loaded.costs if each.plan is plan)
+
     def locate(self, span: Span) -> Span:
         """The span in its whole text."""
-        return whole_of(self.places, span)
+        return locate(self.places, span)
 
     def covers(self, node: tree.Node | tree.Body | Spanned, offset: int) -> bool:
         """Whether the offset is in the node, or right after it."""

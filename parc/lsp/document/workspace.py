@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 
-from parc.check.incremental import Again
+from parc.check.incremental import History
 from parc.check.load import Loaded, load_text
 from parc.lsp.document.analysis import Analysis, list_imports, resolve_path
 from parc.lsp.document.positions import normalize_line_ends
@@ -31,8 +31,8 @@ class OpenFile:
 class FileState:
     """What is kept of a file that is open."""
 
-    again: Again = field(default_factory=Again)
-    trials: Again = field(default_factory=Again)  # the same, for texts that are only tried
+    history: History = field(default_factory=History)
+    trials: History = field(default_factory=History)  # the same, for texts that are only tried
     analysis: Analysis | None = None
     dependencies: frozenset[Path] = frozenset()  # files that the analysis depends on, missing ones included
 
@@ -81,8 +81,8 @@ class Workspace:
         source = self._find_source(path)
         if source is None:
             return None
-        loaded = load_text(source, texts=self._list_open_texts(), again=state.again)
-        files = {resolve_path(shown): file for shown, file in state.again.files.items()}
+        loaded = load_text(source, texts=self._list_open_texts(), history=state.history)
+        files = {resolve_path(shown): file for shown, file in state.history.files.items()}
         state.analysis = Analysis(
             path=path,
             real_path=resolve_path(source.path),
@@ -91,7 +91,7 @@ class Workspace:
             number=next(self.numbers),
             loaded=loaded,
             files=files,
-            places=state.again.places,
+            places=state.history.places,
             load_text=self.load_text,
         )
         imported = (target for path, file in files.items() for _, target in list_imports(path, file))
@@ -101,7 +101,7 @@ class Workspace:
     def load_text(self, path: Path, text: str) -> Loaded:
         """The file as it would be with this text."""
         state = self.states.setdefault(path, FileState())
-        return load_text(Source(str(path), text), texts=self._list_open_texts(), again=state.trials)
+        return load_text(Source(str(path), text), texts=self._list_open_texts(), history=state.trials)
 
     def load_with_texts(self, path: Path, texts: Mapping[Path, str]) -> Loaded | None:
         """The file as it would be if real paths had these texts; None if the file cannot be read."""

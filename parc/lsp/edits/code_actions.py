@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from parc.check.codes.pages import all_rules
+from parc.check.allow.comments import explain_refusal
 from parc.check.fixing import Texts, mend
+from parc.check.pages import list_rules
 from parc.diagnostic import Diagnostic
 from parc.lsp.document.analysis import Analysis, resolve_path
 from parc.lsp.document.cursor import find_context
@@ -64,9 +65,9 @@ def _build_fix(diagnostic: Diagnostic) -> Iterator[Action]:
 
 def _build_allow(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Action]:
     """A comment that allows the finding, on a line of its own above it."""
-    rule = next((rule for rule in all_rules() if rule.code == diagnostic.code), None)
+    rule = next((rule for rule in list_rules() if rule.code == diagnostic.code), None)
     span = diagnostic.span
-    if rule is None or rule.predicate is None or span is None or span.source is not analysis.source:
+    if rule is None or explain_refusal(rule) or span is None or span.source is not analysis.source:
         return
     text = analysis.source.text
     line = analysis.source.line_starts[span.line - 1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from parc.check.claims.figures import named
-from parc.check.claims.verdict import shown
-from parc.check.costs import Unknown, costs
+from parc.check.claims.figures import derive_figure
+from parc.check.claims.verdict import format_value
+from parc.check.costs import Costs, Unknown
 from parc.check.rules.axes import uses
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
@@ -55,19 +55,19 @@ def _format_ranks(group: Lattice) -> str:
     return f"[{ranks}{', ..' if len(group) > MAX_RANKS else ''}]"
 
 
-def describe_strategy(plan: Plan, kind: str) -> tuple[str, ...]:
+def describe_strategy(costs: Costs, kind: str) -> tuple[str, ...]:
     """Its groups, bytes, time and memory, one figure a line, each with its grade; () if the plan has none."""
-    block = getattr(plan, kind, None)
+    block = getattr(costs.plan, kind, None)
     if block is None:
         return ()
-    return (*_list_figures(plan, kind), _describe_span(plan, block.axes))
+    return (*_list_figures(costs, kind), _describe_span(costs.plan, block.axes))
 
 
-def _list_figures(plan: Plan, kind: str) -> Iterator[str]:
+def _list_figures(costs: Costs, kind: str) -> Iterator[str]:
     for name in (*(f"{kind}.{key}" for key in FIGURES), f"memory.{MEMORY[kind]}"):
         try:
-            figure = named(costs(plan), name)
+            figure = derive_figure(costs, name)
         except Unknown as reason:
             yield f"{name}: unknown, {reason}"
         else:
-            yield f"{name} = {shown(figure)} ({figure.grade}): {figure.how}"
+            yield f"{name} = {format_value(figure)} ({figure.grade}): {figure.how}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from parc.check.claims.verdict import judge, shown
-from parc.check.codes.pages import page
+from parc.check.claims.verdict import format_value, judge
+from parc.check.pages import format_page
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.cursor import CursorContext, find_context
 from parc.lsp.document.mentions import Mention, find_definition, find_mention
@@ -44,7 +44,7 @@ def _describe_code(analysis: Analysis, offset: int, comment: Span) -> tuple[str,
     """The page of the rule whose code is at the offset."""
     for match in CODE.finditer(comment.text):
         start, end = comment.start + match.start(), comment.start + match.end()
-        if start <= offset <= end and (text := page(match[0])):
+        if start <= offset <= end and (text := format_page(match[0])):
             return text, analysis.source.span(start, end)
     return None
 
@@ -55,13 +55,13 @@ def _describe_claim(analysis: Analysis, offset: int) -> tuple[str, Span] | None:
     claim = next((each for each in plan.expect if analysis.covers(each, offset)), None) if plan else None
     if plan is None or claim is None:
         return None
-    verdict = next(each for each in judge(plan) if each.claim is claim)
+    verdict = next(each for each in judge(analysis.find_costs(plan)) if each.claim is claim)
     span = analysis.locate(claim.span)
     if verdict.figure is None:
         return f"**not judged**: {verdict.missing}", span
     word = "holds" if verdict.holds else "does not hold"
     doubt = ", within the error of the cost model" if verdict.doubtful else ""
-    title = f"**{word}**{doubt}: `{claim.subject}` is {shown(verdict.figure)}"
+    title = f"**{word}**{doubt}: `{claim.subject}` is {format_value(verdict.figure)}"
     return "\n".join([title, "", *format_code_block(verdict.derivation())]), span
 
 
@@ -97,4 +97,4 @@ def _add_figures(analysis: Analysis, context: CursorContext, text: str) -> str:
     assert word is not None
     if plan is None or word.text not in STRATEGIES:
         return text
-    return "\n".join([text, "", *format_code_block(describe_strategy(plan, word.text))])
+    return "\n".join([text, "", *format_code_block(describe_strategy(analysis.find_costs(plan), word.text))])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.claims.figures import named
+from parc.check.claims.figures import derive_figure
 from parc.check.costs import Costs, Unknown
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.words import Word
-from parc.plan.blocks import Plan
 from parc.syntax import units
 from parc.syntax.scan import MAX_DIGITS, NUMBER
 
@@ -73,7 +72,7 @@ def _list_changes(analysis: Analysis, word: Word, number: float, dimension: unit
     if not after.ok:
         return []
     found: dict[str, float] = {}
-    for before, then in zip(analysis.plans, after.plans, strict=False):
+    for before, then in zip(analysis.loaded.costs, after.costs, strict=False):
         raised = _derive_figures(then)
         for name, old in _derive_figures(before).items():
             new = raised.get(name)
@@ -82,12 +81,11 @@ def _list_changes(analysis: Analysis, word: Word, number: float, dimension: unit
     return [f"`{name}` by {100 * by:+.2g}%" for name, by in found.items()]
 
 
-def _derive_figures(plan: Plan) -> dict[str, float]:
-    costs = Costs(plan)
+def _derive_figures(costs: Costs) -> dict[str, float]:
     found = {}
     for name in FIGURES:
         try:
-            found[name] = named(costs, name).value
+            found[name] = derive_figure(costs, name).value
         except Unknown:
             continue
     return found

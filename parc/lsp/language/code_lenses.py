@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
-from parc.check.claims.verdict import shown
-from parc.check.costs import Costs, Unknown, costs
+from parc.check.claims.verdict import format_value
+from parc.check.costs import Costs, Unknown
 from parc.cost.figure import format_quantity
 from parc.lsp.document.analysis import Analysis
 from parc.source import Span
@@ -33,13 +33,13 @@ def list_lenses(analysis: Analysis, client_commands: Collection[str], trusted: b
 
 def format_title(analysis: Analysis, kind: str, name: str) -> str:
     """The text of a lens; empty if the plan no longer exists."""
-    plan = next((plan for plan in analysis.plans if plan.name == name), None)
-    if plan is None:
+    costs = next((each for each in analysis.loaded.costs if each.plan.name == name), None)
+    if costs is None:
         return ""
     if kind == "memory":
-        return _format_memory(costs(plan))
+        return _format_memory(costs)
     if kind == "time":
-        return _format_time(costs(plan))
+        return _format_time(costs)
     return "open the picture" if kind == "picture" else "build"
 
 
@@ -50,11 +50,12 @@ def _format_memory(of: Costs) -> str:
         return f"memory unknown: {reason}"
     device = of.plan.cluster.device
     limit = f" of {format_quantity(device.memory, 'B')}" if device and device.memory else ""
-    return f"{shown(peak)}{limit} a GPU ({peak.grade})"
+    return f"{format_value(peak)}{limit} a GPU ({peak.grade})"
 
 
 def _format_time(of: Costs) -> str:
     try:
-        return f"{shown(of.step_figure)} a step ({of.step_figure.grade}), MFU {shown(of.mfu_figure)}"
+        step, mfu = of.step_figure, of.mfu_figure
+        return f"{format_value(step)} a step ({step.grade}), MFU {format_value(mfu)}"
     except Unknown as reason:
         return f"step time unknown: {reason}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from parc.check.engine import findings
+from parc.check.engine import check_plan
 from parc.diagnostic import has_errors
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.mentions import find_mention
@@ -31,7 +31,7 @@ def draw_picture(analysis: Analysis, name: str | None, offset: int | None = None
     plan = _choose_plan(analysis, name, offset)
     if plan is None:
         return "the file has no such plan"
-    if has_errors(findings([plan])):
+    if has_errors(check_plan(plan).diagnostics):
         return "the plan has errors and cannot be drawn"
     return Picture(plan.name, page(overview(plan)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 
-from parc.check.codes.pages import page
+from parc.check.pages import format_page
 from parc.plan import blocks
 from parc.plan.schema.form import Form, Key
 
@@ -43,4 +43,4 @@ def describe_form(form: Form) -> str:
 
 def find_page(uri: str) -> str | None:
     """The text of a rule's page, by its address."""
-    return page(uri.rpartition("/")[2].removesuffix(".md"))
+    return format_page(uri.rpartition("/")[2].removesuffix(".md"))

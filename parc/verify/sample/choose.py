@@ -12,8 +12,8 @@ from torch import nn
 
 from parc.capture.capture import DTYPES
 from parc.capture.user_model import Faulty, load
-from parc.check.engine import check, findings
-from parc.check.unsupported import unbuilt
+from parc.check.engine import check_plan
+from parc.check.unsupported import find_unsupported
 from parc.diagnostic import has_errors
 from parc.plan.blocks import Level, Model, Plan, Shape
 from parc.plan.mesh import Mesh
@@ -109,7 +109,7 @@ def _fit_to_mesh(plan: Plan, mesh: Mesh, model: Model, layers: tuple[int, ...]) 
 def _is_legal(plan: Plan) -> bool:
     """Whether a plan can be built. Its data are not read, so they are not checked."""
     plan = replace(plan, train=replace(plan.train, dataset=None))
-    return not has_errors([*check(findings([plan]), []), *unbuilt(plan)])
+    return not has_errors([*check_plan(plan).diagnostics, *find_unsupported(plan)])
 
 
 def _build_kinds(plan: Plan) -> set[tuple[str, int]] | None:

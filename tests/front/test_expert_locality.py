@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parc.check.claims.verdict import judge
-from parc.check.costs import Costs
+from parc.check.detection import price
 from parc.diagnostic import Severity
 from tests.front.plans import load
 from tests.front.priced import LINKS, codes, mended
@@ -42,13 +42,13 @@ TENSORS = PLAN.replace("[ep: 64]", "[ep: 8, tp: 8]").replace(
 
 def nodes(text: str) -> float:
     """That a group of experts touches."""
-    figure = judge(load(text).plans[0])[0].figure
+    figure = judge(price(load(text).plans[0]))[0].figure
     assert figure is not None
     return figure.value
 
 
 def seconds(text: str) -> float:
-    return Costs(load(text).plans[0]).step.seconds
+    return price(load(text).plans[0]).step.seconds
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,7 @@ def test_a_layout_that_keeps_the_experts_in_is_told_and_is_clean(text: str, help
     text = text.replace("MEMORY", "80 GB")
     (found,) = load(text).diagnostics
     assert (found.code, found.severity, found.help) == ("P324", Severity.WARNING, help)
-    assert found.message.startswith(
-        "groups of `experts` leave a node, and no order of the axes keeps them in"
-    )
+    assert found.message.startswith("groups of `experts` span several nodes in every order of the axes")
     better = mended(text, found)
     assert written in better
     assert load(better).diagnostics == ()

@@ -1,1 +1,0 @@
-"""The pages of codes that are reported elsewhere than by a rule."""

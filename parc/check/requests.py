@@ -1,0 +1,41 @@
+"""The advice that a finding asks for, as plain data. `parc/check/advice/` answers when it is reported."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from parc.check.candidates import Candidates
+
+if TYPE_CHECKING:
+    from parc.check.claims.verdict import Verdict
+
+
+class NearestValues(NamedTuple):
+    """Of other values of some numbers the nearest that suit every rule."""
+
+    heading: str
+    candidates: tuple[Candidates, ...]
+
+
+class Remedies(NamedTuple):
+    """What would make a false claim true."""
+
+    verdict: Verdict
+
+
+class Layouts(Enum):
+    """Other layouts of the plan. All but FITTING decide: without such a layout, nothing is reported."""
+
+    FITTING = auto()  # that need no more memory than there is
+    BALANCED = auto()  # whose stages take the same time
+    FINER = auto()  # of more microbatches or chunks
+    FASTER = auto()  # whose groups reach less far, in less time
+    CLOSER = auto()  # the same, where the step takes no less time
+
+    @property
+    def decides(self) -> bool:
+        return self is not Layouts.FITTING
+
+
+Request: TypeAlias = NearestValues | Remedies | Layouts
