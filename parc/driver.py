@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +24,6 @@ from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
 from parc.plan.imports import HARDWARE_PREFIX
 from parc.render.text import render, summary
-from parc.verify.execution.subprocess import run_program
-from parc.verify.run_summary import summarize_run
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
     if has_errors(limits):
         return limits
     try:
-        captured = capture(plan)
-        program = rewrite(plan, captured)
+        with _uncollected():
+            captured = capture(plan)
+            program = rewrite(plan, captured)
     except Faulty as faulty:
         return faulty.diagnostics
     if axes := taken(program):
@@ -58,6 +59,18 @@ def compiled(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, .
     sources = {_shown(source.path, base): source.text.encode() for source in loaded.sources}
     sources |= source_text(plan.train.model)
     return Compiled(plan, captured, program, files(plan, program, sources), loaded.diagnostics + limits)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: a model has many thousands of modules, and none of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _shown(path: str, base: Path) -> str:
@@ -103,6 +116,9 @@ def run(
 
     The first `compare` losses are then held against those of the model on one device.
     """
+    from parc.verify.execution.subprocess import run_program  # imports more of torch than building does
+    from parc.verify.run_summary import summarize_run
+
     made = compiled(load(file, overrides, outside), plan)
     if not isinstance(made, Compiled):
         print(render(made, sys.stdout.isatty()), summary(made), sep="\n")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from parc.capture import preconditions as legal
-from parc.capture.calls import Calls, layers_of
-from parc.capture.expert import capture_expert
-from parc.capture.expert_bank import Bank, banks
-from parc.capture.export import Capture
-from parc.capture.fold_routing import Unfoldable
+from parc.capture.experts.bank import Bank, find_banks
+from parc.capture.experts.capture import capture_expert
+from parc.capture.experts.trace import UnsupportedExperts
+from parc.capture.export import export_model
+from parc.capture.forward import Forward, record_forward
 from parc.capture.graph import Body, lines_of, user_name
-from parc.capture.module_signature import signature
+from parc.capture.module_signature import Signatures
+from parc.capture.module_tree import Place, find_layers, find_places
 from parc.capture.objective import Objective
 from parc.capture.preconditions import Illegal
 from parc.capture.promotion import promoted
@@ -44,7 +45,6 @@ def capture(plan: Plan) -> Captured:
     """Import the model, build it without data, and capture it. Raises Faulty."""
     compute = DTYPES[plan.train.precision.compute]
     loaded = load(plan.train.model, compute)
-    _check_layers(plan.train.model, loaded)
     with promoted(compute):
         return _capture(plan, loaded)
 
@@ -52,35 +52,36 @@ def capture(plan: Plan) -> Captured:
 def _capture(plan: Plan, loaded: Loaded) -> Captured:
     train, model = plan.train, plan.train.model
     objective = Objective(loaded.model, model.tokens, model.labels, train.loss.ignore_index)
-    layers = layers_of(objective, model.shape.layers)
-    found = banks(objective, layers, model.experts)
-    calls = Calls(objective, layers, set(found))
+    layers = find_layers(objective, model.shape.layers)
+    _check_layers(model, objective, layers)
+    banks = find_banks(objective, layers, model.experts)
     batch = train.batch.sequences // train.batch.microbatches
     tokens, labels = (
         torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2)
     )
-    _run(model, calls, objective, tokens, labels)
-    _check_sizes(model, objective, found)
-    _check_parameters(model, objective, calls)
-    root = _captured(model, objective, calls, loaded, tokens, labels)
-    experts = _experts(model, objective, found, calls, _beginnings(objective, loaded))
-    _check_used(model, objective, root, experts, found)
-    return Captured(loaded, root, experts, found, layers, objective.mean, objective.balanced)
+    forward = _run(model, objective, layers, banks, tokens, labels)
+    _check_sizes(model, objective, banks)
+    places = find_places(objective)
+    _check_parameters(model, forward, places)
+    signatures = Signatures(_beginnings(places, loaded))
+    root = _export(model, forward, places, signatures)
+    experts = _experts(model, forward, banks, signatures)
+    _check_used(model, places, root, experts, banks)
+    return Captured(loaded, root, experts, banks, layers, objective.mean, objective.balanced)
 
 
-def _check_layers(model: Model, loaded: Loaded) -> None:
+def _check_layers(model: Model, objective: Objective, layers: str) -> None:
     count = model.shape.layers
-    path = layers_of(loaded.model, count)
-    have = len(loaded.model.get_submodule(path)) if path else 0  # type: ignore[arg-type]
+    have = len(objective.get_submodule(layers)) if layers else 0  # type: ignore[arg-type]
     if count is not None and have != count:
         label = Label(model.shape.at("layers"), f"{count} here")
         raise Faulty(error("P504", f"`{model.source}` has {have} layers, the plan says {count}", label))
 
 
-def _check_sizes(model: Model, objective: Objective, found: Mapping[str, Bank]) -> None:
+def _check_sizes(model: Model, objective: Objective, banks: Mapping[str, Bank]) -> None:
     """What the checks and the table of ranks have believed, against the model."""
     faults = []
-    sizes = [("experts", bank.count) for bank in found.values()] + [("vocab", objective.vocabulary)]
+    sizes = [("experts", bank.count) for bank in banks.values()] + [("vocab", objective.vocabulary)]
     for key, have in dict.fromkeys(sizes):
         stated = getattr(model.shape, key)
         if stated is not None and have is not None and stated != have:
@@ -91,28 +92,33 @@ def _check_sizes(model: Model, objective: Objective, found: Mapping[str, Bank]) 
         raise Faulty(*faults)
 
 
-def _check_parameters(model: Model, objective: Objective, calls: Calls) -> None:
+def _check_parameters(model: Model, forward: Forward, places: Mapping[int, Sequence[Place]]) -> None:
     try:
-        legal.parameters_train(objective)
-        legal.parameters_have_one_home(objective, calls.boundaries)
+        legal.parameters_train(places)
+        legal.parameters_have_one_reader(forward, places)
     except Illegal as fault:
         raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
 
 
 def _check_used(
-    model: Model, objective: Objective, root: Body, experts: Mapping[str, Body], found: Mapping[str, Bank]
+    model: Model,
+    places: Mapping[int, Sequence[Place]],
+    root: Body,
+    experts: Mapping[str, Body],
+    found: Mapping[str, Bank],
 ) -> None:
     try:
-        legal.parameters_are_used(objective, set(used_parameters(root, "", experts, found)))
+        legal.parameters_are_used(places, set(used_parameters(root, "", experts, found)))
     except Illegal as fault:
         raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
 
 
-def _run(model: Model, calls: Calls, objective: Objective, tokens: Tensor, labels: Tensor) -> None:
+def _run(
+    model: Model, objective: Objective, layers: str, banks: Mapping[str, Bank], *inputs: Tensor
+) -> Forward:
     """One forward pass without data, to see which modules are called with what."""
     try:
-        with calls.recording():
-            objective(tokens, labels)
+        return record_forward(objective, layers, banks.keys(), *inputs)
     except Exception as fault:
         label = Label(model.at("source"), "run for this plan", primary=False)
         raise Faulty(
@@ -120,13 +126,12 @@ def _run(model: Model, calls: Calls, objective: Objective, tokens: Tensor, label
         ) from fault
 
 
-def _captured(
-    model: Model, objective: Objective, calls: Calls, loaded: Loaded, tokens: Tensor, labels: Tensor
+def _export(
+    model: Model, forward: Forward, places: Mapping[int, Sequence[Place]], signatures: Signatures
 ) -> Body:
-    beginnings = _beginnings(objective, loaded)
     label = Label(model.at("source"), "captured for this plan", primary=False)
     try:
-        return Capture(objective, calls, beginnings).whole(tokens, labels)
+        return export_model(forward, places, signatures)
     except Illegal as fault:
         raise Faulty(error("P505", fault.reason, *line_of(fault.node), label)) from fault
     except Exception as fault:
@@ -135,42 +140,34 @@ def _captured(
         ) from fault
 
 
-def _beginnings(objective: Objective, loaded: Loaded) -> dict[int, Hashable]:
+def _beginnings(places: Mapping[int, Sequence[Place]], loaded: Loaded) -> dict[int, Hashable]:
     """How every tensor begins, by its id: modules that begin differently are not identical."""
-    found: dict[int, Hashable] = {}
-    for name, parameter in objective.named_parameters():
-        found[id(parameter)] = loaded.recipes[user_name(name)]
-    for name, buffer in objective.named_buffers():
-        found[id(buffer)] = str(loaded.buffers[user_name(name)])
-    return found
+    return {
+        key: str(loaded.buffers[user_name(first.name)])
+        if first.is_buffer
+        else loaded.recipes[user_name(first.name)]
+        for key, (first, *_) in places.items()
+    }
 
 
 def _experts(
-    model: Model,
-    objective: Objective,
-    found: Mapping[str, Bank],
-    calls: Calls,
-    beginnings: dict[int, Hashable],
+    model: Model, forward: Forward, banks: Mapping[str, Bank], signatures: Signatures
 ) -> dict[str, Body]:
-    """One expert of every module of experts; modules that are identical share its body."""
+    """One expert of every module of experts that is called; modules that are alike share its body."""
     bodies: dict[object, Body] = {}
     experts = {}
-    for path, bank in found.items():
-        if path in calls.experts:
-            key = signature(objective.get_submodule(path), beginnings), calls.experts[path]
-            if key not in bodies:
-                bodies[key] = _expert(model, objective, path, bank, calls, beginnings)
-            experts[path] = bodies[key]
+    for path, call in forward.experts.items():
+        key = signatures.number(forward.boundaries[path]), call
+        if key not in bodies:
+            bodies[key] = _expert(model, path, forward, banks[path], signatures)
+        experts[path] = bodies[key]
     return experts
 
 
-def _expert(
-    model: Model, objective: Objective, path: str, bank: Bank, calls: Calls, beginnings: dict[int, Hashable]
-) -> Body:
-    module = objective.get_submodule(path)
+def _expert(model: Model, path: str, forward: Forward, bank: Bank, signatures: Signatures) -> Body:
     try:
-        return capture_expert(module, bank, calls.experts[path], path, beginnings)
-    except Unfoldable as fault:
+        return capture_expert(forward.boundaries[path], bank, forward.experts[path], path, signatures)
+    except UnsupportedExperts as fault:
         lines = lines_of(fault.node) if fault.node is not None else []
         where = line_label(lines[-1].file, lines[-1].number, "here") if lines else ()
         label = Label(model.at("experts"), "asked for by this plan", primary=False)

@@ -49,3 +49,8 @@ def known_outputs(outputs: dict[str, tuple[tuple[torch.Size, torch.dtype], ...]]
 for _name in ("grouped_linear", "grouped_matmul", "grouped_add", "grouped_mul"):
     # rows of all experts, sorted by expert, against the stacked (experts, ..) tensor of each
     torch.library.define(f"parc::{_name}", "(Tensor rows, Tensor stacked) -> Tensor")
+
+GROUPED_LINEAR = torch.ops.parc.grouped_linear.default
+GROUPED_MATMUL = torch.ops.parc.grouped_matmul.default
+GROUPED_ADD = torch.ops.parc.grouped_add.default
+GROUPED_MUL = torch.ops.parc.grouped_mul.default

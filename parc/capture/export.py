@@ -1,22 +1,28 @@
-"""One way in: `torch.export` on the meta device, once for every distinct module."""
+"""One way in: `torch.export` on the meta device, once for every distinct module.
+
+A module is exported with the tensors that its own operations read as inputs, and with its calls of other
+modules as operators. So the cost is that of its own code, whatever lies below it.
+"""
 
 from __future__ import annotations
 
 import inspect
 import keyword
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from parc.capture.calls import Call, Calls, is_spec
+from parc.capture.calls import Call, is_spec
 from parc.capture.custom_ops import CALL, known_outputs
+from parc.capture.forward import Forward, opaque_calls
 from parc.capture.functionalize import is_view, made_functional
 from parc.capture.graph import Body, argument, is_item, item_of, name_of
-from parc.capture.module_signature import signature
+from parc.capture.module_signature import Signatures
+from parc.capture.module_tree import Place
 from parc.capture.preconditions import operations_are_plain
 from parc.capture.split_bias import biases_apart
 from parc.ir.runtime_names import LOCALS
@@ -25,108 +31,107 @@ aten = torch.ops.aten
 _NOISE = {aten._assert_tensor_metadata.default, aten.alias.default, aten.lift_fresh_copy.default}
 
 
-class Capture:
-    """Captures a model whose calls have been recorded."""
+def export_model(forward: Forward, places: Mapping[int, Sequence[Place]], signatures: Signatures) -> Body:
+    """The body of a model whose forward pass was recorded, with everything that it calls.
 
-    def __init__(self, model: nn.Module, calls: Calls, buffers: Mapping[int, Hashable]) -> None:
-        self._model = model
-        self._calls = calls
-        self._buffers = dict(buffers)
+    `places` are those of its parameters and buffers. Raises Illegal for an operation, and ValueError for what
+    else cannot be captured.
+    """
+    with known_outputs({path: made[0].tensors_out for path, made in forward.calls.items()}):
+        return _Exporter(forward, places, signatures).export("")
+
+
+class _Exporter:
+    def __init__(
+        self, forward: Forward, places: Mapping[int, Sequence[Place]], signatures: Signatures
+    ) -> None:
+        self._forward, self._places, self._signatures = forward, places, signatures
         self._known: dict[Hashable, Body] = {}
-        self._outputs = {path: made[0].tensors_out for path, made in calls.made.items()}
 
-    def whole(self, tokens: Tensor, labels: Tensor) -> Body:
-        """The body of the objective, with everything that it calls."""
-        with known_outputs(self._outputs):
-            with self._calls.standing_in(None):
-                program = torch.export.export(self._model, (tokens, labels), strict=False)
-            body = self._body(self._model, "", program, ["tokens", "labels"])
-            self._attach(body, prefix="")
-        return body
-
-    def _child(self, path: str) -> Body:
-        made = self._calls.made[path]
-        module = made[0].module
-        shapes = {(call.arguments, call.structure) for call in made}
-        key = (signature(module, self._buffers), made[0].arguments, made[0].structure)
-        if len(shapes) > 1:
-            raise ValueError(f"`{path}` is called {len(made)} times with arguments of different shapes")
+    def export(self, path: str) -> Body:
+        """The body of the module at `path`; modules that are alike, and called alike, share it."""
+        call, *others = self._forward.calls[path]
+        if any((other.arguments, other.structure) != (call.arguments, call.structure) for other in others):
+            count = len(others) + 1
+            raise ValueError(f"`{path}` is called {count} times with arguments of different shapes")
+        key = (self._signatures.number(call.module), call.arguments, call.structure)
         if key not in self._known:
-            with self._calls.standing_in(module):
-                program = _export(made[0])
-            body = self._body(module, path, program, _argument_names(made[0]))
-            self._attach(body, prefix=path + ".")
-            self._known[key] = body
+            self._known[key] = body = self._body(path, call)
+            self._attach_children(body)
+            made_functional(body.graph, partial(_aliases, body))
+            biases_apart(body.graph)
         return self._known[key]
 
-    def _attach(self, body: Body, prefix: str) -> None:
-        for node in body.operations():
-            if node.target is CALL:
-                path = node.args[1]
-                assert isinstance(path, str)
-                relative = path.removeprefix(prefix)
-                node.args = (node.args[0], relative)
-                body.children[relative] = self._child(path)
-        made_functional(body.graph, partial(_aliases, body))
-        biases_apart(body.graph)
-
-    def _body(self, module: nn.Module, path: str, program: ExportedProgram, names: list[str]) -> Body:
-        graph = program.graph_module.graph
-        signature_ = program.graph_signature
-        if signature_.buffers_to_mutate:
-            changed = ", ".join(signature_.buffers_to_mutate.values())
-            raise ValueError(
-                f"`{path}` changes its buffers in forward ({changed}): not in a layout-independent way"
-            )
-        tensors = {**signature_.inputs_to_parameters, **signature_.inputs_to_buffers}
-        constants = signature_.inputs_to_lifted_tensor_constants
-        if constants:
+    def _body(self, path: str, call: Call) -> Body:
+        tensors = self._tensors_read(path)
+        inputs = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in call.tensors_in]
+        entry = _Entry(call, tensors)
+        with opaque_calls(self._forward, call.module):
+            program = torch.export.export(entry, (*entry.tensors, *inputs), strict=False)
+        if program.graph_signature.inputs_to_lifted_tensor_constants:
             raise ValueError(
                 f"`{path or 'the model'}` makes a tensor of Python values in forward: register it as a buffer"
             )
-        names_left = iter(names)
-        firsts = _first_names(module)
-        for node in graph.nodes:
-            if node.op == "placeholder" and node.name in tensors:
-                name = tensors[node.name].removeprefix("module.")
-                node.meta["tensor"] = firsts.get(name, name)
-                node.meta["buffer"] = node.name in signature_.inputs_to_buffers
-            elif node.op == "placeholder":
-                name = next(names_left)
-                node.meta["name"] = f"{name}_" if name in LOCALS or keyword.iskeyword(name) else name
+        graph = program.graph_module.graph
+        placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+        for node, (first, *_) in zip(placeholders, tensors, strict=False):
+            node.meta.update(tensor=first.name.removeprefix(f"{path}."), buffer=first.is_buffer)
+        for node, name in zip(placeholders[len(tensors) :], _argument_names(call), strict=True):
+            node.meta["name"] = f"{name}_" if name in LOCALS or keyword.iskeyword(name) else name
         _tidy(graph)
         operations_are_plain(graph)
-        return Body(
-            type(module).__name__, path, graph, inspect.cleandoc(vars(type(module)).get("__doc__") or "")
-        )
+        kind = type(call.module)
+        return Body(kind.__name__, path, graph, inspect.cleandoc(vars(kind).get("__doc__") or ""))
 
+    def _tensors_read(self, path: str) -> list[list[Place]]:
+        """The tensors of a module that its own operations read, each by all its places in the module."""
+        read = (self._places[key] for key in self._forward.reads[path] if key in self._places)
+        inside = ([place for place in places if place.is_below(path)] for places in read)
+        return sorted(filter(None, inside), key=lambda places: (places[0].is_buffer, places[0].number))
 
-def _first_names(module: nn.Module) -> dict[str, str]:
-    """For every name of a parameter the first that it has: tied ones have several."""
-    named = list(module.named_parameters(remove_duplicate=False))
-    firsts = {parameter: name for name, parameter in reversed(named)}
-    return {name: firsts[parameter] for name, parameter in named}
+    def _attach_children(self, body: Body) -> None:
+        for node in body.operations():
+            if node.target is CALL:
+                path = str(node.args[1])
+                relative = path.removeprefix(f"{body.path}.")
+                node.args = (node.args[0], relative)
+                body.children[relative] = self.export(path)
 
 
 class _Entry(nn.Module):
-    """Calls a module with the arguments of a recorded call; takes and returns flat lists of tensors."""
+    """Calls a module as it was called; takes its tensors, then the arguments, and returns a flat list.
 
-    def __init__(self, call: Call) -> None:
+    The module is not a child: what export does for every parameter and module below its root costs more than
+    the code of one module.
+    """
+
+    def __init__(self, call: Call, tensors: Sequence[Sequence[Place]]) -> None:
         super().__init__()
-        self.module = call.module
-        self.call = call
+        self.call, self.places = (call,), tensors  # in a tuple: no child
+        self.tensors = [places[0].tensor for places in tensors]
 
     def forward(self, *tensors: Tensor) -> list[Tensor]:
-        left = iter(tensors)
-        leaves = [next(left) if is_spec(leaf) else leaf for leaf in self.call.arguments]
-        args, kwargs = pytree.tree_unflatten(leaves, self.call.structure)
-        out, _ = pytree.tree_flatten(self.module(*args, **kwargs))
+        (call,), count = self.call, len(self.places)
+        left = iter(tensors[count:])
+        leaves = [next(left) if is_spec(leaf) else leaf for leaf in call.arguments]
+        args, kwargs = pytree.tree_unflatten(leaves, call.structure)
+        with _replaced(self.places, tensors[:count]):
+            out, _ = pytree.tree_flatten(call.module(*args, **kwargs))
         return [leaf for leaf in out if isinstance(leaf, Tensor)]
 
 
-def _export(call: Call) -> ExportedProgram:
-    inputs = tuple(torch.empty(s[0], dtype=s[1], device="meta") for s in call.arguments if is_spec(s))
-    return torch.export.export(_Entry(call), inputs, strict=False)
+@contextmanager
+def _replaced(tensors: Sequence[Sequence[Place]], values: Sequence[Tensor]) -> Iterator[None]:
+    """Modules have other values for their parameters and buffers."""
+    for places, value in zip(tensors, values, strict=True):
+        for place in places:
+            place.replace(value)
+    try:
+        yield
+    finally:
+        for places in tensors:
+            for place in places:
+                place.replace(place.tensor)
 
 
 def _argument_names(call: Call) -> list[str]:

@@ -10,8 +10,8 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
@@ -74,8 +74,7 @@ class Unrecorded(Exception):
     """A value that cannot be made again for any share of the tensor."""
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     name: str  # of the operator, without overload
     target: Callable[..., Any] | None  # None: a function of torch.nn.init, recorded by name
     args: tuple[Any, ...]
@@ -91,9 +90,15 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.log: list[_Entry] = []
         self._of: dict[int, list[int]] = defaultdict(list)  # entries that make or change a storage
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled, and the guard against it costs more than the recording
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self._add(_Entry(func._schema.name.split("::")[1], func, args, kwargs or {}, out))
+        name = _name_of(func)
+        fills = name in _OVERWRITES and args[0].is_meta  # there is nothing to fill
+        out = args[0] if fills else func(*args, **(kwargs or {}))
+        self._add(_Entry(name, func, args, kwargs or {}, out))
         return out
 
     def named(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
@@ -102,7 +107,8 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add(self, entry: _Entry) -> None:
         self.log.append(entry)
-        for tensor in _tensors(entry.out):
+        out = entry.out
+        for tensor in (out,) if isinstance(out, Tensor) else _tensors(out):
             self._of[_storage(tensor)].append(len(self.log) - 1)
 
     @contextmanager
@@ -201,6 +207,13 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             item = graph.call_function(operator.getitem, (node, place))
             item.meta["val"] = part
             made[id(part)] = item
+
+
+@cache
+def _name_of(operator: Any) -> str:
+    """The name of an operator, without namespace and overload."""
+    name: str = operator._schema.name
+    return name.split("::")[1]
 
 
 def _must_stay(node: fx.Node) -> bool:

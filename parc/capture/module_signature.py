@@ -1,45 +1,62 @@
-"""Proofs that two modules compute the same function of their inputs and parameters."""
+"""Which modules compute the same function of their inputs and parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-_OF_TORCH = set(vars(nn.Module()))
+_OF_TORCH = {*vars(nn.Module()), "forward"}
 
 
-def signature(module: nn.Module, values: dict[int, Hashable] | None = None) -> Hashable:
-    """Equal for modules of one class with equal attributes, whose tensors and children agree, in order.
+class Signatures:
+    """Numbers modules: those of one class with equal attributes, whose tensors and children agree, in order.
 
-    A module that holds anything but plain values (a function of its own, an open file) is identical to itself
-    alone, unless the very same object is held. `values` maps a tensor, by its id, to how it begins.
+    A module that holds anything but plain values (a function of its own, an open file) has a number of its
+    own, unless the very same object is held. `beginnings` maps a tensor, by its id, to how it begins. Modules
+    may not change between two questions.
     """
-    values = values or {}
-    return (
-        type(module),
-        module.training,
-        tuple(
-            (name, _frozen(value))
-            for name, value in sorted(vars(module).items())
-            if name not in _OF_TORCH and name != "forward"
-        ),
-        tuple((name, _tensor(p), values.get(id(p))) for name, p in module.named_parameters(recurse=False)),
-        tuple((name, _tensor(b), values.get(id(b))) for name, b in module.named_buffers(recurse=False)),
-        tuple((name, signature(child, values)) for name, child in module.named_children()),
-    )
+
+    def __init__(self, beginnings: Mapping[int, Hashable]) -> None:
+        self._beginnings = beginnings
+        self._numbers: dict[Hashable, int] = {}
+        self._known: dict[int, tuple[nn.Module, int]] = {}  # by id
+
+    def number(self, module: nn.Module) -> int:
+        """Equal for modules that are alike."""
+        if id(module) not in self._known:
+            number = self._numbers.setdefault(self._key(module), len(self._numbers))
+            self._known[id(module)] = module, number
+        return self._known[id(module)][1]
+
+    def _key(self, module: nn.Module) -> Hashable:
+        return (
+            type(module),
+            module.training,
+            tuple(
+                (name, _freeze(value))
+                for name, value in sorted(vars(module).items())
+                if name not in _OF_TORCH
+            ),
+            self._tensors(module._parameters),
+            self._tensors(module._buffers),
+            tuple((name, self.number(child)) for name, child in module._modules.items() if child is not None),
+        )
+
+    def _tensors(self, tensors: Mapping[str, Tensor | None]) -> Hashable:
+        return tuple(
+            (name, tensor.shape, tensor.dtype, tensor.requires_grad, self._beginnings.get(id(tensor)))
+            for name, tensor in tensors.items()
+            if tensor is not None
+        )
 
 
-def _tensor(tensor: torch.Tensor) -> Hashable:
-    return tensor.shape, tensor.dtype, tensor.requires_grad
-
-
-def _frozen(value: object) -> Hashable:
+def _freeze(value: object) -> Hashable:
     if isinstance(value, (list, tuple)):
-        return type(value), tuple(_frozen(item) for item in value)
+        return type(value), tuple(_freeze(item) for item in value)
     if isinstance(value, dict):
-        return tuple((key, _frozen(item)) for key, item in value.items())
+        return tuple((key, _freeze(item)) for key, item in value.items())
     if value is None or isinstance(
         value, (bool, int, float, complex, str, torch.dtype, torch.device, torch.Size)
     ):

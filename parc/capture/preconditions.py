@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
-from torch import fx, nn
+from torch import fx
 
+from parc.capture.forward import Forward
 from parc.capture.graph import argument, name_of, user_name
+from parc.capture.module_tree import Place
 
 _RANDOM = (
     "bernoulli",
@@ -31,23 +33,35 @@ class Illegal(Exception):
         self.reason, self.node = reason, node
 
 
-def parameters_train(model: nn.Module) -> None:
+def parameters_train(places: Mapping[int, Sequence[Place]]) -> None:
     """Every parameter takes part in training."""
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            raise Illegal(f"`{user_name(name)}` is frozen: every parameter is trained, so far")
+    for first, *_ in places.values():
+        if not first.is_buffer and not first.tensor.requires_grad:
+            raise Illegal(f"`{user_name(first.name)}` is frozen: every parameter is trained, so far")
 
 
-def parameters_have_one_home(model: nn.Module, boundaries: Collection[str]) -> None:
+def parameters_have_one_reader(forward: Forward, places: Mapping[int, Sequence[Place]]) -> None:
     """A parameter is shared inside one captured module, or not at all: each module has its own."""
-    homes: dict[nn.Parameter, tuple[str, str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        home = max((path for path in boundaries if name.startswith(path + ".")), key=len, default="")
-        first, other = homes.setdefault(parameter, (name, home))
-        if other != home:
-            raise Illegal(
-                f"`{user_name(first)}` is also `{user_name(name)}`: modules cannot share parameters, so far"
-            )
+    readers: dict[int, str] = {}
+    for path, read in forward.reads.items():
+        for key in sorted(read & places.keys(), key=lambda key: places[key][0].number):
+            held = [place for place in places[key] if place.is_below(path)]
+            if not held or held[0].is_buffer:
+                continue
+            experts = (other for other in forward.experts if any(p.is_below(other) for p in places[key]))
+            other = next(experts, readers.setdefault(key, path))
+            if other != path:
+                theirs = next(place for place in places[key] if place.is_below(other))
+                raise Illegal(
+                    f"{_shared(theirs, other, held[0], path)}: modules cannot share parameters, so far"
+                )
+
+
+def _shared(first: Place, reader: str, second: Place, other: str) -> str:
+    name = f"`{user_name(first.name)}`"
+    if first.name != second.name:
+        return f"{name} is also `{user_name(second.name)}`"
+    return f"{name} is read by `{user_name(reader)}` and by `{user_name(other) or 'the model'}`"
 
 
 def operations_are_plain(graph: fx.Graph) -> None:
@@ -114,8 +128,8 @@ def layers_follow(called: list[int]) -> None:
         )
 
 
-def parameters_are_used(model: nn.Module, used: Collection[str]) -> None:
+def parameters_are_used(places: Mapping[int, Sequence[Place]], used: Collection[str]) -> None:
     """A parameter that forward never reads would be missing from the program."""
-    for name, _ in model.named_parameters():
-        if name not in used:
-            raise Illegal(f"`{user_name(name)}` is never used in forward")
+    for first, *_ in places.values():
+        if not first.is_buffer and first.name not in used:
+            raise Illegal(f"`{user_name(first.name)}` is never used in forward")

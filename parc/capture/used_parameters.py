@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from parc.capture.custom_ops import EXPERTS
-from parc.capture.expert_bank import Bank
+from parc.capture.experts.bank import Bank
 from parc.capture.graph import Body
 
 

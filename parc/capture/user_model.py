@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import fx, nn
 
 from parc.capture.graph import lines_of
 from parc.capture.initializers import Recipe, Recording, Unrecorded
+from parc.capture.module_tree import Place, find_places
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.blocks import Argument, Model
 from parc.source import Source
@@ -77,20 +79,23 @@ def load(model: Model, dtype: torch.dtype) -> Loaded:
         raise Faulty(
             error("P502", f"`{model.source}` returns `{type(built).__name__}`, not a torch.nn.Module", label)
         )
-    recipes = _recorded(built, recording, label)
-    buffers = {name: _graph(recording, name, buffer, label) for name, buffer in built.named_buffers()}
-    return Loaded(built.train().to(dtype), recipes, buffers)
+    tensors = [first for first, *_ in find_places(built).values()]
+    recipes = _recipes(tensors, recording, label)
+    buffers = {b.name: _graph(recording, b.name, b.tensor, label) for b in tensors if b.is_buffer}
+    if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
+        built.to(dtype)
+    return Loaded(built.train(), recipes, buffers)
 
 
-def _recorded(built: nn.Module, recording: Recording, label: Label) -> dict[str, Recipe]:
+def _recipes(tensors: Sequence[Place], recording: Recording, label: Label) -> dict[str, Recipe]:
     recipes, faults = {}, []
-    for name, parameter in built.named_parameters():
+    for place in tensors:
         try:
-            recipes[name] = recording.recipe(parameter)
+            if not place.is_buffer:
+                recipes[place.name] = recording.recipe(place.tensor)
         except Unrecorded as fault:
-            faults.append(
-                error("P503", f"`{name}` {fault}", label, help="fill it with a function of torch.nn.init")
-            )
+            message = f"`{place.name}` {fault}"
+            faults.append(error("P503", message, label, help="fill it with a function of torch.nn.init"))
     if faults:
         raise Faulty(*faults)
     return recipes

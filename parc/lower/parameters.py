@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import fx
 
-from parc.capture.expert_bank import Bank
+from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
 from parc.capture.initializers import Recipe
 from parc.ir.program import Buffer, Experts, Parameter

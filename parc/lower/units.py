@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.expert_bank import Bank
+from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
 from parc.capture.initializers import Recipe
 from parc.ir.program import Collective, Compute, Experts, Unit, Value

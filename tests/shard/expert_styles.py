@@ -167,4 +167,21 @@ class Repeated(Packed):
         return (made.view(len(tokens), choices, -1) * weights.unsqueeze(-1)).sum(dim=1)
 
 
-STYLES = (Listed, Masked, Sequentials, Packed, UpFirst, Transposed, Sorted, SortedInOut, Repeated)
+class Sliced(Packed):
+    """Rows sorted by expert, and a slice for each, as in DeepSeek's reference code."""
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        counts = torch.bincount(indices.flatten(), minlength=EXPERTS).tolist()
+        order = indices.flatten().argsort(stable=True)
+        rows = tokens[order // indices.shape[1]]
+        made, start = [], 0
+        for number, count in enumerate(counts):
+            gate, up = F.linear(rows[start : start + count], self.gate_up[number]).chunk(2, dim=-1)
+            made.append(F.linear(F.silu(gate) * up, self.down[number]))
+            start += count
+        back = torch.empty_like(rows)
+        back[order] = torch.cat(made)
+        return (back.view(*indices.shape, -1) * weights.unsqueeze(-1)).sum(dim=1)
+
+
+STYLES = (Listed, Masked, Sequentials, Packed, UpFirst, Transposed, Sorted, SortedInOut, Repeated, Sliced)

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from parc.capture.calls import Calls, layers_of
-from parc.capture.export import Capture
+from parc.capture.export import export_model
+from parc.capture.forward import record_forward
 from parc.capture.graph import Body
-from parc.capture.module_signature import signature
+from parc.capture.module_signature import Signatures
+from parc.capture.module_tree import find_layers, find_places
 from parc.capture.objective import Objective
 from parc.capture.preconditions import Illegal
 
@@ -52,11 +53,9 @@ def capture(block: Callable[[int], nn.Module]) -> Body:
     with torch.device("meta"):
         model = Model(block).double()
     objective = Objective(model, "tokens", None, -100)
-    calls = Calls(objective, layers_of(objective, 3), set())
     tokens, labels = (torch.empty(B, L, dtype=torch.long, device="meta") for _ in range(2))
-    with calls.recording():
-        objective(tokens, labels)
-    return Capture(objective, calls, {}).whole(tokens, labels)
+    forward = record_forward(objective, find_layers(objective, 3), set(), tokens, labels)
+    return export_model(forward, find_places(objective), Signatures({}))
 
 
 def layers(block: Callable[[int], nn.Module]) -> list[Body]:
@@ -126,14 +125,16 @@ def test_a_function_that_is_held_is_like_itself_alone() -> None:
 def test_what_may_change_the_arithmetic_makes_modules_differ(change: Callable[[Block], object]) -> None:
     other = Block()
     change(other)
-    assert signature(Block()) == signature(Block())
-    assert signature(other) != signature(Block())
+    signatures = Signatures({})
+    assert signatures.number(Block()) == signatures.number(Block())
+    assert signatures.number(other) != signatures.number(Block())
 
 
 def test_tensors_that_begin_differently_make_modules_differ() -> None:
     one, other = Block(), Block()
     begins = {id(one.proj.weight): "normal", id(other.proj.weight): "zero"}
-    assert signature(one, begins) != signature(other, begins)
+    signatures = Signatures(begins)
+    assert signatures.number(one) != signatures.number(other)
 
 
 def test_inputs_and_parameters_have_the_users_names() -> None:

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from parc.capture.calls import ExpertsCall
-from parc.capture.expert import capture_expert
-from parc.capture.expert_bank import bank_of
-from parc.capture.fold_routing import Unfoldable
+from parc.capture.experts.bank import find_bank
+from parc.capture.experts.capture import capture_expert
+from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.graph import Body, lines_of, name_of
+from parc.capture.module_signature import Signatures
 from parc.runtime import grouped
 from parc.runtime.experts import combine, dispatch
 from tests.shard.expert_styles import (
@@ -44,21 +45,21 @@ def dtype_of(style: type[nn.Module]) -> torch.dtype:
 def capture(style: Callable[[], nn.Module], dtype: torch.dtype = torch.float64) -> Body:
     with torch.device("meta"):
         module = style().to(dtype)
-    bank = bank_of(module)
+    bank = find_bank(module)
     assert bank is not None
     width = 8 if isinstance(module, Sorted) else H
     return capture_expert(
-        module, bank, ExpertsCall(torch.Size((24, width)), (0, 1, 2)), "layers.0.experts", {}
+        module, bank, ExpertsCall(torch.Size((24, width)), (0, 1, 2)), "layers.0.experts", Signatures({})
     )
 
 
-def refusal(style: Callable[[], nn.Module]) -> Unfoldable:
-    with pytest.raises(Unfoldable) as refused:
+def refusal(style: Callable[[], nn.Module]) -> UnsupportedExperts:
+    with pytest.raises(UnsupportedExperts) as refused:
         capture(style)
     return refused.value
 
 
-def source_line(fault: Unfoldable) -> str:
+def source_line(fault: UnsupportedExperts) -> str:
     """The line of the user's that the fault points to."""
     assert fault.node is not None
     line = lines_of(fault.node)[-1]
@@ -214,6 +215,69 @@ def test_stacked_experts_that_compute_different_things_are_refused() -> None:
     assert refusal(LastDiffers).reason == "its expert 4 and its expert 0 compute different things"
 
 
+class ThirdIsSpecial(nn.Module):
+    """Eight experts that are alike, in a loop that treats the one at 3 in its own way."""
+
+    def __init__(self, treat: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(Mlp() for _ in range(8))
+        self.treat = treat
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        out = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.experts):
+            token, choice = torch.where(indices == number)
+            x = tokens[token]
+            if number == 3:
+                x = self.treat(x)
+            out.index_add_(0, token, expert(x) * weights[token, choice, None])
+        return out
+
+
+@pytest.mark.parametrize(
+    ("treat", "reason"),
+    [
+        (lambda x: x * 2, "its expert 3 and its expert 0 compute different things"),
+        # what no number would show
+        (lambda x: x.clamp(max=1e6), "its expert 3 and its expert 0 compute different things"),
+        (torch.zeros_like, "`aten::mm` mixes parameters with what does not depend on tokens"),
+    ],
+)
+def test_an_expert_that_is_treated_in_its_own_way_is_refused(
+    treat: Callable[[Tensor], Tensor], reason: str
+) -> None:
+    assert refusal(lambda: ThirdIsSpecial(treat)).reason == reason
+
+
+def test_an_expert_that_is_left_out_is_refused() -> None:
+    class Skipping(Listed):
+        def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+            out = torch.zeros_like(tokens)
+            for number, expert in enumerate(self.experts):
+                if number != 3:
+                    token, choice = torch.where(indices == number)
+                    out.index_add_(0, token, expert(tokens[token]) * weights[token, choice, None])
+            return out
+
+    assert refusal(Skipping).reason == "the result of its expert 3 does not depend on its tokens"
+
+
+class Counted(Listed):
+    """Counts how often it runs, and its experts."""
+
+    runs = 0
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        Counted.runs += 1
+        return super().forward(tokens, indices, weights)
+
+
+def test_all_experts_are_traced_in_one_run() -> None:
+    Counted.runs = 0
+    capture(Counted)
+    assert Counted.runs == 2  # the other one compares numbers
+
+
 class OneForAll(Masked):
     def __init__(self) -> None:
         super().__init__()
@@ -281,10 +345,10 @@ def test_a_module_that_insists_on_its_number_of_choices_is_refused() -> None:
 def test_tokens_must_be_flat() -> None:
     with torch.device("meta"):
         module = Listed()
-    bank = bank_of(module)
+    bank = find_bank(module)
     assert bank is not None
-    with pytest.raises(Unfoldable, match="flatten them"):
-        capture_expert(module, bank, ExpertsCall(torch.Size((2, 3, H)), (0, 1, 2)), "experts", {})
+    with pytest.raises(UnsupportedExperts, match="flatten them"):
+        capture_expert(module, bank, ExpertsCall(torch.Size((2, 3, H)), (0, 1, 2)), "experts", Signatures({}))
 
 
 class Huge(Packed):
@@ -304,8 +368,8 @@ def test_memory_is_that_of_a_few_experts() -> None:
 
     with torch.device("meta"):
         module = Huge()
-    bank = bank_of(module)
+    bank = find_bank(module)
     assert bank is not None
     before = resident()
-    capture_expert(module, bank, ExpertsCall(torch.Size((24, 2**20)), (0, 1, 2)), "experts", {})
+    capture_expert(module, bank, ExpertsCall(torch.Size((24, 2**20)), (0, 1, 2)), "experts", Signatures({}))
     assert resident() - before < 1e9

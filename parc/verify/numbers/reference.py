@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parc.capture.calls import layers_of
 from parc.capture.capture import DTYPES
-from parc.capture.expert_bank import banks
+from parc.capture.experts.bank import find_banks
 from parc.capture.initializers import Recipe
+from parc.capture.module_tree import find_layers
 from parc.capture.objective import names_of_inputs
 from parc.capture.promotion import promoted
 from parc.capture.user_model import factory
@@ -47,7 +47,7 @@ def build_model(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
     dtype = DTYPES[plan.train.precision.compute]
     arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.arguments.items()}
     model: nn.Module = make(**arguments).to(dtype)
-    found = banks(model, layers_of(model, facts.shape.layers), facts.experts)
+    found = find_banks(model, find_layers(model, facts.shape.layers), facts.experts)
     stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
     with torch.no_grad():
         for name, parameter in model.named_parameters():

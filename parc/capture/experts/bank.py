@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from parc.capture.module_tree import walk_modules
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -23,7 +25,7 @@ class Bank:
         return int(number), f"{self.list_name}.{rest}"
 
 
-def bank_of(module: nn.Module) -> Bank | None:
+def find_bank(module: nn.Module) -> Bank | None:
     """The experts that parameters are of: stacked with one leading size, or in a list of like modules."""
     own = list(module.parameters(recurse=False))
     children = [
@@ -40,15 +42,13 @@ def bank_of(module: nn.Module) -> Bank | None:
     return None
 
 
-def banks(model: nn.Module, layers: str, glob: str | None) -> dict[str, Bank]:
+def find_banks(model: nn.Module, layers: str, glob: str | None) -> dict[str, Bank]:
     """The modules of experts by path: those that `glob` names, else all that look it below the layers."""
-    found = {}
-    for path, module in model.named_modules():
-        bank = bank_of(module)
-        if bank is None:
-            continue
-        if (glob is None and path.startswith(layers + ".") and path.count(".") > layers.count(".") + 1) or (
-            glob is not None and fnmatchcase(path.removeprefix("model."), glob)
-        ):
-            found[path] = bank
+    found: dict[str, Bank] = {}
+    for path, module in walk_modules(model, found.__contains__):
+        below = path.startswith(layers + ".") and path.count(".") > layers.count(".") + 1
+        if below if glob is None else fnmatchcase(path.removeprefix("model."), glob):
+            bank = find_bank(module)
+            if bank is not None:
+                found[path] = bank
     return found

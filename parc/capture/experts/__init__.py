@@ -1,0 +1,1 @@
+"""Modules of experts: found by structure, and captured as the arithmetic of one expert."""

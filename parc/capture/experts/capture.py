@@ -1,0 +1,95 @@
+"""One expert, captured from a module that runs them all.
+
+The module runs once on the CPU, with a few tokens for each of its experts, each weighted with 1. What depends
+on the routing alone (loops over experts, masks, sorts) is computed; what happens to the rows of tokens is
+traced, for each expert by itself (trace.py). Every expert runs in that one pass, so its cost is linear in the
+number of experts, and an expert that the module treats in its own way has a graph of its own. That the graphs
+are equal proves that all experts compute the same; that nothing of the routing was lost with them is shown by
+numbers (probe.py).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, fx, nn
+
+from parc.capture.calls import ExpertsCall
+from parc.capture.experts.bank import Bank
+from parc.capture.experts.memory import lend_memory
+from parc.capture.experts.probe import is_weighted_sum
+from parc.capture.experts.rows import ROWS
+from parc.capture.experts.stack import stack_experts
+from parc.capture.experts.trace import ExpertTracer, UnsupportedExperts
+from parc.capture.graph import Body
+from parc.capture.module_signature import Signatures
+
+
+def capture_expert(
+    module: nn.Module, bank: Bank, call: ExpertsCall, path: str, signatures: Signatures
+) -> Body:
+    """The body of one expert: rows (n, H) -> (n, H), its parameters stacked as (experts, ..).
+
+    Raises UnsupportedExperts where the arithmetic of one expert cannot be separated from the rest, or differs
+    between experts.
+    """
+    if len(call.tokens) != 2:
+        raise UnsupportedExperts(f"it takes tokens {tuple(call.tokens)}: flatten them to (N, H) first")
+    _check_alike(module, bank, signatures)
+    with lend_memory(module, bank), torch.no_grad():
+        (first, *others), weighted = _trace(module, bank, call)
+        for expert, graph in enumerate(others, 1):
+            if str(graph) != str(first):
+                raise UnsupportedExperts(f"its expert {expert} and its expert 0 compute different things")
+        if not is_weighted_sum(partial(_run, module, call), module, bank, first, call.tokens[-1]):
+            raise UnsupportedExperts(
+                "its result is not the weighted sum of what each token's experts make of it", weighted
+            )
+    return Body(type(module).__name__, path, first, is_expert=True)
+
+
+def _check_alike(module: nn.Module, bank: Bank, signatures: Signatures) -> None:
+    """Experts in a list must be the same, and begin alike, but for their values."""
+    if bank.list_name is None:
+        return
+    kinds = [signatures.number(expert) for expert in module.get_submodule(bank.list_name).children()]
+    if len(kinds) < bank.count:
+        raise UnsupportedExperts("several of its experts are one module")
+    for number, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            raise UnsupportedExperts(f"its expert {number} is not like its expert 0")
+
+
+def _trace(module: nn.Module, bank: Bank, call: ExpertsCall) -> tuple[list[fx.Graph], fx.Node | None]:
+    """The graph of each expert, lifted to rows of all experts, and where the module weights its rows."""
+    dtype = next(module.parameters()).dtype
+    tokens = torch.zeros(bank.count * ROWS, call.tokens[-1], dtype=dtype)
+    indices = torch.arange(bank.count).repeat_interleave(ROWS).unsqueeze(-1)
+    tracer = ExpertTracer(bank.count)
+    tracer.add_tokens(tokens)
+    for name, parameter in module.named_parameters():
+        tracer.add_tensor(parameter, "parameter", name)
+    for name, buffer in module.named_buffers():
+        tracer.add_tensor(buffer, "buffer", name)
+    with tracer:
+        out = _run(module, call, tokens, indices, torch.ones(len(tokens), 1, dtype=dtype))
+    results = tracer.results(out)
+    return [stack_experts(result, bank, expert) for expert, result in enumerate(results)], tracer.weighted
+
+
+def _run(module: nn.Module, call: ExpertsCall, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+    args, kwargs = call.arguments(tokens, indices, weights)
+    try:
+        out = module(*args, **kwargs)
+    except UnsupportedExperts:
+        raise
+    except Exception as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise UnsupportedExperts(
+            f"it does not run with {indices.shape[1]} experts a token: {reason}"
+        ) from fault
+    if not isinstance(out, Tensor) or out.shape != tokens.shape:
+        made = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise UnsupportedExperts(f"it makes {made} of tokens {tuple(tokens.shape)}")
+    return out

@@ -1,0 +1,76 @@
+"""Whether a module of experts is the weighted sum of the one expert that was captured from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from parc.capture.custom_ops import GROUPED_ADD, GROUPED_LINEAR, GROUPED_MATMUL, GROUPED_MUL
+from parc.capture.experts.bank import Bank
+
+TOKENS, CHOICES = 6, 2
+# By how much two orders of the same sums may differ, relative to the largest entry: a few hundred roundings.
+_ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 5e-2}
+_OF_ONE_EXPERT: Mapping[Any, Callable[[Tensor, Tensor], Tensor]] = {
+    GROUPED_LINEAR: lambda rows, weight: rows @ weight.T,
+    GROUPED_MATMUL: lambda rows, weight: rows @ weight,
+    GROUPED_ADD: torch.add,
+    GROUPED_MUL: torch.mul,
+}
+
+
+def is_weighted_sum(
+    run: Callable[[Tensor, Tensor, Tensor], Tensor],
+    module: nn.Module,
+    bank: Bank,
+    graph: fx.Graph,
+    width: int,
+) -> bool:
+    """Whether a module gives random tokens the weighted sum of what `graph`, one expert, makes of them.
+
+    `run` calls the module, which has memory, with tokens (N, `width`), indices and weights (N, K). They go to
+    the first, the last and one more expert. The graph sees the rows of an expert in other groups than the
+    module: rows that depend on each other come out different.
+    """
+    generator = torch.Generator().manual_seed(0)
+    chosen = sorted({0, bank.count // 2, bank.count - 1})
+    dtype = next(module.parameters()).dtype
+    tokens = torch.randn(TOKENS, width, generator=generator).to(dtype)
+    indices = torch.stack([torch.tensor(chosen).roll(token)[:CHOICES] for token in range(TOKENS)])
+    weights = (torch.rand(TOKENS, CHOICES, generator=generator) + 0.5).to(dtype)
+    found = run(tokens, indices, weights)
+    expected = torch.zeros_like(tokens)
+    for expert in chosen:
+        parameters = _of_expert(module, bank, expert)
+        token, choice = torch.where(indices == expert)
+        rows = torch.cat([_run_graph(graph, group, parameters) for group in tokens[token].tensor_split([1])])
+        expected.index_add_(0, token, rows * weights[token, choice, None])
+    error = (found - expected).abs().max() / expected.abs().max()
+    return bool(error <= _ROUNDING[dtype])
+
+
+def _of_expert(module: nn.Module, bank: Bank, expert: int) -> dict[str, Tensor]:
+    """One expert's parameters, by the names that `Bank.expert_of` gives."""
+    found = {}
+    for name, parameter in module.named_parameters():
+        number, role = bank.expert_of(name)
+        if number in (None, expert):
+            found[role] = parameter.detach()[expert] if number is None else parameter.detach()
+    return found
+
+
+def _run_graph(graph: fx.Graph, rows: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+    """What one expert makes of rows (n, H)."""
+    values: dict[fx.Node, Any] = {}
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            values[node] = parameters[node.meta["tensor"]] if "tensor" in node.meta else rows
+        elif node.op == "call_function":
+            args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            values[node] = _OF_ONE_EXPERT.get(node.target, node.target)(*args, **kwargs)
+    (result,) = next(iter(reversed(graph.nodes))).args[0]
+    computed: Tensor = values[result]
+    return computed

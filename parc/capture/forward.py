@@ -1,0 +1,152 @@
+"""One forward pass without data: which submodules a model calls, with what, and which tensors each reads.
+
+Each call of a submodule becomes one opaque operator in its caller's graph, so every distinct module is
+captured once and the emitted program keeps the user's own structure. Containers of the layers are the
+exception: they are captured as part of the whole, since a pipeline cuts there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from parc.capture.calls import Call, ExpertsCall, as_specs, find_roles, is_spec
+from parc.capture.custom_ops import call, experts
+from parc.capture.module_tree import walk_modules
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one forward pass did, by the paths of modules; "" is the model itself."""
+
+    boundaries: dict[str, nn.Module]  # the modules that are captured on their own, called or not
+    calls: dict[str, list[Call]]
+    experts: dict[str, ExpertsCall]
+    reads: dict[str, set[int]]  # the ids of the tensors that a module's own operations read
+
+
+def record_forward(model: nn.Module, layers: str, experts_paths: Set[str], *inputs: Tensor) -> Forward:
+    """Run a model on the meta device. `layers` is the path of its list of layers."""
+    forward = Forward(_find_boundaries(model, layers, experts_paths), defaultdict(list), {}, defaultdict(set))
+    reads = _Reads(forward.reads)
+
+    def record(path: str, module: nn.Module) -> Callable[..., Any]:
+        run = module.forward
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            reads.add((args, kwargs))
+            with reads.inside(path):
+                out = run(*args, **kwargs)
+                reads.add(out)
+            forward.calls[path].append(Call(module, *as_specs((args, kwargs)), *as_specs(out)))
+            return out
+
+        return recorded
+
+    stubs = {path: record(path, module) for path, module in forward.boundaries.items()}
+    stubs |= {path: _experts_operator(path, forward.experts) for path in experts_paths}
+    with _patched(forward.boundaries, stubs), reads:
+        record("", model)(*inputs)
+    return forward
+
+
+@contextmanager
+def opaque_calls(forward: Forward, around: nn.Module) -> Iterator[None]:
+    """Every boundary but `around` itself becomes one operator."""
+    stubs = {
+        path: _experts_operator(path, {})
+        if path in forward.experts
+        else _call_operator(path, forward.calls[path])
+        for path, module in forward.boundaries.items()
+        if module is not around
+    }
+    with _patched(forward.boundaries, stubs):
+        yield
+
+
+def _find_boundaries(model: nn.Module, layers: str, experts_paths: Set[str]) -> dict[str, nn.Module]:
+    """The user's own modules; torch's layers and containers are part of the module that calls them."""
+    parts = layers.split(".")[:-1] if layers else []
+    containers = {".".join(parts[:depth]) for depth in range(len(parts) + 1)}
+    found = {}
+    for path, module in walk_modules(model, experts_paths.__contains__):
+        users = not type(module).__module__.startswith("torch.")
+        if path in experts_paths or (users and path not in containers):
+            found[path] = module
+    return found
+
+
+@contextmanager
+def _patched(boundaries: Mapping[str, nn.Module], stubs: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Modules have other functions for their `forward`."""
+    for path, stub in stubs.items():
+        boundaries[path].forward = stub
+    try:
+        yield
+    finally:
+        for path in stubs:
+            del boundaries[path].forward
+
+
+def _experts_operator(path: str, calls: dict[str, ExpertsCall]) -> Callable[..., Tensor]:
+    """The operator that stands for a module of experts; notes in `calls` how it was called."""
+
+    def forward(*args: Tensor, **kwargs: Tensor) -> Tensor:
+        given: dict[int | str, Tensor] = dict(enumerate(args))
+        given.update(kwargs)
+        roles = find_roles(given)
+        tokens, indices, weights = (given[role] for role in roles)
+        calls[path] = ExpertsCall(tokens.shape, roles)
+        result: Tensor = experts(tokens, indices, weights, path)
+        return result
+
+    return forward
+
+
+def _call_operator(path: str, calls: Sequence[Call]) -> Callable[..., Any]:
+    """The operator that stands for a module that was called before."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        leaves, _ = pytree.tree_flatten((args, kwargs))
+        made = calls[0]
+        tensors = iter(call([x for x in leaves if isinstance(x, Tensor)], path))
+        results = [next(tensors) if is_spec(leaf) else leaf for leaf in made.results]
+        return pytree.tree_unflatten(results, made.result_structure)
+
+    return forward
+
+
+class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes which tensors the operations of each module read: those of a submodule are its own."""
+
+    def __init__(self, reads: dict[str, set[int]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reads = reads
+        self._path = [""]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.add((args, kwargs))
+        return func(*args, **(kwargs or {}))
+
+    @contextmanager
+    def inside(self, path: str) -> Iterator[None]:
+        """The module at `path` runs."""
+        self._path.append(path)
+        yield
+        self._path.pop()
+
+    def add(self, tree: object) -> None:
+        """The module that runs reads these tensors."""
+        ids = (id(leaf) for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor))
+        self._reads[self._path[-1]].update(ids)

@@ -1,0 +1,73 @@
+"""The tree of a model's modules, walked without the recursion of `named_modules`: experts are many."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Place(NamedTuple):
+    """An attribute of a module that holds a parameter or a buffer."""
+
+    number: int  # in the order of the modules
+    name: str  # in the model
+    module: nn.Module
+    attribute: str
+    tensor: Tensor
+    is_buffer: bool
+
+    def is_below(self, path: str) -> bool:
+        """Whether the module at `path` holds it, itself or in a child."""
+        return not path or self.name.startswith(f"{path}.")
+
+    def replace(self, value: Tensor) -> None:
+        """Let the module have another tensor there."""
+        held = self.module._buffers if self.is_buffer else self.module._parameters
+        held[self.attribute] = value  # type: ignore[assignment]
+
+
+def find_places(model: nn.Module) -> dict[int, list[Place]]:
+    """All places of every parameter and buffer, by the tensor's id. The first place names the tensor."""
+    found: dict[int, list[Place]] = defaultdict(list)
+    number = 0
+    for path, module in _walk(model, lambda _: False):
+        prefix = f"{path}." if path else ""
+        for held, is_buffer in ((module._parameters, False), (module._buffers, True)):
+            for name, tensor in held.items():
+                if tensor is not None:
+                    found[id(tensor)].append(Place(number, prefix + name, module, name, tensor, is_buffer))
+                    number += 1
+    return dict(found)
+
+
+def walk_modules(
+    model: nn.Module, is_leaf: Callable[[str], object] = lambda _: False
+) -> Iterator[tuple[str, nn.Module]]:
+    """Every module once with its path, like `named_modules`, but none below a path that `is_leaf`."""
+    seen = set()
+    for path, module in _walk(model, is_leaf):
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield path, module
+
+
+def _walk(model: nn.Module, is_leaf: Callable[[str], object]) -> Iterator[tuple[str, nn.Module]]:
+    """Every module by each of its paths, parents first."""
+    left = [("", model)]
+    while left:
+        path, module = left.pop()
+        yield path, module
+        if module._modules and not is_leaf(path):
+            prefix = f"{path}." if path else ""
+            left += [(prefix + name, m) for name, m in reversed(module._modules.items()) if m is not None]
+
+
+def find_layers(model: nn.Module, count: int | None) -> str:
+    """The path of the list of layers: the outermost with `count` entries, else the longest; "" for none."""
+    lists = ((path, module) for path, module in walk_modules(model) if isinstance(module, nn.ModuleList))
+    lengths = {path: len(module) for path, module in lists if len(module)}
+    fitting = [path for path, length in lengths.items() if length == count]
+    return fitting[0] if fitting else max(lengths, key=lengths.__getitem__, default="")
