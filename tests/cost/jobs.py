@@ -42,7 +42,7 @@ MODEL = Architecture(
 DENSE = replace(MODEL, experts=0, top_k=0, ffn=8192)
 
 
-def job(model: Architecture = MODEL, hardware: Hardware | None = HARDWARE, **fields: Any) -> Job:
+def build_job(model: Architecture = MODEL, hardware: Hardware | None = HARDWARE, **fields: Any) -> Job:
     """`fields` are those of Parallelism, RankGroups, Software and Job, by name."""
     groups, software, of_job = (
         {name: fields.pop(name) for name in names if name in fields}

@@ -1,4 +1,4 @@
-"""Programs for tests: every plan of the examples, the fixed plans of the suite, plans drawn at random."""
+"""Programs for tests: the plans of the examples, the fixed plans of the suite, random plans."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Compiled(NamedTuple):
     program: Program
 
 
-def fixed(model: str, layout: str) -> Compiled:
+def compile_fixed(model: str, layout: str) -> Compiled:
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
     return Compiled(plan, captured(model), rewrite(plan, captured(model)))
 
 
 @cache
-def examples() -> tuple[Compiled, ...]:
+def compile_examples() -> tuple[Compiled, ...]:
     found = []
     for file in sorted(EXAMPLES.glob("*.parc")):
         plans = [plan for plan in parc.load(file).plans if not has_errors(find_unsupported(plan))]
@@ -50,16 +50,16 @@ def examples() -> tuple[Compiled, ...]:
     return tuple(found)
 
 
-def drawn(model: str, seed: int, count: int = 6) -> Iterator[Compiled]:
+def compile_random(model: str, seed: int, count: int = 6) -> Iterator[Compiled]:
     draw = Random(seed)
     for each in programs(draw, train(draw, model), count):
-        yield Compiled(shaped(each.plan), each.captured, rewrite(each.plan, each.captured))
+        yield Compiled(add_shape(each.plan), each.captured, rewrite(each.plan, each.captured))
 
 
-def held(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
+def measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
     """Bytes of parameters, gradients and optimizer state in a process that is one rank of the program."""
     with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        return pool.apply_async(_held, (folder, world, rank)).get(timeout=60)
+        return pool.apply_async(_measure_states, (folder, world, rank)).get(timeout=60)
 
 
 class _Zeros:
@@ -70,7 +70,7 @@ class _Zeros:
         return torch.zeros(length, dtype=torch.int64)
 
 
-def _held(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
+def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     torch.set_num_threads(1)  # the threads of the process that this one was forked from are not here
@@ -84,18 +84,18 @@ def _held(folder: Path, world: int, rank: int) -> tuple[int, int, int]:
     trainer.optimizer.adamw.step()
     state = [each for of in trainer.optimizer.adamw.state.values() for each in of.values()]
     return (
-        _bytes([parameter.to_local() for parameter in trainer.stage.parameters()]),
-        _bytes([shard.grad for shard in trainer.optimizer.shards]),
-        _bytes(state),
+        _count_bytes([parameter.to_local() for parameter in trainer.stage.parameters()]),
+        _count_bytes([shard.grad for shard in trainer.optimizer.shards]),
+        _count_bytes(state),
     )
 
 
-def _bytes(tensors: list[torch.Tensor]) -> int:
+def _count_bytes(tensors: list[torch.Tensor]) -> int:
     return sum(each.numel() * each.element_size() for each in tensors)
 
 
-def shaped(plan: Plan) -> Plan:
-    """A drawn plan, whose shape says as much as its model's arguments do."""
+def add_shape(plan: Plan) -> Plan:
+    """The random plan with the full shape that follows from its model's arguments."""
     model = plan.train.model
     of = {name: value for name, value in model.arguments.items() if isinstance(value, int)}
     if "n_layers" in of:

@@ -1,6 +1,6 @@
-"""What the shape alone says, against the events of the compiled program: every rank, every step.
+"""Figures from the shape alone, against the events of the compiled program: every rank, every step.
 
-All that a shape can tell is equal: a program that does more than what is told here is a fault of the model.
+All that a shape determines is equal: a program that does more than predicted is a bug of the cost model.
 What a shape does not tell of `examples/classic.py` are biases and learned positions. They are left out of its
 programs; positions that lie along the sequence are gathered for their gradient, which is arithmetic below.
 """
@@ -20,14 +20,14 @@ from parc.cost.network.traffic import bound_other_bytes, derive_traffic
 from parc.cost.program import count_program_states, derive_program_traffic
 from parc.ir.program import Program, Stage, Unit
 from parc.plan.blocks import Plan
-from tests.cost.programs import Compiled, drawn, examples, fixed
+from tests.cost.programs import Compiled, compile_examples, compile_fixed, compile_random
 from tests.verify.test_equality import LAYOUTS
 
 Bytes = Counter[tuple[str, str]]
 
 
-def told(program: Program) -> Program:
-    """Without the parameters that no shape tells of."""
+def drop_unshaped(program: Program) -> Program:
+    """The program without the parameters that no shape has."""
 
     def unit(of: Unit) -> Unit:
         kept = (each for each in of.parameters if not each.path.endswith((".bias", "places.weight")))
@@ -39,20 +39,20 @@ def told(program: Program) -> Program:
     return replace(program, stages=tuple(map(stage, program.stages)))
 
 
-def axes(plan: Plan) -> dict[str, str]:
+def find_axes(plan: Plan) -> dict[str, str]:
     """The axis of each group but those of data, whose axes come one after the other."""
     found = {"tensor": plan.tensor, "experts": plan.experts, "pipeline": plan.pipeline}
     return {name: strategy.axes[0] for name, strategy in found.items() if strategy}
 
 
-def by_shape(of: Job, stage: int, plan: Plan) -> Bytes:
+def sum_by_shape(of: Job, stage: int, plan: Plan) -> Bytes:
     found: Bytes = Counter()
     for each in derive_traffic(of, stage):
-        found[each.kind, axes(plan).get(each.group, "gradients")] += round(each.total)
+        found[each.kind, find_axes(plan).get(each.group, "gradients")] += round(each.total)
     return found
 
 
-def by_program(plan: Plan, program: Program, stage: int) -> Bytes:
+def sum_by_program(plan: Plan, program: Program, stage: int) -> Bytes:
     data = plan.data.axes if plan.data else ()
     found: Bytes = Counter()
     for each in derive_program_traffic(plan, program)[stage]:
@@ -61,17 +61,17 @@ def by_program(plan: Plan, program: Program, stage: int) -> Bytes:
     return found
 
 
-def positions(of: Job, plan: Plan, stage: int) -> Bytes:
+def count_position_gathers(of: Job, plan: Plan, stage: int) -> Bytes:
     """Of `classic`: each rank of `tensor` has the gradient of its part of the sequence."""
     split = of.parallelism.sequence_parallel and of.degrees.tensor > 1 and stage == 0
     if plan.train.model.source != "classic.py:SwitchGPT" or not split:
         return Counter()
     of_all = of.architecture.length * of.architecture.hidden * of.software.element_bytes
-    return Counter({("all_gather", axes(plan)["tensor"]): of.parallelism.microbatches * of_all})
+    return Counter({("all_gather", find_axes(plan)["tensor"]): of.parallelism.microbatches * of_all})
 
 
-def equal(compiled: Compiled) -> None:
-    plan, program = compiled.plan, told(compiled.program)
+def assert_equal(compiled: Compiled) -> None:
+    plan, program = compiled.plan, drop_unshaped(compiled.program)
     of = derive_job(plan)
     assert of is not None
     for number, stage in enumerate(program.stages):
@@ -80,8 +80,8 @@ def equal(compiled: Compiled) -> None:
         assert count_program_states(plan, stage).gradients == count * of.software.gradient_bytes
         tensors = count_program_states(plan, stage).optimizer - count * of.software.optimizer_bytes
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
-        shape = by_shape(of, number, plan) + positions(of, plan, number)
-        more = by_program(plan, program, number)
+        shape = sum_by_shape(of, number, plan) + count_position_gathers(of, plan, number)
+        more = sum_by_program(plan, program, number)
         more.subtract(shape)
         small = {key: bytes for key, bytes in more.items() if bytes}
         assert all(kind in ("all_reduce", "broadcast", "send") for kind, _ in small), small
@@ -93,14 +93,14 @@ def equal(compiled: Compiled) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_the_plans_of_the_suite(model: str, layout: str) -> None:
-    equal(fixed(model, layout))
+    assert_equal(compile_fixed(model, layout))
 
 
 def test_the_examples() -> None:
-    """Of which the seed's traffic is told but for 21 bytes in a million."""
-    for compiled in examples():
-        equal(compiled)
-    of = derive_job(next(each.plan for each in examples() if each.plan.name == "wide"))
+    """All but 21 bytes in a million of the seed's traffic are named."""
+    for compiled in compile_examples():
+        assert_equal(compiled)
+    of = derive_job(next(each.plan for each in compile_examples() if each.plan.name == "wide"))
     assert of is not None
     whole = [sum(each.total for each in derive_traffic(of, stage)) for stage in range(4)]
     assert all(bound_other_bytes(of, stage) < 2.1e-5 * bytes for stage, bytes in enumerate(whole))
@@ -109,13 +109,13 @@ def test_the_examples() -> None:
 @pytest.mark.parametrize("model", ["moe", "classic"])
 @pytest.mark.parametrize("seed", range(2))
 def test_plans_drawn_at_random(model: str, seed: int) -> None:
-    for compiled in drawn(model, seed, 6):
-        equal(compiled)
+    for compiled in compile_random(model, seed, 6):
+        assert_equal(compiled)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["moe", "classic"])
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_more_of_them(model: str, seed: int) -> None:
-    for compiled in drawn(model, seed, 8):
-        equal(compiled)
+    for compiled in compile_random(model, seed, 8):
+        assert_equal(compiled)

@@ -15,13 +15,13 @@ from parc.cost.memory.peak import predict_memory
 from parc.cost.validate.models import build_gpt
 from parc.cost.work import stage as layer
 from parc.cost.work.attention import derive_attention, derive_scores
-from tests.cost.jobs import DENSE, MODEL, job
+from tests.cost.jobs import DENSE, MODEL, build_job
 
 GPT = build_gpt(4, 4096, 32, 2048)
 SBH, HEADS = 2048 * 4096, 5 * 32 * 2048 / 4096  # of one sequence; 5 a s / h
 
 
-def kept(of: Job) -> float:
+def count_saved(of: Job) -> float:
     """Bytes a layer keeps, in units of s b h."""
     return (
         sum(part(of).saved_bytes for part in (derive_attention, derive_scores, layer.derive_dense_ffn)) / SBH
@@ -42,7 +42,7 @@ def test_a_gpt_layer_keeps_what_its_authors_counted(
     tensor: int, sequence: bool, again: bool, expected: object
 ) -> None:
     """Korthikanti et al., arXiv:2205.05198, table 2: scores not fused, dropout masks of a byte."""
-    of = job(
+    of = build_job(
         GPT,
         tensor=(tensor, 1),
         sequence_parallel=sequence,
@@ -51,20 +51,20 @@ def test_a_gpt_layer_keeps_what_its_authors_counted(
         regather_inputs=True,
         element_bytes=2,
     )
-    found = kept(of) - (derive_scores(of).saved_bytes / SBH if again else 0)
+    found = count_saved(of) - (derive_scores(of).saved_bytes / SBH if again else 0)
     assert callable(expected)
     assert found == pytest.approx(expected(tensor))
 
 
 def test_fused_attention_keeps_a_number_a_row_instead_of_the_scores() -> None:
-    assert derive_scores(job(GPT)).saved_bytes == 4 * 2048 * 32
-    assert derive_scores(job(GPT, flash_attention=False)).saved_bytes == 2 * 32 * 2048 * 2048
+    assert derive_scores(build_job(GPT)).saved_bytes == 4 * 2048 * 32
+    assert derive_scores(build_job(GPT, flash_attention=False)).saved_bytes == 2 * 32 * 2048 * 2048
 
 
 @pytest.mark.parametrize("tensor", [1, 4])
 def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
     """2 s b (4 h + (2 a d + 2 g d + 3 f) / t) and 4 s b a / t for fused attention."""
-    of = job(DENSE, tensor=(tensor, 1))
+    of = build_job(DENSE, tensor=(tensor, 1))
     split = 2 * 16 * 128 + 2 * 4 * 128 + 3 * 8192
     found = (
         derive_attention(of).saved_bytes
@@ -81,7 +81,7 @@ def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
 )
 def test_states_are_those_of_the_zero_paper(shard: str, bytes: object) -> None:
     """Rajbhandari et al., arXiv:1910.02054, gradients in 16 bits, without its second stage."""
-    of = job(DENSE, data=(8, 1), shard=shard, gradient_bytes=2)
+    of = build_job(DENSE, data=(8, 1), shard=shard, gradient_bytes=2)
     found = predict_memory(of, 0)
     count = parameters.count_rank_parameters(of, of.stages[0]).total
     assert callable(bytes)
@@ -91,13 +91,13 @@ def test_states_are_those_of_the_zero_paper(shard: str, bytes: object) -> None:
 
 def test_experts_are_shared_out_over_their_own_copies_alone() -> None:
     """8 data ranks, 4 of them with other experts: their states are cut in 2, all others' in 8."""
-    of = job(data=(8, 1), experts=(4, 1), expert_data=(2, 1), shard="optimizer")
+    of = build_job(data=(8, 1), experts=(4, 1), expert_data=(2, 1), shard="optimizer")
     held = parameters.count_rank_parameters(of, of.stages[0])
     assert predict_memory(of, 0).optimizer == pytest.approx(12 * (held.non_experts / 8 + held.experts / 2))
 
 
 def test_the_first_stage_holds_most_microbatches() -> None:
-    of = job(pipeline=(4, 1), layers=(4, 4, 4, 4), microbatches=16)
+    of = build_job(pipeline=(4, 1), layers=(4, 4, 4, 4), microbatches=16)
     activations = [predict_memory(of, rank).activations for rank in range(4)]
     assert activations == pytest.approx([activations[3] * count for count in (4, 3, 2, 1)])
 
@@ -105,9 +105,9 @@ def test_the_first_stage_holds_most_microbatches() -> None:
 @given(tensor=st.sampled_from([1, 2, 4]), sequence=st.booleans(), experts=st.sampled_from([1, 4]))
 def test_computing_more_again_never_keeps_more(tensor: int, sequence: bool, experts: int) -> None:
     def activations(recompute: str) -> float:
-        return predict_memory(
-            job(tensor=(tensor, 1), sequence_parallel=sequence, experts=(experts, 1), recompute=recompute), 0
-        ).activations
+        groups = {"tensor": (tensor, 1), "experts": (experts, 1)}
+        of = build_job(sequence_parallel=sequence, recompute=recompute, **groups)
+        return predict_memory(of, 0).activations
 
     assert activations("layer") <= activations("attention") <= activations("scores") <= activations("none")
     assert activations("layer") <= activations("experts") <= activations("none")
@@ -115,38 +115,38 @@ def test_computing_more_again_never_keeps_more(tensor: int, sequence: bool, expe
 
 def test_a_layer_computed_again_keeps_its_input() -> None:
     """2 s b h bytes."""
-    of = job(GPT, recompute="layer")
+    of = build_job(GPT, recompute="layer")
     assert predict_memory(of, 0).activations == 4 * 2 * SBH
-    assert predict_memory(of, 0).working == pytest.approx(kept(of) * SBH)
+    assert predict_memory(of, 0).working == pytest.approx(count_saved(of) * SBH)
 
 
 def test_spreading_experts_does_not_shrink_their_activations() -> None:
     """Each rank still gets the rows of as many tokens as it sends."""
     assert (
-        predict_memory(job(), 0).activations
-        == predict_memory(job(experts=(8, 1), data=(8, 1)), 0).activations
+        predict_memory(build_job(), 0).activations
+        == predict_memory(build_job(experts=(8, 1), data=(8, 1)), 0).activations
     )
 
 
 @given(load=st.floats(1, 8))
 def test_a_fuller_rank_keeps_more(load: float) -> None:
     assert (
-        predict_memory(job(expert_imbalance=load, experts=(8, 1)), 0).activations
-        >= predict_memory(job(experts=(8, 1)), 0).activations
+        predict_memory(build_job(expert_imbalance=load, experts=(8, 1)), 0).activations
+        >= predict_memory(build_job(experts=(8, 1)), 0).activations
     )
 
 
 def test_gigabytes_do_not_depend_on_the_machine() -> None:
-    assert predict_memory(job(hardware=None), 0) == predict_memory(job(), 0)
+    assert predict_memory(build_job(hardware=None), 0) == predict_memory(build_job(), 0)
 
 
 def test_longer_stages_hold_more_at_the_moment_that_is_fullest() -> None:
     """Two chunks of unlike size: no one moment has the most of both, the worse one counts."""
-    of = job(
+    of = build_job(
         replace(MODEL, layers=16), pipeline=(2, 1), layers=(7, 1, 1, 7), chunks=2, schedule="interleaved"
     )
     one = predict_memory(replace(of, parallelism=replace(of.parallelism, microbatches=2)), 0)
-    each = predict_memory(job(), 0).activations / 16
+    each = predict_memory(build_job(), 0).activations / 16
     assert one.activations == pytest.approx(each * (2 * 7 + 2 * 1))
 
 
@@ -157,7 +157,7 @@ def test_logits_are_there_for_every_microbatch_at_the_head(schedule: str, chunks
     """gpipe has all 8 there before the first goes back; the others take each back at once. In float32, and of
     one of them the gradient in 2 bytes; beside them what the norm and the matmul keep."""
     layers = (16 // (2 * chunks),) * 2 * chunks
-    of = job(DENSE, pipeline=(2, 1), schedule=schedule, chunks=chunks, layers=layers, microbatches=8)
+    of = build_job(DENSE, pipeline=(2, 1), schedule=schedule, chunks=chunks, layers=layers, microbatches=8)
     rank = 0 if schedule == "zbv" else 1
     tokens, words = 2048, 32000
     assert (
@@ -165,5 +165,5 @@ def test_logits_are_there_for_every_microbatch_at_the_head(schedule: str, chunks
         == count * (4 * tokens * words + 2 * 2 * tokens * 2048) + 2 * tokens * words
     )
     assert predict_memory(of, 1 - rank).logits == 0
-    (told,) = (part for part in explain_memory(of, rank).parts if part.name == "logits")
-    assert ("of 8 microbatches" in told.how) is (count == 8)
+    (figure,) = (part for part in explain_memory(of, rank).parts if part.name == "logits")
+    assert ("of 8 microbatches" in figure.how) is (count == 8)

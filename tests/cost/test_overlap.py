@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from parc.cost.job.from_plan import derive_job as job_of
+from parc.cost.job.from_plan import derive_job
 from parc.cost.job.hardware import LinkSpeed
 from parc.cost.job.job import Job
 from parc.cost.job.software import Software
@@ -18,13 +18,13 @@ from parc.cost.timing.roofline import predict_matmul, predict_matmul_gradient
 from parc.cost.timing.step import predict_step
 from parc.cost.work.expert_collectives import count_ranks_per_token
 from parc.cost.work.part import Matmul
-from tests.cost.jobs import CONSTANTS, DENSE, HARDWARE, MODEL, job
-from tests.cost.test_plan import SEED, plan
+from tests.cost.jobs import CONSTANTS, DENSE, HARDWARE, MODEL, build_job
+from tests.cost.test_plan import SEED, load_plan
 
 FREE = (LinkSpeed(450e9, 0.0), LinkSpeed(50e9, 0.0))
 
 
-def routed(of: Job) -> float:
+def find_dispatch_bytes(of: Job) -> float:
     """Bytes of one dispatch."""
     (found,) = {each.bytes for each in derive_traffic(of, 0) if each.kind == "all_to_all" and each.routed}
     return found
@@ -32,7 +32,7 @@ def routed(of: Job) -> float:
 
 def test_an_emitted_program_hides_no_collective() -> None:
     """Gradients are summed after the last backward pass, values before the matmul that takes them."""
-    of = job_of(plan(SEED))
+    of = derive_job(load_plan(SEED))
     assert of is not None
     assert not of.software.overlap_gradients
     assert not of.software.overlap_tensor
@@ -42,19 +42,19 @@ def test_an_emitted_program_hides_no_collective() -> None:
 
 def test_sums_of_gradients_hide_behind_the_last_backward_pass() -> None:
     """All but what lasts longer, and one bucket of twenty."""
-    shown = predict_step(job(DENSE, data=(8, 4), overlap_gradients=False), CONSTANTS)
-    hidden = predict_step(job(DENSE, data=(8, 4), overlap_gradients=True), CONSTANTS)
+    shown = predict_step(build_job(DENSE, data=(8, 4), overlap_gradients=False), CONSTANTS)
+    hidden = predict_step(build_job(DENSE, data=(8, 4), overlap_gradients=True), CONSTANTS)
     (back,) = shown.backward
     assert hidden.gradients == pytest.approx(max(shown.gradients - back.seconds, shown.gradients / 20))
     assert hidden.gradients < shown.gradients
 
 
 def test_one_piece_of_a_tensor_s_collectives_is_seen_if_matmuls_last() -> None:
-    """Of two: a half. Words are looked up, no matmul hides their sum."""
+    """Of two: a half. The embedding is a lookup, so no matmul hides its sum."""
     slow = replace(HARDWARE, peak_flops=1e13)
     how = {"tensor": (2, 1), "sequence_parallel": True}
     shown, hidden = (
-        predict_step(job(DENSE, slow, overlap_tensor=overlap, **how), CONSTANTS).forward[0]
+        predict_step(build_job(DENSE, slow, overlap_tensor=overlap, **how), CONSTANTS).forward[0]
         for overlap in (False, True)
     )
     links = tuple(LinkSpeed(link.bandwidth * 0.75, link.latency) for link in HARDWARE.links)
@@ -64,19 +64,19 @@ def test_one_piece_of_a_tensor_s_collectives_is_seen_if_matmuls_last() -> None:
     assert hidden.communication - words == pytest.approx((shown.communication - whole) / 2)
 
 
-def test_a_token_travels_once_to_a_rank_if_it_may() -> None:
+def test_a_token_is_sent_once_to_a_rank_if_tokens_are_deduplicated() -> None:
     """4 choices of 32 experts on 8 ranks: to 3.4 ranks in the mean."""
-    each, once = (job(experts=(8, 1), deduplicate_tokens=yes) for yes in (False, True))
-    assert routed(each) == 2048 * 4 * 2048 * 2
-    assert routed(once) == pytest.approx(2048 * count_ranks_per_token(32, 8, 4) * 2048 * 2)
+    each, once = (build_job(experts=(8, 1), deduplicate_tokens=yes) for yes in (False, True))
+    assert find_dispatch_bytes(each) == 2048 * 4 * 2048 * 2
+    assert find_dispatch_bytes(once) == pytest.approx(2048 * count_ranks_per_token(32, 8, 4) * 2048 * 2)
     assert count_ranks_per_token(32, 8, 4) == pytest.approx(3.4, abs=0.05)
 
 
 def test_the_fullest_rank_sets_rows_and_bytes() -> None:
     """Twice the mean: twice the bytes to it, and matmuls of twice the rows."""
-    even, twice = (job(experts=(8, 1), expert_imbalance=load) for load in (1.0, 2.0))
-    assert routed(twice) == 2 * routed(even)
-    assert job_of(plan(SEED), expert_imbalance=2.0).expert_imbalance == 2.0  # type: ignore[union-attr]
+    even, twice = (build_job(experts=(8, 1), expert_imbalance=load) for load in (1.0, 2.0))
+    assert find_dispatch_bytes(twice) == 2 * find_dispatch_bytes(even)
+    assert derive_job(load_plan(SEED), expert_imbalance=2.0).expert_imbalance == 2.0  # type: ignore[union-attr]
     rows = 2048 * 4 / 4  # of each local expert
 
     def matmuls(rows: float) -> float:
@@ -135,7 +135,7 @@ def test_a_weight_s_gradient_is_read_and_written_at_every_microbatch() -> None:
     assert predict_matmul_gradient(scores, HARDWARE, CONSTANTS, Software()) == 2 * once
 
 
-def test_host_and_device_are_told_apart() -> None:
+def test_the_longer_of_host_and_device_counts() -> None:
     """Far from each other the longer counts; alike, a fifth more: 2 ** (1 / 4)."""
     assert PassTime(1.0, 1.0, 0.1).seconds == pytest.approx(2.0, rel=1e-5)
     assert PassTime(0.5, 0.5, 1.0).seconds == pytest.approx(2**0.25)
@@ -148,10 +148,10 @@ def test_gathers_of_sharded_parameters_hide_behind_layers(far: int) -> None:
     machine = replace(HARDWARE, links=links)
     reached = tuple(LinkSpeed(link.bandwidth * 0.75, 0.0) for link in links)
     whole, sharded = (
-        predict_step(job(DENSE, machine, data=(8, far), shard=shard), CONSTANTS).forward[0]
+        predict_step(build_job(DENSE, machine, data=(8, far), shard=shard), CONSTANTS).forward[0]
         for shard in ("none", "parameters")
     )
-    of = job(DENSE, machine, data=(8, far))
+    of = build_job(DENSE, machine, data=(8, far))
     layer = count_rank_parameters(of, of.stages[0]).total / 16 * 2
     gather = network.predict_all_gather(layer, (8, far), reached) + CONSTANTS.collective
     late = max(0.0, gather - (whole.compute + whole.communication) / 16)
@@ -164,10 +164,12 @@ def test_ranks_that_hold_the_same_may_pass_a_part_each() -> None:
     far = {"tensor": (8, 1), "pipeline": (1, 2), "layers": (8, 8)}
     links = (LinkSpeed(450e9 * 0.75, 3e-6), LinkSpeed(50e9 * 0.75, 8e-6))
     bytes = 2048 * 2048 * 2
-    (whole,) = predict_step(job(DENSE, **far), CONSTANTS).hops
-    (part,) = predict_step(job(DENSE, scatter_sends=True, **far), CONSTANTS).hops
+    (whole,) = predict_step(build_job(DENSE, **far), CONSTANTS).hops
+    (part,) = predict_step(build_job(DENSE, scatter_sends=True, **far), CONSTANTS).hops
     assert whole == pytest.approx(8e-6 + bytes / links[1].bandwidth)
     gather = network.predict_all_gather(bytes, (8, 1), links)
     assert part == pytest.approx(8e-6 + bytes / 8 / links[1].bandwidth + gather)
-    (already,) = predict_step(job(DENSE, scatter_sends=True, sequence_parallel=True, **far), CONSTANTS).hops
+    (already,) = predict_step(
+        build_job(DENSE, scatter_sends=True, sequence_parallel=True, **far), CONSTANTS
+    ).hops
     assert already == pytest.approx(8e-6 + bytes / 8 / links[1].bandwidth)

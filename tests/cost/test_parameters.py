@@ -11,36 +11,38 @@ from hypothesis import strategies as st
 
 from parc.check.load import load
 from parc.cost.job.architecture import Architecture
-from parc.cost.job.from_plan import derive_job as job_of
+from parc.cost.job.from_plan import derive_job
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
 from parc.cost.validate.models import DEEPSEEK_V2, build_gpt
-from tests.cost.jobs import MODEL, job
+from tests.cost.jobs import MODEL, build_job
 
 SEED = Path(__file__).parents[2] / "examples" / "seed.parc"
 
 
-def seed(**overrides: object) -> Job:
+def load_seed(**overrides: object) -> Job:
     """The seed's plan; 128 sequences a step are what its paper claims."""
     settings = [f"seed.batch.{name}={value}" for name, value in overrides.items()]
-    found = job_of(load(SEED, settings).plans[0])
+    found = derive_job(load(SEED, settings).plans[0])
     assert found is not None
     return found
 
 
-def plain(of: Job) -> Job:
+def remove_gates(of: Job) -> Job:
     return replace(of, architecture=replace(of.architecture, gated=False))
 
 
 def test_the_seed_does_not_have_thirty_billion_parameters() -> None:
     """4.43 billion plain, 6.58 gated."""
-    assert parameters.count_model(seed().architecture) / 1e9 == pytest.approx(6.58, abs=0.005)
-    assert parameters.count_model(plain(seed()).architecture) / 1e9 == pytest.approx(4.43, abs=0.005)
+    assert parameters.count_model(load_seed().architecture) / 1e9 == pytest.approx(6.58, abs=0.005)
+    assert parameters.count_model(remove_gates(load_seed()).architecture) / 1e9 == pytest.approx(
+        4.43, abs=0.005
+    )
 
 
 def test_a_device_of_the_seed_holds_fifty_million_expert_parameters() -> None:
     """4 layers x 8 experts, each split by 4: 50.3 million gated, 33.6 plain; not 1.18 billion."""
-    for of, millions in ((seed(), 50.3), (plain(seed()), 33.6)):
+    for of, millions in ((load_seed(), 50.3), (remove_gates(load_seed()), 33.6)):
         assert parameters.count_rank_parameters(of, of.stages[0]).experts / 1e6 == pytest.approx(
             millions, abs=0.05
         )
@@ -48,9 +50,9 @@ def test_a_device_of_the_seed_holds_fifty_million_expert_parameters() -> None:
 
 def test_a_device_of_the_seed_computes_two_teraflop() -> None:
     """For 131,072 tokens: 2.06 TFLOP gated, 1.65 plain; not 153.9."""
-    half = seed(sequences=128, microbatches=16)
+    half = load_seed(sequences=128, microbatches=16)
     assert parameters.count_tokens(half) == 131_072
-    for of, tera in ((half, 2.06), (plain(half), 1.65)):
+    for of, tera in ((half, 2.06), (remove_gates(half), 1.65)):
         assert parameters.count_flops(of) / 128 / 1e12 == pytest.approx(tera, abs=0.005)
 
 
@@ -95,7 +97,7 @@ def test_a_token_of_qwen3_30b_takes_23_gigaflop() -> None:
 )
 def test_the_shares_of_all_ranks_are_the_model(tensor: int, experts: int, stages: int, first: int) -> None:
     """Norms and routers are whole on each rank of `tensor`: they are counted once."""
-    of = job(
+    of = build_job(
         replace(MODEL, dense_layers=first),
         tensor=(tensor, 1),
         experts=(experts, 1),
@@ -113,7 +115,7 @@ def test_the_shares_of_all_ranks_are_the_model(tensor: int, experts: int, stages
 
 def test_a_tied_embedding_is_held_twice_by_a_pipeline() -> None:
     tied = replace(MODEL, tied=True)
-    alone, cut = job(tied), job(tied, pipeline=(2, 1), layers=(8, 8))
+    alone, cut = build_job(tied), build_job(tied, pipeline=(2, 1), layers=(8, 8))
     table = MODEL.vocab * MODEL.hidden
     assert parameters.count_rank_parameters(alone, alone.stages[0]).total == parameters.count_model(tied)
     assert (

@@ -55,21 +55,21 @@ SEED = """
 """
 
 
-def plan(body: str, compute: str = "400 TFLOPS", text: str = FARM) -> Plan:
+def load_plan(body: str, compute: str = "400 TFLOPS", text: str = FARM) -> Plan:
     loaded = load_text(Source("plan.parc", text.replace("BODY", body).replace("COMPUTE", compute)))
     assert loaded.plans, loaded.diagnostics
     return loaded.plans[0]
 
 
-def found(body: str, **how: str) -> Job:
-    of = derive_job(plan(body, **how))
+def derive(body: str, **how: str) -> Job:
+    of = derive_job(load_plan(body, **how))
     assert of is not None
     return of
 
 
 def test_the_seed_s_groups_lie_where_the_audit_found_them() -> None:
     """A node has 16 devices: tensor and pipeline groups stay in one, experts and data span all eight."""
-    reach = found(SEED).parallelism.groups
+    reach = derive(SEED).parallelism.groups
     assert reach.tensor == (4, 1)
     assert reach.pipeline == (4, 1)
     assert reach.experts == reach.data == (1, 8)
@@ -78,20 +78,20 @@ def test_the_seed_s_groups_lie_where_the_audit_found_them() -> None:
 
 
 def test_links_are_innermost_first() -> None:
-    of = found(SEED)
+    of = derive(SEED)
     assert of.require_hardware().links == (LinkSpeed(900e9, 3e-6), LinkSpeed(50e9, 8e-6))
     assert count_devices(of) == 128
 
 
 def test_a_microbatch_is_shared_out_over_the_data_ranks() -> None:
     """256 sequences / 32 microbatches / 8 data ranks: one each."""
-    of = found(SEED)
+    of = derive(SEED)
     assert of.parallelism.sequences == 1
     assert of.tokens == 1024
 
 
 def test_copies_of_experts_are_on_the_data_axes_that_carry_none() -> None:
-    of = found("mesh = [dp: 4, ep: 32]\n data over [dp, ep]\n experts over [ep]")
+    of = derive("mesh = [dp: 4, ep: 32]\n data over [dp, ep]\n experts over [ep]")
     assert of.degrees.data == 128
     assert of.parallelism.groups.experts == (16, 2)
     assert of.parallelism.groups.expert_data == (1, 4)
@@ -99,13 +99,13 @@ def test_copies_of_experts_are_on_the_data_axes_that_carry_none() -> None:
 
 
 def test_experts_beside_the_data_compute_on_the_same_tokens() -> None:
-    of = found("mesh = [dp: 16, ep: 8]\n data over [dp]\n experts over [ep]")
+    of = derive("mesh = [dp: 16, ep: 8]\n data over [dp]\n experts over [ep]")
     assert not of.parallelism.dispatch_tokens
 
 
 @pytest.mark.parametrize(("sequence", "travel"), [("false", False), ("true", True)])
 def test_experts_over_the_axis_of_tensors_get_tokens_that_lie_along_it(sequence: str, travel: bool) -> None:
-    of = found(
+    of = derive(
         f"""
         mesh = [dp: 32, tp: 4]
         data    over [dp]
@@ -119,30 +119,31 @@ def test_experts_over_the_axis_of_tensors_get_tokens_that_lie_along_it(sequence:
 
 def test_mixed_precision_keeps_a_copy() -> None:
     """bf16 with fp32 masters: 2 + 4 + 4 + 8 bytes a parameter; fp32 alone: 4 + 4 + 8."""
-    mixed = found(SEED).software
+    mixed = derive(SEED).software
     assert (mixed.element_bytes, mixed.gradient_bytes, mixed.optimizer_bytes) == (2, 4, 12)
-    plain = found(SEED, text=FARM.replace("compute = bf16", "compute = fp32")).software
+    plain = derive(SEED, text=FARM.replace("compute = bf16", "compute = fp32")).software
     assert (plain.element_bytes, plain.gradient_bytes, plain.optimizer_bytes) == (4, 4, 8)
 
 
-def test_a_shape_that_says_too_little_has_no_price() -> None:
+def test_an_incomplete_shape_has_no_job() -> None:
     assert (
-        derive_job(plan("mesh = [dp: 128]\n data over [dp]", text=FARM.replace("vocab = 32000", ""))) is None
+        derive_job(load_plan("mesh = [dp: 128]\n data over [dp]", text=FARM.replace("vocab = 32000", "")))
+        is None
     )
 
 
 def test_memory_and_traffic_need_no_machine() -> None:
-    """Nothing is said of the device: bytes are told, seconds are not."""
+    """The device is not described: bytes are predicted, seconds are not."""
     device = "  device { compute = COMPUTE, memory = 64 GB, memory_bandwidth = 1.8 TB/s }\n"
-    of = found(SEED, text=FARM.replace(device, ""))
-    assert explain_memory(of, 0).value == explain_memory(found(SEED), 0).value
+    of = derive(SEED, text=FARM.replace(device, ""))
+    assert explain_memory(of, 0).value == explain_memory(derive(SEED), 0).value
     assert explain_traffic(of, 0)
     with pytest.raises(ValueError, match="the machine is unknown"):
         explain_step(of)
 
 
 def test_figures_say_how_they_came_about() -> None:
-    peak = explain_memory(found(SEED), 0)
+    peak = explain_memory(derive(SEED), 0)
     parts = {part.name: part for part in peak.parts}
     assert peak.grade == "estimated"
     assert parts["parameters"].grade == parts["optimizer"].grade == "exact"
@@ -161,7 +162,7 @@ OVER_TWO = """
 @pytest.mark.parametrize("shard", ["none", "optimizer", "parameters"])
 def test_the_arithmetic_that_is_printed_gives_the_figure(body: str, shard: str) -> None:
     """Experts are held by fewer ranks than all else: what is sharded is not divided alike."""
-    of = found(body.replace("shard = optimizer", "shard = SHARD").replace("SHARD", shard))
+    of = derive(body.replace("shard = optimizer", "shard = SHARD").replace("SHARD", shard))
     for rank in range(of.degrees.pipeline):
         state = {part.name: part for part in explain_memory(of, rank).parts if part.grade == "exact"}
         assert set(state) == {"parameters", "gradients", "optimizer"}
@@ -174,7 +175,7 @@ def test_the_arithmetic_that_is_printed_gives_the_figure(body: str, shard: str) 
 def test_experts_are_divided_among_their_own_copies() -> None:
     """A layer's experts: 64 / 8 x 3 x 1,024 x 2,048; of 16 data ranks two hold the same ones."""
     parts = {
-        part.name: part for part in explain_memory(found(OVER_TWO.replace("SHARD", "optimizer")), 0).parts
+        part.name: part for part in explain_memory(derive(OVER_TWO.replace("SHARD", "optimizer")), 0).parts
     }
     experts = 16 * 8 * 3 * 1024 * 2048
     assert parts["optimizer"].how.endswith(
@@ -182,8 +183,8 @@ def test_experts_are_divided_among_their_own_copies() -> None:
     )
 
 
-def test_a_stage_without_a_head_tells_of_no_logits() -> None:
-    of = found("mesh = [pp: 4, dp: 32]\n data over [dp]\n pipeline over [pp]")
+def test_a_stage_without_a_head_has_no_logits() -> None:
+    of = derive("mesh = [pp: 4, dp: 32]\n data over [dp]\n pipeline over [pp]")
     kinds = [[part.name for part in explain_memory(of, rank).parts] for rank in (0, 3)]
     assert kinds[0] == ["parameters", "gradients", "optimizer", "activations"]
     assert kinds[1] == [*kinds[0], "logits"]
@@ -192,7 +193,7 @@ def test_a_stage_without_a_head_tells_of_no_logits() -> None:
 def test_an_all_to_all_is_expected_all_else_exact() -> None:
     """4 layers x 32 microbatches, there and back; rows of 2 bytes x 1,024. Experts are split: each rank of
     `tp` has all tokens of the microbatch, and sends both choices of each."""
-    figures = {each.name: each for each in explain_traffic(found(SEED), 0)}
+    figures = {each.name: each for each in explain_traffic(derive(SEED), 0)}
     there = figures["experts, forward: all_to_all over experts"]
     assert there.grade == "expected"
     assert there.value == 4 * 32 * 2 * (1024 * 2 * 1024 * 2)
@@ -203,14 +204,14 @@ def test_an_all_to_all_is_expected_all_else_exact() -> None:
 
 @pytest.mark.parametrize(("compute", "grade"), [("400 TFLOPS", "estimated"), ("989 TFLOPS", "calibrated")])
 def test_times_are_calibrated_on_machines_that_were_measured(compute: str, grade: str) -> None:
-    assert explain_step(found(SEED, compute=compute)).grade == grade
+    assert explain_step(derive(SEED, compute=compute)).grade == grade
 
 
 @pytest.mark.parametrize("type_", ["fp32", "fp64"])
 def test_times_of_wider_types_are_not_calibrated(type_: str) -> None:
     """The peak of the data sheet and all measured runs are of 16 bits."""
     text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {type_}")
-    step = explain_step(found(SEED, compute="989 TFLOPS", text=text))
+    step = explain_step(derive(SEED, compute="989 TFLOPS", text=text))
     assert step.grade == "estimated"
     assert f"the peak of 989 TFLOP/s are those of 16 bits: {type_[2:]} bits take longer" in step.parts[0].how
 
@@ -220,21 +221,21 @@ PEAKS = "989 TFLOPS, compute_fp32 = 67 TFLOPS, compute_fp64 = 33 TFLOPS"
 
 @pytest.mark.parametrize(("type_", "peak"), [("bf16", 989e12), ("fp32", 67e12), ("fp64", 33e12)])
 def test_each_precision_has_its_peak(type_: str, peak: float) -> None:
-    """Arithmetic and MFU are of it. Constants are those of the machine that the peak in 16 bits tells."""
+    """Arithmetic and MFU use it. Constants are chosen by the peak in 16 bits."""
     master = "fp32" if type_ == "bf16" else type_
     text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {master}")
-    of = found(SEED, compute=PEAKS, text=text)
+    of = derive(SEED, compute=PEAKS, text=text)
     assert of.require_hardware().peak_flops == peak
     assert (
         find_nearest_calibration(of.require_hardware()).kind
-        == find_nearest_calibration(found(SEED, compute="989 TFLOPS").require_hardware()).kind
+        == find_nearest_calibration(derive(SEED, compute="989 TFLOPS").require_hardware()).kind
     )
     step = explain_step(of)
     assert step.grade == ("calibrated" if type_ == "bf16" else "estimated")
     assert explain_mfu(of).value == pytest.approx(explain_flops(of).value / step.value / peak)
     if type_ != "bf16":
-        said = f"of 16 bits, the peak of {peak / 1e12:g} TFLOP/s is that of {type_[2:]} bits"
-        assert said in step.parts[0].how
+        how = f"of 16 bits, the peak of {peak / 1e12:g} TFLOP/s is that of {type_[2:]} bits"
+        assert how in step.parts[0].how
 
 
 def test_a_step_in_fp32_takes_longer_by_what_its_products_do() -> None:
@@ -249,8 +250,8 @@ def test_a_step_in_fp32_takes_longer_by_what_its_products_do() -> None:
         text = text.replace(one, other)
     fast, slow = (
         predict_step(
-            found(SEED, compute=compute, text=text),
-            find_nearest_calibration(found(SEED).require_hardware()).constants,
+            derive(SEED, compute=compute, text=text),
+            find_nearest_calibration(derive(SEED).require_hardware()).constants,
         )
         for compute in ("989 TFLOPS", PEAKS)
     )
@@ -259,7 +260,7 @@ def test_a_step_in_fp32_takes_longer_by_what_its_products_do() -> None:
 
 def test_the_seed_s_mfu_claim_does_not_hold() -> None:
     """60% is claimed. The figure is the step's arithmetic over its time and the devices' peak."""
-    of = found(SEED)
+    of = derive(SEED)
     mfu, step = explain_mfu(of), explain_step(of)
     assert mfu.value == pytest.approx(explain_flops(of).value / step.value / 400e12)
     assert mfu.value < 0.1

@@ -17,7 +17,7 @@ from parc.cost.schedule.whole_backward import Pass
 durations = st.floats(0.1, 10)
 
 
-def even(name: str, ranks: int, microbatches: int, chunks: int = 1) -> float:
+def spread_times(name: str, ranks: int, microbatches: int, chunks: int = 1) -> float:
     """Total time with passes of 1 forward and 2 backward on a whole rank."""
     stages = ranks * chunks
     times = StageTimes([1 / chunks] * stages, [2 / chunks] * stages)
@@ -28,7 +28,7 @@ def even(name: str, ranks: int, microbatches: int, chunks: int = 1) -> float:
 @given(ranks=st.integers(1, 12), microbatches=st.integers(1, 40))
 def test_the_bubble_is_p_less_one_of_m_and_p_less_one(name: str, ranks: int, microbatches: int) -> None:
     """Also where there are fewer microbatches than stages."""
-    seconds = even(name, ranks, microbatches)
+    seconds = spread_times(name, ranks, microbatches)
     bubble = 1 - 3 * microbatches / seconds
     assert bubble == pytest.approx((ranks - 1) / (microbatches + ranks - 1))
 
@@ -42,15 +42,15 @@ def test_the_bubble_is_p_less_one_of_m_and_p_less_one(name: str, ranks: int, mic
 def test_chunks_shrink_the_bubble(name: str, ranks: int, rounds: int, chunks: int) -> None:
     """(p - 1) / (v m + p - 1) of the whole: arXiv:2104.04473, section 2.2; arXiv:2211.05953."""
     microbatches = rounds * ranks
-    seconds = even(name, ranks, microbatches, chunks)
+    seconds = spread_times(name, ranks, microbatches, chunks)
     bubble = 1 - 3 * microbatches / seconds
     assert bubble == pytest.approx((ranks - 1) / (chunks * microbatches + ranks - 1))
 
 
 def test_the_seed_s_bubbles() -> None:
     """32 microbatches through 4 stages: 3/35, not under 5% but with 2 chunks, 3/67."""
-    assert 1 - 96 / even("1f1b", 4, 32) == pytest.approx(3 / 35)
-    assert 1 - 96 / even("interleaved", 4, 32, 2) == pytest.approx(3 / 67)
+    assert 1 - 96 / spread_times("1f1b", 4, 32) == pytest.approx(3 / 35)
+    assert 1 - 96 / spread_times("interleaved", 4, 32, 2) == pytest.approx(3 / 67)
 
 
 @given(times=st.lists(durations, min_size=2, max_size=6), microbatches=st.integers(6, 20))
@@ -141,7 +141,7 @@ names = st.sampled_from(["gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "
 def test_the_fullest_moment_is_that_of_all_passes(
     name: str, ranks: int, rounds: int, data: st.DataObject
 ) -> None:
-    """Counted pass by pass, whatever a microbatch of each chunk weighs; only three rounds are looked at."""
+    """Counted pass by pass, whatever a microbatch of each chunk weighs; only three rounds are counted."""
     chunks, rank = CHUNKS.get(name) or data.draw(st.integers(1, 3)), data.draw(st.integers(0, ranks - 1))
     weights = data.draw(st.lists(durations, min_size=2 * chunks, max_size=2 * chunks))
     microbatches, full, most, head = ranks * rounds, 0.0, 0.0, 0
@@ -190,7 +190,9 @@ def test_a_long_pipeline_is_played_in_part(name: str, ranks: int, data: st.DataO
         ("interleaved", 2, 9, "9 microbatches are not 2 equal rounds"),
     ],
 )
-def test_what_cannot_be_played_is_said(name: str, chunks: int, microbatches: int, message: str) -> None:
+def test_schedules_that_cannot_be_simulated_are_refused(
+    name: str, chunks: int, microbatches: int, message: str
+) -> None:
     stages = 4 * chunks
     with pytest.raises(ValueError, match=message):
         simulate_pipeline(

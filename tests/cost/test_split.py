@@ -15,10 +15,10 @@ from parc.cost.schedule.in_flight import find_fullest_moments
 from parc.cost.schedule.timeline import StageTimes, TimedPass, simulate_passes
 from parc.cost.timing.step import predict_step
 from parc.cost.work import stage as layer
-from tests.cost.jobs import CONSTANTS, DENSE, job
+from tests.cost.jobs import CONSTANTS, DENSE, build_job
 
 
-def played(name: str, ranks: int, microbatches: int, times: tuple[float, float, float]) -> list[TimedPass]:
+def simulate(name: str, ranks: int, microbatches: int, times: tuple[float, float, float]) -> list[TimedPass]:
     """With passes of `times` (forward, inputs, weights) on a whole rank."""
     chunks = 1 if name == "zero_bubble" else 2
     forward, inputs, weights = ([each / chunks] * ranks * chunks for each in times)
@@ -27,7 +27,7 @@ def played(name: str, ranks: int, microbatches: int, times: tuple[float, float, 
     return simulate_passes(name, microbatches, StageTimes(forward, whole, inputs, weights), hops, chunks)
 
 
-def spans(passes: list[TimedPass], ranks: int) -> list[float]:
+def measure_spans(passes: list[TimedPass], ranks: int) -> list[float]:
     """Of each rank, from its first pass to its last."""
     mine = [[each for each in passes if each.rank == rank] for rank in range(ranks)]
     return [max(each.end for each in some) - min(each.begin for each in some) for some in mine]
@@ -45,7 +45,9 @@ def test_zb_h1_waits_for_p_less_one_of_a_forward_pass_and_both_halves_less_two_o
 ) -> None:
     """(p - 1) (F + B - W), where W is no longer than F or B: arXiv:2401.10241."""
     times, microbatches = (forward, inputs, weights), rounds * ranks
-    waits = max(spans(played("zero_bubble", ranks, microbatches, times), ranks)) - microbatches * sum(times)
+    waits = max(
+        measure_spans(simulate("zero_bubble", ranks, microbatches, times), ranks)
+    ) - microbatches * sum(times)
     assert waits == pytest.approx((ranks - 1) * (forward + inputs - weights))
 
 
@@ -54,8 +56,8 @@ def test_zbv_has_no_bubble_where_all_passes_take_the_same_time(ranks: int, more:
     """arXiv:2401.10241, section 6. Ranks begin one after the other, and end so: a step whose optimizers start
     together has p - 1 passes of a chunk on top."""
     microbatches = 2 * ranks - 1 + more
-    passes = played("zbv", ranks, microbatches, (2, 2, 2))
-    assert spans(passes, ranks) == [6 * microbatches] * ranks
+    passes = simulate("zbv", ranks, microbatches, (2, 2, 2))
+    assert measure_spans(passes, ranks) == [6 * microbatches] * ranks
     assert max(each.end for each in passes) == 6 * microbatches + ranks - 1
 
 
@@ -64,8 +66,8 @@ def test_dualpipev_s_bubble(ranks: int, more: int) -> None:
     """(PP / 2 - 1) (F&B + B - 3 W) of a chunk with PP chunks, B both halves: DeepSeek's table; without any
     overlap F&B is F + B."""
     microbatches = 2 * ranks + more
-    passes = played("dualpipev", ranks, microbatches, (2, 2, 2))
-    assert max(spans(passes, ranks)) - 6 * microbatches == (ranks - 1) * ((1 + 2) + 2 - 3)
+    passes = simulate("dualpipev", ranks, microbatches, (2, 2, 2))
+    assert max(measure_spans(passes, ranks)) - 6 * microbatches == (ranks - 1) * ((1 + 2) + 2 - 3)
 
 
 @given(ranks=st.integers(2, 8), rounds=st.integers(2, 4), data=st.data())
@@ -88,10 +90,10 @@ def test_a_v_holds_the_same_on_every_rank(ranks: int, more: int, data: st.DataOb
     assert (zbv, dual) == (2 * ranks, 2 * ranks + 1)
 
 
-def split(name: str, **layout: Any) -> Any:
+def build_split(name: str, **layout: Any) -> Any:
     chunks = 1 if name == "zero_bubble" else 2
     layers = (16 // (4 * chunks),) * 4 * chunks
-    return job(
+    return build_job(
         DENSE, schedule=name, chunks=chunks, layers=layers, microbatches=8, **{"pipeline": (4, 1), **layout}
     )
 
@@ -100,7 +102,7 @@ def split(name: str, **layout: Any) -> Any:
 def test_halves_of_a_pass_are_all_of_it(name: str) -> None:
     """Arithmetic of parameters' gradients apart, all else is in the first half; but of the first stage, where
     PyTorch has all in the second."""
-    found = predict_step(split(name), CONSTANTS)
+    found = predict_step(build_split(name), CONSTANTS)
     inputs, weights = found.halves
     assert inputs[0] == (0, 0, 0)
     assert weights[0] == found.backward[0]
@@ -111,7 +113,9 @@ def test_halves_of_a_pass_are_all_of_it(name: str) -> None:
 
 def test_a_zero_bubble_step_is_shorter_than_one_of_1f1b() -> None:
     """By what the bubble is shorter, at most. Halves are played, so that a longer second half would show."""
-    plain, halved = (predict_step(replace_schedule(split("zero_bubble"), name), CONSTANTS) for name in PAIR)
+    plain, halved = (
+        predict_step(replace_schedule(build_split("zero_bubble"), name), CONSTANTS) for name in PAIR
+    )
     weights = max(each.seconds for each in halved.halves[1])
     assert plain.pipeline - 2 * 3 * weights <= halved.pipeline < plain.pipeline
 
@@ -126,7 +130,7 @@ def replace_schedule(of: Any, name: str) -> Any:
 def test_memory_between_the_halves() -> None:
     """Rank 3 of `zero_bubble`: 4 microbatches of 1F1B's rank 0 in its own 4 layers, and for all 4 of them the
     gradients of what the matmuls of 4 layers and of the head gave."""
-    of = split("zero_bubble")
+    of = build_split("zero_bubble")
     whole = replace_schedule(of, "1f1b")
     layers = [part for count, part in layer.derive_parts(of, of.stages[3]) for _ in range(count)]
     outputs = sum(
@@ -141,7 +145,7 @@ def test_memory_between_the_halves() -> None:
 @pytest.mark.parametrize("name", ["zbv", "dualpipev"])
 def test_the_rank_in_the_point_of_a_v_sends_nothing_to_itself(name: str) -> None:
     """Two ranks are on each node: the middle one of the links, down and up, is slower."""
-    of = split(name, pipeline=(2, 2))
+    of = build_split(name, pipeline=(2, 2))
     assert [of.find_rank(place) for place in range(8)] == [0, 1, 2, 3, 3, 2, 1, 0]
     sends = [
         [each.purpose for each in derive_traffic(of, place) if each.kind == "send"] for place in range(8)

@@ -17,7 +17,7 @@ from parc.cost.timing.roofline import predict_matmul
 from parc.cost.timing.step import predict_step
 from parc.cost.work.expert_collectives import count_ranks_per_token, count_received_rows
 from parc.cost.work.part import Matmul
-from tests.cost.jobs import CONSTANTS, DENSE, HARDWARE, MODEL, job
+from tests.cost.jobs import CONSTANTS, DENSE, HARDWARE, MODEL, build_job
 
 LESS = 1 - 1e-12  # sums in another order: where nothing should change, the last digits may
 
@@ -26,9 +26,9 @@ recomputes = st.sampled_from(["none", "scores", "attention", "experts", "layer"]
 
 
 @st.composite
-def jobs(draw: st.DrawFn) -> Job:
+def draw_jobs(draw: st.DrawFn) -> Job:
     tensor, stages, far = draw(powers), draw(st.sampled_from([1, 2, 4])), draw(powers)
-    return job(
+    return build_job(
         draw(st.sampled_from([MODEL, DENSE])),
         tensor=(tensor, 1),
         data=(8 // tensor, far),
@@ -47,30 +47,32 @@ def jobs(draw: st.DrawFn) -> Job:
     )
 
 
-def seconds(of: Job) -> float:
+def predict_seconds(of: Job) -> float:
     return predict_step(of, CONSTANTS).seconds
 
 
-@given(jobs(), st.floats(1, 10))
+@given(draw_jobs(), st.floats(1, 10))
 def test_a_faster_device_is_never_slower(of: Job, times: float) -> None:
     for name in ("peak_flops", "memory_bandwidth"):
         faster = replace(HARDWARE, **{name: getattr(HARDWARE, name) * times})
-        assert seconds(replace(of, hardware=faster)) * LESS <= seconds(of)
+        assert predict_seconds(replace(of, hardware=faster)) * LESS <= predict_seconds(of)
 
 
-@given(jobs(), st.floats(1, 10))
+@given(draw_jobs(), st.floats(1, 10))
 def test_a_faster_network_is_never_slower(of: Job, times: float) -> None:
     faster = tuple(LinkSpeed(link.bandwidth * times, link.latency / times) for link in HARDWARE.links)
-    assert seconds(replace(of, hardware=replace(HARDWARE, links=faster))) * LESS <= seconds(of)
+    assert predict_seconds(replace(of, hardware=replace(HARDWARE, links=faster))) * LESS <= predict_seconds(
+        of
+    )
 
 
-@given(jobs())
+@given(draw_jobs())
 def test_more_microbatches_take_longer(of: Job) -> None:
     more = replace(of.parallelism, microbatches=of.parallelism.microbatches + 1)
-    assert seconds(replace(of, parallelism=more)) > seconds(of)
+    assert predict_seconds(replace(of, parallelism=more)) > predict_seconds(of)
 
 
-@given(jobs())
+@given(draw_jobs())
 def test_computing_again_takes_time(of: Job) -> None:
     def with_(recompute: str) -> float:
         return predict_step(
@@ -80,19 +82,21 @@ def test_computing_again_takes_time(of: Job) -> None:
     assert with_("none") < with_("scores") < with_("attention") < with_("layer")
 
 
-@given(jobs(), st.floats(1, 8))
+@given(draw_jobs(), st.floats(1, 8))
 def test_a_fuller_rank_of_experts_holds_all_up(of: Job, load: float) -> None:
-    assert seconds(replace(of, expert_imbalance=load)) >= seconds(of) * LESS
+    assert predict_seconds(replace(of, expert_imbalance=load)) >= predict_seconds(of) * LESS
 
 
-@given(jobs())
+@given(draw_jobs())
 def test_overlap_never_costs(of: Job) -> None:
     hidden = replace(of.software, overlap_gradients=True, overlap_tensor=True)
     shown = replace(of.software, overlap_gradients=False, overlap_tensor=False)
-    assert seconds(replace(of, software=hidden)) * LESS <= seconds(replace(of, software=shown))
+    assert predict_seconds(replace(of, software=hidden)) * LESS <= predict_seconds(
+        replace(of, software=shown)
+    )
 
 
-@given(jobs())
+@given(draw_jobs())
 def test_the_parts_of_a_step_are_the_step(of: Job) -> None:
     step = predict_step(of, CONSTANTS)
     assert step.seconds == pytest.approx(step.pipeline + step.gradients + step.optimizer + CONSTANTS.step)
@@ -115,24 +119,24 @@ def test_thin_matmuls_waste_the_device() -> None:
 def test_a_small_model_waits_for_the_host() -> None:
     """16 layers of 20 ms of host time each: the device has long finished."""
     slow = replace(CONSTANTS, launch=20e-3)
-    assert predict_step(job(DENSE), slow).forward[0].seconds == pytest.approx(16 * 20e-3, rel=0.05)
+    assert predict_step(build_job(DENSE), slow).forward[0].seconds == pytest.approx(16 * 20e-3, rel=0.05)
 
 
 def test_a_rank_without_a_machine_has_no_time() -> None:
     with pytest.raises(ValueError, match="the machine is unknown"):
-        predict_step(job(hardware=None), CONSTANTS)
+        predict_step(build_job(hardware=None), CONSTANTS)
 
 
 def test_experts_within_a_node_beat_experts_across() -> None:
     """The seed's trap: the same 8 ranks, on one node or on 8."""
-    near = predict_step(job(experts=(8, 1), data=(8, 1)), CONSTANTS)
-    far = predict_step(job(experts=(1, 8), data=(1, 8)), CONSTANTS)
+    near = predict_step(build_job(experts=(8, 1), data=(8, 1)), CONSTANTS)
+    far = predict_step(build_job(experts=(1, 8), data=(1, 8)), CONSTANTS)
     assert far.forward[0].communication > 5 * near.forward[0].communication
 
 
-def test_tokens_that_stay_need_a_sum_instead_of_journeys() -> None:
+def test_tokens_that_stay_need_a_sum_instead_of_a_dispatch() -> None:
     """Experts over ranks with the same tokens: one all-reduce of the tokens, a share of the rows."""
-    stay = job(experts=(8, 1), dispatch_tokens=False)
+    stay = build_job(experts=(8, 1), dispatch_tokens=False)
     links = tuple(LinkSpeed(link.bandwidth * 0.75, link.latency) for link in HARDWARE.links)
     tokens = 2048 * 2048 * 2
     expected = 16 * (network.predict_all_reduce(tokens, (8, 1), links) + CONSTANTS.collective)
@@ -150,13 +154,13 @@ def test_a_token_is_copied_once_to_each_rank_that_has_some_of_its_experts() -> N
 
 
 def test_a_layer_of_experts_by_itself_is_part_of_a_step() -> None:
-    forward, backward = predict_expert_layer(job(experts=(8, 1)), CONSTANTS)
-    step = predict_step(job(experts=(8, 1)), CONSTANTS)
+    forward, backward = predict_expert_layer(build_job(experts=(8, 1)), CONSTANTS)
+    step = predict_step(build_job(experts=(8, 1)), CONSTANTS)
     assert 16 * forward < step.forward[0].seconds < 20 * forward + 20 * backward
 
 
 def test_gradients_of_experts_are_summed_over_fewer_ranks() -> None:
     """Experts that no other rank holds have nothing to sum."""
-    alone = predict_step(job(data=(8, 4), experts=(8, 4), expert_data=(1, 1)), CONSTANTS)
-    copied = predict_step(job(data=(8, 4), experts=(8, 1), expert_data=(1, 4)), CONSTANTS)
+    alone = predict_step(build_job(data=(8, 4), experts=(8, 4), expert_data=(1, 1)), CONSTANTS)
+    copied = predict_step(build_job(data=(8, 4), experts=(8, 1), expert_data=(1, 4)), CONSTANTS)
     assert alone.gradients < copied.gradients

@@ -48,9 +48,9 @@ def test_no_source_is_on_both_sides() -> None:
 
 def test_a_row_uses_as_many_devices_as_it_says() -> None:
     entries = json.loads((DATA / "measured.json").read_text())
-    said = [entry["n_gpus"] for entry in entries if entry["kind"].startswith("step_time")]
+    published = [entry["n_gpus"] for entry in entries if entry["kind"].startswith("step_time")]
     steps = [row.job.degrees for row in measured.load_rows() if row.measurement == "step"]
-    assert [by.data * by.tensor * by.pipeline for by in steps] == said
+    assert [by.data * by.tensor * by.pipeline for by in steps] == published
 
 
 def test_experts_fill_the_ranks_of_their_stage() -> None:

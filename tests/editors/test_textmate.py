@@ -1,4 +1,4 @@
-"""The scopes of the TextMate grammar are what the syntax tree says, for every word of every plan there is."""
+"""The scopes of the TextMate grammar agree with the syntax tree, for every word of every plan there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grammar for tree-sitter says what the grammar of the language says, on every plan that there is.
+"""The grammar for tree-sitter agrees with the grammar of the language on every plan that there is.
 
 It is run as an LALR(1) grammar, which is what tree-sitter makes of it, by Lark; `tree-sitter generate` itself
 comes with no package registry.

@@ -174,7 +174,7 @@ TYPED = (
 )
 
 
-def test_a_plan_is_checked_explained_mended_and_drawn(page: Page) -> None:
+def test_a_plan_is_checked_explained_fixed_and_drawn(page: Page) -> None:
     opened(page, "plan.parc")
     page.locator(".squiggly-error").first.wait_for()
     page.keyboard.press("Control+Shift+m")
@@ -235,7 +235,7 @@ def test_the_picture_follows_the_cursor_and_the_text(page: Page, folder: Path) -
     picture.get_by_text("(ep * 4 + pp) * 4 + tp").first.wait_for()
 
     ranks.nth(37).click()
-    page.wait_for_function(BESIDE, arg="ep = 2 of 8")  # what the line of the mesh says of the rank
+    page.wait_for_function(BESIDE, arg="ep = 2 of 8")  # what follows for the rank from the line of the mesh
     shot(page, "placing")
 
 

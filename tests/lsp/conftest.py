@@ -19,15 +19,15 @@ def uri(tmp_path: Path) -> str:
 @pytest.fixture(autouse=True, scope="module")
 def _no_orphans() -> Iterator[None]:
     """Every server that tests start has ended when they are over."""
-    before = children()
+    before = list_children()
     yield
-    left = children() - before
+    left = list_children() - before
     for each in left:
         os.kill(each, signal.SIGKILL)
     assert not left
 
 
-def children() -> set[int]:
+def list_children() -> set[int]:
     listed = subprocess.run(
         ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
     ).stdout

@@ -14,13 +14,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SEED = (EXAMPLES / "seed.parc").read_text(encoding="utf-8")
 
 
-def typed(text: str, path: Path = FILE) -> tuple[Analysis, int]:
+def type_text(text: str, path: Path = FILE) -> tuple[Analysis, int]:
     """The text without its cursor, analysed, and where the cursor is."""
     offset = text.index("|")
-    return opened(text[:offset] + text[offset + 1 :], path), offset
+    return open_text(text[:offset] + text[offset + 1 :], path), offset
 
 
-def opened(text: str, path: Path = FILE) -> Analysis:
+def open_text(text: str, path: Path = FILE) -> Analysis:
     project = Workspace()
     project.set_text(path, text, 1)
     analysis = project.analyse(path)
@@ -28,12 +28,12 @@ def opened(text: str, path: Path = FILE) -> Analysis:
     return analysis
 
 
-def seed(old: str, new: str) -> tuple[Analysis, int]:
+def edit_seed(old: str, new: str) -> tuple[Analysis, int]:
     """The seed with a cursor typed into it, and perhaps more."""
     assert SEED.count(old) == 1, old
-    return typed(SEED.replace(old, new))
+    return type_text(SEED.replace(old, new))
 
 
-def applied(analysis: Analysis, edits: tuple[tuple[Span, str], ...]) -> str:
+def apply_fix(analysis: Analysis, edits: tuple[tuple[Span, str], ...]) -> str:
     there: list[Edit] = [(span.start, span.end, text) for span, text in edits]
     return apply_edits(analysis.source.text, there)

@@ -10,109 +10,113 @@ from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.edits import apply_edits, find_difference
 from parc.lsp.edits.code_actions import Action, build_fix_all, list_actions
 from parc.lsp.edits.legal_values import parse_axes
-from tests.lsp.editing import FILE, SEED, opened, seed, typed
+from tests.lsp.editing import FILE, SEED, edit_seed, open_text, type_text
 
 
-def offered(analysis: Analysis, offset: int) -> dict[str, Action]:
+def map_actions(analysis: Analysis, offset: int) -> dict[str, Action]:
     return {action.title: action for action in list_actions(analysis, offset, offset)}
 
 
-def after(analysis: Analysis, action: Action) -> str:
+def apply_action(analysis: Analysis, action: Action) -> str:
     return apply_edits(analysis.source.text, action.edits[FILE])
 
 
-def errors(text: str) -> list[str]:
-    return [each.code for each in opened(text).loaded.diagnostics if each.severity.value == "error"]
+def list_errors(text: str) -> list[str]:
+    return [each.code for each in open_text(text).loaded.diagnostics if each.severity.value == "error"]
 
 
 def test_a_fix_that_is_safe_and_one_that_is_a_guess() -> None:
-    analysis, offset = seed("data     over [ep]", "data     over |ep")
-    action = offered(analysis, offset)["put the axis in brackets"]
+    analysis, offset = edit_seed("data     over [ep]", "data     over |ep")
+    action = map_actions(analysis, offset)["put the axis in brackets"]
     assert action.safe
-    assert "data     over [ep]" in after(analysis, action)
-    analysis, offset = typed("train a |{\n  steps = 1\n\ntrain b { }\n")
-    guess = [each for each in offered(analysis, offset).values() if "unsafe" in each.title]
+    assert "data     over [ep]" in apply_action(analysis, action)
+    analysis, offset = type_text("train a |{\n  steps = 1\n\ntrain b { }\n")
+    guess = [each for each in map_actions(analysis, offset).values() if "unsafe" in each.title]
     assert guess
     assert not guess[0].safe
 
 
 def test_all_safe_fixes_at_once() -> None:
     text = SEED.replace("data     over [ep]", "data     over ep").replace("sequences = 256", "sequnces = 256")
-    analysis = opened(text)
+    analysis = open_text(text)
     action = build_fix_all(analysis)
     assert action is not None
-    text = after(analysis, action)
+    text = apply_action(analysis, action)
     assert "sequences = 256" in text
     assert "over [ep]" in text
-    assert errors(text) == []
-    assert build_fix_all(opened(text)) is None
+    assert list_errors(text) == []
+    assert build_fix_all(open_text(text)) is None
 
 
 def test_a_finding_is_allowed_by_a_comment_with_a_reason() -> None:
-    analysis, offset = seed("levels = [fabric: 8, node: 16]", "levels = [fabric: 16, node: |16]")
-    told = {each.code for each in analysis.loaded.diagnostics}
-    code = next(code for code in told if f"allow {code} here, with a reason" in offered(analysis, offset))
-    action = offered(analysis, offset)[f"allow {code} here, with a reason"]
-    text = after(analysis, action)
+    analysis, offset = edit_seed("levels = [fabric: 8, node: 16]", "levels = [fabric: 16, node: |16]")
+    codes = {each.code for each in analysis.loaded.diagnostics}
+    code = next(
+        code for code in codes if f"allow {code} here, with a reason" in map_actions(analysis, offset)
+    )
+    action = map_actions(analysis, offset)[f"allow {code} here, with a reason"]
+    text = apply_action(analysis, action)
     assert f"# parc: allow {code} -- reason\n" in text
-    assert code not in {each.code for each in opened(text).loaded.diagnostics}
+    assert code not in {each.code for each in open_text(text).loaded.diagnostics}
 
 
 def test_a_fault_that_cannot_be_allowed_has_no_such_action() -> None:
-    analysis, offset = seed("[ep: 8", "[ep: |GB")
-    assert not [title for title in offered(analysis, offset) if title.startswith("allow")]
+    analysis, offset = edit_seed("[ep: 8", "[ep: |GB")
+    assert not [title for title in map_actions(analysis, offset) if title.startswith("allow")]
 
 
 def test_layers_are_spread_evenly() -> None:
-    analysis, offset = seed("layers = [4, 4, 4, 4]", "layers = [|5, 5, 5, 1]")
-    action = offered(analysis, offset)["spread 16 layers evenly"]
-    assert "layers = [4, 4, 4, 4]" in after(analysis, action)
-    analysis, offset = seed("layers = [4, 4, 4, 4]", "layers = [|4, 4, 4, 4]")
-    assert "spread 16 layers evenly" not in offered(analysis, offset)
+    analysis, offset = edit_seed("layers = [4, 4, 4, 4]", "layers = [|5, 5, 5, 1]")
+    action = map_actions(analysis, offset)["spread 16 layers evenly"]
+    assert "layers = [4, 4, 4, 4]" in apply_action(analysis, action)
+    analysis, offset = edit_seed("layers = [4, 4, 4, 4]", "layers = [|4, 4, 4, 4]")
+    assert "spread 16 layers evenly" not in map_actions(analysis, offset)
 
 
 def test_an_axis_is_moved_inside_the_node() -> None:
     """A group of 8 with 16 ranks between neighbours touches 8 nodes of 16; innermost it has one."""
-    analysis, offset = seed("mesh = [ep: 8, pp: 4, tp: 4]", "mesh = [e|p: 8, pp: 4, tp: 4]")
-    action = offered(analysis, offset)["move the axis `ep` inside the node"]
-    assert "mesh = [pp: 4, tp: 4, ep: 8]" in after(analysis, action)
-    analysis, offset = seed("mesh = [ep: 8, pp: 4, tp: 4]", "mesh = [ep: 8, pp: 4, t|p: 4]")
-    assert not [title for title in offered(analysis, offset) if title.startswith("move")]
+    analysis, offset = edit_seed("mesh = [ep: 8, pp: 4, tp: 4]", "mesh = [e|p: 8, pp: 4, tp: 4]")
+    action = map_actions(analysis, offset)["move the axis `ep` inside the node"]
+    assert "mesh = [pp: 4, tp: 4, ep: 8]" in apply_action(analysis, action)
+    analysis, offset = edit_seed("mesh = [ep: 8, pp: 4, tp: 4]", "mesh = [ep: 8, pp: 4, t|p: 4]")
+    assert not [title for title in map_actions(analysis, offset) if title.startswith("move")]
 
 
 def test_the_nearest_legal_values() -> None:
     """256 sequences over 8 ranks and 30 microbatches do not divide; 240 and 32 x 8 do, that is 32 and 16."""
-    analysis, offset = seed("microbatches = 32", "microbatches = 3|0")
-    values = [each for each in offered(analysis, offset) if each.startswith("choose the nearest legal value")]
+    analysis, offset = edit_seed("microbatches = 32", "microbatches = 3|0")
+    values = [
+        each for each in map_actions(analysis, offset) if each.startswith("choose the nearest legal value")
+    ]
     assert values == ["choose the nearest legal value: 16", "choose the nearest legal value: 32"]
 
 
 def test_comments_stay_when_an_axis_is_moved() -> None:
     entries = "[\n    ep|: 8, # outermost\n    pp: 4,\n    tp: 4, # innermost\n  ]"
-    analysis, offset = seed("[ep: 8, pp: 4, tp: 4]", entries)
+    analysis, offset = edit_seed("[ep: 8, pp: 4, tp: 4]", entries)
     action = next(
-        each for title, each in offered(analysis, offset).items() if title.startswith("move the axis")
+        each for title, each in map_actions(analysis, offset).items() if title.startswith("move the axis")
     )
-    assert "# outermost" in after(analysis, action)
-    assert "# innermost" in after(analysis, action)
+    assert "# outermost" in apply_action(analysis, action)
+    assert "# innermost" in apply_action(analysis, action)
 
 
 def test_the_nearest_legal_values_of_a_huge_one_are_found_at_once() -> None:
-    analysis, offset = seed("microbatches = 32", "microbatches = |1000000000000000")
+    analysis, offset = edit_seed("microbatches = 32", "microbatches = |1000000000000000")
     begun = process_time()
-    offered(analysis, offset)
+    map_actions(analysis, offset)
     assert process_time() - begun < 5  # 48 readings of the file, of 20 ms at most; one by one it takes years
 
 
 def test_of_a_number_too_long_to_be_read_nothing_is_near() -> None:
-    analysis, offset = seed("microbatches = 32", "microbatches = |" + "9" * 5000)
-    assert not any("nearest" in title for title in offered(analysis, offset))
+    analysis, offset = edit_seed("microbatches = 32", "microbatches = |" + "9" * 5000)
+    assert not any("nearest" in title for title in map_actions(analysis, offset))
     assert parse_axes("mesh = [ep: " + "9" * 5000 + ", tp: 4]") == {"ep": 1, "tp": 4}
 
 
 def test_nothing_is_offered_where_nothing_is_wrong() -> None:
-    analysis, offset = seed("seed = 1", "seed = |1")
-    assert offered(analysis, offset) == {}
+    analysis, offset = edit_seed("seed = 1", "seed = |1")
+    assert map_actions(analysis, offset) == {}
 
 
 @pytest.mark.parametrize(

@@ -9,23 +9,23 @@ import pytest
 pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
 
 from benchmarks.client import Client
-from tests.lsp.asking import BYTES, EVERYTHING, MINIMAL, codes, line_of, pulled
+from tests.lsp.clients import BYTES, EVERYTHING, MINIMAL, find_line, list_codes, pull
 from tests.lsp.editing import SEED
 
 
 def test_a_minimal_client_gets_no_snippets_and_no_markdown(uri: str) -> None:
     with Client(MINIMAL) as client:
         client.open(uri, SEED.replace("  expect", "  \n  expect"))
-        line, character = line_of(SEED, "  expect")
+        line, character = find_line(SEED, "  expect")
         items = client.at("completion", uri, line, character + 2)["items"]
         assert "recompute" in {item["label"] for item in items}
         assert not [item for item in items if "$" in item["textEdit"]["newText"]]
-        line, character = line_of(SEED, "[ep: 8")
+        line, character = find_line(SEED, "[ep: 8")
         assert client.at("hover", uri, line, character + 1)["contents"]["kind"] == "plaintext"
 
 
 def test_what_is_parcs_own_is_answered(uri: str) -> None:
-    line, character = line_of(SEED, "ep: 8")
+    line, character = find_line(SEED, "ep: 8")
     place = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character + 1}}
     with Client(MINIMAL) as client:
         client.open(uri, SEED)
@@ -42,7 +42,7 @@ def test_what_is_parcs_own_is_answered(uri: str) -> None:
 
 
 def test_edits_name_the_version_that_they_are_of(uri: str) -> None:
-    line, character = line_of(SEED, "ep: 8")
+    line, character = find_line(SEED, "ep: 8")
     place = {"line": line, "character": character + 1}
     with Client(EVERYTHING) as client:
         client.open(uri, SEED)
@@ -67,7 +67,7 @@ def test_all_safe_fixes_are_one_action(uri: str) -> None:
         assert [each["kind"] for each in found] == ["source.fixAll.parc"]
         edits = found[0]["edit"]["documentChanges"][0]["edits"]
         client.change(uri, *({"range": edit["range"], "text": edit["newText"]} for edit in edits))
-        assert not [each for each in pulled(client, uri)["items"] if each["severity"] == 1]
+        assert not [each for each in pull(client, uri)["items"] if each["severity"] == 1]
 
 
 @pytest.mark.parametrize("kind", ["source", "source.fixAll", "source.fixAll.parc"])
@@ -95,7 +95,7 @@ def test_questions_about_files_that_are_not_there_have_empty_answers(tmp_path: P
         for method in ("inlayHint", "codeAction", "rangeFormatting"):
             more = {"context": {"diagnostics": []}, "options": {"tabSize": 2, "insertSpaces": True}}
             assert client.ask(f"textDocument/{method}", {**place, "range": span, **more}) == []
-        assert pulled(client, gone)["items"] == []
+        assert pull(client, gone)["items"] == []
 
 
 def test_positions_count_the_units_that_were_agreed_on(uri: str) -> None:
@@ -116,7 +116,7 @@ def test_edits_are_applied_in_the_units_that_were_agreed_on(uri: str) -> None:
     line = plan[: plan.index("oops")].count("\n")
     with Client(BYTES) as client:
         client.open(uri, plan)
-        assert "P001" in codes(client.pushed(uri, 1))
+        assert "P001" in list_codes(client.pushed(uri, 1))
         places = {"start": {"line": line, "character": 36}, "end": {"line": line, "character": 900}}
         version = client.change(
             uri,
@@ -129,7 +129,7 @@ def test_edits_are_applied_in_the_units_that_were_agreed_on(uri: str) -> None:
                 "text": "# the end\n",
             },
         )
-        assert "P001" not in codes(client.pushed(uri, version))
+        assert "P001" not in list_codes(client.pushed(uri, version))
 
 
 def test_folders_may_come_and_go(tmp_path: Path) -> None:

@@ -12,29 +12,29 @@ import pytest
 pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
 
 from benchmarks.client import PATIENCE, ROOT, Client
-from tests.lsp.asking import BROKEN, EVERYTHING, MINIMAL, codes, line_of, pulled
+from tests.lsp.clients import BROKEN, EVERYTHING, MINIMAL, find_line, list_codes, pull
 from tests.lsp.editing import SEED
 
 
-def test_a_huge_paste_is_told_and_survived(uri: str) -> None:
+def test_a_huge_paste_is_reported_and_survived(uri: str) -> None:
     with Client(MINIMAL) as client:
         client.open(uri, SEED)
         client.pushed(uri, 1)
         version = client.change(uri, {"text": SEED * (5_000_000 // len(SEED))})
-        assert codes(client.pushed(uri, version)) == {"P005"}
-        line, character = line_of(SEED, "[ep: 8")
+        assert list_codes(client.pushed(uri, version)) == {"P005"}
+        line, character = find_line(SEED, "[ep: 8")
         client.at("completion", uri, line, character + 1)
         client.at("hover", uri, line, character + 1)
         version = client.change(uri, {"text": SEED})
-        assert "P005" not in codes(client.pushed(uri, version))
+        assert "P005" not in list_codes(client.pushed(uri, version))
 
 
 def test_two_clients_know_nothing_of_one_another(uri: str) -> None:
     with Client(MINIMAL) as one, Client(MINIMAL) as other:
         one.open(uri, BROKEN)
         other.open(uri, SEED)
-        assert "P203" in codes(one.pushed(uri, 1))
-        assert "P203" not in codes(other.pushed(uri, 1))
+        assert "P203" in list_codes(one.pushed(uri, 1))
+        assert "P203" not in list_codes(other.pushed(uri, 1))
 
 
 def test_a_request_that_is_cancelled_is_not_worked_on(uri: str) -> None:
@@ -44,7 +44,7 @@ def test_a_request_that_is_cancelled_is_not_worked_on(uri: str) -> None:
         client.tell("$/cancelRequest", {"id": waiting})
         answer = client.answer(waiting)
         assert "result" in answer or answer["error"]["code"] == -32800
-        assert pulled(client, uri)["kind"] == "full"
+        assert pull(client, uri)["kind"] == "full"
 
 
 @pytest.mark.parametrize("line", [-1, 2**33])
@@ -59,7 +59,7 @@ def test_a_place_that_cannot_be_has_an_answer(uri: str, line: int) -> None:
 def test_half_of_a_surrogate_pair_names_no_file(uri: str) -> None:
     with Client(MINIMAL) as client:
         client.open(uri, 'import "\ud800.parc"\n' + SEED)
-        assert "P112" in codes(client.pushed(uri, 1))
+        assert "P112" in list_codes(client.pushed(uri, 1))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
@@ -78,7 +78,7 @@ def test_a_server_whose_client_closes_its_pipe_ends(uri: str) -> None:
 
 
 def test_a_server_whose_client_is_killed_ends_though_its_pipe_stays_open() -> None:
-    """The pipe is held by this process; the client that the server was told of is another one."""
+    """The pipe is held by this process; the client that the server was given is another one."""
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
     server = subprocess.Popen(
@@ -98,7 +98,7 @@ def test_a_server_whose_client_is_killed_ends_though_its_pipe_stays_open() -> No
     server.stdin.close()
 
 
-def test_a_bare_environment_is_told_what_is_missing() -> None:
+def test_the_missing_package_is_named_in_a_bare_environment() -> None:
     code = (
         "import sys; sys.modules['pygls'] = None\n"
         "import importlib.util as u; old = u.find_spec\n"

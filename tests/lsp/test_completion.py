@@ -9,10 +9,10 @@ import pytest
 from parc.lsp.completion.complete import complete
 from parc.lsp.completion.files import list_callables
 from parc.lsp.completion.item import Item
-from tests.lsp.editing import SEED, applied, seed, typed
+from tests.lsp.editing import apply_fix, edit_seed, type_text
 
 
-def labels(items: list[Item]) -> list[str]:
+def list_labels(items: list[Item]) -> list[str]:
     return [item.label for item in sorted(items, key=lambda item: item.order)]
 
 
@@ -53,7 +53,7 @@ def labels(items: list[Item]) -> list[str]:
     ],
 )
 def test_what_is_offered(text: str, wanted: set[str]) -> None:
-    assert wanted <= set(labels(complete(*typed(text))))
+    assert wanted <= set(list_labels(complete(*type_text(text))))
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_what_is_offered(text: str, wanted: set[str]) -> None:
     ],
 )
 def test_what_is_not(text: str, unwanted: set[str]) -> None:
-    assert not unwanted & set(labels(complete(*typed(text))))
+    assert not unwanted & set(list_labels(complete(*type_text(text))))
 
 
 def test_legal_sizes_come_first() -> None:
     """Of 128 devices, 8 x 4 are on other axes: 4 are left. 16 heads, 16 layers divide by it."""
-    items = complete(*seed("pp: 4, tp: 4]", "pp: 4, tp: |4]"))
+    items = complete(*edit_seed("pp: 4, tp: 4]", "pp: 4, tp: |4]"))
     first = min(items, key=lambda item: item.order)
     assert (first.label, first.detail) == ("4", "fits")
     assert {item.label for item in items} == {"1", "2", "4"}
@@ -81,31 +81,29 @@ def test_legal_sizes_come_first() -> None:
 
 def test_microbatches_that_divide_come_first() -> None:
     """256 sequences over 8 data ranks are 32 each: 1, 2, 4 .. 32 divide them; a pipeline of 4 needs 4."""
-    items = sorted(complete(*seed("microbatches = 32", "microbatches = |")), key=lambda item: item.order)
+    items = sorted(complete(*edit_seed("microbatches = 32", "microbatches = |")), key=lambda item: item.order)
     numbers = [item for item in items if item.label.isdigit()]
     assert [item.label for item in numbers] == ["4", "8", "16", "32", "1", "2"]
     assert numbers[0].detail == "fits"
 
 
 def test_a_word_that_is_begun_is_replaced() -> None:
-    analysis, offset = (
-        seed("recompute", "recompute") if "recompute" in SEED else seed("  expect", "  reco|\n  expect")
-    )
+    analysis, offset = edit_seed("  expect", "  reco|\n  expect")
     item = next(item for item in complete(analysis, offset) if item.label == "recompute")
     span = analysis.source.span(item.start, item.end)
-    assert "  recompute = \n  expect" in applied(analysis, ((span, item.insert),))
+    assert "  recompute = \n  expect" in apply_fix(analysis, ((span, item.insert),))
 
 
 def test_keys_and_blocks_are_documented() -> None:
-    items = {item.label: item for item in complete(*typed("train first {\n  batch { |"))}
+    items = {item.label: item for item in complete(*type_text("train first {\n  batch { |"))}
     assert "The default is `1`." in items["microbatches"].doc
     assert "`batch` needs it." in items["sequences"].doc
     assert items["sequences"].order < items["microbatches"].order
 
 
-def test_an_axis_says_how_many_ranks_it_has() -> None:
+def test_an_axis_has_its_ranks_as_detail() -> None:
     text = "plan wide for first on farm {\n  mesh = [ep: 8, tp: 4]\n  data over [|"
-    assert {item.label: item.detail for item in complete(*typed(text))} == {
+    assert {item.label: item.detail for item in complete(*type_text(text))} == {
         "ep": "8 ranks",
         "tp": "4 ranks",
     }

@@ -1,4 +1,4 @@
-"""What is told of a text: pushed, or asked for by a client that can, never both."""
+"""Diagnostics of a text: pushed, or pulled by a client that is able to, never both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
 
 from benchmarks.client import Client
-from tests.lsp.asking import BROKEN, EVERYTHING, MINIMAL, codes, line_of, pulled, told
+from tests.lsp.clients import BROKEN, EVERYTHING, MINIMAL, find_line, get_diagnostics, list_codes, pull
 from tests.lsp.editing import SEED
 
 
@@ -19,7 +19,7 @@ def test_a_minimal_client_is_pushed_what_it_cannot_ask_for(uri: str) -> None:
         assert "diagnosticProvider" not in client.capabilities
         client.open(uri, BROKEN)
         found = client.pushed(uri, 1)
-        assert {"P203", "P212"} <= codes(found)
+        assert {"P203", "P212"} <= list_codes(found)
         first = next(each for each in found if each["code"] == "P203")
         assert first["codeDescription"]["href"] == "parc:/rules/P203.md"
         assert "relatedInformation" not in first
@@ -36,19 +36,17 @@ def test_a_question_right_after_a_keystroke_takes_no_diagnostics_away(uri: str) 
         client.pushed(uri, 1)
         version = client.change(uri, {"text": BROKEN})
         client.at("hover", uri, 0, 0)
-        assert "P203" in codes(client.pushed(uri, version))
+        assert "P203" in list_codes(client.pushed(uri, version))
 
 
 def test_a_client_that_pulls_is_pushed_nothing(uri: str) -> None:
     with Client(EVERYTHING) as client:
         client.open(uri, BROKEN)
-        report = pulled(client, uri)
-        assert {"P203", "P212"} <= codes(report["items"])
-        assert pulled(client, uri, report["resultId"])["kind"] == "unchanged"
+        report = pull(client, uri)
+        assert {"P203", "P212"} <= list_codes(report["items"])
+        assert pull(client, uri, report["resultId"])["kind"] == "unchanged"
         client.change(uri, {"text": SEED})
-        assert not [
-            each for each in pulled(client, uri, report["resultId"])["items"] if each["severity"] == 1
-        ]
+        assert not [each for each in pull(client, uri, report["resultId"])["items"] if each["severity"] == 1]
         assert [each["method"] for each in client.said if "Diagnostics" in each["method"]] == []
         assert "workspace/didChangeWatchedFiles" in str(client.asked)
 
@@ -59,10 +57,10 @@ def test_other_guilty_places_are_related_also_in_other_files(tmp_path: Path) -> 
     uri = (tmp_path / "plan.parc").as_uri()
     with Client(EVERYTHING) as client:
         client.open(uri, 'import "farm.parc"\n\n' + rest.replace("tp: 4]", "tp: 5]"))
-        found = next(each for each in pulled(client, uri)["items"] if each["code"] == "P203")
+        found = next(each for each in pull(client, uri)["items"] if each["code"] == "P203")
         assert (
             found["range"]["start"]["line"] == 0
-        )  # the heads are said in the import, and so it stands there
+        )  # the heads are in the imported file: the diagnostic is placed at the import
         places = {each["location"]["uri"].rsplit("/", 1)[1] for each in found["relatedInformation"]}
         assert places == {"farm.parc", "plan.parc"}
 
@@ -70,12 +68,12 @@ def test_other_guilty_places_are_related_also_in_other_files(tmp_path: Path) -> 
 def test_an_axis_that_carries_nothing_is_tagged_as_unnecessary(uri: str) -> None:
     with Client(EVERYTHING) as client:
         client.open(uri, SEED.replace("tensor   over [tp]\n", "").replace("{ tensor = [tp] }", ""))
-        found = next(each for each in pulled(client, uri)["items"] if each["code"] == "P302")
+        found = next(each for each in pull(client, uri)["items"] if each["code"] == "P302")
         assert found["tags"] == [1]
 
 
 @pytest.mark.parametrize("capabilities", [MINIMAL, EVERYTHING], ids=["push", "pull"])
-def test_importing_files_are_looked_at_again_when_the_imported_one_changes(
+def test_importing_files_are_checked_again_when_the_imported_one_changes(
     tmp_path: Path, capabilities: dict[str, Any]
 ) -> None:
     farm, rest = SEED[: SEED.index("model moe")], SEED[SEED.index("model moe") :]
@@ -84,28 +82,28 @@ def test_importing_files_are_looked_at_again_when_the_imported_one_changes(
         client.open(other, farm)
         client.open(one, 'import "farm.parc"\n\n' + rest)
         if capabilities is EVERYTHING:
-            assert not codes(pulled(client, one)["items"]) & {"P101"}
-            pulled(client, other)
+            assert not list_codes(pull(client, one)["items"]) & {"P101"}
+            pull(client, other)
             client.change(other, {"text": farm.replace("cluster farm", "cluster frm")})
             while not [each for each in client.asked if each["method"] == "workspace/diagnostic/refresh"]:
                 client.next()
-            assert "P101" in codes(pulled(client, one)["items"])
+            assert "P101" in list_codes(pull(client, one)["items"])
         else:
-            assert "P101" not in codes(client.pushed(one, 1))
+            assert "P101" not in list_codes(client.pushed(one, 1))
             client.change(other, {"text": farm.replace("cluster farm", "cluster frm")})
-            assert "P101" in codes(client.pushed(one, 1))
+            assert "P101" in list_codes(client.pushed(one, 1))
 
 
-def test_a_file_that_vanishes_is_told_at_its_import(tmp_path: Path) -> None:
+def test_a_file_that_vanishes_is_reported_at_its_import(tmp_path: Path) -> None:
     (tmp_path / "farm.parc").write_text(SEED[: SEED.index("model moe")])
     uri = (tmp_path / "plan.parc").as_uri()
     with Client(MINIMAL) as client:
         client.open(uri, 'import "farm.parc"\n' + SEED[SEED.index("model moe") :])
-        assert "P112" not in codes(client.pushed(uri, 1))
+        assert "P112" not in list_codes(client.pushed(uri, 1))
         (tmp_path / "farm.parc").unlink()
         changes = {"changes": [{"uri": (tmp_path / "farm.parc").as_uri(), "type": 3}]}
         client.tell("workspace/didChangeWatchedFiles", changes)
-        assert "P112" in codes(client.pushed(uri, 1))
+        assert "P112" in list_codes(client.pushed(uri, 1))
 
 
 def test_a_client_that_pulls_is_asked_to_when_an_imported_file_changes_on_the_disk(tmp_path: Path) -> None:
@@ -113,7 +111,7 @@ def test_a_client_that_pulls_is_asked_to_when_an_imported_file_changes_on_the_di
     uri = (tmp_path / "plan.parc").as_uri()
     with Client(EVERYTHING) as client:
         client.open(uri, 'import "farm.parc"\n' + SEED[SEED.index("model moe") :])
-        pulled(client, uri)
+        pull(client, uri)
         asked = len(client.asked)
         (tmp_path / "farm.parc").write_text("")
         changes = {"changes": [{"uri": (tmp_path / "farm.parc").as_uri(), "type": 2}]}
@@ -121,7 +119,7 @@ def test_a_client_that_pulls_is_asked_to_when_an_imported_file_changes_on_the_di
         while len(client.asked) == asked:
             client.next()
         assert client.asked[-1]["method"] == "workspace/diagnostic/refresh"
-        assert "P101" in codes(pulled(client, uri)["items"])
+        assert "P101" in list_codes(pull(client, uri)["items"])
 
 
 def test_a_client_that_pulls_is_asked_to_though_it_has_asked_something_else(tmp_path: Path) -> None:
@@ -131,7 +129,7 @@ def test_a_client_that_pulls_is_asked_to_though_it_has_asked_something_else(tmp_
         client.open(farm.as_uri(), SEED[:cut])
         client.open(main.as_uri(), 'import "farm.parc"\n' + SEED[cut:])
         for each in (farm, main):
-            pulled(client, each.as_uri())
+            pull(client, each.as_uri())
         client.ask("workspace/symbol", {"query": ""})
         client.asked.clear()
         client.change(farm.as_uri(), {"text": SEED[:cut].replace("node: 16", "node: 8")})
@@ -140,10 +138,10 @@ def test_a_client_that_pulls_is_asked_to_though_it_has_asked_something_else(tmp_
             client.next()
 
 
-def test_a_text_that_is_in_no_file_yet_is_looked_at() -> None:
+def test_a_text_that_is_in_no_file_yet_is_checked() -> None:
     with Client(MINIMAL) as client:
         client.open("untitled:Untitled-1", BROKEN)
-        assert "P203" in codes(client.pushed("untitled:Untitled-1", 1))
+        assert "P203" in list_codes(client.pushed("untitled:Untitled-1", 1))
 
 
 def test_places_in_other_files_are_named_where_they_cannot_be_shown(tmp_path: Path) -> None:
@@ -151,7 +149,7 @@ def test_places_in_other_files_are_named_where_they_cannot_be_shown(tmp_path: Pa
     (tmp_path / "farm.parc").write_text(model)
     uri = (tmp_path / "plan.parc").as_uri()
     text = 'import "farm.parc"\n\n' + rest.replace("tp: 4]", "tp: 5]")
-    heads, mesh = line_of(model, " heads = 16")[0] + 1, line_of(text, "tp: 5")[0] + 1
+    heads, mesh = find_line(model, " heads = 16")[0] + 1, find_line(text, "tp: 5")[0] + 1
     with Client(MINIMAL) as client:
         client.open(uri, text)
         found = next(each for each in client.pushed(uri, 1) if each["code"] == "P203")
@@ -162,7 +160,7 @@ def test_places_in_other_files_are_named_where_they_cannot_be_shown(tmp_path: Pa
 def test_a_file_that_is_open_under_two_addresses_is_two_texts(
     tmp_path: Path, capabilities: dict[str, Any]
 ) -> None:
-    """By a link: what is told of one is not told of the other; each fault goes to the address that has it."""
+    """By a link. Each diagnostic goes to the address whose text has the fault, and to no other."""
     file, link = tmp_path / "plan.parc", tmp_path / "link.parc"
     file.write_text(SEED)
     link.symlink_to(file)
@@ -170,17 +168,17 @@ def test_a_file_that_is_open_under_two_addresses_is_two_texts(
     with Client(capabilities) as client:
         for uri, text in texts.items():
             client.open(uri, text)
-            assert ("P203" in codes(told(client, uri))) == (text == BROKEN)
+            assert ("P203" in list_codes(get_diagnostics(client, uri))) == (text == BROKEN)
         top = {"line": 0, "character": 0}
         for uri, text in texts.items():
             client.change(uri, {"range": {"start": top, "end": top}, "text": "\n"})
-            assert ("P203" in codes(told(client, uri))) == (text == BROKEN)
-        line, character = line_of(SEED, "ep: 8")
+            assert ("P203" in list_codes(get_diagnostics(client, uri))) == (text == BROKEN)
+        line, character = find_line(SEED, "ep: 8")
         edit = client.at("rename", link.as_uri(), line + 1, character, newName="xp")
         assert (link.as_uri() in str(edit), file.as_uri() in str(edit)) == (True, False)
         client.tell("textDocument/didClose", {"textDocument": {"uri": link.as_uri()}})
         client.change(file.as_uri(), {"text": BROKEN})
-        assert "P203" in codes(told(client, file.as_uri()))
+        assert "P203" in list_codes(get_diagnostics(client, file.as_uri()))
 
 
 def test_what_imports_a_file_reads_it_as_it_is_under_another_address(tmp_path: Path) -> None:
@@ -190,6 +188,6 @@ def test_what_imports_a_file_reads_it_as_it_is_under_another_address(tmp_path: P
     uri, link = ((tmp_path / name).as_uri() for name in ("plan.parc", "link.parc"))
     with Client(MINIMAL) as client:
         client.open(uri, 'import "farm.parc"\n' + SEED[cut:])
-        assert "P101" in codes(told(client, uri))
+        assert "P101" in list_codes(get_diagnostics(client, uri))
         client.open(link, SEED[:cut])
-        assert "P101" not in codes(told(client, uri))
+        assert "P101" not in list_codes(get_diagnostics(client, uri))

@@ -1,4 +1,4 @@
-"""The server survives any edit, and says after it what a fresh reading says."""
+"""The server survives any edit, and reports after it what a fresh reading reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of the word under the cursor."""
+"""Hover texts of the word under the cursor."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import re
 import pytest
 
 from parc.lsp.hover.hover import describe_word
-from tests.lsp.editing import SEED, seed, typed
+from tests.lsp.editing import SEED, edit_seed, type_text
 
 
-def said(old: str, new: str) -> str:
-    found = describe_word(*seed(old, new))
+def hover(old: str, new: str) -> str:
+    found = describe_word(*edit_seed(old, new))
     assert found is not None
     return found[0]
 
 
-def test_an_axis_has_groups_reach_and_load() -> None:
+def test_an_axis_has_groups_nodes_and_strategies() -> None:
     """On [ep: 8, pp: 4, tp: 4], neighbours on ep are 16 ranks apart, a node: a group has a rank in each."""
-    text = said("mesh = [ep: 8", "mesh = [e|p: 8")
+    text = hover("mesh = [ep: 8", "mesh = [e|p: 8")
     assert "8 ranks, 16 apart" in text
     assert "16 groups: [0, 16, 32, 48, 64, 80, 96, 112]" in text
     assert "carries data, experts" in text
     assert "one group is within 8 nodes" in text
-    assert "one group is within 1 node" in said("tensor   over [tp]", "tensor   over [t|p]")
+    assert "one group is within 1 node" in hover("tensor   over [tp]", "tensor   over [t|p]")
 
 
-def test_a_quantity_is_shown_in_other_units_and_says_what_it_moves() -> None:
-    text = said("memory = 64 GB,", "memory = 6|4 GB,")
+def test_a_quantity_is_shown_in_other_units_with_the_figures_that_it_changes() -> None:
+    text = hover("memory = 64 GB,", "memory = 6|4 GB,")
     assert "= 64,000 MB" in text
     assert "59.6046 GiB" in text  # 64e9 / 2^30
-    text = said("bandwidth = 50 GB/s", "bandwidth = 50| GB/s")
+    text = hover("bandwidth = 50 GB/s", "bandwidth = 50| GB/s")
     moved = re.search(r"`experts.time` by (-[0-9.]+)%", text)
     assert moved
     assert -1 <= float(moved[1]) < 0  # one percent more bandwidth saves at most a percent
@@ -38,7 +38,7 @@ def test_a_quantity_is_shown_in_other_units_and_says_what_it_moves() -> None:
 
 
 def test_a_strategy_has_bytes_memory_and_time() -> None:
-    text = said("  experts  over [ep]", "  exp|erts  over [ep]")
+    text = hover("  experts  over [ep]", "  exp|erts  over [ep]")
     for figure in (
         "experts.ranks = 8 (exact)",
         "experts.sent = ",
@@ -49,19 +49,19 @@ def test_a_strategy_has_bytes_memory_and_time() -> None:
 
 
 def test_a_claim_has_its_verdict_and_derivation() -> None:
-    text = said("devices == 128", "devi|ces == 128")
+    text = hover("devices == 128", "devi|ces == 128")
     assert text.startswith("**holds**")
     assert "8 x 4 x 4" in text.replace("`", "") or "128" in text
-    assert said("devices == 128", "devi|ces == 64").startswith("**does not hold**")
+    assert hover("devices == 128", "devi|ces == 64").startswith("**does not hold**")
 
 
 def test_a_code_in_a_comment_has_its_page() -> None:
-    analysis, offset = typed("# see P2|08 and P203\n")
+    analysis, offset = type_text("# see P2|08 and P203\n")
     found = describe_word(analysis, offset)
     assert found is not None
     assert found[0].startswith("# sequences-do-not-divide (P208, error)")
     assert found[1].text == "P208"
-    assert describe_word(*typed("# P9|99\n")) is None
+    assert describe_word(*type_text("# P9|99\n")) is None
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_a_code_in_a_comment_has_its_page() -> None:
     ],
 )
 def test_words_are_explained(old: str, new: str, wanted: str) -> None:
-    assert wanted in said(old, new)
+    assert wanted in hover(old, new)
 
 
-def test_a_constant_says_where_it_is_used() -> None:
-    analysis, offset = typed("let ha|lf = 4\n" + SEED.replace("ep: 8", "ep: half * 2"))
+def test_a_constant_has_the_lines_that_use_it() -> None:
+    analysis, offset = type_text("let ha|lf = 4\n" + SEED.replace("ep: 8", "ep: half * 2"))
     found = describe_word(analysis, offset)
     assert found is not None
     assert "used on line 34" in found[0]
@@ -102,4 +102,4 @@ def test_a_constant_says_where_it_is_used() -> None:
     ],
 )
 def test_half_typed_texts_do_no_harm(text: str) -> None:
-    describe_word(*typed(text))
+    describe_word(*type_text(text))

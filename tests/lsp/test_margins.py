@@ -1,4 +1,4 @@
-"""Hints behind lines, lenses above plans, and what a picture is told."""
+"""Hints behind lines, lenses above plans, and the messages to a picture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from parc.lsp.document.analysis import Analysis
 from parc.lsp.language import picture
 from parc.lsp.language.code_lenses import format_title, list_lenses
 from parc.lsp.language.inlay_hints import list_hints
-from tests.lsp.editing import SEED, opened, seed
+from tests.lsp.editing import SEED, edit_seed, open_text
 
 
-def shown(analysis: Analysis) -> dict[str, str]:
+def list_hint_texts(analysis: Analysis) -> dict[str, str]:
     """By their lines."""
     source = analysis.source
     return {
@@ -22,7 +22,7 @@ def shown(analysis: Analysis) -> dict[str, str]:
 
 def test_derived_sizes_stand_behind_the_lines() -> None:
     """256 sequences / (32 microbatches x 8), 16 heads / 4, 64 experts / 8, (4 - 1) / (32 + 4 - 1) = 8.57%."""
-    assert shown(opened(SEED)) == {
+    assert list_hint_texts(open_text(SEED)) == {
         "mesh": "= 128 ranks",
         "data": "= 1 sequence a rank and microbatch",
         "tensor": "= 4 heads a rank",
@@ -32,17 +32,17 @@ def test_derived_sizes_stand_behind_the_lines() -> None:
 
 
 def test_what_does_not_divide_has_no_hint() -> None:
-    assert "tensor" not in shown(opened(SEED.replace("tp: 4]", "tp: 5]")))
+    assert "tensor" not in list_hint_texts(open_text(SEED.replace("tp: 4]", "tp: 5]")))
 
 
 def test_hints_of_a_range() -> None:
-    analysis = opened(SEED)
+    analysis = open_text(SEED)
     at = SEED.index("experts  over")
     assert [each.text for each in list_hints(analysis, at, at + 20)] == ["= 8 experts a rank"]
 
 
-def titles(text: str, trusted: bool = False) -> list[str]:
-    analysis = opened(text)
+def list_titles(text: str, trusted: bool = False) -> list[str]:
+    analysis = open_text(text)
     return [
         format_title(analysis, each.kind, each.plan)
         for each in list_lenses(analysis, {"picture", "build"}, trusted)
@@ -50,16 +50,16 @@ def titles(text: str, trusted: bool = False) -> list[str]:
 
 
 def test_lenses_price_a_plan_and_build_it_only_where_that_is_trusted() -> None:
-    found = titles(SEED)
+    found = list_titles(SEED)
     assert found[0].endswith("a GPU (estimated)")
     assert "GB of 64 GB" in found[0]
     assert " a step (" in found[1]
     assert found[2:] == ["open the picture"]
-    assert titles(SEED, trusted=True)[3:] == ["build"]
+    assert list_titles(SEED, trusted=True)[3:] == ["build"]
 
 
-def test_a_lens_says_what_is_missing() -> None:
-    assert "`vocab`" in titles(SEED.replace("vocab = 32000\n  }\n}", "\n  }\n}"))[0]
+def test_a_lens_names_what_is_missing() -> None:
+    assert "`vocab`" in list_titles(SEED.replace("vocab = 32000\n  }\n}", "\n  }\n}"))[0]
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_a_lens_says_what_is_missing() -> None:
     ],
 )
 def test_what_lights_up(old: str, new: str, lit: dict[str, object]) -> None:
-    assert picture.derive_highlight(*seed(old, new)) == {"parc": 1, "type": "highlight", **lit}
+    assert picture.derive_highlight(*edit_seed(old, new)) == {"parc": 1, "type": "highlight", **lit}
 
 
 def test_a_picture_is_of_the_plan_at_the_cursor() -> None:
     text = SEED + SEED[SEED.index("plan wide") :].replace("wide", "other")
-    analysis = opened(text)
+    analysis = open_text(text)
     found = picture.draw_picture(analysis, None, text.rindex("[ep: 8"))
     assert isinstance(found, picture.Picture)
     assert found.plan == "other"
@@ -89,15 +89,15 @@ def test_a_picture_is_of_the_plan_at_the_cursor() -> None:
 def test_a_plan_with_errors_is_not_drawn() -> None:
     """The cost model is for plans that fit; the other plan of the file is drawn all the same."""
     text = SEED + "plan other for seed on farm {\n  mesh = [dp: 7]\n  data over [dp]\n}\n"
-    assert picture.draw_picture(opened(text), "other") == "the plan has errors and cannot be drawn"
-    assert isinstance(picture.draw_picture(opened(text), "wide"), picture.Picture)
+    assert picture.draw_picture(open_text(text), "other") == "the plan has errors and cannot be drawn"
+    assert isinstance(picture.draw_picture(open_text(text), "wide"), picture.Picture)
 
 
 def test_the_lines_that_placed_a_rank() -> None:
     """Rank 37 of [ep: 8, pp: 4, tp: 4] is (2, 1, 1): 2 * 16 + 1 * 4 + 1."""
-    found = {span.text: said for span, said in picture.explain_placement(opened(SEED), "wide", 37)}
+    found = {span.text: text for span, text in picture.explain_placement(open_text(SEED), "wide", 37)}
     assert found["ep: 8"] == "ep = 2 of 8"
     assert found["pp: 4"] == "pp = 1 of 4"
     assert found["tp: 4"] == "tp = 1 of 4"
     assert found["[4, 4, 4, 4]"] == "layers 4 to 7"
-    assert picture.explain_placement(opened(SEED), "wide", 128) == []
+    assert picture.explain_placement(open_text(SEED), "wide", 128) == []

@@ -13,13 +13,13 @@ from parc.lsp.document.symbols import Symbol
 from parc.lsp.document.workspace import Workspace
 from parc.lsp.edits.rename import refuse_rename
 from parc.plan.imports import HARDWARE
-from tests.lsp.editing import SEED, opened, seed, typed
+from tests.lsp.editing import SEED, edit_seed, open_text, type_text
 
 FARM, REST = SEED[: SEED.index("model moe")], SEED[SEED.index("model moe") :]
 
 
 def find_in_seed(old: str, new: str) -> tuple[Analysis, Mention]:
-    analysis, offset = seed(old, new)
+    analysis, offset = edit_seed(old, new)
     found = find_mention(analysis, offset)
     assert found is not None
     return analysis, found
@@ -45,7 +45,7 @@ def test_where_a_name_is_given(old: str, new: str, kind: str, line: str) -> None
 
 def test_axes_of_two_plans_are_two_things() -> None:
     text = SEED + "plan other for seed on farm {\n  mesh = [ep: 128]\n  data over [ep]\n}\n"
-    analysis = opened(text)
+    analysis = open_text(text)
     offset = text.rindex("[ep]") + 1
     found = find_mention(analysis, offset)
     assert found is not None
@@ -57,7 +57,7 @@ def test_axes_of_two_plans_are_two_things() -> None:
 
 
 def test_a_word_that_is_no_constant_is_no_name() -> None:
-    analysis, offset = seed("decay = cosine", "decay = cos|ine")
+    analysis, offset = edit_seed("decay = cosine", "decay = cos|ine")
     assert find_mention(analysis, offset) is None
 
 
@@ -84,7 +84,7 @@ def test_uses_are_found_in_every_file_that_sees_the_name(tmp_path: Path) -> None
     ]
 
 
-def test_folders_of_other_tools_are_not_looked_through(tmp_path: Path) -> None:
+def test_folders_of_other_tools_are_not_searched(tmp_path: Path) -> None:
     for name in (".git", "node_modules", "plans"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.parc").write_text(SEED)
@@ -124,7 +124,7 @@ def test_a_new_name_leaves_the_plans_what_they_are(tmp_path: Path) -> None:
     [("tp", "the axis `tp` exists already"), ("1f", "is not a name"), ("let", "is not a name")],
 )
 def test_names_that_are_refused(name: str, why: str) -> None:
-    analysis = opened(SEED)
+    analysis = open_text(SEED)
     refusal = refuse_rename(Workspace(), analysis, Symbol("axis", "ep", "plan wide"), name)
     assert refusal is not None
     assert why in refusal
@@ -158,20 +158,20 @@ def _h100() -> list[str]:
 def test_a_level_takes_its_claims_along() -> None:
     """`data.fabrics` counts its units; so does the same of a plan in another file."""
     text = SEED.replace("devices == 128", "devices == 128, data.fabrics <= 1, experts.fabrics >= 1")
-    analysis, offset = typed(text.replace("[fabric: 8", "[fab|ric: 8"))
+    analysis, offset = type_text(text.replace("[fabric: 8", "[fab|ric: 8"))
     found = find_mention(analysis, offset)
     assert found
     assert refuse_rename(Workspace(), analysis, found.symbol, "net") is None
     uses = find_uses(Workspace(), analysis, found.symbol)
     after = apply_edits(analysis.source.text, [(each.span.start, each.span.end, "net") for each in uses])
     assert after == text.replace("fabric", "net")
-    assert [each.code for each in opened(after).loaded.diagnostics] == [
+    assert [each.code for each in open_text(after).loaded.diagnostics] == [
         each.code for each in analysis.loaded.diagnostics
     ]
 
 
 def test_a_claim_leads_to_the_level_that_it_counts() -> None:
-    analysis, offset = seed("devices == 128", "devices == 128, data.nod|es <= 8, data.ranks == 8")
+    analysis, offset = edit_seed("devices == 128", "devices == 128, data.nod|es <= 8, data.ranks == 8")
     found = find_mention(analysis, offset)
     assert found
     assert (found.symbol.kind, found.symbol.name, found.span.text) == ("level", "node", "node")

@@ -124,7 +124,7 @@ def encoding(request: pytest.FixtureRequest) -> Encoding:
     return CLIENTS[request.node.callspec.params["client"]]
 
 
-async def test_faults_are_told_at_their_place_and_mended(
+async def test_faults_are_reported_at_their_place_and_fixed(
     client: LanguageClient, encoding: Encoding, tmp_path: Path
 ) -> None:
     text = Text(client, encoding, tmp_path / "plan.parc", FAULTY)
@@ -199,8 +199,8 @@ async def test_completions_are_such_as_the_client_can_show(
     can = client.capabilities.text_document.completion.completion_item
     snippets = [each for each in completed.items if each.insert_text_format == types.InsertTextFormat.Snippet]
     assert bool(snippets) == can.snippet_support
-    told = items["recompute"].documentation
-    assert isinstance(told, str if can.documentation_format is None else types.MarkupContent)
+    documentation = items["recompute"].documentation
+    assert isinstance(documentation, str if can.documentation_format is None else types.MarkupContent)
 
 
 async def test_the_whole_file_is_outlined_coloured_and_laid_out(

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
 
 from benchmarks.client import PATIENCE, Client
-from tests.lsp.asking import MINIMAL, titles
+from tests.lsp.clients import MINIMAL, list_titles
 from tests.lsp.editing import SEED
 
 
@@ -22,18 +22,18 @@ def test_building_is_offered_and_done_where_the_workspace_is_trusted_alone(tmp_p
     runs = ["parc.picture", "parc.build"]
     with Client(MINIMAL, commands=runs) as client:
         client.open(uri, SEED)
-        assert titles(client, uri)[2:] == ["open the picture"]
+        assert list_titles(client, uri)[2:] == ["open the picture"]
         assert client.ask("workspace/executeCommand", command)["code"] == 2
         assert not (tmp_path / "ran").exists()
     with Client(MINIMAL, commands=runs, trusted=True) as client:
         client.open(uri, SEED)
-        assert titles(client, uri)[2:] == ["open the picture", "build"]
+        assert list_titles(client, uri)[2:] == ["open the picture", "build"]
 
 
-def test_a_client_is_offered_only_what_it_said_that_it_runs(uri: str) -> None:
+def test_a_client_is_offered_only_the_commands_that_it_runs(uri: str) -> None:
     with Client(MINIMAL, trusted=True) as client:
         client.open(uri, SEED)
-        memory, time = titles(client, uri)
+        memory, time = list_titles(client, uri)
         assert " a GPU (" in memory
         assert " a step (" in time
 

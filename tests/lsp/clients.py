@@ -1,4 +1,4 @@
-"""What clients can, for `benchmarks/client.py`, and what they ask most often."""
+"""Capabilities of clients, for `benchmarks/client.py`, and their most frequent requests."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ BYTES: dict[str, Any] = {
 BROKEN = SEED.replace("tp: 4]", "tp: 5]").replace("[4, 4, 4, 4]", "[4, 4, 4, 3]")
 
 
-def codes(diagnostics: list[dict[str, Any]]) -> set[str]:
+def list_codes(diagnostics: list[dict[str, Any]]) -> set[str]:
     return {each["code"] for each in diagnostics}
 
 
-def pulled(client: Client, uri: str, previous: str | None = None) -> dict[str, Any]:
+def pull(client: Client, uri: str, previous: str | None = None) -> dict[str, Any]:
     params = {"textDocument": {"uri": uri}, "previousResultId": previous}
     result: dict[str, Any] = client.ask("textDocument/diagnostic", params)
     return result
 
 
-def line_of(text: str, part: str) -> tuple[int, int]:
+def find_line(text: str, part: str) -> tuple[int, int]:
     offset = text.index(part)
     return text.count("\n", 0, offset), offset - text.rfind("\n", 0, offset) - 1
 
 
-def titles(client: Client, uri: str) -> list[str]:
+def list_titles(client: Client, uri: str) -> list[str]:
     lenses = client.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})
     return [client.ask("codeLens/resolve", lens)["command"]["title"] for lens in lenses]
 
 
-def told(client: Client, uri: str) -> list[dict[str, Any]]:
+def get_diagnostics(client: Client, uri: str) -> list[dict[str, Any]]:
     """What there is to say of a text that was just sent, pushed or asked for."""
     if "diagnosticProvider" in client.capabilities:
-        items: list[dict[str, Any]] = pulled(client, uri)["items"]
+        items: list[dict[str, Any]] = pull(client, uri)["items"]
         return items
     return client.pushed(uri, client.versions[uri])
