@@ -4,7 +4,7 @@
 ;; Package-Requires: ((emacs "29.1"))
 
 ;;; Commentary:
-;; Colours for plan files, and parc's language server by eglot:
+;; Colours and indentation for plan files, and parc's language server by eglot:
 ;;   (load "parc-mode")
 ;;   (add-hook 'parc-mode-hook #'eglot-ensure)
 ;; `parc-picture' shows the plan at point in a browser; `parc-build' builds one, after asking.
@@ -77,7 +77,7 @@
     (browse-url-of-file file)))
 
 (defun parc-build (plan)
-  "Build PLAN of this file beside it, in a compilation buffer: that runs your model."
+  "Build PLAN of this file beside it, in a compilation buffer.  This runs your model."
   (interactive "sPlan to build: ")
   (when (yes-or-no-p (format "Building runs your model.  Build `%s'? " plan))
     (save-buffer)

@@ -1,4 +1,4 @@
-"""The major mode for Emacs: what it colours, how it indents."""
+"""The major mode for Emacs: colours, indentation, picture and build."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INDENT = """
 """
 
 
-def ask(form: str, *arguments: str) -> str:
+def run_emacs(form: str, *arguments: str) -> str:
     command = [
         str(EMACS),
         "-Q",
@@ -47,7 +47,7 @@ def ask(form: str, *arguments: str) -> str:
 def test_words_have_their_faces() -> None:
     words = ["128 devices", "cluster", "farm", "levels", '"moe.py', "true", "for seed", "seed on", "over ["]
 
-    mode, *faces = ask(FACES, str(ROOT / "examples" / "seed.parc"), *words).splitlines()
+    mode, *faces = run_emacs(FACES, str(ROOT / "examples" / "seed.parc"), *words).splitlines()
     assert mode == "parc-mode"
     assert dict(zip(words, faces, strict=True)) == {
         "128 devices": "font-lock-comment-face",
@@ -67,7 +67,7 @@ def test_it_indents_as_the_formatter_does(tmp_path: Path) -> None:
     flat = tmp_path / "flat.parc"
     flat.write_text("\n".join(line.lstrip() for line in text.split("\n")))
 
-    assert ask(INDENT, str(flat)) == text
+    assert run_emacs(INDENT, str(flat)) == text
 
 
 RUN = """
@@ -94,7 +94,7 @@ RUN = """
 def test_the_picture_opens_in_a_browser_and_a_build_is_asked_for_first(tmp_path: Path) -> None:
     file = tmp_path / "plan.parc"
     file.write_text("plan wide for seed on farm {\n}\n")
-    asked, page, question, command = ask(RUN, str(file)).splitlines()
+    asked, page, question, command = run_emacs(RUN, str(file)).splitlines()
     place = ":position (:line 2 :character 0)"
     assert asked == f'(server :parc/picture (:textDocument (:uri "file:///plan.parc") {place}))'
     assert page == "<h1>wide</h1>"

@@ -1,4 +1,4 @@
-"""A session in headless Neovim with the set-up of editors/neovim: typing, mending, asking, renaming."""
+"""A session in headless Neovim with the set-up of editors/neovim: typing, fixing, hovering, renaming."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_diagnostics_come_as_the_file_opens(seen: dict[str, Any]) -> None:
     assert (seen["diagnostics"], seen["line"], seen["source"]) == (["P107"], 11, "parc")
 
 
-def test_a_quantity_is_explained(seen: dict[str, Any]) -> None:
+def test_a_hover_converts_a_quantity(seen: dict[str, Any]) -> None:
     assert "59.6046 GiB" in seen["hover"]  # 64e9 / 2^30
 
 
-def test_a_quick_fix_mends(seen: dict[str, Any]) -> None:
+def test_a_quick_fix_is_applied(seen: dict[str, Any]) -> None:
     assert any("cosine" in title for title in seen["actions"])
     assert "  optimizer = adamw { lr = 1e-3, decay = cosine }" in seen["renamed"]
 

@@ -45,7 +45,7 @@ OF_TOKENS = {
 }
 
 
-def scopes(texts: list[str]) -> list[Scopes]:
+def find_scopes(texts: list[str]) -> list[Scopes]:
     done = subprocess.run(
         [str(NODE), str(EXTENSION / "test" / "scopes.mjs")],
         input=json.dumps(texts),
@@ -54,10 +54,10 @@ def scopes(texts: list[str]) -> list[Scopes]:
         check=True,
         timeout=120,
     )
-    return [_by_character(text, found) for text, found in zip(texts, json.loads(done.stdout), strict=True)]
+    return [_map_characters(text, found) for text, found in zip(texts, json.loads(done.stdout), strict=True)]
 
 
-def _by_character(text: str, tokens: list[tuple[int, int, int, list[str]]]) -> Scopes:
+def _map_characters(text: str, tokens: list[tuple[int, int, int, list[str]]]) -> Scopes:
     starts = Source("", text).line_starts
     found: Scopes = [[] for _ in text]
     for line, start, end, names in tokens:
@@ -66,8 +66,8 @@ def _by_character(text: str, tokens: list[tuple[int, int, int, list[str]]]) -> S
     return found
 
 
-def wanted(node: object) -> Iterator[tuple[Span, str]]:
-    """What the words of a syntax tree are, each with its place."""
+def list_expected(node: object) -> Iterator[tuple[Span, str]]:
+    """The spans of words in a syntax tree, with their expected scopes."""
     match node:
         case tree.Block():
             yield node.kind.span, "storage.type"
@@ -78,7 +78,7 @@ def wanted(node: object) -> Iterator[tuple[Span, str]]:
             yield node.name.span, "variable.other.constant"
         case tree.Assignment() | tree.Claim():
             yield node.path.span, "variable.other.property"
-            yield from wanted(node.value)
+            yield from list_expected(node.value)
             return
         case tree.Named():
             yield node.name.span, "variable.other.property"
@@ -95,22 +95,22 @@ def wanted(node: object) -> Iterator[tuple[Span, str]]:
             yield node.span, "constant.language"
     for part in node if isinstance(node, tuple) else ():
         if not isinstance(part, Source):
-            yield from wanted(part)
+            yield from list_expected(part)
 
 
-def names(node: object) -> Iterator[int]:
-    """Where names begin: words that begin something elsewhere are names there."""
+def list_name_starts(node: object) -> Iterator[int]:
+    """Where names begin: keywords are names there."""
     if isinstance(node, tree.Name):
         yield node.span.start
     for part in node if isinstance(node, tuple) else ():
         if not isinstance(part, Source):
-            yield from names(part)
+            yield from list_name_starts(part)
 
 
-def faults(text: str, found: Scopes) -> list[str]:
+def list_differences(text: str, found: Scopes) -> list[str]:
     source = Source("plan.parc", text)
     file, _ = parse(source)
-    places, named = [*wanted(file.statements)], {*names(file.statements)}
+    places, named = [*list_expected(file.statements)], {*list_name_starts(file.statements)}
     for token in scan(source, []):
         start, end = token.start_pos or 0, token.end_pos or 0
         if name := OF_TOKENS.get(token.type):
@@ -129,8 +129,8 @@ def test_every_word_of_every_plan_has_its_scope() -> None:
     sound = {name: source.text for name, source in PLANS.items() if not has_errors(parse(source)[1])}
     wrong = [
         f"{name}, {fault}"
-        for (name, text), found in zip(sound.items(), scopes([*sound.values()]), strict=True)
-        for fault in faults(text, found)
+        for (name, text), found in zip(sound.items(), find_scopes([*sound.values()]), strict=True)
+        for fault in list_differences(text, found)
     ]
     assert not wrong, "\n".join(wrong[:20])
 
@@ -139,15 +139,15 @@ def test_every_word_of_texts_made_of_the_grammar_has_its_scope() -> None:
     texts = [grammatical(Random(seed)) for seed in range(300)]
     wrong = [
         f"{fault} in {text.splitlines()[int(fault.split(':')[0][5:]) - 1]!r}"
-        for text, found in zip(texts, scopes(texts), strict=True)
-        for fault in faults(text, found)
+        for text, found in zip(texts, find_scopes(texts), strict=True)
+        for fault in list_differences(text, found)
     ]
     assert not wrong, "\n".join(wrong[:20])
 
 
 def test_comments_and_escapes() -> None:
     text = 'let x = "# no \\" comment" # a comment = 1'
-    (found,) = scopes([text])
+    (found,) = find_scopes([text])
 
     assert "comment.line.number-sign.parc" in found[text.index("a comment")]
     assert "comment.line.number-sign.parc" not in found[text.index("no")]

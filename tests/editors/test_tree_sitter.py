@@ -21,7 +21,7 @@ from parc.plan.imports import decode
 from parc.source import Source
 from parc.syntax import tree
 from parc.syntax.parse import parse
-from tests.editors.tree_sitter import parser
+from tests.editors.tree_sitter import build_parser
 
 ROOT = Path(__file__).parents[2]
 PLANS = {
@@ -30,7 +30,7 @@ PLANS = {
     for file in sorted((ROOT / folder).rglob("*.parc"))
     if isinstance(source := decode(file.name, file.read_bytes()), Source)
 }
-CAPS = ("P005", "P006")  # faults of size, which are no matter of syntax
+CAPS = ("P005", "P006")  # errors of size, which syntax does not decide
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
 
@@ -52,20 +52,26 @@ KINDS = {
 }
 
 
-def ours(node: object) -> Iterator[tuple[str, int, int]]:
-    """Kind and place of every node of the syntax tree that both grammars have."""
+def list_nodes(node: object) -> Iterator[tuple[str, int, int]]:
+    """Kind and place of every node of the syntax tree whose kind both grammars have."""
     if kind := KINDS.get(type(node)):  # type: ignore[arg-type]  # others are no key
         yield kind, node.span.start, node.span.end  # type: ignore[attr-defined]  # nodes all have one
     if isinstance(node, tuple):
         for part in node:
             if not isinstance(part, Source):
-                yield from ours(part)
+                yield from list_nodes(part)
 
 
-def theirs(node: lark.Tree[lark.Token]) -> Iterator[tuple[str, int, int]]:
+def list_tree_sitter_nodes(node: lark.Tree[lark.Token]) -> Iterator[tuple[str, int, int]]:
     for each in node.iter_subtrees():
         if each.data in KINDS.values():
             yield each.data, each.meta.start_pos, each.meta.end_pos
+
+
+def assert_same_tree(text: str, file: tree.File) -> None:
+    assert NODE is not None
+    parsed = build_parser(NODE).parse(text)
+    assert Counter(list_tree_sitter_nodes(parsed)) == Counter(list_nodes(file.statements))
 
 
 @pytest.mark.parametrize("source", PLANS.values(), ids=PLANS)
@@ -76,9 +82,9 @@ def test_a_plan_has_the_same_tree(source: Source) -> None:
         return
     if has_errors(faults):
         with pytest.raises(lark.UnexpectedInput):
-            parser(NODE).parse(source.text)
+            build_parser(NODE).parse(source.text)
         return
-    assert Counter(theirs(parser(NODE).parse(source.text))) == Counter(ours(file.statements))
+    assert_same_tree(source.text, file)
 
 
 @pytest.mark.parametrize("seed", range(300))
@@ -86,8 +92,8 @@ def test_a_text_made_of_the_grammar_has_the_same_tree(seed: int) -> None:
     assert NODE is not None
     source = Source("plan.parc", grammatical(Random(seed)))
     file, faults = parse(source)
-    if not has_errors(faults):  # a number may be too long for us, which is no matter of syntax
-        assert Counter(theirs(parser(NODE).parse(source.text))) == Counter(ours(file.statements))
+    if not has_errors(faults):  # except a number that is too long
+        assert_same_tree(source.text, file)
 
 
 WRONG = [
@@ -125,7 +131,7 @@ def test_what_is_wrong_is_wrong_for_both(text: str) -> None:
     assert NODE is not None
     assert has_errors(parse(Source("plan.parc", text))[1])
     with pytest.raises(lark.UnexpectedInput):
-        parser(NODE).parse(text)
+        build_parser(NODE).parse(text)
 
 
 @pytest.mark.parametrize("text", RIGHT)
@@ -133,4 +139,4 @@ def test_what_is_rare_is_right_for_both(text: str) -> None:
     assert NODE is not None
     file, faults = parse(Source("plan.parc", text))
     assert not faults
-    assert Counter(theirs(parser(NODE).parse(text))) == Counter(ours(file.statements))
+    assert_same_tree(text, file)

@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started(vsix: Path, folder: Path, home: Path, *switches: str) -> tuple[subprocess.Popen[bytes], str]:
+def start_server(vsix: Path, folder: Path, home: Path, *switches: str) -> tuple[subprocess.Popen[bytes], str]:
     user = home / "user" / "User"
     user.mkdir(parents=True)
     settings: dict[str, object] = {
@@ -98,8 +98,8 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def session(browser: Browser, vsix: Path, folder: Path, home: Path, *switches: str) -> Iterator[Page]:
-    server, address = started(vsix, folder, home, *switches)
+def open_session(browser: Browser, vsix: Path, folder: Path, home: Path, *switches: str) -> Iterator[Page]:
+    server, address = start_server(vsix, folder, home, *switches)
     try:
         page = browser.new_page(viewport={"width": 1500, "height": 900})
         page.set_default_timeout(PATIENCE)
@@ -115,52 +115,52 @@ def session(browser: Browser, vsix: Path, folder: Path, home: Path, *switches: s
 def page(
     browser: Browser, vsix: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Page]:
-    """In a folder that is trusted."""
+    """A session in a trusted folder."""
     home = tmp_path_factory.mktemp("code")
-    with session(browser, vsix, folder, home, "--disable-workspace-trust") as found:
+    with open_session(browser, vsix, folder, home, "--disable-workspace-trust") as found:
         yield found
 
 
-def command(page: Page, words: str) -> None:
+def run_command(page: Page, words: str) -> None:
     page.keyboard.press("F1")
     page.locator(".quick-input-widget input").fill(f">{words}")
     page.locator(".quick-input-list .monaco-list-row").filter(has_text=words).first.wait_for()
     page.keyboard.press("Enter")
 
 
-def focus(page: Page) -> None:
-    """The text, by its corner: for its middle, which may not be in sight, it would be scrolled aside."""
+def focus_text(page: Page) -> None:
+    """Clicks a corner of the text: a click in its middle, which may be out of sight, would scroll it."""
     page.locator(".view-lines").first.click(position={"x": 5, "y": 5})
 
 
-def opened(page: Page, file: str) -> None:
+def open_file(page: Page, file: str) -> None:
     page.locator(".explorer-folders-view").get_by_text(file, exact=True).dblclick()
     page.locator(f".tab[data-resource-name='{file}'].active").wait_for()
-    focus(page)
+    focus_text(page)
 
 
-def at(page: Page, line: int, column: int) -> None:
-    """The cursor, by the editor's own command."""
+def move_cursor(page: Page, line: int, column: int) -> None:
+    """Moves the cursor by the command of the editor."""
     page.keyboard.press("Control+g")
     page.locator(".quick-input-widget input").fill(f":{line}:{column}")
     page.keyboard.press("Enter")
 
 
-def retyped(page: Page, line: int, words: str) -> None:
-    """The line anew, key by key."""
-    at(page, line, 1)
+def retype_line(page: Page, line: int, words: str) -> None:
+    """Types a line anew, key by key."""
+    move_cursor(page, line, 1)
     page.keyboard.press("Shift+End")
     page.keyboard.type(words)
 
 
-def text(page: Page) -> str:
-    """Of the lines that can be seen; the editor writes its blanks as ones that do not break."""
+def read_text(page: Page) -> str:
+    """The lines in sight; the editor writes blanks as non-breaking spaces."""
     lines = page.locator(".view-lines .view-line").all_inner_texts()
     return "\n".join(lines).replace("\xa0", " ")
 
 
-def shot(page: Page, name: str) -> None:
-    """Where somebody wants to look: SCREENSHOTS names a folder."""
+def take_screenshot(page: Page, name: str) -> None:
+    """Saves a picture of the page, if SCREENSHOTS names a folder."""
     if where := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=str(Path(where) / f"{name}.png"))
 
@@ -175,76 +175,74 @@ TYPED = (
 
 
 def test_a_plan_is_checked_explained_fixed_and_drawn(page: Page) -> None:
-    opened(page, "plan.parc")
+    open_file(page, "plan.parc")
     page.locator(".squiggly-error").first.wait_for()
     page.keyboard.press("Control+Shift+m")
     page.get_by_text("`cosin` is not a value of `decay`").first.wait_for()
-    shot(page, "problems")
+    take_screenshot(page, "problems")
     page.keyboard.press("Control+Shift+m")
 
-    focus(page)
-    at(page, 1, 55)  # 64 GB
-    command(page, "Show or Focus Hover")
+    focus_text(page)
+    move_cursor(page, 1, 55)  # 64 GB
+    run_command(page, "Show or Focus Hover")
     page.locator(".monaco-hover").get_by_text("59.6").first.wait_for()
-    shot(page, "hover")
+    take_screenshot(page, "hover")
     page.keyboard.press("Escape")
 
-    at(page, 11, 44)  # cosin
+    move_cursor(page, 11, 44)  # cosin
     page.keyboard.press("Control+.")
     page.get_by_text("write `cosine`").first.wait_for()
-    shot(page, "fix")
+    take_screenshot(page, "fix")
     page.get_by_text("write `cosine`").first.click()
     page.locator(".squiggly-error").first.wait_for(state="detached")
-    assert "decay = cosine" in text(page)
+    assert "decay = cosine" in read_text(page)
 
-    at(page, 10, 1)
+    move_cursor(page, 10, 1)
     page.keyboard.press("End")
     page.keyboard.press("Enter")
     page.keyboard.type("pre")
-    page.keyboard.press(
-        "Control+Space"
-    )  # where typing alone has opened the list already, the words beside it
+    page.keyboard.press("Control+Space")  # opens the documentation if typing has opened the list already
     page.locator(".suggest-widget .monaco-list-row").filter(has_text="precision").first.wait_for()
-    shot(page, "completion")
+    take_screenshot(page, "completion")
     page.keyboard.press("Enter")
     page.wait_for_function(TYPED, arg="precision {")
 
 
 def test_the_picture_follows_the_cursor_and_the_text(page: Page, folder: Path) -> None:
-    opened(page, "seed.parc")
+    open_file(page, "seed.parc")
     page.get_by_text("open the picture").first.wait_for()  # a code lens
     assert page.get_by_text("build", exact=True).count() == 1  # another, since the folder is trusted
-    command(page, "parc: Open the picture beside the plan")
+    run_command(page, "parc: Open the picture beside the plan")
     picture = page.frame_locator("iframe.webview").frame_locator("iframe")
     ranks = picture.locator("rect.cell")
     ranks.first.wait_for()
-    shot(page, "picture")
+    take_screenshot(page, "picture")
     before = picture.locator("body").inner_html()
 
-    focus(page)
-    at(page, 33, 12)  # ep, in the mesh
+    focus_text(page)
+    move_cursor(page, 33, 12)  # ep, in the mesh
     page.wait_for_timeout(1500)
-    shot(page, "picture-of-ep")
+    take_screenshot(page, "picture-of-ep")
     assert picture.locator("body").inner_html() != before
 
-    retyped(page, 33, "  mesh = [pp: 4, ep: 8, tp: 4]")
+    retype_line(page, 33, "  mesh = [pp: 4, ep: 8, tp: 4]")
     picture.get_by_text("(pp * 8 + ep) * 4 + tp").first.wait_for()
-    shot(page, "picture-while-typing")
+    take_screenshot(page, "picture-while-typing")
     assert "ep: 8, pp: 4" in (folder / "seed.parc").read_text()  # nothing is saved
-    retyped(page, 33, "  mesh = [ep: 8, pp: 4, tp: 4]")
+    retype_line(page, 33, "  mesh = [ep: 8, pp: 4, tp: 4]")
     picture.get_by_text("(ep * 4 + pp) * 4 + tp").first.wait_for()
 
     ranks.nth(37).click()
     page.wait_for_function(BESIDE, arg="ep = 2 of 8")  # what follows for the rank from the line of the mesh
-    shot(page, "placing")
+    take_screenshot(page, "placement")
 
 
 def test_what_is_not_trusted_is_checked_and_never_built(
     browser: Browser, vsix: Path, folder: Path, tmp_path: Path
 ) -> None:
-    with session(browser, vsix, folder, tmp_path) as page:
+    with open_session(browser, vsix, folder, tmp_path) as page:
         page.get_by_text("Restricted Mode").first.wait_for()
-        opened(page, "seed.parc")
+        open_file(page, "seed.parc")
         page.get_by_text("open the picture").first.wait_for()  # a code lens
-        shot(page, "untrusted")
+        take_screenshot(page, "untrusted")
         assert page.get_by_text("build", exact=True).count() == 0

@@ -15,7 +15,7 @@ GRAMMAR = HERE.parents[1] / "editors" / "tree-sitter-parc" / "grammar.js"
 
 
 @cache
-def parser(node: str) -> lark.Lark:
+def build_parser(node: str) -> lark.Lark:
     command = [node, str(HERE / "rules_of.js"), str(GRAMMAR)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     given: dict[str, Any] = json.loads(done.stdout)
@@ -24,12 +24,15 @@ def parser(node: str) -> lark.Lark:
     for name, rule in given["rules"].items():
         if name in (given["word"], "_newline"):
             continue
-        lines.append(f"{name}: {_written(rule, given, tokens)}")
+        lines.append(f"{name}: {_format_rule(rule, given, tokens)}")
     for (kind, value), name in tokens.items():
-        lines.append(f"{name}: {_terminal(kind, value)}")
+        lines.append(f"{name}: {_format_terminal(kind, value)}")
     for number, extra in enumerate(given["extras"]):
         rule = given["rules"][extra["name"]] if extra["type"] == "SYMBOL" else extra
-        lines += [f"IGNORED{number}: {_terminal(rule['type'], rule['value'])}", f"%ignore IGNORED{number}"]
+        lines += [
+            f"IGNORED{number}: {_format_terminal(rule['type'], rule['value'])}",
+            f"%ignore IGNORED{number}",
+        ]
     return lark.Lark(
         "\n".join(lines),
         start="file",
@@ -41,25 +44,25 @@ def parser(node: str) -> lark.Lark:
     )
 
 
-def _written(rule: dict[str, Any], given: dict[str, Any], tokens: dict[tuple[str, str], str]) -> str:
+def _format_rule(rule: dict[str, Any], given: dict[str, Any], tokens: dict[tuple[str, str], str]) -> str:
     match rule["type"]:
         case "SEQ":
-            return "(" + " ".join(_written(each, given, tokens) for each in rule["members"]) + ")"
+            return "(" + " ".join(_format_rule(each, given, tokens) for each in rule["members"]) + ")"
         case "CHOICE":
-            return "(" + " | ".join(_written(each, given, tokens) for each in rule["members"]) + ")"
+            return "(" + " | ".join(_format_rule(each, given, tokens) for each in rule["members"]) + ")"
         case "REPEAT":
-            return _written(rule["content"], given, tokens) + "*"
+            return _format_rule(rule["content"], given, tokens) + "*"
         case "REPEAT1":
-            return _written(rule["content"], given, tokens) + "+"
+            return _format_rule(rule["content"], given, tokens) + "+"
         case "OPTIONAL":
-            return _written(rule["content"], given, tokens) + "?"
+            return _format_rule(rule["content"], given, tokens) + "?"
         case "SYMBOL" if rule["name"] in (given["word"], "_newline"):
-            return _written(given["rules"][rule["name"]], given, tokens)
+            return _format_rule(given["rules"][rule["name"]], given, tokens)
         case "SYMBOL":
             name: str = rule["name"]
             return name
     return tokens.setdefault((rule["type"], rule["value"]), f"TOKEN{len(tokens)}")
 
 
-def _terminal(kind: str, value: str) -> str:
+def _format_terminal(kind: str, value: str) -> str:
     return json.dumps(value) if kind == "STRING" else f"/{value}/"

@@ -1,7 +1,7 @@
--- What the code lenses above a plan run: its picture in a browser, a build in a terminal.
+-- The commands of the code lenses above a plan: its picture in a browser, a build in a terminal.
 local M = {}
 
---- In what the system opens pages with.
+--- Opens a page in the browser of the system.
 function M.open(file)
   if vim.ui.open then return vim.ui.open(file) end -- 0.10 and newer
   local opener = vim.fn.has("mac") == 1 and "open" or "xdg-open"
@@ -20,12 +20,12 @@ local function picture(command, context)
   end)
 end
 
--- It runs the user's model: only after asking, and where its output is seen.
+-- Runs the user's model, so it asks first, and shows the output.
 local function build(command, context)
   local argument = command.arguments[1]
   local question = ("Building runs your model. Build `%s`?"):format(argument.plan)
   if vim.fn.confirm(question, "&Build\n&No", 2) ~= 1 then return end
-  vim.api.nvim_buf_call(context.bufnr, function() vim.cmd("silent update") end) -- what is built is the file
+  vim.api.nvim_buf_call(context.bufnr, function() vim.cmd("silent update") end) -- the file is built, not the text
   local file = vim.uri_to_fname(argument.uri)
   local out = vim.fn.fnamemodify(file, ":r") .. "." .. argument.plan
   local run = vim.list_slice(vim.g.parc_command or { "parc", "lsp" })

@@ -7,7 +7,7 @@ import { NoServer, findPython } from "./server";
 
 let client: LanguageClient | undefined;
 let starting: Promise<void> = Promise.resolve();
-let python = ""; // of the server that runs
+let python = ""; // the one that runs the server
 
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   const log = vscode.window.createOutputChannel("parc", { log: true });
@@ -32,7 +32,7 @@ export async function deactivate(): Promise<void> {
   await client?.stop();
 }
 
-/** One after the other: two at once would leave a server that nobody stops. */
+/** Restarts one after the other: two at once would leave a server that nobody stops. */
 function restart(log: vscode.LogOutputChannel, picture: Picture): Promise<void> {
   starting = starting.then(async () => {
     const old = client;
@@ -55,7 +55,7 @@ async function start(log: vscode.LogOutputChannel, picture: Picture): Promise<vo
       initializationOptions: { trusted: vscode.workspace.isTrusted, commands: ["parc.picture", "parc.build"] },
       markdown: { isTrusted: false, supportHtml: false },
       middleware: {
-        // The server's commands stand in code lenses; here they open a page and a terminal.
+        // The commands of the code lenses open a page and a terminal here.
         executeCommand: (command, args, next) => {
           const [argument] = args;
           if (command === "parc.picture") return picture.open(argument.uri, argument.plan);
@@ -88,7 +88,7 @@ async function build(uri?: string, plan?: string): Promise<void> {
   const file = uri ? vscode.Uri.parse(uri) : vscode.window.activeTextEditor?.document.uri;
   if (!file || !client) return;
   const document = await vscode.workspace.openTextDocument(file);
-  if (document.isDirty && !(await document.save())) return; // what is built is the file
+  if (document.isDirty && !(await document.save())) return; // the file is built, not the text
   const { dir, name } = path.parse(file.fsPath);
   const out = path.join(dir, plan ? `${name}.${plan}` : `${name}.out`);
   const task = new vscode.Task(

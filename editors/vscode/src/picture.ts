@@ -1,4 +1,4 @@
-// The picture of a plan beside its text: the page follows the cursor, a click on a rank goes back to its lines.
+// The picture of a plan beside its text. The page highlights the word at the cursor; a click on a rank shows its lines.
 import * as vscode from "vscode";
 import type { LanguageClient, Location } from "vscode-languageclient/node";
 
@@ -12,37 +12,37 @@ interface Line {
 
 export class Picture implements vscode.Disposable {
   private panel: vscode.WebviewPanel | undefined;
-  private shown: { uri: string; plan: string } | undefined;
+  private current: { uri: string; plan: string } | undefined;
   private html = "";
   private readonly pauses = new Map<keyof typeof PAUSE, NodeJS.Timeout>();
-  private readonly placed = vscode.window.createTextEditorDecorationType({
+  private readonly rankDecoration = vscode.window.createTextEditorDecorationType({
     backgroundColor: new vscode.ThemeColor("editor.findMatchHighlightBackground"),
     isWholeLine: true,
   });
   private readonly listeners = [
-    vscode.window.onDidChangeTextEditorSelection((change) => this.soon("follow", () => this.follow(change.textEditor))),
+    vscode.window.onDidChangeTextEditorSelection((change) => this.debounce("follow", () => this.highlightCursor(change.textEditor))),
     vscode.workspace.onDidChangeTextDocument(({ document }) => {
-      if (document.languageId === "parc") this.soon("draw", () => this.draw()); // it may be a file that the shown one imports
+      if (document.languageId === "parc") this.debounce("draw", () => this.redraw()); // the plan may import the file
     }),
-    vscode.window.onDidChangeActiveColorTheme(() => this.theme()),
+    vscode.window.onDidChangeActiveColorTheme(() => this.sendTheme()),
   ];
 
   constructor(private readonly client: () => LanguageClient | undefined) {}
 
-  /** Shows a plan of the file, or the one at the cursor. */
+  /** Shows a plan of a file, by default the plan at the cursor. */
   async open(uri?: string, plan?: string): Promise<void> {
     const active = vscode.window.activeTextEditor;
     const file = uri ?? active?.document.uri.toString();
     if (!file) return;
     const position = active?.document.uri.toString() === file ? active.selection.active : undefined;
-    const page = await this.ask(file, plan, position);
+    const page = await this.requestPage(file, plan, position);
     if (!page) return;
     if ("error" in page) {
       await vscode.window.showWarningMessage(`parc: ${page.error}`);
       return;
     }
-    this.shown = { uri: file, plan: page.plan };
-    this.panel ??= this.made();
+    this.current = { uri: file, plan: page.plan };
+    this.panel ??= this.createPanel();
     this.panel.title = page.plan;
     this.render(page.html);
     this.panel.reveal(vscode.ViewColumn.Beside, true);
@@ -52,65 +52,65 @@ export class Picture implements vscode.Disposable {
     for (const pause of this.pauses.values()) clearTimeout(pause);
     this.panel?.dispose();
     for (const listener of this.listeners) listener.dispose();
-    this.placed.dispose();
+    this.rankDecoration.dispose();
   }
 
-  private made(): vscode.WebviewPanel {
+  private createPanel(): vscode.WebviewPanel {
     const beside = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
     const panel = vscode.window.createWebviewPanel("parc.picture", "parc", beside, {
-      enableScripts: true, // the page is parc's own, and its policy lets in nothing else
+      enableScripts: true, // the page is parc's own, and its policy admits no other script
       localResourceRoots: [],
       retainContextWhenHidden: true,
     });
-    panel.webview.onDidReceiveMessage((message) => this.told(message));
+    panel.webview.onDidReceiveMessage((message) => this.handleMessage(message));
     panel.onDidDispose(() => {
-      this.panel = this.shown = undefined;
+      this.panel = this.current = undefined;
       this.html = "";
     });
     return panel;
   }
 
-  /** The text as it is in the editor, saved or not; while the plan is faulty the last picture stays. */
-  private async draw(): Promise<void> {
-    if (!this.panel || !this.shown) return;
-    const page = await this.ask(this.shown.uri, this.shown.plan);
+  /** Draws the text as it is in the editor, saved or not. While the plan has errors, the last picture stays. */
+  private async redraw(): Promise<void> {
+    if (!this.panel || !this.current) return;
+    const page = await this.requestPage(this.current.uri, this.current.plan);
     if (page && "html" in page) this.render(page.html);
   }
 
-  /** A page that is the same, after a comment say, is not loaded again. */
+  /** Loads a page, unless it is the same as before. */
   private render(html: string): void {
     if (!this.panel || html === this.html) return;
     this.html = this.panel.webview.html = html;
   }
 
-  private async ask(uri: string, plan?: string, position?: vscode.Position): Promise<Page | undefined> {
+  private async requestPage(uri: string, plan?: string, position?: vscode.Position): Promise<Page | undefined> {
     return this.client()?.sendRequest<Page>("parc/picture", { textDocument: { uri }, plan, position });
   }
 
-  /** The word under the cursor lights up what it is about. */
-  private async follow(editor: vscode.TextEditor): Promise<void> {
-    if (!this.panel || editor.document.uri.toString() !== this.shown?.uri) return;
-    const place = { textDocument: { uri: this.shown.uri }, position: editor.selection.active };
+  /** Highlights in the page what the word at the cursor is about. */
+  private async highlightCursor(editor: vscode.TextEditor): Promise<void> {
+    if (!this.panel || editor.document.uri.toString() !== this.current?.uri) return;
+    const place = { textDocument: { uri: this.current.uri }, position: editor.selection.active };
     const message = await this.client()?.sendRequest("parc/highlight", place);
     await this.panel?.webview.postMessage(message);
   }
 
-  private async told(message: { parc?: number; type?: string; rank?: number }): Promise<void> {
-    if (message.parc !== 1 || !this.shown) return;
+  private async handleMessage(message: { parc?: number; type?: string; rank?: number }): Promise<void> {
+    if (message.parc !== 1 || !this.current) return;
     if (message.type === "ready") {
-      this.theme();
-      const editor = vscode.window.visibleTextEditors.find(({ document }) => document.uri.toString() === this.shown?.uri);
-      if (editor) await this.follow(editor);
+      this.sendTheme();
+      const editor = vscode.window.visibleTextEditors.find(({ document }) => document.uri.toString() === this.current?.uri);
+      if (editor) await this.highlightCursor(editor);
     }
     if (message.type !== "rank" || message.rank === undefined) return;
-    const { uri, plan } = this.shown;
+    const { uri, plan } = this.current;
     const wish = { textDocument: { uri }, plan, rank: message.rank };
     const lines = (await this.client()?.sendRequest<Line[]>("parc/placement", wish)) ?? [];
-    await this.show(uri, lines);
+    await this.showPlacement(uri, lines);
   }
 
-  /** The lines that placed a rank, each with what it says of it. */
-  private async show(uri: string, lines: readonly Line[]): Promise<void> {
+  /** Shows the lines that determine where a rank is, each with what follows from it. */
+  private async showPlacement(uri: string, lines: readonly Line[]): Promise<void> {
     const own = lines.filter((line) => line.location.uri === uri);
     const column = vscode.ViewColumn.One;
     const editor = await vscode.window.showTextDocument(vscode.Uri.parse(uri), { viewColumn: column, preserveFocus: true });
@@ -120,18 +120,18 @@ export class Picture implements vscode.Disposable {
       hoverMessage: text,
       renderOptions: { after: { contentText: `  ${text}`, color } },
     }));
-    editor.setDecorations(this.placed, ranges);
+    editor.setDecorations(this.rankDecoration, ranges);
     const first = ranges[0];
     if (first) editor.revealRange(first.range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
   }
 
-  private theme(): void {
+  private sendTheme(): void {
     const kind = vscode.window.activeColorTheme.kind;
     const dark = kind === vscode.ColorThemeKind.Dark || kind === vscode.ColorThemeKind.HighContrast;
     void this.panel?.webview.postMessage({ parc: 1, type: "theme", theme: dark ? "dark" : "light" });
   }
 
-  private soon(what: keyof typeof PAUSE, run: () => Promise<void>): void {
+  private debounce(what: keyof typeof PAUSE, run: () => Promise<void>): void {
     clearTimeout(this.pauses.get(what));
     this.pauses.set(what, setTimeout(() => void run(), PAUSE[what]));
   }

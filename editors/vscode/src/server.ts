@@ -1,4 +1,4 @@
-// Finds a Python that has parc's language server, and says what to do where there is none.
+// Finds a Python that has parc's language server.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import * as path from "node:path";
@@ -9,19 +9,19 @@ const run = promisify(execFile);
 const PROBE = "import parc.lsp, pygls, sys; print(sys.executable)";
 const INSTALL = "pip install 'parc-compiler[lsp]'";
 
-export interface Candidate {
+interface Candidate {
   readonly python: string;
   readonly origin: string;
 }
 
 export class NoServer extends Error {}
 
-/** Where a Python may be, the most certain first. Settings of a folder that is not trusted do not count. */
-export async function candidates(): Promise<Candidate[]> {
+/** Where a Python may be, most likely first. Folders that are not trusted are not searched. */
+async function listCandidates(): Promise<Candidate[]> {
   const found: Candidate[] = [];
   const setting = vscode.workspace.getConfiguration("parc").get<string>("python", "");
   if (setting) return [{ python: setting, origin: "the setting `parc.python`" }];
-  const chosen = await chosenInterpreter();
+  const chosen = await findChosenInterpreter();
   if (chosen) found.push({ python: chosen, origin: "the chosen interpreter" });
   if (vscode.workspace.isTrusted) {
     for (const folder of vscode.workspace.workspaceFolders ?? []) {
@@ -35,10 +35,10 @@ export async function candidates(): Promise<Candidate[]> {
   return found;
 }
 
-/** The first candidate that has a language server. Throws `NoServer` with what was tried. */
+/** The first candidate with a language server. Throws `NoServer` with all candidates if there is none. */
 export async function findPython(log: vscode.LogOutputChannel): Promise<string> {
   const tried: string[] = [];
-  for (const { python, origin } of await candidates()) {
+  for (const { python, origin } of await listCandidates()) {
     try {
       const { stdout } = await run(python, ["-P", "-c", PROBE], { timeout: 20_000 });
       log.info(`${python} (${origin}) has parc`);
@@ -52,7 +52,7 @@ export async function findPython(log: vscode.LogOutputChannel): Promise<string> 
   throw new NoServer(`No Python with parc's language server was found. Tried: ${tried.join(", ")}. Run \`${INSTALL}\` in one of them.`);
 }
 
-async function chosenInterpreter(): Promise<string | undefined> {
+async function findChosenInterpreter(): Promise<string | undefined> {
   const extension = vscode.extensions.getExtension("ms-python.python");
   if (!extension) return undefined;
   const api = extension.isActive ? extension.exports : await extension.activate();
