@@ -169,7 +169,7 @@ def test_a_fit_recovers_what_made_the_runs() -> None:
 def test_the_table_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate"]) == 0
     text = capsys.readouterr().out
-    assert "seen by the fit" in text
+    assert "fitted" in text
     assert "held out" in text
     assert "vTrain, 39.1B GPT" in text
     assert "plans a second" in text

@@ -99,7 +99,7 @@ def format_table() -> str:
     known = load_rows()
     done = predict_rows(known)
     lines = ["step times: predicted against measured", HEADER]
-    for fitted, title in ((True, "seen by the fit"), (False, "held out")):
+    for fitted, title in ((True, "fitted"), (False, "held out")):
         lines.append(f"  {title}")
         sources = defaultdict(list)
         for row, seconds in done:
@@ -121,7 +121,7 @@ def format_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-HEADER = f"  {'':<42}{'rows':>5}{'mean':>8}{'median':>8}{'bias':>8}   regret (worst; of chance) in groups"
+HEADER = f"  {'':<42}{'rows':>5}{'mean':>8}{'median':>8}{'bias':>8}   regret (worst; of a random choice) in groups"
 
 
 def _format_row(source: str, pairs: Sequence[tuple[Row, float]]) -> str:
