@@ -121,7 +121,7 @@ def format_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-HEADER = f"  {'':<42}{'rows':>5}{'mean':>8}{'median':>8}{'bias':>8}   regret (worst; of a random choice) in groups"
+HEADER = f"  {'':<42}{'rows':>5}{'mean':>8}{'median':>8}{'bias':>8}   regret (worst; random choice) in groups"
 
 
 def _format_row(source: str, pairs: Sequence[tuple[Row, float]]) -> str:
