@@ -15,7 +15,7 @@ def replace_text(span: Span, text: object) -> Edit:
     return span, str(text)
 
 
-def remove(span: Span) -> Edit:
+def remove_entry(span: Span) -> Edit:
     """Remove an entry of a list or a statement, with the comma or the line that it would leave behind."""
     text, start, end = span.source.text, span.start, span.end
     line = text.rfind("\n", 0, start) + 1
@@ -37,7 +37,7 @@ def remove_key(block: Spanned, key: str) -> Edit:
     ahead, behind = text[: option.start].rstrip(), text[option.end : block.span.end].strip()
     if "axes" in block.spans and ahead.endswith("{") and behind == "}":
         return Span(value.source, len(ahead[:-1].rstrip()), block.span.end), ""
-    return remove(option)
+    return remove_entry(option)
 
 
 def insert_before(block: Spanned, statement: str) -> Edit:

@@ -58,7 +58,7 @@ class History:
             file, faults = parse_whole(source)
         else:
             self.parts[source.path] = parts
-            placed = (each._replace(faults=tuple(map(self.place, each.faults))) for _, each in parts)
+            placed = (each._replace(faults=tuple(map(self.relocate, each.faults))) for _, each in parts)
             file, faults = join(source, placed, self.count_faults)
         self.files[source.path] = file
         return file, faults
@@ -93,7 +93,7 @@ class History:
     def locate(self, span: Span) -> Span:
         return locate(self.places, span)
 
-    def place(self, fault: Diagnostic) -> Diagnostic:
+    def relocate(self, fault: Diagnostic) -> Diagnostic:
         """The same fault, its places and its fix in the texts."""
         labels = tuple(label._replace(span=self.locate(label.span)) for label in fault.labels)
         fix = fault.fix

@@ -73,7 +73,7 @@ def load_text(
     )
     found = [diagnostic for each in checked for diagnostic in each.diagnostics]
     if history:
-        faults, found = ([history.place(each) for each in some] for some in (faults, found))
+        faults, found = ([history.relocate(each) for each in some] for some in (faults, found))
         history.end()
     faults += select_reliable(found, list(faults))
     allowed: list[Diagnostic] = []
@@ -91,12 +91,12 @@ def load_text(
 def _sort_by_place(faults: list[Diagnostic], sources: tuple[Source, ...]) -> list[Diagnostic]:
     """By file and by place in it."""
 
-    def place(fault: Diagnostic) -> tuple[int, int]:
+    def find_place(fault: Diagnostic) -> tuple[int, int]:
         if fault.span is None or fault.span.source not in sources:
             return -1, 0
         return sources.index(fault.span.source), fault.span.start
 
-    return sorted(faults, key=place)
+    return sorted(faults, key=find_place)
 
 
 def choose(loaded: Loaded, name: str | None) -> Plan | Diagnostic:

@@ -9,7 +9,7 @@ from os.path import realpath
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.check.fixing import Mended, mend
+from parc.check.fixing import Fixed, fix_texts
 from parc.commands.check import Found, look, tell
 from parc.commands.files import encoded, show_difference, write
 from parc.diagnostic import Diagnostic, error
@@ -63,12 +63,12 @@ def difference(files: Sequence[Path], unsafe: bool, outside: bool) -> int:
     mended = _mended(read, files, unsafe, outside)
     for real, file in read.items():
         show_difference(str(file.path), file.text, mended.texts[real])
-    for each in mended.left:
+    for each in mended.diagnostics:
         if each.code == "P009":
             print(f"parc: {each.message}", file=sys.stderr)
     if mended.fixes:
         print(f"{len(mended.fixes)} would be fixed", file=sys.stderr)
-    if any(each.code == "P009" for each in mended.left):
+    if any(each.code == "P009" for each in mended.diagnostics):
         return USAGE
     return CHANGES if mended.fixes else OK
 
@@ -84,6 +84,6 @@ def _read(files: Sequence[Path]) -> dict[str, Read]:
     return found
 
 
-def _mended(read: dict[str, Read], files: Sequence[Path], unsafe: bool, outside: bool) -> Mended:
+def _mended(read: dict[str, Read], files: Sequence[Path], unsafe: bool, outside: bool) -> Fixed:
     texts = {real: file.text for real, file in read.items()}
-    return mend(texts, lambda texts: look(files, (), texts, outside).diagnostics, unsafe)
+    return fix_texts(texts, lambda texts: look(files, (), texts, outside).diagnostics, unsafe)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parc.check.fixing import mended_once
+from parc.check.fixing import apply_fixes
 from parc.check.load import load, load_text
 from parc.check.pages import list_rules
 from parc.source import Source
@@ -62,7 +62,7 @@ def test_a_fix_mends_what_it_is_offered_for(file: Path) -> None:
     for diagnostic in loaded.diagnostics:
         if diagnostic.fix is None:
             continue
-        mended, applied = mended_once(texts, [diagnostic.fix])
+        mended, applied = apply_fixes(texts, [diagnostic.fix])
         assert applied
         text = mended[realpath(file)]
         after = Counter((each.code, each.message) for each in load_text(Source(str(file), text)).diagnostics)

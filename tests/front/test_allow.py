@@ -15,7 +15,7 @@ from benchmarks.texts import grammatical
 from parc import cli
 from parc.check.allow.comments import COMMENT, parse_allowances
 from parc.check.allow.cover import find_covered, list_groups
-from parc.check.fixing import mend
+from parc.check.fixing import fix_texts
 from parc.check.incremental import History
 from parc.check.load import load_text
 from parc.source import Source
@@ -138,15 +138,15 @@ def test_it_must_say_why() -> None:
 def test_what_allows_nothing_is_taken_out(before: str, after: str) -> None:
     path = realpath("plan.parc")
     rest = complete(before)[len(before) :]
-    result = mend({path: before + rest}, lambda texts: load_text(Source(path, texts[path])).diagnostics)
+    result = fix_texts({path: before + rest}, lambda texts: load_text(Source(path, texts[path])).diagnostics)
     assert result.texts[path] == after + rest
-    assert result.left == ()
+    assert result.diagnostics == ()
 
 
 def test_a_comment_at_the_end_of_the_text_is_taken_out() -> None:
     path = realpath("plan.parc")
     text = complete("")
-    result = mend(
+    result = fix_texts(
         {path: text + "\n# parc: allow P202 -- x"},
         lambda texts: load_text(Source(path, texts[path])).diagnostics,
     )

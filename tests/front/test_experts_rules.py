@@ -67,7 +67,7 @@ def test_the_fix_splits_each_expert_if_its_width_divides() -> None:
     odd = plan().replace("ffn = 2048", "ffn = 2046")
     (found,) = load(odd).diagnostics
     assert load(mended(odd, found)).diagnostics == ()
-    assert found.help == "`sequence = true` of `tensor` gives each rank tokens of its own"
+    assert found.help == "`sequence = true` of `tensor` gives each rank its own tokens"
     odd = odd.replace("length = 1024", "length = 1023")
     (found,) = load(odd).diagnostics
     assert (found.help, found.fix) == (None, None)

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from benchmarks.texts import EXAMPLES, mutated, of_words
-from parc.check.fixing import Mended, Texts, mend, mended_once, offered
+from parc.check.fixing import Fixed, Texts, apply_fixes, fix_texts, select_fixes
 from parc.check.load import load_text
 from parc.diagnostic import Diagnostic, Fix, Label, Severity, error
 from parc.plan.suggest import fix_spelling
@@ -27,7 +27,7 @@ def look(texts: Texts) -> tuple[Diagnostic, ...]:
 
 
 def mended(text: str, unsafe: bool = False) -> str:
-    return mend({FILE: text}, look, unsafe).texts[FILE]
+    return fix_texts({FILE: text}, look, unsafe).texts[FILE]
 
 
 def only_fix(text: str) -> Fix:
@@ -179,7 +179,7 @@ def test_every_fix_mends_its_fault_and_breaks_no_syntax(first: int, count: int) 
         before = look(texts)
         for each in before:
             if each.fix:
-                after = look(mended_once(texts, [each.fix])[0])
+                after = look(apply_fixes(texts, [each.fix])[0])
                 told = (each.code, each.message)
                 assert named(after)[told] < named(before)[told], (seed, each.message)
                 assert of_syntax(after) <= of_syntax(before) - each.code.startswith("P0"), (
@@ -190,14 +190,14 @@ def test_every_fix_mends_its_fault_and_breaks_no_syntax(first: int, count: int) 
     assert tried > count / 2  # the texts are indeed of the kind that can be mended
 
 
-def worse(result: Mended, stage: int, texts: Texts) -> bool:
+def worse(result: Fixed, stage: int, texts: Texts) -> bool:
     """More errors of the syntax, or names, or in all, than before; or another kind of error; or no change."""
 
     def errors(found: Iterable[Diagnostic]) -> Counter[str]:
         counted = [each.code for each in found if each.severity is Severity.ERROR]
         return Counter(code for code in counted if code < f"P{stage + 1}" or stage == 2)
 
-    before, after = errors(result.left), errors(look(texts))
+    before, after = errors(result.diagnostics), errors(look(texts))
     return texts == result.texts or after.total() > before.total() or bool(after - before)
 
 
@@ -207,13 +207,17 @@ def test_all_fixes_come_to_rest_and_break_no_syntax(first: int, count: int, unsa
     for seed in range(first, first + count):
         text = faulty(seed)
         before = look({FILE: text})
-        result = mend({FILE: text}, look, unsafe)
-        assert result.left == look(result.texts) or named(result.left) == named(look(result.texts))
-        assert of_syntax(result.left) <= of_syntax(before), seed
-        for stage, fixes in offered(result.left, unsafe).items():  # those that would break something
+        result = fix_texts({FILE: text}, look, unsafe)
+        assert result.diagnostics == look(result.texts) or named(result.diagnostics) == named(
+            look(result.texts)
+        )
+        assert of_syntax(result.diagnostics) <= of_syntax(before), seed
+        for stage, fixes in select_fixes(
+            result.diagnostics, unsafe
+        ).items():  # those that would break something
             for fix in fixes:
-                assert worse(result, stage, mended_once(result.texts, [fix])[0]), (seed, fix)
-        again = mend(result.texts, look, unsafe)
+                assert worse(result, stage, apply_fixes(result.texts, [fix])[0]), (seed, fix)
+        again = fix_texts(result.texts, look, unsafe)
         assert (again.texts, again.fixes) == (result.texts, ()), seed
 
 
@@ -226,32 +230,32 @@ def test_fixes_that_touch_are_applied_in_rounds() -> None:
         fixes = [Fix("capital", ((source.span(at, at + 1), source.text[at].upper()),)) for at in places]
         return [error("P101", "small", Label(source.span(0, 1)), fix=fix) for fix in fixes]
 
-    once, applied = mended_once({FILE: "ab cd"}, [each.fix for each in capitals({FILE: "ab cd"}) if each.fix])
+    once, applied = apply_fixes({FILE: "ab cd"}, [each.fix for each in capitals({FILE: "ab cd"}) if each.fix])
     assert (once[FILE], len(applied)) == ("Ab Cd", 2)
-    result = mend({FILE: "ab cd"}, capitals)
-    assert (result.texts[FILE], len(result.fixes), result.left) == ("AB CD", 4, ())
+    result = fix_texts({FILE: "ab cd"}, capitals)
+    assert (result.texts[FILE], len(result.fixes), result.diagnostics) == ("AB CD", 4, ())
 
 
 def test_two_insertions_at_one_place_are_not_mixed() -> None:
     source = Source(FILE, "ab")
     fixes = [Fix(text, ((source.span(1, 1), text),)) for text in ("x", "y")]
-    assert mended_once({FILE: "ab"}, fixes) == ({FILE: "axb"}, fixes[:1])
+    assert apply_fixes({FILE: "ab"}, fixes) == ({FILE: "axb"}, fixes[:1])
 
 
 def test_a_fix_is_applied_whole_or_not_at_all() -> None:
     source, other = Source(FILE, "ab"), Source("other.parc", "ab")
     both = Fix("both", ((source.span(0, 1), "x"), (other.span(0, 1), "x")))
-    assert mended_once({FILE: "ab"}, [both]) == ({FILE: "ab"}, [])
+    assert apply_fixes({FILE: "ab"}, [both]) == ({FILE: "ab"}, [])
     crossing = [
         Fix("one", ((source.span(0, 1), "x"),)),
         Fix("two", ((source.span(1, 2), "y"), (source.span(0, 0), "z"))),
     ]
-    assert mended_once({FILE: "ab"}, crossing) == ({FILE: "xb"}, crossing[:1])
+    assert apply_fixes({FILE: "ab"}, crossing) == ({FILE: "xb"}, crossing[:1])
 
 
 def test_a_fix_of_another_text_is_not_applied() -> None:
     stale = Fix("stale", ((Source(FILE, "abc").span(0, 1), "x"),))
-    assert mended_once({FILE: "ab"}, [stale]) == ({FILE: "ab"}, [])
+    assert apply_fixes({FILE: "ab"}, [stale]) == ({FILE: "ab"}, [])
 
 
 def test_fixes_that_undo_one_another_end() -> None:
@@ -260,8 +264,8 @@ def test_fixes_that_undo_one_another_end() -> None:
         fix = Fix("turn", ((source.span(0, 2), source.text[::-1]),))
         return [error("P101", "turned", Label(source.span(0, 1)), fix=fix)]
 
-    result = mend({FILE: "ab"}, turned)
-    assert (result.texts[FILE], len(result.fixes), len(result.left)) == ("ba", 1, 1)
+    result = fix_texts({FILE: "ab"}, turned)
+    assert (result.texts[FILE], len(result.fixes), len(result.diagnostics)) == ("ba", 1, 1)
 
 
 def test_fixes_that_spoil_one_another_are_tried_alone() -> None:
@@ -283,7 +287,7 @@ def test_fixes_that_spoil_one_another_are_tried_alone() -> None:
         ]
         return faults or ([error("P001", f"broken {n}") for n in range(3)] if source.text == "-" else [])
 
-    result = mend({FILE: "a-b"}, one_must_stay)
+    result = fix_texts({FILE: "a-b"}, one_must_stay)
     assert (result.texts[FILE], [each.title for each in result.fixes]) == ("-b", ["go"])
 
 
@@ -295,10 +299,10 @@ def test_only_the_named_files_are_changed(tmp_path: Path) -> None:
     def both(texts: Texts) -> tuple[Diagnostic, ...]:
         return load_text(Source(root, texts[root]), (), texts).diagnostics
 
-    alone = mend({root: texts[root]}, both)
+    alone = fix_texts({root: texts[root]}, both)
     assert alone.texts == {root: 'import "lib.parc"\nlet a = 1\n'}
-    assert [each.code for each in alone.left] == ["P001"]
-    assert mend(texts, both).texts == {root: 'import "lib.parc"\nlet a = 1\n', lib: "let b = 2\n"}
+    assert [each.code for each in alone.diagnostics] == ["P001"]
+    assert fix_texts(texts, both).texts == {root: 'import "lib.parc"\nlet a = 1\n', lib: "let b = 2\n"}
     assert Path(lib).read_text() == "let b 2\n"
 
 
@@ -333,10 +337,10 @@ plan full for t on c {
 
 def test_a_fix_for_one_plan_does_not_break_another() -> None:
     """`full` wants 64 microbatches, which `good`, of the same train, cannot have: 1,024 / (64 x 64) < 1."""
-    result = mend({FILE: TWO_PLANS}, look, unsafe=True)
+    result = fix_texts({FILE: TWO_PLANS}, look, unsafe=True)
     assert result.texts[FILE] == TWO_PLANS
     assert not result.fixes
-    assert {each.code for each in result.left} == {"P322", "P327"}
+    assert {each.code for each in result.diagnostics} == {"P322", "P327"}
     alone = re.sub("(?s)plan good.*?\n}\n", "", TWO_PLANS)
     assert "microbatches = 64" in mended(alone, unsafe=True)
 
@@ -370,7 +374,7 @@ def test_of_many_fixes_the_one_that_breaks_is_left_out_in_few_checks() -> None:
         return faults
 
     text = "a " * 500 + "x " + "b " * 500
-    result = mend({FILE: text}, capitals)
+    result = fix_texts({FILE: text}, capitals)
     assert result.texts[FILE] == "A " * 500 + "x " + "B " * 500
     assert asked <= 2 * 11 + 3  # halves of 1,001 down to one, the round after, and the first look
 
@@ -383,4 +387,4 @@ def test_an_axis_joins_a_list_that_is_empty() -> None:
     assert texts[FILE] != text
     (fault,) = (each for each in look(texts) if each.code == "P308")
     assert fault.fix
-    assert mended_once(texts, [fault.fix])[0][FILE] == text
+    assert apply_fixes(texts, [fault.fix])[0][FILE] == text

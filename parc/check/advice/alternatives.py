@@ -43,7 +43,7 @@ class Alternative:
         except Unknown:
             return None
 
-    def fix(self, title: str | None = None) -> Fix | None:
+    def make_fix(self, title: str | None = None) -> Fix | None:
         return Fix(title or f"write `{self.text}`", self.edits, safe=False) if self.edits else None
 
 

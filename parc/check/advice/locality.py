@@ -128,7 +128,7 @@ class Locality:
             tuple(labels),
             tuple(notes),
             f"`{best.text}`",
-            best.fix("put the axes in this order"),
+            best.make_fix("put the axes in this order"),
         )
 
     def _report_layout(self, best: Alternative) -> Finding:
@@ -143,7 +143,7 @@ class Locality:
             ),
             (*self._describe_reach(("experts",)), *self._compare(best, _time_own(best), "layout")),
             f"`{best.text}`",
-            best.fix(f"keep experts in a {unit.name}"),
+            best.make_fix(f"keep experts in a {unit.name}"),
         )
 
     def _describe_reach(self, strategies: Sequence[str], priced: bool = True) -> list[str]:

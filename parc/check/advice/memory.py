@@ -43,7 +43,7 @@ def add_fitting(plan: Plan, finding: Finding) -> Finding:
     if not best:
         return finding._replace(help=NONE)
     first, *others = (_describe(each, memory, plan) for each in best)
-    return finding._replace(notes=(*finding.notes, *others), help=first, fix=best[0].fix())
+    return finding._replace(notes=(*finding.notes, *others), help=first, fix=best[0].make_fix())
 
 
 def fits(alternative: Alternative) -> bool:
@@ -72,10 +72,10 @@ def _select_fitting(alternatives: list[Alternative], memory: float) -> list[Alte
     found = [
         each for each in alternatives if (peak := _find_peak(each)) is not None and peak <= FULL * memory
     ]
-    return sorted(found, key=_order)
+    return sorted(found, key=_rank)
 
 
-def _order(each: Alternative) -> tuple[bool, float]:
+def _rank(each: Alternative) -> tuple[bool, float]:
     """By seconds; sharded parameters last, as their time is not predicted well (docs/accuracy.md)."""
     return each.plan.data is not None and each.plan.data.shard == "parameters", each.seconds or 0.0
 

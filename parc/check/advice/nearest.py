@@ -74,7 +74,7 @@ def add_nearest(plan: Plan, one: Detected, request: NearestValues, detected: Ite
     if depends_on_microbatches(plan) and any(each.candidates.number.key == "microbatches" for each in good):
         help += f" ({MEAN})"
     fixable = [each for each in found if each.candidates.fixable]
-    fix = _fix(plan, fixable[0]) if len(fixable) == 1 else None
+    fix = _make_fix(plan, fixable[0]) if len(fixable) == 1 else None
     return finding._replace(help=f"{finding.help}; {help}" if finding.help else help, fix=fix or finding.fix)
 
 
@@ -154,7 +154,7 @@ def _set_number(plan: Plan, number: Number, value: int) -> Plan:
     return replace(plan, mesh=mesh, pipeline=pipeline)
 
 
-def _fix(plan: Plan, nearest: Nearest) -> Fix | None:
+def _make_fix(plan: Plan, nearest: Nearest) -> Fix | None:
     """Write the value down, if it is the only one and there is a place for it."""
     if len(nearest.values) != 1:
         return None

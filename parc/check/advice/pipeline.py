@@ -32,7 +32,7 @@ def add_balanced(costs: Costs, finding: Finding) -> Finding | None:
         f"with the other split: {format_seconds([each.seconds for each in step.forward])}",
         f"predicted step with it: {format_quantity(step.seconds, 's')}",
     )
-    fix = better.fix("write this split")
+    fix = better.make_fix("write this split")
     return finding._replace(notes=(*finding.notes, *notes), help=f"`{better.text}`", fix=fix)
 
 
@@ -52,7 +52,7 @@ def add_finer(costs: Costs, finding: Finding) -> Finding | None:
                 f"predicted step with it: {format_quantity(best.costs.step.seconds, 's')}",
             )
             help = f"`{best.text}`{describe_caveat(best.plan, plan)}"
-            return finding._replace(notes=(*finding.notes, *notes), help=help, fix=best.fix())
+            return finding._replace(notes=(*finding.notes, *notes), help=help, fix=best.make_fix())
     return None
 
 

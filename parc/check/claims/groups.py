@@ -60,7 +60,7 @@ def sum_buffers(costs: Costs, strategy: str) -> Figure:
 
     def measure(each: Transfer) -> Figure:
         how = f"{each.calls:,} x {each.bytes:,.0f} B"
-        return Figure(_name(each), each.total, "B", how, "expected" if each.routed else "exact")
+        return Figure(_format_name(each), each.total, "B", how, "expected" if each.routed else "exact")
 
     def describe_rest(rank: int) -> str:
         rest = sum(bound_other_bytes(costs.job, stage) for stage in costs.job.list_stage_indices(rank))
@@ -75,7 +75,7 @@ def sum_sent(costs: Costs, strategy: str) -> Figure:
     def measure(each: Transfer) -> Figure:
         one = count_sent_bytes(costs.job, each)
         how = f"{each.calls:,} x {one:,.0f} B of buffers of {each.bytes:,.0f} B"
-        return Figure(_name(each), each.calls * one, "B", how, grade_sent_bytes(each))
+        return Figure(_format_name(each), each.calls * one, "B", how, grade_sent_bytes(each))
 
     return _sum_calls(costs, strategy, f"sent over {strategy}", "B", measure)
 
@@ -84,7 +84,7 @@ def sum_seconds(costs: Costs, strategy: str) -> Figure:
     def measure(each: Transfer) -> Figure:
         one = time_call(costs, each)
         how = f"{each.calls:,} x {one * 1e6:,.1f} us for {each.bytes:,.0f} B"
-        return Figure(_name(each), each.calls * one, "s", how, costs.time_grade)
+        return Figure(_format_name(each), each.calls * one, "s", how, costs.time_grade)
 
     return _sum_calls(costs, strategy, f"time over {strategy}", "s", measure)
 
@@ -167,7 +167,7 @@ def _describe_call(costs: Costs, moved: Transfer) -> str:
     job = costs.job
     sizes = [round(prod(fans)) for fans in _list_groups(costs, moved)]
     ranks = " and ".join(f"{size:,}" for size in sizes)
-    how = f"{_name(moved)}, {ranks} ranks, {moved.calls:,} x a step"
+    how = f"{_format_name(moved)}, {ranks} ranks, {moved.calls:,} x a step"
     width, element = job.architecture.hidden, job.software.element_bytes
     if moved.bytes == job.tokens * width * element:
         how += f": {job.tokens:,.0f} tokens of a microbatch x {width:,} x {element} B"
@@ -190,7 +190,7 @@ def _format_group(costs: Costs, axes: tuple[str, ...]) -> str:
     return f"rank 0 is with {{{', '.join(shown)}}}"
 
 
-def _name(moved: Transfer) -> str:
+def _format_name(moved: Transfer) -> str:
     return f"{moved.kind} of {moved.purpose}"
 
 

@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
         assert self.figure
         return f"at least {format_value(self.figure)}" if self.bound else format_value(self.figure)
 
-    def derivation(self) -> tuple[str, ...]:
+    def format_derivation(self) -> tuple[str, ...]:
         """The arithmetic, a line each: the figure, then what it is made of."""
         if self.figure is None:
             return ()

@@ -179,7 +179,7 @@ def _label(costs: Costs, verdict: Verdict, outcome: str) -> Iterator[Label]:
 
 
 def _explain(costs: Costs, verdict: Verdict) -> Iterator[str]:
-    yield from verdict.derivation()
+    yield from verdict.format_derivation()
     if verdict.bound:
         yield "activations are not included, because they are not known"
     if verdict.mean:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from parc.check.edits import insert_before, remove, replace_text
+from parc.check.edits import insert_before, remove_entry, replace_text
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan, Spanned
@@ -20,37 +20,33 @@ class Use(NamedTuple):
     span: Span
 
 
-def uses(plan: Plan) -> dict[str, list[Use]]:
-    """Who uses each axis, in the order of the mesh."""
+def find_uses(plan: Plan) -> dict[str, list[Use]]:
+    """The strategies that use each axis, in the order of the mesh."""
     found: dict[str, list[Use]] = {name: [] for name in plan.mesh.names}
 
-    def use(strategy: str, block: Spanned, key: str, axes: tuple[str, ...]) -> None:
+    def add_use(strategy: str, block: Spanned, key: str, axes: tuple[str, ...]) -> None:
         for index, axis in enumerate(axes):
             found[axis].append(Use(strategy, block.at(f"{key}.{index}")))
 
     if plan.data:
-        use("data", plan.data, "axes", plan.data.axes)
+        add_use("data", plan.data, "axes", plan.data.axes)
     if plan.tensor:
-        use("tensor", plan.tensor, "axes", plan.tensor.axes)
+        add_use("tensor", plan.tensor, "axes", plan.tensor.axes)
     if plan.experts:
-        use("experts", plan.experts, "axes", plan.experts.axes)
-        use("experts' tensor", plan.experts, "tensor", plan.experts.tensor)
+        add_use("experts", plan.experts, "axes", plan.experts.axes)
+        add_use("experts' tensor", plan.experts, "tensor", plan.experts.tensor)
     if plan.pipeline:
-        use("pipeline", plan.pipeline, "axes", plan.pipeline.axes)
+        add_use("pipeline", plan.pipeline, "axes", plan.pipeline.axes)
     return found
 
 
-# What one axis may carry at once. Data and experts: tokens are exchanged. Tensor and experts: tokens are
-# split before they are dispatched.
-TOGETHER = {
-    frozenset(pair) for pair in (("data", "experts"), ("tensor", "experts"), ("tensor", "experts' tensor"))
-}
+# Pairs of strategies, in the order of `find_uses`. Data and experts may share an axis: tokens are exchanged;
+# tensor and experts: tokens are split before they are dispatched.
+TOGETHER = {("data", "experts"), ("tensor", "experts"), ("tensor", "experts' tensor")}
 WHY_NOT = {
-    frozenset(
-        ("data", "tensor")
-    ): "ranks of a data axis hold different tokens, those of a tensor axis the same",
-    frozenset(("data", "experts' tensor")): "the ranks that share an expert must see the same tokens",
-    frozenset(("experts", "experts' tensor")): "an axis either distributes experts or splits each of them",
+    ("data", "tensor"): "ranks of a data axis hold different tokens, those of a tensor axis the same",
+    ("data", "experts' tensor"): "the ranks that share an expert must see the same tokens",
+    ("experts", "experts' tensor"): "an axis either distributes experts or splits each of them",
 }
 
 
@@ -77,7 +73,7 @@ def unused_axis(plan: Plan) -> Iterator[Finding]:
           experts over [tp]
         }
     """
-    for axis, users in uses(plan).items():
+    for axis, users in find_uses(plan).items():
         size = plan.mesh.axis(axis).size
         if not users and size > 1 and not plan.misread:
             span = plan.at(f"mesh.{axis}")
@@ -85,14 +81,14 @@ def unused_axis(plan: Plan) -> Iterator[Finding]:
                 f"no strategy uses the axis `{axis}`",
                 (Label(span, f"{size:,} ranks that would all do the same work"),),
                 help=f"lay a strategy over it, such as `data over [{axis}]`, or remove it",
-                fix=_left_out(plan, axis),
+                fix=_remove_axis(plan, axis),
             )
 
 
-def _left_out(plan: Plan, axis: str) -> Fix | None:
+def _remove_axis(plan: Plan, axis: str) -> Fix | None:
     if len(plan.mesh.axes) == 1:
         return None
-    return Fix(f"remove the axis `{axis}`", (remove(plan.at(f"mesh.{axis}")),), safe=False)
+    return Fix(f"remove the axis `{axis}`", (remove_entry(plan.at(f"mesh.{axis}")),), safe=False)
 
 
 @rule("P303")
@@ -115,14 +111,14 @@ def repeated_axis(plan: Plan) -> Iterator[Finding]:
           data over [dp]
         }
     """
-    for axis, users in uses(plan).items():
+    for axis, users in find_uses(plan).items():
         for strategy in dict.fromkeys(use.strategy for use in users):
             same = [use for use in users if use.strategy == strategy]
             if len(same) > 1:
                 message = f"`{strategy}` names the axis `{axis}` {len(same)} times"
                 labels = [Label(use.span, "again here") for use in same[1:]]
                 labels.append(Label(same[0].span, "first here", primary=False))
-                fix = Fix(f"name `{axis}` once", tuple(remove(use.span) for use in same[1:]))
+                fix = Fix(f"name `{axis}` once", tuple(remove_entry(use.span) for use in same[1:]))
                 yield Finding(message, tuple(labels), help="name it once", fix=fix)
 
 
@@ -151,10 +147,10 @@ def conflicting_strategies(plan: Plan) -> Iterator[Finding]:
           experts over [tp]
         }
     """
-    for axis, users in uses(plan).items():
+    for axis, users in find_uses(plan).items():
         different = {use.strategy: use for use in users}.values()
         for one, other in combinations(different, 2):
-            pair = frozenset((one.strategy, other.strategy))
+            pair = one.strategy, other.strategy
             if pair not in TOGETHER:
                 reason = WHY_NOT.get(pair, "the stages of a pipeline hold different layers")
                 yield Finding(
@@ -198,7 +194,7 @@ def experts_of_a_dense_model(plan: Plan) -> Iterator[Finding]:
                 Label(plan.experts.at("axes"), "distributed here"),
                 Label(shape.at(key), why, primary=False),
             ),
-            fix=Fix("remove `experts`", (remove(plan.experts.span),), safe=False),
+            fix=Fix("remove `experts`", (remove_entry(plan.experts.span),), safe=False),
         )
 
 
@@ -225,7 +221,7 @@ def replicated_dense_work(plan: Plan) -> Iterator[Finding]:
           experts over [ep]
         }
     """
-    for axis, users in uses(plan).items():
+    for axis, users in find_uses(plan).items():
         size = plan.mesh.axis(axis).size
         strategies = {use.strategy for use in users}
         if size == 1 or plan.misread or strategies not in ({"experts"}, {"experts' tensor"}):
@@ -243,11 +239,11 @@ def replicated_dense_work(plan: Plan) -> Iterator[Finding]:
             help=f"`tensor over [{axis}]` splits the rest too"
             if splits
             else f"`data over [{axis}]` gives each rank its own tokens",
-            fix=None if splits else _with_data(plan, axis),
+            fix=None if splits else _add_data(plan, axis),
         )
 
 
-def _with_data(plan: Plan, axis: str) -> Fix | None:
+def _add_data(plan: Plan, axis: str) -> Fix | None:
     if plan.data is None:
         assert plan.experts
         edit = insert_before(plan.experts, f"data over [{axis}]")

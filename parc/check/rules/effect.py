@@ -1,17 +1,17 @@
-"""What a plan says and nothing comes of."""
+"""Options without effect, strategies without axes, placements that contradict each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from parc.check.edits import remove, remove_key
+from parc.check.edits import remove_entry, remove_key
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan, Spanned
 
 
-class Idle(NamedTuple):
+class IdleOption(NamedTuple):
     """An option that does nothing, with the reason."""
 
     block: Spanned
@@ -20,29 +20,29 @@ class Idle(NamedTuple):
     why: str
 
 
-def _idle(plan: Plan) -> Iterator[Idle]:
+def _find_idle_options(plan: Plan) -> Iterator[IdleOption]:
     data, tensor, pipeline, shape = plan.data, plan.tensor, plan.pipeline, plan.train.model.shape
     product = plan.mesh.product
     if tensor and tensor.sequence and product(tensor.axes) == 1:
-        yield Idle(tensor, "sequence", "`sequence = true`", "the tensor axes have one rank")
+        yield IdleOption(tensor, "sequence", "`sequence = true`", "the tensor axes have one rank")
     if data and data.shard != "none" and product(data.axes) == 1:
-        yield Idle(data, "shard", f"`shard = {data.shard}`", "the data axes have one rank")
+        yield IdleOption(data, "shard", f"`shard = {data.shard}`", "the data axes have one rank")
     if pipeline and "schedule" in pipeline.spans and product(pipeline.axes) == 1 and pipeline.chunks == 1:
-        yield Idle(pipeline, "schedule", "`schedule`", "the pipeline has one stage")
+        yield IdleOption(pipeline, "schedule", "`schedule`", "the pipeline has one stage")
     if plan.recompute == "experts" and shape.experts == 0:
-        yield Idle(plan, "recompute", "`recompute = experts`", "the model has no experts")
+        yield IdleOption(plan, "recompute", "`recompute = experts`", "the model has no experts")
     loss = plan.train.loss
     if loss.balance > 0 and shape.experts == 0:
-        yield Idle(loss, "balance", "the balance loss", "the model has no experts")
+        yield IdleOption(loss, "balance", "the balance loss", "the model has no experts")
     approximate = plan.train.approximate
     if approximate and approximate.balance == "rank" and not loss.balance:
-        yield Idle(approximate, "balance", "`balance`", "there is no balance loss: its weight is 0")
+        yield IdleOption(approximate, "balance", "`balance`", "there is no balance loss: its weight is 0")
     if approximate and approximate.capacity is not None and shape.experts == 0:
-        yield Idle(approximate, "capacity", "`capacity`", "the model has no experts")
+        yield IdleOption(approximate, "capacity", "`capacity`", "the model has no experts")
     if shape.experts == 0 and shape.top_k is not None:
-        yield Idle(shape, "top_k", "`top_k`", "the model has no experts")
+        yield IdleOption(shape, "top_k", "`top_k`", "the model has no experts")
     if shape.experts and shape.dense_ffn is not None and shape.dense_layers == 0:
-        yield Idle(shape, "dense_ffn", "`dense_ffn`", "no layer is dense: `dense_layers` is 0")
+        yield IdleOption(shape, "dense_ffn", "`dense_ffn`", "no layer is dense: `dense_layers` is 0")
 
 
 @rule("P311", Severity.WARNING)
@@ -68,7 +68,7 @@ def option_without_effect(plan: Plan) -> Iterator[Finding]:
           tensor over [tp] { sequence = true }
         }
     """
-    for block, key, written, why in _idle(plan):
+    for block, key, written, why in _find_idle_options(plan):
         yield Finding(
             f"{written} has no effect",
             (Label(block.at(key), why),),
@@ -104,7 +104,7 @@ def strategy_over_no_axis(plan: Plan) -> Iterator[Finding]:
     }
     for name, strategy in strategies.items():
         if strategy and not strategy.axes:
-            fix = Fix(f"remove `{name}`", (remove(strategy.span),))
+            fix = Fix(f"remove `{name}`", (remove_entry(strategy.span),))
             yield Finding(
                 f"`{name}` has no axis",
                 (Label(strategy.at("axes"), "no axis"),),

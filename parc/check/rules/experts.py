@@ -1,4 +1,4 @@
-"""Experts against the axes that split all else."""
+"""Experts that several ranks compute alike."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan, Tensor
 
 
-class Way(NamedTuple):
-    """One way to give the ranks different work, as it stands in a plan, and what it does."""
+class Cure(NamedTuple):
+    """One change that gives the ranks different work, as it stands in a plan, and what it does."""
 
     text: str
     does: str
@@ -47,7 +47,7 @@ def replicated_experts(plan: Plan) -> Iterator[Finding]:
         }
     """
     tensor, experts = plan.tensor, plan.experts
-    if tensor is None or tensor.sequence or plan.misread or not _sparse(plan):
+    if tensor is None or tensor.sequence or plan.misread or not _has_expert_layers(plan):
         return
     elsewhere = {*(experts.axes if experts else ()), *(experts.tensor if experts else ())}
     elsewhere |= set(plan.data.axes if plan.data else ())
@@ -61,17 +61,17 @@ def replicated_experts(plan: Plan) -> Iterator[Finding]:
     if experts:
         labels.append(Label(experts.at("axes"), "does not use the axis", primary=False))
     labels += [Label(plan.at(f"mesh.{axis}"), "ranks with the same tokens", primary=False) for axis in axes]
-    ways = list(_ways(plan, tensor, axes))
+    cures = list(_list_cures(plan, tensor, axes))
     yield Finding(
         f"{ranks:,} ranks along {named} compute the same experts on the same tokens",
         tuple(labels),
-        _repeated(plan, ranks),
-        "; or ".join(f"`{way.text}` {way.does}" for way in ways) or None,
-        Fix(f"write `{ways[0].text}`", (ways[0].edit,), safe=False) if ways else None,
+        _describe_repeated(plan, ranks),
+        "; or ".join(f"`{cure.text}` {cure.does}" for cure in cures) or None,
+        Fix(f"write `{cures[0].text}`", (cures[0].edit,), safe=False) if cures else None,
     )
 
 
-def _sparse(plan: Plan) -> bool:
+def _has_expert_layers(plan: Plan) -> bool:
     """Whether some layer has experts, as far as the file says."""
     shape = plan.train.model.shape
     if shape.layers and shape.dense_layers >= shape.layers:
@@ -79,8 +79,8 @@ def _sparse(plan: Plan) -> bool:
     return bool(shape.experts) if shape.experts is not None else plan.experts is not None
 
 
-def _repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
-    """The FLOPs of a step that all ranks but one of each group do anew, where the shape says enough."""
+def _describe_repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
+    """The FLOPs of a step that all ranks but one of each group repeat, where the shape says enough."""
     shape, batch = plan.train.model.shape, plan.train.batch
     if not (shape.layers and shape.hidden and shape.ffn and shape.top_k) or plan.train.approximate:
         return ()
@@ -91,21 +91,20 @@ def _repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
     once = tokens * shape.top_k * layers * flops * matrices * shape.hidden * shape.ffn
     work = f"{tokens:,} tokens x {shape.top_k} of top_k x {layers} layers x {flops} FLOP"
     work += f" x {matrices} x {shape.hidden:,} x {shape.ffn:,} = {format_quantity(once, 'FLOP')}"
-    again = (
-        f"({ranks:,} - 1) x {format_quantity(once, 'FLOP')} = {format_quantity((ranks - 1) * once, 'FLOP')}"
-    )
-    return f"experts in a step, forward and backward: {work}", f"repeated: {again}"
+    repeated = f"({ranks:,} - 1) x {format_quantity(once, 'FLOP')}"
+    repeated += f" = {format_quantity((ranks - 1) * once, 'FLOP')}"
+    return f"experts in a step, forward and backward: {work}", f"repeated: {repeated}"
 
 
-def _ways(plan: Plan, tensor: Tensor, axes: tuple[str, ...]) -> Iterator[Way]:
+def _list_cures(plan: Plan, tensor: Tensor, axes: tuple[str, ...]) -> Iterator[Cure]:
     """Those whose numbers divide, the one that changes least first."""
     experts, shape, product = plan.experts, plan.train.model.shape, plan.mesh.product
     if experts and (shape.ffn or 0) % product((*experts.tensor, *axes)) == 0:
-        listed = f"[{', '.join((*experts.tensor, *axes))}]"
-        yield Way(f"tensor = {listed}", "of `experts` splits each expert", set_key(experts, "tensor", listed))
+        listed, does = f"[{', '.join((*experts.tensor, *axes))}]", "of `experts` splits each expert"
+        yield Cure(f"tensor = {listed}", does, set_key(experts, "tensor", listed))
     if experts is None and (shape.experts or 0) % product(axes) == 0:
         text = f"experts over [{', '.join(axes)}]"
-        yield Way(text, "distributes them", insert_before(tensor, text))
+        yield Cure(text, "distributes them", insert_before(tensor, text))
     if plan.train.batch.length % product(tensor.axes) == 0:
         does = "of `tensor` gives each rank its own tokens"
-        yield Way("sequence = true", does, set_key(tensor, "sequence", "true"))
+        yield Cure("sequence = true", does, set_key(tensor, "sequence", "true"))

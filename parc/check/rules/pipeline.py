@@ -17,13 +17,13 @@ from parc.plan.schema.plan import V_SHAPED
 MOST_SHOWN = 64  # entries of a list of stages that is still read
 
 
-def _spread_evenly(pipeline: Pipeline, layers: int, stages: int) -> tuple[str | None, Fix | None]:
-    """Help and fix: the layers spread over the stages as evenly as can be."""
+def _suggest_even(pipeline: Pipeline, layers: int, stages: int) -> tuple[str | None, Fix | None]:
+    """Help and fix: the layers spread over the stages as evenly as possible."""
     if not 0 < stages <= min(layers, MOST_SHOWN):
         return None, None
     even = str(list(spread_layers(layers, stages)))
     edit = set_key(pipeline, "layers", even)
-    return f"as even as possible: `layers = {even}`", Fix("spread the layers evenly", (edit,), safe=False)
+    return f"`layers = {even}`", Fix("spread the layers evenly", (edit,), safe=False)
 
 
 @rule("P211")
@@ -55,7 +55,7 @@ def wrong_number_of_stages(plan: Plan) -> Iterator[Finding]:
     if len(pipeline.layers) == wanted:
         return
     chunks = f" x {pipeline.chunks} chunks = {wanted:,} stages" if pipeline.chunks > 1 else ""
-    help, fix = _spread_evenly(pipeline, plan.train.model.shape.layers or sum(pipeline.layers), wanted)
+    help, fix = _suggest_even(pipeline, plan.train.model.shape.layers or sum(pipeline.layers), wanted)
     yield Finding(
         f"`layers` has {len(pipeline.layers):,} entries for {wanted:,} stages",
         (
@@ -94,7 +94,7 @@ def wrong_number_of_layers(plan: Plan) -> Iterator[Finding]:
     if placed == shape.layers:
         return
     total = f"{' + '.join(str(each) for each in pipeline.layers)} = {placed:,}"
-    help, fix = _spread_evenly(pipeline, shape.layers, plan.mesh.product(pipeline.axes) * pipeline.chunks)
+    help, fix = _suggest_even(pipeline, shape.layers, plan.mesh.product(pipeline.axes) * pipeline.chunks)
     yield Finding(
         f"the stages have {placed:,} layers, the model {shape.layers:,}",
         (
@@ -144,7 +144,7 @@ def stage_without_layers(plan: Plan) -> Iterator[Finding]:
         return
     for stage, layers in enumerate(pipeline.layers):
         if layers == 0:
-            help, fix = _spread_evenly(pipeline, sum(pipeline.layers), len(pipeline.layers))
+            help, fix = _suggest_even(pipeline, sum(pipeline.layers), len(pipeline.layers))
             label = Label(pipeline.at(f"layers.{stage}"), "none")
             yield Finding(f"stage {stage} has no layer", (label,), help=help, fix=fix)
 
@@ -181,7 +181,7 @@ def uneven_stages(plan: Plan) -> Iterator[Finding]:
     if longer == 0:
         return
     chunks = f" x {pipeline.chunks} chunks = {count:,} stages" if pipeline.chunks > 1 else ""
-    help, fix = _spread_evenly(pipeline, layers, count)
+    help, fix = _suggest_even(pipeline, layers, count)
     each, over = divmod(layers, pipeline.chunks)
     sizes = () if over else list_divisors_of(each, stages, fixable=False)
     yield Finding(
@@ -191,8 +191,8 @@ def uneven_stages(plan: Plan) -> Iterator[Finding]:
             Label(plan.train.model.shape.at("layers"), f"{layers:,} layers", primary=False),
         ),
         (f"{layers:,} = {longer:,} x {least + 1:,} + {count - longer:,} x {least:,}",),
-        help and f"say so: {help.split(': ')[1]}, or in another order",
-        fix and Fix("write down what each stage gets", fix.edits),
+        help and f"write {help}, or another order",
+        fix and fix._replace(title="write `layers`", safe=True),
         NearestValues(HEADING, tuple(sizes)),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from parc.check.allow.comments import explain_refusal
-from parc.check.fixing import Texts, mend
+from parc.check.fixing import Texts, fix_texts
 from parc.check.pages import list_rules
 from parc.diagnostic import Diagnostic
 from parc.lsp.document.analysis import Analysis, resolve_path
@@ -84,7 +84,7 @@ def build_fix_all(analysis: Analysis) -> Action | None:
     def check(texts: Texts) -> tuple[Diagnostic, ...]:
         return analysis.load_text(analysis.path, texts[path]).diagnostics
 
-    mended = mend({path: analysis.source.text}, check)
+    mended = fix_texts({path: analysis.source.text}, check)
     if not mended.fixes:
         return None
     edits = find_difference(analysis.source.text, mended.texts[path])

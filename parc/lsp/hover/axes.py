@@ -8,7 +8,7 @@ from itertools import islice
 from parc.check.claims.figures import derive_figure
 from parc.check.claims.verdict import format_value
 from parc.check.costs import Costs, Unknown
-from parc.check.rules.axes import uses
+from parc.check.rules.axes import find_uses
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
 
@@ -26,7 +26,7 @@ def describe_axis(plan: Plan, name: str) -> str:
     size, stride = plan.mesh.axis(name).size, plan.mesh.stride(name)
     groups = plan.mesh.groups([name])
     first = ", ".join(map(_format_ranks, islice(groups, MAX_GROUPS)))
-    carried = list(dict.fromkeys(use.strategy for use in uses(plan)[name]))
+    carried = list(dict.fromkeys(use.strategy for use in find_uses(plan)[name]))
     lines = [
         f"**axis** `{name}`: {size:,} ranks, {stride:,} apart",
         "",

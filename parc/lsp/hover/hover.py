@@ -62,7 +62,7 @@ def _describe_claim(analysis: Analysis, offset: int) -> tuple[str, Span] | None:
     word = "holds" if verdict.holds else "does not hold"
     doubt = ", within the error of the cost model" if verdict.doubtful else ""
     title = f"**{word}**{doubt}: `{claim.subject}` is {format_value(verdict.figure)}"
-    return "\n".join([title, "", *format_code_block(verdict.derivation())]), span
+    return "\n".join([title, "", *format_code_block(verdict.format_derivation())]), span
 
 
 def _describe_mention(analysis: Analysis, mention: Mention, offset: int) -> str | None:
