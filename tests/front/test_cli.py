@@ -88,7 +88,7 @@ def test_the_pages_of_all_rules(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_the_page_of_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rule", "p208"]) == 0
-    assert capsys.readouterr().out.startswith("# sequences-do-not-divide (P208, error)\n\nThe batch does not")
+    assert capsys.readouterr().out.startswith("# sequences-do-not-divide (P208, error)\n\nThe batch cannot be divided")
     assert cli.main(["rule", "P999"]) == 2
     assert "no rule P999" in capsys.readouterr().err
 
