@@ -27,7 +27,7 @@ from parc.check.load import load_text
 from parc.diagnostic import Diagnostic
 from parc.render import github, json, text
 from parc.source import Source
-from parc.syntax.format import formatted
+from parc.syntax.format import format_source
 from parc.syntax.parse import parse
 
 CASES = 200_000
@@ -60,8 +60,8 @@ def survives(said: str) -> tuple[bool, bool]:
     json.render(found)
     if any(each.code.startswith("P0") for each in found) and parse(source)[1]:
         return True, False
-    once = formatted(source)
-    assert formatted(Source("plan.parc", once)) == once, "formatting twice changes more than once"
+    once = format_source(source)
+    assert format_source(Source("plan.parc", once)) == once, "formatting twice changes more than once"
     return bool(found), True
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from parc.lsp.document.edits import apply_edits
-from parc.syntax.parts import cut
+from parc.syntax.parts import split_text
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 EXAMPLE = {"seed.parc": 8, "quickstart.parc": 8, "classic.parc": 6, "seed-claims.parc": 1}
@@ -50,7 +50,7 @@ class Typist:
         if name == "seed-claims.parc":
             seed = EXAMPLES / "seed.parc"
             return {path: text, seed: seed.read_text(encoding="utf-8")}
-        start, _ = self.random.choice(cut(text)[1:])
+        start, _ = self.random.choice(split_text(text)[1:])
         return {path: f'import "{IMPORTED}"\n{text[start:]}', EXAMPLES / IMPORTED: text[:start]}
 
     def edit(self) -> Edit:

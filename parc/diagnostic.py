@@ -1,7 +1,7 @@
-"""One value for everything that parc tells about a file; each face (terminal, editor, report) renders it.
+"""The one value for everything that parc reports; terminals, editors and files render it.
 
 Codes: P0xx syntax, P1xx names, types and units, P2xx counts and divisibility, P3xx axes and strategies,
-P4xx understood but not built yet, P5xx building, P6xx running.
+P4xx not supported yet, P5xx building, P6xx running.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Severity(Enum):
 
 
 class Label(NamedTuple):
-    """A guilty place and what it has to do with the fault. The primary one is where the fault is reported."""
+    """A place that takes part in the fault, and how. The fault is reported at the first primary label."""
 
     span: Span
     text: str = ""
@@ -29,7 +29,7 @@ class Label(NamedTuple):
 
 
 class Fix(NamedTuple):
-    """Edits that mend the fault. A safe one does not change what is meant."""
+    """Edits that resolve the fault. A safe fix does not change the meaning."""
 
     title: str
     edits: tuple[tuple[Span, str], ...]
@@ -48,7 +48,7 @@ class Diagnostic:
 
     @property
     def span(self) -> Span | None:
-        """Where the fault is reported: its first primary label. None: it has no place in a file."""
+        """Where the fault is reported: its first primary label. None if it has no place in a file."""
         for label in self.labels:
             if label.primary:
                 return label.span
@@ -63,7 +63,7 @@ def error(
     help: str | None = None,
     fix: Fix | None = None,
 ) -> Diagnostic:
-    """The common case."""
+    """A diagnostic of the severity `ERROR`."""
     return Diagnostic(code, Severity.ERROR, message, labels, notes, help, fix)
 
 

@@ -23,7 +23,7 @@ from parc.ir.program import Program
 from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
 from parc.plan.imports import HARDWARE_PREFIX
-from parc.render.text import render, summary
+from parc.render.text import render, summarize
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def run(
 
     The first `compare` losses are then held against those of the model on one device.
     """
-    from parc.verify.execution.subprocess import run_program  # imports more of torch than building does
-    from parc.verify.run_summary import summarize_run
+    from parc.verify.execution.subprocess import run_program  # noqa: PLC0415 - start-up time: imports more of torch
+    from parc.verify.run_summary import summarize_run  # noqa: PLC0415 - start-up time
 
     made = compiled(load(file, overrides, outside), plan)
     if not isinstance(made, Compiled):
-        print(render(made, sys.stdout.isatty()), summary(made), sep="\n")
+        print(render(made, sys.stdout.isatty()), summarize(made), sep="\n")
         return 1
     base = file.parent.absolute()
     with tempfile.TemporaryDirectory(prefix="parc-") as folder:

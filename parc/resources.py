@@ -1,4 +1,4 @@
-"""Where the files that are not code lie: beside `parc/` in a checkout, inside it in an installed wheel."""
+"""Finds files that are not code: beside `parc/` in a checkout, inside it in an installed wheel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 
-def folder(name: str) -> Path:
+def find_folder(name: str) -> Path:
     """The folder `grammar`, `templates` or `docs/rules`."""
     installed = PACKAGE / name
     return installed if installed.is_dir() else PACKAGE.parent / name

@@ -1,23 +1,24 @@
-"""Text and places in it. A `Source` is any text: a plan file, a model, an argument of the command line."""
+"""Texts and spans in them. A `Source` is a plan file, a model, or an argument of the command line."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+
+from parc.record import dataclass
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A text and the path it is shown under."""
+    """A text, and the path under which it is shown."""
 
     path: str
     text: str
 
     @cached_property
     def line_starts(self) -> list[int]:
-        """Offset of the first character of each line."""
+        """The offset of the first character of each line."""
         starts = [0]
         position = self.text.find("\n")
         while position >= 0:
@@ -29,29 +30,29 @@ class Source:
         """The 1-based line that holds the character at `offset`."""
         return bisect_right(self.line_starts, offset)
 
-    def place(self, offset: int) -> tuple[int, int]:
+    def locate(self, offset: int) -> tuple[int, int]:
         """The 1-based line and column of the character at `offset`, which may be the end of the text."""
         line = self.line_number(offset)
         return line, offset - self.line_starts[line - 1] + 1
 
-    def line(self, number: int) -> str:
+    def get_line(self, number: int) -> str:
         """The text of the 1-based line `number`, without its line end."""
         starts = self.line_starts
         end = starts[number] - 1 if number < len(starts) else len(self.text)
         return self.text[starts[number - 1] : end].removesuffix("\r")
 
-    def span(self, start: int, end: int) -> Span:
+    def make_span(self, start: int, end: int) -> Span:
         return Span(self, start, end)
 
-    def span_of_line(self, number: int) -> Span:
-        """A whole line but its indentation: what a traceback knows of a place."""
-        line = self.line(number)
+    def make_line_span(self, number: int) -> Span:
+        """A whole line without its indentation, for positions from tracebacks."""
+        line = self.get_line(number)
         start = self.line_starts[number - 1]
         return Span(self, start + len(line) - len(line.lstrip()), start + len(line))
 
 
 class Span(NamedTuple):
-    """Characters `start` up to `end` of a source (half open, 0-based)."""
+    """The characters from `start` up to `end` of a source, 0-based and half open."""
 
     source: Source
     start: int
@@ -59,13 +60,13 @@ class Span(NamedTuple):
 
     @property
     def line(self) -> int:
-        """1-based."""
+        """The 1-based number of the first character."""
         return self.source.line_number(self.start)
 
     @property
     def column(self) -> int:
-        """1-based."""
-        return self.source.place(self.start)[1]
+        """The 1-based number of the first character."""
+        return self.source.locate(self.start)[1]
 
     @property
     def last_line(self) -> int:
@@ -76,12 +77,12 @@ class Span(NamedTuple):
     def text(self) -> str:
         return self.source.text[self.start : self.end]
 
-    def to(self, other: Span) -> Span:
+    def extend_to(self, other: Span) -> Span:
         """From the start of this span to the end of `other`."""
         return Span(self.source, self.start, other.end)
 
     def overlaps(self, other: Span) -> bool:
-        """Whether the two share a character; an empty span counts as the place where it stands."""
+        """Whether two spans share a character. An empty span counts as one character."""
         return (
             self.source is other.source
             and self.start < max(other.end, other.start + 1)

@@ -156,7 +156,7 @@ def line_label(file: Path, number: int, text: str) -> tuple[Label, ...]:
     """A label on a whole line of a source file; none where it cannot be read."""
     try:
         source = Source(str(file), file.read_text())
-        return (Label(source.span_of_line(number), text),)
+        return (Label(source.make_line_span(number), text),)
     except (OSError, UnicodeDecodeError, IndexError):
         return ()
 

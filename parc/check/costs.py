@@ -6,11 +6,11 @@ The cost model itself is imported at that moment too: many plans ask for nothing
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from parc.plan.blocks import Cluster, Plan
+from parc.record import replace
 
 if TYPE_CHECKING:
     from parc.cost.figure import Figure, Grade

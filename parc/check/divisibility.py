@@ -62,7 +62,7 @@ def count_ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:
     """How many ranks the axes have together, at the place where the mesh says so."""
     names = [name for name in plan.mesh.names if name in axes]
     spans = [plan.spans[f"mesh.{name}"] for name in names if f"mesh.{name}" in plan.spans]
-    span = spans[0].to(spans[-1]) if spans and spans[0].source is spans[-1].source else plan.at("mesh")
+    span = spans[0].extend_to(spans[-1]) if spans and spans[0].source is spans[-1].source else plan.at("mesh")
     named = " x ".join(f"`{name}`" for name in names)
     factors = tuple(find_size(plan, name) for name in names)
     return Count(plan.mesh.product(axes), f"{things} of {named}", span, factors)

@@ -7,19 +7,19 @@ and plans are therefore placed in the parts; `locate` says where that is in the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TypeAlias
 
 from parc.check.engine import Checked, check_plan
 from parc.diagnostic import Diagnostic
 from parc.plan.blocks import Plan
 from parc.plan.resolve.memo import Memo
+from parc.record import replace
 from parc.source import Source, Span
 from parc.syntax import tree
-from parc.syntax.parse import Part, faults_in, join, part
+from parc.syntax.parse import Part, count_faults, join_parts, parse_part
 from parc.syntax.parse import parse as parse_whole
-from parc.syntax.parts import cut
-from parc.syntax.scan import MAX_TOKENS, too_long
+from parc.syntax.parts import split_text
+from parc.syntax.scan import MAX_TOKENS, check_length
 
 Places: TypeAlias = dict[Source, tuple[Source, int]]  # the text that a part stands in, and where
 
@@ -52,14 +52,14 @@ class History:
         self.parts = {path: parts for path, parts in self.parts.items() if path in self.files}
 
     def parse(self, source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
-        parts = [] if too_long(source) else list(self._reuse_parts(source))
+        parts = [] if check_length(source) else list(self._reuse_parts(source))
         if not parts or sum(each.tokens for _, each in parts) > MAX_TOKENS:
             self.parts.pop(source.path, None)
             file, faults = parse_whole(source)
         else:
             self.parts[source.path] = parts
             placed = (each._replace(faults=tuple(map(self.relocate, each.faults))) for _, each in parts)
-            file, faults = join(source, placed, self.count_faults)
+            file, faults = join_parts(source, placed, self.count_faults)
         self.files[source.path] = file
         return file, faults
 
@@ -68,21 +68,21 @@ class History:
         known: dict[str, list[tuple[Source, Part]]] = {}
         for each in reversed(self.parts.get(source.path, ())):
             known.setdefault(each[0].text, []).append(each)
-        for start, end in cut(source.text):
+        for start, end in split_text(source.text):
             text = source.text[start:end]
             same = known.get(text)
             if same:
                 piece, read = same.pop()
             else:
                 piece = Source(source.path, text)
-                read = part(piece)
+                read = parse_part(piece)
             self.places[piece] = source, start
             yield piece, read
 
     def count_faults(self, text: str) -> int:
         """The faults of a part: most fixes that are tried were tried in the last reading."""
         found = self.counted.get(text)
-        self.counts[text] = faults_in(text) if found is None else found
+        self.counts[text] = count_faults(text) if found is None else found
         return self.counts[text]
 
     def check_plans(self, plans: Iterable[Plan]) -> list[Checked]:

@@ -15,7 +15,7 @@ from parc.check.registry import Rule
 from parc.check.rules import RULES
 from parc.check.unsupported import LIMITS
 from parc.diagnostic import Severity
-from parc.resources import folder
+from parc.resources import find_folder
 
 HEADING = re.compile(r"# (?P<name>[a-z-]+) \((?P<code>P\d{3}), (?P<severity>\w+)\)\n\n")
 
@@ -25,7 +25,7 @@ def list_rules() -> tuple[Rule, ...]:
     """Every code that parc reports, in order."""
     rules = [*RULES.rules, *LINTS.rules, *LIMITS.rules]
     codes = {rule.code for rule in rules}
-    files = (file for file in folder("docs/rules").glob("P*.md") if file.stem not in codes)
+    files = (file for file in find_folder("docs/rules").glob("P*.md") if file.stem not in codes)
     return tuple(sorted([*rules, *map(_read_page, files)]))
 
 

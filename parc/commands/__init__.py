@@ -1,1 +1,1 @@
-"""The commands of `parc`, a module each: the command line imports the one that is asked for."""
+"""The commands of `parc`, one per module. The command line imports only the module of its command."""

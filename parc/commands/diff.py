@@ -1,32 +1,31 @@
-"""`parc diff`: what changes from one plan to another."""
+"""`parc diff`: compares two plans."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from argparse import Namespace
 
-from parc.commands.explain import OK, chosen, pen
-from parc.report.difference import difference
-from parc.report.overview import overview
+from parc.commands.select_plan import select_plan
+from parc.commands.status import OK
+from parc.render.difference import render
+from parc.render.terminal import make_pen
+from parc.report.difference import compare_plans
+from parc.report.overview import build_overview
+from parc.report.serialize import serialize_difference
 
 
-def diff(before: Path, after: Path, plans: Sequence[str | None], form: str, overrides: Sequence[str]) -> int:
-    """`plans` are the names of the two; None: the only one of its file."""
-    found = []
-    for file, name in zip((before, after), plans, strict=True):
-        one = chosen(file, name, overrides)
-        if isinstance(one, int):
-            return one
-        found.append(overview(one.plan))
-    change = difference(*found)
-    if form == "json":
-        from parc.report import plain
-
-        print(json.dumps(plain.difference(change), indent=2))
+def run(options: Namespace) -> int:
+    overviews = []
+    files = (options.before, options.after or options.before)
+    for file, name in zip(files, options.plans or (None, None), strict=True):
+        selected = select_plan(file, name, options.set, options.allow_outside_imports)
+        if isinstance(selected, int):
+            return selected
+        overviews.append(build_overview(selected.plan))
+    difference = compare_plans(*overviews)
+    if options.format == "json":
+        print(json.dumps(serialize_difference(difference), indent=2))
     else:
-        from parc.render.difference import render
-
-        print(render(change, pen(sys.stdout)), end="")
+        print(render(difference, make_pen(sys.stdout)), end="")
     return OK

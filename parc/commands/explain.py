@@ -1,116 +1,71 @@
-"""`parc explain`: a plan at a glance, one of its ranks, a page of pictures, a trace of its step."""
+"""`parc explain`: shows a plan or one of its ranks as text, a page of pictures, or a trace of its step."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from argparse import Namespace
 from pathlib import Path
-from typing import NamedTuple, TextIO
 
-from parc.check.lints import PRICED
-from parc.check.load import choose, load
-from parc.commands.show import colored, show
-from parc.diagnostic import Diagnostic, Label, Severity, error, has_errors
-from parc.plan.blocks import Plan
-from parc.render.terminal import NARROWEST, WIDTH, Pen
-from parc.render.text import summary
-from parc.report.overview import Overview, overview
-from parc.report.rank import rank_facts
-from parc.source import Span
-
-OK, FAULTS, USAGE = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    file: Path
-    plan: str | None
-    overrides: Sequence[str] = ()
-    rank: int | None = None
-    form: str = "text"
-    verbose: bool = False
-    html: Path | None = None
-    trace: Path | None = None
+from parc.commands.output import print_diagnostics
+from parc.commands.select_plan import select_plan
+from parc.commands.status import FAULTS, OK
+from parc.diagnostic import Diagnostic, Label, error
+from parc.render import overview as overview_text
+from parc.render import rank as rank_text
+from parc.render.perfetto import render_trace
+from parc.render.terminal import make_pen
+from parc.render.text import summarize
+from parc.report.overview import Overview, build_overview
+from parc.report.rank import describe_rank
+from parc.report.serialize import serialize_overview, serialize_rank
 
 
-def explain(asked: Asked) -> int:
-    found = chosen(asked.file, asked.plan, asked.overrides)
-    if isinstance(found, int):
-        return found
-    of = overview(found.plan)
-    fault = _no_such_rank(of, asked.rank) or _written(of, asked)
+def run(options: Namespace) -> int:
+    selected = select_plan(options.file, options.plan, options.set, options.allow_outside_imports)
+    if isinstance(selected, int):
+        return selected
+    overview = build_overview(selected.plan)
+    fault = _check_rank(overview, options.rank) or _write_files(overview, options)
     if fault:
-        show([fault], sys.stdout)
+        print_diagnostics([fault], sys.stdout)
         return FAULTS
-    if not (asked.html or asked.trace):
-        _told(of, asked)
-        if found.remarks and asked.form == "text":
-            print(f"parc check finds {summary(found.remarks)}")
+    if not (options.html or options.trace):
+        _print_overview(overview, options)
+        if selected.remarks and options.format == "text":
+            print(f"parc check finds {summarize(selected.remarks)}")
     return OK
 
 
-class Chosen(NamedTuple):
-    """`remarks` are the errors that do not hinder, and warnings."""
-
-    plan: Plan
-    remarks: tuple[Diagnostic, ...]
-
-
-def chosen(file: Path, name: str | None, overrides: Sequence[str]) -> Chosen | int:
-    """The plan of a file; or, its faults having been shown, the exit code."""
-    loaded = load(file, overrides)
-    plan = choose(loaded, name)
-    found = loaded.diagnostics + loaded.allowed  # what a comment allows cannot be explained any more for it
-    if isinstance(plan, Plan):
-        found = tuple(each for each in found if _concerns(each, plan, loaded.plans))
-    if has_errors(each for each in found if each.code not in PRICED):
-        show(found, sys.stdout)
-        return USAGE if any(each.code == "P009" for each in found) else FAULTS
-    if isinstance(plan, Diagnostic):
-        show([plan], sys.stdout)
-        return FAULTS
-    told = (each for each in found if each.severity is not Severity.INFO and each not in loaded.allowed)
-    return Chosen(plan, tuple(told))
+def _check_rank(overview: Overview, rank: int | None) -> Diagnostic | None:
+    """A fault if the plan does not have this rank."""
+    mesh = overview.plan.mesh
+    if rank is None or 0 <= rank < mesh.size:
+        return None
+    sizes = " x ".join(str(axis.size) for axis in mesh.axes)
+    label = Label(overview.plan.at("mesh"), f"{sizes} = {mesh.size:,} ranks", primary=False)
+    return error("P641", f"there is no rank {rank}", label, help=f"ranks are 0 to {mesh.size - 1:,}")
 
 
-def _concerns(found: Diagnostic, plan: Plan, plans: Iterable[Plan]) -> bool:
-    """Whether it is not about another plan of the file; faults of syntax and of names concern all."""
-    own = _blocks(plan)
-    others = [block for other in plans for block in _blocks(other) if block not in own]
-    return found.code < "P2" or not any(
-        label.span.overlaps(block) for label in found.labels for block in others
-    )
+def _write_files(overview: Overview, options: Namespace) -> Diagnostic | None:
+    """Write the page and the trace, as far as they are asked for; a fault if one cannot be written."""
+    if options.html:
+        from parc.render.page import render_page  # noqa: PLC0415 - start-up time: it imports jinja2
 
-
-def _blocks(plan: Plan) -> list[Span]:
-    """Where the plan stands, and what it is made of."""
-    return [each.span for each in (plan, plan.train, plan.train.model, plan.cluster)]
-
-
-def _written(of: Overview, asked: Asked) -> Diagnostic | None:
-    """Writes what is asked for; what stands in the way."""
-    if asked.html:
-        from parc.render.page import page
-
-        fault = _write(asked.html, page(of, asked.rank))
-        if fault or not asked.trace:
+        fault = _write(options.html, render_page(overview, options.rank))
+        if fault:
             return fault
-    if asked.trace:
-        from parc.render.perfetto import trace
-
-        text = trace(of)
-        return _untimed(of) if text is None else _write(asked.trace, text)
+    if options.trace:
+        text = render_trace(overview)
+        return _report_no_time(overview) if text is None else _write(options.trace, text)
     return None
 
 
-def _untimed(of: Overview) -> Diagnostic:
-    why = next((each for each in of.missing if "time" in each.what), None)
-    told = f"add {why.where}: {'; '.join(why.add)}" if why and why.add else None
-    label = Label(of.plan.at("name"), why.why if why else "")
-    return error("P640", "no time of a step can be told, so there is nothing to trace", label, help=told)
+def _report_no_time(overview: Overview) -> Diagnostic:
+    reason = next((each for each in overview.missing if "time" in each.figures), None)
+    help = f"add {reason.where}: {'; '.join(reason.add)}" if reason and reason.add else None
+    label = Label(overview.plan.at("name"), reason.reason if reason else "")
+    return error("P640", "the time of a step is unknown, so there is no trace", label, help=help)
 
 
 def _write(path: Path, text: str) -> Diagnostic | None:
@@ -122,37 +77,13 @@ def _write(path: Path, text: str) -> Diagnostic | None:
     return None
 
 
-def _no_such_rank(of: Overview, rank: int | None) -> Diagnostic | None:
-    size = of.plan.mesh.size
-    if rank is None or 0 <= rank < size:
-        return None
-    sizes = " x ".join(str(axis.size) for axis in of.plan.mesh.axes)
-    label = Label(of.plan.at("mesh"), f"{sizes} = {size:,} ranks", primary=False)
-    return error("P641", f"there is no rank {rank}", label, help=f"ranks are 0 to {size - 1:,}")
-
-
-def _told(of: Overview, asked: Asked) -> None:
-    """Prints the plan, or one rank of it."""
-    facts = None if asked.rank is None else rank_facts(of, asked.rank)
-    if asked.form == "json":
-        from parc.report import plain
-
-        print(json.dumps(plain.rank(facts) if facts else plain.overview(of), indent=2))
-    elif facts:
-        from parc.render import rank
-
-        print(rank.render(of, facts, pen(sys.stdout), asked.verbose), end="")
+def _print_overview(overview: Overview, options: Namespace) -> None:
+    """Print the plan, or one rank of it."""
+    rank = None if options.rank is None else describe_rank(overview, options.rank)
+    if options.format == "json":
+        value = serialize_rank(rank) if rank else serialize_overview(overview)
+        print(json.dumps(value, indent=2))
+    elif rank:
+        print(rank_text.render(overview, rank, make_pen(sys.stdout), options.verbose), end="")
     else:
-        from parc.render import overview as whole
-
-        print(whole.render(of, pen(sys.stdout), asked.verbose), end="")
-
-
-def pen(stream: TextIO) -> Pen:
-    """How to write to a stream: its colours, its width, and what it can show."""
-    blocks = (stream.encoding or "").lower().replace("-", "") == "utf8"
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
-    except (OSError, ValueError):  # a terminal that does not say, or no file at all
-        columns = 0
-    return Pen(colored(stream), max(columns or WIDTH, NARROWEST), blocks)
+        print(overview_text.render(overview, make_pen(sys.stdout), options.verbose), end="")

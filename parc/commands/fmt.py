@@ -1,27 +1,26 @@
-"""`parc fmt`: plan files in canonical style."""
+"""`parc fmt`: formats plan files in the canonical style."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
-from parc.commands.files import show_difference, write
-from parc.commands.show import show
+from parc.commands.files import print_difference, write
+from parc.commands.output import print_diagnostics
+from parc.commands.status import FAULTS, OK, USAGE
 from parc.diagnostic import Diagnostic, error
 from parc.plan.imports import MAX_BYTES, decode, read_bytes
-from parc.syntax.format import formatted
+from parc.syntax.format import format_source
 from parc.syntax.parse import parse
 
-OK, CHANGES, FAULTS = 0, 1, 2
+
+def run(options: Namespace) -> int:
+    """0: all files are formatted. 1: with --check or --diff, some are not. 2: some cannot be."""
+    return max(_format_file(file, options.check, options.diff) for file in options.files)
 
 
-def fmt(files: Sequence[Path], check: bool, diff: bool) -> int:
-    """0: all is in style, or now is. 1: something is not, and `check` or `diff` leave it so. 2: faults."""
-    return max(_one(file, check, diff) for file in files)
-
-
-def _one(file: Path, check: bool, diff: bool) -> int:
+def _format_file(file: Path, check: bool, diff: bool) -> int:
     piped = str(file) == "-"
     data = sys.stdin.buffer.read(MAX_BYTES + 1) if piped else read_bytes(file)
     if isinstance(data, Diagnostic):
@@ -32,13 +31,13 @@ def _one(file: Path, check: bool, diff: bool) -> int:
     faults = parse(source)[1]
     if faults:
         return _refuse(*faults)
-    before, after = data.decode("utf-8"), formatted(source)
+    before, after = data.decode("utf-8"), format_source(source)
     if diff:
-        show_difference(source.path, before, after)
+        print_difference(source.path, before, after)
     elif check and before != after:
         print(f"would format {source.path}")
     if check or diff:
-        return CHANGES if before != after else OK
+        return FAULTS if before != after else OK
     if piped:
         sys.stdout.write(after)
     elif before != after:
@@ -51,6 +50,6 @@ def _one(file: Path, check: bool, diff: bool) -> int:
 
 
 def _refuse(*faults: Diagnostic) -> int:
-    """The file stays as it is."""
-    show(faults, sys.stderr)
-    return FAULTS
+    """Report why the file is left unchanged."""
+    print_diagnostics(faults, sys.stderr)
+    return USAGE

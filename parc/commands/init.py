@@ -1,36 +1,36 @@
-"""`parc init`: a first plan, from a model's `config.json` or from what the user answers."""
+"""`parc init`: writes a first plan, from the `config.json` of a model or from answers of the user."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from parc.commands.questions import MODEL
+from parc.commands.arguments import MODEL_QUESTIONS
+from parc.commands.status import FAULTS, OK, USAGE
 from parc.search.config import Config, Unreadable, read_config
 from parc.search.first_plan import Setup, Unfit, write_first_plan
 
-OK, FAULTS, USAGE = 0, 1, 2
-LARGEST_CONFIG = 1 << 20  # bytes
+MAX_CONFIG_BYTES = 1 << 20
 
 
-def init(given: argparse.Namespace) -> int:
-    """Writes the plan; nothing that exists is written over."""
-    if given.out.exists():
-        return _refuse(f"`{given.out}` exists: name another file with -o", USAGE)
-    said = {question.key: getattr(given, question.key) for question in MODEL}
+def run(options: Namespace) -> int:
+    """Write the plan. An existing file is never overwritten."""
+    if options.out.exists():
+        return _refuse(f"`{options.out}` exists: choose another file with -o", USAGE)
+    given = {question.key: getattr(options, question.key) for question in MODEL_QUESTIONS}
     try:
-        known = _read(given.config) if given.config else Config(_model(said), length=1024)
-        devices = _answer("devices", given.devices, 8, asked=not given.config)
+        known = _read_config(options.config) if options.config else Config(_ask_model(given), length=1024)
+        devices = _ask("devices", options.devices, 8, asking=not options.config)
         text = write_first_plan(
             Setup(
                 shape=known.shape,
-                machine=given.machine,
+                machine=options.machine,
                 devices=devices,
-                sequences=_positive("sequences", given.sequences or 4 * devices),
-                length=_positive("length", given.length or known.length),
-                source=given.source,
+                sequences=_require_positive("sequences", options.sequences or 4 * devices),
+                length=_require_positive("length", options.length or known.length),
+                source=options.source,
                 balance=known.balance or (0.01 if known.shape.get("experts") else 0.0),
                 notes=known.notes,
             )
@@ -38,58 +38,61 @@ def init(given: argparse.Namespace) -> int:
     except (Unfit, Unreadable) as reason:
         return _refuse(str(reason), FAULTS)
     try:
-        with given.out.open("x", encoding="utf-8") as file:
+        with options.out.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as fault:
-        return _refuse(f"cannot write `{given.out}`: {fault.strerror or fault}", USAGE)
-    print(f"wrote {given.out}: put your model into `source`, then `parc check {given.out}`")
+        return _refuse(f"cannot write `{options.out}`: {fault.strerror or fault}", USAGE)
+    print(f"wrote {options.out}: set `source` to your model, then run `parc check {options.out}`")
     return OK
 
 
-def _read(file: Path) -> Config:
+def _read_config(file: Path) -> Config:
     try:
         with file.open("rb") as opened:
-            data = opened.read(LARGEST_CONFIG + 1)
-        if len(data) > LARGEST_CONFIG:
-            raise Unreadable(f"it has more than {LARGEST_CONFIG:,} bytes")
+            data = opened.read(MAX_CONFIG_BYTES + 1)
+        if len(data) > MAX_CONFIG_BYTES:
+            raise Unreadable(f"it has more than {MAX_CONFIG_BYTES:,} bytes")
         return read_config(data.decode())
     except OSError as fault:
         raise Unreadable(f"cannot read `{file}`: {fault.strerror or fault}") from None
     except (Unreadable, UnicodeDecodeError) as fault:
-        raise Unreadable(f"`{file}` is no configuration of a model: {fault}") from None
+        raise Unreadable(f"`{file}` is not a model configuration: {fault}") from None
 
 
-def _model(said: Mapping[str, int | None]) -> dict[str, int | bool]:
-    """What was said; where nothing was, and somebody is there, what they answer."""
-    asked = not any(said.values())
-    found = {each.key: _answer(each.words, said[each.key], each.usual, asked, least=0) for each in MODEL}
-    if not found["experts"]:
-        del found["experts"], found["top_k"]
-    for key, number in found.items():
-        _positive(key, number)
-    return {**found, "gated": True}
+def _ask_model(given: Mapping[str, int | None]) -> dict[str, int | bool]:
+    """The shape of the model: what is given, or if nothing is, what the user answers."""
+    asking = not any(given.values())
+    shape = {
+        each.key: _ask(each.text, given[each.key], each.default, asking, least=0) for each in MODEL_QUESTIONS
+    }
+    if not shape["experts"]:
+        del shape["experts"], shape["top_k"]
+    for key, number in shape.items():
+        _require_positive(key, number)
+    return {**shape, "gated": True}
 
 
-def _answer(words: str, said: int | None, usual: int, asked: bool, least: int = 1) -> int:
-    if said is None and asked and sys.stdin.isatty():
-        said = _asked(words, usual)
-    number = usual if said is None else said
-    return number if number == 0 == least else _positive(words, number)
+def _ask(text: str, given: int | None, default: int, asking: bool, least: int = 1) -> int:
+    """The number that is given, or that the user answers on a terminal, or the default."""
+    if given is None and asking and sys.stdin.isatty():
+        given = _prompt(text, default)
+    number = default if given is None else given
+    return number if number == 0 == least else _require_positive(text, number)
 
 
-def _asked(words: str, usual: int) -> int:
+def _prompt(text: str, default: int) -> int:
     while True:
-        answer = input(f"{words} [{usual}]: ").strip()
+        answer = input(f"{text} [{default}]: ").strip()
         if not answer:
-            return usual
+            return default
         if answer.isdecimal():
             return int(answer)
-        print("a whole number, please")
+        print("please enter a whole number")
 
 
-def _positive(words: str, number: int) -> int:
+def _require_positive(text: str, number: int) -> int:
     if not 0 < number < 2**30:
-        raise Unfit(f"{words}: {number} is no number from 1 to 2^30")
+        raise Unfit(f"{text}: {number} is not between 1 and 2^30")
     return number
 
 

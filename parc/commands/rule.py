@@ -1,18 +1,19 @@
-"""`parc rule`: the pages of all that parc tells, one of them, their list, or all of them as files."""
+"""`parc rule`: prints the page of a code, lists all codes, or writes all pages."""
 
 from __future__ import annotations
 
 import re
 import sys
+from argparse import Namespace
 from inspect import cleandoc
 from itertools import groupby
 from pathlib import Path
 
 from parc.check.pages import format_page, list_rules
 from parc.check.registry import Rule
+from parc.commands.status import OK, USAGE
 from parc.plan.suggest import find_nearest
 
-OK, USAGE = 0, 2
 SUBJECTS = {
     "P0": "Files and syntax",
     "P1": "Names, types and units",
@@ -24,11 +25,12 @@ SUBJECTS = {
 }
 
 
-def rule(code: str | None, everything: bool, out: Path | None) -> int:
-    """Print the page of `code`; with `everything` list all codes, or write a file for each into `out`."""
-    if everything and out:
-        write(out)
-    elif everything:
+def run(options: Namespace) -> int:
+    """Print the page of a code; with `--all`, list all codes or write a page for each into a folder."""
+    code = options.code
+    if options.all and options.out:
+        write_pages(options.out)
+    elif options.all:
         for each in list_rules():
             print(f"{each.code}  {each.severity.value:<7}  {each.name}")
     elif code and (text := format_page(code.upper())):
@@ -41,10 +43,10 @@ def rule(code: str | None, everything: bool, out: Path | None) -> int:
     return OK
 
 
-def write(folder: Path) -> None:
-    """One page a code, and their list; pages of codes that are no more are taken away."""
+def write_pages(folder: Path) -> None:
+    """Write a page for each code, and their index. Pages of codes that no longer exist are deleted."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = files()
+    texts = render_pages()
     for old in folder.glob("P*.md"):
         if old.name not in texts and re.fullmatch(r"P\d{3}\.md", old.name):
             old.unlink()
@@ -52,25 +54,25 @@ def write(folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def files() -> dict[str, str]:
-    """The text of each file of `docs/rules`, by its name."""
+def render_pages() -> dict[str, str]:
+    """The files of `docs/rules`: text by name."""
     pages = {f"{each.code}.md": f"{format_page(each.code)}\n" for each in list_rules()}
-    return pages | {"README.md": _index()}
+    return pages | {"README.md": _render_index()}
 
 
-def _index() -> str:
-    lines = ["# Rules", "", "All that parc tells. Written by `parc rule --all -o docs/rules`.", ""]
+def _render_index() -> str:
+    lines = ["# Rules", "", "All codes that parc reports. Written by `parc rule --all -o docs/rules`.", ""]
     for subject, some in groupby(list_rules(), lambda each: each.code[:2]):
         lines += [
             f"## {SUBJECTS[subject]}",
             "",
-            "| code | severity | name | what |",
+            "| code | severity | name | meaning |",
             "| --- | --- | --- | --- |",
         ]
-        lines += [*map(_row, some), ""]
+        lines += [*map(_render_row, some), ""]
     return "\n".join(lines)
 
 
-def _row(rule: Rule) -> str:
-    what = cleandoc(rule.prose).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
-    return f"| [{rule.code}]({rule.code}.md) | {rule.severity.value} | {rule.name} | {what} |"
+def _render_row(rule: Rule) -> str:
+    meaning = cleandoc(rule.prose).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+    return f"| [{rule.code}]({rule.code}.md) | {rule.severity.value} | {rule.name} | {meaning} |"

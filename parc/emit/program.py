@@ -15,7 +15,7 @@ from parc.emit.tables import launch_facts, lock, ranks
 from parc.emit.train import train_facts
 from parc.ir.program import Program, Stage
 from parc.plan.blocks import Plan
-from parc.resources import PACKAGE, folder
+from parc.resources import PACKAGE, find_folder
 
 Files = dict[str, bytes]
 TABLED = 1 << 16  # more ranks than this are not listed one by one
@@ -53,7 +53,7 @@ def files(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
 def _environment() -> Environment:
     """For Python and Markdown, so nothing is escaped as HTML would need; no text of a plan is a template."""
     return Environment(
-        loader=FileSystemLoader(folder("templates")),
+        loader=FileSystemLoader(find_folder("templates")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

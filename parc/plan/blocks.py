@@ -6,11 +6,10 @@ Units are SI: bytes, bytes per second, FLOP per second, seconds; a share (`90%`)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Literal, TypeAlias
 
 from parc.plan.mesh import Mesh
-from parc.record import dataclass
+from parc.record import dataclass, field
 from parc.source import Span
 
 Scalar: TypeAlias = bool | int | float | str

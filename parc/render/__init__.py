@@ -1,1 +1,1 @@
-"""One Diagnostic, many costumes."""
+"""Diagnostics, plans and figures in the formats of people and of tools."""

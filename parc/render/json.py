@@ -1,6 +1,6 @@
-"""Diagnostics as JSON, for scripts: one object; its `version` changes when a field goes or changes its sense.
+"""Diagnostics as one JSON object. Its `version` changes when a field is removed or changes its meaning.
 
-Lines and columns are counted from 1, in characters; an end is the place after the last character.
+Lines and columns are counted in characters from 1; the end is the position after the last character.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ VERSION = 1
 
 
 def render(diagnostics: Iterable[Diagnostic]) -> str:
-    found = [_diagnostic(each) for each in diagnostics]
+    found = [_convert_diagnostic(each) for each in diagnostics]
     return json.dumps({"version": VERSION, "diagnostics": found}, indent=2) + "\n"
 
 
-def _diagnostic(diagnostic: Diagnostic) -> dict[str, Any]:
+def _convert_diagnostic(diagnostic: Diagnostic) -> dict[str, Any]:
     fix = diagnostic.fix
     return {
         "code": diagnostic.code,
         "severity": diagnostic.severity.value,
         "message": diagnostic.message,
         "labels": [
-            _place(label.span) | {"text": label.text, "primary": label.primary} for label in diagnostic.labels
+            _convert_span(label.span) | {"text": label.text, "primary": label.primary}
+            for label in diagnostic.labels
         ],
         "notes": list(diagnostic.notes),
         "help": diagnostic.help,
@@ -35,13 +36,13 @@ def _diagnostic(diagnostic: Diagnostic) -> dict[str, Any]:
         and {
             "title": fix.title,
             "safe": fix.safe,
-            "edits": [_place(span) | {"text": text} for span, text in fix.edits],
+            "edits": [_convert_span(span) | {"text": text} for span, text in fix.edits],
         },
     }
 
 
-def _place(span: Span) -> dict[str, Any]:
-    line, column = span.source.place(span.end)
+def _convert_span(span: Span) -> dict[str, Any]:
+    line, column = span.source.locate(span.end)
     return {
         "file": span.source.path,
         "start": {"line": span.line, "column": span.column},

@@ -1,12 +1,13 @@
-"""Memory bars: a row a stage, its kinds side by side, against the memory of a device."""
+"""Memory as bars: a row per stage, its kinds of data side by side, relative to the memory of a device."""
 
 from __future__ import annotations
 
 from parc.cost.figure import Figure, format_quantity
-from parc.render.terminal import DIM, Pen, told
+from parc.render.style import DIM
+from parc.render.terminal import Pen, format_figure
 from parc.report.overview import Overview
 
-ROWS = 16
+MAX_ROWS = 16
 KINDS = {
     "parameters": ("P", "\033[34m"),
     "gradients": ("G", "\033[36m"),
@@ -17,36 +18,43 @@ KINDS = {
 }
 
 
-def memory(of: Overview, pen: Pen) -> list[str]:
+def draw_memory(of: Overview, pen: Pen) -> list[str]:
     known = [(stage.index, stage.memory) for stage in of.stages if stage.memory]
     if not known:
         return []
     most = max(figure.value for _, figure in known)
     scale = of.limit if of.limit and most > of.limit / 4 else most
-    label, values = len(str(known[-1][0])) + 9, [told(figure) for _, figure in known]
+    label, values = len(str(known[-1][0])) + 9, [format_figure(figure) for _, figure in known]
     width = max(pen.width - label - max(map(len, values)) - (11 if of.limit else 3), 8)
     rows = []
     for (index, figure), value in zip(known, values, strict=True):
-        if len(known) > ROWS and ROWS // 2 <= index < len(known) - ROWS // 2:
-            if index == ROWS // 2:
-                rows.append(f"  .. {len(known) - ROWS:,} more")
+        if len(known) > MAX_ROWS and MAX_ROWS // 2 <= index < len(known) - MAX_ROWS // 2:
+            if index == MAX_ROWS // 2:
+                rows.append(f"  .. {len(known) - MAX_ROWS:,} more")
             continue
         share = f"  {figure.value / of.limit:6.1%}" if of.limit else ""
-        bar = _bar(figure, scale, width, pen, bool(of.limit and figure.value > of.limit))
+        bar = _draw_bar(figure, scale, width, pen, bool(of.limit and figure.value > of.limit))
         rows.append(f"  stage {index:<{label - 9}} {bar} {value:>{max(map(len, values))}}{share}")
     limit = (
-        f"{format_quantity(of.limit, 'B')} a device" if of.limit else "the cluster's device has no `memory`"
+        f"{format_quantity(of.limit, 'B')} per device"
+        if of.limit
+        else "the device of the cluster has no `memory`"
     )
     named = {part.name for _, figure in known for part in figure.parts if part.value}
     kinds = [(name, *KINDS[name]) for name in KINDS if name in named]
     legend = "  " + ", ".join(pen.paint(style, letter) + f" {name}" for name, letter, style in kinds)
     if pen.width < 14 * len(kinds):
         legend = "  " + ", ".join(letter for _, letter, _ in kinds)
-    return [*pen.title("MEMORY", f"one rank at its fullest; {limit}"), *rows, legend, *_parts(known, pen)]
+    return [
+        *pen.draw_title("MEMORY", f"one rank at its peak; {limit}"),
+        *rows,
+        legend,
+        *_draw_parts(known, pen),
+    ]
 
 
-def _bar(figure: Figure, scale: float, width: int, pen: Pen, over: bool) -> str:
-    """Each kind as long as its share; rounded is the running sum, so that the whole is right too."""
+def _draw_bar(figure: Figure, scale: float, width: int, pen: Pen, over: bool) -> str:
+    """The kinds in proportion to their shares. Running sums are rounded, so that the total is right, too."""
     out, so_far, drawn = [], 0.0, 0
     for part in figure.parts:
         letter, style = KINDS.get(part.name, ("?", DIM))
@@ -60,8 +68,8 @@ def _bar(figure: Figure, scale: float, width: int, pen: Pen, over: bool) -> str:
     )
 
 
-def _parts(known: list[tuple[int, Figure]], pen: Pen) -> list[str]:
-    """The fullest stage, kind by kind."""
+def _draw_parts(known: list[tuple[int, Figure]], pen: Pen) -> list[str]:
+    """The kinds of data of the stage that needs most."""
     index, figure = max(known, key=lambda each: each[1].value)
-    parts = ", ".join(f"{part.name} {told(part)}" for part in figure.parts if part.value)
-    return pen.folded(f"stage {index}: {parts}", 2, DIM)
+    parts = ", ".join(f"{part.name} {format_figure(part)}" for part in figure.parts if part.value)
+    return pen.fold(f"stage {index}: {parts}", 2, DIM)

@@ -1,8 +1,8 @@
-"""`parc explain --trace`: the simulated step in Chrome's Trace Event Format, which Perfetto opens.
+"""The simulated step in the Trace TimedPass Format of Chromium, which Perfetto opens.
 
-A process is a rank of the pipeline. Its passes, sums, optimizer and rest are complete events ("X"), times in
-microseconds; the sends between stages are flows, from the end of a pass to the beginning of the one that
-waits for it. Format: "Trace Event Format", the Chromium project.
+A process is a rank of the pipeline. Passes, gradient sums, the optimizer and the rest are complete events
+("X") with times in microseconds. Sends between stages are flows from the end of a pass to the beginning of
+the pass that waits for it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ NAMES = {
     "weights": "backward, parameters",
 }
 MICRO = 1e6
-LATE = 0.999  # where in its pass a flow starts: at the very end, viewers no longer count it in
+LATE = 0.999  # start of a flow within its pass: viewers ignore flows at the very end
 
 
-def trace(of: Overview) -> str | None:
-    """None where no time is known."""
+def render_trace(of: Overview) -> str | None:
+    """The trace as JSON; None if the time of the step is unknown."""
     if of.step is None or of.step.time is None or of.step.timeline is None:
         return None
     line, time = of.step.timeline, of.step.time
     about = {"plan": of.plan.name, "seconds": time.value, "grade": time.grade}
-    events = [*_names(line), *_passes(line), *_tails(line, time.value), *_flows(line)]
+    events = [*_list_names(line), *_list_passes(line), *_list_tails(line, time.value), *_list_flows(line)]
     return json.dumps({"displayTimeUnit": "ms", "otherData": about, "traceEvents": events}) + "\n"
 
 
-def _names(line: Timeline) -> Iterator[dict[str, Any]]:
+def _list_names(line: Timeline) -> Iterator[dict[str, Any]]:
     for rank in range(line.ranks):
         for name, args in (
             ("process_name", {"name": f"stage {rank}"}),
@@ -44,31 +44,33 @@ def _names(line: Timeline) -> Iterator[dict[str, Any]]:
             yield {"ph": "M", "name": name, "pid": rank, "tid": 0, "args": args}
 
 
-def _slice(name: str, category: str, rank: int, begin: float, end: float, **args: int) -> dict[str, Any]:
+def _build_slice(
+    name: str, category: str, rank: int, begin: float, end: float, **args: int
+) -> dict[str, Any]:
     times = {"ts": begin * MICRO, "dur": (end - begin) * MICRO}
     return {"ph": "X", "name": name, "cat": category, "pid": rank, "tid": 0, **times, "args": args}
 
 
-def _passes(line: Timeline) -> Iterator[dict[str, Any]]:
+def _list_passes(line: Timeline) -> Iterator[dict[str, Any]]:
     for each in line.events:
         kind = each.kind
         name = f"{NAMES[kind]} {each.microbatch}"
         about = {"stage": each.stage, "microbatch": each.microbatch}
-        yield _slice(name, kind, each.rank, each.begin, each.end, **about)
+        yield _build_slice(name, kind, each.rank, each.begin, each.end, **about)
 
 
-def _tails(line: Timeline, seconds: float) -> Iterator[dict[str, Any]]:
+def _list_tails(line: Timeline, seconds: float) -> Iterator[dict[str, Any]]:
     updated = line.ready + max(tail.update for tail in line.tails)
     for rank, tail in enumerate(line.tails):
         if tail.sums:
-            yield _slice("sum gradients", "gradients", rank, tail.begin, tail.begin + tail.sums)
-        yield _slice("optimizer", "optimizer", rank, line.ready, line.ready + tail.update)
-        yield _slice("rest of the step", "rest", rank, updated, seconds)
+            yield _build_slice("sum gradients", "gradients", rank, tail.begin, tail.begin + tail.sums)
+        yield _build_slice("optimizer", "optimizer", rank, line.ready, line.ready + tail.update)
+        yield _build_slice("rest of the step", "rest", rank, updated, seconds)
 
 
-def _flows(line: Timeline) -> Iterator[dict[str, Any]]:
-    """Activations to the next stage, their gradients back."""
-    passes = [each for each in line.events if each.kind != "weights"]  # these send nothing
+def _list_flows(line: Timeline) -> Iterator[dict[str, Any]]:
+    """Activations to the next stage, and their gradients back."""
+    passes = [each for each in line.events if each.kind != "weights"]  # they send nothing
     found = {(each.kind != "forward", each.stage, each.microbatch): each for each in passes}
     for number, ((backward, stage, microbatch), sent) in enumerate(found.items()):
         got = found.get((backward, stage + (-1 if backward else 1), microbatch))

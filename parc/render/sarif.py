@@ -1,6 +1,6 @@
-"""Diagnostics in the Static Analysis Results Interchange Format, version 2.1.0, for code scanners.
+"""Diagnostics in the Static Analysis Results Interchange Format (SARIF) 2.1.0, for code scanners.
 
-The numbers are those of sections in https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
+Numbers in comments refer to sections of https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "
 def render(diagnostics: Iterable[Diagnostic]) -> str:
     diagnostics = list(diagnostics)
     codes = sorted({each.code for each in diagnostics})
-    driver: dict[str, Any] = {"name": "parc", "rules": _rules(codes)}
-    if number := _version():
+    driver: dict[str, Any] = {"name": "parc", "rules": _describe_rules(codes)}
+    if number := _get_version():
         driver["version"] = number
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",  # 3.14.17
-        "results": [_result(each, codes.index(each.code)) for each in diagnostics],
+        "results": [_convert_result(each, codes.index(each.code)) for each in diagnostics],
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2) + "\n"
 
 
-def _version() -> str | None:
+def _get_version() -> str | None:
     try:
         return version("parc-compiler")
-    except PackageNotFoundError:  # a bare checkout
+    except PackageNotFoundError:  # not installed
         return None
 
 
-def _rules(codes: list[str]) -> list[dict[str, Any]]:
-    """What the codes mean, with the page of each (3.49)."""
+def _describe_rules(codes: list[str]) -> list[dict[str, Any]]:
+    """The reporting descriptors of the codes (3.49), with their pages."""
     rules = {rule.code: rule for rule in list_rules()}
     return [
         {
@@ -57,55 +57,55 @@ def _rules(codes: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _result(diagnostic: Diagnostic, rule: int) -> dict[str, Any]:
-    said = [diagnostic.message, *(f"note: {note}" for note in diagnostic.notes)]
-    said += [f"help: {diagnostic.help}"] if diagnostic.help else []
+def _convert_result(diagnostic: Diagnostic, rule: int) -> dict[str, Any]:
+    lines = [diagnostic.message, *(f"note: {note}" for note in diagnostic.notes)]
+    lines += [f"help: {diagnostic.help}"] if diagnostic.help else []
     result: dict[str, Any] = {
         "ruleId": diagnostic.code,
         "ruleIndex": rule,
         "level": LEVELS[diagnostic.severity],
-        "message": {"text": "\n".join(said)},
+        "message": {"text": "\n".join(lines)},
     }
     primary = [label for label in diagnostic.labels if label.span == diagnostic.span][:1]
     others = [label for label in diagnostic.labels if label not in primary]
     if primary:
-        result["locations"] = [_location(primary[0])]
+        result["locations"] = [_convert_location(primary[0])]
     if others:
-        result["relatedLocations"] = [_location(each) | {"id": at} for at, each in enumerate(others)]
+        result["relatedLocations"] = [_convert_location(each) | {"id": at} for at, each in enumerate(others)]
     if diagnostic.fix:
-        result["fixes"] = [_fix(diagnostic.fix)]
+        result["fixes"] = [_convert_fix(diagnostic.fix)]
     return result
 
 
-def _location(label: Label) -> dict[str, Any]:
+def _convert_location(label: Label) -> dict[str, Any]:
     location: dict[str, Any] = {
-        "physicalLocation": _artifact(label.span.source) | {"region": _region(label.span)}
+        "physicalLocation": _convert_source(label.span.source) | {"region": _convert_region(label.span)}
     }
     if label.text:
         location["message"] = {"text": label.text}
     return location
 
 
-def _artifact(source: Source) -> dict[str, Any]:
+def _convert_source(source: Source) -> dict[str, Any]:
     path = Path(source.path)
     uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
     return {"artifactLocation": {"uri": uri}}
 
 
-def _region(span: Span) -> dict[str, int]:
-    """An end column is that after the last character (3.30.8)."""
-    line, column = span.source.place(span.end)
+def _convert_region(span: Span) -> dict[str, int]:
+    """The end column is that after the last character (3.30.8)."""
+    line, column = span.source.locate(span.end)
     return {"startLine": span.line, "startColumn": span.column, "endLine": line, "endColumn": column}
 
 
-def _fix(fix: Fix) -> dict[str, Any]:
-    """One change a file, with all of its replacements (3.55)."""
+def _convert_fix(fix: Fix) -> dict[str, Any]:
+    """One change per file, with all of its replacements (3.55)."""
     sources = {id(span.source): span.source for span, _ in fix.edits}
     changes = [
-        _artifact(source)
+        _convert_source(source)
         | {
             "replacements": [
-                {"deletedRegion": _region(span), "insertedContent": {"text": text}}
+                {"deletedRegion": _convert_region(span), "insertedContent": {"text": text}}
                 for span, text in fix.edits
                 if span.source is source
             ]

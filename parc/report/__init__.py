@@ -1,1 +1,1 @@
-"""What there is to tell about a checked plan, as plain values: `parc explain` and `parc diff` show them."""
+"""Overviews of checked plans, of their ranks and of their differences, as plain values."""

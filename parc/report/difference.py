@@ -1,4 +1,4 @@
-"""What changes from one plan to another: placements, bytes, time; and whether both compute the same."""
+"""Compares two plans: their settings, assignment, bytes and times, and whether both compute the same."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from parc.cost.figure import Figure
-from parc.report.missing import Missing
+from parc.report.assignment import describe_assignment
+from parc.report.missing import MissingFigures
 from parc.report.overview import Overview
-from parc.report.placements import homes
-from parc.report.settings import Said, of_cluster, of_placement, of_train
+from parc.report.settings import SettingChange, compare_clusters, compare_placements, compare_trains
 
 
 class Change(NamedTuple):
-    """A figure before and after; None where a plan has none."""
+    """A figure before and after; None if a plan does not have it."""
 
     name: str
     before: Figure | None
@@ -22,7 +22,7 @@ class Change(NamedTuple):
 
     @property
     def ratio(self) -> float | None:
-        """After over before, where that says something."""
+        """After / before; None if a plan lacks the figure or the first one is zero."""
         if self.before is None or self.after is None or not self.before.value:
             return None
         return self.after.value / self.before.value
@@ -30,44 +30,44 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`train` is empty where both plans compute the same. Figures are of the fullest or busiest rank."""
+    """`train` is empty if both plans compute the same. Figures are those of the rank with the most."""
 
     before: Overview
     after: Overview
-    train: tuple[Said, ...]
-    cluster: tuple[Said, ...]
-    placement: tuple[Said, ...]
-    homes: tuple[Said, ...]
+    train: tuple[SettingChange, ...]
+    cluster: tuple[SettingChange, ...]
+    placement: tuple[SettingChange, ...]
+    assignment: tuple[SettingChange, ...]
     memory: tuple[Change, ...]
     traffic: tuple[Change, ...]
     step: tuple[Change, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingFigures, ...]
 
 
-def difference(before: Overview, after: Overview) -> Difference:
+def compare_plans(before: Overview, after: Overview) -> Difference:
     one, other = before.plan, after.plan
-    old, new = homes(one), homes(other)
-    moved = (Said(key, old.get(key, "-"), new.get(key, "-")) for key in {**old, **new})
+    old, new = describe_assignment(one), describe_assignment(other)
+    moved = (SettingChange(key, old.get(key, "-"), new.get(key, "-")) for key in {**old, **new})
     return Difference(
         before,
         after,
-        of_train(one.train, other.train),
-        of_cluster(one.cluster, other.cluster),
-        of_placement(one, other),
+        compare_trains(one.train, other.train),
+        compare_clusters(one.cluster, other.cluster),
+        compare_placements(one, other),
         tuple(each for each in moved if each.before != each.after),
-        _changes(_memory(before), _memory(after)),
-        _changes(_traffic(before), _traffic(after)),
-        _changes(_step(before), _step(after)),
+        _pair_figures(_list_memory(before), _list_memory(after)),
+        _pair_figures(_list_traffic(before), _list_traffic(after)),
+        _pair_figures(_list_step(before), _list_step(after)),
         tuple(dict.fromkeys((*before.missing, *after.missing))),
     )
 
 
-def _changes(before: Iterable[Figure], after: Iterable[Figure]) -> tuple[Change, ...]:
+def _pair_figures(before: Iterable[Figure], after: Iterable[Figure]) -> tuple[Change, ...]:
     old, new = ({figure.name: figure for figure in some} for some in (before, after))
     return tuple(Change(name, old.get(name), new.get(name)) for name in {**old, **new})
 
 
-def _memory(of: Overview) -> Iterator[Figure]:
+def _list_memory(of: Overview) -> Iterator[Figure]:
     known = [stage.memory for stage in of.stages if stage.memory]
     if known:
         fullest = max(known, key=lambda each: each.value)
@@ -75,13 +75,13 @@ def _memory(of: Overview) -> Iterator[Figure]:
         yield fullest
 
 
-def _traffic(of: Overview) -> Iterator[Figure]:
+def _list_traffic(of: Overview) -> Iterator[Figure]:
     if of.traffic:
         busiest = max(of.traffic, key=lambda stage: sum(each.sent.value for each in stage))
         yield from (each.sent for each in busiest)
 
 
-def _step(of: Overview) -> Iterator[Figure]:
+def _list_step(of: Overview) -> Iterator[Figure]:
     known: tuple[Figure | None, ...] = (of.flops, of.bubble)
     if of.step:
         known += (of.step.waits, of.step.time, of.step.mfu, of.step.tokens)

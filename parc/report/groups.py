@@ -1,4 +1,4 @@
-"""Who communicates with whom: the groups of each strategy, in closed form."""
+"""The groups of ranks that communicate for each strategy, in closed form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
 
 
-class Carried(NamedTuple):
+class Strategy(NamedTuple):
     """A strategy over axes. `key` is the name that `parc/cost/network/traffic.py` has for its group."""
 
     key: str
@@ -22,35 +22,35 @@ class Carried(NamedTuple):
 class GroupSet:
     """All groups of one strategy: `count` of `size` ranks each, which partition the ranks."""
 
-    carried: Carried
+    strategy: Strategy
     size: int
     count: int
-    span: tuple[tuple[str, int], ...]  # (level, units of it that one group touches), but for the outermost
+    units: tuple[tuple[str, int], ...]  # (level, units that one group touches), without the outermost
     first: Lattice  # the group of rank 0
 
 
-def carried(plan: Plan) -> tuple[Carried, ...]:
+def list_strategies(plan: Plan) -> tuple[Strategy, ...]:
     """The strategies of a plan, in the order of the language."""
     data = plan.data.axes if plan.data else ()
     experts = plan.experts.axes if plan.experts else ()
     inside = plan.experts.tensor if plan.experts else ()
     copies = tuple(axis for axis in data if axis not in (*experts, *inside))
     found = [
-        Carried("data", "data", data),
-        Carried("tensor", "tensor", plan.tensor.axes if plan.tensor else ()),
-        Carried("experts", "experts", experts),
-        Carried("expert_tensor", "inside each expert", inside),
-        Carried("expert_data", "copies of experts", copies if experts else ()),
-        Carried("pipeline", "pipeline", plan.pipeline.axes if plan.pipeline else ()),
+        Strategy("data", "data", data),
+        Strategy("tensor", "tensor", plan.tensor.axes if plan.tensor else ()),
+        Strategy("experts", "experts", experts),
+        Strategy("expert_tensor", "inside each expert", inside),
+        Strategy("expert_data", "copies of experts", copies if experts else ()),
+        Strategy("pipeline", "pipeline", plan.pipeline.axes if plan.pipeline else ()),
     ]
     return tuple(each for each in found if each.axes)
 
 
-def group_sets(plan: Plan) -> tuple[GroupSet, ...]:
-    return tuple(_of(plan, each) for each in carried(plan))
+def list_group_sets(plan: Plan) -> tuple[GroupSet, ...]:
+    return tuple(_build_group_set(plan, each) for each in list_strategies(plan))
 
 
-def _of(plan: Plan, each: Carried) -> GroupSet:
+def _build_group_set(plan: Plan, each: Strategy) -> GroupSet:
     groups = plan.mesh.groups(each.axes)
     levels = plan.cluster.levels
     touched = plan.mesh.count_units(each.axes, [level.size for level in levels])
@@ -58,8 +58,8 @@ def _of(plan: Plan, each: Carried) -> GroupSet:
     return GroupSet(each, plan.mesh.product(each.axes), len(groups), tuple(span[1:]), groups[0])
 
 
-def formula(plan: Plan) -> str:
-    """`(ep * 4 + pp) * 4 + tp`: the rank at coordinates."""
+def format_rank_formula(plan: Plan) -> str:
+    """The rank as a formula of its coordinates: `(ep * 4 + pp) * 4 + tp`."""
     axes = plan.mesh.axes
     if not axes:
         return "0"
@@ -70,22 +70,22 @@ def formula(plan: Plan) -> str:
     return text
 
 
-def ranges(ranks: Lattice, most: int = 4) -> str:
-    """The ranks as runs, `0-3, 16-19, .., 112-115`: at most so many runs, the last one always told."""
+def format_ranks(ranks: Lattice, most: int = 4) -> str:
+    """The ranks as runs: `0-3, 16-19, .., 112-115`. At most `most` runs, the last one included."""
     run, outer = 1, list(ranks.digits)
     while outer and (outer[-1][0] == 1 or outer[-1][1] == run):
         run *= outer.pop()[0]
     starts = Lattice(ranks.base, outer)
 
-    def told(index: int) -> str:
+    def format_run(index: int) -> str:
         start = starts[index]
         return str(start) if run == 1 else f"{start}-{start + run - 1}"
 
     if len(starts) <= most:
-        return ", ".join(map(told, range(len(starts))))
-    return ", ".join([*map(told, range(most - 2)), "..", told(len(starts) - 1)])
+        return ", ".join(map(format_run, range(len(starts))))
+    return ", ".join([*map(format_run, range(most - 2)), "..", format_run(len(starts) - 1)])
 
 
-def units(span: tuple[tuple[str, int], ...]) -> Iterator[str]:
-    """`8 nodes`, of each level."""
+def format_units(span: tuple[tuple[str, int], ...]) -> Iterator[str]:
+    """The units of each level: `8 nodes`."""
     return (f"{count:,} {level}{'s' if count > 1 else ''}" for level, count in span)

@@ -1,4 +1,4 @@
-"""Bytes that one rank sends over each level of the network in a step, by strategy.
+"""Bytes that one rank sends over the links of each level of the network in a step, by strategy.
 
 `parc/cost/network/traffic.py` has the buffers of each collective, `parc/cost/network/link_levels.py` which
 bytes of them cross each level of links.
@@ -14,7 +14,7 @@ from parc.cost.job.job import Job
 from parc.cost.network.link_levels import count_bytes_by_level, grade_sent_bytes
 from parc.cost.network.traffic import Transfer, derive_traffic
 from parc.plan.blocks import Plan
-from parc.report.groups import Carried, carried
+from parc.report.groups import Strategy, list_strategies
 
 HOW = {
     "all_to_all": "to peers beyond each level",
@@ -26,23 +26,23 @@ HOW = {
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
-    """Bytes of one rank and one step over the links of one level, for one strategy."""
+class LinkTraffic:
+    """Bytes that one rank sends in a step over the links of one level, for one strategy."""
 
-    carried: Carried
+    strategy: Strategy
     level: str
-    calls: tuple[tuple[str, int], ...]  # of each kind, in a step
+    calls: tuple[tuple[str, int], ...]  # (collective, calls in a step)
     sent: Figure
 
 
-def crossings(plan: Plan, job: Job, index: int) -> tuple[Crossing, ...]:
-    """Of one rank at this index of the pipeline: strategy by strategy, innermost level first."""
+def list_link_traffic(plan: Plan, job: Job, index: int) -> tuple[LinkTraffic, ...]:
+    """The traffic of pipeline rank `index`: strategy by strategy, innermost level first."""
     levels = [level.name for level in reversed(plan.cluster.levels)]
-    found: list[Crossing] = []
-    strategies = carried(plan)
+    found: list[LinkTraffic] = []
+    strategies = list_strategies(plan)
     keys = {each.key for each in strategies}
     for each in strategies:
-        # experts that lie over no axis have copies on all data ranks
+        # experts without axes are replicated on all data ranks
         own = {each.key} if each.key != "data" or "expert_data" in keys else {"data", "expert_data"}
         moved = [
             (one, count_bytes_by_level(job, one, place))
@@ -51,25 +51,25 @@ def crossings(plan: Plan, job: Job, index: int) -> tuple[Crossing, ...]:
             if one.group in own
         ]
         for number, level in enumerate(levels):
-            parts = [_figure(one, bytes[number]) for one, bytes in _present(moved, number)]
+            parts = [_build_figure(one, bytes[number]) for one, bytes in _select_level(moved, number)]
             if parts:
                 total = sum(part.value for part in parts)
                 calls: dict[str, int] = {}
-                for one, _ in _present(moved, number):
+                for one, _ in _select_level(moved, number):
                     calls[one.kind] = calls.get(one.kind, 0) + one.calls
                 how = "; ".join(f"{kind}: {HOW[kind]}" for kind in calls)
                 worst = max((part.grade for part in parts), key=GRADES.index)
                 figure = Figure(f"{each.title} over {level}", total, "B", how, worst, tuple(parts))
-                found.append(Crossing(each, level, tuple(calls.items()), figure))
+                found.append(LinkTraffic(each, level, tuple(calls.items()), figure))
     return tuple(found)
 
 
-def _present(
+def _select_level(
     moved: list[tuple[Transfer, tuple[float, ...]]], number: int
 ) -> Iterator[tuple[Transfer, tuple[float, ...]]]:
     return ((one, bytes) for one, bytes in moved if number < len(bytes) and bytes[number])
 
 
-def _figure(one: Transfer, bytes: float) -> Figure:
+def _build_figure(one: Transfer, bytes: float) -> Figure:
     how = f"{one.calls:,} x {bytes:,.0f} B of {one.kind} of {one.bytes:,.0f} B"
     return Figure(one.purpose, bytes * one.calls, "B", how, grade_sent_bytes(one))

@@ -1,4 +1,4 @@
-"""A whole plan at a glance."""
+"""The overview of a plan: groups, stages, traffic, step and claims."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from parc.cost.explain import explain_flops
 from parc.cost.figure import Figure
 from parc.cost.job.job import Job
 from parc.plan.blocks import Plan
-from parc.report.groups import GroupSet, group_sets
-from parc.report.link_traffic import Crossing, crossings
-from parc.report.missing import Missing, missing
-from parc.report.stages import StageRow, stage_rows
-from parc.report.step import StepFacts, step_facts
+from parc.report.groups import GroupSet, list_group_sets
+from parc.report.link_traffic import LinkTraffic, list_link_traffic
+from parc.report.missing import MissingFigures, find_missing
+from parc.report.stages import StageRow, list_stages
+from parc.report.step import StepOverview, describe_step
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Nothing here grows with the number of ranks; stages and microbatches do count."""
+    """An overview. Its size depends on the numbers of stages and microbatches, not on that of ranks."""
 
     plan: Plan
     job: Job | None
     groups: tuple[GroupSet, ...]
     stages: tuple[StageRow, ...]
-    traffic: tuple[tuple[Crossing, ...], ...]  # by rank of the pipeline
+    traffic: tuple[tuple[LinkTraffic, ...], ...]  # by rank of the pipeline
     flops: Figure | None  # of one step, on one device
-    bubble: Figure | None  # as the schedule has it, stages being equal
-    step: StepFacts | None
+    bubble: Figure | None  # of the schedule with equal stages
+    step: StepOverview | None
     claims: tuple[Verdict, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingFigures, ...]
 
     @property
     def limit(self) -> float | None:
-        """Bytes of a device's memory."""
+        """The memory of a device in bytes."""
         device = self.plan.cluster.device
         return device.memory if device else None
 
 
-def overview(plan: Plan) -> Overview:
-    """Of any plan that could be resolved; what its faults leave untold is in `missing`."""
+def build_overview(plan: Plan) -> Overview:
+    """The overview of any resolved plan; figures that its faults leave unknown are listed in `missing`."""
     costs = price(plan)
     try:
-        of: Job | None = costs.job
-        return _told(costs, of, missing(plan, of))
-    except Unknown as why:
-        return _told(costs, None, missing(plan, None, str(why)))
+        job: Job | None = costs.job
+        return _assemble(costs, job, find_missing(plan, job))
+    except Unknown as reason:
+        return _assemble(costs, None, find_missing(plan, None, str(reason)))
     except ArithmeticError:
-        return _told(costs, None, missing(plan, None, "its sizes are beyond what can be computed with"))
+        return _assemble(costs, None, find_missing(plan, None, "its sizes exceed the range of numbers"))
 
 
-def _told(costs: Costs, of: Job | None, absent: tuple[Missing, ...]) -> Overview:
+def _assemble(costs: Costs, job: Job | None, missing: tuple[MissingFigures, ...]) -> Overview:
     plan = costs.plan
-    stages = stage_rows(plan, of)
+    stages = list_stages(plan, job)
     return Overview(
         plan,
-        of,
-        group_sets(plan),
+        job,
+        list_group_sets(plan),
         stages,
-        tuple(crossings(plan, of, stage.index) for stage in stages) if of else (),
-        explain_flops(of) if of else None,
-        _bubble(costs),
-        step_facts(of) if of else None,
+        tuple(list_link_traffic(plan, job, stage.index) for stage in stages) if job else (),
+        explain_flops(job) if job else None,
+        _compute_bubble(costs),
+        describe_step(job) if job else None,
         judge(costs),
-        absent,
+        missing,
     )
 
 
-def _bubble(costs: Costs) -> Figure | None:
+def _compute_bubble(costs: Costs) -> Figure | None:
     try:
         return derive_bubble(costs)
     except Unknown:

@@ -1,4 +1,4 @@
-"""One rank: where it is, what it holds, whom it communicates with; in closed form, so of any plan."""
+"""The overview of one rank: its place, what it holds, and its groups, in closed form."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from parc.cost.figure import Figure, add_figures
 from parc.plan import placement
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
-from parc.report.groups import Carried, carried
+from parc.report.groups import Strategy, list_strategies
 from parc.report.overview import Overview
 from parc.report.stages import StageRow
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The group that a rank is in, for one strategy or axis, and where it stands in it."""
+    """The group of a rank for one strategy or axis, and the position of the rank in it."""
 
-    carried: Carried
+    strategy: Strategy
     ranks: Lattice
     position: int
 
 
 @dataclass(frozen=True, slots=True)
-class RankFacts:
+class RankOverview:
     rank: int
     coordinates: dict[str, int]
-    place: tuple[tuple[str, int], ...]  # (level, which unit of it within the one around), then the device
+    place: tuple[
+        tuple[str, int], ...
+    ]  # (level, index of its unit within the enclosing unit), then the device
     stage: StageRow
     experts: range
     sequences: range  # of the first microbatch
@@ -38,30 +40,32 @@ class RankFacts:
     buffers: Figure | None
 
 
-def rank_facts(of: Overview, rank: int) -> RankFacts:
-    """Raises:
-    IndexError: there is no such rank.
+def describe_rank(of: Overview, rank: int) -> RankOverview:
+    """The overview of a rank.
+
+    Raises:
+        IndexError: there is no such rank.
     """
     plan, mesh = of.plan, of.plan.mesh
     index = mesh.index(rank, plan.pipeline.axes) if plan.pipeline else 0
     stage = of.stages[index]
-    axes = (Carried(axis.name, axis.name, (axis.name,)) for axis in mesh.axes)
-    return RankFacts(
+    axes = (Strategy(axis.name, axis.name, (axis.name,)) for axis in mesh.axes)
+    return RankOverview(
         rank,
         mesh.coordinates(rank),
-        place(plan, rank),
+        locate_rank(plan, rank),
         stage,
         placement.locate_experts(plan, rank) if stage.experts else range(0),
         placement.locate_sequences(plan, rank, 0),
-        tuple(_peers(plan, rank, each) for each in axes),
-        tuple(_peers(plan, rank, each) for each in carried(plan)),
+        tuple(_build_peers(plan, rank, each) for each in axes),
+        tuple(_build_peers(plan, rank, each) for each in list_strategies(plan)),
         stage.memory,
-        _buffers(of, index),
+        _sum_buffers(of, index),
     )
 
 
-def place(plan: Plan, rank: int) -> tuple[tuple[str, int], ...]:
-    """`fabric 8 x node 16`: rank 37 is device 5 of node 2. Rank r is on device r."""
+def locate_rank(plan: Plan, rank: int) -> tuple[tuple[str, int], ...]:
+    """The device of a rank, level by level. On `fabric 8 x node 16`, rank 37 is device 5 of node 2."""
     levels, found = plan.cluster.levels, []
     for at, level in enumerate(levels):
         inside = prod(each.size for each in levels[at + 1 :])
@@ -70,12 +74,12 @@ def place(plan: Plan, rank: int) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _peers(plan: Plan, rank: int, each: Carried) -> Peers:
+def _build_peers(plan: Plan, rank: int, each: Strategy) -> Peers:
     return Peers(each, plan.mesh.group(rank, each.axes), plan.mesh.index(rank, each.axes))
 
 
-def _buffers(of: Overview, index: int) -> Figure | None:
-    """What goes into the collectives and sends of a step; of it, `wires.py` says what leaves the rank."""
+def _sum_buffers(of: Overview, index: int) -> Figure | None:
+    """Bytes that the rank passes to the collectives and sends of a step."""
     if of.job is None:
         return None
     parts = [part for place in of.job.list_stage_indices(index) for part in explain_traffic(of.job, place)]

@@ -1,4 +1,4 @@
-"""What each rank of the pipeline holds: layers, experts, parameters, memory, its share of the arithmetic."""
+"""The stages of the pipeline: layers, experts, parameters, memory and share of the FLOPs of each rank."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from parc.plan.blocks import Plan
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """One rank of the pipeline. Figures are of one device; None where the shape says too little.
+    """One rank of the pipeline. Figures are those of one device; None if the shape is incomplete.
 
-    `layers` has a range for each of its chunks. `share` is its part of the model's FLOPs.
+    `layers` has a range for each chunk. `share` is the part of the FLOPs of the model.
     """
 
     index: int
     layers: tuple[range, ...]
     moe_layers: int
-    experts: int  # of each of these layers, on one rank
+    experts: int  # of each MoE layer, on one rank
     parameters: Figure | None = None
     share: Figure | None = None
     memory: Figure | None = None
 
 
-def pipeline_ranks(plan: Plan) -> int:
+def count_pipeline_ranks(plan: Plan) -> int:
     return plan.mesh.product(plan.pipeline.axes) if plan.pipeline else 1
 
 
-def representative(plan: Plan, index: int) -> int:
-    """The first rank of the mesh with this index on the pipeline."""
+def find_representative(plan: Plan, index: int) -> int:
+    """The first rank of the mesh with this pipeline rank."""
     return plan.mesh.groups(plan.pipeline.axes)[0][index] if plan.pipeline else 0
 
 
-def stage_rows(plan: Plan, job: Job | None) -> tuple[StageRow, ...]:
-    return tuple(_row(plan, job, index) for index in range(pipeline_ranks(plan)))
+def list_stages(plan: Plan, job: Job | None) -> tuple[StageRow, ...]:
+    return tuple(_build_row(plan, job, index) for index in range(count_pipeline_ranks(plan)))
 
 
-def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
-    shape, rank = plan.train.model.shape, representative(plan, index)
-    layers = placement.locate_layers(plan, rank) if _counted(plan) else ()
+def _build_row(plan: Plan, job: Job | None, index: int) -> StageRow:
+    shape, rank = plan.train.model.shape, find_representative(plan, index)
+    layers = placement.locate_layers(plan, rank) if _has_all_layers(plan) else ()
     dense = shape.dense_layers if shape.experts else sum(map(len, layers))
     sparse = sum(layer >= dense for chunk in layers for layer in chunk) if shape.experts else 0
     experts = len(placement.locate_experts(plan, rank)) if sparse else 0
@@ -51,33 +51,35 @@ def _row(plan: Plan, job: Job | None, index: int) -> StageRow:
         return StageRow(index, layers, sparse, experts)
     stages = job.list_stages(index)
     count = sum(parameters.count_rank_parameters(job, stage).total for stage in stages)
-    how = "what one rank holds of the matrices, norms, routers, and its experts"
+    how = "the share of one rank in matrices, norms and routers, and its experts"
     held = Figure("parameters", count, "", how, "exact")
-    return StageRow(index, layers, sparse, experts, held, _share(job, stages), _memory(job, index))
+    return StageRow(
+        index, layers, sparse, experts, held, _compute_share(job, stages), _compute_memory(job, index)
+    )
 
 
-def _counted(plan: Plan) -> bool:
-    """Whether every stage has its number of layers: an editor shows a plan before it is whole."""
+def _has_all_layers(plan: Plan) -> bool:
+    """Whether all stages have their numbers of layers; in an editor, a plan may be incomplete."""
     pipeline = plan.pipeline
-    return pipeline is None or len(pipeline.layers) == pipeline_ranks(plan) * pipeline.chunks
+    return pipeline is None or len(pipeline.layers) == count_pipeline_ranks(plan) * pipeline.chunks
 
 
-def _memory(job: Job, index: int) -> Figure | None:
+def _compute_memory(job: Job, index: int) -> Figure | None:
     try:
         return explain_memory(job, index)
-    except ValueError:  # a schedule that is not simulated: `missing.py` tells it
+    except ValueError:  # the schedule cannot be simulated, which `missing.py` reports
         return None
 
 
-def _share(job: Job, stages: tuple[StageShape, ...]) -> Figure:
-    """FLOPs of stages over those of the model: of a model that has these layers alone."""
-    mine, whole = sum(flops(job, stage) for stage in stages), parameters.count_flops(job)
+def _compute_share(job: Job, stages: tuple[StageShape, ...]) -> Figure:
+    """FLOPs of the stages / FLOPs of the model."""
+    mine, whole = sum(count_flops(job, stage) for stage in stages), parameters.count_flops(job)
     how = f"{mine:.4g} of {whole:.4g} FLOP, forward and backward"
     return Figure("share", mine / whole if whole else 0.0, "", how, "exact")
 
 
-def flops(job: Job, stage: StageShape) -> float:
-    """Of one step, on all devices that run the stage."""
+def count_flops(job: Job, stage: StageShape) -> float:
+    """FLOPs of one step on all devices that run the stage: those of a model of its layers."""
     of = job.architecture
     part = replace(
         of,

@@ -1,4 +1,4 @@
-"""One step, simulated: every pass, the sums of gradients, the optimizer; and what follows from its length."""
+"""The simulated step: all passes, gradient sums and the optimizer, and the figures that follow."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from parc.cost.memory import parameters
 from parc.cost.schedule.timeline import TimedPass, assume_equal_times, simulate_passes
 from parc.cost.timing.constants import find_nearest_calibration
 from parc.cost.timing.step import StepTime, predict_step
-from parc.report.missing import unplayed
+from parc.report.missing import check_schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """After the last pass of a rank of the pipeline: its gradients' sum, then the optimizer; in seconds."""
+    """The end of the step of a pipeline rank: its gradient sum, then the optimizer. In seconds."""
 
     begin: float
     sums: float
@@ -25,9 +25,9 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The passes of all ranks of the pipeline. `seconds` is None where only their order is known.
+    """The passes of all pipeline ranks. `seconds` is None if only their order is known.
 
-    `end` is that of the last pass, `ready` when every rank has its gradients.
+    `end` is the end of the last pass; at `ready` all ranks have summed their gradients.
     """
 
     events: tuple[TimedPass, ...]
@@ -40,35 +40,35 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class StepFacts:
-    timeline: Timeline | None  # None: it has too many passes
+class StepOverview:
+    timeline: Timeline | None  # None: it cannot be simulated
     time: Figure | None
     mfu: Figure | None
-    tokens: Figure | None  # a second
+    tokens: Figure | None  # per second
 
     @property
     def waits(self) -> Figure | None:
         return self.timeline.waits if self.timeline else None
 
 
-def step_facts(job: Job) -> StepFacts | None:
-    """None where nothing is known: no time, and no order of passes that could be shown."""
-    long = unplayed(job)
+def describe_step(job: Job) -> StepOverview | None:
+    """The overview of the step; None if neither its time nor the order of its passes is known."""
+    unsimulated = check_schedule(job)
     if job.hardware is None:
-        return None if long else StepFacts(_unit_line(job), None, None, None)
+        return None if unsimulated else StepOverview(_simulate_order(job), None, None, None)
     try:
         time = explain_step(job)
-    except ValueError:  # no schedule of these chunks and microbatches: `missing.py` tells it
+    except ValueError:  # no schedule for these chunks and microbatches, which `missing.py` reports
         return None
     count = parameters.count_tokens(job)
     how = f"{count:,.0f} tokens / {time.value:.4g} s"
     rate = Figure("tokens/s", count / time.value, "", how, time.grade)
     found = predict_step(job, find_nearest_calibration(job.require_hardware()).constants)
-    return StepFacts(None if long else _line(job, found), time, explain_mfu(job), rate)
+    return StepOverview(None if unsimulated else _simulate_step(job, found), time, explain_mfu(job), rate)
 
 
-def _unit_line(job: Job) -> Timeline:
-    """The schedule alone: every stage takes as long as every other, and sending takes none."""
+def _simulate_order(job: Job) -> Timeline:
+    """The timeline of the schedule alone: with equal stages, and sends that take no time."""
     count = len(job.stages)
     layout = job.parallelism
     hops = [0.0] * (count - 1)
@@ -77,10 +77,10 @@ def _unit_line(job: Job) -> Timeline:
     )
     ranks = job.degrees.pipeline
     end = max(each.end for each in played)
-    return Timeline(tuple(played), ranks, end, _waits(played, ranks, end, False), end, (), None)
+    return Timeline(tuple(played), ranks, end, _compute_waits(played, ranks, end, False), end, (), None)
 
 
-def _line(job: Job, found: StepTime) -> Timeline:
+def _simulate_step(job: Job, found: StepTime) -> Timeline:
     layout, ranks = job.parallelism, job.degrees.pipeline
     played = simulate_passes(
         layout.schedule, layout.microbatches, found.stage_times, found.hops, layout.chunks
@@ -96,22 +96,22 @@ def _line(job: Job, found: StepTime) -> Timeline:
         tuple(played),
         ranks,
         found.pipeline,
-        _waits(played, ranks, found.pipeline, True),
+        _compute_waits(played, ranks, found.pipeline, True),
         ready,
         tails,
         found.seconds,
     )
 
 
-def _waits(played: list[TimedPass], ranks: int, end: float, timed: bool) -> Figure:
-    """The share of the pipeline's time in which a rank has no pass to make, in the mean over its ranks.
+def _compute_waits(played: list[TimedPass], ranks: int, end: float, timed: bool) -> Figure:
+    """The share of the time of the pipeline in which ranks wait, averaged over its ranks.
 
-    The bubble of the schedule, and what unequal stages and transfers between them add to it.
+    It includes the bubble of the schedule, unequal stages and the transfers between them.
     """
     busy = sum(each.end - each.begin for each in played)
     share = max(1 - busy / (ranks * end), 0.0) if end else 0.0
     if timed:
         how = f"1 - {busy:.4g} s of passes / ({ranks} ranks x {end:.4g} s)"
         return Figure("waits", share, "", how, "estimated")
-    how = f"1 - {busy:g} / ({ranks} ranks x {end:g}), a backward pass as long as two forward ones"
+    how = f"1 - {busy:g} / ({ranks} ranks x {end:g}), a backward pass takes as long as two forward passes"
     return Figure("waits", share, "", how, "estimated")

@@ -15,7 +15,7 @@ from parc.plan.imports import HARDWARE_PREFIX, Imports, list_machines
 from parc.plan.resolve.resolver import Resolver
 from parc.search.layouts import Layout, list_layouts
 from parc.source import Source
-from parc.syntax.format import formatted
+from parc.syntax.format import format_source
 
 FULL = {"P322", "P323"}  # errors and warnings about memory
 ROOM = 0.9  # of a device's memory, that a first plan may fill
@@ -70,7 +70,7 @@ def write_first_plan(setup: Setup) -> str:
                 built = not find_unsupported(costs.plan)
                 found.append((costs.step.seconds * (1 if built else SLOWER), text))
         if found:
-            return formatted(Source("plan.parc", min(found, key=lambda each: each[0])[1]))
+            return format_source(Source("plan.parc", min(found, key=lambda each: each[0])[1]))
     if least is None:
         raise Unfit(f"every layout has an error or a warning, the first one: {faults[0]}")
     raise Unfit(f"the leanest layout needs {least[0] / 1e9:.1f} GB of a device's {least[1] / 1e9:.0f} GB")

@@ -1,1 +1,1 @@
-"""Text to tree, with every fault of the text as a diagnostic."""
+"""Parses and formats plan files. Every fault of a text becomes a diagnostic."""

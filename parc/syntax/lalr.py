@@ -1,7 +1,7 @@
-"""Runs lark's parse table, one token after the other, with a stack that recovery may change.
+"""An LALR(1) parser that runs the tables of lark token by token, with a stack that recovery may change.
 
-Lark's own reductions build a tree whose positions cost more than all the rest of reading; these do what they
-do of it that is used here, in a third of the time.
+The reductions of lark compute positions that cost more than the rest of parsing. The ones here build the same
+tree with only what is needed, in a third of the time.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from parc.syntax import table
+from parc.syntax.grammar import load_tables
 from parc.syntax.token import Token
 
 
 class Node:
-    """What a rule of the grammar stands for. `start_pos` and `end_pos`, named as those of tokens, take in
-    brackets around it."""
+    """A node of the parse tree. `start_pos` and `end_pos`, named as in tokens, include brackets around it."""
 
-    __slots__ = ("children", "data", "end", "end_pos", "start", "start_pos")
+    __slots__ = ("children", "end", "end_pos", "rule", "start", "start_pos")
 
-    def __init__(self, data: str, children: list[Any], start: int, end: int) -> None:
-        self.data = data
+    def __init__(self, rule: str, children: list[Any], start: int, end: int) -> None:
+        self.rule = rule
         self.children = children
-        self.start = self.start_pos = start  # -1: nowhere yet
+        self.start = self.start_pos = start  # -1: unknown so far
         self.end = self.end_pos = end
 
 
@@ -32,37 +32,37 @@ Reduce: TypeAlias = Callable[["list[Child]"], "Child"]
 
 
 class Reduction(NamedTuple):
-    name: str  # of the rule of the grammar
-    size: int  # how many symbols it stands for
-    reduce: Reduce | None  # None: the only one stays
+    name: str  # of the rule in the grammar
+    size: int  # number of symbols that it replaces
+    reduce: Reduce | None  # None: its only symbol stays
 
 
 class Table(NamedTuple):
-    states: dict[int, dict[str, int]]  # by kinds of symbols the next state, or ~ the number of a reduction
+    states: dict[int, dict[str, int]]  # by kind of symbol: the next state, or ~ the index of a reduction
     start: int
     end: int
     reductions: tuple[Reduction, ...]
 
 
 @cache
-def of(start: str) -> Table:
-    """The table for a text that is a `start` of the grammar."""
-    tables = table.read()
-    reductions = tuple(Reduction(rule.name, rule.size, _reduction(rule)) for rule in tables.rules)
+def load_table(start: str) -> Table:
+    """The table with the start symbol `start` of the grammar."""
+    tables = load_tables()
+    reductions = tuple(Reduction(rule.name, rule.size, _build_reduction(rule)) for rule in tables.rules)
     return Table(tables.states, *tables.starts[start], reductions)
 
 
 class Parser:
-    """`whole` is the tree, after the last token."""
+    """Parses tokens; `result` is the tree, after the last token."""
 
     def __init__(self, start: str) -> None:
-        self.table = of(start)
+        self.table = load_table(start)
         self.states = [self.table.start]
         self.values: list[Child] = []
-        self.whole: Node | None = None
+        self.result: Node | None = None
 
     def feed(self, token: Token) -> bool:
-        """Take a token; False: it is not expected, and the stack is as it was."""
+        """Consume a token. False: it is not expected, and the stack is unchanged."""
         table, _, end, reductions = self.table
         states, values, kind = self.states, self.values, token.type
         action = table[states[-1]].get(kind)
@@ -85,9 +85,9 @@ class Parser:
             following = table[states[-1]][name]
             states.append(following)
             if kind == "$END" and following == end:
-                whole = values[-1]
-                assert isinstance(whole, Node)
-                self.whole = whole
+                result = values[-1]
+                assert isinstance(result, Node)
+                self.result = result
                 return True
             action = table[following].get(kind)
         states.append(action)
@@ -95,20 +95,20 @@ class Parser:
         return True
 
 
-def _reduction(rule: table.Rule) -> Reduce | None:
-    """What to do with the children of a rule. None: the only one stays."""
-    data, kept, inlined, single = rule.data, rule.kept, rule.inlined, rule.single
+def _build_reduction(rule: table.Rule) -> Reduce | None:
+    """The function that reduces the children of a rule; None if the only child stays."""
+    name, kept, inlined, single = rule.data, rule.kept, rule.inlined, rule.single
     whole = len(kept) == rule.size and not inlined
     if single and whole and rule.size == 1:
         return None
 
     def reduce(children: list[Child]) -> Child:
-        parts = children if whole else _parts(children, kept, inlined)
+        parts = children if whole else _select_children(children, kept, inlined)
         start, end = (children[0].start_pos, children[-1].end_pos) if children else (-1, -1)
         if start < 0 or end < 0:
-            start, end = _extent(children)
+            start, end = _find_extent(children)
         if not (single and len(parts) == 1):
-            return Node(data, parts, start, end)
+            return Node(name, parts, start, end)
         node = parts[0]
         if isinstance(node, Node) and start >= 0:
             node.start_pos, node.end_pos = start, end
@@ -119,7 +119,7 @@ def _reduction(rule: table.Rule) -> Reduce | None:
     return reduce
 
 
-def _parts(children: list[Child], kept: tuple[int, ...], inlined: tuple[int, ...]) -> list[Child]:
+def _select_children(children: list[Child], kept: tuple[int, ...], inlined: tuple[int, ...]) -> list[Child]:
     found: list[Child] = []
     for at in kept:
         child = children[at]
@@ -131,7 +131,7 @@ def _parts(children: list[Child], kept: tuple[int, ...], inlined: tuple[int, ...
     return found
 
 
-def _extent(children: list[Child]) -> tuple[int, int]:
-    """From where the first of the children that stand somewhere begins to where the last of them ends."""
+def _find_extent(children: list[Child]) -> tuple[int, int]:
+    """From the start of the first child that has a position to the end of the last one."""
     start = next((each.start_pos for each in children if each.start_pos >= 0), -1)
     return start, next((each.end_pos for each in reversed(children) if each.end_pos >= 0), -1)

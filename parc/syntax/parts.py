@@ -1,7 +1,7 @@
-"""A text cut where its top-level statements begin.
+"""Splits a text where its top-level statements begin.
 
-Each part is read by itself, so a fault harms no other, and an editor reads again only what has changed. A
-part begins at the first column of a line, outside of every bracket; where braces are never closed, also at
+Each part is parsed independently: a fault does not affect other parts, and editors only parse what changes. A
+part begins at the first column of a line outside of all brackets. If braces are not closed, it also begins at
 what looks like the head of a block: `train first ..`.
 """
 
@@ -15,8 +15,8 @@ HEAD = re.compile(r"(?!(?:let|import|for|on|over)\b)[^\W\d]\w*[ \t]+(?!(?:let|im
 OPENERS = {"}": "{", "]": "[", ")": "("}
 
 
-def cut(text: str) -> list[tuple[int, int]]:
-    """The (start, end) of each part, which together are the whole text."""
+def split_text(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each part; together they cover the whole text."""
     signs = [(sign[1], sign.end()) for sign in SIGNS.finditer(text) if sign.lastindex]
     kinds = [sign for sign, _ in signs]
     unbalanced = kinds.count("{") > kinds.count("}")
@@ -30,12 +30,12 @@ def cut(text: str) -> list[tuple[int, int]]:
         elif sign in "{[(":
             opened.append(sign)
         else:
-            _close(opened, OPENERS[sign])
+            _close_bracket(opened, OPENERS[sign])
     return list(pairwise([*starts, len(text)]))
 
 
-def _close(opened: list[str], opener: str) -> None:
-    """Close down to the innermost `opener`, if there is one; only a brace closes across braces."""
+def _close_bracket(opened: list[str], opener: str) -> None:
+    """Close brackets up to the innermost `opener`, if there is one. Only a brace closes other braces."""
     depth = len(opened)
     while depth and opened[depth - 1] != opener:
         if opened[depth - 1] == "{":

@@ -1,136 +1,65 @@
-"""The lexer's and the parser's tables: as saved when the package was built, or from the grammar where those
-are stale.
+"""The tables of the lexer and the parser, and the file in which they are saved when parc is built.
 
-Lark makes them. What is saved is plain numbers and strings, so that reading a plan needs no lark: to import
-it takes a quarter of the time of a check.
+Saved tables are used only if they were made from the grammar as it is now. They are plain numbers and
+strings, so that a check does not import lark, which would take a quarter of its time.
 """
 
 from __future__ import annotations
 
 import marshal
 import sys
-from functools import cache
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from parc import resources
 
-if TYPE_CHECKING:
-    import lark
-
 TABLE = Path(__file__).with_name("table.bin")
-STARTS = ("file", "override", "junk")
 
 
 class Rule(NamedTuple):
-    """A rule of the grammar, and what becomes of the symbols that it stands for."""
+    """A rule of the grammar, and what becomes of the symbols that it replaces."""
 
     name: str
-    size: int  # how many symbols there are
+    size: int  # number of symbols
     data: str  # the name of its node
-    kept: tuple[int, ...]  # the symbols that become children
-    inlined: tuple[int, ...]  # of which the own children do
-    single: bool  # an only child stands for it
+    kept: tuple[int, ...]  # indices of the symbols that become children
+    inlined: tuple[int, ...]  # indices of those whose children become children instead
+    single: bool  # an only child replaces the node
 
 
 class Tables(NamedTuple):
-    terminals: str  # a regular expression with a named group for each
+    terminals: str  # a regular expression with a named group for each terminal
     flags: int
     ignored: tuple[str, ...]
-    keywords: dict[str, str]  # the kinds of names that are none
-    states: dict[int, dict[str, int]]  # by kinds of symbols the next state, or ~ the number of a rule
+    keywords: dict[str, str]  # kinds of the names that are keywords
+    states: dict[int, dict[str, int]]  # by kind of symbol: the next state, or ~ the index of a rule
     rules: tuple[Rule, ...]
     starts: dict[str, tuple[int, int]]  # the first state and the last
 
 
-def _grammar() -> str:
-    return (resources.folder("grammar") / "parc.lark").read_text(encoding="utf-8")
+def load_saved_tables(grammar: str) -> Tables | None:
+    """The saved tables; None if there are none, or if they were made from another grammar."""
+    try:
+        made_from, fields, rules = marshal.loads(TABLE.read_bytes())
+    except (OSError, EOFError, ValueError, TypeError):  # missing, cut off, or written by another Python
+        return None
+    if made_from != _describe_origin(grammar):
+        return None
+    return Tables(**fields, rules=tuple(map(Rule._make, rules)))
 
 
-def _digest(grammar: str) -> bytes:
-    """What saved tables depend on: the grammar, and who reads them."""
-    return sha256(f"{Tables._fields} {Rule._fields} {sys.version_info[:2]} {grammar}".encode()).digest()
+def save_tables(tables: Tables, path: Path = TABLE) -> None:
+    """Write tables that were made from the current grammar."""
+    fields = tables._asdict()
+    rules = tuple(tuple(rule) for rule in fields.pop("rules"))
+    saved: Any = (_describe_origin(read_grammar()), fields, rules)
+    path.write_bytes(marshal.dumps(saved))
 
 
-def _from_grammar(grammar: str, debug: bool = False) -> lark.Lark:
-    import lark
-
-    return lark.Lark(
-        grammar,
-        parser="lalr",
-        lexer="basic",
-        start=list(STARTS),
-        propagate_positions=True,
-        maybe_placeholders=False,
-        debug=debug,
-    )
+def _describe_origin(grammar: str) -> tuple[object, ...]:
+    """What saved tables depend on: the grammar, the layout of the tables, and the version of Python."""
+    return (grammar, Tables._fields, Rule._fields, sys.version_info[:2])
 
 
-@cache
-def parser() -> lark.Lark:
-    """Lark's own."""
-    return _from_grammar(_grammar())
-
-
-def _made(made: lark.Lark) -> Tables:
-    from lark.lexer import BasicLexer
-    from lark.parsers.lalr_analysis import Shift
-
-    lexer = BasicLexer(made.lexer_conf)
-    scanned = {each.name: each.pattern.to_regexp() for each in lexer.scanner.terminals}
-    confs = {start: made.parse_interactive("", start=start).parser_state.parse_conf for start in STARTS}
-    numbers: dict[object, int] = {}
-    states = {
-        state: {
-            str(kind): target if step is Shift else ~numbers.setdefault(target, len(numbers))
-            for kind, (step, target) in actions.items()
-        }
-        for state, actions in confs["file"].states.items()
-    }
-    return Tables(
-        "|".join(f"(?P<{name}>{pattern})" for name, pattern in scanned.items()),
-        int(lexer.g_regex_flags),
-        tuple(sorted(lexer.ignore_types)),
-        {each.pattern.value: each.name for each in lexer.terminals if each.name not in scanned},
-        states,
-        tuple(map(_rule, numbers)),
-        {start: (conf.start_state, conf.end_state) for start, conf in confs.items()},
-    )
-
-
-def _rule(rule: object) -> Rule:
-    """As lark reads the options of its rules."""
-    from lark.grammar import NonTerminal, Terminal
-    from lark.grammar import Rule as Larks
-
-    assert isinstance(rule, Larks)
-    symbols, options = rule.expansion, rule.options
-    kept = [
-        at
-        for at, each in enumerate(symbols)
-        if options.keep_all_tokens or not (isinstance(each, Terminal) and each.filter_out)
-    ]
-    inlined = [at for at in kept if isinstance(symbols[at], NonTerminal) and symbols[at].name.startswith("_")]
-    name = str(rule.origin.name)
-    single = bool(options.expand1 and not rule.alias)
-    return Rule(name, len(symbols), str(rule.alias or name), tuple(kept), tuple(inlined), single)
-
-
-def save(path: Path = TABLE) -> None:
-    """Write the tables, after the digest of what they were made from."""
-    grammar = _grammar()
-    made = _made(_from_grammar(grammar))
-    plain: Any = (*made[:5], tuple(tuple(rule) for rule in made.rules), made.starts)
-    path.write_bytes(_digest(grammar) + marshal.dumps(plain))
-
-
-@cache
-def read() -> Tables:
-    grammar = _grammar()
-    digest = _digest(grammar)
-    saved = TABLE.read_bytes() if TABLE.is_file() else b""
-    if not saved.startswith(digest):
-        return _made(parser())
-    tables = Tables._make(marshal.loads(saved[len(digest) :]))
-    return tables._replace(rules=tuple(map(Rule._make, tables.rules)))
+def read_grammar() -> str:
+    return (resources.find_folder("grammar") / "parc.lark").read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-"""A word of a text, with its kind and its place."""
+"""A token: a piece of text with its kind and its position."""
 
 from __future__ import annotations
 
 
 class Token(str):
-    """Equal to any string of the same characters. `type` is the name of its terminal in the grammar."""
+    """A token compares equal to a string of the same characters. `type` is its terminal in the grammar."""
 
     __slots__ = ("end_pos", "start_pos", "type")
 

@@ -1,7 +1,4 @@
-"""The syntax tree of a plan file. Every node keeps its span; nothing here knows what a key means.
-
-Named tuples, which are as frozen as dataclasses and take a tenth of the time to define at every start.
-"""
+"""The syntax tree of a plan file. Every node keeps its span; the meaning of keys is left to the resolver."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from parc.source import Source, Span
 
 
 class Missing(NamedTuple):
-    """Stands where a value should have been: the fault has been told already."""
+    """In the place of a missing value, whose fault was reported."""
 
     span: Span
 
@@ -54,7 +51,7 @@ class Call(NamedTuple):
 
 
 class Named(NamedTuple):
-    """`type = "uint16"` among the arguments of a call."""
+    """`type = "uint16"` in the arguments of a call."""
 
     span: Span
     name: Name
@@ -80,7 +77,7 @@ class Negation(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """`a * b / c`: operators of one precedence, left to right. Flat, so that a long one is not a deep one."""
+    """`a * b / c`: operators of one precedence from left to right. Flat, so that long ones are not deep."""
 
     span: Span
     first: Expression
@@ -141,7 +138,7 @@ Node: TypeAlias = "Expression | Statement | Name | Named | Pair"
 
 
 class Body(NamedTuple):
-    """What stands between braces. `damaged`: a statement was dropped, so what is missing proves nothing."""
+    """The statements between braces. `damaged`: some were dropped, so nothing follows from missing ones."""
 
     span: Span
     statements: tuple[Statement, ...]

@@ -1,4 +1,4 @@
-"""Units and what they measure. Values are held in SI: bytes, seconds, FLOP and their quotients."""
+"""Units and their dimensions. Values are in SI units: bytes, seconds, FLOP and their quotients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Dimension(NamedTuple):
     second: int = 0
     flop: int = 0
 
-    def times(self, other: Dimension, sign: int = 1) -> Dimension:
+    def multiply(self, other: Dimension, sign: int = 1) -> Dimension:
         return Dimension(*(mine + sign * theirs for mine, theirs in zip(self, other, strict=True)))
 
 
@@ -54,16 +54,16 @@ UNITS: dict[str, tuple[int | float, Dimension]] = {
 }
 
 
-def words(dimension: Dimension) -> str:
-    """What a dimension is called, for messages."""
+def describe_dimension(dimension: Dimension) -> str:
+    """A dimension in words, for messages."""
     if dimension in WORDS:
         return WORDS[dimension]
     powers = zip(("B", "s", "FLOP"), dimension, strict=True)
     return "a quantity in " + " ".join(f"{unit}^{power}" for unit, power in powers if power)
 
 
-def symbol(dimension: Dimension) -> str:
-    """`B`, `FLOP/s`, `1/s`; empty for a plain number."""
+def format_unit(dimension: Dimension) -> str:
+    """The SI unit of a dimension: `B`, `FLOP/s`, `1/s`; empty for a plain number."""
     powers = list(zip(("B", "FLOP", "s"), (dimension.byte, dimension.flop, dimension.second), strict=True))
     above = " ".join(unit if power == 1 else f"{unit}^{power}" for unit, power in powers if power > 0)
     below = "".join(f"/{unit}" if power == -1 else f"/{unit}^{-power}" for unit, power in powers if power < 0)

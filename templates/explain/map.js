@@ -1,31 +1,31 @@
-// The map: a square a rank, in the boxes of the cluster's levels; beyond MOST ranks a square is a whole unit of them.
-const MOST = 4096;
-const HEAD = 15; // pixels of a box's name
+// The map: a square per rank, in boxes for the levels of the cluster. Beyond MAX_CELLS, a square is a unit of ranks.
+const MAX_CELLS = 4096;
+const HEAD = 15; // height of the name of a box, in pixels
 const map = { view: null, cells: [], unit: 1, columns: 1, cursor: 0, svg: null };
 
 const levelSizes = plan.cluster.levels.map((level) => level.size);
 const inside = (depth) => levelSizes.slice(depth).reduce((product, size) => product * size, 1);
 const levelName = (depth) => plan.cluster.levels[depth]?.name ?? "device";
 
-// All of it, as far as there are ranks: whole units of the outermost level.
+// The whole cluster as far as it has ranks, in units of the outermost level.
 function wholeView() {
   const unit = inside(1);
   return { from: 0, count: Math.ceil(plan.ranks / unit) * unit, depth: 0, name: plan.cluster.name };
 }
 
-// How many squares there are at each level of boxes, and how many ranks one stands for.
-function structure(view) {
-  const depths = view.depth === null ? [] : levelSizes.map((_, at) => at + 1).filter((depth) => depth > view.depth && view.count / inside(depth) <= MOST);
+// The numbers of boxes and squares at each level, and of ranks per square.
+function chooseStructure(view) {
+  const depths = view.depth === null ? [] : levelSizes.map((_, at) => at + 1).filter((depth) => depth > view.depth && view.count / inside(depth) <= MAX_CELLS);
   if (depths.length) {
     const depth = depths.at(-1);
     return { dims: [view.count / inside(view.depth + 1), ...levelSizes.slice(view.depth + 1, depth)], unit: inside(depth), depth };
   }
-  const strides = axes.map((axis) => axis.stride).filter((stride) => view.count / stride <= MOST && view.count % stride === 0);
-  const unit = view.count <= MOST ? 1 : strides.at(-1) ?? Math.ceil(view.count / MOST);
+  const strides = axes.map((axis) => axis.stride).filter((stride) => view.count / stride <= MAX_CELLS && view.count % stride === 0);
+  const unit = view.count <= MAX_CELLS ? 1 : strides.at(-1) ?? Math.ceil(view.count / MAX_CELLS);
   return { dims: [Math.ceil(view.count / unit)], unit, depth: null };
 }
 
-// Columns of the innermost squares: the stride of an axis, so that its groups are rows; as square as can be.
+// Columns of the innermost squares: the stride of an axis, so that its groups are rows, and nearly square.
 function leafColumns(amount, unit) {
   const strides = [...axes.map((axis) => axis.stride), plan.ranks].map((stride) => stride / unit);
   const fits = strides.filter((stride) => Number.isInteger(stride) && stride > 1 && stride <= amount && amount % stride === 0);
@@ -33,7 +33,7 @@ function leafColumns(amount, unit) {
   return fits.sort((a, b) => far(a) - far(b) || b - a).find((columns) => far(columns) < 1.2) ?? Math.ceil(Math.sqrt(amount));
 }
 
-// Pixels of a level's squares or boxes, if the innermost square has `size`.
+// Sizes of the squares or boxes of a level in pixels, for innermost squares of `size`.
 function measure(dims, columns, size, at = 0) {
   const rows = Math.ceil(dims[at] / columns[at]);
   if (at === dims.length - 1) return { w: columns[at] * size, h: rows * size, step: size, rise: size, pad: 0 };
@@ -47,14 +47,14 @@ function measure(dims, columns, size, at = 0) {
   return { w: columns[at] * step - gap, h: rows * rise - gap, step, rise, pad, head, gap, child };
 }
 
-// What tidy rows are worth, in size of a square: groups of an axis then lie below each other.
-function neatness(wide, dims, unit) {
+// A factor for the size of a square that favours rows that align with the groups of an axis.
+function rateRows(wide, dims, unit) {
   const row = wide * dims.slice(1).reduce((product, dim) => product * dim, unit);
   if (dims[0] % wide) return 1;
   return axes.some(({ stride }) => stride > unit && (stride % row === 0 || row % stride === 0)) ? 1.4 : 1.15;
 }
 
-// The columns of the outermost boxes and the size of a square that use the width best.
+// The columns of the outermost boxes and the size of a square that make the best use of the width.
 function arrange(dims, unit, width) {
   const inner = dims.map((dim, at) => (at === dims.length - 1 ? leafColumns(dim, unit) : Math.ceil(Math.sqrt(dim))));
   const amount = dims.reduce((product, dim) => product * dim, 1);
@@ -70,7 +70,7 @@ function arrange(dims, unit, width) {
       if (w <= width && h <= 700) low = middle;
       else high = middle;
     }
-    const worth = low * neatness(wide, dims, unit);
+    const worth = low * rateRows(wide, dims, unit);
     if (worth > best.worth) best = { worth, exact: low, columns };
   }
   return best;
@@ -79,7 +79,7 @@ function arrange(dims, unit, width) {
 function drawMap() {
   const host = byId("map");
   const view = map.view;
-  const { dims, unit, depth } = structure(view);
+  const { dims, unit, depth } = chooseStructure(view);
   const { exact, columns } = arrange(dims, unit, host.clientWidth || 800);
   const plot = measure(dims, columns, exact);
   const [boxes, squares, names] = [svg("g"), svg("g"), svg("g")];
@@ -126,7 +126,7 @@ function drawMap() {
   lightMap(state);
 }
 
-// Where one has zoomed in to, and the way back.
+// The path of views from the whole cluster to the current one.
 function drawPath() {
   const path = byId("path");
   const views = [];
@@ -134,58 +134,58 @@ function drawPath() {
   path.hidden = views.length === 1 && map.unit === 1;
   const steps = views.map((view) => {
     const button = html("button", { type: "button" }, view.name);
-    button.addEventListener("click", () => zoom(view));
+    button.addEventListener("click", () => setView(view));
     return view === map.view ? html("b", {}, view.name) : button;
   });
-  const told = map.unit === 1 ? null : html("span", {}, ` · a square is ${map.depth === null ? "" : `one ${levelName(map.depth)} of `}${count(map.unit)} ranks; a click opens it`);
-  path.replaceChildren(...steps.flatMap((step, at) => (at ? ["›", step] : [step])), ...(told ? [told] : []));
+  const hint = map.unit === 1 ? null : html("span", {}, ` · a square is ${map.depth === null ? "" : `one ${levelName(map.depth)} of `}${formatCount(map.unit)} ranks; a click opens it`);
+  path.replaceChildren(...steps.flatMap((step, at) => (at ? ["›", step] : [step])), ...(hint ? [hint] : []));
 }
 
-function zoom(view) {
+function setView(view) {
   map.view = view;
   map.cursor = 0;
   drawMap();
 }
 
-function open(cell) {
-  const name = map.depth === null ? `ranks ${count(cell.from)}–${count(cell.to - 1)}` : `${levelName(map.depth)} ${Math.floor(cell.from / map.unit) % levelSizes[map.depth - 1]}`;
-  zoom({ from: cell.from, count: map.unit, depth: map.depth, name, around: map.view });
+function openCell(cell) {
+  const name = map.depth === null ? `ranks ${formatCount(cell.from)}–${formatCount(cell.to - 1)}` : `${levelName(map.depth)} ${Math.floor(cell.from / map.unit) % levelSizes[map.depth - 1]}`;
+  setView({ from: cell.from, count: map.unit, depth: map.depth, name, around: map.view });
 }
 
-// Zooms until the rank has a square of its own.
+// Zooms in until the rank has its own square.
 function reveal(rank) {
   if (map.cells.some((cell) => cell.from <= rank && rank < cell.to) && map.unit === 1) return;
-  zoom(wholeView());
-  while (map.unit > 1) open(map.cells.find((cell) => cell.from <= rank && rank < cell.to));
+  setView(wholeView());
+  while (map.unit > 1) openCell(map.cells.find((cell) => cell.from <= rank && rank < cell.to));
 }
 
 function shadeMap({ shade, axis }) {
   const by = axes.find((each) => each.name === (axis ?? shade));
   if (!by) return;
   for (const { from, rect } of map.cells) {
-    rect.style.setProperty("--shade", `var(--${colour(by.name)})`);
+    rect.style.setProperty("--shade", `var(--${colorOf(by.name)})`);
     rect.style.setProperty("--p", `${8 + (40 * coordinate(from, by)) / Math.max(by.size - 1, 1)}%`);
   }
 }
 
-// The groups that are lit: name of the colour, ranks.
-function litGroups({ names, axis, stage }) {
+// The highlighted groups: (colour, ranks).
+function groupsInView({ names, axis, stage }) {
   const rank = rankInView();
-  if (rank !== null && names) return [[colour(names[0]), groupOf(rank, names)]];
-  if (rank !== null) return axes.filter((each) => !axis || each.name === axis).map((each) => [colour(each.name), groupOf(rank, [each.name])]);
+  if (rank !== null && names) return [[colorOf(names[0]), groupOf(rank, names)]];
+  if (rank !== null) return axes.filter((each) => !axis || each.name === axis).map((each) => [colorOf(each.name), groupOf(rank, [each.name])]);
   if (stage === null || !plan.pipeline.length) return [];
-  const first = member(groupOf(0, plan.pipeline), stage);
-  return [[colour(plan.pipeline[0]), groupOf(first, axes.map((each) => each.name).filter((name) => !plan.pipeline.includes(name)))]];
+  const first = memberAt(groupOf(0, plan.pipeline), stage);
+  return [[colorOf(plan.pipeline[0]), groupOf(first, axes.map((each) => each.name).filter((name) => !plan.pipeline.includes(name)))]];
 }
 
 function lightMap(now) {
-  const groups = litGroups(now);
+  const groups = groupsInView(now);
   const rank = rankInView();
   map.svg.classList.toggle("dim", groups.length > 0);
   for (const cell of map.cells) {
     let [lit, most] = ["", 0];
     for (const [name, group] of groups) {
-      const found = within(group, cell.from, cell.to);
+      const found = countWithin(group, cell.from, cell.to);
       if (found > most) [lit, most] = [`lit ${name}`, found];
     }
     if (rank !== null && cell.from <= rank && rank < cell.to) lit = "here";
@@ -202,29 +202,29 @@ function startMap() {
   const cellAt = (event) => map.cells[event.target.dataset?.at] ?? null;
   host.addEventListener("pointermove", (event) => {
     const hover = cellAt(event)?.from ?? null;
-    if (hover !== state.hover) look({ hover });
+    if (hover !== state.hover) update({ hover });
   });
-  host.addEventListener("pointerleave", () => look({ hover: null }));
+  host.addEventListener("pointerleave", () => update({ hover: null }));
   host.addEventListener("click", (event) => {
     const cell = cellAt(event);
-    if (cell) choose(cell);
+    if (cell) activate(cell);
   });
   host.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -map.columns, ArrowDown: map.columns, Home: -Infinity, End: Infinity };
     if (event.key in moves) {
       const start = state.hover === null && state.pinned === null ? 0 : map.cursor + moves[event.key];
       map.cursor = Math.max(0, Math.min(map.cells.length - 1, start));
-      look({ hover: map.cells[map.cursor].from });
-    } else if (event.key === "Enter" || event.key === " ") choose(map.cells[map.cursor]);
+      update({ hover: map.cells[map.cursor].from });
+    } else if (event.key === "Enter" || event.key === " ") activate(map.cells[map.cursor]);
     else if (event.key === "Escape") {
-      if (state.pinned === null && map.view.around) zoom(map.view.around);
-      look({ pinned: null, hover: null });
+      if (state.pinned === null && map.view.around) setView(map.view.around);
+      update({ pinned: null, hover: null });
     } else return;
     event.preventDefault();
   });
-  host.addEventListener("blur", () => look({ hover: null }));
+  host.addEventListener("blur", () => update({ hover: null }));
   let shaded = "";
-  followers.push((now) => {
+  listeners.push((now) => {
     const by = `${now.axis ?? now.shade}`;
     if (by !== shaded) shadeMap(now);
     shaded = by;
@@ -240,8 +240,8 @@ function startMap() {
   }).observe(host);
 }
 
-function choose(cell) {
+function activate(cell) {
   map.cursor = map.cells.indexOf(cell);
-  if (map.unit > 1) open(cell);
+  if (map.unit > 1) openCell(cell);
   else pin(cell.from);
 }

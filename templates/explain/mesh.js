@@ -1,11 +1,11 @@
-// The layout algebra of parc/plan/mesh.py: closed form, whatever the number of ranks.
+// The layout algebra of parc/plan/mesh.py, in closed form.
 const plan = JSON.parse(document.getElementById("plan").textContent);
 const axes = plan.mesh; // outermost first: name, size, stride
 
 const coordinate = (rank, axis) => Math.floor(rank / axis.stride) % axis.size;
-const colour = (name) => `a${axes.findIndex((axis) => axis.name === name) % 6}`;
+const colorOf = (name) => `a${axes.findIndex((axis) => axis.name === name) % 6}`;
 
-// The ranks that differ from `rank` on the axes `names` alone: base + sum of index * stride.
+// The ranks that differ from `rank` only on the axes `names`: base + sum of index * stride.
 function groupOf(rank, names) {
   const inside = axes.filter((axis) => names.includes(axis.name));
   const base = inside.reduce((sum, axis) => sum - coordinate(rank, axis) * axis.stride, rank);
@@ -14,7 +14,7 @@ function groupOf(rank, names) {
 
 const sizeOf = (group) => group.digits.reduce((product, [size]) => product * size, 1);
 
-function member(group, index) {
+function memberAt(group, index) {
   return group.digits.reduceRight((value, [size, stride]) => {
     const digit = index % size;
     index = Math.floor(index / size);
@@ -22,8 +22,8 @@ function member(group, index) {
   }, group.base);
 }
 
-// How many members are smaller than `limit`.
-function below(group, limit) {
+// The number of members below `limit`.
+function countBelow(group, limit) {
   let rest = limit - group.base;
   if (rest <= 0) return 0;
   let found = 0;
@@ -38,7 +38,7 @@ function below(group, limit) {
   return found + (rest > 0 ? 1 : 0);
 }
 
-const within = (group, from, to) => below(group, to) - below(group, from);
+const countWithin = (group, from, to) => countBelow(group, to) - countBelow(group, from);
 
 function indexOn(rank, names) {
   return axes.filter((axis) => names.includes(axis.name)).reduce((index, axis) => index * axis.size + coordinate(rank, axis), 0);
@@ -47,22 +47,22 @@ function indexOn(rank, names) {
 const stageOf = (rank) => (plan.pipeline.length ? indexOn(rank, plan.pipeline) : 0);
 
 // "0-3, 16-19, …, 112-115"
-function ranges(group, most = 4) {
+function formatRanks(group, most = 4) {
   let run = 1;
   const outer = [...group.digits];
   while (outer.length && (outer.at(-1)[0] === 1 || outer.at(-1)[1] === run)) run *= outer.pop()[0];
   const starts = { base: group.base, digits: outer };
   const count = sizeOf(starts);
-  const told = (index) => {
-    const start = member(starts, index);
+  const formatRun = (index) => {
+    const start = memberAt(starts, index);
     return run === 1 ? `${start}` : `${start}–${start + run - 1}`;
   };
-  if (count <= most) return Array.from({ length: count }, (_, index) => told(index)).join(", ");
-  return [...Array.from({ length: most - 2 }, (_, index) => told(index)), "…", told(count - 1)].join(", ");
+  if (count <= most) return Array.from({ length: count }, (_, index) => formatRun(index)).join(", ");
+  return [...Array.from({ length: most - 2 }, (_, index) => formatRun(index)), "…", formatRun(count - 1)].join(", ");
 }
 
 // The device of a rank, level by level: "node 2, device 5".
-function placeOf(rank) {
+function describePlace(rank) {
   const levels = plan.cluster.levels;
   return levels.map((level, at) => {
     const inside = levels.slice(at + 1).reduce((product, each) => product * each.size, 1);

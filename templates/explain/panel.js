@@ -1,57 +1,57 @@
-// Beside the map: the facts of the rank in view, and the groups that it is in.
-function chipsOfAxes() {
+// The panel beside the map: the rank in view and its groups.
+function startChips() {
   const host = byId("axes");
   const chips = axes.map((axis) => {
-    const chip = html("button", { class: `chip ${colour(axis.name)}`, type: "button" }, html("b", {}, axis.name), ` ${count(axis.size)}`);
+    const chip = html("button", { class: `chip ${colorOf(axis.name)}`, type: "button" }, html("b", {}, axis.name), ` ${formatCount(axis.size)}`);
     chip.addEventListener("click", () => {
-      look({ shade: axis.name, axis: null });
-      tell({ type: "axis", axis: axis.name });
+      update({ shade: axis.name, axis: null });
+      postToHost({ type: "axis", axis: axis.name });
     });
-    chip.addEventListener("pointerenter", () => look({ axis: axis.name }));
-    chip.addEventListener("pointerleave", () => look({ axis: null }));
-    chip.addEventListener("focus", () => look({ axis: axis.name }));
-    chip.addEventListener("blur", () => look({ axis: null }));
+    chip.addEventListener("pointerenter", () => update({ axis: axis.name }));
+    chip.addEventListener("pointerleave", () => update({ axis: null }));
+    chip.addEventListener("focus", () => update({ axis: axis.name }));
+    chip.addEventListener("blur", () => update({ axis: null }));
     return chip;
   });
   host.replaceChildren(...chips);
-  followers.push(({ shade, axis }) => chips.forEach((chip, at) => chip.setAttribute("aria-pressed", (axis ?? shade) === axes[at].name)));
+  listeners.push(({ shade, axis }) => chips.forEach((chip, at) => chip.setAttribute("aria-pressed", (axis ?? shade) === axes[at].name)));
 }
 
-// What an axis alone carries.
-const carriedBy = (axis) => plan.groups.filter((each) => each.axes.length === 1 && each.axes[0] === axis).map((each) => each.strategy).join(", ");
+// The strategies whose only axis is this one.
+const strategiesOn = (axis) => plan.groups.filter((each) => each.axes.length === 1 && each.axes[0] === axis).map((each) => each.strategy).join(", ");
 
-function peer(rank, title, names, carries = "") {
+function createPeer(rank, title, names, carries = "") {
   const group = groupOf(rank, names);
   const button = html(
     "button",
-    { class: `peer ${colour(names[0])}`, type: "button" },
+    { class: `peer ${colorOf(names[0])}`, type: "button" },
     html("i"),
     html("span", {}, title, carries ? html("span", { class: "carries" }, ` · ${carries}`) : ""),
-    html("span", { class: "of" }, `${count(indexOn(rank, names))} of ${count(sizeOf(group))}`),
-    html("code", {}, ranges(group, 6)),
+    html("span", { class: "of" }, `${formatCount(indexOn(rank, names))} of ${formatCount(sizeOf(group))}`),
+    html("code", {}, formatRanks(group, 6)),
   );
   for (const [on, off] of [["pointerenter", "pointerleave"], ["focus", "blur"]]) {
-    button.addEventListener(on, () => look({ names }));
-    button.addEventListener(off, () => look({ names: null }));
+    button.addEventListener(on, () => update({ names }));
+    button.addEventListener(off, () => update({ names: null }));
   }
   return button;
 }
 
-const runs = (layers) => layers.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`)).join(", ") || "none";
+const formatRanges = (layers) => layers.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`)).join(", ") || "none";
 
-function factsOf(rank) {
+function describeRank(rank) {
   const stage = plan.stages[stageOf(rank)];
-  const facts = [["stage", `${stage.index} of ${plan.stages.length}`], ["layers", runs(stage.layers)]];
+  const entries = [["stage", `${stage.index} of ${plan.stages.length}`], ["layers", formatRanges(stage.layers)]];
   if (stage.experts) {
     const first = indexOn(rank, plan.over.experts) * stage.experts;
-    facts.push(["experts", `${runs([[first, first + stage.experts - 1]])} of ${plan.experts}, in ${stage.moe_layers} layers`]);
+    entries.push(["experts", `${formatRanges([[first, first + stage.experts - 1]])} of ${plan.experts}, in ${stage.moe_layers} layers`]);
   }
-  if (stage.memory) facts.push(["holds", ...figured(stage.memory), plan.cluster.memory ? ` of ${quantity(plan.cluster.memory, "B")}` : ""]);
-  for (const [level, bytes] of byLevel(stage.index)) facts.push(["sends", `${quantity(bytes, "B")} over ${level} links`]);
-  return facts;
+  if (stage.memory) entries.push(["holds", ...renderFigure(stage.memory), plan.cluster.memory ? ` of ${formatQuantity(plan.cluster.memory, "B")}` : ""]);
+  for (const [level, bytes] of sumByLevel(stage.index)) entries.push(["sends", `${formatQuantity(bytes, "B")} over ${level} links`]);
+  return entries;
 }
 
-function byLevel(stage) {
+function sumByLevel(stage) {
   const sums = new Map();
   for (const each of plan.traffic[stage] ?? []) sums.set(each.level, (sums.get(each.level) ?? 0) + each.sent.value);
   return sums;
@@ -60,31 +60,31 @@ function byLevel(stage) {
 function drawPanel(rank) {
   const panel = byId("panel");
   if (rank === null) {
-    const hint = "Point at a rank, or focus the map and use the arrow keys: its group along each axis lights up in the colour of the axis. A click pins it.";
+    const hint = "Point at a rank, or focus the map and use the arrow keys: its group along each axis is highlighted in the colour of the axis. A click pins it.";
     panel.replaceChildren(html("h3", {}, "No rank in view"), html("p", { class: "note" }, hint));
     return;
   }
   const pinned = state.pinned === rank;
-  const button = html("button", { type: "button" }, pinned ? "let go" : "pin");
+  const button = html("button", { type: "button" }, pinned ? "unpin" : "pin");
   button.addEventListener("click", () => pin(rank));
-  const rows = factsOf(rank).flatMap(([name, ...value]) => [html("dt", {}, name), html("dd", {}, ...value)]);
+  const rows = describeRank(rank).flatMap(([name, ...value]) => [html("dt", {}, name), html("dd", {}, ...value)]);
   const several = plan.groups.filter((each) => each.axes.length > 1);
-  const place = axes.map((axis) => html("span", { class: `axis ${colour(axis.name)}` }, `${axis.name} ${count(coordinate(rank, axis))}`));
+  const place = axes.map((axis) => html("span", { class: `axis ${colorOf(axis.name)}` }, `${axis.name} ${formatCount(coordinate(rank, axis))}`));
   panel.replaceChildren(
-    html("h3", {}, `Rank ${count(rank)}`, button),
-    html("p", { class: "note" }, placeOf(rank)),
+    html("h3", {}, `Rank ${formatCount(rank)}`, button),
+    html("p", { class: "note" }, describePlace(rank)),
     html("p", {}, ...place.flatMap((each, at) => (at ? [" · ", each] : [each]))),
     html("dl", {}, ...rows),
     html("h4", {}, "Along each axis"),
-    ...axes.map((axis) => peer(rank, axis.name, [axis.name], carriedBy(axis.name))),
+    ...axes.map((axis) => createPeer(rank, axis.name, [axis.name], strategiesOn(axis.name))),
     ...(several.length ? [html("h4", {}, "Over several axes")] : []),
-    ...several.map((each) => peer(rank, `${each.strategy} over ${each.axes.join(" × ")}`, each.axes)),
+    ...several.map((each) => createPeer(rank, `${each.strategy} over ${each.axes.join(" × ")}`, each.axes)),
   );
 }
 
 function startPanel() {
   let shown = "";
-  followers.push(() => {
+  listeners.push(() => {
     const rank = rankInView();
     const now = `${rank} ${state.pinned === rank}`;
     if (now !== shown) drawPanel(rank);
@@ -92,11 +92,11 @@ function startPanel() {
   });
   byId("goto").addEventListener("submit", (event) => {
     event.preventDefault();
-    const rank = whole(Number(byId("rank").value.replaceAll(",", "") || NaN), plan.ranks);
+    const rank = parseIndex(Number(byId("rank").value.replaceAll(",", "") || NaN), plan.ranks);
     byId("rank").setAttribute("aria-invalid", rank === null);
     if (rank === null) return;
     reveal(rank);
-    look({ pinned: rank, hover: null });
-    tell({ type: "rank", rank });
+    update({ pinned: rank, hover: null });
+    postToHost({ type: "rank", rank });
   });
 }

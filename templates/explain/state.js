@@ -1,26 +1,26 @@
-// What is looked at: one object, and everything that is drawn follows it.
+// The state of the page: one object. Whatever is drawn listens to its changes.
 const state = { hover: null, pinned: null, axis: null, names: null, stage: null, shade: null };
-const followers = [];
+const listeners = [];
 
-function look(change) {
+function update(change) {
   Object.assign(state, change);
-  for (const follow of followers) follow(state);
+  for (const listener of listeners) listener(state);
 }
 
-// The rank whose groups are lit: that under the pointer, else the pinned one.
+// The rank whose groups are highlighted: the one under the pointer, otherwise the pinned one.
 const rankInView = () => state.hover ?? state.pinned;
 const stageInView = () => state.stage ?? (rankInView() === null ? null : stageOf(rankInView()));
 
 function pin(rank) {
-  look({ pinned: state.pinned === rank ? null : rank });
-  if (state.pinned !== null) tell({ type: "rank", rank });
+  update({ pinned: state.pinned === rank ? null : rank });
+  if (state.pinned !== null) postToHost({ type: "rank", rank });
 }
 
-// Rows of charts and tables that stand for a stage.
-function standsFor(element, stage) {
-  element.addEventListener("pointerenter", () => look({ stage }));
-  element.addEventListener("pointerleave", () => look({ stage: null }));
-  element.addEventListener("focus", () => look({ stage }));
-  element.addEventListener("blur", () => look({ stage: null }));
-  element.addEventListener("click", () => tell({ type: "stage", stage }));
+// Makes a row of a chart or table highlight its stage.
+function linkToStage(element, stage) {
+  element.addEventListener("pointerenter", () => update({ stage }));
+  element.addEventListener("pointerleave", () => update({ stage: null }));
+  element.addEventListener("focus", () => update({ stage }));
+  element.addEventListener("blur", () => update({ stage: null }));
+  element.addEventListener("click", () => postToHost({ type: "stage", stage }));
 }

@@ -115,4 +115,4 @@ class Told:
 
 
 def line_of(label: Label) -> str:
-    return label.span.source.line(label.span.line).strip()
+    return label.span.source.get_line(label.span.line).strip()

@@ -77,8 +77,8 @@ def told(loaded: Loaded) -> tuple[Counter[Place], Counter[str]]:
 
 def _place(diagnostic: Diagnostic, label: Label) -> Place:
     span = label.span
-    line, column = span.source.place(span.start)
-    length = min(span.end - span.start, len(span.source.line(line)) - column + 1)
+    line, column = span.source.locate(span.start)
+    length = min(span.end - span.start, len(span.source.get_line(line)) - column + 1)
     return Place(line, column, length, span.end > span.start + length, label.primary, diagnostic.code)
 
 

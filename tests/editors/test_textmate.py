@@ -114,9 +114,9 @@ def list_differences(text: str, found: Scopes) -> list[str]:
     for token in scan(source, []):
         start, end = token.start_pos or 0, token.end_pos or 0
         if name := OF_TOKENS.get(token.type):
-            places.append((source.span(start, end), name))
+            places.append((source.make_span(start, end), name))
         elif token.type in ("LET", "IMPORT", "FOR", "ON", "OVER") and start not in named:
-            places.append((source.span(start, end), "keyword"))
+            places.append((source.make_span(start, end), "keyword"))
     return [
         f"line {span.line}: `{span.text}` is {found[at]}, not {name}"
         for span, name in places

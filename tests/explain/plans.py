@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parc.check.load import load_text
 from parc.plan.blocks import Plan
-from parc.report.overview import Overview, overview
+from parc.report.overview import Overview, build_overview
 from parc.source import Source
 
 # Two stages of two layers on two nodes of four; a layer's attention has 4 x 8 x 8 = 256 parameters, an expert
@@ -50,7 +50,7 @@ def plan(text: str) -> Plan:
 
 
 def explained(text: str) -> Overview:
-    return overview(plan(text))
+    return build_overview(plan(text))
 
 
 def million(device: str = "") -> str:

@@ -6,13 +6,13 @@ import pytest
 
 from parc.check.registry import Rule
 from parc.render.overview import render
-from parc.render.page import page
-from parc.render.perfetto import trace
+from parc.render.page import render_page
+from parc.render.perfetto import render_trace
 from parc.render.terminal import Pen
-from parc.report import plain
-from parc.report.difference import difference
-from parc.report.overview import overview
-from parc.report.rank import rank_facts
+from parc.report import serialize
+from parc.report.difference import compare_plans
+from parc.report.overview import build_overview
+from parc.report.rank import describe_rank
 from tests.front.plans import complete, load
 from tests.front.test_rules import named, part, with_example
 
@@ -20,15 +20,17 @@ from tests.front.test_rules import named, part, with_example
 @pytest.mark.parametrize("rule", with_example, ids=named)
 def test_the_example_of_every_rule_can_be_explained(rule: Rule) -> None:
     pages = [
-        overview(plan) for which in ("Example", "Instead") for plan in load(complete(part(rule, which))).plans
+        build_overview(plan)
+        for which in ("Example", "Instead")
+        for plan in load(complete(part(rule, which))).plans
     ]
     for of in pages:
         assert of.plan.name in render(of, Pen(), verbose=True)
-        assert "</html>" in page(of)
+        assert "</html>" in render_page(of)
         last = of.plan.mesh.size - 1
-        assert plain.rank(rank_facts(of, last))["rank"] == last
-        trace(of)
-        assert plain.difference(difference(pages[0], of))["after"] == of.plan.name
+        assert serialize.serialize_rank(describe_rank(of, last))["rank"] == last
+        render_trace(of)
+        assert serialize.serialize_difference(compare_plans(pages[0], of))["after"] == of.plan.name
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,6 @@ def test_the_example_of_every_rule_can_be_explained(rule: Rule) -> None:
 def test_sizes_of_any_size(sizes: str) -> None:
     text = complete(f'model moe {{ source = "m.py:M", shape {{ {sizes} }} }}')
     for plan in load(text).plans:
-        of = overview(plan)
+        of = build_overview(plan)
         assert plan.name in render(of, Pen(), verbose=True)
-        assert "</html>" in page(of)
+        assert "</html>" in render_page(of)

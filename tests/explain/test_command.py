@@ -32,7 +32,7 @@ STAGES  of one rank
       0  0-1              2   2 of 4       2,016  47.5%
       1  2-3              2   2 of 4       2,024  52.5%
 
-MEMORY  one rank at its fullest; the cluster's device has no `memory`
+MEMORY  one rank at its peak; the device of the cluster has no `memory`
   stage 0 PPPPGGGGOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA......| 151 kB?
   stage 1 PPPPGGGGOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAALLLLLL| 162 kB?
   P parameters, G gradients, O optimizer, A activations, L logits
@@ -46,14 +46,14 @@ TRAFFIC  one rank of stage 1 sends in a step, none sends more
   experts   ep    fabric  20.6 kB~  40 all_to_all
   pipeline  pp    node     2.56 kB  4 send
 
-STEP  gpipe, 4 microbatches; in units of a forward pass, since no time is known
-  waits 20.0%?   bubble 20.0%   614 kFLOP a device
+STEP  gpipe, 4 microbatches; in units of a forward pass, since the time is unknown
+  waits 20.0%?   bubble 20.0%   614 kFLOP per device
   stage 0 aaaaaabbbbbbccccccdddddd..................AAAAAAAAAAABBBBBBBBBBBBCCCCCCCCCCCCDDDDDDDDDDDD
   stage 1 ......aaaaaabbbbbbccccccddddddAAAAAAAAAAAABBBBBBBBBBBCCCCCCCCCCCCDDDDDDDDDDDD............
           0                                                                                15 units
   a b c .. forward of microbatches 0 1 2 .., A B C .. backward, . waits
 
-NOT TOLD
+UNKNOWN
   step time, MFU, tokens/s: no device is described; the network of level `fabric` is not
     described; the network of level `node` is not described
     add in cluster pair, for example:
@@ -61,7 +61,7 @@ NOT TOLD
       link fabric { bandwidth = 50 GB/s, latency = 8 us }
       link node { bandwidth = 50 GB/s, latency = 8 us }
 
-unmarked figures are exact; ~ expected, * calibrated, ? estimated; -v shows how each came about
+unmarked figures are exact; ~ expected, * calibrated, ? estimated; -v shows their derivations
 """
 
 
@@ -98,14 +98,14 @@ GROUPS  this rank's group for each strategy
   experts   ep    1 of 2  1, 5
   pipeline  pp    0 of 2  5, 7
 
-HOLDS  at its fullest
+HOLDS  at its peak
   parameters   8.06 kB
   gradients    8.06 kB
   optimizer    16.1 kB
   activations  118 kB?
-  together     151 kB?
+  total        151 kB?
 
-BUFFERS  gives to collectives and sends in a step
+BUFFERS  passes to collectives and sends in a step
   embedding, forward: all_reduce over tensor               2.56 kB
   attention, forward: all_reduce over tensor               5.12 kB
   attention, backward: all_reduce over tensor              5.12 kB
@@ -115,9 +115,9 @@ BUFFERS  gives to collectives and sends in a step
   gradients of all but the experts: all_reduce over data   1.92 kB
   activations: send over pipeline                          2.56 kB
   metrics                                                   976 B?
-  together                                                59.5 kB?
+  total                                                   59.5 kB?
 
-NOT TOLD
+UNKNOWN
   step time, MFU, tokens/s: no device is described; the network of level `fabric` is not
     described; the network of level `node` is not described
     add in cluster pair, for example:
@@ -138,8 +138,8 @@ def test_with_a_device_there_are_times(file: Path, capsys: pytest.CaptureFixture
     file.write_text(small(DEVICE))
     assert cli.main(["explain", str(file)]) == 0
     told = capsys.readouterr().out
-    assert "NOT TOLD" not in told
-    assert "1 MB a device" in told
+    assert "UNKNOWN" not in told
+    assert "1 MB per device" in told
     for word in ("step ", "MFU ", " tokens/s", "+ sums gradients"):
         assert word in told
 
@@ -167,7 +167,7 @@ def test_no_line_is_wider_than_the_terminal() -> None:
     for text in (small(), small(DEVICE), million(DEVICE)):
         for width in (60, 80, 120):
             told = render(explained(text), Pen(width=width))
-            tables = told.partition("\nNOT TOLD")[0]  # what is to be written is not broken
+            tables = told.partition("\nUNKNOWN")[0]  # what is to be written is not broken
             assert max(map(len, tables.splitlines())) <= width
 
 
@@ -186,7 +186,7 @@ def test_a_pipe_and_no_color_have_none(file: Path, capsys: pytest.CaptureFixture
 def test_json_for_scripts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", str(file), "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["version"], told["plan"], told["ranks"]) == (1, "small", 8)
+    assert (told["version"], told["plan"], told["ranks"]) == (2, "small", 8)
     assert told["mesh"][0] == {"name": "ep", "size": 2, "stride": 4}
     assert told["stages"][1]["layers"] == [[2, 3]]
     memory = told["stages"][0]["memory"]
@@ -269,13 +269,14 @@ def test_settings_are_heard(file: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 HALVES = """
-  waits 7.7%?   bubble 7.7%?   614 kFLOP a device
+  waits 7.7%?   bubble 7.7%?   614 kFLOP per
+    device
   stage 0 aaabbb...AAA###cccBBB###dddCCC###DDD###
   stage 1 ...aaaAAAbbbBBB###cccCCC###dddDDD######
           0                              13 units
   a b c .. forward of microbatches 0 1 2 .., A B
-    C .. backward, . waits, # its second half:
-    gradients of parameters
+    C .. backward, . waits, # backward of
+    parameters
 """
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from parc import cli
 from parc.plan.mesh import Axis, Mesh
-from parc.report.difference import difference
-from parc.report.placements import homes, index
-from parc.report.settings import Said
+from parc.report.assignment import describe_assignment, format_index
+from parc.report.difference import compare_plans
+from parc.report.settings import SettingChange
 from tests.explain.plans import DEVICE, explained, plan, small
 
 TURNED = small(DEVICE).replace("mesh = [ep: 2, pp: 2, tp: 2]", "mesh = [pp: 2, ep: 2, tp: 2]")
@@ -23,14 +23,14 @@ TURNED = small(DEVICE).replace("mesh = [ep: 2, pp: 2, tp: 2]", "mesh = [pp: 2, e
 def test_homes_are_formulae_that_give_the_index(sizes: list[int], data: st.DataObject) -> None:
     mesh = Mesh(tuple(Axis(f"a{number}", size) for number, size in enumerate(sizes)))
     names = data.draw(st.sets(st.sampled_from(mesh.names)))
-    formula = index(mesh, names)
+    formula = format_index(mesh, names)
     for rank in range(mesh.size):
         assert eval(formula, {"r": rank}) == mesh.index(rank, names)
 
 
 def test_homes_of_a_plan() -> None:
     """rank = (ep * 2 + pp) * 2 + tp; two of four experts on each rank."""
-    assert homes(plan(small())) == {
+    assert describe_assignment(plan(small())) == {
         "stage": "r // 2 % 2",
         "experts": "2 from 2 * (r // 4)",
         "sequences": "share r // 4 of 2",
@@ -43,10 +43,10 @@ def test_the_order_of_axes_moves_ranks_and_traffic_and_nothing_else() -> None:
 
     test_report.py reckons the bytes.
     """
-    change = difference(explained(small(DEVICE)), explained(TURNED))
+    change = compare_plans(explained(small(DEVICE)), explained(TURNED))
     assert change.train == change.cluster == ()
-    assert change.placement == (Said("mesh", "ep 2 x pp 2 x tp 2", "pp 2 x ep 2 x tp 2"),)
-    assert {each.key: each.after for each in change.homes} == {
+    assert change.placement == (SettingChange("mesh", "ep 2 x pp 2 x tp 2", "pp 2 x ep 2 x tp 2"),)
+    assert {each.key: each.after for each in change.assignment} == {
         "stage": "r // 4",
         "experts": "2 from 2 * (r // 2 % 2)",
         "sequences": "share r // 2 % 2 of 2",
@@ -72,7 +72,7 @@ def test_half_of_the_tensor_ranks_hold_twice_as_much() -> None:
         .replace("pp: 2, tp: 2", "pp: 2, tp: 1")
         .replace("fabric: 2, node: 4", "fabric: 2, node: 2")
     )
-    change = difference(explained(small(DEVICE)), explained(whole))
+    change = compare_plans(explained(small(DEVICE)), explained(whole))
     held = next(each for each in change.memory if each.name == "parameters")
     assert held.before is not None
     assert held.after is not None
@@ -80,29 +80,29 @@ def test_half_of_the_tensor_ranks_hold_twice_as_much() -> None:
         4 * (256 + 32 + 64 + 1536 + 128 + 8),
         4 * (512 + 32 + 64 + 1536 + 256 + 8),
     )
-    assert Said("levels", "fabric 2 x node 4", "fabric 2 x node 2") in change.cluster
+    assert SettingChange("levels", "fabric 2 x node 4", "fabric 2 x node 2") in change.cluster
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("microbatches = 4", "microbatches = 8", Said("batch.microbatches", "4", "8")),
-        ("length = 10 ", "length = 20 ", Said("batch.length", "10", "20")),
-        ("model = moe\n", "model = moe, seed = 7\n", Said("seed", "0", "7")),
+        ("microbatches = 4", "microbatches = 8", SettingChange("batch.microbatches", "4", "8")),
+        ("length = 10 ", "length = 20 ", SettingChange("batch.length", "10", "20")),
+        ("model = moe\n", "model = moe, seed = 7\n", SettingChange("seed", "0", "7")),
         (
             "model = moe\n",
             "model = moe\n  optimizer = adamw { lr = 1e-2 }\n",
-            Said("optimizer.lr", "0.0003", "0.01"),
+            SettingChange("optimizer.lr", "0.0003", "0.01"),
         ),
-        ("top_k = 2", "top_k = 1", Said("model.shape.top_k", "2", "1")),
-        ('"moe.py:M"', '"moe.py:N"', Said("model.source", "moe.py:M", "moe.py:N")),
-        ("  shape {", "  arguments { dim = 8 }\n  shape {", Said("model.arguments.dim", "-", "8")),
+        ("top_k = 2", "top_k = 1", SettingChange("model.shape.top_k", "2", "1")),
+        ('"moe.py:M"', '"moe.py:N"', SettingChange("model.source", "moe.py:M", "moe.py:N")),
+        ("  shape {", "  arguments { dim = 8 }\n  shape {", SettingChange("model.arguments.dim", "-", "8")),
     ],
 )
-def test_another_training_run_is_called_one(old: str, new: str, said: Said) -> None:
+def test_another_training_run_is_called_one(old: str, new: str, said: SettingChange) -> None:
     text = small().replace("length = 10,", "length = 10 ,")
     assert old in text
-    assert difference(explained(text), explained(text.replace(old, new))).train == (said,)
+    assert compare_plans(explained(text), explained(text.replace(old, new))).train == (said,)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_another_training_run_is_called_one(old: str, new: str, said: Said) -> N
 def test_names_and_places_change_nothing_that_is_computed(old: str, new: str) -> None:
     text = small().replace(old, new)
     text = text.replace("train first", "train other").replace("for first", "for other")
-    assert difference(explained(small()), explained(text)).train == ()
+    assert compare_plans(explained(small()), explained(text)).train == ()
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def test_models_of_one_name_in_two_folders_are_compared(
 
 TOLD = """\
 wide -> tall
-  the same training run: both compute the same numbers, up to rounding
+  the same training run: both plans compute the same numbers, up to rounding
 
 PLACEMENT
         before              after
   mesh  ep 2 x pp 2 x tp 2  pp 2 x ep 2 x tp 2
 
-HOMES  what rank r has
+ASSIGNMENT  of rank r
              before               after
   stage      r // 2 % 2           r // 4
   experts    2 from 2 * (r // 4)  2 from 2 * (r // 2 % 2)

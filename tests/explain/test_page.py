@@ -13,8 +13,8 @@ from parc import cli
 from parc.check.load import load
 from parc.plan.blocks import Level, Plan
 from parc.plan.mesh import Axis, Mesh
-from parc.render.page import page as rendered
-from parc.report.overview import overview
+from parc.render.page import render_page
+from parc.report.overview import build_overview
 from tests.explain.plans import DEVICE, million, plan, small
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
     def open(of: Plan, width: int = 1280, scheme: Any = "light") -> Page:
         file = tmp_path / "page.html"
-        file.write_text(rendered(overview(of)), encoding="utf-8")
+        file.write_text(render_page(build_overview(of)), encoding="utf-8")
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         pages.append(page)
         page.on("console", lambda message: told.append(message.text))
@@ -96,7 +96,7 @@ def test_a_click_pins_and_lets_go(opened: Open) -> None:
     page.click('[data-at="37"]')
     page.mouse.move(2, 2)
     assert lit(page) == expected(SEED, 37)
-    assert page.inner_text("#panel h3").split("\n") == ["Rank 37", "let go"]
+    assert page.inner_text("#panel h3").split("\n") == ["Rank 37", "unpin"]
     hover(page, 90)  # another one may be looked at meanwhile
     assert lit(page) == expected(SEED, 90)
     page.mouse.move(2, 2)
@@ -167,7 +167,7 @@ def test_by_keyboard_alone(opened: Open) -> None:
 
 
 def test_every_pass_has_its_bar_as_long_as_it_lasts(opened: Open) -> None:
-    of = overview(SEED)
+    of = build_overview(SEED)
     assert of.step is not None
     line = of.step.timeline
     page = opened(SEED)
@@ -185,8 +185,8 @@ def test_every_pass_has_its_bar_as_long_as_it_lasts(opened: Open) -> None:
 def test_a_schedule_without_times_is_drawn_in_units(opened: Open) -> None:
     page = opened(plan(small()))
     assert page.locator("#line .pass").count() == 2 * 2 * 4
-    assert "no time is known" in page.inner_text("main")
-    assert "link fabric { bandwidth" in page.inner_text(".absent")
+    assert "the time is unknown" in page.inner_text("main")
+    assert "link fabric { bandwidth" in page.inner_text(".missing")
 
 
 def test_second_halves_of_backward_passes_are_told_apart(opened: Open) -> None:
@@ -197,12 +197,12 @@ def test_second_halves_of_backward_passes_are_told_apart(opened: Open) -> None:
         page.eval_on_selector(f"#line .pass.{kind}", "each => getComputedStyle(each).fill") for kind in kinds
     }
     assert len(colours) == 3
-    assert "gradients of parameters" in page.inner_text("#line-legend")
+    assert "backward of parameters" in page.inner_text("#line-legend")
 
 
 def test_memory_is_stacked_by_kind(opened: Open) -> None:
     page = opened(plan(small(DEVICE)))
-    of = overview(plan(small(DEVICE)))
+    of = build_overview(plan(small(DEVICE)))
     label = page.get_attribute("#memory svg[role=img] >> nth=1", "aria-label")
     assert label is not None
     assert label.startswith("stage 1: parameters 8.1 kB, gradients 8.1 kB, optimizer 16.2 kB")

@@ -15,10 +15,10 @@ from parc.cost.job.job import StageShape
 from parc.cost.memory import parameters
 from parc.cost.network.link_levels import find_crossed_level, list_peer_shares
 from parc.plan.mesh import Lattice
-from parc.report.groups import formula, ranges
-from parc.report.overview import overview
-from parc.report.rank import rank_facts
-from parc.report.stages import flops, representative
+from parc.report.groups import format_rank_formula, format_ranks
+from parc.report.overview import build_overview
+from parc.report.rank import describe_rank
+from parc.report.stages import count_flops, find_representative
 from parc.source import Source
 from tests.explain.plans import DEVICE, explained, million, small
 
@@ -29,7 +29,7 @@ def test_groups_are_counted_and_placed() -> None:
     """rank = (ep * 2 + pp) * 2 + tp, nodes of four: ep crosses the fabric, pp and tp stay in a node."""
     of = explained(small())
     told = [
-        (each.carried.title, each.carried.axes, each.count, each.size, each.span, ranges(each.first))
+        (each.strategy.title, each.strategy.axes, each.count, each.size, each.units, format_ranks(each.first))
         for each in of.groups
     ]
     assert told == [
@@ -38,7 +38,7 @@ def test_groups_are_counted_and_placed() -> None:
         ("experts", ("ep",), 4, 2, (("node", 2),), "0, 4"),
         ("pipeline", ("pp",), 4, 2, (("node", 1),), "0, 2"),
     ]
-    assert formula(of.plan) == "(ep * 2 + pp) * 2 + tp"
+    assert format_rank_formula(of.plan) == "(ep * 2 + pp) * 2 + tp"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_groups_are_counted_and_placed() -> None:
     ],
 )
 def test_ranks_are_told_as_runs(digits: tuple[tuple[int, int], ...], told: str) -> None:
-    assert ranges(Lattice(7, digits)) == told
+    assert format_ranks(Lattice(7, digits)) == told
 
 
 def test_what_a_stage_holds() -> None:
@@ -73,7 +73,7 @@ def test_shares_of_the_arithmetic_make_a_whole() -> None:
     """The head's 32 x 8 are the last stage's; the embedding is looked up, not multiplied."""
     of = explained(small())
     assert of.job is not None
-    first, last = (flops(of.job, stage) for stage in of.job.stages)
+    first, last = (count_flops(of.job, stage) for stage in of.job.stages)
     assert first + last == pytest.approx(parameters.count_flops(of.job), rel=1e-12)  # sums of floats
     tokens = 160
     assert last - first == pytest.approx(3 * 2 * 32 * 8 * tokens, rel=1e-12)
@@ -85,7 +85,9 @@ def test_dense_layers_come_first() -> None:
     assert [each.moe_layers for each in of.stages] == [1, 2]
     assert of.job is not None
     assert of.job.stages[0] == StageShape(dense_layers=1, moe_layers=1, has_embedding=True, has_head=False)
-    assert sum(flops(of.job, each) for each in of.job.stages) == pytest.approx(parameters.count_flops(of.job))
+    assert sum(count_flops(of.job, each) for each in of.job.stages) == pytest.approx(
+        parameters.count_flops(of.job)
+    )
 
 
 def test_bytes_over_each_link() -> None:
@@ -97,7 +99,7 @@ def test_bytes_over_each_link() -> None:
     bytes. The pipeline sends 640 bytes a microbatch.
     """
     first, last = explained(small()).traffic
-    told = {(each.carried.key, each.level): each.sent for each in first}
+    told = {(each.strategy.key, each.level): each.sent for each in first}
     assert told["experts", "fabric"].value == 4 * 2 * (4 * 1280 + 4 * 8) / 2
     assert told["tensor", "node"].value == 4 * (640 + 2 * 2 * 640)
     assert told["pipeline", "node"].value == 4 * 640
@@ -110,7 +112,7 @@ def test_bytes_over_each_link() -> None:
         "experts": "expected",
         "pipeline": "exact",
     }
-    head = {each.carried.key: each.sent.value for each in last}
+    head = {each.strategy.key: each.sent.value for each in last}
     assert head["tensor"] == 4 * (2 * 2 * 640 + 640 + 3 * 20 * 4)  # the head's, and three parts of each loss
 
 
@@ -120,7 +122,7 @@ def test_a_v_has_the_ends_of_the_model_on_its_first_rank_and_sends_down_and_up()
     text = small(DEVICE).replace("layers = [2, 2]", "chunks = 2").replace('"gpipe"', '"zbv"')
     of = explained(text)
     assert [each.layers for each in of.stages] == [(range(1), range(3, 4)), (range(1, 2), range(2, 3))]
-    sends = [[each for each in stage if each.carried.key == "pipeline"] for stage in of.traffic]
+    sends = [[each for each in stage if each.strategy.key == "pipeline"] for stage in of.traffic]
     assert [dict(one.calls) for (one,) in sends] == [{"send": 8}, {"send": 8}]
 
 
@@ -139,7 +141,7 @@ def test_a_gather_over_two_levels_is_counted_level_by_level() -> None:
     )
     text = text.replace("sequences = 16", "sequences = 32")
     (only,) = explained(text).traffic
-    told = {(each.carried.key, each.level): each.sent.value for each in only}
+    told = {(each.strategy.key, each.level): each.sent.value for each in only}
     shared = 4 * (256 + 16) + 4 * 8 * 8 + 2 * 256 + 8  # attention and norms, routers, tables, the last norm
     assert told["data", "node"] == 2 * 3 / 4 * shared * 4
     assert told["data", "fabric"] == 2 * 1 / 2 * shared * 4 / 4
@@ -205,25 +207,25 @@ def test_the_step_is_what_its_timeline_shows() -> None:
 
 def test_one_rank() -> None:
     """rank 5 of (ep * 2 + pp) * 2 + tp: ep 1, pp 0, tp 1; device 1 of node 1."""
-    facts = rank_facts(explained(small()), 5)
+    facts = describe_rank(explained(small()), 5)
     assert facts.coordinates == {"ep": 1, "pp": 0, "tp": 1}
     assert facts.place == (("node", 1), ("device", 1))
     assert facts.stage.index == 0
     assert facts.experts == range(2, 4)
     assert facts.sequences == range(2, 4)  # of the microbatch's four, the second half
-    assert [(each.carried.key, each.position, list(each.ranks)) for each in facts.axes] == [
+    assert [(each.strategy.key, each.position, list(each.ranks)) for each in facts.axes] == [
         ("ep", 1, [1, 5]),
         ("pp", 0, [5, 7]),
         ("tp", 1, [4, 5]),
     ]
     with pytest.raises(IndexError):
-        rank_facts(explained(small()), 8)
+        describe_rank(explained(small()), 8)
 
 
 def test_what_is_missing_is_named_and_where_it_goes() -> None:
     (machine,) = explained(small()).missing
-    assert machine.what == "step time, MFU, tokens/s"
-    assert "no device is described" in machine.why
+    assert machine.figures == "step time, MFU, tokens/s"
+    assert "no device is described" in machine.reason
     assert machine.where == "in cluster pair, for example"
     assert machine.add == (
         "device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }",
@@ -231,7 +233,7 @@ def test_what_is_missing_is_named_and_where_it_goes() -> None:
         "link node { bandwidth = 50 GB/s, latency = 8 us }",
     )
     shape, _ = explained(small().replace(", vocab = 32", "")).missing
-    assert shape.why == "the shape has no `vocab`"
+    assert shape.reason == "the shape has no `vocab`"
     assert (shape.where, shape.add) == ("in model moe", ("shape { vocab = .. }",))
     assert explained(small(DEVICE)).missing == ()
 
@@ -256,7 +258,7 @@ def test_a_million_ranks_are_told_as_fast_as_eight() -> None:
     def seconds(text: str) -> float:
         start = time.process_time()
         of = explained(text)
-        rank_facts(of, of.plan.mesh.size - 1)
+        describe_rank(of, of.plan.mesh.size - 1)
         return time.process_time() - start
 
     seconds(few)  # what is loaded and kept once
@@ -270,17 +272,17 @@ def test_what_is_sent_is_one_number_in_claims_and_in_traffic(name: str) -> None:
     """And what `--rank` tells of buffers is that of claims: strategy by strategy, of the busiest device."""
     loaded = load_text(Source(f"{name}.parc", (EXAMPLES / f"{name}.parc").read_text()))
     for plan in loaded.plans:
-        of, known = overview(plan), price(plan)
+        of, known = build_overview(plan), price(plan)
         assert of.job is not None
         for strategy, over in OVER.items():
             if not getattr(plan, strategy):
                 continue
-            by_rank = [[one for one in stage if one.carried.key in over] for stage in of.traffic]
+            by_rank = [[one for one in stage if one.strategy.key in over] for stage in of.traffic]
             sent = max(sum(one.sent.value for one in some) for some in by_rank)
             assert derive_figure(known, f"{strategy}.sent").value == pytest.approx(sent)
             given = [
                 sum(part.value for part in each.parts if part.name.rpartition(" over ")[2] in over)
                 for index in range(of.job.degrees.pipeline)
-                if (each := rank_facts(of, representative(plan, index)).buffers)
+                if (each := describe_rank(of, find_representative(plan, index)).buffers)
             ]
             assert derive_figure(known, f"{strategy}.buffers").value == pytest.approx(max(given))

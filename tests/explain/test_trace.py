@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from parc import cli
-from parc.render.perfetto import trace
+from parc.render.perfetto import render_trace
 from tests.explain.plans import DEVICE, explained, small
 
 NANO = 1e-3  # microseconds: what rounding of times may add
 
 
 def traced(text: str) -> dict[str, Any]:
-    told = trace(explained(text))
+    told = render_trace(explained(text))
     assert told is not None
     found: dict[str, Any] = json.loads(told)
     return found
@@ -121,5 +121,5 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     file.write_text(small())
     assert cli.main(["explain", str(file), "--trace", str(out)]) == 1
     told = capsys.readouterr().out
-    assert told.startswith("error[P640]: no time of a step can be told")
+    assert told.startswith("error[P640]: the time of a step is unknown")
     assert "add in cluster pair" in told

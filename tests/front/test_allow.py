@@ -19,7 +19,7 @@ from parc.check.fixing import fix_texts
 from parc.check.incremental import History
 from parc.check.load import load_text
 from parc.source import Source
-from parc.syntax.format import formatted
+from parc.syntax.format import format_source
 from parc.syntax.parse import parse
 from tests.front.plans import BLOCKS, complete, load, told
 
@@ -233,17 +233,17 @@ def test_formatting_never_changes_what_a_comment_speaks_of(seed: int) -> None:
     for each in reversed(comments):
         if choose.random() < 0.7:
             text = text[: each.start()] + f"# parc: allow P202 -- {each.start()}" + text[each.end() :]
-    after = formatted(Source("plan.parc", text))
+    after = format_source(Source("plan.parc", text))
     assert spoken_of(after) == spoken_of(text)
 
 
 def test_a_row_that_a_comment_speaks_of_is_not_folded() -> None:
     long = ", ".join(f"key_{n} = {n}" for n in range(20))
     text = f"train a {{\n  {long}  # parc: allow P202 -- x\n}}\n"
-    assert formatted(Source("plan.parc", text)) == text
-    assert formatted(Source("plan.parc", text.replace("parc:", "other"))) != text
+    assert format_source(Source("plan.parc", text)) == text
+    assert format_source(Source("plan.parc", text.replace("parc:", "other"))) != text
     two = "let a = 1, let b = 2  # parc: allow P202 -- x\n"
-    assert formatted(Source("plan.parc", two)) == two
+    assert format_source(Source("plan.parc", two)) == two
 
 
 def test_an_editor_that_reads_again_only_what_changed_is_told_the_same() -> None:

@@ -32,4 +32,4 @@ def test_a_figure_that_is_not_there() -> None:
     (plan,) = load(ROOT / "examples" / "seed.parc").plans
 
     with pytest.raises(ValueError, match=r"no figure `memory\.peek`"):
-        parc.figure(plan, "memory.peek")
+        parc.compute_figure(plan, "memory.peek")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from parc import cli
-from parc.commands.check import Found, look, watch
+from parc.commands.check_files import Result, check_files
+from parc.commands.watch import watch
 from tests.front.plans import complete
 
 BAD = "let x = 1 / 0\n"
@@ -45,11 +46,11 @@ def test_exit_zero_forgives_the_plan_and_not_the_caller(folder: Path) -> None:
 def test_a_fault_that_two_files_import_is_told_once(folder: Path) -> None:
     for name in ("one.parc", "two.parc"):
         (folder / name).write_text('import "bad.parc"\n')
-    found = look([folder / "one.parc", folder / "two.parc", folder / "bad.parc"], [])
+    found = check_files([folder / "one.parc", folder / "two.parc", folder / "bad.parc"], [])
     assert [each.code for each in found.diagnostics] == ["P110"]
     assert found.files == {folder / "one.parc", folder / "two.parc", folder / "bad.parc"}
     (folder / "other.parc").write_text(BAD)  # the same fault in another file
-    assert len(look([folder / "bad.parc", folder / "other.parc"], []).diagnostics) == 2
+    assert len(check_files([folder / "bad.parc", folder / "other.parc"], []).diagnostics) == 2
 
 
 def test_all_plans_of_all_files_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,8 +76,8 @@ class Desk:
         self.told: list[list[str]] = []
         self.looks = 0
 
-    def run(self) -> Found:
-        found = look(self.files, [])
+    def run(self) -> Result:
+        found = check_files(self.files, [])
         self.told.append([each.code for each in found.diagnostics])
         return found
 
@@ -116,7 +117,7 @@ def test_a_change_while_it_checks_is_not_missed(folder: Path) -> None:
     desk = Desk([bad], lambda: bad.write_text(BAD + "# touched"))
     run = desk.run
 
-    def slowly() -> Found:
+    def slowly() -> Result:
         found = run()
         if len(desk.told) == 2:
             bad.write_text("let x = 1")

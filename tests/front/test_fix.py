@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc import cli
-from parc.commands.files import encoded
+from parc.commands.files import encode
 from tests.front.test_fixing import TWO_PLANS
 
 FAULTY, MENDED = "let a 1\nlet b = 2;\n", "let a = 1\nlet b = 2\n"
@@ -156,12 +156,12 @@ def test_the_lines_around_a_change_keep_their_ends(
 ) -> None:
     raw = "".join(text + end for text, end in lines) + last
     before = raw.replace("\r\n", "\n")
-    written = encoded(after, before, raw.encode()).decode()
+    written = encode(after, before, raw.encode()).decode()
     assert written.replace("\r\n", "\n") == after
-    assert encoded(before, before, raw.encode()).decode() == raw
-    added = encoded(f"first\n{before}", before, raw.encode()).decode()
+    assert encode(before, before, raw.encode()).decode() == raw
+    added = encode(f"first\n{before}", before, raw.encode()).decode()
     assert added.split("\n", 1)[1] == raw
-    assert encoded(before + "x", before, raw.encode()).decode() == raw + "x"
+    assert encode(before + "x", before, raw.encode()).decode() == raw + "x"
 
 
 def test_a_link_is_followed_and_stays(file: Path) -> None:
@@ -213,7 +213,7 @@ def test_nothing_but_a_regular_file_is_written(
     writer.start()
     assert cli.main([*command, str(pipe)]) == 2
     writer.join()
-    assert "no regular file" in "".join(capfd.readouterr())
+    assert "not a regular file" in "".join(capfd.readouterr())
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
@@ -225,7 +225,7 @@ def test_a_fix_that_is_refused_is_told_and_not_offered_again(
     assert check(file, "--fix", "--unsafe-fixes") == 1
     told = capsys.readouterr().out
     assert file.read_text() == TWO_PLANS
-    assert "the fix, write `microbatches = 64`, is not done: other errors would come of it" in told
+    assert "the fix, write `microbatches = 64`, is not applied: it would cause other errors" in told
     assert told.endswith("\n1 error, 1 warning\n")
     assert check(file, "--fix") == 1  # it was not even tried
     assert "(2 fixable with --unsafe-fixes)" in capsys.readouterr().out

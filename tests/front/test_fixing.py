@@ -81,7 +81,7 @@ def test_an_and_between_claims_becomes_a_comma(claims: str, listed: str) -> None
     found = [each for each in look({FILE: text(claims)}) if each.severity is Severity.ERROR]
     assert [each.code for each in found] == ["P001"] * claims.count("and")
     assert all(each.span and each.span.text == "and" for each in found)
-    assert all(each.message == "claims are joined by a comma, not by `and`" for each in found)
+    assert all(each.message == "claims are separated by commas, not by `and`" for each in found)
     assert mended(text(claims)) == text(listed)
     assert not [each for each in look({FILE: text(listed)}) if each.severity is Severity.ERROR]
 
@@ -128,19 +128,19 @@ def test_a_plan_with_several_faults_comes_out_right() -> None:
 
 def test_a_word_that_is_near_to_two_is_left_alone() -> None:
     source = Source("plan.parc", "layerz")
-    assert fix_spelling(source.span(0, 6), "layerz", ["layera", "layerb"]) is None
-    assert fix_spelling(source.span(0, 6), "layerz", ["layers", "heads"]) == Fix(
-        "write `layers`", ((source.span(0, 6), "layers"),)
+    assert fix_spelling(source.make_span(0, 6), "layerz", ["layera", "layerb"]) is None
+    assert fix_spelling(source.make_span(0, 6), "layerz", ["layers", "heads"]) == Fix(
+        "write `layers`", ((source.make_span(0, 6), "layers"),)
     )
 
 
 def test_a_short_word_or_a_far_one_is_no_safe_guess() -> None:
     source = Source("plan.parc", '"epx" experts2x')
     short, far = (
-        fix_spelling(source.span(0, 5), "epx", ["ep"]),
-        fix_spelling(source.span(6, 15), "experts2x", ["experts"]),
+        fix_spelling(source.make_span(0, 5), "epx", ["ep"]),
+        fix_spelling(source.make_span(6, 15), "experts2x", ["experts"]),
     )
-    assert short == Fix("write `ep`", ((source.span(0, 5), '"ep"'),), safe=False)
+    assert short == Fix("write `ep`", ((source.make_span(0, 5), '"ep"'),), safe=False)
     assert far is not None
     assert not far.safe
 
@@ -227,8 +227,8 @@ def test_fixes_that_touch_are_applied_in_rounds() -> None:
     def capitals(texts: Texts) -> list[Diagnostic]:
         source = Source(FILE, texts[FILE])
         places = [at for at, letter in enumerate(source.text) if letter.islower()]
-        fixes = [Fix("capital", ((source.span(at, at + 1), source.text[at].upper()),)) for at in places]
-        return [error("P101", "small", Label(source.span(0, 1)), fix=fix) for fix in fixes]
+        fixes = [Fix("capital", ((source.make_span(at, at + 1), source.text[at].upper()),)) for at in places]
+        return [error("P101", "small", Label(source.make_span(0, 1)), fix=fix) for fix in fixes]
 
     once, applied = apply_fixes({FILE: "ab cd"}, [each.fix for each in capitals({FILE: "ab cd"}) if each.fix])
     assert (once[FILE], len(applied)) == ("Ab Cd", 2)
@@ -238,31 +238,31 @@ def test_fixes_that_touch_are_applied_in_rounds() -> None:
 
 def test_two_insertions_at_one_place_are_not_mixed() -> None:
     source = Source(FILE, "ab")
-    fixes = [Fix(text, ((source.span(1, 1), text),)) for text in ("x", "y")]
+    fixes = [Fix(text, ((source.make_span(1, 1), text),)) for text in ("x", "y")]
     assert apply_fixes({FILE: "ab"}, fixes) == ({FILE: "axb"}, fixes[:1])
 
 
 def test_a_fix_is_applied_whole_or_not_at_all() -> None:
     source, other = Source(FILE, "ab"), Source("other.parc", "ab")
-    both = Fix("both", ((source.span(0, 1), "x"), (other.span(0, 1), "x")))
+    both = Fix("both", ((source.make_span(0, 1), "x"), (other.make_span(0, 1), "x")))
     assert apply_fixes({FILE: "ab"}, [both]) == ({FILE: "ab"}, [])
     crossing = [
-        Fix("one", ((source.span(0, 1), "x"),)),
-        Fix("two", ((source.span(1, 2), "y"), (source.span(0, 0), "z"))),
+        Fix("one", ((source.make_span(0, 1), "x"),)),
+        Fix("two", ((source.make_span(1, 2), "y"), (source.make_span(0, 0), "z"))),
     ]
     assert apply_fixes({FILE: "ab"}, crossing) == ({FILE: "xb"}, crossing[:1])
 
 
 def test_a_fix_of_another_text_is_not_applied() -> None:
-    stale = Fix("stale", ((Source(FILE, "abc").span(0, 1), "x"),))
+    stale = Fix("stale", ((Source(FILE, "abc").make_span(0, 1), "x"),))
     assert apply_fixes({FILE: "ab"}, [stale]) == ({FILE: "ab"}, [])
 
 
 def test_fixes_that_undo_one_another_end() -> None:
     def turned(texts: Texts) -> list[Diagnostic]:
         source = Source(FILE, texts[FILE])
-        fix = Fix("turn", ((source.span(0, 2), source.text[::-1]),))
-        return [error("P101", "turned", Label(source.span(0, 1)), fix=fix)]
+        fix = Fix("turn", ((source.make_span(0, 2), source.text[::-1]),))
+        return [error("P101", "turned", Label(source.make_span(0, 1)), fix=fix)]
 
     result = fix_texts({FILE: "ab"}, turned)
     assert (result.texts[FILE], len(result.fixes), len(result.diagnostics)) == ("ba", 1, 1)
@@ -280,8 +280,8 @@ def test_fixes_that_spoil_one_another_are_tried_alone() -> None:
             error(
                 "P001",
                 "may go",
-                Label(source.span(at, at + 1)),
-                fix=Fix("go", ((source.span(at, at + 1), ""),)),
+                Label(source.make_span(at, at + 1)),
+                fix=Fix("go", ((source.make_span(at, at + 1), ""),)),
             )
             for at in places
         ]
@@ -366,10 +366,10 @@ def test_of_many_fixes_the_one_that_breaks_is_left_out_in_few_checks() -> None:
         nonlocal asked
         asked += 1
         source = Source(FILE, texts[FILE])
-        places = [source.span(at.start(), at.end()) for at in re.finditer("X", source.text)]
+        places = [source.make_span(at.start(), at.end()) for at in re.finditer("X", source.text)]
         faults = [error("P201", "X", Label(span)) for span in places]
         for at in re.finditer("[a-z]", source.text):
-            span = source.span(at.start(), at.end())
+            span = source.make_span(at.start(), at.end())
             faults.append(error("P202", "small", Label(span), fix=Fix("capital", ((span, at[0].upper()),))))
         return faults
 

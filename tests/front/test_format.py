@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.texts import grammatical, laid_out_anew
 from parc.check.load import load_text
 from parc.source import Source, Span
-from parc.syntax.format import formatted
+from parc.syntax.format import format_source
 from parc.syntax.format.lines import WIDTH
 from parc.syntax.format.pieces import GAP
 from parc.syntax.parse import parse
@@ -23,7 +23,7 @@ FILES = [*ROOT.glob("examples/*.parc"), *ROOT.glob("benchmarks/*.parc")]
 
 
 def styled(text: str) -> str:
-    return formatted(Source("plan.parc", text))
+    return format_source(Source("plan.parc", text))
 
 
 def without_places(node: object) -> object:
@@ -216,8 +216,8 @@ def test_comments_stay_where_they_are() -> None:
 def test_a_change_of_words_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     from parc.syntax.format.lines import Printer
 
-    monkeypatch.setattr(Printer, "file", lambda self, file: "let a = 2\n")
-    with pytest.raises(AssertionError, match="changed a word"):
+    monkeypatch.setattr(Printer, "print_file", lambda self, file: "let a = 2\n")
+    with pytest.raises(AssertionError, match="changed a token"):
         styled("let a = 1")
 
 

@@ -24,12 +24,12 @@ FAULTY = complete("let a = 2 GBs\nplan wide for first on farm {\n  mesh = [dp: 3
 def mended() -> Diagnostic:
     """One with a fix of two edits, a label over two lines, and one without a text."""
     source = Source("dir/my plan.parc", "let a = 1;\nlet ä = 2;\n")
-    edits = ((source.span(9, 10), ""), (source.span(20, 21), ""))
+    edits = ((source.make_span(9, 10), ""), (source.make_span(20, 21), ""))
     return Diagnostic(
         "P002",
         Severity.WARNING,
         "two `;`",
-        (Label(source.span(9, 20), "from here"), Label(source.span(15, 16), primary=False)),
+        (Label(source.make_span(9, 20), "from here"), Label(source.make_span(15, 16), primary=False)),
         ("a note",),
         "leave them out",
         Fix("leave out the `;`", edits, safe=False),
@@ -180,7 +180,7 @@ def test_sarif_of_every_rule_and_of_a_fault_without_a_place() -> None:
 
 def test_sarif_names_an_absolute_path_by_a_file_uri(tmp_path: Path) -> None:
     source = Source(str(tmp_path / "é.parc"), "x")
-    (result,) = scanned(error("P001", "x", Label(source.span(0, 1))))["results"]
+    (result,) = scanned(error("P001", "x", Label(source.make_span(0, 1))))["results"]
     uri = urlparse(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
     assert uri.scheme == "file"
     assert unquote(uri.path) == source.path
@@ -191,7 +191,7 @@ def test_sarif_and_json_of_any_text(text: str, path: str, data: st.DataObject) -
     source = Source(path.encode(errors="replace").decode(), text)
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    fault = error("P001", text or "x", Label(source.span(start, end), text))
+    fault = error("P001", text or "x", Label(source.make_span(start, end), text))
     (result,) = scanned(fault)["results"]
     region = result["locations"][0]["physicalLocation"]["region"]
     assert (region["startLine"], region["startColumn"]) <= (region["endLine"], region["endColumn"])
@@ -211,8 +211,8 @@ def test_a_workflow_command_has_one_line_and_escapes_what_ends_its_parts() -> No
     fault = error(
         "P108",
         "100% wrong\nindeed",
-        Label(source.span(11, 14), "here"),
-        Label(source.span(4, 5), "of this", primary=False),
+        Label(source.make_span(11, 14), "here"),
+        Label(source.make_span(4, 5), "of this", primary=False),
         help="look: there",
     )
     assert github.render([fault]) == (
@@ -235,6 +235,8 @@ def test_a_place_over_several_lines_has_no_columns() -> None:
 
 @given(st.text(max_size=50))
 def test_no_text_ends_a_workflow_command(text: str) -> None:
-    said = github.render([error("P001", text, Label(Source(text, text).span(0, len(text)), text), help=text)])
+    said = github.render(
+        [error("P001", text, Label(Source(text, text).make_span(0, len(text)), text), help=text)]
+    )
     assert said.count("\n") == 1
     assert all(sign.isprintable() for sign in said[:-1])

@@ -7,7 +7,7 @@ import pytest
 from parc.check.load import Loaded, load_text
 from parc.plan.imports import list_machines
 from parc.source import Source
-from parc.syntax.format import formatted
+from parc.syntax.format import format_source
 
 REST = """
 model m { source = "m.py:M", shape { layers = 4 } }
@@ -81,7 +81,7 @@ def test_every_machine_is_whole(name: str) -> None:
     assert 4 < cluster.device.compute / cluster.device.compute_fp32 < 35
     assert 0.4 < cluster.device.compute_fp64 / cluster.device.compute_fp32 <= 1
     source = next(source for source in found.sources if source.path == f"parc:{name}")
-    assert formatted(source) == source.text
+    assert format_source(source) == source.text
 
 
 def test_the_library_has_the_machines_that_people_train_on() -> None:

@@ -14,27 +14,31 @@ from benchmarks.texts import EXAMPLES, generate, grammatical
 from parc.source import Source
 from parc.syntax import table
 from parc.syntax.lalr import Node, Parser
-from parc.syntax.scan import end_at, lex
+from parc.syntax.lark_tables import make_parser
+from parc.syntax.scan import create_end_token, lex
 from parc.syntax.token import Token
 
 
 def ours(text: str) -> Any:
     parser = Parser("file")
-    for token in [*lex(Source("x", text)), end_at(len(text))]:
+    for token in [*lex(Source("x", text)), create_end_token(len(text))]:
         if not parser.feed(token):
             raise KeyError(token)
-    assert parser.whole
-    return _plain(parser.whole)
+    assert parser.result
+    return _plain(parser.result)
 
 
 def _plain(node: Node | Token) -> Any:
     if isinstance(node, Token):
         return node.type, str(node), node.start_pos
-    return node.data, node.start, node.end, [_plain(each) for each in node.children]
+    return node.rule, node.start, node.end, [_plain(each) for each in node.children]
+
+
+LARK = make_parser(table.read_grammar())
 
 
 def larks(text: str) -> Any:
-    return _plain_tree(table.parser().parse(text, start="file"))
+    return _plain_tree(LARK.parse(text, start="file"))
 
 
 def _plain_tree(tree: Tree[Any] | LarkToken) -> Any:

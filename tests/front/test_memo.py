@@ -7,8 +7,8 @@ import pytest
 from parc.plan.resolve.memo import Memo
 from parc.plan.resolve.resolver import Resolver
 from parc.source import Source
-from parc.syntax.parse import Part, part
-from parc.syntax.parts import cut
+from parc.syntax.parse import Part, parse_part
+from parc.syntax.parts import split_text
 from parc.syntax.tree import File
 from tests.front.plans import SEED
 
@@ -32,8 +32,8 @@ class Editor:
         self.parts: dict[str, Part] = {}
 
     def read(self, text: str) -> tuple[Resolver, list[str]]:
-        pieces = [text[start:end] for start, end in cut(text)]
-        self.parts = {each: self.parts.get(each) or part(Source("a.parc", each)) for each in pieces}
+        pieces = [text[start:end] for start, end in split_text(text)]
+        self.parts = {each: self.parts.get(each) or parse_part(Source("a.parc", each)) for each in pieces}
         statements = [statement for each in pieces for statement in self.parts[each].statements]
         faults = [fault for each in pieces for fault in self.parts[each].faults]
         damaged = any(self.parts[each].damaged for each in pieces)

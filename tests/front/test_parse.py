@@ -190,7 +190,7 @@ let y = 2
     assert faults(text) == [
         ("P001", 1, 11, "expected `for`, found `fr`"),
         ("P001", 2, 21, "expected `:` before `4`"),
-        ("P001", 3, 13, "axes are given in brackets: `[ep]`"),
+        ("P001", 3, 13, "axes must be in brackets: `[ep]`"),
         ("P001", 4, 9, "expected a value before the end of the line"),
         ("P001", 5, 5, "expected `=`, found `:`"),
         ("P001", 6, 9, "expected `=` before `5`"),
@@ -231,20 +231,20 @@ def test_an_unclosed_bracket_is_told_once(text: str, statements: int) -> None:
 
 def test_a_stray_brace_does_not_end_the_file() -> None:
     text = "let a = 1\n}\nlet b = 2"
-    assert faults(text) == [("P001", 2, 1, "this `}` closes nothing")]
+    assert faults(text) == [("P001", 2, 1, "this `}` has no matching `{`")]
     assert kinds(parse(Source("plan.parc", text))[0]) == ["Let", "Let"]
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('let a = "x\nlet b = 2', ("P003", 1, 9, "this string is never closed")),
-        ("let a = 1;\nlet b = 2", ("P002", 1, 10, "`;` has no meaning here")),
-        ("let a = 1 ! \nlet b = 2", ("P002", 1, 11, "`!` has no meaning here")),
-        ("let a = 1 \0\x07\nlet b = 2", ("P002", 1, 11, "`\0\x07` has no meaning here")),
+        ('let a = "x\nlet b = 2', ("P003", 1, 9, "this string is not closed")),
+        ("let a = 1;\nlet b = 2", ("P002", 1, 10, "`;` is not part of the language")),
+        ("let a = 1 ! \nlet b = 2", ("P002", 1, 11, "`!` is not part of the language")),
+        ("let a = 1 \0\x07\nlet b = 2", ("P002", 1, 11, "`\0\x07` is not part of the language")),
         (f"let a = {'9' * 65}\nlet b = 2", ("P007", 1, 9, "this number is too large")),
         ("let a = 1e999\nlet b = 2", ("P007", 1, 9, "this number is too large")),
-        (f"let a = {'[' * 33}1{']' * 33}", ("P006", 1, 41, "brackets nest more than 32 deep")),
+        (f"let a = {'[' * 33}1{']' * 33}", ("P006", 1, 41, "brackets are nested more than 32 deep")),
     ],
 )
 def test_odd_texts(text: str, told: tuple[str, int, int, str]) -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from parc.diagnostic import Diagnostic
 from parc.source import Source, Span
-from parc.syntax.parse import parse, part
-from parc.syntax.parts import cut
+from parc.syntax.parse import parse, parse_part
+from parc.syntax.parts import split_text
 from tests.front.plans import SEED
 
 
 def pieces(text: str) -> list[str]:
-    return [text[start:end] for start, end in cut(text)]
+    return [text[start:end] for start, end in split_text(text)]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_a_part_by_itself_says_what_it_says_among_the_others(seed: int) -> None:
     text = mutated(Random(seed), SEED)
     whole = Source("plan.parc", text)
     file, faults = parse(whole)
-    sources = [(start, Source("plan.parc", text[start:end])) for start, end in cut(text)]
-    parts = [part(source) for _, source in sources]
+    sources = [(start, Source("plan.parc", text[start:end])) for start, end in split_text(text)]
+    parts = [parse_part(source) for _, source in sources]
     starts = {whole: 0} | {source: start for start, source in sources}
     assert [shifted(each, starts) for each in file.statements] == [
         shifted(each, starts) for part in parts for each in part.statements
@@ -81,7 +81,7 @@ def test_a_part_by_itself_says_what_it_says_among_the_others(seed: int) -> None:
 
 
 def test_a_fault_harms_no_other_block() -> None:
-    """A body that is never closed ends where the next block begins: both are read."""
+    """A body that is not closed ends where the next block begins: both are read."""
     file, faults = parse(Source("plan.parc", "train a {\n  steps = 1\n\ntrain b {\n  steps = \n}\n"))
     assert len(file.statements) == 2
     assert [fault.code for fault in faults] == ["P004", "P001"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc.diagnostic import Diagnostic, Label, Severity, error
-from parc.render.text import concise, render, summary
+from parc.render.text import render, render_concise, summarize
 from parc.source import Source
 from tests.front.plans import complete, load
 
@@ -66,8 +66,8 @@ def test_labels_in_two_files() -> None:
     fault = error(
         "P501",
         "cannot be split",
-        Label(model.span_of_line(2), "this view"),
-        Label(plan.span(0, 5), "by this axis", primary=False),
+        Label(model.make_line_span(2), "this view"),
+        Label(plan.make_span(0, 5), "by this axis", primary=False),
     )
     assert render([fault]) == (
         "error[P501]: cannot be split\n"
@@ -84,7 +84,7 @@ def test_labels_in_two_files() -> None:
 
 def test_three_labels_on_a_line() -> None:
     source = Source("a.parc", "aa bb cc")
-    labels = [Label(source.span(i, i + 2), f"label {i}", primary=i == 3) for i in (0, 3, 6)]
+    labels = [Label(source.make_span(i, i + 2), f"label {i}", primary=i == 3) for i in (0, 3, 6)]
     assert render([Diagnostic("P101", Severity.WARNING, "three", tuple(labels))]).splitlines()[3:] == [
         "1 | aa bb cc",
         "  | -- ^^ -- label 6",
@@ -97,7 +97,10 @@ def test_three_labels_on_a_line() -> None:
 
 def test_a_label_within_another_is_seen() -> None:
     source = Source("a.parc", "mesh = [dp: 4]")
-    outer, inner = Label(source.span(0, 14), "outer"), Label(source.span(8, 13), "inner", primary=False)
+    outer, inner = (
+        Label(source.make_span(0, 14), "outer"),
+        Label(source.make_span(8, 13), "inner", primary=False),
+    )
     for labels in ([outer, inner], [inner, outer]):
         assert render([error("P101", "two", *labels)]).splitlines()[3:] == [
             "1 | mesh = [dp: 4]",
@@ -113,8 +116,10 @@ def test_an_empty_place_is_still_marked() -> None:
 
 def test_a_label_over_several_lines_is_drawn_beside_them() -> None:
     source = Source("a.parc", "plan {\n  x = [1]\n}\n")
-    inner = Label(source.span(13, 16), "inner", primary=False)
-    assert render([error("P101", "long", Label(source.span(0, 18), "here"), inner)]).splitlines()[3:] == [
+    inner = Label(source.make_span(13, 16), "inner", primary=False)
+    assert render([error("P101", "long", Label(source.make_span(0, 18), "here"), inner)]).splitlines()[
+        3:
+    ] == [
         "1 | / plan {",
         "2 | |   x = [1]",
         "  | |       --- inner",
@@ -127,8 +132,8 @@ def test_one_that_begins_within_a_line_and_of_which_most_is_left_out() -> None:
     source = Source("a.parc", "let a = [\n" + "  1,\n" * 10 + "  2,\n  3, 4]\nlet b = 1\n")
     start, end = source.text.index("["), source.text.index("]") + 1
     labels = [
-        Label(source.span(start, end), "no plain values"),
-        Label(source.span(4, 5), "of this", primary=False),
+        Label(source.make_span(start, end), "no plain values"),
+        Label(source.make_span(4, 5), "of this", primary=False),
     ]
     assert render([error("P106", "long", *labels)]).splitlines()[3:] == [
         " 1 |   let a = [",
@@ -145,8 +150,8 @@ def test_no_line_is_wider_than_the_terminal(text: str, width: int, data: st.Data
     source = Source("a.parc", text)
     start, end = sorted(data.draw(st.integers(0, len(text))) for _ in range(2))
     labels = [
-        Label(source.span(start, end), "a label of some length"),
-        Label(source.span(end, end), "end", False),
+        Label(source.make_span(start, end), "a label of some length"),
+        Label(source.make_span(end, end), "end", False),
     ]
     shown = render([error("P001", "message", *labels)], width=width)
     assert max(map(len, shown.split("\n"))) <= width
@@ -154,13 +159,13 @@ def test_no_line_is_wider_than_the_terminal(text: str, width: int, data: st.Data
 
 def test_wide_characters_and_tabs_keep_the_marks_in_place() -> None:
     source = Source("a.parc", '\t"模型" x')
-    text = render([error("P101", "wide", Label(source.span(6, 7)))])
+    text = render([error("P101", "wide", Label(source.make_span(6, 7)))])
     assert text.splitlines()[3:] == ['1 |     "模型" x', "  |            ^"]
 
 
 def test_a_long_line_is_cut_around_the_label() -> None:
     source = Source("a.parc", "x" * 500 + "!" + "y" * 500)
-    lines = render([error("P002", "long", Label(source.span(500, 501), "here"))]).splitlines()
+    lines = render([error("P002", "long", Label(source.make_span(500, 501), "here"))]).splitlines()
     assert len(lines[3]) < 160
     assert lines[3][lines[4].index("^")] == "!"
 
@@ -180,7 +185,7 @@ def test_colours_change_nothing_but_colours() -> None:
 
 def test_concise_is_one_line_a_diagnostic() -> None:
     faults = load(complete("let a = 1 / 0\nlet b = 2 GBs")).diagnostics
-    assert concise(faults).splitlines() == [
+    assert render_concise(faults).splitlines() == [
         "plan.parc:1:13: error[P110]: division by zero",
         "plan.parc:2:11: error[P108]: there is no unit `GBs`",
     ]
@@ -189,8 +194,8 @@ def test_concise_is_one_line_a_diagnostic() -> None:
 def test_the_summary_counts() -> None:
     fault = error("P001", "x")
     hint = Diagnostic("P202", Severity.WARNING, "y")
-    assert summary([fault, hint, fault]) == "2 errors, 1 warning"
-    assert summary([]) == ""
+    assert summarize([fault, hint, fault]) == "2 errors, 1 warning"
+    assert summarize([]) == ""
 
 
 @given(st.text(max_size=200), st.data())
@@ -203,7 +208,7 @@ def test_any_text_can_be_shown_and_no_control_character_reaches_the_terminal(
         start = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(start, len(text)))
         labels.append(
-            Label(source.span(start, end), data.draw(st.text(max_size=5)), data.draw(st.booleans()))
+            Label(source.make_span(start, end), data.draw(st.text(max_size=5)), data.draw(st.booleans()))
         )
     shown = render([error("P001", text, *labels)])
     assert all(line.isprintable() for line in shown.split("\n"))

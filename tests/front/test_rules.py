@@ -13,7 +13,7 @@ from parc.check.load import load_text
 from parc.check.pages import format_page, list_rules
 from parc.check.registry import Rule
 from parc.check.unsupported import find_unsupported
-from parc.commands.rule import files
+from parc.commands.rule import render_pages
 from parc.diagnostic import Diagnostic, Severity
 from parc.source import Source
 from parc.syntax import tree
@@ -122,7 +122,7 @@ def test_every_code_that_is_reported_anywhere_has_a_page_and_no_other() -> None:
 def test_the_written_pages_are_those_of_the_rules() -> None:
     folder = ROOT / "docs" / "rules"
     written = {file.name: file.read_text() for file in folder.iterdir()}
-    assert written == files(), "write them anew: python -m parc rule --all -o docs/rules"
+    assert written == render_pages(), "write them anew: python -m parc rule --all -o docs/rules"
 
 
 # What the examples do not show: the other side of a limit, and the exact words.

@@ -15,6 +15,7 @@ import pytest
 from parc.check.load import load_text
 from parc.source import Source
 from parc.syntax import table
+from parc.syntax.lark_tables import make_tables
 
 ROOT = Path(__file__).parents[2]
 SEED = (ROOT / "examples" / "seed.parc").read_text()
@@ -62,7 +63,7 @@ def fresh(folder: Path, *arguments: str) -> Callable[[], float]:
 def test_the_seed_in_a_fresh_process(tmp_path: Path) -> None:
     """With the tables that an installed parc has. Where even starting Python and importing lark takes longer
     than usual, twice as long as that."""
-    table.save(tmp_path / "table.bin")
+    table.save_tables(make_tables(), tmp_path / "table.bin")
     said = "from pathlib import Path\nfrom parc.syntax import table\n"
     said += f"table.TABLE = Path({str(tmp_path / 'table.bin')!r})\n"
     said += "from parc.cli import main\nassert main(['check', 'examples/seed.parc']) == 0"

@@ -12,68 +12,86 @@ import lark
 import pytest
 
 from parc import resources
-from parc.syntax import table
+from parc.syntax import grammar, lark_tables, table
+from parc.syntax.lark_tables import make_parser, make_tables
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    table.read.cache_clear()
+    grammar.load_tables.cache_clear()
     yield
-    table.read.cache_clear()
+    grammar.load_tables.cache_clear()
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An entry for each time that lark is asked."""
-    asked: list[str] = []
-    ask = table.parser
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """An entry for each time that tables are made from the grammar."""
+    calls: list[str] = []
 
-    def parser() -> lark.Lark:
-        asked.append("lark")
-        return ask()
+    def make() -> table.Tables:
+        calls.append("lark")
+        return make_tables()
 
-    monkeypatch.setattr(table, "parser", parser)
-    return asked
+    monkeypatch.setattr(lark_tables, "make_tables", make)
+    return calls
 
 
-def test_saved_tables_are_used_and_are_those_of_the_grammar(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
-) -> None:
-    monkeypatch.setattr(table, "TABLE", tmp_path / "table.bin")
-    table.save(table.TABLE)
-    saved = table.read()
-    assert asked == []
-    table.TABLE.unlink()
-    table.read.cache_clear()
-    made = table.read()
-    assert asked == ["lark"]
+@pytest.fixture
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tables of the current grammar, in the place of those that belong to the installed package."""
+    path = tmp_path / "table.bin"
+    monkeypatch.setattr(table, "TABLE", path)
+    table.save_tables(make_tables(), path)
+    return path
+
+
+def test_saved_tables_are_used_and_are_those_of_the_grammar(saved: Path, calls: list[str]) -> None:
+    loaded = grammar.load_tables()
+    assert calls == []
+    saved.unlink()
+    grammar.load_tables.cache_clear()
+    made = grammar.load_tables()
+    assert calls == ["lark"]
     # Lark numbers its states as they come.
-    assert (saved[:4], sorted(saved.rules), len(saved.states)) == (
+    assert (loaded[:4], sorted(loaded.rules), len(loaded.states)) == (
         made[:4],
         sorted(made.rules),
         len(made.states),
     )
 
 
-def test_tables_of_another_grammar_are_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+def test_tables_of_another_grammar_are_not_used(
+    saved: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stale = tmp_path / "table.bin"
-    monkeypatch.setattr(table, "TABLE", stale)
-    table.save(stale)
-    stale.write_bytes(bytes(32) + stale.read_bytes()[32:])
-    table.read()
-    assert asked == ["lark"]
+    """One changed character of the grammar is enough, even in a comment."""
+    text = table.read_grammar()
+    monkeypatch.setattr(grammar, "read_grammar", lambda: text.replace("//", "///", 1))
+    grammar.load_tables()
+    assert calls == ["lark"]
 
 
-def test_with_saved_tables_a_plan_is_checked_without_lark(tmp_path: Path) -> None:
-    table.save(tmp_path / "table.bin")
-    said = "import sys\nfrom pathlib import Path\nfrom parc.syntax import table\n"
-    said += f"table.TABLE = Path({str(tmp_path / 'table.bin')!r})\n"
-    said += "from parc.cli import main\n"
-    said += f"assert main(['check', {str(Path(__file__).parents[2] / 'examples' / 'seed.parc')!r}]) == 0\n"
-    said += "assert 'lark' not in sys.modules"
-    subprocess.run([sys.executable, "-c", said], check=True, stdout=subprocess.DEVNULL)
+def test_tables_of_another_python_are_not_used(
+    saved: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0, "final", 0))
+    grammar.load_tables()
+    assert calls == ["lark"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00", b"\xe9\x03"], ids=["empty", "odd", "cut off"])
+def test_a_damaged_file_is_not_used(saved: Path, calls: list[str], damage: bytes) -> None:
+    saved.write_bytes(damage)
+    grammar.load_tables()
+    assert calls == ["lark"]
+
+
+def test_with_saved_tables_a_plan_is_checked_without_lark(saved: Path) -> None:
+    script = "import sys\nfrom pathlib import Path\nfrom parc.syntax import table\n"
+    script += f"table.TABLE = Path({str(saved)!r})\n"
+    script += "from parc.cli import main\n"
+    script += f"assert main(['check', {str(Path(__file__).parents[2] / 'examples' / 'seed.parc')!r}]) == 0\n"
+    script += "assert 'lark' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_grammar_is_free_of_conflicts(
@@ -81,10 +99,10 @@ def test_the_grammar_is_free_of_conflicts(
 ) -> None:
     """Lark settles a shift against a reduction with no more than a line in its log."""
     monkeypatch.setattr(lark.logger, "level", logging.DEBUG)
-    table._from_grammar((resources.folder("grammar") / "parc.lark").read_text(), debug=True)
+    make_parser(table.read_grammar(), debug=True)
     assert "conflict" not in caplog.text
     ambiguous = 'file: (statement | junk)*\nstatement: "a" "b"?\noverride: "c"\njunk: "b"'
-    table._from_grammar(ambiguous, debug=True)
+    make_parser(ambiguous, debug=True)
     assert "conflict" in caplog.text
 
 
@@ -94,6 +112,6 @@ def test_resources_are_found_beside_the_package_or_in_it(
     package = tmp_path / "site" / "parc"
     (tmp_path / "site" / "grammar").mkdir(parents=True)
     monkeypatch.setattr(resources, "PACKAGE", package)
-    assert resources.folder("grammar") == tmp_path / "site" / "grammar"
+    assert resources.find_folder("grammar") == tmp_path / "site" / "grammar"
     (package / "grammar").mkdir(parents=True)
-    assert resources.folder("grammar") == package / "grammar"
+    assert resources.find_folder("grammar") == package / "grammar"

@@ -90,7 +90,7 @@ def test_microbatches_that_divide_come_first() -> None:
 def test_a_word_that_is_begun_is_replaced() -> None:
     analysis, offset = edit_seed("  expect", "  reco|\n  expect")
     item = next(item for item in complete(analysis, offset) if item.label == "recompute")
-    span = analysis.source.span(item.start, item.end)
+    span = analysis.source.make_span(item.start, item.end)
     assert "  recompute = \n  expect" in apply_fix(analysis, ((span, item.insert),))
 
 

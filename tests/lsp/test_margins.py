@@ -15,7 +15,7 @@ def list_hint_texts(analysis: Analysis) -> dict[str, str]:
     """By their lines."""
     source = analysis.source
     return {
-        source.line(source.line_number(each.offset)).split()[0]: each.text
+        source.get_line(source.line_number(each.offset)).split()[0]: each.text
         for each in list_hints(analysis, 0, len(source.text))
     }
 

@@ -40,7 +40,7 @@ def test_where_a_name_is_given(old: str, new: str, kind: str, line: str) -> None
     analysis, found = find_in_seed(old, new)
     defined = find_definition(analysis, found.symbol)
     assert defined is not None
-    assert (found.symbol.kind, defined.span.source.line(defined.span.line).strip()) == (kind, line)
+    assert (found.symbol.kind, defined.span.source.get_line(defined.span.line).strip()) == (kind, line)
 
 
 def test_axes_of_two_plans_are_two_things() -> None:

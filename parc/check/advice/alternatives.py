@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice, permutations
 from typing import TypeAlias
@@ -15,6 +14,7 @@ from parc.diagnostic import Fix
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.placement import spread_layers
+from parc.record import replace
 
 MOST_ORDERS = 24  # of the axes: all of four
 MOST_COUNTS = 4  # of microbatches

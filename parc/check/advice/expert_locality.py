@@ -7,13 +7,13 @@ every node has all of them; and experts over the tensor axis, which lies in a no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from parc.check.advice.alternatives import Alternative, format_mesh, reorder_axes
 from parc.check.edits import remove_key, replace_text
 from parc.check.lints.locality import leaves_unit
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
+from parc.record import replace
 
 MOST_INSIDE = 1024  # ranks of the inner axis
 NAMES = ("dp", "replica", "outer")  # for the axis that a split adds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import cache, cached_property
 
 from parc.check.advice.alternatives import Alternative, reorder_axes
@@ -21,6 +20,7 @@ from parc.cost.job.parallelism import FanOut
 from parc.cost.network.traffic import Transfer
 from parc.diagnostic import Label, Severity
 from parc.plan.mesh import Mesh
+from parc.record import replace
 
 BETTER = 0.95  # of a step's time: what another layout must save to be worth a warning
 CLOSER = 0.7  # of the collectives' time, to be worth a word

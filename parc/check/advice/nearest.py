@@ -7,7 +7,6 @@ value that the rule would propose is put into the plan, and the other rules chec
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from parc.diagnostic import Fix, Severity
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.placement import spread_layers
+from parc.record import replace
 
 TRIES = 8  # how many values are put into the plan, below and above
 TOO_MANY_RANKS = "P201"

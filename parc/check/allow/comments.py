@@ -48,7 +48,7 @@ def parse_allowances(source: Source, faults: list[Diagnostic]) -> list[Allowance
 def _find_addressed(source: Source) -> Iterator[Span]:
     for found in COMMENT.finditer(source.text):
         if found["comment"] and ADDRESSED.match(found["comment"]):
-            yield source.span(found.start(), found.start() + len(found[0].rstrip()))
+            yield source.make_span(found.start(), found.start() + len(found[0].rstrip()))
 
 
 def _parse_allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:

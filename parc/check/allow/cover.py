@@ -33,7 +33,9 @@ def list_groups(file: tree.File, locate: Callable[[Span], Span] = lambda span: s
     `locate` is the place in the text of the file of a span of its tree.
     """
     source = file.source
-    found = [Group(source.span(0, len(source.text)), [locate(each.span) for each in file.statements], None)]
+    found = [
+        Group(source.make_span(0, len(source.text)), [locate(each.span) for each in file.statements], None)
+    ]
     for statement in file.statements:
         for span, items, owner in _list_in_statement(statement):
             found.append(Group(locate(span), [locate(each) for each in items], owner and locate(owner)))
@@ -114,7 +116,7 @@ def _find_row(source: Source, items: Sequence[Span]) -> Span:
             break
         row.append(item)
     row.sort(key=lambda each: each.start)
-    return row[0].to(row[-1])
+    return row[0].extend_to(row[-1])
 
 
 def _takes_lines(item: Span) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from parc.check.costs import Costs, Unknown
 from parc.cost.figure import Figure, format_quantity
+from parc.record import replace
 
 STATES = ("parameters", "gradients", "optimizer")  # they need no schedule to be known
 

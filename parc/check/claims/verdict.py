@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from parc.check.costs import Costs, Unknown
 from parc.cost.figure import GRADES, Figure, format_quantity
 from parc.plan import subjects
 from parc.plan.blocks import Claim
+from parc.record import replace
 
 RELATIONS = {"==": eq, "!=": ne, "<=": le, ">=": ge, "<": lt, ">": gt}
 ROUNDING = 1e-9  # what arithmetic in float64 may add to a figure, many times over

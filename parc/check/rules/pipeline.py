@@ -242,7 +242,7 @@ def stage_without_experts(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             f"{which} no layer with experts",
             (
-                Label(first.to(last) if first and last else stages.span, ends_at),
+                Label(first.extend_to(last) if first and last else stages.span, ends_at),
                 Label(shape.at("dense_layers"), f"{shape.dense_layers:,} layers are dense", primary=False),
             ),
             help=f"a first stage of {shape.dense_layers + 1:,} layers or more has experts",

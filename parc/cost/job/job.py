@@ -7,7 +7,6 @@ are counts, bandwidths bytes a second per device and direction, times seconds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from functools import cached_property, wraps
 from math import prod
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +16,7 @@ from parc.cost.job.hardware import Hardware
 from parc.cost.job.parallelism import Degrees, Parallelism
 from parc.cost.job.software import Software
 from parc.plan.schema.plan import V_SHAPED
-from parc.record import dataclass
+from parc.record import dataclass, field
 
 
 class StageShape(NamedTuple):

@@ -9,11 +9,11 @@ which so stay positive.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import exp, log
 from typing import Protocol
 
 from parc.cost.timing.constants import Constants
+from parc.record import replace
 
 SHARES = ("matmul", "attention", "memory", "inner", "outer")
 """Constants that cannot exceed 1."""

@@ -9,7 +9,7 @@ from parc.lsp.completion.item import Item
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.cursor import CursorContext
 from parc.lsp.edits.legal_values import PAIR
-from parc.syntax.parts import cut
+from parc.syntax.parts import split_text
 
 DECLARATION = re.compile(r"^[ \t]*(machine|cluster|model|train|plan|let)[ \t]+([^\W\d]\w*)", re.M)
 LEVELS = re.compile(r"\blevels\s*=\s*\[([^\]]*)")
@@ -41,5 +41,5 @@ def find_block_text(analysis: Analysis, context: CursorContext) -> str:
     if top is None or not top.head:
         return ""
     text, start = analysis.source.text, top.head[0].start
-    end = next((end for begin, end in cut(text) if begin <= start < end), len(text))
+    end = next((end for begin, end in split_text(text) if begin <= start < end), len(text))
     return text[start:end]

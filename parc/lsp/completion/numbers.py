@@ -41,7 +41,9 @@ def _find_dimension(analysis: Analysis, context: CursorContext) -> units.Dimensi
 def _list_units(dimension: units.Dimension) -> Iterator[Item]:
     for order, (name, (_, measures)) in enumerate(units.UNITS.items()):
         if measures == dimension and dimension != units.NUMBER:
-            yield Item(name, "unit", name, detail=units.words(dimension).split(",")[0], order=order)
+            yield Item(
+                name, "unit", name, detail=units.describe_dimension(dimension).split(",")[0], order=order
+            )
 
 
 def _list_candidates(analysis: Analysis, context: CursorContext) -> list[int]:

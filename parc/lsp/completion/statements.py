@@ -66,7 +66,7 @@ def list_statements(analysis: Analysis, context: CursorContext) -> Iterator[Item
         for name in subjects.list_subjects(levels):
             subject = subjects.find_subject(name, levels)
             if subject:
-                doc = f"{units.words(subject.dimension)}: {subject.description}"
+                doc = f"{units.describe_dimension(subject.dimension)}: {subject.description}"
                 yield Item(name, "figure", f"{name} ", detail=subject.description, doc=doc)
     for key in form.keys:
         if key.name not in context.body.keys:

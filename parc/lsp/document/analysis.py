@@ -72,7 +72,7 @@ class Analysis:
         for name, path in list_imports(self.real_path, self.file):
             if wanted in self._list_reachable(path, set()):
                 return self.locate(name.span)
-        return self.source.span(0, min(1, len(self.source.text)))
+        return self.source.make_span(0, min(1, len(self.source.text)))
 
     def _list_reachable(self, path: Path, seen: set[Path]) -> set[Path]:
         """The file and all that it imports."""

@@ -11,7 +11,7 @@ from parc.lsp.document.words import Word, split_words
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form, Key
 from parc.source import Source
-from parc.syntax.parts import cut
+from parc.syntax.parts import split_text
 
 OPENERS = {"}": "{", "]": "[", ")": "("}
 
@@ -90,7 +90,7 @@ class CursorContext:
 
 def find_context(source: Source, offset: int) -> CursorContext:
     text = source.text
-    start, end = [part for part in cut(text) if part[0] <= offset][-1]
+    start, end = [part for part in split_text(text) if part[0] <= offset][-1]
     brackets = [Bracket()]
     touched: Word | None = None
     for word in split_words(text, start, end):

@@ -34,7 +34,7 @@ def find_offset(source: Source, position: Position, encoding: Encoding) -> int:
         return 0
     if line >= len(source.line_starts):
         return len(source.text)
-    text, start = source.line(line + 1), source.line_starts[line]
+    text, start = source.get_line(line + 1), source.line_starts[line]
     if encoding == "utf-32" or text.isascii():
         return start + max(0, min(units, len(text)))
     for index, character in enumerate(text):

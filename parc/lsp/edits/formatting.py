@@ -5,9 +5,9 @@ from __future__ import annotations
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.edits import Edit, find_difference
 from parc.source import Source
-from parc.syntax.format import formatted
-from parc.syntax.parse import part
-from parc.syntax.parts import cut
+from parc.syntax.format import format_source
+from parc.syntax.parse import parse_part
+from parc.syntax.parts import split_text
 
 
 def format_file(analysis: Analysis) -> list[Edit]:
@@ -15,18 +15,18 @@ def format_file(analysis: Analysis) -> list[Edit]:
     faults = [each for each in analysis.loaded.diagnostics if each.code.startswith("P00")]
     if any(each.span and each.span.source is analysis.source for each in faults):
         return []
-    return find_difference(analysis.source.text, formatted(analysis.source))
+    return find_difference(analysis.source.text, format_source(analysis.source))
 
 
 def format_range(analysis: Analysis, start: int, end: int) -> list[Edit]:
     """The top-level statements that the range touches, except those with a syntax error."""
     edits: list[Edit] = []
     text = analysis.source.text
-    for begin, stop in cut(text):
+    for begin, stop in split_text(text):
         piece = Source(analysis.source.path, text[begin:stop])
-        if begin < max(end, start + 1) and start < stop and not part(piece).faults:
+        if begin < max(end, start + 1) and start < stop and not parse_part(piece).faults:
             body = piece.text.rstrip("\n")
-            canonical = formatted(Source(piece.path, body)).rstrip("\n")
+            canonical = format_source(Source(piece.path, body)).rstrip("\n")
             for first, last, replacement in find_difference(body, canonical):
                 edits.append((begin + first, begin + last, replacement))
     return edits

@@ -26,7 +26,7 @@ def describe_word(analysis: Analysis, offset: int) -> tuple[str, Span] | None:
     context = find_context(analysis.source, offset)
     if context.word is None:
         return None
-    span = analysis.source.span(context.word.start, context.word.end)
+    span = analysis.source.make_span(context.word.start, context.word.end)
     if context.word.kind == "comment":
         return _describe_code(analysis, offset, span)
     if found := _describe_claim(analysis, offset):
@@ -45,7 +45,7 @@ def _describe_code(analysis: Analysis, offset: int, comment: Span) -> tuple[str,
     for match in CODE.finditer(comment.text):
         start, end = comment.start + match.start(), comment.start + match.end()
         if start <= offset <= end and (text := format_page(match[0])):
-            return text, analysis.source.span(start, end)
+            return text, analysis.source.make_span(start, end)
     return None
 
 

@@ -12,7 +12,7 @@ def describe_symbol(analysis: Analysis, definition: Mention) -> str:
     """The first line of the definition; for a constant also where it is used."""
     symbol, span = definition.symbol, definition.span
     where = "" if definition.path == analysis.real_path else f" in `{definition.path.name}`"
-    line = span.source.line(span.line).strip()
+    line = span.source.get_line(span.line).strip()
     lines = [f"**{symbol.kind}** `{symbol.name}`{where}", "", *format_code_block((line,))]
     if symbol.kind == "let":
         lines += ["", _describe_uses(analysis, symbol)]

@@ -69,13 +69,13 @@ def list_foldings(analysis: Analysis) -> Iterator[tuple[int, int, bool]]:
             if span.last_line - 1 > span.line:
                 yield span.line - 1, span.last_line - 2, False
     for match in COMMENTS.finditer(analysis.source.text):
-        span = analysis.source.span(match.start(), match.end())
+        span = analysis.source.make_span(match.start(), match.end())
         yield span.line - 1, span.last_line - 1, True
 
 
 def list_selections(analysis: Analysis, offset: int) -> list[Span]:
     """The spans that a selection at the offset expands to, innermost first, the whole file last."""
-    spans = {analysis.source.span(0, len(analysis.source.text))}
+    spans = {analysis.source.make_span(0, len(analysis.source.text))}
     for node in _list_nodes(analysis.file.statements):
         if analysis.covers(node, offset):
             spans.add(analysis.locate(node.span))

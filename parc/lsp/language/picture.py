@@ -25,15 +25,15 @@ class Picture(NamedTuple):
 
 def draw_picture(analysis: Analysis, name: str | None, offset: int | None = None) -> Picture | str:
     """The picture of a plan, by name or at an offset; or the reason why there is none."""
-    from parc.render.page import page  # start-up time: Jinja
-    from parc.report.overview import overview
+    from parc.render.page import render_page  # start-up time: Jinja
+    from parc.report.overview import build_overview
 
     plan = _choose_plan(analysis, name, offset)
     if plan is None:
         return "the file has no such plan"
     if has_errors(check_plan(plan).diagnostics):
         return "the plan has errors and cannot be drawn"
-    return Picture(plan.name, page(overview(plan)))
+    return Picture(plan.name, render_page(build_overview(plan)))
 
 
 def _choose_plan(analysis: Analysis, name: str | None, offset: int | None) -> Plan | None:

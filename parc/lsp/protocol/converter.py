@@ -103,7 +103,9 @@ class Converter:
     # Edits
 
     def to_text_edits(self, source: Source, edits: Iterable[Edit]) -> list[types.TextEdit]:
-        return [types.TextEdit(self.to_range(source.span(start, end)), text) for start, end, text in edits]
+        return [
+            types.TextEdit(self.to_range(source.make_span(start, end)), text) for start, end, text in edits
+        ]
 
     def to_workspace_edit(
         self, edits: dict[Path, list[types.TextEdit]], versions: dict[str, int]

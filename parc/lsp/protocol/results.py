@@ -67,7 +67,7 @@ def convert_item(converter: Converter, source: Source, item: Item) -> types.Comp
         sort_text=f"{item.order:03}",
         filter_text=source.text[item.start : item.end] if item.kind == "unit" else text.split("$")[0],
         insert_text_format=types.InsertTextFormat.Snippet if snippet else None,
-        text_edit=types.TextEdit(converter.to_range(source.span(item.start, item.end)), text),
+        text_edit=types.TextEdit(converter.to_range(source.make_span(item.start, item.end)), text),
     )
 
 

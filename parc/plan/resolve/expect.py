@@ -73,7 +73,7 @@ def _build_claim(
         relation=claim.relation,  # type: ignore[arg-type]  # the grammar has only these six
         value=value.number,
         rounding=_compute_rounding(claim.value),
-        unit=units.symbol(value.dimension),
+        unit=units.format_unit(value.dimension),
         constant=constant.number if constant else None,
         span=claim.span,
         spans={"subject": claim.path.span, "value": claim.value.span} | ({"let": let} if let else {}),
@@ -94,12 +94,15 @@ def _report_dimension(
 ) -> None:
     if value is None:
         return
-    found = units.words(value.dimension) if isinstance(value, Quantity) else "not a number"
+    found = units.describe_dimension(value.dimension) if isinstance(value, Quantity) else "not a number"
     if isinstance(value, Word):
         found = f"there is no constant `{value.text}`"
     code = "P109" if isinstance(value, Quantity) else "P106"
     block.report(
-        code, claim.value.span, f"`{claim.path.text}` must be compared with {units.words(wanted)}", found
+        code,
+        claim.value.span,
+        f"`{claim.path.text}` must be compared with {units.describe_dimension(wanted)}",
+        found,
     )
 
 

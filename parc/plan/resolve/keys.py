@@ -66,11 +66,11 @@ class KeyReader:
             return None
         wanted = self.get_declaration(key).dimension
         if not isinstance(value, Quantity):
-            self.report_type(key, units.words(wanted), value)
+            self.report_type(key, units.describe_dimension(wanted), value)
             return None
         if value.dimension != wanted:
-            found = units.words(value.dimension)
-            message = f"`{key}` must be {units.words(wanted)}, not {found.split(',')[0]}"
+            found = units.describe_dimension(value.dimension)
+            message = f"`{key}` must be {units.describe_dimension(wanted)}, not {found.split(',')[0]}"
             self.report("P109", self.spans[key], message, found)
             return None
         if value.number <= 0:

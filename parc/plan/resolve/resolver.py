@@ -213,4 +213,4 @@ class Resolver:
 
 
 def _get_head(block: tree.Block) -> Span:
-    return block.kind.span.to(block.label.span) if block.label else block.kind.span
+    return block.kind.span.extend_to(block.label.span) if block.label else block.kind.span

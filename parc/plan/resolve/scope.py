@@ -159,8 +159,8 @@ class Scope:
                 error(
                     "P110",
                     f"`{operator}` needs two quantities of the same dimension",
-                    Label(operand.span, units.words(right.dimension)),
-                    Label(node.first.span, units.words(left.dimension), primary=False),
+                    Label(operand.span, units.describe_dimension(right.dimension)),
+                    Label(node.first.span, units.describe_dimension(left.dimension), primary=False),
                 )
             )
             return None
@@ -181,7 +181,7 @@ class Scope:
             return None
         if operator == "*":
             return self.check_bounds(
-                Quantity(left.number * right.number, left.dimension.times(right.dimension)), node
+                Quantity(left.number * right.number, left.dimension.multiply(right.dimension)), node
             )
         if right.number == 0:
             self.report("P110", operand, "division by zero", "this is 0")
@@ -190,7 +190,7 @@ class Scope:
             isinstance(left.number, int) and isinstance(right.number, int) and not left.number % right.number
         )
         number = left.number // right.number if exact else left.number / right.number
-        return self.check_bounds(Quantity(number, left.dimension.times(right.dimension, -1)), node)
+        return self.check_bounds(Quantity(number, left.dimension.multiply(right.dimension, -1)), node)
 
     def report_not_a_number(
         self, left: Value, first: tree.Expression, right: Value, operand: tree.Expression

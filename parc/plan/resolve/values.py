@@ -43,7 +43,7 @@ def describe_value(value: Value) -> str:
         case bool():
             return f"`{str(value).lower()}`"
         case Quantity():
-            return units.words(value.dimension).split(",")[0]
+            return units.describe_dimension(value.dimension).split(",")[0]
         case Word():
             return f"the word `{value.text}`"
         case str():

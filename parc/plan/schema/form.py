@@ -49,7 +49,7 @@ class Key(NamedTuple):
     def type(self) -> str:
         """The type of the value, in words."""
         if self.kind == "quantity":
-            return units.words(self.dimension)
+            return units.describe_dimension(self.dimension)
         return WORDS.get(self.kind) or " or ".join(f"`{choice}`" for choice in self.choices)
 
 

@@ -1,4 +1,4 @@
-"""Pieces to lines: what is broken, what shares a line, and what is aligned."""
+"""Arranges pieces in lines: what is broken, what shares a line, and what is aligned."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from parc.syntax.format.pieces import Comment, Group, Item
 
 WIDTH = 110
 INDENT = "  "
-TO_PARC = "parc:"
+DIRECTIVE = "parc:"
 
 
 @dataclass
 class Line:
-    text: str  # with its indentation
-    comment: str = ""  # behind it
+    text: str  # with indentation
+    comment: str = ""  # at its end
 
     @property
     def indent(self) -> int:
@@ -25,7 +25,7 @@ class Line:
 
 
 class Row(NamedTuple):
-    """Items that share a line, or one that takes several."""
+    """Items that share a line, or one item over several lines."""
 
     items: list[Item]
     broken: bool
@@ -35,80 +35,86 @@ class Row(NamedTuple):
         return ", ".join(item.flat for item in self.items)
 
     @property
-    def apart(self) -> bool:
-        """Whether a blank line goes before it, or before its comments."""
+    def is_separate(self) -> bool:
+        """Whether a blank line precedes it or its comments."""
         first = self.items[0]
         return first.comments[0].blank if first.comments else first.blank
 
 
 class Head(NamedTuple):
-    """The first words of a statement; neighbours whose heads are of one kind are aligned behind them."""
+    """The first tokens of a statement. Neighbours with heads of one kind are aligned after them."""
 
     kind: str
     text: str
 
 
 class Printer:
+    """Collects the lines of a formatted file."""
+
     def __init__(self) -> None:
         self.lines: list[Line] = []
 
-    def file(self, file: Group) -> str:
-        self.content(file, 0)
+    def print_file(self, file: Group) -> str:
+        self.print_content(file, 0)
         for behind, run in groupby(self.lines, lambda line: line.indent if line.comment else None):
             if behind is not None:
                 _align_comments(list(run))
         return "".join(f"{line.text}{line.comment}\n" for line in self.lines)
 
-    def content(self, group: Group, depth: int) -> None:
+    def print_content(self, group: Group, depth: int) -> None:
         end = "," if group.separated else ""
-        rows = list(_rows(group, WIDTH - len(INDENT) * depth - len(end)))
-        pads = _pads(rows, WIDTH - len(INDENT) * depth) if group.signs in ("", "{}") else [0] * len(rows)
+        rows = list(_fold_rows(group, WIDTH - len(INDENT) * depth - len(end)))
+        pads = (
+            _compute_widths(rows, WIDTH - len(INDENT) * depth)
+            if group.signs in ("", "{}")
+            else [0] * len(rows)
+        )
         for at, (row, pad) in enumerate(zip(rows, pads, strict=True)):
             first = row.items[0]
             large = not group.signs and at > 0 and (row.broken or rows[at - 1].broken)
-            self.blank(at > 0 and (row.apart or large))
-            self.comments(first.comments, depth)
-            self.blank(bool(first.comments) and first.blank)
+            self.add_blank_if(at > 0 and (row.is_separate or large))
+            self.print_comments(first.comments, depth)
+            self.add_blank_if(bool(first.comments) and first.blank)
             if row.broken:
-                self.broken(first, depth, end)
+                self.print_broken(first, depth, end)
             else:
-                self.line(_padded(row, pad) + end, depth, row.items[-1].after)
-        self.blank(bool(rows and group.last) and group.last[0].blank)
-        self.comments(group.last, depth)
+                self.add_line(_pad_row(row, pad) + end, depth, row.items[-1].after)
+        self.add_blank_if(bool(rows and group.last) and group.last[0].blank)
+        self.print_comments(group.last, depth)
 
-    def broken(self, item: Item, depth: int, end: str) -> None:
-        """An item over several lines."""
-        breaks = _breaks(item, WIDTH - len(INDENT) * depth - len(end))
-        *before, last = _around(item, breaks)
+    def print_broken(self, item: Item, depth: int, end: str) -> None:
+        """Print an item over several lines."""
+        breaks = _choose_breaks(item, WIDTH - len(INDENT) * depth - len(end))
+        *before, last = _split_around(item, breaks)
         for text, at in zip(before, breaks, strict=True):
             group = item.parts[at][0]
             assert isinstance(group, Group)
-            self.line(text, depth, group.after)
-            self.content(group, depth + 1)
-        self.line(last + end, depth, item.after)
+            self.add_line(text, depth, group.after)
+            self.print_content(group, depth + 1)
+        self.add_line(last + end, depth, item.after)
 
-    def comments(self, comments: Sequence[Comment], depth: int) -> None:
+    def print_comments(self, comments: Sequence[Comment], depth: int) -> None:
         for at, comment in enumerate(comments):
-            self.blank(at > 0 and comment.blank)
-            self.line(comment.text, depth)
+            self.add_blank_if(at > 0 and comment.blank)
+            self.add_line(comment.text, depth)
 
-    def line(self, text: str, depth: int, comment: str = "") -> None:
+    def add_line(self, text: str, depth: int, comment: str = "") -> None:
         self.lines.append(Line(INDENT * depth + text, comment))
 
-    def blank(self, wanted: bool) -> None:
+    def add_blank_if(self, wanted: bool) -> None:
         if wanted:
             self.lines.append(Line(""))
 
 
-def _rows(group: Group, room: int) -> Iterator[Row]:
-    """The author's lines, folded where longer than `room`. At the top every statement has its own."""
-    for run in _runs(group):
-        if len(run) > 1 and _addressed(run):
+def _fold_rows(group: Group, room: int) -> Iterator[Row]:
+    """The lines of the author, folded if longer than `room`. Top-level statements have separate rows."""
+    for run in _split_runs(group):
+        if len(run) > 1 and _has_directive(run):
             yield Row(run, False)
             continue
         row: list[Item] = []
         for item in run:
-            broken = item.broken or (len(item.flat) > room and _breakable(item))
+            broken = item.broken or (len(item.flat) > room and _can_break(item))
             full = broken or not group.signs
             if row and (full or len(Row([*row, item], False).text) > room):
                 yield Row(row, False)
@@ -121,8 +127,8 @@ def _rows(group: Group, room: int) -> Iterator[Row]:
             yield Row(row, False)
 
 
-def _runs(group: Group) -> Iterator[list[Item]]:
-    """The author's lines: what stands on one, or what takes several."""
+def _split_runs(group: Group) -> Iterator[list[Item]]:
+    """The items of each line of the author; an item over several lines is separate."""
     run: list[Item] = []
     for item in group.items:
         if run and (not item.joined or item.broken or run[-1].broken):
@@ -133,18 +139,18 @@ def _runs(group: Group) -> Iterator[list[Item]]:
         yield run
 
 
-def _addressed(run: Sequence[Item]) -> bool:
-    """Whether a comment to parc speaks of these items: they stay together, so that it goes on to do so."""
-    return any(TO_PARC in text for text in (run[-1].after, *(each.text for each in run[0].comments)))
+def _has_directive(run: Sequence[Item]) -> bool:
+    """Whether a comment has a directive to parc. It applies to all items of the line: they stay together."""
+    return any(DIRECTIVE in text for text in (run[-1].after, *(each.text for each in run[0].comments)))
 
 
-def _breakable(item: Item) -> bool:
+def _can_break(item: Item) -> bool:
     return any(isinstance(part, Group) and part.items for part, _ in item.parts)
 
 
-def _breaks(item: Item, room: int) -> list[int]:
-    """Which groups of the item are broken: the author's, and from the last on those in too long a line."""
-    places, line, end = [], 0, 0  # of each part: where its line starts, and where itself
+def _choose_breaks(item: Item, room: int) -> list[int]:
+    """Indices of the groups to break: those broken by the author, and as many of the last as necessary."""
+    places, line, end = [], 0, 0  # of each part: the start of its line, and its own
     for part, spaced in item.parts:
         start = end + spaced
         end = start + len(part if isinstance(part, str) else part.flat)
@@ -160,8 +166,8 @@ def _breaks(item: Item, room: int) -> list[int]:
     return breaks[::-1]
 
 
-def _around(item: Item, breaks: Sequence[int]) -> Iterator[str]:
-    """The lines of the item without what is inside of the groups that are broken."""
+def _split_around(item: Item, breaks: Sequence[int]) -> Iterator[str]:
+    """The lines of the item without the contents of its broken groups."""
     start, sign = 0, ""
     for at in breaks:
         group, spaced = item.parts[at]
@@ -171,37 +177,37 @@ def _around(item: Item, breaks: Sequence[int]) -> Iterator[str]:
     yield sign + item.text(start, len(item.parts))
 
 
-def _pads(rows: Sequence[Row], room: int) -> list[int]:
-    """How wide the head of each row is made. Where most lines hold several statements, none is aligned."""
+def _compute_widths(rows: Sequence[Row], room: int) -> list[int]:
+    """The width of the head of each row. Rows are not aligned if most of them have several statements."""
     pads: list[int] = []
-    heads = [None if row.broken else _head(row.items[0]) for row in rows]
+    heads = [None if row.broken else _get_head(row.items[0]) for row in rows]
     while len(pads) < len(rows):
         start, end = len(pads), len(pads) + 1
         head = heads[start]
-        while end < len(rows) and head and _same(head, heads[end]) and not _alone(rows[end]):
+        while end < len(rows) and head and _is_same_kind(head, heads[end]) and not _is_separate(rows[end]):
             end += 1
         run = rows[start:end]
         width = max(len(each.text) if each else 0 for each in heads[start:end])
         table = 2 * sum(len(row.items) == 1 for row in run) > len(run)
-        fits = all(len(_padded(row, width)) <= room for row in run) if table else False
+        fits = all(len(_pad_row(row, width)) <= room for row in run) if table else False
         pads += [width if fits else 0] * len(run)
     return pads
 
 
-def _same(head: Head, other: Head | None) -> bool:
+def _is_same_kind(head: Head, other: Head | None) -> bool:
     return other is not None and head.kind == other.kind
 
 
-def _alone(row: Row) -> bool:
-    return row.apart or bool(row.items[0].comments)
+def _is_separate(row: Row) -> bool:
+    return row.is_separate or bool(row.items[0].comments)
 
 
-def _padded(row: Row, width: int) -> str:
-    head = _head(row.items[0]) if width else None
+def _pad_row(row: Row, width: int) -> str:
+    head = _get_head(row.items[0]) if width else None
     return f"{head.text:{width}}{row.text[len(head.text) :]}" if head else row.text
 
 
-def _head(item: Item) -> Head | None:
+def _get_head(item: Item) -> Head | None:
     for at, kind in enumerate(item.kinds):
         if at and kind in ("EQUAL", "{}"):
             text = item.text(0, at)
@@ -214,7 +220,7 @@ def _head(item: Item) -> Head | None:
 
 
 def _align_comments(run: list[Line]) -> None:
-    """Behind the longest of neighbouring lines, where they all fit."""
+    """Align the comments of neighbouring lines after the longest line, if all fit."""
     longest = max(len(line.text) for line in run)
     fit = all(longest + 2 + len(line.comment) <= WIDTH for line in run)
     for line in run:

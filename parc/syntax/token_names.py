@@ -1,4 +1,4 @@
-"""Tokens in the words of a message."""
+"""Names of tokens in messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from parc.syntax.token import Token
 
-VALUE = {"QUANTITY", "STRING", "LSQB", "LPAR"}  # all of these are welcome only where a value is
+VALUE = {"QUANTITY", "STRING", "LSQB", "LPAR"}  # all of these are only expected where a value is
 SYMBOLS = {
     "EQUAL": "`=`",
     "COLON": "`:`",
@@ -36,19 +36,19 @@ SYMBOLS = {
 }
 
 
-def found(token: Token) -> str:
+def describe_token(token: Token) -> str:
     if token.type in ("_NL", "$END", "_COMMA"):
         return SYMBOLS[token.type]
     text = str(token)
     return f"`{text if len(text) <= 40 else text[:37] + '..'}`"
 
 
-def expected(kinds: Collection[str]) -> str:
-    """What may stand here, most telling first; operators, which may follow any value, go unsaid."""
-    wanted = set(kinds) - {"PLUS", "MINUS", "TIMES", "DIVIDE", "DOT"}
-    if wanted >= VALUE:
+def describe_expected(kinds: Collection[str]) -> str:
+    """What may follow, the most likely first. Operators, which may follow any value, are left out."""
+    expected = set(kinds) - {"PLUS", "MINUS", "TIMES", "DIVIDE", "DOT"}
+    if expected >= VALUE:
         return "a value"
-    if {"IMPORT", "LET", "NAME"} <= wanted:
-        return "a statement" + (" or `}`" if "RBRACE" in wanted else "")
-    words = [SYMBOLS[kind] for kind in SYMBOLS if kind in wanted]
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
+    if {"IMPORT", "LET", "NAME"} <= expected:
+        return "a statement" + (" or `}`" if "RBRACE" in expected else "")
+    names = [SYMBOLS[kind] for kind in SYMBOLS if kind in expected]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]

@@ -1,38 +1,38 @@
-"""What the page's scripts read: the overview as JSON, and the timeline as far as it can be drawn."""
+"""The data for the scripts of the page: the overview, and the timeline reduced to what can be drawn."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from parc.cost.schedule.timeline import TimedPass
-from parc.report import plain
-from parc.report.groups import carried
+from parc.report.groups import list_strategies
 from parc.report.overview import Overview
+from parc.report.serialize import serialize_overview
 from parc.report.step import Timeline
 
-PASSES = 6000  # drawn one by one; more of them as shares of slices of time
-ROWS = 48  # ranks of the pipeline that are drawn; of more, evenly chosen ones
-PAINTED = {"forward": 0, "backward": 1, "inputs": 1, "weights": 2}  # kinds as `line.js` numbers them
-SLICES = 6000  # in all rows together
+MAX_PASSES = 6000  # drawn individually; more are drawn as shares of slices of time
+MAX_ROWS = 48  # ranks of the pipeline; if there are more, evenly chosen ones
+PAINTED = {"forward": 0, "backward": 1, "inputs": 1, "weights": 2}  # the numbers of the kinds in `line.js`
+MAX_SLICES = 6000  # in all rows
 
 
-def data(of: Overview) -> dict[str, Any]:
+def build_page_data(of: Overview) -> dict[str, Any]:
     plan = of.plan
-    over = {each.key: list(each.axes) for each in carried(plan)}
-    whole = plain.overview(of)
+    over = {each.key: list(each.axes) for each in list_strategies(plan)}
+    whole = serialize_overview(of)
     for each in (each for stage in whole["traffic"] for each in stage):
-        each["sent"]["parts"] = []  # the page has them in its list of derivations
+        each["sent"]["parts"] = []  # the list of derivations on the page has them
     return whole | {
         "pipeline": list(plan.pipeline.axes) if plan.pipeline else [],
         "over": {"experts": over.get("experts", [])},
-        "timeline": _timeline(of.step.timeline) if of.step and of.step.timeline else None,
+        "timeline": _convert_timeline(of.step.timeline) if of.step and of.step.timeline else None,
     }
 
 
-def _timeline(line: Timeline) -> dict[str, Any]:
+def _convert_timeline(line: Timeline) -> dict[str, Any]:
     rows = list(range(line.ranks))
-    if line.ranks > ROWS:
-        rows = sorted({round(at * (line.ranks - 1) / (ROWS - 1)) for at in range(ROWS)})
+    if line.ranks > MAX_ROWS:
+        rows = sorted({round(at * (line.ranks - 1) / (MAX_ROWS - 1)) for at in range(MAX_ROWS)})
     drawn = set(rows)
     events = [each for each in line.events if each.rank in drawn]
     found: dict[str, Any] = {
@@ -44,18 +44,18 @@ def _timeline(line: Timeline) -> dict[str, Any]:
         "events": [],
         "bins": 0,
     }
-    if len(events) <= PASSES:
+    if len(events) <= MAX_PASSES:
         found["events"] = [
             [each.rank, PAINTED[each.kind], each.stage, each.microbatch, each.begin, each.end]
             for each in events
         ]
         return found
-    bins = max(SLICES // len(rows), 60)
-    return found | {"bins": bins, "shares": _shares(events, rows, line.end, bins)}
+    bins = max(MAX_SLICES // len(rows), 60)
+    return found | {"bins": bins, "shares": _compute_shares(events, rows, line.end, bins)}
 
 
-def _shares(events: list[TimedPass], rows: list[int], end: float, bins: int) -> list[list[list[int]]]:
-    """Percent of each slice of time that a rank spends in forward and in backward passes."""
+def _compute_shares(events: list[TimedPass], rows: list[int], end: float, bins: int) -> list[list[list[int]]]:
+    """For each rank and slice of time, the percentages in forward and in backward passes."""
     place = {rank: row for row, rank in enumerate(rows)}
     step = end / bins
     spent = [[[0.0, 0.0] for _ in range(bins)] for _ in rows]

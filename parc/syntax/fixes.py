@@ -1,4 +1,4 @@
-"""What to write in a text so that it says what recovery took it to say."""
+"""Fixes of syntax faults: the edits that make a text what recovery assumed it to be."""
 
 from __future__ import annotations
 
@@ -6,52 +6,54 @@ from collections.abc import Sequence
 
 from parc.diagnostic import Fix
 from parc.source import Source, Span
-from parc.syntax.scan import OPENERS, place
+from parc.syntax.scan import OPENERS, get_span
 from parc.syntax.token import Token
 
 SIGNS = {"EQUAL": "=", "COLON": ":", "_COMMA": ",", "LBRACE": "{", "RBRACE": "}", "RSQB": "]", "RPAR": ")"}
 WORDS = {"FOR": "for", "ON": "on", "OVER": "over"}
-APART = {"EQUAL", "LBRACE", *WORDS}  # a space goes before and after them
+PADDED = {"EQUAL", "LBRACE", *WORDS}  # with spaces before and after
 
 
-def of_mending(
+def build_repair_fix(
     source: Source, tokens: Sequence[Token], index: int, instead: list[Token], count: int
 ) -> Fix | None:
-    """`instead` stands where `count` tokens from `index` on stood. None: no writing does the same."""
+    """The fix that replaces `count` tokens from `index` on by `instead`; None if no edit does the same."""
     token = tokens[index]
-    span = place(source, token)
-    if count and token.type in ("_NL", "_COMMA"):  # more goes with it than a sign
+    span = get_span(source, token)
+    if count and token.type in ("_NL", "_COMMA"):  # such a token contains more than a sign
         return None
     if len(instead) > 1:
         return Fix("put the axis in brackets", ((span, f"[{token}]"),))
     if not instead:
-        return Fix("leave it out", ((span, ""),), safe=False)
+        return Fix("remove it", ((span, ""),), safe=False)
     kind = instead[0].type
     sign = (SIGNS | WORDS).get(kind)
     if sign is None:
         return None
     if count:
-        return Fix(f"write `{sign}`", ((span, _apart(source, span, kind, sign)),), safe=token.type in SIGNS)
+        return Fix(
+            f"write `{sign}`", ((span, _pad_sign(source, span, kind, sign)),), safe=token.type in SIGNS
+        )
     end = tokens[index - 1].end_pos or 0 if index else span.start
-    place_of = Span(source, end, end)
-    return Fix(f"insert `{sign}`", ((place_of, _apart(source, place_of, kind, sign)),))
+    place = Span(source, end, end)
+    return Fix(f"insert `{sign}`", ((place, _pad_sign(source, place, kind, sign)),))
 
 
-def _apart(source: Source, span: Span, kind: str, sign: str) -> str:
-    """The sign, with the spaces that it needs and that are not there."""
-    if kind not in APART:
+def _pad_sign(source: Source, span: Span, kind: str, sign: str) -> str:
+    """The sign, with the spaces that it needs and that the text does not have."""
+    if kind not in PADDED:
         return sign
     before, after = source.text[: span.start][-1:], source.text[span.end : span.end + 1]
     return ("" if not before or before.isspace() else " ") + sign + ("" if after.isspace() else " ")
 
 
-def of_closing(source: Source, tokens: Sequence[Token], index: int, openers: Sequence[Token]) -> Fix:
-    """The signs that close `openers`, before the token `index`: where they were meant is a guess."""
+def build_closing_fix(source: Source, tokens: Sequence[Token], index: int, openers: Sequence[Token]) -> Fix:
+    """The fix that closes `openers` before the token `index`. It is not safe, since the place is a guess."""
     last = index - 1
     while last > 0 and tokens[last].type in ("_NL", "_COMMA"):
         last -= 1
     end = tokens[last].end_pos or 0
-    start = place(source, tokens[index]).start
+    start = get_span(source, tokens[index]).start
     inner = "".join(SIGNS[OPENERS[each.type]] for each in reversed(openers) if each.type != "LBRACE")
     outer = sum(each.type == "LBRACE" for each in openers)
     edits = [(Span(source, end, end), inner)] if inner else []

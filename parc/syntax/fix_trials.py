@@ -1,36 +1,36 @@
-"""A fix of the syntax is offered only where trying it shows that it mends."""
+"""Tries the fixes of syntax faults, and keeps those that reduce the number of faults."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from parc.diagnostic import Diagnostic, Fix
+from parc.record import replace
 from parc.source import Source
-from parc.syntax.parts import cut
+from parc.syntax.parts import split_text
 from parc.syntax.scan import MAX_FAULTS
 
-CUT = 1_000_000  # characters that are cut into parts again,
-READ = 30_000  # and that are read again, to try the fixes of a text: a tenth of a second or two
+MAX_SPLIT = 1_000_000  # characters that are split into parts
+MAX_PARSED = 30_000  # characters that are parsed, to try all fixes of a text: one or two tenths of a second
 
 
-def tried(
+def keep_effective_fixes(
     source: Source, faults: Sequence[Diagnostic], counts: Sequence[int], count: Callable[[str], int]
 ) -> Iterator[Diagnostic]:
-    """The faults of a text, and of their fixes those that leave fewer: all that can be tried in a moment.
+    """The faults of a text, without fixes that do not reduce their number or that exceed the limits.
 
-    `counts` are the numbers of faults of the text's parts, `count` that of another text that is a part.
+    `counts` has the numbers of faults of the parts of the text; `count` computes that of another part.
     """
     known: dict[str, int] = {}
-    left = READ
-    able = CUT // max(len(source.text), 1) if len(faults) <= MAX_FAULTS else 0
+    left = MAX_PARSED
+    able = MAX_SPLIT // max(len(source.text), 1) if len(faults) <= MAX_FAULTS else 0
     if able and any(fault.fix for fault in faults):
-        places = cut(source.text)
+        places = split_text(source.text)
         known = {source.text[start:end]: each for (start, end), each in zip(places, counts, strict=True)}
     for fault in faults:
         if fault.fix:
-            text = _edited(source.text, fault.fix)
-            parts = [text[start:end] for start, end in cut(text)] if able > 0 else []
+            text = _apply_fix(source.text, fault.fix)
+            parts = [text[start:end] for start, end in split_text(text)] if able > 0 else []
             fresh = [part for part in parts if part not in known]
             able -= 1
             left -= sum(map(len, fresh))
@@ -43,7 +43,7 @@ def tried(
         yield fault
 
 
-def _edited(text: str, fix: Fix) -> str:
+def _apply_fix(text: str, fix: Fix) -> str:
     for span, instead in sorted(fix.edits, key=lambda edit: edit[0].start, reverse=True):
         text = text[: span.start] + instead + text[span.end :]
     return text
