@@ -158,6 +158,16 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     assert not circles, "\n".join(", ".join(sorted(circle)) for circle in circles)
 
 
+def test_detection_knows_nothing_of_advice_and_price_nothing_of_rules() -> None:
+    """So a rule that tries other plans by detection never asks for advice."""
+    graph = import_graph()
+    assert not [
+        each for each in reached(graph, "parc.check.detection") if each.startswith("parc.check.advice")
+    ]
+    rooms = ("parc.check.rules", "parc.check.lints", "parc.check.advice")
+    assert not [each for each in reached(graph, "parc.check.costs") if each.startswith(rooms)]
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_library_has_one_home(layer: str) -> None:
     faults = [

@@ -97,7 +97,7 @@ class Costs:
                 raise Unknown(f"{stages:,} stages are more than {MOST_STAGES:,}")
         found = attempt(lambda: derive_job(self.plan))
         if found is None:
-            raise Unknown("the model's shape says too little")
+            raise Unknown("the shape of the model is incomplete")
         return found
 
     @property
@@ -197,7 +197,7 @@ class Costs:
 
 
 def _find_missing(cluster: Cluster) -> list[str]:
-    """What a cluster does not say, of what times depend on."""
+    """The keys of the cluster that times depend on and that are not given."""
     missing = [f"device.{key}" for key in DEVICE if not getattr(cluster.device, key, None)]
     fast = {link.level for link in cluster.links if link.bandwidth}
     slow = (level.name for level in cluster.levels if level.size > 1 and level.name not in fast)

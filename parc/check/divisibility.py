@@ -1,4 +1,4 @@
-"""What must divide something: the finding with its arithmetic, and the values that would do."""
+"""Counts that must be divisible: the finding with its arithmetic, and the values that would suit."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def count_in_shape(plan: Plan, key: str, things: str | None = None) -> Count:
 
 
 def count_ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:
-    """How many ranks the axes have together, at the place where the mesh says so."""
+    """How many ranks the axes have together, with the place of their sizes in the mesh."""
     names = [name for name in plan.mesh.names if name in axes]
     spans = [plan.spans[f"mesh.{name}"] for name in names if f"mesh.{name}" in plan.spans]
     span = spans[0].extend_to(spans[-1]) if spans and spans[0].source is spans[-1].source else plan.at("mesh")

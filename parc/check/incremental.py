@@ -1,7 +1,7 @@
 """Reading a text over and over, as an editor does at every keystroke: only what changed is read and checked.
 
-Each part of a text is a source of its own, which keeps its tree however far what is above it has moved. Trees
-and plans are therefore placed in the parts; `locate` says where that is in the text.
+Each part of a text is a source of its own, which keeps its tree however far what is above it has moved. Spans
+of trees and plans are therefore in the parts; `locate` converts them to spans of the text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a file, or a text, to plans and everything there is to say about them."""
+"""From a file, or a text, to its plans and their diagnostics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from parc.syntax.parse import parse
 
 
 class Loaded(NamedTuple):
-    """`plans` are those of the file itself that could be resolved: to be believed where there is no error."""
+    """`plans` are those of the file itself that could be resolved; they are reliable if there is no error."""
 
     plans: tuple[Plan, ...]
     launches: tuple[Launch, ...]
@@ -32,9 +32,9 @@ class Loaded(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether the plans can be built: with an error that is allowed they cannot, unless it is priced."""
-        sure = (each for each in self.allowed if each.code not in PRICED)
-        return not has_errors((*self.diagnostics, *sure))
+        """Whether the plans can be built: with an error they cannot, unless it is allowed and priced."""
+        certain = (each for each in self.allowed if each.code not in PRICED)
+        return not has_errors((*self.diagnostics, *certain))
 
 
 def load(path: Path, overrides: Sequence[str] = (), outside: bool = False) -> Loaded:
@@ -108,7 +108,7 @@ def choose(loaded: Loaded, name: str | None) -> Plan | Diagnostic:
             return plan
     if not loaded.plans:
         return error("P118", "the file has no plan")
-    message = "the file has several plans: say which" if name is None else f"the file has no plan `{name}`"
+    message = "the file has several plans: name one" if name is None else f"the file has no plan `{name}`"
     labels = [Label(plan.at("name"), primary=False) for plan in loaded.plans]
     names = [plan.name for plan in loaded.plans]
     help = "its plans are " + ", ".join(f"`{each}`" for each in names)

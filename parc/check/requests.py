@@ -25,7 +25,7 @@ class Remedies(NamedTuple):
 
 
 class Layouts(Enum):
-    """Other layouts of the plan. All but FITTING decide: without such a layout, nothing is reported."""
+    """Kinds of other layouts. All but FITTING decide: without such a layout, the finding is not reported."""
 
     FITTING = auto()  # that need no more memory than there is
     BALANCED = auto()  # whose stages take the same time

@@ -66,7 +66,7 @@ def read_config(text: str) -> Config:
             raise Unreadable(f"`{key}` is a whole number, not {number!r}")
         shape[key] = number
     if lacking := [f"{key} ({' or '.join(NAMES[key])})" for key in NEEDED if not shape.get(key)]:
-        raise Unreadable(f"it does not say {', '.join(lacking)}")
+        raise Unreadable(f"it lacks {', '.join(lacking)}")
     return Config(_complete_shape(shape, given), *_read_rest(shape, given))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from parc.check.edits import set_key
 from tests.front.plans import complete, load
 from tests.front.priced import mended
 
@@ -25,3 +26,28 @@ def test_the_last_option_of_a_strategy_goes_with_its_braces(written: str, left: 
     better = mended(text, found)
     assert f"  {left}}}" in better
     assert load(better).diagnostics == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "after"),
+    [
+        ("pipeline over [pp]", "pipeline over [pp] { layers = [4, 4, 4, 4] }"),
+        ("pipeline over [\n    pp\n  ]", "pipeline over [\n    pp\n  ] { layers = [4, 4, 4, 4] }"),
+        (
+            'pipeline over [pp] { schedule = "1f1b" }',
+            'pipeline over [pp] { layers = [4, 4, 4, 4], schedule = "1f1b" }',
+        ),
+        (
+            'pipeline over [pp] {\n    schedule = "1f1b"  # why\n  }',
+            'pipeline over [pp] {\n    schedule = "1f1b"  # why\n    layers = [4, 4, 4, 4]\n  }',
+        ),
+    ],
+)
+def test_a_key_of_a_strategy_is_added_where_there_is_room(written: str, after: str) -> None:
+    block = (
+        load(complete(f"plan wide for first on farm {{\n  mesh = [pp: 4]\n  {written}\n}}")).plans[0].pipeline
+    )
+    assert block is not None
+    span, text = set_key(block, "layers", "[4, 4, 4, 4]")
+    source = span.source.text
+    assert f"\n  {after}\n}}" in source[: span.start] + text + source[span.end :]

@@ -79,6 +79,16 @@ def test_a_false_claim_is_told_what_would_make_it_true(claim: str, help: str | N
     assert found.help == help
 
 
+def test_a_model_of_dense_layers_has_no_width_of_experts_to_solve_for() -> None:
+    text = FARM.replace("CLAIM", "parameters == 5e9").replace(
+        "experts = 64", "dense_layers = 16, experts = 64"
+    )
+    text = text.replace("  experts  over [ep] { tensor = [tp] }\n", "")
+    found = next(each for each in load(text).diagnostics if each.code == "P306")
+    assert found.help is not None
+    assert found.help.startswith("no layout that was tried makes it true")
+
+
 def test_what_is_proposed_makes_the_claim_true() -> None:
     text = FARM.replace("CLAIM", "bubble <= 5%")
     text = text.replace("over [pp]", 'over [pp] { schedule = "interleaved", chunks = 2 }')

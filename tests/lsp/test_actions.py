@@ -60,8 +60,17 @@ def test_a_finding_is_allowed_by_a_comment_with_a_reason() -> None:
     assert code not in {each.code for each in open_text(text).loaded.diagnostics}
 
 
-def test_a_fault_that_cannot_be_allowed_has_no_such_action() -> None:
-    analysis, offset = edit_seed("[ep: 8", "[ep: |GB")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[ep: 8", "[ep: |GB"),
+        ("over [ep] ", "over [pe|] "),  # P301: found by reading
+        ("  loss ", "  approximate { capacity = |2 }\n  loss "),  # P312: what is computed changes
+    ],
+)
+def test_a_finding_that_cannot_be_allowed_has_no_such_action(old: str, new: str) -> None:
+    analysis, offset = edit_seed(old, new)
+    assert analysis.loaded.diagnostics
     assert not [title for title in map_actions(analysis, offset) if title.startswith("allow")]
 
 

@@ -172,7 +172,7 @@ def set_layers(plan: Plan, layers: list[int]) -> Alternative:
 
 
 def generate(generator: Generator, plan: Plan) -> Iterator[Alternative]:
-    """As many alternatives as can be priced at all, and in a moment."""
+    """The first alternatives, as many as can be priced in a moment; none that the cost model cannot price."""
     pipeline, m = plan.pipeline, plan.train.batch.microbatches
     passes = 2 * m * max(1, len(pipeline.layers)) if pipeline else 1
     try:

@@ -203,5 +203,5 @@ def _list_codes(detected: Iterable[Detected]) -> set[str]:
 
 
 def _is_undecided(detected: Detected) -> bool:
-    """Whether only advice could tell if it is a finding."""
+    """Whether the advice decides if it is a finding."""
     return isinstance(detected.finding.advice, Layouts) and detected.finding.advice.decides

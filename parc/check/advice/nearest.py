@@ -137,7 +137,7 @@ def _list_faults(detected: Iterable[Detected]) -> Iterator[Fault]:
 
 
 def _set_number(plan: Plan, number: Number, value: int) -> Plan:
-    """The plan with another value. Layers that the file does not spread are spread anew."""
+    """The plan with another value. Layers that the file does not assign to stages are spread again."""
     train = plan.train
     changed: dict[str, Any] = {number.key: value}  # each key is one of a block's whole numbers
     match number.block:

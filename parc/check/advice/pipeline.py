@@ -88,7 +88,7 @@ def _balance(costs: Costs) -> Alternative | None:
 
 
 def _time_head(costs: Costs) -> float:
-    """Seconds of what the last stage has besides its layers, of one microbatch."""
+    """Seconds that the last stage takes for more than its layers, for one microbatch."""
     job, constants = costs.timed_job, costs.calibration.constants
     last = job.stages[-1]
     with_head = predict_passes(job, last, costs.links, constants)

@@ -64,7 +64,7 @@ def sum_buffers(costs: Costs, strategy: str) -> Figure:
 
     def describe_rest(rank: int) -> str:
         rest = sum(bound_other_bytes(costs.job, stage) for stage in costs.job.list_stage_indices(rank))
-        return f"; besides at most {rest:,.0f} B of counts, losses and norms"
+        return f"; in addition at most {rest:,.0f} B of counts, losses and norms"
 
     return _sum_calls(costs, strategy, f"buffers of {strategy}", "B", measure, describe_rest)
 
@@ -163,7 +163,7 @@ def _list_calls(costs: Costs, strategy: str, rank: int) -> list[Transfer]:
 
 
 def _describe_call(costs: Costs, moved: Transfer) -> str:
-    """What a call carries; activations are so many tokens of so many numbers."""
+    """What a call carries, its ranks, and how often it is made in a step."""
     job = costs.job
     sizes = [round(prod(fans)) for fans in _list_groups(costs, moved)]
     ranks = " and ".join(f"{size:,}" for size in sizes)

@@ -1,4 +1,4 @@
-"""What must divide by the axes that split it."""
+"""Numbers that must be divisible by the axes that split them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parc.plan.blocks import Plan
 
 
 def _check_split(plan: Plan, key: str, things: str | None = None) -> Iterator[Finding]:
-    """By the tensor axes, unless the plan says which parameters are replicated: then building judges."""
+    """Of a number that the tensor axes split, unless `replicate` lists parameters: then building decides."""
     if plan.tensor and getattr(plan.train.model.shape, key) and not plan.tensor.replicate:
         yield from check_division(
             count_in_shape(plan, key, things), count_ranks(plan, plan.tensor.axes, "ranks")
