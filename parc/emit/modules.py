@@ -27,6 +27,7 @@ from parc.ir.program import (
     Unit,
 )
 from parc.ir.runtime_names import RUNTIME
+from parc.ir.states import S, local_shape
 
 DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
 
@@ -43,9 +44,11 @@ class Class:
     body: list[str]
 
 
-def classes(stage: Stage) -> list[Class]:
+def classes(stage: Stage, sizes: Mapping[str, int]) -> list[Class]:
+    """`sizes` are those of the mesh's axes."""
     takes_mesh = _with_mesh(stage)
-    return [_class(unit, takes_mesh, None) for unit in stage.units] + [_class(stage.root, takes_mesh, stage)]
+    below = [_class(unit, takes_mesh, None, sizes) for unit in stage.units]
+    return [*below, _class(stage.root, takes_mesh, stage, sizes)]
 
 
 def taken(program: Program) -> set[str]:
@@ -79,17 +82,17 @@ def _import_order(name: str) -> tuple[bool, str]:
 
 
 def _with_mesh(stage: Stage) -> set[str]:
-    """The units whose constructor needs the mesh: for parameters, groups, buffers, or such members."""
+    """The units whose constructor needs the mesh: for groups, buffers, counts of tokens, or such members."""
     found = {stage.root.name}
     for unit in stage.units:
-        if unit.parameters or unit.groups or unit.buffers or found.intersection(unit.members.values()):
+        if unit.groups or unit.buffers or unit.experts or found.intersection(unit.members.values()):
             found.add(unit.name)
     return found
 
 
-def _class(unit: Unit, takes_mesh: set[str], stage: Stage | None) -> Class:
+def _class(unit: Unit, takes_mesh: set[str], stage: Stage | None, sizes: Mapping[str, int]) -> Class:
     init = [f"        self.{axis} = mesh.get_group({json.dumps(axis)})" for axis in unit.groups]
-    init += _members(unit, takes_mesh)
+    init += _members(unit, takes_mesh, sizes)
     if stage is not None:
         init += _layers(stage, takes_mesh)
     init += _buffers(unit)
@@ -126,16 +129,15 @@ def _receives(stage: Stage) -> bool:
     return any(isinstance(event, Recv) for event in stage.root.events)
 
 
-def _members(unit: Unit, takes_mesh: set[str]) -> Iterator[str]:
+def _members(unit: Unit, takes_mesh: set[str], sizes: Mapping[str, int]) -> Iterator[str]:
     """Parameters and submodules as attributes, grouped by their path."""
     tree: dict[str, object] = {}
-    stacks = {parameter.stack for parameter in unit.parameters if parameter.stack}
     for parameter in unit.parameters:
-        _put(tree, parameter.path, _declaration(parameter))
+        _put(tree, parameter.path, _declaration(parameter, sizes))
     for path, name in unit.members.items():
         _put(tree, path, f"{name}(mesh)" if name in takes_mesh else f"{name}()")
     for name, value in tree.items():
-        yield from wrapped(f"self.{name} = {_built(value, name, stacks)}", 8)
+        yield from wrapped(f"self.{name} = {_built(value)}", 8)
 
 
 def _put(tree: dict[str, object], path: str, text: str) -> None:
@@ -145,57 +147,23 @@ def _put(tree: dict[str, object], path: str, text: str) -> None:
     tree[last] = text
 
 
-def _built(value: object, path: str, stacks: set[str]) -> str:
+def _built(value: object) -> str:
     if isinstance(value, str):
         return value
     assert isinstance(value, dict)
-    built = {name: _built(child, f"{path}.{name}", stacks) for name, child in value.items()}
+    built = {name: _built(child) for name, child in value.items()}
     if all(name.isdigit() for name in built):
         return (
             f"nn.ModuleDict({{{', '.join(f'{json.dumps(name)}: {text}' for name, text in built.items())}}})"
         )
-    kind = "Stack" if path in stacks else "Weights"
-    return f"{kind}({', '.join(f'{name}={text}' for name, text in built.items())})"
+    return f"Weights({', '.join(f'{name}={text}' for name, text in built.items())})"
 
 
-def _declaration(parameter: Parameter) -> str:
-    arguments = ["mesh", str(parameter.shape)]
-    if parameter.sharded:
-        cuts = (
-            f"{json.dumps(axis)}: {dim if blocks == 1 else (dim, blocks)}"
-            for axis, (dim, blocks) in parameter.sharded.items()
-        )
-        arguments.append(f"{{{', '.join(cuts)}}}")
-    arguments.append(f"init={_recipe(parameter.recipe)}")
-    if parameter.experts:
-        arguments.append("experts=True")
-    if parameter.reduce:
-        arguments.append(f"reduce={_tuple(parameter.reduce)}")
-    if parameter.dtype != "torch.float32":
-        arguments.append(f"dtype={parameter.dtype}")
-    return f"parameter({', '.join(arguments)})"
-
-
-def _recipe(recipe: Sequence[Sequence[str | float]]) -> str:
-    """By the name of a function of the runtime where there is one."""
-    call, *arguments = recipe[0]
-    if len(recipe) == 1 and call in _BEGINNINGS:
-        return f"{_BEGINNINGS[call]}({', '.join(map(repr, arguments or [0.0]))})"
-    return "(" + ", ".join(_tuple(call) for call in recipe) + ("," if len(recipe) == 1 else "") + ")"
-
-
-_BEGINNINGS = {
-    "normal_": "normal",
-    "uniform_": "uniform",
-    "trunc_normal_": "trunc_normal",
-    "fill_": "constant",
-    "zero_": "constant",
-}
-
-
-def _tuple(items: Sequence[str | float]) -> str:
-    inside = ", ".join(json.dumps(item) if isinstance(item, str) else repr(item) for item in items)
-    return f"({inside},)" if len(items) == 1 else f"({inside})"
+def _declaration(parameter: Parameter, sizes: Mapping[str, int]) -> str:
+    states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
+    local = ", ".join(map(str, local_shape(parameter.shape, states, sizes)))
+    dtype = f", dtype={parameter.dtype}" if parameter.dtype != "torch.float32" else ""
+    return f"nn.Parameter(torch.empty({local or '()'}{dtype}))"
 
 
 def _layers(stage: Stage, takes_mesh: set[str]) -> Iterator[str]:
@@ -205,14 +173,19 @@ def _layers(stage: Stage, takes_mesh: set[str]) -> Iterator[str]:
         layer = f"{name}({'mesh' if name in takes_mesh else ''})"
         made = f"{{str(first_layer + i): {layer} for i in range({count})}}"
     else:
-        kinds = " + ".join(f"[{name}]" + (f" * {count}" if count > 1 else "") for name, count in runs)
-        made = f"{{str(first_layer + i): layer(mesh) for i, layer in enumerate({kinds})}}"
+        kinds = " + ".join(_run(name, count, takes_mesh) for name, count in runs)
+        made = f"{{str(first_layer + i): layer for i, layer in enumerate({kinds})}}"
     *parents, last = stage.layers_path.split(".")
     owner = "self"
     for parent in parents:
         owner += f".{parent}"
         yield f"        {owner} = nn.Module()"
     yield from wrapped(f"{owner}.{last} = nn.ModuleDict({made})", 8)
+
+
+def _run(name: str, count: int, takes_mesh: set[str]) -> str:
+    layer = f"{name}({'mesh' if name in takes_mesh else ''})"
+    return f"[{layer}]" if count == 1 else f"[{layer} for _ in range({count})]"
 
 
 def _buffers(unit: Unit) -> Iterator[str]:

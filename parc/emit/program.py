@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from parc.emit.modules import classes, imports, names_used
+from parc.emit.placements import placement_table
 from parc.emit.pretty import wrapped
 from parc.emit.readme import readme_facts
 from parc.emit.tables import launch_facts, lock, ranks
@@ -75,7 +76,8 @@ def _stage(environment: Environment, plan: Plan, stage: Stage) -> str:
     template = environment.get_template("stage.py.jinja")
     facts: dict[str, Any] = {
         "title": f"A stage of plan `{plan.name}`, as one rank runs it.",
-        "classes": classes(stage),
+        "classes": classes(stage, {axis.name: axis.size for axis in plan.mesh.axes}),
+        "placements": placement_table(stage),
     }
     draft = template.render(**facts, imports={}, uses_torch=True, uses_functional=True)
     used = names_used(draft)

@@ -21,7 +21,8 @@ FORWARD: Mapping[str, tuple[str, ...]] = {
 
 DECLARATIONS: Mapping[str, tuple[str, ...]] = {
     "init": ("constant", "normal", "trunc_normal", "uniform"),
-    "parameters": ("Stack", "Weights", "parameter"),
+    "layers": ("Weights",),
+    "placement": ("Placement",),
 }
 """What the declarations of parameters use."""
 
@@ -32,5 +33,5 @@ LOCALS = frozenset({"self", "torch", "F", "nn", "layer", "mesh", "list", "Tensor
 )
 """Names that the values of a forward pass cannot have."""
 
-GLOBALS = LOCALS.union({"DeviceMesh", "Stage"}, *DECLARATIONS.values())
+GLOBALS = LOCALS.union({"DeviceMesh", "PLACEMENTS", "Stage"}, *DECLARATIONS.values())
 """Names that a module class cannot have."""

@@ -65,8 +65,7 @@ class Units:
         """A writer of `nodes` that knows the parameters and buffers of the body."""
         writer = Writer(placed, self.layout, self.names, nodes)
         for node in placed.body.tensors():
-            text = attribute(user_name(node.meta["tensor"]))
-            writer.refer(node, text if node.meta["buffer"] else f"{text}.to_local()")
+            writer.refer(node, attribute(user_name(node.meta["tensor"])))
         return writer
 
     def _keep(

@@ -1,89 +1,104 @@
-"""What happens to gradients between the last backward and the optimizer: summed, measured, clipped."""
+"""Gradients between the last backward pass and the optimizer: completed, measured, clipped."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.distributed as dist
-from torch.distributed.tensor import DTensor
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.utils import get_total_norm
 
-from .parameters import Declared, sharded_axes
+from .placement import PlacedParameter
 
 BUCKET = 1 << 24  # elements summed in one call: 64 MiB of float32
 
 
-def local_gradient(parameter: DTensor) -> torch.Tensor:
-    """This rank's shard of the gradient; zeros, and kept, where no microbatch has reached the parameter."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    gradient = parameter.grad
-    assert isinstance(gradient, DTensor)
-    return gradient.to_local()
+class Gradients:
+    """The gradients of the parameters of one stage.
 
-
-def sync_gradients(parameters: Iterable[Declared]) -> None:
-    """Completes gradients that are pending sums over `parameter.reduce`: once, after the last microbatch."""
-    pending: dict[tuple[tuple[str, ...], torch.dtype], list[Declared]] = defaultdict(list)
-    for parameter in parameters:
-        local_gradient(parameter)
-        mesh = parameter.device_mesh
-        axes = tuple(axis for axis in sorted(parameter.reduce) if mesh[axis].size() > 1)
-        if axes:
-            pending[axes, parameter.dtype].append(parameter)
-    for (axes, _), members in pending.items():
-        groups = [members[0].device_mesh.get_group(axis) for axis in axes]
-        for bucket in _buckets([local_gradient(member) for member in members]):
-            _sum_together(bucket, groups)
-
-
-def global_norm(parameters: Sequence[Declared], pipeline: dist.ProcessGroup | None = None) -> torch.Tensor:
-    """The 2-norm of the whole model's gradient, a scalar equal on all ranks.
-
-    Squares are summed over exactly the axes that shard a parameter, and over the stages: every element counts
-    once, on however many ranks it repeats.
+    Which of them are summed together, over which groups, and over which groups their squares are summed, is
+    decided once, here.
     """
-    shards: dict[tuple[str, ...], list[torch.Tensor]] = defaultdict(list)
+
+    def __init__(
+        self,
+        parameters: Sequence[PlacedParameter],
+        mesh: DeviceMesh,
+        pipeline: dist.ProcessGroup | None = None,
+    ) -> None:
+        self.parameters = parameters
+        self.mesh, self.pipeline = mesh, pipeline
+        self._buckets = list(self._make_buckets())
+        self._shards: dict[tuple[str, ...], list[PlacedParameter]] = defaultdict(list)
+        for parameter in parameters:
+            self._shards[parameter.sharded_axes].append(parameter)
+
+    def complete(self) -> None:
+        """Sums the gradients that are terms of sums: once, after the last microbatch."""
+        for parameter in self.parameters:
+            parameter.gradient()
+        for bucket, groups in self._buckets:
+            _sum_together([parameter.gradient() for parameter in bucket], groups)
+
+    def norm(self) -> Tensor:
+        """The 2-norm of the gradient of the whole model: a scalar, equal on all ranks.
+
+        Squares are summed over exactly the axes that shard a parameter, and over the stages: every element
+        counts once, on however many ranks it repeats.
+        """
+        squares = {
+            axes: get_total_norm([member.gradient() for member in members]).square()
+            for axes, members in self._shards.items()
+        }
+        for axis in self.mesh.mesh_dim_names or ():
+            if split := [axes for axes in squares if axis in axes]:
+                partial = torch.stack([squares[axes] for axes in split])
+                dist.all_reduce(partial, group=self.mesh.get_group(axis))
+                squares.update(zip(split, partial.unbind(), strict=True))
+        total = torch.stack(list(squares.values())).sum()
+        if self.pipeline is not None:
+            dist.all_reduce(total, group=self.pipeline)
+        return total.sqrt()
+
+    def clip(self, limit: float, norm: Tensor) -> None:
+        """Scales the gradient down to a norm of `limit`, by the factor of `clip_grad_norm_`."""
+        factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_([parameter.gradient() for parameter in self.parameters], factor)
+
+    def _make_buckets(self) -> Iterator[tuple[list[PlacedParameter], list[dist.ProcessGroup]]]:
+        """Parameters whose gradients are summed in one call, and the groups to sum over in turn."""
+        sizes = dict(zip(self.mesh.mesh_dim_names or (), self.mesh.mesh.shape, strict=True))
+        pending: dict[tuple[tuple[str, ...], torch.dtype], list[PlacedParameter]] = defaultdict(list)
+        for parameter in self.parameters:
+            axes = tuple(axis for axis in sorted(parameter.placement.reduce) if sizes[axis] > 1)
+            if axes:
+                pending[axes, parameter.tensor.dtype].append(parameter)
+        for (axes, _), members in pending.items():
+            groups = [self.mesh.get_group(axis) for axis in axes]
+            yield from ((bucket, groups) for bucket in _fill_buckets(members))
+
+
+def _fill_buckets(parameters: Iterable[PlacedParameter]) -> Iterator[list[PlacedParameter]]:
+    bucket: list[PlacedParameter] = []
+    size = 0
     for parameter in parameters:
-        shards[sharded_axes(parameter)].append(local_gradient(parameter))
-    squares = {axes: get_total_norm(gradients).square() for axes, gradients in shards.items()}
-    mesh = parameters[0].device_mesh
-    for axis in mesh.mesh_dim_names or ():
-        if split := [axes for axes in squares if axis in axes]:
-            partial = torch.stack([squares[axes] for axes in split])
-            dist.all_reduce(partial, group=mesh.get_group(axis))
-            squares.update(zip(split, partial.unbind(), strict=True))
-    total = torch.stack(list(squares.values())).sum()
-    if pipeline is not None:
-        dist.all_reduce(total, group=pipeline)
-    return total.sqrt()
-
-
-def clip_gradients(parameters: Iterable[Declared], limit: float, norm: torch.Tensor) -> None:
-    """Scales the gradient down to a norm of `limit`, by the factor of `torch.nn.utils.clip_grad_norm_`."""
-    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for parameter in parameters:
-        local_gradient(parameter).mul_(factor)
-
-
-def _buckets(tensors: list[torch.Tensor]) -> Iterable[list[torch.Tensor]]:
-    bucket: list[torch.Tensor] = []
-    for tensor in tensors:
-        if bucket and sum(member.numel() for member in bucket) + tensor.numel() > BUCKET:
+        count = parameter.tensor.numel()
+        if bucket and size + count > BUCKET:
             yield bucket
-            bucket = []
-        bucket.append(tensor)
+            bucket, size = [], 0
+        bucket.append(parameter)
+        size += count
     if bucket:
         yield bucket
 
 
-def _sum_together(tensors: list[torch.Tensor], groups: Iterable[dist.ProcessGroup]) -> None:
+def _sum_together(tensors: list[Tensor], groups: Iterable[dist.ProcessGroup]) -> None:
     """Sums `tensors` over each of `groups` in turn, in place, as one flat tensor."""
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     for group in groups:
         dist.all_reduce(flat, group=group)
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-    for tensor, part in zip(tensors, parts, strict=True):
-        tensor.copy_(part.view_as(tensor))
+    torch._foreach_copy_(tensors, [part.view_as(tensor) for tensor, part in zip(tensors, parts, strict=True)])

@@ -1,12 +1,9 @@
-"""Products of rows, sorted by expert, with the stacked weights of the experts.
-
-`counts` says how many rows each expert has; they follow one another in the order of the experts.
-"""
+"""Products of rows, sorted by expert, with the stacked weights of the experts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -18,34 +15,53 @@ FUSED = (torch.float32, torch.bfloat16)  # of the types that models are trained 
 ALIGNED = 16  # bytes that every stride of its operands is a multiple of
 
 
-def grouped_linear(rows: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
+class RowCounts:
+    """How many rows each expert of this rank has: (E,) integers, on the device of the rows.
+
+    The rows of an expert follow one another, those of the experts in the order of the experts.
+    """
+
+    def __init__(self, counts: Tensor) -> None:
+        self.counts = counts
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """Where the rows of each expert end: (E,) int32."""
+        return self.counts.cumsum(0, dtype=torch.int32)
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The counts as numbers of the host, which waits for the device."""
+        numbers: list[int] = self.counts.tolist()
+        return numbers
+
+
+def grouped_linear(rows: Tensor, weight: Tensor, counts: RowCounts) -> Tensor:
     """rows (R, in), weight (E, out, in) -> (R, out)"""
     return grouped_matmul(rows, weight.transpose(-2, -1), counts)
 
 
-def grouped_matmul(rows: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
+def grouped_matmul(rows: Tensor, weight: Tensor, counts: RowCounts) -> Tensor:
     """rows (R, in), weight (E, in, out) -> (R, out)"""
     if _fuses(rows, weight):
-        ends = torch.tensor(list(accumulate(counts)), dtype=torch.int32, device=rows.device)
-        return _DenseGradient.apply(F.grouped_mm(_dense(rows), weight, offs=ends))
-    parts = [part @ matrix for part, matrix in zip(torch.split(rows, counts), weight.unbind(), strict=True)]
-    return torch.cat(parts)
+        return _DenseGradient.apply(F.grouped_mm(_make_dense(rows), weight, offs=counts.ends))
+    parts = zip(torch.split(rows, counts.numbers), weight.unbind(), strict=True)
+    return torch.cat([part @ matrix for part, matrix in parts])
 
 
-def grouped_add(rows: Tensor, vectors: Tensor, counts: list[int]) -> Tensor:
+def grouped_add(rows: Tensor, vectors: Tensor, counts: RowCounts) -> Tensor:
     """rows (R, width), vectors (E, width): each row and its expert's vector"""
-    return rows + _repeated(vectors, counts)
+    return rows + _repeat(vectors, counts, len(rows))
 
 
-def grouped_mul(rows: Tensor, vectors: Tensor, counts: list[int]) -> Tensor:
+def grouped_mul(rows: Tensor, vectors: Tensor, counts: RowCounts) -> Tensor:
     """rows (R, width), vectors (E, width): each row times its expert's vector"""
-    return rows * _repeated(vectors, counts)
+    return rows * _repeat(vectors, counts, len(rows))
 
 
-def _repeated(vectors: Tensor, counts: list[int]) -> Tensor:
-    # told the size, torch need not wait for the device to say it
-    repeats = torch.tensor(counts, device=vectors.device)
-    return vectors.repeat_interleave(repeats, dim=0, output_size=sum(counts))
+def _repeat(vectors: Tensor, counts: RowCounts, rows: int) -> Tensor:
+    # given the size, torch does not wait for the device to compute it
+    return vectors.repeat_interleave(counts.counts, dim=0, output_size=rows)
 
 
 def _fuses(rows: Tensor, weight: Tensor) -> bool:
@@ -57,14 +73,14 @@ def _fuses(rows: Tensor, weight: Tensor) -> bool:
     return dense and all(width * rows.itemsize % ALIGNED == 0 for width in widths)
 
 
-def _dense(rows: Tensor) -> Tensor:
-    """Row after row in memory. A single row calls itself contiguous whatever its strides say."""
+def _make_dense(rows: Tensor) -> Tensor:
+    """Row after row in memory. A single row reports that it is contiguous whatever its strides are."""
     packed = rows.stride() == (rows.shape[-1], 1)
     return rows if packed else rows.clone(memory_format=torch.contiguous_format)
 
 
 class _DenseGradient(Function):
-    """The value itself. Its gradient may be one number, expanded, which `grouped_mm` cannot read."""
+    """The identity. The gradient may be one number, expanded, which `grouped_mm` cannot read."""
 
     apply: ClassVar[Callable[..., Tensor]]  # which torch leaves untyped
 
@@ -74,4 +90,4 @@ class _DenseGradient(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _dense(gradient)
+        return _make_dense(gradient)

@@ -7,12 +7,12 @@ order in which tensors are drawn nor on how many ranks there are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
-from .parameters import Declared, Recipe, Stack, declared, local_slices, share
+from .placement import PlacedParameter, Recipe
 
 ELEMENTWISE = ("normal_", "uniform_", "zero_", "fill_", "mul_", "add_", "erfinv_", "clamp_")
 RANDOM = ("normal_", "uniform_")
@@ -62,33 +62,20 @@ def draw(
     return value.to(dtype)
 
 
-def initialise(module: nn.Module, seed: int) -> None:
-    """Fills every parameter's local shard in place; holds one drawn tensor (or one expert's) at a time."""
-    for name, parameter, names in original_names(module):
-        local = parameter.to_local().detach()
-        below_stack = names != (name,)
-        if not (parameter.experts or below_stack):
-            full = draw(seed, name, tuple(parameter.shape), local.dtype, parameter.init)
-            local.copy_(share(parameter, full))
+def initialize(parameters: Iterable[PlacedParameter], seed: int) -> None:
+    """Fills every local tensor in place; holds one whole tensor, or that of one expert, at a time."""
+    for parameter in parameters:
+        placement, local = parameter.placement, parameter.tensor.detach()
+        if not (placement.experts or placement.stack):
+            whole = draw(seed, parameter.name, placement.shape, local.dtype, placement.init)
+            local.copy_(parameter.share_of(whole))
             continue
-        mine = local_slices(parameter)[0]
-        for row, expert in enumerate(range(mine.start, mine.stop)):
+        names = parameter.user_names
+        for row, expert in enumerate(parameter.rows):
             # the children of a list have names of their own, the slices of a stacked tensor share one
-            own, key = (names[expert], None) if below_stack else (name, expert)
-            full = draw(seed, own, tuple(parameter.shape[1:]), local.dtype, parameter.init, key)
-            local[row].copy_(share(parameter, full, front=1))
-
-
-def original_names(module: nn.Module) -> Iterator[tuple[str, Declared, tuple[str, ...]]]:
-    """(name here, parameter, names in the user's model): one name, or one an expert below a `Stack`."""
-    stacks = [path for path, child in module.named_modules() if isinstance(child, Stack)]
-    for name, parameter in declared(module):
-        stack = next((path for path in stacks if name.startswith(path + ".")), None)
-        if stack is None:
-            yield name, parameter, (name,)
-        else:
-            rest = name.removeprefix(stack + ".")
-            yield name, parameter, tuple(f"{stack}.{expert}.{rest}" for expert in range(parameter.shape[0]))
+            name, key = (names[expert], None) if placement.stack else (parameter.name, expert)
+            whole = draw(seed, name, placement.shape[1:], local.dtype, placement.init, key)
+            local[row].copy_(parameter.share_of(whole, front=1))
 
 
 def _key(seed: int, name: str, expert: int | None) -> int:

@@ -1,25 +1,31 @@
-"""The loss of a step, made of what forward returns for each of its microbatches."""
+"""The loss of a step, from what forward returns for each of its microbatches."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
-from .layout import Layout
+from .topology import Topology
+
+Returned: TypeAlias = Tensor | Sequence[Tensor | None]
+"""What a root module returns: `loss`, `(loss,)` or `(loss, balance or None)`."""
 
 
-def scalars(returned: Any) -> torch.Tensor:
-    """What the root module returns, `loss`, `(loss,)` or `(loss, balance or None)`, as one tensor: (2,)."""
-    loss, balance = (*returned, None)[:2] if isinstance(returned, tuple) else (returned, None)
+def pack_losses(returned: Returned) -> Tensor:
+    """The loss and the balance loss of one microbatch as one tensor: (2,)."""
+    loss, balance = (returned, None) if isinstance(returned, Tensor) else (*returned, None)[:2]
+    assert loss is not None
     return torch.stack([loss, torch.zeros_like(loss) if balance is None else balance])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """How a step's loss is made of (loss, balance) of its microbatches, each rank's being terms of sums.
+    """How a step's loss follows from (loss, balance) of its microbatches; each rank has terms of sums.
 
     Over `loss_axes` (`balance_axes`) the ranks' losses (balance losses) add up to the microbatch's; over
     the other axes they repeat it. A model that returns logits has the sum of its token losses divided by
@@ -32,29 +38,29 @@ class Objective:
     balance_axes: tuple[str, ...] = ()
     ignore_index: int = -100
 
-    def divisor(self, labels: torch.Tensor, layout: Layout) -> int:
-        """What the step's losses are divided by; `labels` that this rank predicts: (microbatches, ..)."""
+    def divisor(self, labels: Tensor, topology: Topology) -> Tensor:
+        """What the step's losses are divided by, a scalar; `labels` of this rank: (microbatches, ..)."""
         if self.returns == "loss":
-            return len(labels)
+            return torch.tensor(len(labels), device=labels.device)
         valid = (labels != self.ignore_index).sum()
-        layout.sum(valid, layout.data)
-        return max(1, int(valid))
+        topology.sum(valid, topology.data)
+        return valid.clamp(min=1)
 
-    def term(self, packed: torch.Tensor, divisor: int, microbatches: int) -> torch.Tensor:
-        """The microbatch's share of the step's loss, to be differentiated; `packed`: its (2,) `scalars`."""
+    def term(self, packed: Tensor, divisor: Tensor, microbatches: int) -> Tensor:
+        """The microbatch's share of the step's loss, to be differentiated; `packed` as of `pack_losses`."""
         loss = packed[0] / divisor
         return loss if self.balance is None else loss + self.balance * packed[1] / microbatches
 
-    def report(
-        self, packed: torch.Tensor | None, divisor: int, microbatches: int, layout: Layout
-    ) -> tuple[float, float]:
-        """(loss, balance loss) of the step, on all ranks, from the last stage's (microbatches, 2) scalars."""
-        total = torch.zeros(2, dtype=torch.float64, device=layout.mesh.device_type)
+    def total(self, packed: Tensor | None, divisor: Tensor, microbatches: int, topology: Topology) -> Tensor:
+        """Loss and balance loss of the step, on all ranks: (2,) float64.
+
+        `packed` is (microbatches, 2) on the last stage, None on the others.
+        """
+        total = torch.zeros(2, dtype=torch.float64, device=topology.mesh.device_type)
         if packed is not None:
             total += packed.sum(0)
-            layout.sum(total[0], self.loss_axes)
-            layout.sum(total[1], self.balance_axes)
-        if layout.pipeline is not None:
-            dist.broadcast(total, group_src=layout.stages - 1, group=layout.pipeline)
-        loss, balance = total.tolist()
-        return loss / divisor, balance / microbatches
+            topology.sum(total[0], self.loss_axes)
+            topology.sum(total[1], self.balance_axes)
+        if topology.pipeline is not None:
+            dist.broadcast(total, group_src=topology.stages - 1, group=topology.pipeline)
+        return total / torch.stack([divisor, torch.full_like(divisor, microbatches)])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from .gradients import local_gradient
-from .parameters import Declared
+from .placement import PlacedParameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +37,16 @@ class AdamWSettings:
         return self.min_lr + (self.lr - self.min_lr) * (1.0 + math.cos(math.pi * done)) / 2.0
 
 
-class ShardedAdamW:
-    """torch's AdamW over local shards. It is elementwise, so a shard's update is the shard of the update.
+class ScheduledAdamW:
+    """torch's fused AdamW over local tensors, with the learning rate of each step.
 
-    The shards are views of the DTensor parameters: their dispatch would cost more than the arithmetic.
+    AdamW is elementwise, so that the update of a shard is the shard of the update.
     """
 
-    def __init__(self, parameters: Iterable[Declared], settings: AdamWSettings) -> None:
+    def __init__(self, parameters: Sequence[PlacedParameter], settings: AdamWSettings) -> None:
         self.settings = settings
-        self.parameters = list(parameters)
-        self.shards = [parameter.to_local().detach() for parameter in self.parameters]
         self.adamw = torch.optim.AdamW(
-            self.shards,
+            [parameter.tensor for parameter in parameters],
             lr=settings.lr,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
@@ -58,11 +55,8 @@ class ShardedAdamW:
         )
 
     def step(self, step: int) -> None:
-        """Updates the parameters in place, a missing gradient being zero, and drops the gradients."""
-        for shard, parameter in zip(self.shards, self.parameters, strict=True):
-            shard.grad = local_gradient(parameter)
+        """Updates the parameters in place and drops the gradients."""
         for group in self.adamw.param_groups:
             group["lr"] = self.settings.learning_rate(step)
         self.adamw.step()
-        for shard, parameter in zip(self.shards, self.parameters, strict=True):
-            shard.grad = parameter.grad = None
+        self.adamw.zero_grad()

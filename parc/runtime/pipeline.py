@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
-from .layout import Layout
-from .objective import scalars
+from .objective import pack_losses
+from .topology import Topology
 
 SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 
@@ -28,7 +28,7 @@ class Pipeline:
     def __init__(
         self,
         stage: nn.Module,
-        layout: Layout,
+        topology: Topology,
         *,
         inputs: tuple[torch.Tensor, ...],
         outputs: tuple[torch.Tensor, ...],
@@ -36,19 +36,19 @@ class Pipeline:
         schedule: Literal["gpipe", "1f1b"],
         device: torch.device,
     ) -> None:
-        self.layout = layout
+        self.topology = topology
         self.microbatches = microbatches
         self.objective: Callable[[torch.Tensor], torch.Tensor] = torch.sum
         packed = (torch.empty(2, device="meta", requires_grad=True),)
         self.schedule = SCHEDULES[schedule](
             PipelineStage(
-                Boundary(stage, layout.last),
-                layout.stage,
-                layout.stages,
+                Boundary(stage, topology.last),
+                topology.stage,
+                topology.stages,
                 device,
                 input_args=_receivable(inputs),
-                output_args=packed if layout.last else _receivable(outputs),
-                group=layout.pipeline,
+                output_args=packed if topology.last else _receivable(outputs),
+                group=topology.pipeline,
             ),
             n_microbatches=microbatches,
             loss_fn=lambda packed, _target: self.objective(packed),
@@ -67,11 +67,11 @@ class Pipeline:
         sequences, ..); `objective` makes a microbatch's (2,) scalars the term that is differentiated.
         """
         self.objective = objective
-        arguments = (tokens.flatten(0, 1),) if self.layout.stage == 0 else ()
+        arguments = (tokens.flatten(0, 1),) if self.topology.stage == 0 else ()
         named: dict[str, Any] = {name: value.flatten(0, 1) for name, value in keywords.items()}
         # the schedule wants a target; what the loss needs of the batch is in the keywords
         merged: Any = self.schedule.step(*arguments, target=tokens.flatten(0, 1), **named)
-        return merged.view(self.microbatches, 2) if self.layout.last else None
+        return merged.view(self.microbatches, 2) if self.topology.last else None
 
 
 class Boundary(nn.Module):
@@ -87,7 +87,7 @@ class Boundary(nn.Module):
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         returned = self.stage(*received, **keywords)
         if self.last:
-            return scalars(returned)
+            return pack_losses(returned)
         handed_on = returned if isinstance(returned, tuple) else (returned,)
         return tuple(tensor.contiguous() for tensor in handed_on)
 

@@ -1,4 +1,4 @@
-"""One training step: microbatches forward and backward, gradients summed and clipped, the optimizer."""
+"""One training step: microbatches forward and backward, gradients completed and clipped, the optimizer."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from .data import Batches
-from .gradients import clip_gradients, global_norm, sync_gradients
-from .layout import Layout
-from .objective import Objective, scalars
-from .optim import AdamWSettings, ShardedAdamW
-from .parameters import declared
+from .gradients import Gradients
+from .objective import Objective, pack_losses
+from .optim import AdamWSettings, ScheduledAdamW
 from .pipeline import Pipeline
+from .placement import PlacedParameter
+from .topology import Topology
 
 
 class Trainer:
@@ -30,7 +30,8 @@ class Trainer:
     def __init__(
         self,
         stage: nn.Module,
-        layout: Layout,
+        parameters: Sequence[PlacedParameter],
+        topology: Topology,
         batches: Batches,
         objective: Objective,
         optimizer: AdamWSettings,
@@ -42,80 +43,89 @@ class Trainer:
         peak: float | None = None,
     ) -> None:
         self.stage = stage
-        self.layout = layout
+        self.parameters = parameters
+        self.topology = topology
         self.batches = batches
         self.objective = objective
+        self.settings = optimizer
         self.pipeline = pipeline
         self.keywords = keywords
         self.load_axes = load_axes
         self.flops, self.peak = flops, peak
-        self.parameters = [parameter for _, parameter in declared(stage)]
-        self.settings = optimizer
-        self.optimizer = ShardedAdamW(self.parameters, optimizer)
-        self.device = torch.device(layout.mesh.device_type)
+        self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
+        self.optimizer = ScheduledAdamW(parameters, optimizer)
+        self.loads = [load for name, load in stage.named_buffers() if name.split(".")[-1] == "load"]
+        self.device = torch.device(topology.mesh.device_type)
 
     def step(self, step: int) -> dict[str, float]:
         """Trains on the batch of `step`; its figures, the same on every rank but for the clock's."""
         start = time.perf_counter()
-        loss, balance = self.gradients(step)
+        losses = self.compute_gradients(step)
         norm = self.update(step)
-        figures = {"step": step, "loss": loss, "grad_norm": norm, "lr": self.settings.learning_rate(step)}
+        found = [*losses, norm.double()]
+        if self.load_axes is not None:
+            found.append(self.expert_load(self.load_axes).double())
+        loss, balance, norm_value, *load = torch.stack(found).tolist()  # where the host waits for the device
+        figures = {
+            "step": step,
+            "loss": loss,
+            "grad_norm": norm_value,
+            "lr": self.settings.learning_rate(step),
+        }
         if self.objective.balance is not None:
             figures["balance"] = balance
-        if self.load_axes is not None:
-            figures["expert_load"] = self.expert_load(self.load_axes)
+        if load:
+            (figures["expert_load"],) = load
         seconds = time.perf_counter() - start
         figures["tokens_per_second"] = self.batches.sequences * self.batches.length / seconds
         if self.flops and self.peak:
             figures["mfu"] = self.flops / seconds / self.peak
         return figures
 
-    def gradients(self, step: int) -> tuple[float, float]:
-        """Leaves the gradient of the step's whole batch in the parameters; its loss and balance loss."""
-        ids = self.batches.step(step, self.layout.data_rank, self.layout.data_ranks)
+    def compute_gradients(self, step: int) -> Tensor:
+        """Leaves the gradient of the whole batch in the parameters; returns loss and balance loss: (2,)."""
+        ids = self.batches.step(step, self.topology.data_rank, self.topology.data_ranks)
         tokens, labels = (part.to(self.device) for part in ids)
         named = {"tokens": tokens, "labels": labels}
         keywords = {name: named[name] for name in self.keywords}
         microbatches = len(tokens)
-        divisor = self.objective.divisor(self.batches.predicted(labels), self.layout)
+        divisor = self.objective.divisor(self.batches.predicted(labels), self.topology)
 
-        def term(packed: torch.Tensor) -> torch.Tensor:
+        def term(packed: Tensor) -> Tensor:
             return self.objective.term(packed, divisor, microbatches)
 
-        packed: torch.Tensor | None
+        packed: Tensor | None
         if self.pipeline is not None:
             packed = self.pipeline.step(tokens, keywords, term)
         else:
             each = []
             for index in range(microbatches):
                 given = {name: value[index] for name, value in keywords.items()}
-                each.append(scalars(self.stage(tokens[index], **given)))
+                each.append(pack_losses(self.stage(tokens[index], **given)))
                 term(each[-1]).backward()  # type: ignore[no-untyped-call]
             packed = torch.stack(each).detach()
-        sync_gradients(self.parameters)
-        return self.objective.report(packed, divisor, microbatches, self.layout)
+        self.gradients.complete()
+        return self.objective.total(packed, divisor, microbatches, self.topology)
 
-    def update(self, step: int) -> float:
-        """Clips the gradients and updates the parameters; the global norm before clipping."""
-        norm = global_norm(self.parameters, self.layout.pipeline)
+    def update(self, step: int) -> Tensor:
+        """Clips the gradients and updates the parameters; the global norm before clipping, a scalar."""
+        norm = self.gradients.norm()
         if self.settings.clip is not None:
-            clip_gradients(self.parameters, self.settings.clip, norm)
+            self.gradients.clip(self.settings.clip, norm)
         self.optimizer.step(step)
-        return norm.item()
+        return norm
 
-    def expert_load(self, axes: tuple[str, ...]) -> float:
-        """Tokens of the busiest expert over the mean of its layer, in the worst layer; 1 is even.
+    def expert_load(self, axes: tuple[str, ...]) -> Tensor:
+        """Tokens of the busiest expert over the mean of its layer, in the worst layer; 1 is even. A scalar.
 
         Reads and clears `load`, the counts an experts module keeps of the tokens it has sent to each expert.
         """
         worst = torch.zeros((), device=self.device)
-        for module in self.stage.modules():
-            load = getattr(module, "load", None)
-            if isinstance(load, torch.Tensor):
-                counts = load.to(torch.float32)
-                self.layout.sum(counts, axes)
-                worst = torch.maximum(worst, counts.max() / counts.mean())
-                load.zero_()
-        if self.layout.pipeline is not None:
-            dist.all_reduce(worst, dist.ReduceOp.MAX, group=self.layout.pipeline)
-        return worst.item()
+        for load in self.loads:
+            counts = load.to(torch.float32)
+            self.topology.sum(counts, axes)
+            worst = torch.maximum(worst, counts.max() / counts.mean())
+            load.zero_()
+        if self.topology.pipeline is not None:
+            dist.all_reduce(worst, dist.ReduceOp.MAX, group=self.topology.pipeline)
+        return worst

@@ -79,13 +79,12 @@ def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]
     import train  # type: ignore[import-not-found]
 
     trainer = train.prepare(_Zeros(), train.parsed(["--data", "unused", "--device", "cpu"]), "cpu")
-    for shard in trainer.optimizer.shards:
-        shard.grad = torch.zeros_like(shard)
+    gradients = [parameter.gradient() for parameter in trainer.parameters]
     trainer.optimizer.adamw.step()
     state = [each for of in trainer.optimizer.adamw.state.values() for each in of.values()]
     return (
-        _count_bytes([parameter.to_local() for parameter in trainer.stage.parameters()]),
-        _count_bytes([shard.grad for shard in trainer.optimizer.shards]),
+        _count_bytes([parameter.tensor for parameter in trainer.parameters]),
+        _count_bytes(gradients),
         _count_bytes(state),
     )
 

@@ -22,6 +22,7 @@ def ranks(tmp_path: Path) -> Ranks:
     def run(world: int, work: Callable[..., Any], *args: object) -> list[Any]:
         def keep() -> None:
             torch.save(work(*args), tmp_path / f"{dist.get_rank()}.pt")
+            dist.barrier()  # a rank that leaves early breaks the connections that others still make
 
         spawn(world, keep)
         return [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from parc.runtime.experts import combine, dispatch, dispatch_local
-from parc.runtime.grouped import grouped_add, grouped_linear, grouped_matmul, grouped_mul
+from parc.runtime.grouped import RowCounts, grouped_add, grouped_linear, grouped_matmul, grouped_mul
 
 EXPERTS, CHOICES, TOKENS, H = 4, 2, 6, 3  # tokens of each rank
 ROUNDING = 1e-12  # float64, sums of a few dozen terms of order one
@@ -58,7 +58,7 @@ def expected(kind: str, ranks: int) -> dict[str, Tensor]:
     }
 
 
-def run(rows: Tensor, counts: list[int], leaves: dict[str, Tensor]) -> Tensor:
+def run(rows: Tensor, counts: RowCounts, leaves: dict[str, Tensor]) -> Tensor:
     return grouped_add(grouped_linear(rows.tanh(), leaves["matrix"], counts), leaves["bias"], counts)
 
 
@@ -77,8 +77,8 @@ def test_tokens_travel_to_their_experts_and_back(ranks, kind: str, world: int) -
         leaves = {name: given[name][part].clone().requires_grad_() for name, part in cut.items()}
         indices = routing(kind, world * TOKENS)[own]
         rows, counts, route = dispatch(leaves["tokens"], indices, EXPERTS, dist.group.WORLD)
-        assert len(counts) == mine
-        assert sum(counts) == len(rows)
+        assert len(counts.numbers) == mine
+        assert sum(counts.numbers) == len(rows)
         out = combine(run(rows, counts, leaves), leaves["weights"], route)
         out.backward(given["gradient"][own])
         grads = {name: torch.zeros_like(t) if t.grad is None else t.grad for name, t in leaves.items()}
@@ -132,5 +132,7 @@ def test_grouped_operators_act_expert_by_expert(counts: list[int]) -> None:
         grouped_mul: [part * vector[e] for e, part in enumerate(parts)],
     }
     for operator, each in by_hand.items():
-        close(operator(rows, matrix if operator is grouped_matmul else vector, counts), torch.cat(each))
-    close(grouped_linear(rows, matrix.transpose(1, 2), counts), torch.cat(by_hand[grouped_matmul]))
+        weight = matrix if operator is grouped_matmul else vector
+        close(operator(rows, weight, RowCounts(torch.tensor(counts))), torch.cat(each))
+    turned = matrix.transpose(1, 2)
+    close(grouped_linear(rows, turned, RowCounts(torch.tensor(counts))), torch.cat(by_hand[grouped_matmul]))

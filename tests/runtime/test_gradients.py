@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 import torch
-from torch.distributed.tensor import DTensor
+from torch import nn
 
 from parc.runtime import gradients
-from parc.runtime.gradients import clip_gradients, global_norm, local_gradient, sync_gradients
-from parc.runtime.layout import Layout
-from parc.runtime.optim import AdamWSettings, ShardedAdamW
-from parc.runtime.parameters import local_slices, parameter, sharded_axes
+from parc.runtime.gradients import Gradients
+from parc.runtime.optim import AdamWSettings, ScheduledAdamW
+from parc.runtime.placement import PlacedParameter, Placement, place_parameters
+from parc.runtime.topology import Topology
 
 # name: (global shape, {axis: dim}); sizes differ, so that a term counted twice or lost shows
 TENSORS: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
@@ -32,30 +32,42 @@ def whole(name: str, what: str, step: int = 0, stage: int = 0) -> torch.Tensor:
     return torch.randn(TENSORS[name][0], dtype=torch.float64, generator=generator)
 
 
-def sharded(layout: Layout, reduce: tuple[str, ...] = ()) -> dict[str, Any]:
-    axes = layout.mesh.mesh_dim_names or ()
-    made: dict[str, Any] = {}
+def sharded(topology: Topology, reduce: tuple[str, ...] = ()) -> dict[str, PlacedParameter]:
+    """Every tensor, as a parameter of a rank."""
+    axes = topology.mesh.mesh_dim_names or ()
+    holder, table = nn.Module(), {}
     for name, (shape, places) in TENSORS.items():
         kept = {axis: dim for axis, dim in places.items() if axis in axes}
         own = tuple(axis for axis in reduce if axis not in kept)
-        tensor: Any = parameter(layout.mesh, shape, kept, init=(), reduce=own, dtype=torch.float64)
-        tensor.to_local().detach().copy_(whole(name, "value", stage=layout.stage)[local_slices(tensor)])
-        made[name] = tensor
-    return made
+        table[name] = Placement(shape, kept, init=(), reduce=own)
+        local = list(shape)
+        for axis, dim in kept.items():
+            local[dim] //= topology.mesh[axis].size()
+        holder.register_parameter(name, nn.Parameter(torch.empty(local, dtype=torch.float64)))
+    found = {each.name: each for each in place_parameters(holder, table, topology.mesh)}
+    for name, each in found.items():
+        each.tensor.detach().copy_(each.share_of(whole(name, "value", stage=topology.stage)))
+    return found
 
 
-def give(tensor: Any, gradient: torch.Tensor) -> None:
-    """Sets the gradient as a backward through `to_local` would."""
-    (tensor.to_local() * gradient[local_slices(tensor)]).sum().backward()
+def gradients_of(topology: Topology, members: Mapping[str, PlacedParameter]) -> Gradients:
+    return Gradients(list(members.values()), topology.mesh, topology.pipeline)
+
+
+def give(parameter: PlacedParameter, gradient: torch.Tensor) -> None:
+    """Sets the gradient as a backward pass would."""
+    (parameter.tensor * parameter.share_of(gradient)).sum().backward()
 
 
 @pytest.mark.parametrize("axes", [{}, {"ep": 2}, {"tp": 4}, {"ep": 2, "tp": 2}, {"dp": 2, "ep": 2, "tp": 2}])
 def test_three_clipped_steps_equal_torchs_own_on_whole_tensors(ranks, axes) -> None:
     settings = AdamWSettings(lr=0.1, weight_decay=0.2, clip=0.7, warmup=2, decay="cosine", steps=5)
 
-    def train() -> tuple[list[float], dict[str, torch.Tensor]]:
-        tensors = sharded(Layout.build(axes))
-        optimizer = ShardedAdamW(tensors.values(), settings)
+    def train() -> tuple[list[float], dict[str, tuple[torch.Tensor, list[tuple[int, int, int]]]]]:
+        topology = Topology.build(axes)
+        tensors = sharded(topology)
+        gradients = gradients_of(topology, tensors)
+        optimizer = ScheduledAdamW(list(tensors.values()), settings)
         norms = []
         for step in range(3):
             for name, tensor in tensors.items():
@@ -64,11 +76,13 @@ def test_three_clipped_steps_equal_torchs_own_on_whole_tensors(ranks, axes) -> N
                     1,
                 ):  # no microbatch reached it: a zero gradient, not a skipped one
                     give(tensor, whole(name, "gradient", step))
-            norms.append(global_norm(optimizer.parameters))
-            clip_gradients(optimizer.parameters, 0.7, norms[-1])
+            gradients.complete()
+            norms.append(gradients.norm())
+            gradients.clip(0.7, norms[-1])
             optimizer.step(step)
         return [norm.item() for norm in norms], {
-            name: t.full_tensor().detach() for name, t in tensors.items()
+            name: (each.tensor.detach(), [(cut.dim, cut.rank, cut.ranks) for cut in each.cuts])
+            for name, each in tensors.items()
         }
 
     values = {name: whole(name, "value").requires_grad_() for name in TENSORS}
@@ -85,16 +99,20 @@ def test_three_clipped_steps_equal_torchs_own_on_whole_tensors(ranks, axes) -> N
     for found_norms, found in ranks(torch.Size(axes.values()).numel(), train):
         assert found_norms == pytest.approx(norms, rel=ROUNDING)
         for name, value in values.items():
-            torch.testing.assert_close(found[name], value.detach(), rtol=ROUNDING, atol=ROUNDING)
+            mine, parts = found[name]
+            expected = value.detach()
+            for dim, number, count in parts:
+                expected = expected.chunk(count, dim)[number]
+            torch.testing.assert_close(mine, expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_the_norm_is_taken_over_all_stages_of_a_pipeline(ranks) -> None:
     def norm() -> float:
-        layout = Layout.build({"tp": 2, "pp": 2}, pipeline="pp")
-        tensors = sharded(layout)
+        topology = Topology.build({"tp": 2, "pp": 2}, pipeline="pp")
+        tensors = sharded(topology)
         for name, tensor in tensors.items():
-            give(tensor, whole(name, "gradient", stage=layout.stage))
-        return global_norm(list(tensors.values()), layout.pipeline).item()
+            give(tensor, whole(name, "gradient", stage=topology.stage))
+        return gradients_of(topology, tensors).norm().item()
 
     every = [whole(name, "gradient", stage=stage) for name in TENSORS for stage in (0, 1)]
     expected = torch.cat([gradient.flatten() for gradient in every]).norm().item()
@@ -106,15 +124,15 @@ def test_pending_sums_are_completed_over_exactly_their_axes(ranks, monkeypatch, 
     monkeypatch.setattr(gradients, "BUCKET", bucket)
 
     def summed() -> dict[str, torch.Tensor]:
-        layout = Layout.build({"dp": 2, "ep": 2})
-        tensors = sharded(layout, reduce=("dp", "ep"))
+        topology = Topology.build({"dp": 2, "ep": 2})
+        tensors = sharded(topology, reduce=("dp", "ep"))
         rank = torch.distributed.get_rank()
         for name, tensor in tensors.items():
             if name != "column":  # what no rank has a gradient of is zero afterwards
                 give(tensor, whole(name, "gradient", step=rank))
-        sync_gradients(tensors.values())
-        assert all(tensor.grad is not None for tensor in tensors.values())
-        return {name: local_gradient(tensor) for name, tensor in tensors.items()}
+        gradients_of(topology, tensors).complete()
+        assert all(each.tensor.grad is not None for each in tensors.values())
+        return {name: each.gradient() for name, each in tensors.items()}
 
     for rank, found in enumerate(ranks(4, summed)):
         ep = rank % 2
@@ -131,13 +149,14 @@ def test_pending_sums_are_completed_over_exactly_their_axes(ranks, monkeypatch, 
 
 def test_no_gradient_above_the_limit_is_left_and_none_below_it_is_touched(ranks) -> None:
     def after(limit: float) -> tuple[float, float]:
-        tensors = sharded(Layout.build({"tp": 2}))
+        topology = Topology.build({"tp": 2})
+        tensors = sharded(topology)
         for name, tensor in tensors.items():
             give(tensor, whole(name, "gradient"))
-        members = list(tensors.values())
-        before = global_norm(members)
-        clip_gradients(members, limit, before)
-        return before.item(), global_norm(members).item()
+        gradients = gradients_of(topology, tensors)
+        before = gradients.norm()
+        gradients.clip(limit, before)
+        return before.item(), gradients.norm().item()
 
     before, small = ranks(2, after, 0.5)[0]
     assert before > 1
@@ -145,26 +164,13 @@ def test_no_gradient_above_the_limit_is_left_and_none_below_it_is_touched(ranks)
     assert ranks(2, after, 100.0)[0] == (before, before)
 
 
-def test_sharded_axes_are_those_that_hold_different_parts(ranks) -> None:
-    def axes() -> dict[str, tuple[str, ...]]:
-        return {
-            name: sharded_axes(tensor) for name, tensor in sharded(Layout.build({"ep": 1, "tp": 2})).items()
-        }
-
-    found = ranks(2, axes)[0]
-    assert found == {name: tuple(sorted(places)) for name, (_, places) in TENSORS.items()}
-
-
-def test_a_shard_of_the_optimizer_is_the_parameters_own_memory(ranks) -> None:
-    def shared() -> bool:
-        tensors = sharded(Layout.build({"tp": 2}))
-        optimizer = ShardedAdamW(tensors.values(), AdamWSettings(lr=1.0))
-        before = optimizer.shards[1].clone()
+def test_an_update_drops_the_gradients(ranks) -> None:
+    def updated() -> bool:
+        tensors = sharded(Topology.build({"tp": 2}))
+        before = tensors["column"].tensor.clone()
         give(tensors["column"], whole("column", "gradient"))
-        optimizer.step(0)
-        column = tensors["column"]
-        assert isinstance(column, DTensor)
-        changed = not torch.equal(column.to_local(), before)
-        return changed and torch.equal(column.to_local(), optimizer.shards[1]) and column.grad is None
+        ScheduledAdamW(list(tensors.values()), AdamWSettings(lr=1.0)).step(0)
+        column = tensors["column"].tensor
+        return not torch.equal(column, before) and column.grad is None
 
-    assert all(ranks(2, shared))
+    assert all(ranks(2, updated))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from parc.runtime.grouped import grouped_linear, grouped_matmul
+from parc.runtime.grouped import RowCounts, grouped_linear, grouped_matmul
 
 COUNTS = ([3, 2, 1, 4], [0, 0, 10, 0], [0, 0, 0, 0], [7], [1], [0, 1])
 FIT = (8, 16)  # entries of a row: multiples of 16 bytes in every type
@@ -43,10 +43,20 @@ def given(counts: list[int], widths: tuple[int, int], dtype: torch.dtype) -> tup
     return rows.to(dtype), torch.randn(len(counts), *widths, generator=generator).to(dtype)
 
 
-def run(product: Callable[..., Tensor], rows: Tensor, weight: Tensor, counts: list[int]) -> list[Tensor]:
+def run_grouped(
+    product: Callable[..., Tensor], rows: Tensor, weight: Tensor, counts: list[int]
+) -> list[Tensor]:
+    return run(lambda *leaves: product(*leaves, RowCounts(torch.tensor(counts))), rows, weight)
+
+
+def run_loop(product: Callable[..., Tensor], rows: Tensor, weight: Tensor, counts: list[int]) -> list[Tensor]:
+    return run(lambda *leaves: product(*leaves, counts), rows, weight)
+
+
+def run(product: Callable[..., Tensor], rows: Tensor, weight: Tensor) -> list[Tensor]:
     """The result, and the gradients of rows and weight."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in (rows, weight)]
-    out = product(*leaves, counts)
+    out = product(*leaves)
     generator = torch.Generator().manual_seed(2)
     out.backward(torch.randn(out.shape, generator=generator).to(out))
     return [out.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
@@ -61,8 +71,9 @@ def test_a_product_of_groups_is_the_loop_bit_by_bit(
     rows, weight = given(counts, widths, dtype)
     turned = weight.transpose(1, 2).contiguous()
     with Fused() as fused:
-        found = run(grouped_matmul, rows, weight, counts) + run(grouped_linear, rows, turned, counts)
-    wanted = run(loop, rows, weight, counts) + run(turned_loop, rows, turned, counts)
+        found = run_grouped(grouped_matmul, rows, weight, counts)
+        found += run_grouped(grouped_linear, rows, turned, counts)
+    wanted = run_loop(loop, rows, weight, counts) + run_loop(turned_loop, rows, turned, counts)
     assert len(found) == len(wanted) == 6
     assert all(torch.equal(mine, other) for mine, other in zip(found, wanted, strict=True))
     assert fused.calls == (6 if widths == FIT and dtype != torch.float64 else 0)  # 2 products, 3 calls each
@@ -77,7 +88,7 @@ def test_a_row_of_another_tensor_is_as_good_as_one_of_its_own(
     rows, weight = given([1], FIT, dtype)
     odd = rows.flatten().as_strided((1, 8), strides).requires_grad_()
     plain = rows.clone().requires_grad_()
-    grouped_matmul(odd, weight, [1]).sum().backward()
+    grouped_matmul(odd, weight, RowCounts(torch.tensor([1]))).sum().backward()
     loop(plain, weight, [1]).sum().backward()
     assert odd.grad is not None
     assert plain.grad is not None
@@ -88,6 +99,6 @@ def test_a_row_of_another_tensor_is_as_good_as_one_of_its_own(
 @pytest.mark.parametrize("counts", COUNTS)
 def test_without_data_shapes_are_known(counts: list[int], dtype: torch.dtype) -> None:
     rows, weight = (tensor.to("meta") for tensor in given(counts, FIT, dtype))
-    out, of_rows, of_weight = run(grouped_matmul, rows, weight, counts)
+    out, of_rows, of_weight = run_grouped(grouped_matmul, rows, weight, counts)
     assert (out.shape, of_rows.shape, of_weight.shape) == ((len(rows), FIT[1]), rows.shape, weight.shape)
     assert out.is_meta

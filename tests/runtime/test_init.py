@@ -2,47 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor
 
-from parc.runtime.init import draw, initialise, original_names
-from parc.runtime.layout import Layout
-from parc.runtime.parameters import Stack, parameter
+from parc.runtime.init import draw, initialize
+from parc.runtime.placement import Placement, place_parameters
+from parc.runtime.topology import Topology
 
 NORMAL = (("normal_", 0.0, 0.02),)
 EXPERTS = 4
 
 
-class Toy(nn.Module):
+def table(tp: tuple[str, ...], ep: tuple[str, ...]) -> dict[str, Placement]:
     """One parameter of each kind: replicated, column, row, stacked by the user, stacked by the compiler."""
 
-    def __init__(self, mesh: DeviceMesh, tp: dict[str, int], ep: dict[str, int]) -> None:
-        super().__init__()
-        column, row = (dict.fromkeys(tp, dim) for dim in (0, 1))
-        inner = dict.fromkeys(tp, 2)
-        self.norm = parameter(mesh, (6,), init=(("fill_", 1.0),))
-        self.column = parameter(mesh, (8, 6), column, init=NORMAL)
-        self.row = parameter(mesh, (6, 8), row, init=NORMAL)
-        self.experts = nn.Module()
-        self.experts.up = parameter(mesh, (EXPERTS, 6, 8), ep | inner, init=NORMAL, experts=True)
-        self.bank = Stack()
-        self.bank.fc = nn.Module()
-        self.bank.fc.weight = parameter(mesh, (EXPERTS, 4, 2), ep, init=NORMAL, experts=True)
+    def over(axes: tuple[str, ...], dim: int) -> dict[str, int]:
+        return dict.fromkeys(axes, dim)
+
+    return {
+        "norm": Placement((6,), init=(("fill_", 1.0),)),
+        "column": Placement((8, 6), over(tp, 0), init=NORMAL),
+        "row": Placement((6, 8), over(tp, 1), init=NORMAL),
+        "experts.up": Placement((EXPERTS, 6, 8), over(ep, 0) | over(tp, 2), init=NORMAL, experts=True),
+        "bank.fc.weight": Placement((EXPERTS, 4, 2), over(ep, 0), init=NORMAL, stack="bank"),
+    }
 
 
-def full_values(axes: dict[str, int], tp: tuple[str, ...], ep: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    toy = Toy(Layout.build(axes).mesh, dict.fromkeys(tp, 0), dict.fromkeys(ep, 0))
-    initialise(toy, seed=7)
-    values = {}
-    for name, tensor in toy.named_parameters():
-        assert isinstance(tensor, DTensor)
-        values[name] = tensor.full_tensor().detach()
-    return values
+def holder(placements: Mapping[str, Placement], mesh: DeviceMesh) -> nn.Module:
+    """A module with a local tensor for each entry."""
+    root = nn.Module()
+    for path, placement in placements.items():
+        local = list(placement.shape)
+        for axis, at in placement.sharded.items():
+            local[at if isinstance(at, int) else at[0]] //= mesh[axis].size()
+        *parents, last = path.split(".")
+        module = root
+        for parent in parents:
+            if not hasattr(module, parent):
+                module.add_module(parent, nn.Module())
+            module = module.get_submodule(parent)
+        module.register_parameter(last, nn.Parameter(torch.empty(local)))
+    return root
+
+
+Shares = dict[str, tuple[torch.Tensor, list[tuple[int, int, int]]]]
+
+
+def local_values(axes: dict[str, int], tp: tuple[str, ...], ep: tuple[str, ...]) -> Shares:
+    """Each local tensor, and which part of the whole one it is: (dim, number, of how many)."""
+    mesh, placements = Topology.build(axes).mesh, table(tp, ep)
+    found = place_parameters(holder(placements, mesh), placements, mesh)
+    initialize(found, seed=7)
+    return {
+        each.name: (each.tensor.detach(), [(cut.dim, cut.rank, cut.ranks) for cut in each.cuts])
+        for each in found
+    }
 
 
 @pytest.mark.parametrize(
@@ -57,15 +75,19 @@ def full_values(axes: dict[str, int], tp: tuple[str, ...], ep: tuple[str, ...]) 
     ],
 )
 def test_no_layout_changes_an_initial_value(ranks, axes, tp, ep) -> None:
-    (alone,) = ranks(1, full_values, {}, (), ())
+    (alone,) = ranks(1, local_values, {}, (), ())
     world = torch.Size(axes.values()).numel()
-    for values in ranks(world, full_values, axes, tp, ep):
-        for name, value in values.items():
-            assert torch.equal(value, alone[name]), name
+    for values in ranks(world, local_values, axes, tp, ep):
+        for name, (value, parts) in values.items():
+            expected, _ = alone[name]
+            for dim, number, count in parts:
+                expected = expected.chunk(count, dim)[number]
+            assert torch.equal(value, expected), name
 
 
 def test_values_are_those_drawn_under_the_users_own_names(ranks) -> None:
-    (values,) = ranks(1, full_values, {}, (), ())
+    (found,) = ranks(1, local_values, {}, (), ())
+    values = {name: value for name, (value, _) in found.items()}
     assert torch.equal(values["column"], draw(7, "column", (8, 6), torch.float32, NORMAL))
     assert torch.equal(values["norm"], torch.ones(6))
     for expert in range(EXPERTS):
@@ -78,13 +100,12 @@ def test_values_are_those_drawn_under_the_users_own_names(ranks) -> None:
 @pytest.mark.parametrize("experts", [False, True])
 def test_each_block_of_a_dim_is_shared_out(ranks, experts: bool) -> None:
     def local() -> torch.Tensor:
-        mesh = Layout.build({"tp": 2}).mesh
+        mesh = Topology.build({"tp": 2}).mesh
         shape = (EXPERTS, 12, 5) if experts else (12, 5)
-        holder = nn.Module()
-        holder.fused = parameter(mesh, shape, {"tp": (int(experts), 3)}, init=NORMAL, experts=experts)
-        initialise(holder, seed=7)
-        fused: Any = holder.fused
-        return fused.to_local().detach()
+        placements = {"fused": Placement(shape, {"tp": (int(experts), 3)}, init=NORMAL, experts=experts)}
+        (fused,) = place_parameters(holder(placements, mesh), placements, mesh)
+        initialize([fused], seed=7)
+        return fused.tensor.detach()
 
     for rank, found in enumerate(ranks(2, local)):
         keys = range(EXPERTS) if experts else [None]
@@ -92,16 +113,6 @@ def test_each_block_of_a_dim_is_shared_out(ranks, experts: bool) -> None:
             blocks = draw(7, "fused", (12, 5), torch.float32, NORMAL, key).chunk(3)
             expected = torch.cat([block.chunk(2)[rank] for block in blocks])
             assert torch.equal(found[row] if experts else found, expected)
-
-
-def test_original_names_insert_the_experts_index_below_a_stack(ranks) -> None:
-    def names() -> dict[str, tuple[str, ...]]:
-        toy = Toy(Layout.build({}).mesh, {}, {})
-        return {name: originals for name, _, originals in original_names(toy)}
-
-    (found,) = ranks(1, names)
-    assert found["bank.fc.weight"] == tuple(f"bank.{expert}.fc.weight" for expert in range(EXPERTS))
-    assert found["experts.up"] == ("experts.up",)
 
 
 def test_seed_name_and_expert_each_make_another_draw() -> None:

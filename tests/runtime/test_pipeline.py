@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from parc.runtime.init import initialise
-from parc.runtime.layout import Layout
+from parc.runtime.init import initialize
 from parc.runtime.pipeline import Pipeline
-from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage
+from parc.runtime.placement import place_parameters
+from parc.runtime.topology import Topology
+from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage, placements
 
 MICROBATCHES, SEQUENCES, LENGTH = 4, 2, 3
 Result = tuple[dict[str, torch.Tensor], Any, int]
@@ -27,10 +28,10 @@ def term(packed: torch.Tensor) -> torch.Tensor:
     return packed[0] / 24 + 0.3 * packed[1] / MICROBATCHES
 
 
-def unpipelined(balance: bool) -> Result:
+def run_without_pipeline(balance: bool) -> Result:
     torch.set_default_dtype(torch.float64)
-    model = Stage(Layout.build({}).mesh, range(BLOCKS), balance=balance)
-    initialise(model, seed=0)
+    model = Stage(range(BLOCKS), balance=balance)
+    initialize(place_parameters(model, placements(), Topology.build({}).mesh), seed=0)
     each = []
     for tokens, labels in zip(*batch(), strict=True):
         returned = model(tokens, labels=labels)
@@ -40,26 +41,23 @@ def unpipelined(balance: bool) -> Result:
 
 
 def gradients(model: Stage) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for name, tensor in model.named_parameters():
-        gradient: Any = tensor.grad
-        found[name] = gradient.to_local()
-    return found
+    found = {name: tensor.grad for name, tensor in model.named_parameters()}
+    return {name: gradient for name, gradient in found.items() if gradient is not None}
 
 
-def pipelined(layers: list[int], schedule: Any, balance: bool) -> Result:
+def run_pipeline(layers: list[int], schedule: Any, balance: bool) -> Result:
     torch.set_default_dtype(torch.float64)
-    layout = Layout.build({"pp": len(layers)}, pipeline="pp")
-    start = sum(layers[: layout.stage])
-    stage = Stage(layout.mesh, range(start, start + layers[layout.stage]), balance=balance)
-    initialise(stage, seed=0)
+    topology = Topology.build({"pp": len(layers)}, pipeline="pp")
+    start = sum(layers[: topology.stage])
+    stage = Stage(range(start, start + layers[topology.stage]), balance=balance)
+    initialize(place_parameters(stage, placements(), topology.mesh), seed=0)
     with torch.device("meta"):
         between = (torch.empty(SEQUENCES, LENGTH, WIDTH), torch.empty(()))[: 2 if balance else 1]
         tokens = (torch.empty(SEQUENCES, LENGTH, dtype=torch.int64),)
     pipeline = Pipeline(
         stage,
-        layout,
-        inputs=between if layout.stage else tokens,
+        topology,
+        inputs=between if topology.stage else tokens,
         outputs=between,
         microbatches=MICROBATCHES,
         schedule=schedule,
@@ -70,7 +68,7 @@ def pipelined(layers: list[int], schedule: Any, balance: bool) -> Result:
     for _ in range(2):  # the second step must not see the first
         stage.zero_grad()
         stage.calls = 0
-        returned = pipeline.step(tokens, {"labels": labels} if layout.last else {}, term)
+        returned = pipeline.step(tokens, {"labels": labels} if topology.last else {}, term)
     return gradients(stage), returned, stage.calls
 
 
@@ -78,8 +76,8 @@ def pipelined(layers: list[int], schedule: Any, balance: bool) -> Result:
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
 @pytest.mark.parametrize("layers", [[2, 2], [1, 3], [2, 1, 1], [1, 1, 1, 1]])
 def test_every_cut_and_schedule_gives_the_whole_models_gradients(ranks, layers, schedule, balance) -> None:
-    ((expected, scalars, _),) = ranks(1, unpipelined, balance)
-    stages = ranks(len(layers), pipelined, layers, schedule, balance)
+    ((expected, scalars, _),) = ranks(1, run_without_pipeline, balance)
+    stages = ranks(len(layers), run_pipeline, layers, schedule, balance)
     found = {name: gradient for gradients, _, _ in stages for name, gradient in gradients.items()}
     assert found.keys() == expected.keys()
     for (
@@ -92,4 +90,4 @@ def test_every_cut_and_schedule_gives_the_whole_models_gradients(ranks, layers, 
 
 
 def test_a_stage_runs_once_a_microbatch_and_never_to_learn_its_shapes(ranks) -> None:
-    assert [calls for _, _, calls in ranks(2, pipelined, [2, 2], "1f1b", True)] == [MICROBATCHES] * 2
+    assert [calls for _, _, calls in ranks(2, run_pipeline, [2, 2], "1f1b", True)] == [MICROBATCHES] * 2

@@ -20,8 +20,8 @@ import torch.distributed as dist
 
 from parc.runtime import processes
 from parc.runtime.connect import choose_device
-from parc.runtime.layout import Layout
 from parc.runtime.processes import RankFailed, launch, spawn
+from parc.runtime.topology import Topology
 
 SOON = 10.0  # s; far below any time-out of a collective, far above what it takes on a busy machine
 
@@ -135,10 +135,10 @@ def test_a_parent_that_has_computed_with_threads_can_still_fork() -> None:
 
 def test_the_groups_of_a_mesh_have_the_time_out_of_the_run() -> None:
     def work() -> None:
-        layout = Layout.build({"a": 2, "b": 2}, timeout=timedelta(seconds=1))
+        topology = Topology.build({"a": 2, "b": 2}, timeout=timedelta(seconds=1))
         if dist.get_rank() != 1:
             time.sleep(2 * SOON)
-        dist.all_reduce(torch.ones(1), group=layout.mesh.get_group("b"))  # where rank 0 does not join in time
+        dist.all_reduce(torch.ones(1), group=topology.mesh.get_group("b"))  # rank 0 does not join
 
     assert failure(4, work).rank == 1
 

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from parc.runtime.data import Batches, Bytes
-from parc.runtime.init import initialise
-from parc.runtime.layout import Layout
+from parc.runtime.init import initialize
 from parc.runtime.objective import Objective
 from parc.runtime.optim import AdamWSettings
-from parc.runtime.parameters import parameter
 from parc.runtime.pipeline import Pipeline
+from parc.runtime.placement import Placement, place_parameters
+from parc.runtime.topology import Topology
 from parc.runtime.training import Trainer
-from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage
+from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage, placements
 
 SEQUENCES, LENGTH, MICROBATCHES, STEPS = 8, 5, 4, 3
 SETTINGS = AdamWSettings(lr=0.05, clip=0.3, warmup=2, steps=STEPS)
@@ -36,8 +36,8 @@ def batches(tmp_path: Path) -> Batches:
 def one_device(batches: Batches, mean: bool) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     """What the run means: written with torch alone, on plain tensors."""
     torch.set_default_dtype(torch.float64)
-    model = Stage(Layout.build({}).mesh, range(BLOCKS), mean=mean)
-    initialise(model, seed=0)
+    model = Stage(range(BLOCKS), mean=mean)
+    initialize(place_parameters(model, placements(), Topology.build({}).mesh), seed=0)
     parameters = list(model.parameters())
     adamw = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.1, foreach=False)
     figures = []
@@ -54,18 +54,12 @@ def one_device(batches: Batches, mean: bool) -> tuple[list[dict[str, float]], di
         adamw.param_groups[0]["lr"] = SETTINGS.learning_rate(step)
         adamw.step()
         adamw.zero_grad()
-        figures.append(
-            {"loss": loss.item(), "balance": balance.item(), "grad_norm": norm.full_tensor().item()}
-        )
+        figures.append({"loss": loss.item(), "balance": balance.item(), "grad_norm": norm.item()})
     return figures, values(model)
 
 
 def values(model: nn.Module) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for name, tensor in model.named_parameters():
-        local: Any = tensor.detach()
-        found[name] = local.full_tensor()
-    return found
+    return {name: tensor.detach() for name, tensor in model.named_parameters()}
 
 
 class Masked(nn.Module):
@@ -85,22 +79,23 @@ class Masked(nn.Module):
 def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -> tuple[Any, ...]:
     torch.set_default_dtype(torch.float64)
     data = tuple(axis for axis in axes if axis.startswith("dp"))
-    layout = Layout.build(axes, data=data, pipeline="pp" if "pp" in axes else None)
-    size = BLOCKS // layout.stages
-    own = range(layout.stage * size, (layout.stage + 1) * size)
-    stage = Stage(layout.mesh, own, mean=mean, data_ranks=layout.data_ranks, reduce=data)
-    initialise(stage, seed=0)
+    topology = Topology.build(axes, data=data, pipeline="pp" if "pp" in axes else None)
+    size = BLOCKS // topology.stages
+    own = range(topology.stage * size, (topology.stage + 1) * size)
+    stage = Stage(own, mean=mean, data_ranks=topology.data_ranks)
+    parameters = place_parameters(stage, placements(reduce=data), topology.mesh)
+    initialize(parameters, seed=0)
     pipeline = None
     model = Masked(stage)
-    if layout.pipeline is not None:
-        share = SEQUENCES // MICROBATCHES // layout.data_ranks
+    if topology.pipeline is not None:
+        share = SEQUENCES // MICROBATCHES // topology.data_ranks
         with torch.device("meta"):
             between = (torch.empty(share, LENGTH, WIDTH), torch.empty(()))
             tokens = (torch.empty(share, LENGTH, dtype=torch.int64),)
         pipeline = Pipeline(
             model,
-            layout,
-            inputs=between if layout.stage else tokens,
+            topology,
+            inputs=between if topology.stage else tokens,
             outputs=between,
             microbatches=MICROBATCHES,
             schedule=schedule,
@@ -108,7 +103,8 @@ def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -
         )
     trainer = Trainer(
         model,
-        layout,
+        parameters,
+        topology,
         batches,
         Objective(
             returns="loss" if mean else "logits",
@@ -119,7 +115,7 @@ def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -
         ),
         SETTINGS,
         pipeline=pipeline,
-        keywords=("labels",) if layout.last else (),
+        keywords=("labels",) if topology.last else (),
     )
     return [trainer.step(step) for step in range(STEPS)], values(stage)
 
@@ -152,26 +148,32 @@ def test_every_layout_trains_as_one_device_does(ranks, batches, axes, schedule, 
     assert seen == parameters.keys()
 
 
+WEIGHT = {"weight": Placement((1,), init=(("zero_",),))}
+
+
 class Loaded(nn.Module):
     """Counts as an experts module does: `given[step]` tokens to each expert on every microbatch of a step."""
 
-    def __init__(self, layout: Layout, given: list[list[int]]) -> None:
+    load: torch.Tensor
+
+    def __init__(self, given: list[list[int]]) -> None:
         super().__init__()
-        self.weight = parameter(layout.mesh, (1,), init=(("zero_",),))
+        self.weight = nn.Parameter(torch.zeros(1))
         self.given = [torch.tensor(counts) for counts in given for _ in range(MICROBATCHES)]
-        self.load = torch.zeros_like(self.given[0])
+        self.register_buffer("load", torch.zeros_like(self.given[0]))
 
     def forward(self, x_BS: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         self.load += self.given.pop(0)
-        return self.weight.to_local().sum() * x_BS.sum()
+        return self.weight.sum() * x_BS.sum()
 
 
 def test_the_expert_load_is_that_of_all_data_ranks_and_of_one_step(ranks, batches) -> None:
     def loads() -> list[float]:
-        layout = Layout.build({"dp": 2}, data=("dp",))
-        model = Loaded(layout, [[[6, 0, 0], [0, 0, 4]], [[0, 2, 1], [4, 4, 0]]][layout.data_rank])
+        topology = Topology.build({"dp": 2}, data=("dp",))
+        model = Loaded([[[6, 0, 0], [0, 0, 4]], [[0, 2, 1], [4, 4, 0]]][topology.data_rank])
+        parameters = place_parameters(model, WEIGHT, topology.mesh)
         objective = Objective(returns="loss", loss_axes=("dp",))
-        trainer = Trainer(model, layout, batches, objective, SETTINGS, load_axes=("dp",))
+        trainer = Trainer(model, parameters, topology, batches, objective, SETTINGS, load_axes=("dp",))
         return [trainer.step(step)["expert_load"] for step in range(2)]
 
     for found in ranks(2, loads):
@@ -180,11 +182,10 @@ def test_the_expert_load_is_that_of_all_data_ranks_and_of_one_step(ranks, batche
 
 def test_utilisation_is_told_where_the_peak_is_known(ranks, batches) -> None:
     def figures(**known: float) -> dict[str, float]:
-        layout = Layout.build({})
-        trainer = Trainer(
-            Loaded(layout, [[1]]), layout, batches, Objective(returns="loss"), SETTINGS, **known
-        )
-        return trainer.step(0)
+        topology, model = Topology.build({}), Loaded([[1]])
+        parameters = place_parameters(model, WEIGHT, topology.mesh)
+        objective = Objective(returns="loss")
+        return Trainer(model, parameters, topology, batches, objective, SETTINGS, **known).step(0)
 
     (told,) = ranks(1, lambda: figures(flops=3e9, peak=2e12))
     seconds = SEQUENCES * LENGTH / told["tokens_per_second"]

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.distributed.device_mesh import DeviceMesh
 from torch.nn import functional as F
 
-from parc.runtime.parameters import parameter
+from parc.runtime.placement import Placement
 
 VOCABULARY, WIDTH, BLOCKS = 11, 6, 4
 NORMAL = (("normal_", 0.0, 0.5),)
 
 
+def placements(reduce: tuple[str, ...] = ()) -> Mapping[str, Placement]:
+    """Every parameter is whole on each rank; gradients are sums over `reduce`."""
+    return {
+        "embedding": Placement((VOCABULARY, WIDTH), init=NORMAL, reduce=reduce),
+        "layers.*.weight": Placement((WIDTH, WIDTH), init=NORMAL, reduce=reduce),
+        "head": Placement((VOCABULARY, WIDTH), init=NORMAL, reduce=reduce),
+    }
+
+
 class Block(nn.Module):
-    def __init__(self, mesh: DeviceMesh, reduce: tuple[str, ...]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.weight = parameter(mesh, (WIDTH, WIDTH), init=NORMAL, reduce=reduce)
+        self.weight = nn.Parameter(torch.empty(WIDTH, WIDTH))
 
     def forward(self, x_BSD: torch.Tensor) -> torch.Tensor:
-        return x_BSD + torch.tanh(x_BSD @ self.weight.to_local())
+        return x_BSD + torch.tanh(x_BSD @ self.weight)
 
 
 class Stage(nn.Module):
@@ -31,23 +39,16 @@ class Stage(nn.Module):
     """
 
     def __init__(
-        self,
-        mesh: DeviceMesh,
-        own: Sequence[int],
-        *,
-        balance: bool = True,
-        mean: bool = False,
-        data_ranks: int = 1,
-        reduce: tuple[str, ...] = (),
+        self, own: Sequence[int], *, balance: bool = True, mean: bool = False, data_ranks: int = 1
     ) -> None:
         super().__init__()
         self.first, self.last = 0 in own, BLOCKS - 1 in own
         self.balance, self.mean, self.data_ranks = balance, mean, data_ranks
         if self.first:
-            self.embedding = parameter(mesh, (VOCABULARY, WIDTH), init=NORMAL, reduce=reduce)
-        self.layers = nn.ModuleDict({str(index): Block(mesh, reduce) for index in own})
+            self.embedding = nn.Parameter(torch.empty(VOCABULARY, WIDTH))
+        self.layers = nn.ModuleDict({str(index): Block() for index in own})
         if self.last:
-            self.head = parameter(mesh, (VOCABULARY, WIDTH), init=NORMAL, reduce=reduce)
+            self.head = nn.Parameter(torch.empty(VOCABULARY, WIDTH))
         self.calls = 0
 
     def forward(
@@ -55,7 +56,7 @@ class Stage(nn.Module):
     ) -> tuple[torch.Tensor, ...] | torch.Tensor:
         self.calls += 1
         if self.first:
-            x = F.embedding(x, self.embedding.to_local())
+            x = F.embedding(x, self.embedding)
         if balance is None:
             balance = x.new_zeros(())
         for layer in self.layers.values():
@@ -64,7 +65,7 @@ class Stage(nn.Module):
         if not self.last:
             return (x.mT.contiguous().mT, balance) if self.balance else x  # not contiguous, on purpose
         assert labels is not None
-        logits = F.linear(x, self.head.to_local())
+        logits = F.linear(x, self.head)
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
         if self.mean:
             loss = loss / (labels.numel() * self.data_ranks)

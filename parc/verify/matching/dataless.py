@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -54,8 +53,6 @@ class _DatalessMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if DTensor in types:  # it makes operations on its shards, which come here as well
-            return NotImplemented
         if func.namespace == "_c10d_functional":
             self.observe_collective(func, args)
             return func(*map(_drop_data, args), **kwargs)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from parc.runtime.layout import Layout
+from parc.runtime.topology import Topology
 
 
 def places(axes: dict[str, int], data: Sequence[str] = (), pipeline: str | None = None) -> tuple[Any, ...]:
-    layout = Layout.build(axes, data=data, pipeline=pipeline)
-    return layout.stage, layout.stages, layout.last, layout.data_rank, layout.data_ranks
+    topology = Topology.build(axes, data=data, pipeline=pipeline)
+    return topology.stage, topology.stages, topology.last, topology.data_rank, topology.data_ranks
 
 
 def test_the_last_axis_is_the_fastest_and_each_axis_tells_its_part(ranks) -> None:
@@ -25,8 +25,8 @@ def test_data_over_several_axes_counts_the_outer_one_slowest_however_they_are_na
 
 def test_the_mesh_of_a_stage_has_all_axes_but_the_pipelines(ranks) -> None:
     def mesh() -> tuple[Any, ...]:
-        layout = Layout.build({"dp": 2, "pp": 2, "tp": 1}, pipeline="pp")
-        return layout.mesh.mesh_dim_names, layout.mesh.mesh.flatten().tolist()
+        topology = Topology.build({"dp": 2, "pp": 2, "tp": 1}, pipeline="pp")
+        return topology.mesh.mesh_dim_names, topology.mesh.mesh.flatten().tolist()
 
     found = ranks(4, mesh)
     assert found == [(("dp", "tp"), [stage, 2 + stage]) for _dp in (0, 1) for stage in (0, 1)]

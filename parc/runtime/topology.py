@@ -1,4 +1,4 @@
-"""Where this rank stands: the mesh of all ranks, the mesh of its pipeline stage, its share of the data."""
+"""The position of this rank: the mesh of all ranks, the mesh of its pipeline stage, its share of the data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 import torch
 import torch.distributed as dist
@@ -16,12 +17,12 @@ from .connect import TIMEOUT
 
 
 @dataclass(frozen=True)
-class Layout:
+class Topology:
     """`mesh` has every axis but the pipeline's: the ranks of one stage, over which its parameters lie."""
 
     mesh: DeviceMesh
     data: tuple[str, ...]  # axes that hold different sequences, outermost first
-    pipeline: dist.ProcessGroup | None  # the ranks of the other stages that stand where this one does
+    pipeline: dist.ProcessGroup | None  # the ranks of the other stages at this rank's coordinates
     stage: int
     stages: int
 
@@ -34,7 +35,7 @@ class Layout:
         pipeline: str | None = None,
         device: str = "cpu",
         timeout: timedelta = TIMEOUT,
-    ) -> Layout:
+    ) -> Topology:
         """The mesh of `axes`, outermost first (rank = mixed radix, last axis fastest), as this rank sees it.
 
         A collective call: all ranks make it together.
@@ -43,7 +44,7 @@ class Layout:
         # parameters need a mesh also where there is nothing but a pipeline, or a single rank
         sizes = dict(axes) if inner else {**axes, "single": 1}
         world = init_device_mesh(device, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
-        for axis in sizes:  # the groups do not inherit the time-out of the default group
+        for axis in sizes:  # the groups do not inherit the timeout of the default group
             _set_pg_timeout(timeout, world.get_group(axis))
         outermost_first = tuple(axis for axis in axes if axis in set(data))
         mesh = world[inner or ("single",)]
@@ -57,11 +58,12 @@ class Layout:
         """Whether this rank's stage ends with the loss."""
         return self.stage == self.stages - 1
 
-    @property
+    @cached_property
     def data_ranks(self) -> int:
+        """How many ranks share a microbatch."""
         return math.prod(self.mesh[axis].size() for axis in self.data)
 
-    @property
+    @cached_property
     def data_rank(self) -> int:
         """Which slice of each microbatch this rank reads."""
         rank = 0
@@ -72,4 +74,6 @@ class Layout:
     def sum(self, tensor: torch.Tensor, axes: Iterable[str]) -> None:
         """Adds up, in place, what the ranks of this stage hold along `axes`."""
         for axis in axes:
-            dist.all_reduce(tensor, group=self.mesh.get_group(axis))
+            group = self.mesh.get_group(axis)
+            if group.size() > 1:
+                dist.all_reduce(tensor, group=group)

@@ -1,0 +1,64 @@
+"""The parameters and units of a stage by their paths, in the order in which the emitted modules hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from parc.ir.program import Parameter, Stage, Unit
+
+_Tree: TypeAlias = "dict[str, _Tree | Parameter | Unit]"
+
+
+def named_parameters(stage: Stage) -> Iterator[tuple[str, Parameter]]:
+    """As `named_parameters` of the emitted stage."""
+    for path, found in _Modules(stage).walk(stage.root, ""):
+        if isinstance(found, Parameter):
+            yield path, found
+
+
+def named_units(stage: Stage) -> Iterator[tuple[str, Unit]]:
+    """As `named_modules` of the emitted stage, without the modules that only hold parameters."""
+    for path, found in _Modules(stage).walk(stage.root, ""):
+        if isinstance(found, Unit):
+            yield path, found
+
+
+class _Modules:
+    """A module, then its own parameters, then its children, each in the order of its constructor."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.units = {unit.name: unit for unit in stage.units}
+
+    def walk(self, unit: Unit, path: str) -> Iterator[tuple[str, Parameter | Unit]]:
+        yield path, unit
+        tree: _Tree = {}
+        for parameter in unit.parameters:
+            _put(tree, parameter.path, parameter)
+        for member, name in unit.members.items():
+            _put(tree, member, self.units[name])
+        if unit is self.stage.root:
+            for number, name in enumerate(self.stage.layers, self.stage.first_layer):
+                _put(tree, f"{self.stage.layers_path}.{number}", self.units[name])
+        yield from self._below(tree, path)
+
+    def _below(self, tree: _Tree, path: str) -> Iterator[tuple[str, Parameter | Unit]]:
+        paths = {name: f"{path}.{name}" if path else name for name in tree}
+        for name, held in tree.items():
+            if isinstance(held, Parameter):
+                yield paths[name], held
+        for name, held in tree.items():
+            if isinstance(held, Unit):
+                yield from self.walk(held, paths[name])
+            elif isinstance(held, dict):
+                yield from self._below(held, paths[name])
+
+
+def _put(tree: _Tree, path: str, held: Parameter | Unit) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        below = tree.setdefault(parent, {})
+        assert isinstance(below, dict), path
+        tree = below
+    tree[last] = held

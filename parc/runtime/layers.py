@@ -1,0 +1,126 @@
+"""Layers whose weights are sharded over a group: each rank holds its share and applies it.
+
+The sizes given are those of the whole layer, and the names of the parameters are those of `nn.Linear` and
+`nn.Embedding`. The parameters are uninitialised: `init.initialize` fills them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+
+from .vocabulary import sharded_embedding
+
+
+class Weights(nn.Module):
+    """A layer of the user's model as the parameters that it holds, and perhaps layers below it."""
+
+    def __init__(self, **members: nn.Parameter | nn.Module) -> None:
+        super().__init__()
+        for name, member in members.items():
+            setattr(self, name, member)
+
+
+class ColumnLinear(nn.Module):
+    """A linear layer with sharded output features: takes x (.., in_features) in R, yields S(-1).
+
+    The weight is (out_features / ranks, in_features) and the bias, if any, (out_features / ranks,). With
+    `blocks`, the output features consist of equal blocks each of which is sharded, such as query, key and
+    value in one layer.
+
+    Raises:
+        ValueError: the output features, in their blocks, do not divide over the group.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        group: ProcessGroup,
+        *,
+        bias: bool = False,
+        blocks: int = 1,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        share = _divide(out_features, "output features", group, blocks)
+        self.weight = nn.Parameter(torch.empty(share, in_features, dtype=dtype))
+        self.register_parameter("bias", nn.Parameter(torch.empty(share, dtype=dtype)) if bias else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class RowLinear(nn.Module):
+    """A linear layer with sharded input features: takes x (.., in_features / ranks) in S(-1), yields P.
+
+    The weight is (out_features, in_features / ranks). The bias, if any, is whole on every rank. The caller
+    adds it once the sum is complete, because a term of each rank would add it several times:
+
+        y = all_reduce(self.down(x), self.tp, dst=I) + self.down.bias
+
+    Raises:
+        ValueError: the input features do not divide over the group.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        group: ProcessGroup,
+        *,
+        bias: bool = False,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        share = _divide(in_features, "input features", group)
+        self.weight = nn.Parameter(torch.empty(out_features, share, dtype=dtype))
+        self.register_parameter(
+            "bias", nn.Parameter(torch.empty(out_features, dtype=dtype)) if bias else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
+class VocabEmbedding(nn.Module):
+    """An embedding with a sharded vocabulary: takes indices in R, yields (.., embedding_dim) in P.
+
+    The weight is (num_embeddings / ranks, embedding_dim). A rank yields zeros for the rows of others. Row
+    `padding_idx` of the whole table takes no gradient.
+
+    Raises:
+        ValueError: the vocabulary does not divide over the group.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        group: ProcessGroup,
+        *,
+        padding_idx: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        share = _divide(num_embeddings, "rows of an embedding", group)
+        self.weight = nn.Parameter(torch.empty(share, embedding_dim, dtype=dtype))
+        self.group = group
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return sharded_embedding(indices, self.weight, self.group, self.padding_idx)
+
+
+def _divide(size: int, what: str, group: ProcessGroup, blocks: int = 1) -> int:
+    """What each rank of a group holds of `size`."""
+    if size % (blocks * group.size()):
+        of = f" in {blocks} blocks" if blocks > 1 else ""
+        raise ValueError(f"{size} {what}{of} do not divide over {group.size()} ranks")
+    return size // group.size()

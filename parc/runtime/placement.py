@@ -1,0 +1,184 @@
+"""Where the parameters of a stage lie: which part of which whole tensor each local tensor is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+Recipe: TypeAlias = tuple[tuple[str | float, ...], ...]
+"""Calls applied in order to an empty tensor: `(("normal_", 0.0, 0.02), ("mul_", 0.5))`; see `init.draw`."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one parameter lies on the mesh, how it begins, and how its gradient is completed.
+
+    A stage declares its parameters in one table. The modules hold plain local tensors; the table states which
+    part of which whole tensor each of them is:
+
+        PLACEMENTS = {
+            "embedding.weight": Placement((32000, 1024), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
+            "layers.*.norm.weight": Placement((1024,), init=constant(1.0), reduce=("dp", "tp")),
+            "layers.*.qkv.weight": Placement((3072, 1024), {"tp": (0, 3)}, init=uniform(-0.1, 0.1)),
+            "layers.0-2.up.weight": Placement((4096, 1024), {"tp": 0}, init=uniform(-0.1, 0.1)),
+            "layers.*.experts.up": Placement((8, 64, 32), {"ep": 0}, init=normal(0.0, 0.02), experts=True),
+            "layers.*.bank.up.weight": Placement((8, 64, 32), init=constant(0.0), stack="layers.*.bank"),
+        }
+
+    A key is the path of a parameter in the stage. In place of a number of a layer it may have `*` for all of
+    them, or numbers and ranges: `0-2,5`.
+
+    - `shape` is that of the whole tensor.
+    - `sharded` maps an axis of the mesh to the dim that it shards, or to (dim, blocks) where the dim consists
+    of
+      equal blocks each of which is sharded, such as query, key and value in one weight. On all other axes the
+      ranks hold the same values. Where several axes shard one dim, the outer axis of the mesh splits it
+      first.
+    - `init` is how the initial value is drawn.
+    - `reduce` names the axes over which each rank's gradient is a term of a sum.
+    - `experts`: dim 0 counts experts, each of which is drawn for itself.
+    - `stack`: dim 0 counts experts that are the children of a list of modules at this path in the user's
+    model;
+      each is drawn under the name that it has there, "layers.0.bank.3.up.weight".
+    """
+
+    shape: tuple[int, ...]
+    sharded: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    init: Recipe = field(kw_only=True)
+    reduce: tuple[str, ...] = field(default=(), kw_only=True)
+    experts: bool = field(default=False, kw_only=True)
+    stack: str | None = field(default=None, kw_only=True)
+
+
+class Cut(NamedTuple):
+    """One axis that shards a parameter: `dim`, in `blocks` blocks, over `ranks`; `rank` is this one."""
+
+    axis: str
+    dim: int
+    blocks: int
+    ranks: int
+    rank: int
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedParameter:
+    """A parameter of a stage: the local tensor that a module holds, and its placement on the mesh."""
+
+    name: str  # path in the stage
+    tensor: nn.Parameter
+    placement: Placement
+    cuts: tuple[Cut, ...]  # in the order of the mesh
+
+    @property
+    def sharded_axes(self) -> tuple[str, ...]:
+        """The axes whose ranks hold different parts; on all others the values repeat."""
+        return tuple(cut.axis for cut in self.cuts)
+
+    @property
+    def user_names(self) -> tuple[str, ...]:
+        """Its names in the user's model: one, or one an expert where it stacks the children of a list."""
+        stack = self.placement.stack
+        if stack is None:
+            return (self.name,)
+        parts = self.name.split(".")
+        depth = stack.count(".") + 1
+        return tuple(
+            ".".join([*parts[:depth], str(expert), *parts[depth:]])
+            for expert in range(self.placement.shape[0])
+        )
+
+    @property
+    def rows(self) -> range:
+        """The part of dim 0 that this rank holds: the numbers of its experts, where dim 0 counts experts."""
+        rows = range(self.placement.shape[0])
+        for cut in self.cuts:
+            if cut.dim == 0:
+                size = len(rows) // cut.ranks
+                rows = rows[cut.rank * size : (cut.rank + 1) * size]
+        return rows
+
+    def share_of(self, whole: Tensor, front: int = 0) -> Tensor:
+        """This rank's part of `whole`, a tensor of the parameter's shape without its first `front` dims."""
+        for cut in self.cuts:
+            if cut.dim >= front:
+                dim = cut.dim - front
+                parts = torch.unflatten(whole, dim, (cut.blocks, cut.ranks, -1))
+                whole = parts.select(dim + 1, cut.rank).flatten(dim, dim + 1)
+        return whole
+
+    def gradient(self) -> Tensor:
+        """This rank's part of the gradient; set to zeros where no microbatch has reached the parameter."""
+        if self.tensor.grad is None:
+            self.tensor.grad = torch.zeros_like(self.tensor)
+        return self.tensor.grad
+
+
+def place_parameters(
+    stage: nn.Module, placements: Mapping[str, Placement], mesh: DeviceMesh
+) -> tuple[PlacedParameter, ...]:
+    """The parameters of `stage` with their placements.
+
+    Raises:
+        ValueError: a parameter has no entry in the table or several, an entry does not fit the mesh, or a
+        local
+            tensor is not the part of the whole one that its placement leaves to a rank.
+    """
+    return tuple(_place(name, tensor, placements, mesh) for name, tensor in stage.named_parameters())
+
+
+def _place(
+    name: str, tensor: nn.Parameter, placements: Mapping[str, Placement], mesh: DeviceMesh
+) -> PlacedParameter:
+    keys = [key for key in placements if matches(key, name)]
+    if len(keys) != 1:
+        found = f"{len(keys)} placements: {', '.join(keys)}" if keys else "no placement"
+        raise ValueError(f"parameter {name} has {found}")
+    (key,) = keys
+    placement = placements[key]
+    cuts, local = _cut(key, placement, mesh)
+    if tuple(tensor.shape) != local:
+        raise ValueError(
+            f"parameter {name} is {tuple(tensor.shape)} on this rank; {placement.shape} over "
+            f"{dict(placement.sharded)} leaves {local} to each"
+        )
+    return PlacedParameter(name, tensor, placement, cuts)
+
+
+def _cut(key: str, placement: Placement, mesh: DeviceMesh) -> tuple[tuple[Cut, ...], tuple[int, ...]]:
+    """The axes that shard a parameter, in the order of the mesh, and the shape that they leave to a rank."""
+    axes, shape = mesh.mesh_dim_names or (), placement.shape
+    if unknown := [axis for axis in (*placement.sharded, *placement.reduce) if axis not in axes]:
+        raise ValueError(f"{key}: no axis {unknown[0]!r} in the mesh {axes}")
+    cuts, local = [], list(shape)
+    for number, axis in enumerate(axes):
+        if axis not in placement.sharded:
+            continue
+        at = placement.sharded[axis]
+        dim, blocks = at if isinstance(at, tuple) else (at, 1)
+        ranks = mesh.size(number)
+        if local[dim] % (ranks * blocks):
+            what = f"dim {dim} of {shape}" if blocks == 1 else f"dim {dim} of {shape}, in {blocks} blocks,"
+            raise ValueError(f"{key}: {what} does not divide over the {ranks} ranks of axis {axis!r}")
+        local[dim] //= ranks
+        cuts.append(Cut(axis, dim, blocks, ranks, mesh.get_local_rank(axis)))
+    return tuple(cuts), tuple(local)
+
+
+def matches(key: str, name: str) -> bool:
+    """Whether a key of a table of placements stands for the parameter at a path."""
+    keys, parts = key.split("."), name.split(".")
+    return len(keys) == len(parts) and all(map(_matches_part, keys, parts))
+
+
+def _matches_part(key: str, part: str) -> bool:
+    if key == "*":
+        return part.isdigit()
+    if not (key[0].isdigit() and part.isdigit()):
+        return key == part
+    ranges = (each.partition("-") for each in key.split(","))
+    return any(int(low) <= int(part) <= int(high or low) for low, _, high in ranges)
