@@ -12,12 +12,13 @@ from math import prod
 from typing import NamedTuple
 
 from parc.cost.memory.peak import ModelStates
+from parc.ir.parameters import named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Stage, Unit, Value
 from parc.plan.blocks import Plan
 from parc.record import replace
 from parc.trace.derive import derive
 from parc.trace.ops import Op
-from parc.trace.parameters import count_local_elements, iterate_parameters
+from parc.trace.parameters import count_local_elements
 
 DTYPE_BYTES = {"bool": 1, "bfloat16": 2, "float16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
 MOMENTS = 2  # of AdamW, each as large as the parameter
@@ -48,7 +49,7 @@ def count_program_states(plan: Plan, stage: Stage) -> ModelStates:
     Gradients are there from the backward pass to the update.
     """
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-    own = list(iterate_parameters(stage))
+    own = [parameter for _, parameter in named_parameters(stage)]
     bytes = sum(count_local_elements(each, sizes) * _count_element_bytes(each.dtype) for each in own)
     return ModelStates(bytes, bytes, MOMENTS * bytes + COUNTER_BYTES * len(own))
 

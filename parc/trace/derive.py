@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from parc.ir.parameters import named_parameters, named_units
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
 from parc.trace.groups import list_member_stages
 from parc.trace.ops import IssuedOp, Op, Role, Tape
-from parc.trace.parameters import bucket_gradients, iterate_expert_units, iterate_parameters
+from parc.trace.parameters import bucket_gradients
 from parc.trace.passes import derive_passes
 from parc.trace.schedule import SCHEDULES, exchange_shapes, run_sequentially
 
@@ -40,7 +41,7 @@ class _StageStep:
         self.stage, self.stages = program.stages[number], len(program.stages)
         self.sizes = {axis.name: axis.size for axis in plan.mesh.axes}
         self.pipeline = plan.pipeline.axes[0] if plan.pipeline else None
-        self.parameters = list(iterate_parameters(self.stage))
+        self.parameters = [parameter for _, parameter in named_parameters(self.stage)]
         self.tape = Tape()
 
     def issued(self) -> tuple[IssuedOp, ...]:
@@ -94,8 +95,9 @@ class _StageStep:
     def _report_load(self) -> Iterator[Op]:
         if self.program.load_axes is None:
             return
-        for unit in iterate_expert_units(self.stage):
-            assert unit.experts is not None
+        for _, unit in named_units(self.stage):
+            if unit.experts is None:
+                continue
             for axis in self.program.load_axes:
                 yield _sum(axis, (unit.experts.count,), "torch.float32", f"{unit.name}, load")
         if self.pipeline:

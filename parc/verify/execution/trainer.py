@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from parc.runtime.data import Dataset
+from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.watchdog import restart_watchdog
 from parc.verify.report import NotProvable
 
@@ -54,42 +56,39 @@ def run_step(trainer: Any, number: int, inspect: Callable[[], None]) -> Mapping[
     return {name: {**defaults, **figures}.get(key, float("nan")) for key, name in FIGURES.items()}
 
 
-class LocalParameter(NamedTuple):
-    """A parameter of a running stage. `originals`: its names in the user's model.
+@dataclass(frozen=True)
+class LocalParameter:
+    """A parameter of a running stage."""
 
-    There is one original name, or one for each expert where the model holds its experts in a list.
-    """
+    placed: PlacedParameter
 
-    name: str
-    originals: tuple[str, ...]
-    parameter: Any
+    @property
+    def name(self) -> str:
+        return self.placed.name
+
+    @property
+    def originals(self) -> tuple[str, ...]:
+        """Its names in the user's model: one, or one an expert where the model has its experts in a list."""
+        return self.placed.user_names
 
     @property
     def has_gradient(self) -> bool:
-        return self.parameter.grad is not None
+        return self.placed.tensor.grad is not None
 
     def read(self, *, gradient: bool) -> Tensor:
         """This rank's shard of the value or of the gradient, on the CPU. A missing gradient is zero."""
-        held = self.parameter.grad if gradient and self.has_gradient else self.parameter.detach()
-        shard: Tensor = held.to_local().cpu()
-        return torch.zeros_like(shard) if gradient and not self.has_gradient else shard
+        return (self.placed.gradient() if gradient else self.placed.tensor.detach()).cpu()
 
     def select_share(self, whole: Mapping[str, Tensor]) -> Tensor:
         """This rank's share of a value that `whole` has by original name."""
-        share: Tensor = import_module("runtime.parameters").share(
-            self.parameter, join_originals(self.originals, whole)
-        )
-        return share
+        return self.placed.share_of(join_originals(self.name, self.originals, whole))
 
 
 def list_parameters(trainer: Any) -> list[LocalParameter]:
     """All parameters of this rank's stage."""
-    return [
-        LocalParameter(name, originals, parameter)
-        for name, parameter, originals in import_module("runtime.init").original_names(trainer.stage)
-    ]
+    return [LocalParameter(placed) for placed in trainer.parameters]
 
 
-def join_originals(originals: Sequence[str], values: Mapping[str, Tensor]) -> Tensor:
+def join_originals(name: str, originals: Sequence[str], values: Mapping[str, Tensor]) -> Tensor:
     """The value of a parameter from those of its originals: experts of a list are stacked on dim 0."""
-    return values[originals[0]] if len(originals) == 1 else torch.stack([values[name] for name in originals])
+    return values[name] if originals == (name,) else torch.stack([values[each] for each in originals])

@@ -11,15 +11,11 @@ IMPORTS_END = "from torch.distributed.device_mesh import DeviceMesh\n"  # of a s
 
 @dataclass(frozen=True)
 class Made:
-    """A call in the source of a stage: in a class, and what names it there ("proj.weight", "forward")."""
+    """A call in a class of a stage: the class, and the text or the name of the call."""
 
     unit: str
     name: str
     call: ast.Call
-
-    def keyword(self, name: str) -> ast.expr | None:
-        """The value of a keyword argument."""
-        return next((each.value for each in self.call.keywords if each.arg == name), None)
 
 
 class Source:
@@ -32,12 +28,15 @@ class Source:
         for line in text.encode().splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
 
-    def parameters(self) -> Iterator[Made]:
-        """All calls of `parameter`, by the attribute path that they give a value to."""
-        for unit in self._classes():
-            for node in ast.walk(unit):
-                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-                    yield from self._below(unit.name, node.targets[0].attr, node.value)
+    def placements(self) -> Iterator[tuple[str, ast.Call]]:
+        """The entries of the table of placements: a key and a call of `Placement`."""
+        for node in self.tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PLACEMENTS":
+                assert isinstance(node.value, ast.Dict)
+                for key, value in zip(node.value.keys, node.value.values, strict=True):
+                    assert isinstance(key, ast.Constant)
+                    assert isinstance(value, ast.Call)
+                    yield str(key.value), value
 
     def calls(self, functions: tuple[str, ...]) -> Iterator[Made]:
         """Calls of functions by their bare names in forward passes, in the order of the text."""
@@ -75,14 +74,6 @@ class Source:
 
     def _classes(self) -> Iterator[ast.ClassDef]:
         return (node for node in self.tree.body if isinstance(node, ast.ClassDef))
-
-    def _below(self, unit: str, path: str, node: ast.expr) -> Iterator[Made]:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "parameter":
-                yield Made(unit, path, node)
-            elif node.func.id in ("Weights", "Stack"):
-                for each in node.keywords:
-                    yield from self._below(unit, f"{path}.{each.arg}", each.value)
 
 
 def patched(text: str, old: str, new: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,18 +20,27 @@ from parc.verify.sample.compile import Sample
 
 @dataclass(frozen=True)
 class Declared:
-    """A parameter as a stage declares it."""
+    """A parameter as the table of placements of a stage declares it."""
 
     file: str
-    made: Made
+    key: str
+    call: ast.Call
     shape: tuple[int, ...]
-    axes: tuple[str, ...]  # that shard it
+    sharded: Mapping[str, int | tuple[int, int]]
     reduce: tuple[str, ...]
-    experts: bool  # it is of a bank of experts, its dim 0 counts them
 
     @property
     def site(self) -> str:
-        return f"{self.file}, {self.made.unit}.{self.made.name}"
+        return f"{self.file}, {self.key}"
+
+    @property
+    def experts(self) -> bool:
+        """Whether dim 0 counts experts."""
+        return self.keyword("experts") is not None or self.keyword("stack") is not None
+
+    def keyword(self, name: str) -> ast.expr | None:
+        """The value of a keyword argument."""
+        return next((each.value for each in self.call.keywords if each.arg == name), None)
 
 
 @dataclass(frozen=True)
@@ -181,17 +190,10 @@ class Subject:
 
     def _parameters(self) -> Iterator[Declared]:
         for file, source in self.stages.items():
-            banks = {unit.name for unit in self.units(file) if unit.experts is not None}
-            for made in source.parameters():
-                cut, reduce = made.call.args[2:3], made.keyword("reduce")
-                yield Declared(
-                    file,
-                    made,
-                    shape=ast.literal_eval(made.call.args[1]),
-                    axes=tuple(ast.literal_eval(cut[0])) if cut else (),
-                    reduce=ast.literal_eval(reduce) if reduce else (),
-                    experts=made.unit in banks,
-                )
+            for key, call in source.placements():
+                shape, *sharded = map(ast.literal_eval, call.args)
+                reduce = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "reduce"), ())
+                yield Declared(file, key, call, shape, sharded[0] if sharded else {}, reduce)
 
     def _moves(self) -> Iterator[Moved]:
         for file, source in self.stages.items():

@@ -64,7 +64,7 @@ def _run_step(trainer: Any, hooks: ActivationHooks, number: int) -> RankActivati
     gradients: dict[str, Tensor] = {}
     figures = run_step(trainer, number, lambda: gradients.update(_copy_parameters(trainer, gradient=True)))
     return RankActivations(
-        stage=trainer.layout.stage,
+        stage=trainer.topology.stage,
         module=Path(sys.modules[type(trainer.stage).__module__].__file__ or "").name,
         figures=figures,
         outputs=hooks.outputs,

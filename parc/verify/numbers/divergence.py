@@ -171,7 +171,7 @@ class Search:
             }
             originals = next(each.originals[name] for each in mine.values())
             states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
-            if errors := self._measure(states, held, join_originals(originals, expected), floor):
+            if errors := self._measure(states, held, join_originals(name, originals, expected), floor):
                 what = f"the gradient of `{name}`" if gradient else f"`{name}`"
                 summed = parameter if gradient else None
                 yield Divergence(what, None, errors, len(held), stage, (), False, summed, unit)

@@ -22,21 +22,21 @@ def fed(subject: Subject) -> Iterator[Mutant]:
     Applies to every axis. That data ranks trade their slices is no bug: all is summed over them.
     """
     for axis in subject.inner:
-        text = BATCHES.replace("SEED", f"SEED + layout.mesh.get_local_rank({axis!r})")
+        text = BATCHES.replace("SEED", f"SEED + topology.mesh.get_local_rank({axis!r})")
         yield subject.patch(
             "train.py", BATCHES, text, f"shuffled apart along `{axis}`", subject.alone([axis])
         )
     if subject.pipeline:
-        text = BATCHES.replace("SEED", "SEED + layout.stage")
+        text = BATCHES.replace("SEED", "SEED + topology.stage")
         same = subject.alone(subject.pipeline)
         yield subject.patch("train.py", BATCHES, text, "shuffled apart by the stage", same)
     if subject.data:
         same = subject.alone(subject.data)
         yield subject.patch(
-            "runtime/layout.py", RANK, "        return 0\n", "all replicas read the first slice", same
+            "runtime/topology.py", RANK, "        return 0\n", "all replicas read the first slice", same
         )
         yield subject.patch(
-            "runtime/layout.py",
+            "runtime/topology.py",
             RANK,
             "        return self.data_ranks - 1 - rank\n",
             "replicas trade their slices",
@@ -63,10 +63,10 @@ def number(subject: Subject) -> Iterator[Mutant]:
     Applies to every plan; the rate where it changes.
     """
     call, rates = (
-        "self.gradients(step)",
+        "self.compute_gradients(step)",
         [build_schedule(subject.plan).learning_rate(step) for step in range(3)],
     )
-    yield subject.patch(TRAINING, call, "self.gradients(0)", "every step has the batch of the first")
+    yield subject.patch(TRAINING, call, "self.compute_gradients(0)", "every step has the batch of the first")
     optimizer = subject.plan.train.optimizer
     flat = optimizer.decay == "constant" and optimizer.warmup <= 1
     found = subject.patch(

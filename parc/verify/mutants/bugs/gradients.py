@@ -11,7 +11,7 @@ from parc.verify.mutants.target import Declared, Subject
 
 TRAINING = "runtime/training.py"
 OPTIMIZER = "runtime/optim.py"
-TERM = """        def term(packed: torch.Tensor) -> torch.Tensor:
+TERM = """        def term(packed: Tensor) -> Tensor:
             return self.objective.term(packed, divisor, microbatches)
 """
 BACKWARD = "                term(each[-1]).backward()  # type: ignore[no-untyped-call]\n"
@@ -59,14 +59,14 @@ def microbatch(subject: Subject) -> Iterator[Mutant]:
         counted = TERM.replace("return ", "seen.append(packed)\n            return ").replace(
             "microbatches)\n", f"microbatches) * ({condition})\n"
         )
-        text = f"        seen: list[torch.Tensor] = []\n\n{counted}"
+        text = f"        seen: list[Tensor] = []\n\n{counted}"
         yield subject.patch(TRAINING, TERM, text, f"only the {which} one's loss counts", same)
     if subject.pipeline:
         return
     forgets = "                self.stage.zero_grad()\n" + BACKWARD
     yield subject.patch(TRAINING, BACKWARD, forgets, "cleared before each backward pass", same)
     axes = sorted({axis for parameter in subject.parameters for axis in parameter.reduce})
-    again = BACKWARD + "                sync_gradients(self.parameters)\n"
+    again = BACKWARD + "                self.gradients.complete()\n"
     unsummed = subject.alone(axes) if axes else "no gradient is a sum over ranks"
     yield subject.patch(TRAINING, BACKWARD, again, "summed after each backward pass", unsummed)
 
@@ -81,11 +81,13 @@ def idle(subject: Subject) -> Iterator[Mutant]:
         return
     step = "        self.adamw.step()\n"
     skips = (
-        "        banks = [shard for shard in self.shards if shard.ndim > 2]\n"
-        "        kept = [(shard, shard.clone(), (shard.grad == 0).flatten(1).all(1)) for shard in banks]\n"
+        "        banks = [each.detach() for each in self.adamw.param_groups[0]['params'] if each.ndim > 2]\n"
+        "        idle = [(each.grad == 0).flatten(1).all(1) for each in self.adamw.param_groups[0]['params']"
+        " if each.ndim > 2]\n"
+        "        before = [bank.clone() for bank in banks]\n"
         f"{step}"
-        "        for shard, before, idle in kept:\n"
-        "            shard[idle] = before[idle]\n"
+        "        for bank, rows, values in zip(banks, idle, before):\n"
+        "            bank[rows] = values[rows]\n"
     )
     found = subject.patch(OPTIMIZER, step, skips, "rows without a gradient are not updated")
     told = subject.idle and subject.plan.train.optimizer.weight_decay
@@ -106,13 +108,13 @@ def state(subject: Subject) -> Iterator[Mutant]:
 def _routes(subject: Subject, parameter: Declared) -> bool:
     """A router's weight or bias: a row an expert, without being one."""
     experts = {unit.experts.count for file in subject.stages for unit in subject.units(file) if unit.experts}
-    return parameter.shape[0] in experts and not parameter.experts and not parameter.axes
+    return parameter.shape[0] in experts and not parameter.experts and not parameter.sharded
 
 
 def _unsummed(subject: Subject, chosen: Callable[[Declared], bool]) -> Iterator[Mutant]:
     """For each axis over which a parameter's gradient is summed, without that."""
     for parameter in filter(chosen, subject.parameters):
-        node = parameter.made.keyword("reduce")
+        node = parameter.keyword("reduce")
         if node is None:
             continue
         for axis in parameter.reduce:

@@ -9,7 +9,7 @@ from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Declared, Subject
 
-KEYED = "own, key = (names[expert], None) if below_stack else (name, expert)"
+KEYED = "name, key = (names[expert], None) if placement.stack else (parameter.name, expert)"
 
 
 @silent_bug("experts initialised alike")
@@ -19,9 +19,12 @@ def alike(subject: Subject) -> Iterator[Mutant]:
     Applies where experts are drawn at random.
     """
     drawn = [parameter for parameter in subject.parameters if parameter.experts and _random(parameter)]
-    sliced = [parameter for parameter in drawn if parameter.made.keyword("experts")]
-    listed = [parameter for parameter in drawn if not parameter.made.keyword("experts")]
-    for mine, old, new in ((sliced, "(name, expert)", "(name, {})"), (listed, "names[expert]", "names[{}]")):
+    sliced = [parameter for parameter in drawn if parameter.keyword("experts")]
+    listed = [parameter for parameter in drawn if not parameter.keyword("experts")]
+    for mine, old, new in (
+        (sliced, "(parameter.name, expert)", "(parameter.name, {})"),
+        (listed, "names[expert]", "names[{}]"),
+    ):
         if not mine:
             continue
         same = "one expert" if all(parameter.shape[0] == 1 for parameter in mine) else None
@@ -39,15 +42,15 @@ def apart(subject: Subject) -> Iterator[Mutant]:
 
     Applies to every axis; to those of a pipeline as well, whose stages would draw from other streams.
     """
-    call = "    initialise(stage, SEED)\n"
+    call = "    initialize(parameters, SEED)\n"
     for axis in subject.inner:
-        text = call.replace("SEED", f"SEED + layout.mesh.get_local_rank({axis!r})")
+        text = call.replace("SEED", f"SEED + topology.mesh.get_local_rank({axis!r})")
         yield subject.patch("train.py", call, text, f"along `{axis}`", subject.alone([axis]))
     if subject.pipeline:
-        text, same = call.replace("SEED", "SEED + layout.stage"), subject.alone(subject.pipeline)
+        text, same = call.replace("SEED", "SEED + topology.stage"), subject.alone(subject.pipeline)
         yield subject.patch("train.py", call, text, "by the stage", same)
 
 
 def _random(parameter: Declared) -> bool:
-    init = parameter.made.keyword("init")
+    init = parameter.keyword("init")
     return init is not None and not ast.unparse(init).startswith("constant(")

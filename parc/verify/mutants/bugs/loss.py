@@ -11,7 +11,7 @@ from parc.verify.mutants.target import Subject
 
 OBJECTIVE = "runtime/objective.py"
 TERM = "return loss if self.balance is None else loss + self.balance * packed[1] / microbatches"
-VALID = "        layout.sum(valid, layout.data)\n        return max(1, int(valid))\n"
+VALID = "        topology.sum(valid, topology.data)\n        return valid.clamp(min=1)\n"
 TOKENS = (
     "    for group in tokens:\n        dist.all_reduce(valid, group=group)\n    return losses.sum() / valid\n"
 )
@@ -28,9 +28,9 @@ def mean(subject: Subject) -> Iterator[Mutant]:
         if not subject.data:
             return
         same = subject.alone(subject.data)
-        own = VALID.replace("        layout.sum(valid, layout.data)\n", "")
+        own = VALID.replace("        topology.sum(valid, topology.data)\n", "")
         yield subject.patch(OBJECTIVE, VALID, own, "means of ranks summed", same)
-        averaged = own.replace("int(valid))", "int(valid)) * layout.data_ranks")
+        averaged = own.replace("clamp(min=1)", "clamp(min=1) * topology.data_ranks")
         if subject.plan.train.loss.ignore_index < 0:  # ids are not
             same = same or ALL_VALID
         found = subject.patch(OBJECTIVE, VALID, averaged, "means of ranks averaged", same)
@@ -75,8 +75,8 @@ def reported(subject: Subject) -> Iterator[Mutant]:
     program = subject.trial.program
     for index, axes, what in ((0, program.loss_axes, "loss"), (1, program.balance_axes, "balance")):
         if axes and (what == "loss" or program.balanced):
-            call = f"layout.sum(total[{index}], self.{what}_axes)"
+            call = f"topology.sum(total[{index}], self.{what}_axes)"
             yield subject.patch(OBJECTIVE, call, "pass", f"its {what}", subject.alone(axes))
     if subject.pipeline:
-        call = "dist.broadcast(total, group_src=layout.stages - 1, group=layout.pipeline)"
+        call = "dist.broadcast(total, group_src=topology.stages - 1, group=topology.pipeline)"
         yield subject.patch(OBJECTIVE, call, "pass", "its stage's", subject.alone(subject.pipeline))

@@ -98,7 +98,7 @@ def reduction(subject: Subject) -> Iterator[Mutant]:
     """
     summed, scattered = subject.axes_that_issue("all_reduce"), subject.axes_that_issue("reduce_scatter")
     pending = {axis for parameter in subject.parameters for axis in parameter.reduce}
-    sharded = {axis for parameter in subject.parameters for axis in parameter.axes}
+    sharded = {axis for parameter in subject.parameters for axis in parameter.sharded}
     vocabulary = subject.said(r"vocabulary=self\.(\w+)")
     gradients = "runtime/gradients.py"
     scatter = "dist.reduce_scatter_single(total, terms.flatten(0, 1).contiguous(), group=group)"
@@ -106,8 +106,13 @@ def reduction(subject: Subject) -> Iterator[Mutant]:
         (COLLECTIVES, "dist.all_reduce(total, group=group)", summed, "of collectives"),
         (COLLECTIVES, scatter, scattered, "of scattered sums"),
         (gradients, "dist.all_reduce(flat, group=group)", pending, "of gradients"),
-        (gradients, "dist.all_reduce(partial, group=mesh.get_group(axis))", sharded, "of squares"),
-        (gradients, "dist.all_reduce(total, group=pipeline)", subject.pipeline, "of the stages' squares"),
+        (gradients, "dist.all_reduce(partial, group=self.mesh.get_group(axis))", sharded, "of squares"),
+        (
+            gradients,
+            "dist.all_reduce(total, group=self.pipeline)",
+            subject.pipeline,
+            "of the stages' squares",
+        ),
         ("runtime/vocabulary.py", "dist.all_reduce(parts, group=group)", vocabulary, "over the vocabulary"),
     )
     for file, call, axes, site in places:

@@ -19,7 +19,7 @@ def several(subject: Subject) -> Iterator[Mutant]:
     Applies to every axis along which some parameter repeats.
     """
     for axis in subject.inner:
-        if any(axis not in parameter.axes for parameter in subject.parameters):
+        if any(axis not in parameter.sharded for parameter in subject.parameters):
             text = SPLIT.replace("if axis in axes]", f"if axis in axes or axis == {axis!r}]")
             yield subject.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", subject.alone([axis]))
 
@@ -31,9 +31,9 @@ def shards(subject: Subject) -> Iterator[Mutant]:
     Applies to every axis that shards a parameter, and to a pipeline.
     """
     for axis in subject.inner:
-        if any(axis in parameter.axes for parameter in subject.parameters):
+        if any(axis in parameter.sharded for parameter in subject.parameters):
             text = SPLIT.replace("if axis in axes]", f"if axis in axes and axis != {axis!r}]")
             yield subject.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", subject.alone([axis]))
     if subject.pipeline:
-        given, same = "    if pipeline is not None:\n", subject.alone(subject.pipeline)
-        yield subject.patch(GRADIENTS, given, "    if False:\n", "each stage by itself", same)
+        given, same = "        if self.pipeline is not None:\n", subject.alone(subject.pipeline)
+        yield subject.patch(GRADIENTS, given, "        if False:\n", "each stage by itself", same)

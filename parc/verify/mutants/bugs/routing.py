@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -36,11 +35,11 @@ def order(subject: Subject) -> Iterator[Mutant]:
     if axes := {bank.axis for bank in banks if bank.travel and bank.axis}:
         one = all(bank.count == subject.size(bank.axis) for bank in banks if bank.travel and bank.axis)
         same = subject.alone(axes) or ("a rank has one expert: rows come sorted" if one else None)
-        back = "rows = torch.empty_like(rows).index_copy(0, out.arranged, rows)"
-        inverse = "rows = rows.index_select(0, out.arranged)"
+        back = "rows = torch.empty_like(rows).index_copy(0, there.by_expert, rows)"
+        inverse = "rows = rows.index_select(0, there.by_expert)"
         yield subject.patch(EXPERTS, back, inverse, "put back by the permutation itself", same)
-        there = "    return rows.index_select(0, arranged), by"
-        yield subject.patch(EXPERTS, there, "    return rows, by", "not sorted after the journey", same)
+        there = "    return rows.index_select(0, by_expert), "
+        yield subject.patch(EXPERTS, there, "    return rows, ", "not sorted after the exchange", same)
         turned = subject.alone(axes)
         ctx = "ctx.back = received, sent, group"
         yield subject.patch(EXPERTS, ctx, "ctx.back = sent, received, group", "gradients sent on", turned)
@@ -74,15 +73,15 @@ def fused(subject: Subject) -> Iterator[Mutant]:
     """
     if not _banks(subject):
         return
-    ends = "list(accumulate(counts))"
+    ends = "self.counts.cumsum(0, dtype=torch.int32)"
     untold = None if subject.low else "the program is not run in float32 here"
     same = None if _fuses(subject) else "rows are no multiples of 16 bytes: no product is fused"
     # a bank without an axis is whole on every rank
     one = all(bank.count == (subject.size(bank.axis) if bank.axis else 1) for bank in _banks(subject))
     last = same or ("a rank has one expert: its rows end with the last one" if one else None)
     for site, text, reason in (
-        ("starts for ends", "[0, *accumulate(counts)][:-1]", same),
-        ("a row late", "[min(end + 1, len(rows)) for end in accumulate(counts)]", last),
+        ("starts for ends", "(self.counts.cumsum(0) - self.counts).to(torch.int32)", same),
+        ("a row late", "(self.counts.cumsum(0) + 1).clamp(max=int(self.counts.sum())).to(torch.int32)", last),
     ):
         yield replace(
             subject.patch(GROUPED, ends, text, site, reason), undetectable=None if reason else untold
@@ -98,9 +97,8 @@ def _fuses(subject: Subject) -> bool:
     for parameter in subject.parameters:
         if parameter.experts and len(parameter.shape) == 3:
             sizes = list(parameter.shape)
-            for cut in parameter.made.call.args[2:3]:
-                for axis, dim in ast.literal_eval(cut).items():
-                    sizes[dim if isinstance(dim, int) else dim[0]] //= subject.size(axis)
+            for axis, dim in parameter.sharded.items():
+                sizes[dim if isinstance(dim, int) else dim[0]] //= subject.size(axis)
             if all(width * 4 % ALIGNED == 0 for width in sizes[1:]):
                 return True
     return False

@@ -11,7 +11,7 @@ from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Subject
 
 TRAINING = "runtime/training.py"
-SUMMED = "        sync_gradients(self.parameters)\n        return"
+SUMMED = "        self.gradients.complete()\n        return"
 REDUCED = """        return _sum_terms(x, group)
 
     @staticmethod
@@ -35,8 +35,8 @@ def experts(subject: Subject) -> Iterator[Mutant]:
             text = SUMMED.replace(
                 "        return",
                 "        for parameter in self.parameters:\n"
-                "            if parameter.ndim > 2 and parameter.grad is not None:\n"
-                f"                parameter.grad.to_local().{call}({subject.size(axis)})\n"
+                "            if parameter.tensor.ndim > 2:\n"
+                f"                parameter.gradient().{call}({subject.size(axis)})\n"
                 "        return",
             )
             site = f"{how} by the size of `{axis}`"
@@ -51,7 +51,7 @@ def again(subject: Subject) -> Iterator[Mutant]:
     backward pass is local.
     """
     for parameter in subject.parameters:
-        node = parameter.made.keyword("reduce")
+        node = parameter.keyword("reduce")
         for axis in subject.inner:
             if axis in parameter.reduce:
                 continue
@@ -60,13 +60,8 @@ def again(subject: Subject) -> Iterator[Mutant]:
             if node is not None:
                 yield subject.edit(parameter.file, node, more, site, same)
             else:
-                call = parameter.made.call
-                told = [
-                    *map(ast.unparse, call.args),
-                    *(f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords),
-                ]
-                text = f"parameter({', '.join(told)}, reduce={more})"
-                yield subject.edit(parameter.file, call, text, site, same)
+                text = f"{ast.unparse(parameter.call)[:-1]}, reduce={more})"
+                yield subject.edit(parameter.file, parameter.call, text, site, same)
     for moved in subject.moves:
         if moved.move.verb == "all_gather" and moved.move.dst == I and moved.move.grad:
             text = moved.call("all_gather", src=moved.move.src, dst=R)
@@ -95,7 +90,7 @@ def microbatches(subject: Subject) -> Iterator[Mutant]:
     if not subject.trial.program.mean:
         return
     yield subject.patch(
-        "runtime/objective.py", "            return len(labels)\n", "            return 1\n", "summed", same
+        "runtime/objective.py", "torch.tensor(len(labels), ", "torch.tensor(1, ", "summed", same
     )
 
 
