@@ -92,7 +92,9 @@ def _rank(scratch: Path, dataset: Tokens) -> None:
     import train  # type: ignore[import-not-found]
     from torch.distributed import get_rank
 
-    trainer = train.prepare(dataset, train.parsed(["--data", "unused", "--device", "cpu"]), "cpu")
+    trainer = train.build_trainer(
+        dataset, train.parse_arguments(["--data", "unused", "--device", "cpu"]), "cpu"
+    )
     losses = [trainer.step(step)["loss"] for step in range(STEPS)]
     if get_rank() == 0:
         (scratch / "losses.json").write_text(json.dumps(losses))

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from parc.runtime.data import Bytes, find, unigram_entropy
+from parc.runtime.datasets import ByteDataset, compute_unigram_entropy, find_files
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 170, 24, 40
@@ -55,7 +55,7 @@ def picture(losses: list[float], entropy: float) -> str:
 def main() -> None:
     metrics, out = map(Path, sys.argv[1:])
     losses = [json.loads(line)["loss"] for line in metrics.read_text().splitlines()]
-    entropy = unigram_entropy(Bytes(find(["stdlib:*.py"], Path())))
+    entropy = compute_unigram_entropy(ByteDataset(find_files(["stdlib:*.py"], Path())))
     out.write_text(picture(losses, entropy))
 
 

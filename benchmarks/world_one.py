@@ -44,15 +44,14 @@ def build_emitted(plan: str, out: Path, steps: int) -> tuple[Step, Batches]:
     assert not found, found
     sys.path.insert(0, str(out))
     train = importlib.import_module("train")
-    options = train.parsed(["--out", str(out / "runs")])
-    trainer = train.prepare(train.opened(options.data, options.base), options, "cpu")
-    batches = [trainer.batches.step(number) for number in range(steps)]
+    options = train.parse_arguments(["--out", str(out / "runs")])
+    trainer = train.build_trainer(train.open_dataset(options.data, options.base), options, "cpu")
+    batches = [trainer.batches.load(number) for number in range(steps)]
     own = trainer.batches
     trainer.batches = SimpleNamespace(
-        step=lambda number, *_: batches[number],
-        predicted=own.predicted,
-        sequences=own.sequences,
-        length=own.length,
+        load=lambda number, *_: batches[number],
+        select_predicted=own.select_predicted,
+        settings=own.settings,
     )
     return lambda number: trainer.step(number)["loss"], batches
 

@@ -2,98 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parc.emit.pretty import wrapped
 from parc.emit.quoting import quoted
-from parc.ir.program import Program
+from parc.ir.program import Program, Send, Stage, Value
 from parc.plan.blocks import Plan
 
 
 def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[str, Any]:
     """`modules` names the module that each stage is written to."""
-    train, optimizer = plan.train, plan.train.optimizer
-    microbatch = train.batch.sequences // train.batch.microbatches
+    train, dataset = plan.train, plan.train.dataset
     data = plan.data.axes if plan.data else ()
-    settings = {k: v for k, v in _settings(plan).items() if k != "lr"}
-    dataset = train.dataset
-    dtype = program.stages[-1].gives[0].dtype
+    sequences = train.batch.sequences // train.batch.microbatches // plan.mesh.product(data)
+    peak = plan.cluster.device.compute if plan.cluster.device else None
     return {
-        "title": f"Trains plan `{plan.name}`: {_axes_said(plan)}.",
+        "title": f"Trains plan `{plan.name}`: {_describe_mesh(plan)}.",
         "stage_modules": list(dict.fromkeys(modules)),
         "pipeline": bool(plan.pipeline),
-        "pipeline_axis": quoted(plan.pipeline.axes[0]) if plan.pipeline else "None",
-        "schedule": quoted(plan.pipeline.schedule) if plan.pipeline else "None",
-        "microbatches": train.batch.microbatches,
-        "axes": _constant("AXES", {axis.name: axis.size for axis in plan.mesh.axes}),
+        "pipeline_axis": quoted(plan.pipeline.axes[0] if plan.pipeline else None),
+        "schedule": quoted(plan.pipeline.schedule if plan.pipeline else None),
+        "axes": _assign("AXES", quoted({axis.name: axis.size for axis in plan.mesh.axes})),
         "world": plan.mesh.size,
         "seed": train.seed,
         "steps": train.steps,
         "dataset": {
             "kind": dataset.kind if dataset else "files",
-            "patterns": _constant("DATA", list(dataset.patterns) if dataset else []),
+            "patterns": _assign("DATA", quoted(list(dataset.patterns) if dataset else [])),
             "type": quoted(dataset.type if dataset else "uint8"),
         },
-        "batch": _batch(plan),
-        "stages": [
-            {"module": module, "first": stage.first_layer, "keywords": quoted(stage.keywords)}
-            for module, stage in zip(modules, program.stages, strict=True)
+        "settings": [
+            _assign("BATCH", _call("BatchSettings", _batch_settings(plan))),
+            _assign("OBJECTIVE", _call("Objective", _objective(plan, program))),
+            _assign("OPTIMIZER", _call("AdamWSettings", _optimizer_settings(plan))),
         ],
-        "crossing": [
-            "\n".join(wrapped(quoted(tuple(value.shape for value in stage.gives)), 4, ","))
-            for stage in program.stages[:-1]
-        ],
-        "tokens_shape": (microbatch // plan.mesh.product(data), train.batch.length),
-        "dtype": dtype,
-        "objective": _objective(plan, program),
+        "stages": [_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)],
+        "tokens_shape": (sequences, train.batch.length),
         "data_axes": quoted(tuple(data)),
-        "optimizer": [f"{key}={quoted(value)}" for key, value in settings.items()],
-        "lr": optimizer.lr,
         "load_axes": quoted(program.load_axes),
-        "flops": program.flops / plan.mesh.size if _peak(plan) else None,
-        "peak": _peak(plan),
+        "flops": f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
+        "peak": format_large(peak) if peak else None,
     }
 
 
-def _peak(plan: Plan) -> float | None:
-    return plan.cluster.device.compute if plan.cluster.device else None
+def format_large(value: float) -> str:
+    """A large number with an exponent that is a multiple of three: 400e12."""
+    exponent = 3 * ((len(f"{value:.0f}") - 1) // 3)
+    text = f"{quoted(value / 10**exponent).removesuffix('.0')}e{exponent}"
+    return text if float(text) == value else quoted(value)
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
-    names = ("lr", "beta1", "beta2", "eps", "weight_decay", "clip", "warmup", "decay", "min_lr")
-    return {name: getattr(plan.train.optimizer, name) for name in names}
-
-
-def _batch(plan: Plan) -> str:
+def _batch_settings(plan: Plan) -> Mapping[str, str]:
     train = plan.train
-    facts = {
+    given = {
         "sequences": train.batch.sequences,
         "length": train.batch.length,
         "microbatches": train.batch.microbatches,
-        "shift": train.loss.shift,
-        "vocabulary": train.model.shape.vocab,
     }
-    return _constant("BATCH", facts)
+    options = {"shift": train.loss.shift, "vocabulary": train.model.shape.vocab}
+    return {name: quoted(value) for name, value in given.items()} | {
+        "seed": "SEED",
+        **{name: quoted(value) for name, value in options.items()},
+    }
 
 
-def _constant(name: str, value: object) -> str:
-    return "\n".join(wrapped(f"{name} = {quoted(value)}", 0))
+def _optimizer_settings(plan: Plan) -> Mapping[str, str]:
+    names = ("lr", "beta1", "beta2", "eps", "weight_decay", "clip", "warmup", "decay", "min_lr")
+    return {name: quoted(getattr(plan.train.optimizer, name)) for name in names}
 
 
-def _objective(plan: Plan, program: Program) -> list[str]:
+def _objective(plan: Plan, program: Program) -> Mapping[str, str]:
     loss = plan.train.loss
-    arguments = [
-        f"returns={quoted('loss' if program.mean else 'logits')}",
-        f"loss_axes={quoted(program.loss_axes)}",
-    ]
+    settings: dict[str, object] = {
+        "returns": "loss" if program.mean else "logits",
+        "loss_axes": program.loss_axes,
+    }
     if program.balanced:
-        arguments += [f"balance={loss.balance!r}", f"balance_axes={quoted(program.balance_axes)}"]
+        settings |= {"balance": loss.balance, "balance_axes": program.balance_axes}
     if loss.ignore_index != -100:
-        arguments.append(f"ignore_index={loss.ignore_index}")
-    return arguments
+        settings["ignore_index"] = loss.ignore_index
+    return {name: quoted(value) for name, value in settings.items()}
 
 
-def _axes_said(plan: Plan) -> str:
+def _stage(module: str, stage: Stage) -> str:
+    settings = {
+        "build": f"{module}.Stage",
+        "placements": f"{module}.PLACEMENTS",
+        "first_layer": quoted(stage.first_layer),
+        "keywords": quoted(stage.keywords),
+    }
+    if any(isinstance(event, Send) for event in stage.root.events):
+        outputs = ", ".join(_meta(value) for value in stage.gives)
+        settings["outputs"] = f"({outputs},)"
+    return "\n".join(wrapped(_call("StageSpec", settings), 4, ","))
+
+
+def _meta(value: Value) -> str:
+    dtype = f", dtype={value.dtype}" if value.dtype != "torch.float32" else ""
+    return f'torch.empty({value.shape}{dtype}, device="meta")'
+
+
+def _call(function: str, keywords: Mapping[str, str]) -> str:
+    return f"{function}({', '.join(f'{name}={text}' for name, text in keywords.items())})"
+
+
+def _assign(name: str, text: str) -> str:
+    return "\n".join(wrapped(f"{name} = {text}", 0))
+
+
+def _describe_mesh(plan: Plan) -> str:
     sizes = " x ".join(f"{axis.name} {axis.size}" for axis in plan.mesh.axes)
     return f"{plan.mesh.size} ranks as {sizes}"

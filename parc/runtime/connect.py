@@ -16,8 +16,8 @@ TIMEOUT = timedelta(minutes=10)  # of a collective, and of the start
 def connect(device: str, timeout: timedelta = TIMEOUT) -> None:
     """Joins the default process group that torchrun's environment describes; takes this rank's device."""
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(max(1, cores() // local_world))
-    join("env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), device, timeout)
+    torch.set_num_threads(max(1, count_cores() // local_world))
+    join_group("env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), device, timeout)
 
 
 def choose_device(local_ranks: int, requested: str | None = None) -> str:
@@ -32,7 +32,7 @@ def choose_device(local_ranks: int, requested: str | None = None) -> str:
     return device
 
 
-def join(address: str, rank: int, world: int, device: str, timeout: timedelta) -> None:
+def join_group(address: str, rank: int, world: int, device: str, timeout: timedelta) -> None:
     """Initialises the default group, bound to this rank's GPU where there is one."""
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device == "cuda":
@@ -47,14 +47,14 @@ def join(address: str, rank: int, world: int, device: str, timeout: timedelta) -
     )
 
 
-def loopback() -> None:
+def use_loopback() -> None:
     """All ranks are on this machine: nothing listens on an outer interface, no host name is looked up."""
     interface = "lo" if sys.platform == "linux" else "lo0"
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         os.environ[name] = interface
 
 
-def forked_threads(world: int) -> int:
+def count_forked_threads(world: int) -> int:
     """Threads of a forked rank: its share of the cores.
 
     One, if this process has started a thread pool already: OpenMP's does not survive a fork, and a rank that
@@ -62,8 +62,8 @@ def forked_threads(world: int) -> int:
     """
     tasks = Path("/proc/self/task")
     started = len(list(tasks.iterdir())) if tasks.exists() else 1
-    return max(1, cores() // world) if started == 1 else 1
+    return max(1, count_cores() // world) if started == 1 else 1
 
 
-def cores() -> int:
+def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

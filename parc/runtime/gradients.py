@@ -39,18 +39,18 @@ class Gradients:
     def complete(self) -> None:
         """Sums the gradients that are terms of sums: once, after the last microbatch."""
         for parameter in self.parameters:
-            parameter.gradient()
+            parameter.ensure_gradient()
         for bucket, groups in self._buckets:
-            _sum_together([parameter.gradient() for parameter in bucket], groups)
+            _sum_together([parameter.ensure_gradient() for parameter in bucket], groups)
 
-    def norm(self) -> Tensor:
+    def compute_norm(self) -> Tensor:
         """The 2-norm of the gradient of the whole model: a scalar, equal on all ranks.
 
         Squares are summed over exactly the axes that shard a parameter, and over the stages: every element
         counts once, on however many ranks it repeats.
         """
         squares = {
-            axes: get_total_norm([member.gradient() for member in members]).square()
+            axes: get_total_norm([member.ensure_gradient() for member in members]).square()
             for axes, members in self._shards.items()
         }
         for axis in self.mesh.mesh_dim_names or ():
@@ -66,7 +66,7 @@ class Gradients:
     def clip(self, limit: float, norm: Tensor) -> None:
         """Scales the gradient down to a norm of `limit`, by the factor of `clip_grad_norm_`."""
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_([parameter.gradient() for parameter in self.parameters], factor)
+        torch._foreach_mul_([parameter.ensure_gradient() for parameter in self.parameters], factor)
 
     def _make_buckets(self) -> Iterator[tuple[list[PlacedParameter], list[dist.ProcessGroup]]]:
         """Parameters whose gradients are summed in one call, and the groups to sum over in turn."""

@@ -68,14 +68,14 @@ def initialize(parameters: Iterable[PlacedParameter], seed: int) -> None:
         placement, local = parameter.placement, parameter.tensor.detach()
         if not (placement.experts or placement.stack):
             whole = draw(seed, parameter.name, placement.shape, local.dtype, placement.init)
-            local.copy_(parameter.share_of(whole))
+            local.copy_(parameter.select_share(whole))
             continue
         names = parameter.user_names
         for row, expert in enumerate(parameter.rows):
             # the children of a list have names of their own, the slices of a stacked tensor share one
             name, key = (names[expert], None) if placement.stack else (parameter.name, expert)
             whole = draw(seed, name, placement.shape[1:], local.dtype, placement.init, key)
-            local[row].copy_(parameter.share_of(whole, front=1))
+            local[row].copy_(parameter.select_share(whole, front=1))
 
 
 def _key(seed: int, name: str, expert: int | None) -> int:

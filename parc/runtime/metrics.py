@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 
-class Metrics:
+class MetricsWriter:
     """Writes `folder/metrics.jsonl`, a line a step, readable while the run goes on. For one rank of a run."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Metrics:
         if self.board is not None:
             self.board.close()
 
-    def __enter__(self) -> Metrics:
+    def __enter__(self) -> MetricsWriter:
         return self
 
     def __exit__(

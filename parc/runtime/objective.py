@@ -38,7 +38,7 @@ class Objective:
     balance_axes: tuple[str, ...] = ()
     ignore_index: int = -100
 
-    def divisor(self, labels: Tensor, topology: Topology) -> Tensor:
+    def compute_divisor(self, labels: Tensor, topology: Topology) -> Tensor:
         """What the step's losses are divided by, a scalar; `labels` of this rank: (microbatches, ..)."""
         if self.returns == "loss":
             return torch.tensor(len(labels), device=labels.device)
@@ -46,12 +46,14 @@ class Objective:
         topology.sum(valid, topology.data)
         return valid.clamp(min=1)
 
-    def term(self, packed: Tensor, divisor: Tensor, microbatches: int) -> Tensor:
+    def compute_term(self, packed: Tensor, divisor: Tensor, microbatches: int) -> Tensor:
         """The microbatch's share of the step's loss, to be differentiated; `packed` as of `pack_losses`."""
         loss = packed[0] / divisor
         return loss if self.balance is None else loss + self.balance * packed[1] / microbatches
 
-    def total(self, packed: Tensor | None, divisor: Tensor, microbatches: int, topology: Topology) -> Tensor:
+    def compute_total(
+        self, packed: Tensor | None, divisor: Tensor, microbatches: int, topology: Topology
+    ) -> Tensor:
         """Loss and balance loss of the step, on all ranks: (2,) float64.
 
         `packed` is (microbatches, 2) on the last stage, None on the others.

@@ -102,7 +102,7 @@ class PlacedParameter:
                 rows = rows[cut.rank * size : (cut.rank + 1) * size]
         return rows
 
-    def share_of(self, whole: Tensor, front: int = 0) -> Tensor:
+    def select_share(self, whole: Tensor, front: int = 0) -> Tensor:
         """This rank's part of `whole`, a tensor of the parameter's shape without its first `front` dims."""
         for cut in self.cuts:
             if cut.dim >= front:
@@ -111,7 +111,7 @@ class PlacedParameter:
                 whole = parts.select(dim + 1, cut.rank).flatten(dim, dim + 1)
         return whole
 
-    def gradient(self) -> Tensor:
+    def ensure_gradient(self) -> Tensor:
         """This rank's part of the gradient; set to zeros where no microbatch has reached the parameter."""
         if self.tensor.grad is None:
             self.tensor.grad = torch.zeros_like(self.tensor)

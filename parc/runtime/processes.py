@@ -24,7 +24,7 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 
-from .connect import TIMEOUT, connect, forked_threads, join, loopback
+from .connect import TIMEOUT, connect, count_forked_threads, join_group, use_loopback
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -68,8 +68,8 @@ def spawn(
     sys.stderr.flush()
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder, exit_on_signal():
         try:
-            start = _Start(world, f"file://{folder}/store", device, timeout, forked_threads(world))
-            with _signals_held():
+            start = _Start(world, f"file://{folder}/store", device, timeout, count_forked_threads(world))
+            with _hold_signals():
                 ranks.extend(_fork(number, start, target, args) for number in range(world))
             _watch(ranks)
         finally:
@@ -115,7 +115,7 @@ class _Rank:
     def why(self) -> str:
         if self.report:
             return self.report.partition(b"\n")[2].decode(errors="replace")
-        return f"ended by {_cause(self.status or 0)}"
+        return f"ended by {_describe_status(self.status or 0)}"
 
 
 def _watch(ranks: list[_Rank]) -> None:
@@ -163,15 +163,15 @@ def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[o
         return _Rank(number, pid, reading)
     status = 1
     try:
-        die_with(parent)
+        die_with_parent(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which stops us
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         world = str(start.world)
         os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world)
         torch.set_num_threads(start.threads)
-        loopback()
-        join(start.store, number, start.world, start.device, start.timeout)
+        use_loopback()
+        join_group(start.store, number, start.world, start.device, start.timeout)
         target(*args)
         dist.destroy_process_group()
         status = 0
@@ -184,7 +184,7 @@ def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[o
         os._exit(status)  # never return into the parent's frames
 
 
-def die_with(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Asks Linux to kill this process when its parent dies, however that happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -213,7 +213,7 @@ def exit_on_signal() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def _hold_signals() -> Iterator[None]:
     """SIGINT and SIGTERM wait till the end of the block: they find every child either unborn or on record."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
@@ -222,7 +222,7 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
-def _cause(status: int) -> str:
+def _describe_status(status: int) -> str:
     if status == -signal.SIGKILL:
         return "signal SIGKILL (the system kills so when memory runs out)"
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

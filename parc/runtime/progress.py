@@ -32,7 +32,7 @@ class Progress:
         width = len(str(self.steps))
         text = (
             f"step {self.done:>{width}}/{self.steps}  loss {figures['loss']:.4f}  "
-            f"{figures['tokens_per_second']:,.0f} tokens/s  {duration(left)} left"
+            f"{figures['tokens_per_second']:,.0f} tokens/s  {format_duration(left)} left"
         )
         if self.terminal:
             self._draw(text)
@@ -46,7 +46,7 @@ class Progress:
         print(f"\r\x1b[K{line}", end=end, file=self.stream, flush=True)  # \x1b[K clears the line
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`0:07`, `12:34` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .data import Batches
+from .batches import Batches
 from .gradients import Gradients
 from .objective import Objective, pack_losses
 from .optim import AdamWSettings, ScheduledAdamW
@@ -24,7 +24,7 @@ class Trainer:
     `keywords` names what forward takes of a microbatch besides what comes first (tokens, or the stage
     before's output): "tokens", "labels". `load_axes` are the axes over which the experts modules' `load`
     counts are terms of a sum; None where there are no experts. `flops` is the arithmetic of one step on
-    one device, `peak` what the device could do in a second.
+    one device, `peak_flops` what the device could do in a second.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Trainer:
         keywords: Sequence[str] = ("labels",),
         load_axes: tuple[str, ...] | None = None,
         flops: float | None = None,
-        peak: float | None = None,
+        peak_flops: float | None = None,
     ) -> None:
         self.stage = stage
         self.parameters = parameters
@@ -51,7 +51,7 @@ class Trainer:
         self.pipeline = pipeline
         self.keywords = keywords
         self.load_axes = load_axes
-        self.flops, self.peak = flops, peak
+        self.flops, self.peak_flops = flops, peak_flops
         self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
         self.optimizer = ScheduledAdamW(parameters, optimizer)
         self.loads = [load for name, load in stage.named_buffers() if name.split(".")[-1] == "load"]
@@ -77,22 +77,23 @@ class Trainer:
         if load:
             (figures["expert_load"],) = load
         seconds = time.perf_counter() - start
-        figures["tokens_per_second"] = self.batches.sequences * self.batches.length / seconds
-        if self.flops and self.peak:
-            figures["mfu"] = self.flops / seconds / self.peak
+        batch = self.batches.settings
+        figures["tokens_per_second"] = batch.sequences * batch.length / seconds
+        if self.flops and self.peak_flops:
+            figures["mfu"] = self.flops / seconds / self.peak_flops
         return figures
 
     def compute_gradients(self, step: int) -> Tensor:
         """Leaves the gradient of the whole batch in the parameters; returns loss and balance loss: (2,)."""
-        ids = self.batches.step(step, self.topology.data_rank, self.topology.data_ranks)
+        ids = self.batches.load(step, self.topology.data_rank, self.topology.data_ranks)
         tokens, labels = (part.to(self.device) for part in ids)
         named = {"tokens": tokens, "labels": labels}
         keywords = {name: named[name] for name in self.keywords}
         microbatches = len(tokens)
-        divisor = self.objective.divisor(self.batches.predicted(labels), self.topology)
+        divisor = self.objective.compute_divisor(self.batches.select_predicted(labels), self.topology)
 
         def term(packed: Tensor) -> Tensor:
-            return self.objective.term(packed, divisor, microbatches)
+            return self.objective.compute_term(packed, divisor, microbatches)
 
         packed: Tensor | None
         if self.pipeline is not None:
@@ -105,11 +106,11 @@ class Trainer:
                 term(each[-1]).backward()  # type: ignore[no-untyped-call]
             packed = torch.stack(each).detach()
         self.gradients.complete()
-        return self.objective.total(packed, divisor, microbatches, self.topology)
+        return self.objective.compute_total(packed, divisor, microbatches, self.topology)
 
     def update(self, step: int) -> Tensor:
         """Clips the gradients and updates the parameters; the global norm before clipping, a scalar."""
-        norm = self.gradients.norm()
+        norm = self.gradients.compute_norm()
         if self.settings.clip is not None:
             self.gradients.clip(self.settings.clip, norm)
         self.optimizer.step(step)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from parc.capture.capture import Captured
 from parc.plan.blocks import Plan
-from parc.runtime.data import Bytes, Dataset, TokenFile, find, unigram_entropy
+from parc.runtime.datasets import ByteDataset, Dataset, TokenDataset, compute_unigram_entropy, find_files
 from parc.verify.numbers.reference import train_reference
 
 
@@ -24,7 +24,7 @@ def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequenc
     lines = (options.out / "metrics.jsonl").read_text().splitlines()
     losses = [float(json.loads(line)["loss"]) for line in lines]
     dataset = _open_dataset(plan, options.data, base)
-    entropy = unigram_entropy(dataset)
+    entropy = compute_unigram_entropy(dataset)
     optimizer = replace(plan.train.optimizer, lr=options.lr)
     same = replace(plan, train=replace(plan.train, steps=options.steps, optimizer=optimizer))
     steps = train_reference(same, captured.loaded.recipes, dataset, min(count, len(losses)))
@@ -52,6 +52,10 @@ def _parse_options(plan: Plan, arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _open_dataset(plan: Plan, patterns: Sequence[str], base: Path) -> Dataset:
-    files = find(patterns, base)
+    files = find_files(patterns, base)
     facts = plan.train.dataset
-    return TokenFile(files[0], facts.type) if facts is not None and facts.kind == "tokens" else Bytes(files)
+    return (
+        TokenDataset(files[0], facts.type)
+        if facts is not None and facts.kind == "tokens"
+        else ByteDataset(files)
+    )

@@ -90,7 +90,7 @@ def test_what_is_emitted_for_the_seed_is_small(seed: Path) -> None:
 def test_middle_stages_that_are_alike_share_one_file(seed: Path) -> None:
     """Four stages: the first has the embedding, the last the loss, and those between are the same."""
     assert sorted(path.name for path in seed.glob("stage_*.py")) == ["stage_0.py", "stage_1.py", "stage_3.py"]
-    script = "import train; print([(stage.__module__, first) for stage, first, _ in train.STAGES])"
+    script = "import train; print([(spec.build.__module__, spec.first_layer) for spec in train.STAGES])"
     done = run(sys.executable, "-c", script, cwd=seed)
     assert done.stdout.strip() == "[('stage_0', 0), ('stage_1', 4), ('stage_1', 8), ('stage_3', 12)]", (
         done.stderr

@@ -66,7 +66,7 @@ class _Zeros:
     def __len__(self) -> int:
         return 1 << 30
 
-    def window(self, start: int, length: int) -> torch.Tensor:
+    def read(self, start: int, length: int) -> torch.Tensor:
         return torch.zeros(length, dtype=torch.int64)
 
 
@@ -78,8 +78,10 @@ def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]
     dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
     import train  # type: ignore[import-not-found]
 
-    trainer = train.prepare(_Zeros(), train.parsed(["--data", "unused", "--device", "cpu"]), "cpu")
-    gradients = [parameter.gradient() for parameter in trainer.parameters]
+    trainer = train.build_trainer(
+        _Zeros(), train.parse_arguments(["--data", "unused", "--device", "cpu"]), "cpu"
+    )
+    gradients = [parameter.ensure_gradient() for parameter in trainer.parameters]
     trainer.optimizer.adamw.step()
     state = [each for of in trainer.optimizer.adamw.state.values() for each in of.values()]
     return (

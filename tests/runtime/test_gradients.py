@@ -46,7 +46,7 @@ def sharded(topology: Topology, reduce: tuple[str, ...] = ()) -> dict[str, Place
         holder.register_parameter(name, nn.Parameter(torch.empty(local, dtype=torch.float64)))
     found = {each.name: each for each in place_parameters(holder, table, topology.mesh)}
     for name, each in found.items():
-        each.tensor.detach().copy_(each.share_of(whole(name, "value", stage=topology.stage)))
+        each.tensor.detach().copy_(each.select_share(whole(name, "value", stage=topology.stage)))
     return found
 
 
@@ -56,7 +56,7 @@ def gradients_of(topology: Topology, members: Mapping[str, PlacedParameter]) -> 
 
 def give(parameter: PlacedParameter, gradient: torch.Tensor) -> None:
     """Sets the gradient as a backward pass would."""
-    (parameter.tensor * parameter.share_of(gradient)).sum().backward()
+    (parameter.tensor * parameter.select_share(gradient)).sum().backward()
 
 
 @pytest.mark.parametrize("axes", [{}, {"ep": 2}, {"tp": 4}, {"ep": 2, "tp": 2}, {"dp": 2, "ep": 2, "tp": 2}])
@@ -77,7 +77,7 @@ def test_three_clipped_steps_equal_torchs_own_on_whole_tensors(ranks, axes) -> N
                 ):  # no microbatch reached it: a zero gradient, not a skipped one
                     give(tensor, whole(name, "gradient", step))
             gradients.complete()
-            norms.append(gradients.norm())
+            norms.append(gradients.compute_norm())
             gradients.clip(0.7, norms[-1])
             optimizer.step(step)
         return [norm.item() for norm in norms], {
@@ -132,7 +132,7 @@ def test_pending_sums_are_completed_over_exactly_their_axes(ranks, monkeypatch, 
                 give(tensor, whole(name, "gradient", step=rank))
         gradients_of(topology, tensors).complete()
         assert all(each.tensor.grad is not None for each in tensors.values())
-        return {name: each.gradient() for name, each in tensors.items()}
+        return {name: each.ensure_gradient() for name, each in tensors.items()}
 
     for rank, found in enumerate(ranks(4, summed)):
         ep = rank % 2
@@ -154,9 +154,9 @@ def test_no_gradient_above_the_limit_is_left_and_none_below_it_is_touched(ranks)
         for name, tensor in tensors.items():
             give(tensor, whole(name, "gradient"))
         gradients = gradients_of(topology, tensors)
-        before = gradients.norm()
+        before = gradients.compute_norm()
         gradients.clip(limit, before)
-        return before.item(), gradients.norm().item()
+        return before.item(), gradients.compute_norm().item()
 
     before, small = ranks(2, after, 0.5)[0]
     assert before > 1

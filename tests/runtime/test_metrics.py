@@ -1,4 +1,4 @@
-"""Metrics: a line a step, readable by anything that reads JSON."""
+"""MetricsWriter: a line a step, readable by anything that reads JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from parc.runtime.metrics import Metrics
+from parc.runtime.metrics import MetricsWriter
 
 
 def lines(folder: Path) -> list[dict[str, float | None]]:
@@ -17,7 +17,7 @@ def lines(folder: Path) -> list[dict[str, float | None]]:
 
 
 def test_each_step_is_a_line_at_once(tmp_path: Path) -> None:
-    with Metrics(tmp_path / "runs" / "first") as metrics:
+    with MetricsWriter(tmp_path / "runs" / "first") as metrics:
         metrics.write({"step": 0, "loss": 2.5})
         assert lines(tmp_path / "runs" / "first") == [{"step": 0, "loss": 2.5}]
         metrics.write({"step": 1, "loss": 2.25})
@@ -25,7 +25,7 @@ def test_each_step_is_a_line_at_once(tmp_path: Path) -> None:
 
 
 def test_what_json_cannot_say_is_null(tmp_path: Path) -> None:
-    with Metrics(tmp_path) as metrics:
+    with MetricsWriter(tmp_path) as metrics:
         metrics.write({"step": 0, "loss": float("nan"), "grad_norm": float("inf")})
     assert lines(tmp_path) == [{"step": 0, "loss": None, "grad_norm": None}]
 
@@ -46,7 +46,7 @@ def test_tensorboard_gets_the_same_where_it_is_installed(tmp_path, monkeypatch: 
     module = ModuleType("torch.utils.tensorboard")
     module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    with Metrics(tmp_path) as metrics:
+    with MetricsWriter(tmp_path) as metrics:
         metrics.write({"step": 4, "loss": 1.5})
     assert seen == [(str(tmp_path),), ("loss", 1.5, 4), ("closed",)]
     assert lines(tmp_path) == [{"step": 4, "loss": 1.5}]
@@ -54,6 +54,6 @@ def test_tensorboard_gets_the_same_where_it_is_installed(tmp_path, monkeypatch: 
 
 def test_without_tensorboard_there_are_the_lines(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with Metrics(tmp_path) as metrics:
+    with MetricsWriter(tmp_path) as metrics:
         metrics.write({"step": 0, "loss": 1.0})
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

@@ -29,7 +29,7 @@ def test_shares_are_dealt_out_by_the_outer_axis_first(ranks) -> None:
         table = {"layers.*.weight": Placement((8, 6), sharded, init=ZERO)}
         (found,) = place_parameters(Holder(*local), table, Topology.build({"ep": 2, "tp": 2}).mesh)
         whole = torch.arange(8 * 6).view(8, 6)
-        return found.sharded_axes, list(found.rows), found.share_of(whole).flatten().tolist()
+        return found.sharded_axes, list(found.rows), found.select_share(whole).flatten().tolist()
 
     whole = torch.arange(8 * 6).view(8, 6)
     for rank, (axes, rows, share) in enumerate(ranks(4, place, {"tp": 1, "ep": 0}, 4, 3)):

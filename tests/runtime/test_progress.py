@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from parc.runtime.progress import Progress, duration
+from parc.runtime.progress import Progress, format_duration
 
 
 class Terminal(io.StringIO):
@@ -59,4 +59,4 @@ def test_a_narrow_terminal_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> No
     [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03"), (90_000, "25:00:00")],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from parc.runtime.data import Batches, Bytes
+from parc.runtime.batches import Batches, BatchSettings
+from parc.runtime.datasets import ByteDataset
 from parc.runtime.init import initialize
 from parc.runtime.objective import Objective
 from parc.runtime.optim import AdamWSettings
@@ -29,8 +30,9 @@ IGNORED = 3  # an id that is in the data, so that the ranks' numbers of valid la
 def batches(tmp_path: Path) -> Batches:
     ids = torch.randint(VOCABULARY, (700,), generator=torch.Generator().manual_seed(0))
     (tmp_path / "ids").write_bytes(bytes(ids.tolist()))
-    data = Bytes([tmp_path / "ids"])
-    return Batches(data, sequences=SEQUENCES, length=LENGTH, microbatches=MICROBATCHES, seed=1)
+    data = ByteDataset([tmp_path / "ids"])
+    settings = BatchSettings(sequences=SEQUENCES, length=LENGTH, microbatches=MICROBATCHES, seed=1)
+    return Batches(data, settings)
 
 
 def one_device(batches: Batches, mean: bool) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
@@ -42,7 +44,7 @@ def one_device(batches: Batches, mean: bool) -> tuple[list[dict[str, float]], di
     adamw = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.1, foreach=False)
     figures = []
     for step in range(STEPS):
-        tokens, labels = batches.step(step)
+        tokens, labels = batches.load(step)
         masked = labels if mean else labels.masked_fill(labels == IGNORED, -100)
         divisor = MICROBATCHES if mean else (masked != -100).sum()
         losses, balances = zip(
@@ -187,7 +189,7 @@ def test_utilisation_is_told_where_the_peak_is_known(ranks, batches) -> None:
         objective = Objective(returns="loss")
         return Trainer(model, parameters, topology, batches, objective, SETTINGS, **known).step(0)
 
-    (told,) = ranks(1, lambda: figures(flops=3e9, peak=2e12))
+    (told,) = ranks(1, lambda: figures(flops=3e9, peak_flops=2e12))
     seconds = SEQUENCES * LENGTH / told["tokens_per_second"]
     assert told["mfu"] == pytest.approx(3e9 / 2e12 / seconds)
     (untold,) = ranks(1, lambda: figures(flops=3e9))

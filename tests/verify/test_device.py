@@ -9,7 +9,7 @@ import pytest
 
 from parc.emit.write import write
 from parc.plan.blocks import Plan
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.execution.diagnose import Stopped
 from parc.verify.numbers.shards import States
 from parc.verify.precision import rung as precision

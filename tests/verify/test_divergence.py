@@ -111,7 +111,7 @@ def test_a_parameters_gradient_names_the_axes_that_complete_it(tmp_path: Path) -
     ("edit", "message"),
     [
         (("train.py", "balance=0.05", "balance=0.1"), "the gradient of output 3 of `layers.2.moe.router`"),
-        (("runtime/objective.py", "return loss / divisor, ", "return loss / divisor / 4, "), "the loss"),
+        (("runtime/objective.py", "return total / ", "return total / 4 / "), "the loss"),
         (("runtime/gradients.py", "return total.sqrt()", "return total"), "the gradient norm"),
         (("runtime/optim.py", "weight_decay=settings.weight_decay", "weight_decay=0.0"), "`head.weight`"),
     ],
@@ -125,7 +125,7 @@ def test_a_difference_after_the_modules_is_named(
 
 
 def test_a_later_step_is_looked_at_where_the_first_is_right(tmp_path: Path) -> None:
-    edit = ("runtime/data.py", "first = step * self.sequences", "first = 2 * step * self.sequences")
+    edit = ("runtime/batches.py", "first = step * of.sequences", "first = 2 * step * of.sequences")
     found = locate("moe", "data", tmp_path / "program", edit)
     assert found.message.startswith(
         "the output of `layers.0.attention_norm` differs first: step 1, microbatch 0"

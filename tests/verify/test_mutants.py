@@ -111,7 +111,7 @@ def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:
 def test_a_mutant_that_hangs_is_detected_by_its_time_limit(runner: MutantRunner, tmp_path: Path) -> None:
     files = dict(runner.sample.files)
     step = b"        start = time.perf_counter()\n"
-    gradients = b"        ids = self.batches.step("
+    gradients = b"        ids = self.batches.load("
     assert files["runtime/training.py"].count(gradients) == 1
     wait = b"        if dist.get_rank() == 1:\n            time.sleep(600)\n"
     files["runtime/training.py"] = files["runtime/training.py"].replace(gradients, wait + gradients)

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from parc.runtime.connect import forked_threads
-from parc.runtime.processes import die_with, exit_on_signal
+from parc.runtime.connect import count_forked_threads
+from parc.runtime.processes import die_with_parent, exit_on_signal
 from parc.verify.report import NotProvable
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def run_in_subprocess(function: Callable[[], T]) -> T:
 
     Large tensors are better left in a file. Raises NotProvable where the process is killed.
     """
-    fork = Fork.start(partial(_catch, function), forked_threads(1))
+    fork = Fork.start(partial(_catch, function), count_forked_threads(1))
     try:
         fault, returned = fork.receive()
     except ProcessDied as died:
@@ -92,7 +92,7 @@ def run_in_subprocess(function: Callable[[], T]) -> T:
 def run_program(command: Sequence[str]) -> int:
     """Runs a built program to its end; its exit status. However this process ends, the program ends too."""
     with exit_on_signal():
-        die_with_us = partial(die_with, os.getpid())
+        die_with_us = partial(die_with_parent, os.getpid())
         program = subprocess.Popen(command, preexec_fn=die_with_us)  # noqa: PLW1509 - it takes no lock
         try:
             return program.wait()
@@ -102,7 +102,7 @@ def run_program(command: Sequence[str]) -> int:
 
 
 def _call_in_child(pipe: Connection, parent: int, threads: int, function: Callable[[], object]) -> None:
-    die_with(parent)
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which stops us
     torch.set_num_threads(threads)
     pipe.send(function())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.watchdog import restart_watchdog
 from parc.verify.report import NotProvable
@@ -28,7 +28,9 @@ def load_trainer(folder: Path, dataset: Dataset, device: str) -> Any:
         del sys.modules[name]
     sys.path.insert(0, str(folder))
     train = import_module("train")
-    return train.prepare(dataset, train.parsed(["--data", "unused", "--device", device]), device)
+    return train.build_trainer(
+        dataset, train.parse_arguments(["--data", "unused", "--device", device]), device
+    )
 
 
 def run_step(trainer: Any, number: int, inspect: Callable[[], None]) -> Mapping[str, float]:
@@ -77,11 +79,11 @@ class LocalParameter:
 
     def read(self, *, gradient: bool) -> Tensor:
         """This rank's shard of the value or of the gradient, on the CPU. A missing gradient is zero."""
-        return (self.placed.gradient() if gradient else self.placed.tensor.detach()).cpu()
+        return (self.placed.ensure_gradient() if gradient else self.placed.tensor.detach()).cpu()
 
     def select_share(self, whole: Mapping[str, Tensor]) -> Tensor:
         """This rank's share of a value that `whole` has by original name."""
-        return self.placed.share_of(join_originals(self.name, self.originals, whole))
+        return self.placed.select_share(join_originals(self.name, self.originals, whole))
 
 
 def list_parameters(trainer: Any) -> list[LocalParameter]:

@@ -105,7 +105,7 @@ class _Zeros:
     def __len__(self) -> int:
         return 1 << 40
 
-    def window(self, start: int, length: int) -> Tensor:
+    def read(self, start: int, length: int) -> Tensor:
         return torch.zeros(length, dtype=torch.int64)
 
 

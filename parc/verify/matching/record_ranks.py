@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from parc.plan.mesh import Mesh
 from parc.runtime import pipeline, training  # noqa: F401 - torch's modules, once for all ranks
-from parc.runtime.connect import cores
+from parc.runtime.connect import count_cores
 from parc.verify.execution.subprocess import Fork, ProcessDied
 from parc.verify.matching.record_rank import FailedStep, StepResult, describe_exit, record_rank
 
@@ -36,7 +36,7 @@ def record_ranks(folder: Path, mesh: Mesh, ranks: Sequence[int], timeout: float)
     late = False
     try:
         while running or (waiting and not late):
-            while waiting and not late and len(running) < cores():
+            while waiting and not late and len(running) < count_cores():
                 rank = waiting.pop()
                 fork = Fork.start(partial(record_rank, folder.absolute(), mesh, rank, timeout), threads=1)
                 running[fork.pipe] = _Recording(rank, fork, monotonic() + timeout + GRACE)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.mutants import bugs  # noqa: F401 - registers them
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.outcome import Outcome, format_table, list_reasons

@@ -17,7 +17,7 @@ from torch import Tensor
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.plan.blocks import Plan
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.trace.derive import derive
 from parc.verify.execution.diagnose import Stopped
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
@@ -169,7 +169,7 @@ def _has_uneven_labels(plan: Plan, dataset: Dataset) -> bool:
     batches = build_batches(train, dataset)
 
     def count_labels(step: int, rank: int) -> int:
-        predicted = batches.predicted(batches.step(step, rank, ranks)[1])
+        predicted = batches.select_predicted(batches.load(step, rank, ranks)[1])
         return int((predicted != train.loss.ignore_index).sum())
 
     return any(len({count_labels(step, rank) for rank in range(ranks)}) > 1 for step in range(STEPS[-1]))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from parc.capture.initializers import Recipe
 from parc.plan.blocks import Plan
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
 from parc.verify.numbers.activation_hooks import ActivationHooks, ActivationKey
 from parc.verify.numbers.reference import ReferenceStep, build_model, train_reference

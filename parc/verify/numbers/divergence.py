@@ -13,7 +13,7 @@ from torch import Tensor
 from parc.ir.program import Parameter, Program
 from parc.ir.states import S
 from parc.plan.mesh import Mesh
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import join_originals
 from parc.verify.execution.watchdog import run_ranks

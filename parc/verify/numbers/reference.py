@@ -18,7 +18,7 @@ from parc.capture.objective import names_of_inputs
 from parc.capture.promotion import promoted
 from parc.capture.user_model import factory
 from parc.plan.blocks import Plan
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
 from parc.verify.execution.trainer import FIGURES
@@ -74,7 +74,7 @@ def train_reference(
     )
     floor = 0.0
     for step in range(count):
-        loss, balance = _compute_gradients(plan, model, *batches.step(step))
+        loss, balance = _compute_gradients(plan, model, *batches.load(step))
         gradients = {name: _gradient(parameter).clone() for name, parameter in model.named_parameters()}
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf")).item()
         rate = schedule.learning_rate(step)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import FIGURES
 from parc.verify.numbers.compare import GRADIENT, Deviation, compare_program, save_reference
 from parc.verify.numbers.divergence import STEPS, locate_divergence

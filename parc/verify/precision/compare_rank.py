@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from parc.plan.blocks import Plan
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
 from parc.verify.numbers.compare import GRADIENT
 from parc.verify.numbers.shards import States, select_share

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from parc.capture.capture import DTYPES
 from parc.capture.initializers import Recipe
 from parc.plan.blocks import Plan
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.numbers.reference import ReferenceStep, build_model, build_schedule, train_reference
 from parc.verify.numbers.tolerance import largest_entry
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection

@@ -16,7 +16,7 @@ import torch
 
 from parc.capture.initializers import Recipe
 from parc.plan.blocks import Plan
-from parc.runtime.data import Dataset
+from parc.runtime.datasets import Dataset
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import FIGURES
 from parc.verify.execution.watchdog import run_ranks

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from parc.plan.blocks import Train
-from parc.runtime.data import Batches, Dataset
+from parc.runtime.batches import Batches, BatchSettings
+from parc.runtime.datasets import Dataset
 
 SKEW = 3  # a uniform number to this power: half of the ids lie in the first eighth of the vocabulary
 
@@ -21,7 +22,7 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def window(self, start: int, length: int) -> Tensor:
+    def read(self, start: int, length: int) -> Tensor:
         """Ids [start, start + length)."""
         return self.ids[start : start + length]
 
@@ -29,11 +30,11 @@ class Tokens:
 def build_batches(train: Train, dataset: Dataset) -> Batches:
     """The batch of each step of a training run."""
     batch = train.batch
-    return Batches(
-        dataset,
+    settings = BatchSettings(
         sequences=batch.sequences,
         length=batch.length,
         microbatches=batch.microbatches,
         seed=train.seed,
         shift=train.loss.shift,
     )
+    return Batches(dataset, settings)

@@ -85,7 +85,7 @@ def _count_choices(counts: list[Tensor], experts: int, _module: nn.Module, args:
 
 def _run_first_step(plan: Plan, model: nn.Module, tokens: Tokens) -> Tensor:
     """The forward passes of the first step; its tokens: (microbatches, sequences, length)."""
-    inputs, labels = build_batches(plan.train, tokens).step(0)
+    inputs, labels = build_batches(plan.train, tokens).load(0)
     with torch.no_grad():
         deque(run_microbatches(plan, model, inputs, labels), maxlen=0)
     return inputs

@@ -12,7 +12,7 @@ from parc.verify.numbers.reference import build_schedule
 
 TRAINING = "runtime/training.py"
 RANK = "        return rank\n"
-BATCHES = "Batches(dataset, seed=SEED, **BATCH)"
+BATCHES = "Batches(dataset, BATCH)"
 
 
 @silent_bug("ranks fed the wrong data")
@@ -22,12 +22,12 @@ def fed(subject: Subject) -> Iterator[Mutant]:
     Applies to every axis. That data ranks trade their slices is no bug: all is summed over them.
     """
     for axis in subject.inner:
-        text = BATCHES.replace("SEED", f"SEED + topology.mesh.get_local_rank({axis!r})")
+        text = _reseed(f"topology.mesh.get_local_rank({axis!r})")
         yield subject.patch(
             "train.py", BATCHES, text, f"shuffled apart along `{axis}`", subject.alone([axis])
         )
     if subject.pipeline:
-        text = BATCHES.replace("SEED", "SEED + topology.stage")
+        text = _reseed("topology.stage")
         same = subject.alone(subject.pipeline)
         yield subject.patch("train.py", BATCHES, text, "shuffled apart by the stage", same)
     if subject.data:
@@ -50,9 +50,9 @@ def position(subject: Subject) -> Iterator[Mutant]:
 
     Applies to every plan.
     """
-    first = "first = step * self.sequences + data_rank * of_rank"
+    first = "first = step * of.sequences + data_rank * of_rank"
     yield subject.patch(
-        "runtime/data.py", first, "first = data_rank * of_rank", "every step reads the first batch"
+        "runtime/batches.py", first, "first = data_rank * of_rank", "every step reads the first batch"
     )
 
 
@@ -80,3 +80,8 @@ def number(subject: Subject) -> Iterator[Mutant]:
     yield replace(
         found, undetectable=None if told or flat else "the learning rate hardly changes in three steps"
     )
+
+
+def _reseed(offset: str) -> str:
+    """The batches of another seed on some ranks."""
+    return BATCHES.replace("BATCH", f"replace(BATCH, seed=SEED + {offset})")

@@ -12,7 +12,7 @@ from parc.verify.mutants.target import Declared, Subject
 TRAINING = "runtime/training.py"
 OPTIMIZER = "runtime/optim.py"
 TERM = """        def term(packed: Tensor) -> Tensor:
-            return self.objective.term(packed, divisor, microbatches)
+            return self.objective.compute_term(packed, divisor, microbatches)
 """
 BACKWARD = "                term(each[-1]).backward()  # type: ignore[no-untyped-call]\n"
 

@@ -58,7 +58,7 @@ def balance(subject: Subject) -> Iterator[Mutant]:
     yield subject.patch(OBJECTIVE, packs, packs.replace("balance]", "balance.detach()]"), "detached", nothing)
     one = nothing or ("one microbatch" if subject.microbatches == 1 else None)
     yield subject.patch(OBJECTIVE, TERM, TERM.replace(" / microbatches", ""), "times the microbatches", one)
-    given = f"    balance={weight!r},\n"
+    given = f"balance={weight!r}, "
     for axis in subject.inner:
         size = subject.size(axis)
         text = given.replace(",", f" * {size},")

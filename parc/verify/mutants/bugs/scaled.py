@@ -36,7 +36,7 @@ def experts(subject: Subject) -> Iterator[Mutant]:
                 "        return",
                 "        for parameter in self.parameters:\n"
                 "            if parameter.tensor.ndim > 2:\n"
-                f"                parameter.gradient().{call}({subject.size(axis)})\n"
+                f"                parameter.ensure_gradient().{call}({subject.size(axis)})\n"
                 "        return",
             )
             site = f"{how} by the size of `{axis}`"

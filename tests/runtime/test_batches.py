@@ -9,28 +9,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from parc.runtime.data import Batches, Bytes, TokenFile, find, unigram_entropy
+from parc.runtime.batches import Batches, BatchSettings
+from parc.runtime.datasets import ByteDataset, TokenDataset, compute_unigram_entropy, find_files
 from parc.runtime.order import Shuffle
 
 
 @pytest.fixture
-def text(tmp_path: Path) -> Bytes:
+def text(tmp_path: Path) -> ByteDataset:
     """1,000 bytes in three files, one of them empty; byte i is i % 251."""
     content = bytes(index % 251 for index in range(1000))
     for name, part in (("a", content[:300]), ("b", b""), ("c", content[300:])):
         (tmp_path / name).write_bytes(part)
-    return Bytes([tmp_path / name for name in "abc"])
+    return ByteDataset([tmp_path / name for name in "abc"])
 
 
-def batches(text: Bytes, **changes: object) -> Batches:
+def batches(text: ByteDataset, **changes: object) -> Batches:
     settings: dict = {"sequences": 8, "length": 10, "microbatches": 2, "seed": 5} | changes
-    return Batches(text, **settings)
+    return Batches(text, BatchSettings(**settings))
 
 
-def test_a_window_may_cross_files(text: Bytes) -> None:
+def test_a_window_may_cross_files(text: ByteDataset) -> None:
     assert len(text) == 1000
-    assert text.window(295, 10).tolist() == [index % 251 for index in range(295, 305)]
-    assert text.window(0, 1000).tolist() == [index % 251 for index in range(1000)]
+    assert text.read(295, 10).tolist() == [index % 251 for index in range(295, 305)]
+    assert text.read(0, 1000).tolist() == [index % 251 for index in range(1000)]
 
 
 @pytest.mark.parametrize("type", ["uint8", "uint16", "uint32", "int32"])
@@ -39,57 +40,57 @@ def test_token_files_of_every_type(tmp_path: Path, type: str) -> None:
     width = {"uint8": 1, "uint16": 2, "uint32": 4, "int32": 4}[type]
     path = tmp_path / "ids.bin"
     path.write_bytes(b"".join(number.to_bytes(width, "little") for number in ids))
-    tokens = TokenFile(path, type)
+    tokens = TokenDataset(path, type)
     assert len(tokens) == 7
-    assert tokens.window(2, 4).tolist() == ids[2:6]
-    assert tokens.window(2, 4).dtype == torch.int64
+    assert tokens.read(2, 4).tolist() == ids[2:6]
+    assert tokens.read(2, 4).dtype == torch.int64
 
 
-def test_labels_are_the_next_tokens(text: Bytes) -> None:
-    tokens, labels = batches(text).step(0)
+def test_labels_are_the_next_tokens(text: ByteDataset) -> None:
+    tokens, labels = batches(text).load(0)
     assert tokens.shape == labels.shape == (2, 4, 10)
     assert torch.equal(tokens[..., 1:], labels[..., :-1])
     assert torch.equal((tokens[..., -1] + 1) % 251, labels[..., -1] % 251)
 
 
-def test_a_model_that_shifts_gets_its_tokens_as_labels(text: Bytes) -> None:
+def test_a_model_that_shifts_gets_its_tokens_as_labels(text: ByteDataset) -> None:
     shifting = batches(text, shift="model")
-    tokens, labels = shifting.step(0)
+    tokens, labels = shifting.load(0)
     assert torch.equal(tokens, labels)
-    assert shifting.predicted(labels).shape == (2, 4, 9)
-    assert batches(text).predicted(labels).shape == (2, 4, 10)
+    assert shifting.select_predicted(labels).shape == (2, 4, 9)
+    assert batches(text).select_predicted(labels).shape == (2, 4, 10)
 
 
 @pytest.mark.parametrize("data_ranks", [2, 4])
-def test_the_data_ranks_slices_make_up_each_microbatch(text: Bytes, data_ranks: int) -> None:
-    whole = batches(text).step(3)
-    slices = [batches(text).step(3, rank, data_ranks) for rank in range(data_ranks)]
+def test_the_data_ranks_slices_make_up_each_microbatch(text: ByteDataset, data_ranks: int) -> None:
+    whole = batches(text).load(3)
+    slices = [batches(text).load(3, rank, data_ranks) for rank in range(data_ranks)]
     for part in (0, 1):
         assert torch.equal(torch.cat([piece[part] for piece in slices], dim=1), whole[part])
 
 
-def test_microbatches_cut_the_same_step(text: Bytes) -> None:
-    (one, _), (four, _) = (batches(text, microbatches=m).step(1) for m in (1, 4))
+def test_microbatches_cut_the_same_step(text: ByteDataset) -> None:
+    (one, _), (four, _) = (batches(text, microbatches=m).load(1) for m in (1, 4))
     assert torch.equal(one.flatten(0, 1), four.flatten(0, 1))
 
 
-def test_a_pass_shows_every_window_once_and_the_next_in_another_order(text: Bytes) -> None:
+def test_a_pass_shows_every_window_once_and_the_next_in_another_order(text: ByteDataset) -> None:
     data = batches(text)
     assert data.windows == 99
-    first, second = ([data.sequence(epoch * 99 + n)[0].item() for n in range(99)] for epoch in (0, 1))
+    first, second = ([data.read_sequence(epoch * 99 + n)[0].item() for n in range(99)] for epoch in (0, 1))
     starts = sorted(window * 10 % 251 for window in range(99))
     assert sorted(first) == sorted(second) == starts
     assert first != second
-    assert first != [batches(text, seed=6).sequence(n)[0].item() for n in range(99)]
+    assert first != [batches(text, seed=6).read_sequence(n)[0].item() for n in range(99)]
 
 
-def test_an_id_the_model_does_not_know_is_refused(text: Bytes) -> None:
-    batches(text, vocabulary=251).step(0)
+def test_an_id_the_model_does_not_know_is_refused(text: ByteDataset) -> None:
+    batches(text, vocabulary=251).load(0)
     with pytest.raises(ValueError, match="ids below 40"):
-        batches(text, vocabulary=40).step(0)
+        batches(text, vocabulary=40).load(0)
 
 
-def test_too_little_text_is_refused(text: Bytes) -> None:
+def test_too_little_text_is_refused(text: ByteDataset) -> None:
     with pytest.raises(ValueError, match="has 1000 ids; one sequence needs 1001"):
         batches(text, length=1000)
 
@@ -111,15 +112,15 @@ def test_files_are_found_once_and_in_order(tmp_path: Path) -> None:
     for name in ("b.txt", "a.txt", "sub/c.txt", "sub/d.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    assert [path.name for path in find(["*.txt"], tmp_path)] == ["a.txt", "b.txt"]
-    assert [path.name for path in find(["b.*", "**/*.txt"], tmp_path)] == ["b.txt", "a.txt", "c.txt"]
-    assert find([str(tmp_path / "*.txt")], Path("elsewhere")) == find(["*.txt"], tmp_path)
+    assert [path.name for path in find_files(["*.txt"], tmp_path)] == ["a.txt", "b.txt"]
+    assert [path.name for path in find_files(["b.*", "**/*.txt"], tmp_path)] == ["b.txt", "a.txt", "c.txt"]
+    assert find_files([str(tmp_path / "*.txt")], Path("elsewhere")) == find_files(["*.txt"], tmp_path)
     with pytest.raises(FileNotFoundError, match="no file matches"):
-        find(["*.parquet"], tmp_path)
+        find_files(["*.parquet"], tmp_path)
 
 
 def test_the_standard_library_is_there_without_its_tests_and_packages() -> None:
-    found = find(["stdlib:*.py"], Path())
+    found = find_files(["stdlib:*.py"], Path())
     names = {path.relative_to(sysconfig.get_paths()["stdlib"]).as_posix() for path in found}
     assert {"ast.py", "json/decoder.py"} <= names
     assert not [name for name in names if "site-packages" in name or name.startswith("test/")]
@@ -127,9 +128,9 @@ def test_the_standard_library_is_there_without_its_tests_and_packages() -> None:
 
 
 def test_the_entropy_of_a_known_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parc.runtime.data.PIECE", 7)  # counted in several pieces
+    monkeypatch.setattr("parc.runtime.datasets.PIECE", 7)  # counted in several pieces
     (tmp_path / "a").write_bytes(b"aabc" * 25)
     expected = 0.5 * math.log(2) + 2 * 0.25 * math.log(4)
-    assert unigram_entropy(Bytes([tmp_path / "a"])) == pytest.approx(
+    assert compute_unigram_entropy(ByteDataset([tmp_path / "a"])) == pytest.approx(
         expected, rel=1e-15
     )  # one rounding a term
