@@ -37,7 +37,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[st
             _assign("OBJECTIVE", _call("Objective", _objective(plan, program))),
             _assign("OPTIMIZER", _call("AdamWSettings", _optimizer_settings(plan))),
         ],
-        "stages": [_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)],
+        "stages": _assign("STAGES", f"({', '.join(map(_stage, modules, program.stages))},)"),
         "tokens_shape": (sequences, train.batch.length),
         "data_axes": quoted(tuple(data)),
         "load_axes": quoted(program.load_axes),
@@ -95,7 +95,7 @@ def _stage(module: str, stage: Stage) -> str:
     if any(isinstance(event, Send) for event in stage.root.events):
         outputs = ", ".join(_meta(value) for value in stage.gives)
         settings["outputs"] = f"({outputs},)"
-    return "\n".join(wrapped(_call("StageSpec", settings), 4, ","))
+    return _call("StageSpec", settings)
 
 
 def _meta(value: Value) -> str:

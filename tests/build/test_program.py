@@ -67,7 +67,8 @@ class Nothing:
 sys.meta_path.insert(0, Nothing())
 sys.path[:] = [".", *(path for path in sys.path if path and path != sys.argv[1])]
 import train
-print(sorted({name.split(".")[0] for name in sys.modules} & {"parc", "lark", "jinja2", "net"}), train.WORLD)
+loaded = {name.split(".")[0] for name in sys.modules}
+print(sorted(loaded & {"parc", "lark", "jinja2", "net"}), train.WORLD_SIZE)
 """
     done = run(sys.executable, "-c", script, str(ROOT), cwd=small.out)
     assert done.stdout == "[] 4\n", done.stderr

@@ -112,7 +112,7 @@ def test_the_norm_is_taken_over_all_stages_of_a_pipeline(ranks) -> None:
         tensors = sharded(topology)
         for name, tensor in tensors.items():
             give(tensor, whole(name, "gradient", stage=topology.stage))
-        return gradients_of(topology, tensors).norm().item()
+        return gradients_of(topology, tensors).compute_norm().item()
 
     every = [whole(name, "gradient", stage=stage) for name in TENSORS for stage in (0, 1)]
     expected = torch.cat([gradient.flatten() for gradient in every]).norm().item()
