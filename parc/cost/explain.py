@@ -146,8 +146,10 @@ def explain_mfu(job: Job) -> Figure:
 
 
 def count_devices(job: Job) -> int:
-    by = job.degrees
-    return max(by.data * by.tensor, by.experts * by.expert_tensor * by.expert_data) * by.pipeline
+    degrees = job.degrees
+    dense = degrees.data * degrees.tensor
+    experts = degrees.experts * degrees.expert_tensor * degrees.expert_data
+    return max(dense, experts) * degrees.pipeline
 
 
 def grade_times(job: Job, known: Calibration) -> Grade:

@@ -83,7 +83,7 @@ def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]
     )
     gradients = [parameter.ensure_gradient() for parameter in trainer.parameters]
     trainer.optimizer.adamw.step()
-    state = [each for of in trainer.optimizer.adamw.state.values() for each in of.values()]
+    state = [each for states in trainer.optimizer.adamw.state.values() for each in states.values()]
     return (
         _count_bytes([parameter.tensor for parameter in trainer.parameters]),
         _count_bytes(gradients),
@@ -98,30 +98,30 @@ def _count_bytes(tensors: list[torch.Tensor]) -> int:
 def add_shape(plan: Plan) -> Plan:
     """The random plan with the full shape that follows from its model's arguments."""
     model = plan.train.model
-    of = {name: value for name, value in model.arguments.items() if isinstance(value, int)}
-    if "n_layers" in of:
+    sizes = {name: value for name, value in model.arguments.items() if isinstance(value, int)}
+    if "n_layers" in sizes:
         shape = replace(
             model.shape,
-            hidden=of["dim"],
-            heads=of["n_heads"],
-            kv_heads=of["n_kv_heads"],
-            ffn=of["ffn"],
-            dense_ffn=of["dense_ffn"],
-            shared_ffn=of["shared_ffn"],
-            dense_layers=of["n_dense_layers"],
+            hidden=sizes["dim"],
+            heads=sizes["n_heads"],
+            kv_heads=sizes["n_kv_heads"],
+            ffn=sizes["ffn"],
+            dense_ffn=sizes["dense_ffn"],
+            shared_ffn=sizes["shared_ffn"],
+            dense_layers=sizes["n_dense_layers"],
             gated=True,
-            experts=of["n_experts"],
-            top_k=of["top_k"],
-            vocab=of["vocab"],
+            experts=sizes["n_experts"],
+            top_k=sizes["top_k"],
+            vocab=sizes["vocab"],
         )
     else:
         shape = replace(
             model.shape,
-            hidden=of["width"],
-            heads=of["heads"],
-            ffn=of["inner"],
-            experts=of["count"],
+            hidden=sizes["width"],
+            heads=sizes["heads"],
+            ffn=sizes["inner"],
+            experts=sizes["count"],
             top_k=1,
-            vocab=of["symbols"],
+            vocab=sizes["symbols"],
         )
     return replace(plan, train=replace(plan.train, model=replace(model, shape=shape)))

@@ -29,14 +29,14 @@ Bytes = Counter[tuple[str, str]]
 def drop_unshaped(program: Program) -> Program:
     """The program without the parameters that no shape has."""
 
-    def unit(of: Unit) -> Unit:
-        kept = (each for each in of.parameters if not each.path.endswith((".bias", "places.weight")))
-        return replace(of, parameters=tuple(kept))
+    def drop_from_unit(unit: Unit) -> Unit:
+        kept = (each for each in unit.parameters if not each.path.endswith((".bias", "places.weight")))
+        return replace(unit, parameters=tuple(kept))
 
-    def stage(of: Stage) -> Stage:
-        return replace(of, root=unit(of.root), units=tuple(map(unit, of.units)))
+    def drop_from_stage(stage: Stage) -> Stage:
+        return replace(stage, root=drop_from_unit(stage.root), units=tuple(map(drop_from_unit, stage.units)))
 
-    return replace(program, stages=tuple(map(stage, program.stages)))
+    return replace(program, stages=tuple(map(drop_from_stage, program.stages)))
 
 
 def find_axes(plan: Plan) -> dict[str, str]:
@@ -45,9 +45,9 @@ def find_axes(plan: Plan) -> dict[str, str]:
     return {name: strategy.axes[0] for name, strategy in found.items() if strategy}
 
 
-def sum_by_shape(of: Job, stage: int, plan: Plan) -> Bytes:
+def sum_by_shape(job: Job, stage: int, plan: Plan) -> Bytes:
     found: Bytes = Counter()
-    for each in derive_traffic(of, stage):
+    for each in derive_traffic(job, stage):
         found[each.kind, find_axes(plan).get(each.group, "gradients")] += round(each.total)
     return found
 
@@ -61,33 +61,33 @@ def sum_by_program(plan: Plan, program: Program, stage: int) -> Bytes:
     return found
 
 
-def count_position_gathers(of: Job, plan: Plan, stage: int) -> Bytes:
+def count_position_gathers(job: Job, plan: Plan, stage: int) -> Bytes:
     """Of `classic`: each rank of `tensor` has the gradient of its part of the sequence."""
-    split = of.parallelism.sequence_parallel and of.degrees.tensor > 1 and stage == 0
+    split = job.parallelism.sequence_parallel and job.degrees.tensor > 1 and stage == 0
     if plan.train.model.source != "classic.py:SwitchGPT" or not split:
         return Counter()
-    of_all = of.architecture.length * of.architecture.hidden * of.software.element_bytes
-    return Counter({("all_gather", find_axes(plan)["tensor"]): of.parallelism.microbatches * of_all})
+    bytes = job.architecture.length * job.architecture.hidden * job.software.element_bytes
+    return Counter({("all_gather", find_axes(plan)["tensor"]): job.parallelism.microbatches * bytes})
 
 
 def assert_equal(compiled: Compiled) -> None:
     plan, program = compiled.plan, drop_unshaped(compiled.program)
-    of = derive_job(plan)
-    assert of is not None
+    job = derive_job(plan)
+    assert job is not None
     for number, stage in enumerate(program.stages):
-        count = parameters.count_rank_parameters(of, of.stages[number]).total
-        assert count_program_states(plan, stage).parameters == count * of.software.element_bytes
-        assert count_program_states(plan, stage).gradients == count * of.software.gradient_bytes
-        tensors = count_program_states(plan, stage).optimizer - count * of.software.optimizer_bytes
+        count = parameters.count_rank_parameters(job, job.stages[number]).total
+        assert count_program_states(plan, stage).parameters == count * job.software.element_bytes
+        assert count_program_states(plan, stage).gradients == count * job.software.gradient_bytes
+        tensors = count_program_states(plan, stage).optimizer - count * job.software.optimizer_bytes
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
-        shape = sum_by_shape(of, number, plan) + count_position_gathers(of, plan, number)
+        shape = sum_by_shape(job, number, plan) + count_position_gathers(job, plan, number)
         more = sum_by_program(plan, program, number)
         more.subtract(shape)
         small = {key: bytes for key, bytes in more.items() if bytes}
         assert all(kind in ("all_reduce", "broadcast", "send") for kind, _ in small), small
         assert all(bytes > 0 for bytes in small.values()), small
-        assert sum(small.values()) <= bound_other_bytes(of, number)
-    assert explain_flops(of).value * count_devices(of) == program.flops
+        assert sum(small.values()) <= bound_other_bytes(job, number)
+    assert explain_flops(job).value * count_devices(job) == program.flops
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -100,10 +100,10 @@ def test_the_examples() -> None:
     """All but 21 bytes in a million of the seed's traffic are named."""
     for compiled in compile_examples():
         assert_equal(compiled)
-    of = derive_job(next(each.plan for each in compile_examples() if each.plan.name == "wide"))
-    assert of is not None
-    whole = [sum(each.total for each in derive_traffic(of, stage)) for stage in range(4)]
-    assert all(bound_other_bytes(of, stage) < 2.1e-5 * bytes for stage, bytes in enumerate(whole))
+    job = derive_job(next(each.plan for each in compile_examples() if each.plan.name == "wide"))
+    assert job is not None
+    whole = [sum(each.total for each in derive_traffic(job, stage)) for stage in range(4)]
+    assert all(bound_other_bytes(job, stage) < 2.1e-5 * bytes for stage, bytes in enumerate(whole))
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])

@@ -21,10 +21,10 @@ GPT = build_gpt(4, 4096, 32, 2048)
 SBH, HEADS = 2048 * 4096, 5 * 32 * 2048 / 4096  # of one sequence; 5 a s / h
 
 
-def count_saved(of: Job) -> float:
+def count_saved(job: Job) -> float:
     """Bytes a layer keeps, in units of s b h."""
     return (
-        sum(part(of).saved_bytes for part in (derive_attention, derive_scores, layer.derive_dense_ffn)) / SBH
+        sum(part(job).saved_bytes for part in (derive_attention, derive_scores, layer.derive_dense_ffn)) / SBH
     )
 
 
@@ -42,7 +42,7 @@ def test_a_gpt_layer_keeps_what_its_authors_counted(
     tensor: int, sequence: bool, again: bool, expected: object
 ) -> None:
     """Korthikanti et al., arXiv:2205.05198, table 2: scores not fused, dropout masks of a byte."""
-    of = build_job(
+    job = build_job(
         GPT,
         tensor=(tensor, 1),
         sequence_parallel=sequence,
@@ -51,7 +51,7 @@ def test_a_gpt_layer_keeps_what_its_authors_counted(
         regather_inputs=True,
         element_bytes=2,
     )
-    found = count_saved(of) - (derive_scores(of).saved_bytes / SBH if again else 0)
+    found = count_saved(job) - (derive_scores(job).saved_bytes / SBH if again else 0)
     assert callable(expected)
     assert found == pytest.approx(expected(tensor))
 
@@ -64,15 +64,15 @@ def test_fused_attention_keeps_a_number_a_row_instead_of_the_scores() -> None:
 @pytest.mark.parametrize("tensor", [1, 4])
 def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
     """2 s b (4 h + (2 a d + 2 g d + 3 f) / t) and 4 s b a / t for fused attention."""
-    of = build_job(DENSE, tensor=(tensor, 1))
+    job = build_job(DENSE, tensor=(tensor, 1))
     split = 2 * 16 * 128 + 2 * 4 * 128 + 3 * 8192
     found = (
-        derive_attention(of).saved_bytes
-        + derive_scores(of).saved_bytes
-        + layer.derive_dense_ffn(of).saved_bytes
+        derive_attention(job).saved_bytes
+        + derive_scores(job).saved_bytes
+        + layer.derive_dense_ffn(job).saved_bytes
     )
     assert found == 2 * 2048 * (4 * 2048 + split / tensor) + 4 * 2048 * 16 / tensor
-    assert layer.derive_dense_ffn(of).memory_traffic == 2 * 2048 * (5 * 2048 + 3 * 8192 / tensor)
+    assert layer.derive_dense_ffn(job).memory_traffic == 2 * 2048 * (5 * 2048 + 3 * 8192 / tensor)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_a_gated_layer_keeps_three_widths_of_its_ffn(tensor: int) -> None:
 )
 def test_states_are_those_of_the_zero_paper(shard: str, bytes: object) -> None:
     """Rajbhandari et al., arXiv:1910.02054, gradients in 16 bits, without its second stage."""
-    of = build_job(DENSE, data=(8, 1), shard=shard, gradient_bytes=2)
-    found = predict_memory(of, 0)
-    count = parameters.count_rank_parameters(of, of.stages[0]).total
+    job = build_job(DENSE, data=(8, 1), shard=shard, gradient_bytes=2)
+    found = predict_memory(job, 0)
+    count = parameters.count_rank_parameters(job, job.stages[0]).total
     assert callable(bytes)
     states = found.parameters + found.gradients + found.optimizer
     assert states == pytest.approx(count * bytes(8))
@@ -91,14 +91,14 @@ def test_states_are_those_of_the_zero_paper(shard: str, bytes: object) -> None:
 
 def test_experts_are_shared_out_over_their_own_copies_alone() -> None:
     """8 data ranks, 4 of them with other experts: their states are cut in 2, all others' in 8."""
-    of = build_job(data=(8, 1), experts=(4, 1), expert_data=(2, 1), shard="optimizer")
-    held = parameters.count_rank_parameters(of, of.stages[0])
-    assert predict_memory(of, 0).optimizer == pytest.approx(12 * (held.non_experts / 8 + held.experts / 2))
+    job = build_job(data=(8, 1), experts=(4, 1), expert_data=(2, 1), shard="optimizer")
+    held = parameters.count_rank_parameters(job, job.stages[0])
+    assert predict_memory(job, 0).optimizer == pytest.approx(12 * (held.non_experts / 8 + held.experts / 2))
 
 
 def test_the_first_stage_holds_most_microbatches() -> None:
-    of = build_job(pipeline=(4, 1), layers=(4, 4, 4, 4), microbatches=16)
-    activations = [predict_memory(of, rank).activations for rank in range(4)]
+    job = build_job(pipeline=(4, 1), layers=(4, 4, 4, 4), microbatches=16)
+    activations = [predict_memory(job, rank).activations for rank in range(4)]
     assert activations == pytest.approx([activations[3] * count for count in (4, 3, 2, 1)])
 
 
@@ -106,8 +106,8 @@ def test_the_first_stage_holds_most_microbatches() -> None:
 def test_computing_more_again_never_keeps_more(tensor: int, sequence: bool, experts: int) -> None:
     def activations(recompute: str) -> float:
         groups = {"tensor": (tensor, 1), "experts": (experts, 1)}
-        of = build_job(sequence_parallel=sequence, recompute=recompute, **groups)
-        return predict_memory(of, 0).activations
+        job = build_job(sequence_parallel=sequence, recompute=recompute, **groups)
+        return predict_memory(job, 0).activations
 
     assert activations("layer") <= activations("attention") <= activations("scores") <= activations("none")
     assert activations("layer") <= activations("experts") <= activations("none")
@@ -115,9 +115,9 @@ def test_computing_more_again_never_keeps_more(tensor: int, sequence: bool, expe
 
 def test_a_layer_computed_again_keeps_its_input() -> None:
     """2 s b h bytes."""
-    of = build_job(GPT, recompute="layer")
-    assert predict_memory(of, 0).activations == 4 * 2 * SBH
-    assert predict_memory(of, 0).working == pytest.approx(count_saved(of) * SBH)
+    job = build_job(GPT, recompute="layer")
+    assert predict_memory(job, 0).activations == 4 * 2 * SBH
+    assert predict_memory(job, 0).working == pytest.approx(count_saved(job) * SBH)
 
 
 def test_spreading_experts_does_not_shrink_their_activations() -> None:
@@ -142,10 +142,10 @@ def test_gigabytes_do_not_depend_on_the_machine() -> None:
 
 def test_longer_stages_hold_more_at_the_moment_that_is_fullest() -> None:
     """Two chunks of unlike size: no one moment has the most of both, the worse one counts."""
-    of = build_job(
+    job = build_job(
         replace(MODEL, layers=16), pipeline=(2, 1), layers=(7, 1, 1, 7), chunks=2, schedule="interleaved"
     )
-    one = predict_memory(replace(of, parallelism=replace(of.parallelism, microbatches=2)), 0)
+    one = predict_memory(replace(job, parallelism=replace(job.parallelism, microbatches=2)), 0)
     each = predict_memory(build_job(), 0).activations / 16
     assert one.activations == pytest.approx(each * (2 * 7 + 2 * 1))
 
@@ -157,13 +157,13 @@ def test_logits_are_there_for_every_microbatch_at_the_head(schedule: str, chunks
     """gpipe has all 8 there before the first goes back; the others take each back at once. In float32, and of
     one of them the gradient in 2 bytes; beside them what the norm and the matmul keep."""
     layers = (16 // (2 * chunks),) * 2 * chunks
-    of = build_job(DENSE, pipeline=(2, 1), schedule=schedule, chunks=chunks, layers=layers, microbatches=8)
+    job = build_job(DENSE, pipeline=(2, 1), schedule=schedule, chunks=chunks, layers=layers, microbatches=8)
     rank = 0 if schedule == "zbv" else 1
     tokens, words = 2048, 32000
     assert (
-        predict_memory(of, rank).logits
+        predict_memory(job, rank).logits
         == count * (4 * tokens * words + 2 * 2 * tokens * 2048) + 2 * tokens * words
     )
-    assert predict_memory(of, 1 - rank).logits == 0
-    (figure,) = (part for part in explain_memory(of, rank).parts if part.name == "logits")
+    assert predict_memory(job, 1 - rank).logits == 0
+    (figure,) = (part for part in explain_memory(job, rank).parts if part.name == "logits")
     assert ("of 8 microbatches" in figure.how) is (count == 8)

@@ -24,20 +24,20 @@ from tests.cost.test_plan import SEED, load_plan
 FREE = (LinkSpeed(450e9, 0.0), LinkSpeed(50e9, 0.0))
 
 
-def find_dispatch_bytes(of: Job) -> float:
+def find_dispatch_bytes(job: Job) -> float:
     """Bytes of one dispatch."""
-    (found,) = {each.bytes for each in derive_traffic(of, 0) if each.kind == "all_to_all" and each.routed}
+    (found,) = {each.bytes for each in derive_traffic(job, 0) if each.kind == "all_to_all" and each.routed}
     return found
 
 
 def test_an_emitted_program_hides_no_collective() -> None:
     """Gradients are summed after the last backward pass, values before the matmul that takes them."""
-    of = derive_job(load_plan(SEED))
-    assert of is not None
-    assert not of.software.overlap_gradients
-    assert not of.software.overlap_tensor
-    assert not of.software.deduplicate_tokens
-    assert not of.software.fused_accumulation
+    job = derive_job(load_plan(SEED))
+    assert job is not None
+    assert not job.software.overlap_gradients
+    assert not job.software.overlap_tensor
+    assert not job.software.deduplicate_tokens
+    assert not job.software.fused_accumulation
 
 
 def test_sums_of_gradients_hide_behind_the_last_backward_pass() -> None:
@@ -151,8 +151,8 @@ def test_gathers_of_sharded_parameters_hide_behind_layers(far: int) -> None:
         predict_step(build_job(DENSE, machine, data=(8, far), shard=shard), CONSTANTS).forward[0]
         for shard in ("none", "parameters")
     )
-    of = build_job(DENSE, machine, data=(8, far))
-    layer = count_rank_parameters(of, of.stages[0]).total / 16 * 2
+    job = build_job(DENSE, machine, data=(8, far))
+    layer = count_rank_parameters(job, job.stages[0]).total / 16 * 2
     gather = network.predict_all_gather(layer, (8, far), reached) + CONSTANTS.collective
     late = max(0.0, gather - (whole.compute + whole.communication) / 16)
     assert (late > 0) == (far == 4)

@@ -28,8 +28,8 @@ def load_seed(**overrides: object) -> Job:
     return found
 
 
-def remove_gates(of: Job) -> Job:
-    return replace(of, architecture=replace(of.architecture, gated=False))
+def remove_gates(job: Job) -> Job:
+    return replace(job, architecture=replace(job.architecture, gated=False))
 
 
 def test_the_seed_does_not_have_thirty_billion_parameters() -> None:
@@ -42,8 +42,8 @@ def test_the_seed_does_not_have_thirty_billion_parameters() -> None:
 
 def test_a_device_of_the_seed_holds_fifty_million_expert_parameters() -> None:
     """4 layers x 8 experts, each split by 4: 50.3 million gated, 33.6 plain; not 1.18 billion."""
-    for of, millions in ((load_seed(), 50.3), (remove_gates(load_seed()), 33.6)):
-        assert parameters.count_rank_parameters(of, of.stages[0]).experts / 1e6 == pytest.approx(
+    for job, millions in ((load_seed(), 50.3), (remove_gates(load_seed()), 33.6)):
+        assert parameters.count_rank_parameters(job, job.stages[0]).experts / 1e6 == pytest.approx(
             millions, abs=0.05
         )
 
@@ -52,8 +52,8 @@ def test_a_device_of_the_seed_computes_two_teraflop() -> None:
     """For 131,072 tokens: 2.06 TFLOP gated, 1.65 plain; not 153.9."""
     half = load_seed(sequences=128, microbatches=16)
     assert parameters.count_tokens(half) == 131_072
-    for of, tera in ((half, 2.06), (remove_gates(half), 1.65)):
-        assert parameters.count_flops(of) / 128 / 1e12 == pytest.approx(tera, abs=0.005)
+    for job, tera in ((half, 2.06), (remove_gates(half), 1.65)):
+        assert parameters.count_flops(job) / 128 / 1e12 == pytest.approx(tera, abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_known_models_have_their_parameters(model: Architecture, billions: float
 
 def test_a_token_of_qwen3_30b_takes_23_gigaflop() -> None:
     """NeMo Automodel's table: 277 TFLOP/s at 12,040 tokens/s is 23.01; it leaves out what attention skips."""
-    of = Architecture(
+    model = Architecture(
         layers=48,
         hidden=2048,
         heads=32,
@@ -85,8 +85,8 @@ def test_a_token_of_qwen3_30b_takes_23_gigaflop() -> None:
         experts=128,
         top_k=8,
     )
-    causal = 2 * of.layers * of.length * of.heads * of.head_dim
-    assert 3 * (2 * parameters.count_active(of) + causal) / 1e9 == pytest.approx(23.08, abs=0.01)
+    causal = 2 * model.layers * model.length * model.heads * model.head_dim
+    assert 3 * (2 * parameters.count_active(model) + causal) / 1e9 == pytest.approx(23.08, abs=0.01)
 
 
 @given(
@@ -97,7 +97,7 @@ def test_a_token_of_qwen3_30b_takes_23_gigaflop() -> None:
 )
 def test_the_shares_of_all_ranks_are_the_model(tensor: int, experts: int, stages: int, first: int) -> None:
     """Norms and routers are whole on each rank of `tensor`: they are counted once."""
-    of = build_job(
+    job = build_job(
         replace(MODEL, dense_layers=first),
         tensor=(tensor, 1),
         experts=(experts, 1),
@@ -105,12 +105,12 @@ def test_the_shares_of_all_ranks_are_the_model(tensor: int, experts: int, stages
         layers=(16 // stages,) * stages,
     )
     total = 0.0
-    for stage in of.stages:
-        held = parameters.count_rank_parameters(of, stage)
+    for stage in job.stages:
+        held = parameters.count_rank_parameters(job, stage)
         layers = stage.dense_layers + stage.moe_layers
         whole = (2 * layers + stage.has_head) * MODEL.hidden + stage.moe_layers * MODEL.experts * MODEL.hidden
         total += (held.non_experts - whole) * tensor + whole + held.experts * experts
-    assert total == pytest.approx(parameters.count_model(of.architecture))
+    assert total == pytest.approx(parameters.count_model(job.architecture))
 
 
 def test_a_tied_embedding_is_held_twice_by_a_pipeline() -> None:

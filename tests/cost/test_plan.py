@@ -62,9 +62,9 @@ def load_plan(body: str, compute: str = "400 TFLOPS", text: str = FARM) -> Plan:
 
 
 def derive(body: str, **how: str) -> Job:
-    of = derive_job(load_plan(body, **how))
-    assert of is not None
-    return of
+    job = derive_job(load_plan(body, **how))
+    assert job is not None
+    return job
 
 
 def test_the_seed_s_groups_lie_where_the_audit_found_them() -> None:
@@ -78,34 +78,34 @@ def test_the_seed_s_groups_lie_where_the_audit_found_them() -> None:
 
 
 def test_links_are_innermost_first() -> None:
-    of = derive(SEED)
-    assert of.require_hardware().links == (LinkSpeed(900e9, 3e-6), LinkSpeed(50e9, 8e-6))
-    assert count_devices(of) == 128
+    job = derive(SEED)
+    assert job.require_hardware().links == (LinkSpeed(900e9, 3e-6), LinkSpeed(50e9, 8e-6))
+    assert count_devices(job) == 128
 
 
 def test_a_microbatch_is_shared_out_over_the_data_ranks() -> None:
     """256 sequences / 32 microbatches / 8 data ranks: one each."""
-    of = derive(SEED)
-    assert of.parallelism.sequences == 1
-    assert of.tokens == 1024
+    job = derive(SEED)
+    assert job.parallelism.sequences == 1
+    assert job.tokens == 1024
 
 
 def test_copies_of_experts_are_on_the_data_axes_that_carry_none() -> None:
-    of = derive("mesh = [dp: 4, ep: 32]\n data over [dp, ep]\n experts over [ep]")
-    assert of.degrees.data == 128
-    assert of.parallelism.groups.experts == (16, 2)
-    assert of.parallelism.groups.expert_data == (1, 4)
-    assert of.parallelism.dispatch_tokens
+    job = derive("mesh = [dp: 4, ep: 32]\n data over [dp, ep]\n experts over [ep]")
+    assert job.degrees.data == 128
+    assert job.parallelism.groups.experts == (16, 2)
+    assert job.parallelism.groups.expert_data == (1, 4)
+    assert job.parallelism.dispatch_tokens
 
 
 def test_experts_beside_the_data_compute_on_the_same_tokens() -> None:
-    of = derive("mesh = [dp: 16, ep: 8]\n data over [dp]\n experts over [ep]")
-    assert not of.parallelism.dispatch_tokens
+    job = derive("mesh = [dp: 16, ep: 8]\n data over [dp]\n experts over [ep]")
+    assert not job.parallelism.dispatch_tokens
 
 
 @pytest.mark.parametrize(("sequence", "travel"), [("false", False), ("true", True)])
 def test_experts_over_the_axis_of_tensors_get_tokens_that_lie_along_it(sequence: str, travel: bool) -> None:
-    of = derive(
+    job = derive(
         f"""
         mesh = [dp: 32, tp: 4]
         data    over [dp]
@@ -113,8 +113,8 @@ def test_experts_over_the_axis_of_tensors_get_tokens_that_lie_along_it(sequence:
         experts over [tp]
         """
     )
-    assert of.parallelism.dispatch_tokens == travel
-    assert of.parallelism.experts_over_tensor
+    assert job.parallelism.dispatch_tokens == travel
+    assert job.parallelism.experts_over_tensor
 
 
 def test_mixed_precision_keeps_a_copy() -> None:
@@ -135,11 +135,11 @@ def test_an_incomplete_shape_has_no_job() -> None:
 def test_memory_and_traffic_need_no_machine() -> None:
     """The device is not described: bytes are predicted, seconds are not."""
     device = "  device { compute = COMPUTE, memory = 64 GB, memory_bandwidth = 1.8 TB/s }\n"
-    of = derive(SEED, text=FARM.replace(device, ""))
-    assert explain_memory(of, 0).value == explain_memory(derive(SEED), 0).value
-    assert explain_traffic(of, 0)
+    job = derive(SEED, text=FARM.replace(device, ""))
+    assert explain_memory(job, 0).value == explain_memory(derive(SEED), 0).value
+    assert explain_traffic(job, 0)
     with pytest.raises(ValueError, match="the machine is unknown"):
-        explain_step(of)
+        explain_step(job)
 
 
 def test_figures_say_how_they_came_about() -> None:
@@ -162,9 +162,9 @@ OVER_TWO = """
 @pytest.mark.parametrize("shard", ["none", "optimizer", "parameters"])
 def test_the_arithmetic_that_is_printed_gives_the_figure(body: str, shard: str) -> None:
     """Experts are held by fewer ranks than all else: what is sharded is not divided alike."""
-    of = derive(body.replace("shard = optimizer", "shard = SHARD").replace("SHARD", shard))
-    for rank in range(of.degrees.pipeline):
-        state = {part.name: part for part in explain_memory(of, rank).parts if part.grade == "exact"}
+    job = derive(body.replace("shard = optimizer", "shard = SHARD").replace("SHARD", shard))
+    for rank in range(job.degrees.pipeline):
+        state = {part.name: part for part in explain_memory(job, rank).parts if part.grade == "exact"}
         assert set(state) == {"parameters", "gradients", "optimizer"}
         for part in state.values():
             sum_ = re.sub("data ranks|copies|of experts|B|,", "", part.how).replace("x", "*")
@@ -184,8 +184,8 @@ def test_experts_are_divided_among_their_own_copies() -> None:
 
 
 def test_a_stage_without_a_head_has_no_logits() -> None:
-    of = derive("mesh = [pp: 4, dp: 32]\n data over [dp]\n pipeline over [pp]")
-    kinds = [[part.name for part in explain_memory(of, rank).parts] for rank in (0, 3)]
+    job = derive("mesh = [pp: 4, dp: 32]\n data over [dp]\n pipeline over [pp]")
+    kinds = [[part.name for part in explain_memory(job, rank).parts] for rank in (0, 3)]
     assert kinds[0] == ["parameters", "gradients", "optimizer", "activations"]
     assert kinds[1] == [*kinds[0], "logits"]
 
@@ -224,15 +224,15 @@ def test_each_precision_has_its_peak(type_: str, peak: float) -> None:
     """Arithmetic and MFU use it. Constants are chosen by the peak in 16 bits."""
     master = "fp32" if type_ == "bf16" else type_
     text = FARM.replace("compute = bf16, master = fp32", f"compute = {type_}, master = {master}")
-    of = derive(SEED, compute=PEAKS, text=text)
-    assert of.require_hardware().peak_flops == peak
+    job = derive(SEED, compute=PEAKS, text=text)
+    assert job.require_hardware().peak_flops == peak
     assert (
-        find_nearest_calibration(of.require_hardware()).kind
+        find_nearest_calibration(job.require_hardware()).kind
         == find_nearest_calibration(derive(SEED, compute="989 TFLOPS").require_hardware()).kind
     )
-    step = explain_step(of)
+    step = explain_step(job)
     assert step.grade == ("calibrated" if type_ == "bf16" else "estimated")
-    assert explain_mfu(of).value == pytest.approx(explain_flops(of).value / step.value / peak)
+    assert explain_mfu(job).value == pytest.approx(explain_flops(job).value / step.value / peak)
     if type_ != "bf16":
         how = f"of 16 bits, the peak of {peak / 1e12:g} TFLOP/s is that of {type_[2:]} bits"
         assert how in step.parts[0].how
@@ -260,9 +260,9 @@ def test_a_step_in_fp32_takes_longer_by_what_its_products_do() -> None:
 
 def test_the_seed_s_mfu_claim_does_not_hold() -> None:
     """60% is claimed. The figure is the step's arithmetic over its time and the devices' peak."""
-    of = derive(SEED)
-    mfu, step = explain_mfu(of), explain_step(of)
-    assert mfu.value == pytest.approx(explain_flops(of).value / step.value / 400e12)
+    job = derive(SEED)
+    mfu, step = explain_mfu(job), explain_step(job)
+    assert mfu.value == pytest.approx(explain_flops(job).value / step.value / 400e12)
     assert mfu.value < 0.1
 
 

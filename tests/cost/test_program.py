@@ -41,29 +41,29 @@ def record_traffic(issues: Iterable[IssuedOp], sizes: dict[str, int]) -> Bytes:
     return found
 
 
-def find_stage(of: Compiled, rank: int) -> int:
-    pipeline = of.plan.pipeline
-    return of.plan.mesh.coordinates(rank)[pipeline.axes[0]] if pipeline else 0
+def find_stage(compiled: Compiled, rank: int) -> int:
+    pipeline = compiled.plan.pipeline
+    return compiled.plan.mesh.coordinates(rank)[pipeline.axes[0]] if pipeline else 0
 
 
-def assert_agreement(of: Compiled, folder: Path) -> None:
+def assert_agreement(compiled: Compiled, folder: Path) -> None:
     """Three ranks hold and send what was counted."""
-    write(files(of.plan, of.program, {}), folder)
-    mesh, sizes = of.plan.mesh, {axis.name: axis.size for axis in of.plan.mesh.axes}
+    write(files(compiled.plan, compiled.program, {}), folder)
+    mesh, sizes = compiled.plan.mesh, {axis.name: axis.size for axis in compiled.plan.mesh.axes}
     ranks = sorted({0, mesh.size // 2, mesh.size - 1})
     for rank, found in record_ranks(folder, mesh, ranks, timeout=60.0).items():
-        stage = find_stage(of, rank)
+        stage = find_stage(compiled, rank)
         assert measure_states(folder, mesh.size, rank) == count_program_states(
-            of.plan, of.program.stages[stage]
+            compiled.plan, compiled.program.stages[stage]
         )
         if isinstance(found, RecordedOps):
             # Without data routing is even, so that what is expected is what is sent.
             assert record_traffic(found.issued, sizes) == sum_by_axis(
-                derive_program_traffic(of.plan, of.program)[stage]
+                derive_program_traffic(compiled.plan, compiled.program)[stage]
             )
         else:  # experts with biases cannot run without data: `tests/cost/test_exact.py` is what is left
             assert found.unsupported, found
-            assert of.plan.train.model.name == "classic"
+            assert compiled.plan.train.model.name == "classic"
 
 
 CASES = [(model, layout) for model in ("moe", "classic") for layout in LAYOUTS]
@@ -85,24 +85,24 @@ def test_so_do_the_others_of_the_suite(model: str, layout: str, tmp_path: Path) 
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_so_do_plans_drawn_at_random(model: str, tmp_path: Path) -> None:
     """In the mean of a stage's ranks: rows that experts cannot share evenly go to the first of them."""
-    for number, of in enumerate(compile_random(model, 5, 8)):
-        folder, mesh = tmp_path / str(number), of.plan.mesh
-        write(files(of.plan, of.program, {}), folder)
+    for number, compiled in enumerate(compile_random(model, 5, 8)):
+        folder, mesh = tmp_path / str(number), compiled.plan.mesh
+        write(files(compiled.plan, compiled.program, {}), folder)
         sizes = {axis.name: axis.size for axis in mesh.axes}
         found: dict[int, Bytes] = defaultdict(Counter)
         wanted: dict[int, Bytes] = defaultdict(Counter)
         for rank, each in record_ranks(folder, mesh, list(range(mesh.size)), timeout=60.0).items():
-            stage = find_stage(of, rank)
+            stage = find_stage(compiled, rank)
             assert isinstance(each, RecordedOps), each
             found[stage] += record_traffic(each.issued, sizes)
-            wanted[stage] += sum_by_axis(derive_program_traffic(of.plan, of.program)[stage])
+            wanted[stage] += sum_by_axis(derive_program_traffic(compiled.plan, compiled.program)[stage])
         assert found == wanted
 
 
 def test_bytes_that_depend_on_routing_are_a_mean() -> None:
     """4 sequences of 6 tokens, 2 choices each, 16 numbers of 8 bytes: dispatched there and back."""
-    of = compile_fixed("moe", "experts with data")
-    routed = [each for each in derive_program_traffic(of.plan, of.program)[0] if each.routed]
+    compiled = compile_fixed("moe", "experts with data")
+    routed = [each for each in derive_program_traffic(compiled.plan, compiled.program)[0] if each.routed]
     assert len(routed) == 4
     assert {each.bytes for each in routed} == {2 * 6 * 2 * 16 * 8}
     assert {each.calls for each in routed} == {2 * 2}

@@ -123,36 +123,36 @@ def test_a_zero_bubble_step_is_shorter_than_one_of_1f1b() -> None:
 PAIR = ("1f1b", "zero_bubble")
 
 
-def replace_schedule(of: Any, name: str) -> Any:
-    return replace(of, parallelism=replace(of.parallelism, schedule=name))
+def replace_schedule(job: Any, name: str) -> Any:
+    return replace(job, parallelism=replace(job.parallelism, schedule=name))
 
 
 def test_memory_between_the_halves() -> None:
     """Rank 3 of `zero_bubble`: 4 microbatches of 1F1B's rank 0 in its own 4 layers, and for all 4 of them the
     gradients of what the matmuls of 4 layers and of the head gave."""
-    of = build_split("zero_bubble")
-    whole = replace_schedule(of, "1f1b")
-    layers = [part for count, part in layer.derive_parts(of, of.stages[3]) for _ in range(count)]
+    job = build_split("zero_bubble")
+    whole = replace_schedule(job, "1f1b")
+    layers = [part for count, part in layer.derive_parts(job, job.stages[3]) for _ in range(count)]
     outputs = sum(
         each.m * each.n * each.batch for part in layers for each in part.matmuls if each.has_parameter
     )
-    assert predict_memory(of, 3).activations == pytest.approx(
+    assert predict_memory(job, 3).activations == pytest.approx(
         4 * (predict_memory(whole, 3).activations + 2 * outputs)
     )
-    assert predict_memory(of, 0).activations == pytest.approx(predict_memory(whole, 0).activations)
+    assert predict_memory(job, 0).activations == pytest.approx(predict_memory(whole, 0).activations)
 
 
 @pytest.mark.parametrize("name", ["zbv", "dualpipev"])
 def test_the_rank_in_the_point_of_a_v_sends_nothing_to_itself(name: str) -> None:
     """Two ranks are on each node: the middle one of the links, down and up, is slower."""
-    of = build_split(name, pipeline=(2, 2))
-    assert [of.find_rank(place) for place in range(8)] == [0, 1, 2, 3, 3, 2, 1, 0]
+    job = build_split(name, pipeline=(2, 2))
+    assert [job.find_rank(place) for place in range(8)] == [0, 1, 2, 3, 3, 2, 1, 0]
     sends = [
-        [each.purpose for each in derive_traffic(of, place) if each.kind == "send"] for place in range(8)
+        [each.purpose for each in derive_traffic(job, place) if each.kind == "send"] for place in range(8)
     ]
     both = ["activations", "gradients of activations"]
     assert sends == [both[:1], both, both, both[1:], both[:1], both, both, both[1:]]
-    hops = predict_step(of, CONSTANTS).hops
+    hops = predict_step(job, CONSTANTS).hops
     assert hops[3] == 0
     assert 0 < hops[0] == hops[2] < hops[1]
     assert hops[:3] == hops[:3:-1]

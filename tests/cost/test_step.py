@@ -47,58 +47,58 @@ def draw_jobs(draw: st.DrawFn) -> Job:
     )
 
 
-def predict_seconds(of: Job) -> float:
-    return predict_step(of, CONSTANTS).seconds
+def predict_seconds(job: Job) -> float:
+    return predict_step(job, CONSTANTS).seconds
 
 
 @given(draw_jobs(), st.floats(1, 10))
-def test_a_faster_device_is_never_slower(of: Job, times: float) -> None:
+def test_a_faster_device_is_never_slower(job: Job, times: float) -> None:
     for name in ("peak_flops", "memory_bandwidth"):
         faster = replace(HARDWARE, **{name: getattr(HARDWARE, name) * times})
-        assert predict_seconds(replace(of, hardware=faster)) * LESS <= predict_seconds(of)
+        assert predict_seconds(replace(job, hardware=faster)) * LESS <= predict_seconds(job)
 
 
 @given(draw_jobs(), st.floats(1, 10))
-def test_a_faster_network_is_never_slower(of: Job, times: float) -> None:
+def test_a_faster_network_is_never_slower(job: Job, times: float) -> None:
     faster = tuple(LinkSpeed(link.bandwidth * times, link.latency / times) for link in HARDWARE.links)
-    assert predict_seconds(replace(of, hardware=replace(HARDWARE, links=faster))) * LESS <= predict_seconds(
-        of
+    assert predict_seconds(replace(job, hardware=replace(HARDWARE, links=faster))) * LESS <= predict_seconds(
+        job
     )
 
 
 @given(draw_jobs())
-def test_more_microbatches_take_longer(of: Job) -> None:
-    more = replace(of.parallelism, microbatches=of.parallelism.microbatches + 1)
-    assert predict_seconds(replace(of, parallelism=more)) > predict_seconds(of)
+def test_more_microbatches_take_longer(job: Job) -> None:
+    more = replace(job.parallelism, microbatches=job.parallelism.microbatches + 1)
+    assert predict_seconds(replace(job, parallelism=more)) > predict_seconds(job)
 
 
 @given(draw_jobs())
-def test_computing_again_takes_time(of: Job) -> None:
+def test_computing_again_takes_time(job: Job) -> None:
     def with_(recompute: str) -> float:
         return predict_step(
-            replace(of, parallelism=replace(of.parallelism, recompute=recompute)), CONSTANTS
+            replace(job, parallelism=replace(job.parallelism, recompute=recompute)), CONSTANTS
         ).pipeline
 
     assert with_("none") < with_("scores") < with_("attention") < with_("layer")
 
 
 @given(draw_jobs(), st.floats(1, 8))
-def test_a_fuller_rank_of_experts_holds_all_up(of: Job, load: float) -> None:
-    assert predict_seconds(replace(of, expert_imbalance=load)) >= predict_seconds(of) * LESS
+def test_a_fuller_rank_of_experts_holds_all_up(job: Job, load: float) -> None:
+    assert predict_seconds(replace(job, expert_imbalance=load)) >= predict_seconds(job) * LESS
 
 
 @given(draw_jobs())
-def test_overlap_never_costs(of: Job) -> None:
-    hidden = replace(of.software, overlap_gradients=True, overlap_tensor=True)
-    shown = replace(of.software, overlap_gradients=False, overlap_tensor=False)
-    assert predict_seconds(replace(of, software=hidden)) * LESS <= predict_seconds(
-        replace(of, software=shown)
+def test_overlap_never_costs(job: Job) -> None:
+    hidden = replace(job.software, overlap_gradients=True, overlap_tensor=True)
+    shown = replace(job.software, overlap_gradients=False, overlap_tensor=False)
+    assert predict_seconds(replace(job, software=hidden)) * LESS <= predict_seconds(
+        replace(job, software=shown)
     )
 
 
 @given(draw_jobs())
-def test_the_parts_of_a_step_are_the_step(of: Job) -> None:
-    step = predict_step(of, CONSTANTS)
+def test_the_parts_of_a_step_are_the_step(job: Job) -> None:
+    step = predict_step(job, CONSTANTS)
     assert step.seconds == pytest.approx(step.pipeline + step.gradients + step.optimizer + CONSTANTS.step)
 
 

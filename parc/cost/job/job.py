@@ -65,8 +65,8 @@ class Job:
         """All stages, in the order of the model."""
         last = len(self.parallelism.layers) - 1
         stages, start = [], 0
-        of = self.architecture
-        all_dense = of.dense_layers if of.experts else of.layers
+        model = self.architecture
+        all_dense = model.dense_layers if model.experts else model.layers
         for index, count in enumerate(self.parallelism.layers):
             dense = max(0, min(start + count, all_dense) - start)
             stages.append(StageShape(dense, count - dense, index == 0, index == last))

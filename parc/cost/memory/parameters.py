@@ -28,65 +28,66 @@ class RankParameters(NamedTuple):
         return self.non_experts + self.experts
 
 
-def count_attention(of: Architecture) -> int:
-    if not of.latent:
-        return of.hidden * of.head_dim * 2 * (of.heads + of.kv_heads)
-    query, pair, nope, rope, value = of.latent
-    up = of.heads * (nope + rope)
-    down = of.hidden * query + query * up + query if query else of.hidden * up
+def count_attention(model: Architecture) -> int:
+    if not model.latent:
+        return model.hidden * model.head_dim * 2 * (model.heads + model.kv_heads)
+    query, pair, nope, rope, value = model.latent
+    up = model.heads * (nope + rope)
+    down = model.hidden * query + query * up + query if query else model.hidden * up
     return (
         down
-        + of.hidden * (pair + rope)
+        + model.hidden * (pair + rope)
         + pair
-        + pair * of.heads * (nope + value)
-        + of.heads * value * of.hidden
+        + pair * model.heads * (nope + value)
+        + model.heads * value * model.hidden
     )
 
 
-def count_ffn(of: Architecture, width: int) -> int:
-    return (3 if of.gated else 2) * of.hidden * width
+def count_ffn(model: Architecture, width: int) -> int:
+    return (3 if model.gated else 2) * model.hidden * width
 
 
-def count_layer(of: Architecture, has_experts: bool) -> int:
-    norms = 2 * of.hidden
+def count_layer(model: Architecture, has_experts: bool) -> int:
+    norms = 2 * model.hidden
     if not has_experts:
-        return count_attention(of) + count_ffn(of, of.dense_ffn) + norms
-    routed = of.experts * count_ffn(of, of.ffn) + of.experts * of.hidden
-    return count_attention(of) + routed + count_ffn(of, of.shared_ffn) + norms
+        return count_attention(model) + count_ffn(model, model.dense_ffn) + norms
+    routed = model.experts * count_ffn(model, model.ffn) + model.experts * model.hidden
+    return count_attention(model) + routed + count_ffn(model, model.shared_ffn) + norms
 
 
-def count_model(of: Architecture) -> int:
-    dense = of.dense_layers if of.experts else of.layers
-    tables = (1 if of.tied else 2) * of.vocab * of.hidden
-    layers = dense * count_layer(of, False) + (of.layers - dense) * count_layer(of, True)
-    return layers + tables + of.hidden
+def count_model(model: Architecture) -> int:
+    dense = model.dense_layers if model.experts else model.layers
+    tables = (1 if model.tied else 2) * model.vocab * model.hidden
+    layers = dense * count_layer(model, False) + (model.layers - dense) * count_layer(model, True)
+    return layers + tables + model.hidden
 
 
-def count_active(of: Architecture) -> int:
+def count_active(model: Architecture) -> int:
     """Parameters of the model that one token is multiplied with."""
-    dense = of.dense_layers if of.experts else of.layers
-    idle = (of.experts - of.top_k) * count_ffn(of, of.ffn) + 2 * of.hidden
-    sparse = (of.layers - dense) * (count_layer(of, True) - idle)
-    return dense * (count_layer(of, False) - 2 * of.hidden) + sparse + of.vocab * of.hidden
+    dense = model.dense_layers if model.experts else model.layers
+    idle = (model.experts - model.top_k) * count_ffn(model, model.ffn) + 2 * model.hidden
+    sparse = (model.layers - dense) * (count_layer(model, True) - idle)
+    return dense * (count_layer(model, False) - 2 * model.hidden) + sparse + model.vocab * model.hidden
 
 
 def count_rank_parameters(job: Job, stage: StageShape) -> RankParameters:
     """Of one rank in this stage."""
-    of, by = job.architecture, job.degrees
-    split, replicated = _count_non_experts(of, stage)
-    experts = stage.moe_layers * of.experts * count_ffn(of, of.ffn) / (by.experts * by.expert_tensor)
-    return RankParameters(split / by.tensor, replicated, experts)
+    model, degrees = job.architecture, job.degrees
+    split, replicated = _count_non_experts(model, stage)
+    experts = stage.moe_layers * model.experts * count_ffn(model, model.ffn)
+    ranks = degrees.experts * degrees.expert_tensor
+    return RankParameters(split / degrees.tensor, replicated, experts / ranks)
 
 
-def _count_non_experts(of: Architecture, stage: StageShape) -> tuple[int, int]:
+def _count_non_experts(model: Architecture, stage: StageShape) -> tuple[int, int]:
     """Parameters that are split over `tensor`, all parts together, and those whole on each of its ranks."""
     layers = stage.dense_layers + stage.moe_layers
-    tables = stage.has_embedding + (stage.has_head and not (of.tied and stage.has_embedding))
-    split = layers * count_attention(of) + tables * of.vocab * of.hidden
-    split += stage.dense_layers * count_ffn(of, of.dense_ffn)
-    split += stage.moe_layers * count_ffn(of, of.shared_ffn)
-    norms = (2 * layers + stage.has_head) * of.hidden
-    return split, norms + stage.moe_layers * of.experts * of.hidden
+    tables = stage.has_embedding + (stage.has_head and not (model.tied and stage.has_embedding))
+    split = layers * count_attention(model) + tables * model.vocab * model.hidden
+    split += stage.dense_layers * count_ffn(model, model.dense_ffn)
+    split += stage.moe_layers * count_ffn(model, model.shared_ffn)
+    norms = (2 * layers + stage.has_head) * model.hidden
+    return split, norms + stage.moe_layers * model.experts * model.hidden
 
 
 def count_flops(job: Job) -> float:
@@ -94,9 +95,9 @@ def count_flops(job: Job) -> float:
 
     Recomputation is not counted. Attention counts every pair of positions, as torch's counter does.
     """
-    of = job.architecture
-    width = of.latent.nope + of.latent.rope + of.latent.value if of.latent else 2 * of.head_dim
-    token = 2 * count_active(of) + 2 * of.layers * of.length * of.heads * width
+    model = job.architecture
+    width = model.latent.nope + model.latent.rope + model.latent.value if model.latent else 2 * model.head_dim
+    token = 2 * count_active(model) + 2 * model.layers * model.length * model.heads * width
     return 3 * token * count_tokens(job)
 
 

@@ -65,12 +65,14 @@ def predict_memory(job: Job, rank: int) -> RankMemory:
     Raises:
         ValueError: the schedule does not admit these chunks or microbatches.
     """
-    layout, by, states = job.parallelism, job.degrees, count_model_states(job, rank)
+    layout, degrees, states = job.parallelism, job.degrees, count_model_states(job, rank)
     stages = job.list_stages(rank)
     saved = [_count_saved_bytes(job, stage) for stage in stages]
     if layout.schedule in SPLIT:
         saved += [_count_half_backward_bytes(job, stage) for stage in stages]
-    moments = find_fullest_moments(layout.schedule, by.pipeline, layout.chunks, layout.microbatches, rank)
+    moments = find_fullest_moments(
+        layout.schedule, degrees.pipeline, layout.chunks, layout.microbatches, rank
+    )
     fullest = max(
         sum(
             count * bytes

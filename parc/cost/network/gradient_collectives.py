@@ -56,13 +56,13 @@ def _replicates_experts(job: Job) -> bool:
 
 def _derive_sharded(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Gradients are reduced to the ranks that keep them, parameters gathered from these."""
-    software, layout, by = job.software, job.parallelism, job.degrees
+    software, layout, degrees = job.software, job.parallelism, job.degrees
     sharded = layout.shard == "parameters"
     calls = layout.microbatches if sharded else 1
     gathers = software.parameter_gathers * calls if sharded else 1
     groups: tuple[tuple[str, float, GroupName, int, FanOut], ...] = (
-        ("all but the experts", held.non_experts, "data", by.data, layout.groups.data),
-        ("experts", held.experts, "expert_data", by.expert_data, layout.groups.expert_data),
+        ("all but the experts", held.non_experts, "data", degrees.data, layout.groups.data),
+        ("experts", held.experts, "expert_data", degrees.expert_data, layout.groups.expert_data),
     )
     for what, count, group, size, fan_out in groups:
         if size > 1 and count:

@@ -93,8 +93,10 @@ def _read_architecture(entry: dict[str, Any]) -> Architecture:
         return DECODERS[name](length=length)
     if name in GPTS:
         return GPTS[name](length=length)
-    of = entry["model_config"]
-    return build_gpt(of["num_layers"], of["hidden"], of["heads"], length, of.get("ffn", 0), of["vocab"])
+    model = entry["model_config"]
+    return build_gpt(
+        model["num_layers"], model["hidden"], model["heads"], length, model.get("ffn", 0), model["vocab"]
+    )
 
 
 def _read_software(entry: dict[str, Any], legacy: bool) -> Software:
@@ -106,7 +108,7 @@ def _read_software(entry: dict[str, Any], legacy: bool) -> Software:
     return Software(gradient_bytes=4, regather_inputs=True, overlap_gradients=True, overlap_tensor=True)
 
 
-def _read_parallelism(entry: dict[str, Any], of: Architecture, node: int, legacy: bool) -> Parallelism:
+def _read_parallelism(entry: dict[str, Any], model: Architecture, node: int, legacy: bool) -> Parallelism:
     tensor, context, pipeline = entry["tp"], entry["cp"], entry["pp"]
     experts = entry.get("ep") or 1
     expert_tensor = entry.get("etp") or (
@@ -116,7 +118,7 @@ def _read_parallelism(entry: dict[str, Any], of: Architecture, node: int, legacy
     sequences = entry.get("mbs") or 1
     return Parallelism(
         groups=derive_megatron_groups(tensor, context, data, pipeline, experts, expert_tensor, node),
-        layers=spread_layers(of.layers, pipeline * chunks),
+        layers=spread_layers(model.layers, pipeline * chunks),
         chunks=chunks,
         schedule="interleaved" if chunks > 1 and pipeline > 1 else "1f1b",
         microbatches=max(1, entry["gbs"] // (data * sequences)),
@@ -149,6 +151,6 @@ def _read_seconds(entry: dict[str, Any], job: Job, legacy: bool) -> float:
 
 def _count_flops_2021(job: Job) -> float:
     """FLOPs of one step with one recomputation: arXiv:2104.04473, appendix."""
-    of = job.architecture
-    rest = 1 + of.length / (6 * of.hidden) + of.vocab / (16 * of.layers * of.hidden)
-    return 96 * parameters.count_tokens(job) * of.layers * of.hidden**2 * rest
+    model = job.architecture
+    rest = 1 + model.length / (6 * model.hidden) + model.vocab / (16 * model.layers * model.hidden)
+    return 96 * parameters.count_tokens(job) * model.layers * model.hidden**2 * rest

@@ -19,14 +19,14 @@ from parc.cost.work.tensor_collectives import derive_column_parallel, derive_row
 @cached_per_job
 def derive_attention(job: Job) -> Part:
     """Norm, projections, positions, residual sum: all but the scores."""
-    of, element = job.architecture, job.software.element_bytes
+    model, element = job.architecture, job.software.element_bytes
     T, local = job.tokens, count_local_tokens(job)
     qkv, out = _count_projection_widths(job)
-    matmuls = (*_list_projections(job), Matmul(T, of.hidden, out))
-    traffic = element * (5 * local * of.hidden + 2 * T * qkv)
-    saved = element * (local * of.hidden + count_saved_input_tokens(job) * of.hidden + T * (qkv + out))
+    matmuls = (*_list_projections(job), Matmul(T, model.hidden, out))
+    traffic = element * (5 * local * model.hidden + 2 * T * qkv)
+    saved = element * (local * model.hidden + count_saved_input_tokens(job) * model.hidden + T * (qkv + out))
     if job.software.dropout:
-        traffic, saved = traffic + 3 * local * of.hidden, saved + local * of.hidden
+        traffic, saved = traffic + 3 * local * model.hidden, saved + local * model.hidden
     collectives = derive_column_parallel(job) + derive_row_parallel(job)
     return Part("attention", matmuls, traffic, saved, collectives)
 
@@ -34,42 +34,46 @@ def derive_attention(job: Job) -> Part:
 @cached_per_job
 def derive_scores(job: Job) -> Part:
     """Each position with those before it; keys and values of other ranks of `context` are gathered."""
-    of, by, software = job.architecture, job.degrees, job.software
-    T, heads = job.tokens, of.heads / by.tensor
-    query, value = _find_head_dims(of)
+    model, degrees, software = job.architecture, job.degrees, job.software
+    T, heads = job.tokens, model.heads / degrees.tensor
+    query, value = _find_head_dims(model)
     matmuls: tuple[Matmul, ...] = ()
     traffic, saved, flops = 0.0, 0.0, 0.0
     if software.flash_attention:
-        flops = of.length * T * heads * (query + value)  # it skips later positions: half of all
+        flops = model.length * T * heads * (query + value)  # it skips later positions: half of all
         saved = 4 * T * heads
     else:
         batch = job.parallelism.sequences * heads
         matmuls = (
-            Matmul(of.length, of.length, query, batch, has_parameter=False),
-            Matmul(of.length, value, of.length, batch, has_parameter=False),
+            Matmul(model.length, model.length, query, batch, has_parameter=False),
+            Matmul(model.length, value, model.length, batch, has_parameter=False),
         )
-        cells = of.length * T * heads
+        cells = model.length * T * heads
         element = software.element_bytes
         traffic = cells * (2 * element + (2 * element + 1 if software.dropout else 0))
         saved = cells * (element + (element + 1 if software.dropout else 0))
     collectives = NO_COLLECTIVES
-    if by.context > 1:
-        pairs = software.element_bytes * T * by.context * _count_key_value_heads(job) * (query + value)
+    if degrees.context > 1:
+        pairs = software.element_bytes * T * degrees.context * _count_key_value_heads(job) * (query + value)
         gather = LayerCollective("all_gather", pairs, "context")
         scatter = LayerCollective("reduce_scatter", pairs, "context")
         collectives = PassCollectives((gather,), (gather, scatter))
     return Part("scores", matmuls, traffic, saved, collectives, flops)
 
 
-def _find_head_dims(of: Architecture) -> tuple[int, int]:
+def _find_head_dims(model: Architecture) -> tuple[int, int]:
     """The size of a head of queries and keys, and of a head of values."""
-    return (of.latent.nope + of.latent.rope, of.latent.value) if of.latent else (of.head_dim, of.head_dim)
+    return (
+        (model.latent.nope + model.latent.rope, model.latent.value)
+        if model.latent
+        else (model.head_dim, model.head_dim)
+    )
 
 
 def _count_key_value_heads(job: Job) -> float:
     """Heads of keys and values on one rank; latent attention has one for each query."""
-    of, tensor = job.architecture, job.degrees.tensor
-    return of.heads / tensor if of.latent else max(of.kv_heads / tensor, 1)
+    model, tensor = job.architecture, job.degrees.tensor
+    return model.heads / tensor if model.latent else max(model.kv_heads / tensor, 1)
 
 
 def _count_projection_widths(job: Job) -> tuple[float, float]:
@@ -81,11 +85,11 @@ def _count_projection_widths(job: Job) -> tuple[float, float]:
 
 def _list_projections(job: Job) -> list[Matmul]:
     """The matmuls from hidden to query, key and value."""
-    of, T, tensor = job.architecture, job.tokens, job.degrees.tensor
-    if not of.latent:
-        return [Matmul(T, _count_projection_widths(job)[0], of.hidden)]
-    query, pair, nope, rope, value = of.latent
-    heads = of.heads / tensor
-    up = [Matmul(T, heads * (nope + value), pair), Matmul(T, heads * (nope + rope), query or of.hidden)]
-    down = [Matmul(count_local_tokens(job), query + pair + rope, of.hidden)]
+    model, T, tensor = job.architecture, job.tokens, job.degrees.tensor
+    if not model.latent:
+        return [Matmul(T, _count_projection_widths(job)[0], model.hidden)]
+    query, pair, nope, rope, value = model.latent
+    heads = model.heads / tensor
+    up = [Matmul(T, heads * (nope + value), pair), Matmul(T, heads * (nope + rope), query or model.hidden)]
+    down = [Matmul(count_local_tokens(job), query + pair + rope, model.hidden)]
     return down + up

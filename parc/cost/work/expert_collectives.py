@@ -38,12 +38,12 @@ def count_dispatched_tokens(job: Job) -> float:
 
 def count_received_rows(job: Job) -> float:
     """Rows that the experts of a rank get if routing is even, which is the mean of any routing."""
-    of, by = job.architecture, job.degrees
-    rows = count_dispatched_tokens(job) * of.top_k
+    model, degrees = job.architecture, job.degrees
+    rows = count_dispatched_tokens(job) * model.top_k
     if not job.parallelism.dispatch_tokens:
-        return rows / by.experts
+        return rows / degrees.experts
     gathered = job.parallelism.sequence_parallel and not job.software.emitted
-    return rows * by.expert_tensor if gathered else rows
+    return rows * degrees.expert_tensor if gathered else rows
 
 
 def count_ranks_per_token(experts: int, ranks: int, choices: int) -> float:
@@ -53,45 +53,45 @@ def count_ranks_per_token(experts: int, ranks: int, choices: int) -> float:
 
 
 def _derive_megatron(job: Job) -> PassCollectives:
-    of, by, layout = job.architecture, job.degrees, job.parallelism
-    token = of.hidden * job.software.element_bytes
+    model, degrees, layout = job.architecture, job.degrees, job.parallelism
+    token = model.hidden * job.software.element_bytes
     collectives = _derive_all_to_alls(job)
-    if by.experts > 1 and not layout.dispatch_tokens:
+    if degrees.experts > 1 and not layout.dispatch_tokens:
         collectives += _sum_both_ways(job.tokens * token, "experts")
-    if by.expert_tensor > 1 and layout.sequence_parallel:
+    if degrees.expert_tensor > 1 and layout.sequence_parallel:
         rows = count_received_rows(job) * token * job.expert_imbalance
         around = tuple(LayerCollective(kind, rows, "expert_tensor", True) for kind in GATHER_SCATTER)
         collectives += PassCollectives(around, around)
-    elif by.expert_tensor > 1:
+    elif degrees.expert_tensor > 1:
         collectives += _sum_both_ways(job.tokens * token, "expert_tensor")
-    if of.shared_ffn:
+    if model.shared_ffn:
         collectives += derive_column_parallel(job) + derive_row_parallel(job)
     return collectives
 
 
 def _derive_emitted(job: Job) -> PassCollectives:
     """As `parc.shard` places them; `tests/cost/test_exact.py` compares this with compiled programs."""
-    of, by, layout = job.architecture, job.degrees, job.parallelism
+    model, degrees, layout = job.architecture, job.degrees, job.parallelism
     # Whether each rank of `tensor` has a term of the experts' results.
-    has_terms = by.expert_tensor > 1 or (
-        layout.experts_over_tensor and by.experts > 1 and not layout.dispatch_tokens
+    has_terms = degrees.expert_tensor > 1 or (
+        layout.experts_over_tensor and degrees.experts > 1 and not layout.dispatch_tokens
     )
     collectives = NO_COLLECTIVES
     if has_terms:
         collectives += derive_column_parallel(job) + _derive_routing_weights(job, "tensor")
-    if by.experts > 1 and layout.dispatch_tokens:
-        counts = LayerCollective("all_to_all", of.experts * INDEX_BYTES, "experts", payload="row counts")
+    if degrees.experts > 1 and layout.dispatch_tokens:
+        counts = LayerCollective("all_to_all", model.experts * INDEX_BYTES, "experts", payload="row counts")
         collectives += PassCollectives((counts,), ()) + _derive_all_to_alls(job)
-    elif by.experts > 1 and not layout.experts_over_tensor:
-        token = of.hidden * job.software.element_bytes
+    elif degrees.experts > 1 and not layout.experts_over_tensor:
+        token = model.hidden * job.software.element_bytes
         # Terms over both groups are first summed over `tensor`, unless the shared expert adds its own.
-        results = count_dispatched_tokens(job) if of.shared_ffn else count_local_tokens(job)
+        results = count_dispatched_tokens(job) if model.shared_ffn else count_local_tokens(job)
         forward = LayerCollective("all_reduce", results * token, "experts")
         backward = LayerCollective("all_reduce", _count_replicated_tokens(job) * token, "experts")
         collectives += PassCollectives((forward,), (backward,)) + _derive_routing_weights(job, "experts")
-    if of.shared_ffn:
+    if model.shared_ffn:
         collectives += derive_column_parallel(job)
-    if has_terms or of.shared_ffn:
+    if has_terms or model.shared_ffn:
         collectives += derive_row_parallel(job)
     return collectives
 
@@ -118,13 +118,15 @@ def _count_replicated_tokens(job: Job) -> float:
 
 def _derive_all_to_alls(job: Job) -> PassCollectives:
     """Rows to the ranks of their experts and back, then their gradients the same way."""
-    of, by = job.architecture, job.degrees
-    if by.experts == 1 or not job.parallelism.dispatch_tokens:
+    model, degrees = job.architecture, job.degrees
+    if degrees.experts == 1 or not job.parallelism.dispatch_tokens:
         return NO_COLLECTIVES
     deduplicate = job.software.deduplicate_tokens
-    copies = count_ranks_per_token(of.experts, by.experts, of.top_k) if deduplicate else of.top_k
+    copies = (
+        count_ranks_per_token(model.experts, degrees.experts, model.top_k) if deduplicate else model.top_k
+    )
     rows = count_dispatched_tokens(job) * copies
-    bytes = rows * of.hidden * job.software.element_bytes * job.expert_imbalance
+    bytes = rows * model.hidden * job.software.element_bytes * job.expert_imbalance
     there_and_back = 2 * (LayerCollective("all_to_all", bytes, "experts", True),)
     return PassCollectives(there_and_back, there_and_back)
 

@@ -40,40 +40,43 @@ def derive_embedding(job: Job) -> Part:
 
 @cached_per_job
 def derive_dense_ffn(job: Job) -> Part:
-    of = job.architecture
-    width = of.dense_ffn / job.degrees.tensor
+    model = job.architecture
+    width = model.dense_ffn / job.degrees.tensor
     element, T, local = job.software.element_bytes, job.tokens, count_local_tokens(job)
-    inputs = 2 if of.gated else 1
-    matmuls = (Matmul(T, inputs * width, of.hidden), Matmul(T, of.hidden, width))
+    inputs = 2 if model.gated else 1
+    matmuls = (Matmul(T, inputs * width, model.hidden), Matmul(T, model.hidden, width))
     inner = (inputs + 1) * T * width
-    traffic = element * (5 * local * of.hidden + inner)
-    saved = element * (local * of.hidden + count_saved_input_tokens(job) * of.hidden + inner)
+    traffic = element * (5 * local * model.hidden + inner)
+    saved = element * (local * model.hidden + count_saved_input_tokens(job) * model.hidden + inner)
     if job.software.dropout:
-        traffic, saved = traffic + 3 * local * of.hidden, saved + local * of.hidden
+        traffic, saved = traffic + 3 * local * model.hidden, saved + local * model.hidden
     return Part("ffn", matmuls, traffic, saved, derive_column_parallel(job) + derive_row_parallel(job))
 
 
 @cached_per_job
 def derive_experts(job: Job) -> Part:
     """Router, dispatch, experts, combination, and the shared expert if there is one."""
-    of, by, element = job.architecture, job.degrees, job.software.element_bytes
+    model, degrees, element = job.architecture, job.degrees, job.software.element_bytes
     local, dispatched = count_local_tokens(job), count_dispatched_tokens(job)
-    rows, experts = count_received_rows(job) * job.expert_imbalance, of.experts / by.experts
-    width, inputs = of.ffn / by.expert_tensor, 2 if of.gated else 1
-    shared = of.shared_ffn / by.tensor
+    rows, experts = count_received_rows(job) * job.expert_imbalance, model.experts / degrees.experts
+    width, inputs = model.ffn / degrees.expert_tensor, 2 if model.gated else 1
+    shared = model.shared_ffn / degrees.tensor
     matmuls = [
-        Matmul(dispatched, of.experts, of.hidden),
-        Matmul(rows / experts, inputs * width, of.hidden, experts),
-        Matmul(rows / experts, of.hidden, width, experts),
+        Matmul(dispatched, model.experts, model.hidden),
+        Matmul(rows / experts, inputs * width, model.hidden, experts),
+        Matmul(rows / experts, model.hidden, width, experts),
     ]
     if shared:
-        matmuls += [Matmul(job.tokens, inputs * shared, of.hidden), Matmul(job.tokens, of.hidden, shared)]
+        matmuls += [
+            Matmul(job.tokens, inputs * shared, model.hidden),
+            Matmul(job.tokens, model.hidden, shared),
+        ]
     # Rows are sorted by rank, written and read once; rows of experts are read and written, there and back.
-    sorted_rows = 2 * dispatched * of.top_k * of.hidden + 4 * rows * of.hidden
+    sorted_rows = 2 * dispatched * model.top_k * model.hidden + 4 * rows * model.hidden
     inner = (inputs + 1) * (rows * width + job.tokens * shared)
-    scores = 4 * dispatched * of.experts  # the router works in float32
-    traffic = element * (5 * local * of.hidden + sorted_rows + inner) + 4 * scores
-    saved_rows = 2 * local * of.hidden + rows * of.hidden + dispatched * of.top_k * of.hidden
+    scores = 4 * dispatched * model.experts  # the router works in float32
+    traffic = element * (5 * local * model.hidden + sorted_rows + inner) + 4 * scores
+    saved_rows = 2 * local * model.hidden + rows * model.hidden + dispatched * model.top_k * model.hidden
     saved = element * (saved_rows + inner) + 2 * scores
     return Part("experts", tuple(matmuls), traffic, saved, derive_expert_collectives(job))
 
@@ -81,11 +84,11 @@ def derive_experts(job: Job) -> Part:
 @cached_per_job
 def derive_head(job: Job) -> Part:
     """Final norm, output matmul, and cross-entropy in float32; logits and their gradient are saved."""
-    of, element = job.architecture, job.software.element_bytes
-    vocab, local = of.vocab / job.degrees.tensor, count_local_tokens(job)
+    model, element = job.architecture, job.software.element_bytes
+    vocab, local = model.vocab / job.degrees.tensor, count_local_tokens(job)
     logits = job.tokens * vocab
-    traffic = element * 2 * local * of.hidden + logits * (2 * element + 3 * 4)
-    saved = logits * (4 + element) + element * (local + count_saved_input_tokens(job)) * of.hidden
-    matmul = Matmul(job.tokens, vocab, of.hidden)
+    traffic = element * 2 * local * model.hidden + logits * (2 * element + 3 * 4)
+    saved = logits * (4 + element) + element * (local + count_saved_input_tokens(job)) * model.hidden
+    matmul = Matmul(job.tokens, vocab, model.hidden)
     collectives = derive_column_parallel(job) + derive_vocab_parallel_loss(job)
     return Part("head", (matmul,), traffic, saved, collectives)

@@ -65,7 +65,10 @@ def convert_quantity(number: float, dimension: units.Dimension, written: str) ->
 
 def _list_changes(analysis: Analysis, word: Word, number: float, dimension: units.Dimension) -> list[str]:
     """The figures that depend on the quantity, with the largest change of each in any plan."""
-    unit = next((name for name, (scale, of) in units.UNITS.items() if of == dimension and scale == 1), None)
+    unit = next(
+        (name for name, (scale, measures) in units.UNITS.items() if measures == dimension and scale == 1),
+        None,
+    )
     if unit is None or dimension == units.NUMBER:
         return []
     after = analysis.load_edited([(word.start, word.end, f"{number * RAISED!r} {unit}")])

@@ -43,19 +43,19 @@ def format_title(analysis: Analysis, kind: str, name: str) -> str:
     return "open the picture" if kind == "picture" else "build"
 
 
-def _format_memory(of: Costs) -> str:
+def _format_memory(costs: Costs) -> str:
     try:
-        peak = max(of.memory, key=lambda figure: figure.value)
+        peak = max(costs.memory, key=lambda figure: figure.value)
     except Unknown as reason:
         return f"memory unknown: {reason}"
-    device = of.plan.cluster.device
+    device = costs.plan.cluster.device
     limit = f" of {format_quantity(device.memory, 'B')}" if device and device.memory else ""
     return f"{format_value(peak)}{limit} a GPU ({peak.grade})"
 
 
-def _format_time(of: Costs) -> str:
+def _format_time(costs: Costs) -> str:
     try:
-        step, mfu = of.step_figure, of.mfu_figure
+        step, mfu = costs.step_figure, costs.mfu_figure
         return f"{format_value(step)} a step ({step.grade}), MFU {format_value(mfu)}"
     except Unknown as reason:
         return f"step time unknown: {reason}"
