@@ -42,7 +42,7 @@ class Place(NamedTuple):
     code: str
 
 
-def marks(text: str) -> tuple[Counter[Place], Counter[str]]:
+def parse_marks(text: str) -> tuple[Counter[Place], Counter[str]]:
     """The places that a text's marks say, and what it says of places elsewhere."""
     places: Counter[Place] = Counter()
     others: Counter[str] = Counter()
@@ -62,7 +62,7 @@ def marks(text: str) -> tuple[Counter[Place], Counter[str]]:
     return places, others
 
 
-def told(loaded: Loaded) -> tuple[Counter[Place], Counter[str]]:
+def find_marks(loaded: Loaded) -> tuple[Counter[Place], Counter[str]]:
     """What `parc check` says, in the same terms."""
     places: Counter[Place] = Counter()
     others: Counter[str] = Counter()
@@ -128,7 +128,7 @@ def _rows(line: str, places: list[Place]) -> list[str]:
 def main(files: list[str]) -> None:
     for name in files:
         loaded = load(Path(name))
-        found, others = told(loaded)
+        found, others = find_marks(loaded)
         Path(name).write_text(marked(loaded.sources[0], found.elements(), others.elements()))
 
 

@@ -12,7 +12,7 @@ from parc.check.fixing import apply_fixes
 from parc.check.load import load, load_text
 from parc.check.pages import list_rules
 from parc.source import Source
-from tests.corpus.marks import marks, told
+from tests.corpus.marks import find_marks, parse_marks
 
 HERE = Path(__file__).parent
 FAULTY = sorted((HERE / "faulty").glob("*.parc"))
@@ -21,13 +21,13 @@ CORRECT = sorted((HERE / "correct").glob("*.parc"))
 
 @pytest.mark.parametrize("file", FAULTY, ids=lambda file: file.stem)
 def test_a_faulty_plan_has_the_faults_that_are_marked_and_no_other(file: Path) -> None:
-    expected = marks(file.read_text())
+    expected = parse_marks(file.read_text())
     assert any(expected), "nothing is marked"
-    assert told(load(file)) == expected
+    assert find_marks(load(file)) == expected
 
 
 @pytest.mark.parametrize("file", CORRECT, ids=lambda file: file.stem)
-def test_nothing_is_said_of_a_correct_plan(file: Path) -> None:
+def test_nothing_is_reported_of_a_correct_plan(file: Path) -> None:
     loaded = load(file)
     assert loaded.diagnostics == ()
     assert loaded.plans
@@ -48,13 +48,13 @@ ELSEWHERE = {
 
 
 def test_every_code_of_checking_is_in_the_corpus() -> None:
-    marked = {place.code for file in FAULTY for place in marks(file.read_text())[0]}
+    marked = {place.code for file in FAULTY for place in parse_marks(file.read_text())[0]}
     codes = {rule.code for rule in list_rules() if rule.code < "P400"}  # from there on, of other commands
     assert codes - marked == set(ELSEWHERE)
 
 
 @pytest.mark.parametrize("file", FAULTY, ids=lambda file: file.stem)
-def test_a_fix_mends_what_it_is_offered_for(file: Path) -> None:
+def test_a_fix_corrects_what_it_is_offered_for(file: Path) -> None:
     """And what is called safe brings up nothing new."""
     loaded = load(file)
     texts = {realpath(source.path): source.text for source in loaded.sources}

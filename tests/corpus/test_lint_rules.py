@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from parc.check.pages import list_rules
-from tests.corpus.marks import marks
+from tests.corpus.marks import parse_marks
 
 ROOT = Path(__file__).parents[2]
 GAPS = {f"G{number}" for number in range(1, 11)}
@@ -50,7 +50,7 @@ def test_a_row_is_true(row: Row) -> None:
     assert set(row.codes) <= known
     assert row.codes or len(row.why) > 20, "neither a code nor a reason"
     assert row.codes or row.id not in GAPS
-    marked = {place.code for plan in row.plans for place in marks(plan.read_text())[0]}
+    marked = {place.code for plan in row.plans for place in parse_marks(plan.read_text())[0]}
     told_by_building = {code for code in row.codes if code >= "P400"}
     assert set(row.codes) - marked == told_by_building
 

@@ -84,10 +84,10 @@ def load(text: str, *overrides: str, path: str = "plan.parc") -> Loaded:
     return load_text(Source(path, text), overrides)
 
 
-def told(text: str, *overrides: str) -> list[tuple[str, str]]:
+def list_findings(text: str, *overrides: str) -> list[tuple[str, str]]:
     """(code, the text at the primary label) of each diagnostic."""
-    return [told_of(each) for each in load(text, *overrides).diagnostics]
+    return [summarize(each) for each in load(text, *overrides).diagnostics]
 
 
-def told_of(diagnostic: Diagnostic) -> tuple[str, str]:
+def summarize(diagnostic: Diagnostic) -> tuple[str, str]:
     return diagnostic.code, diagnostic.span.text if diagnostic.span else ""

@@ -21,15 +21,15 @@ model moe {
 """
 
 
-def checked(text: str, memory: str = "80 GB") -> tuple[Diagnostic, ...]:
+def check_text(text: str, memory: str = "80 GB") -> tuple[Diagnostic, ...]:
     return load(complete(text).replace("MEMORY", memory)).diagnostics
 
 
-def codes(text: str, memory: str = "80 GB") -> list[str]:
-    return [each.code for each in checked(text, memory)]
+def list_codes(text: str, memory: str = "80 GB") -> list[str]:
+    return [each.code for each in check_text(text, memory)]
 
 
-def mended(text: str, found: Diagnostic) -> str:
+def apply_fix(text: str, found: Diagnostic) -> str:
     """The text with the fix of a finding in it."""
     assert found.fix is not None
     for span, new in sorted(found.fix.edits, reverse=True, key=lambda edit: edit[0].start):
@@ -37,6 +37,6 @@ def mended(text: str, found: Diagnostic) -> str:
     return text
 
 
-def peak(text: str) -> float:
+def predict_peak(text: str) -> float:
     (plan,) = load(complete(text).replace("MEMORY", "80 GB")).plans
     return max(stage.value for stage in price(plan).memory)

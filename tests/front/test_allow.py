@@ -21,7 +21,7 @@ from parc.check.load import load_text
 from parc.source import Source
 from parc.syntax.format import format_source
 from parc.syntax.parse import parse
-from tests.front.plans import BLOCKS, complete, load, told
+from tests.front.plans import BLOCKS, complete, list_findings, load
 
 # P202: 4 of 8 devices are idle. It marks `[dp: 4]` and `[node: 8]`.
 IDLE = "cluster farm { levels = [node: 8] }"
@@ -33,10 +33,10 @@ def idle(*lines: str) -> list[str]:
     """The codes that are told of a plan with those lines and IDLE or PLAN, where they lack."""
     text = "\n".join(lines)
     text += "" if "levels" in text else f"\n{IDLE}"
-    return [code for code, _ in told(complete(text))]
+    return [code for code, _ in list_findings(complete(text))]
 
 
-def test_without_a_comment_it_is_told() -> None:
+def test_without_a_comment_it_is_reported() -> None:
     assert idle() == ["P202"]
 
 
@@ -60,7 +60,7 @@ def test_without_a_comment_it_is_told() -> None:
         "# parc: allow-file P202 -- four are spare",
     ],
 )
-def test_what_is_allowed_is_not_told(text: str) -> None:
+def test_what_is_allowed_is_not_reported(text: str) -> None:
     assert idle(text) == []
 
 
@@ -80,7 +80,7 @@ def test_a_comment_speaks_of_no_other_row(text: str) -> None:
     assert sorted(idle(text)) == ["P123", "P202"]
 
 
-def test_other_findings_of_the_row_are_told() -> None:
+def test_other_findings_of_the_row_are_reported() -> None:
     assert idle("cluster farm { levels = [node: 3] }  # parc: allow P202 -- none is") == ["P123", "P201"]
 
 
@@ -108,12 +108,12 @@ def test_what_looks_like_one_in_a_text_is_none() -> None:
     ],
 )
 def test_what_is_wrong_with_it(comment: str, code: str, place: str) -> None:
-    assert told(complete(f"let a = 1  {comment}\nlet b = 1")) == [(code, place)]
+    assert list_findings(complete(f"let a = 1  {comment}\nlet b = 1")) == [(code, place)]
 
 
-def test_what_changes_the_computation_is_told_always() -> None:
+def test_what_changes_the_computation_is_reported_always() -> None:
     train = BLOCKS["train"].strip().replace("model = moe", "model = moe, approximate { capacity = 2 }")
-    assert sorted(code for code, _ in told(complete(f"{train}  # parc: allow P312 -- we know"))) == [
+    assert sorted(code for code, _ in list_findings(complete(f"{train}  # parc: allow P312 -- we know"))) == [
         "P122",
         "P312",
     ]
@@ -165,8 +165,8 @@ def test_where_not_everything_could_be_found_nothing_is_called_unused(fault: str
 
 
 def test_of_a_file_without_a_plan_and_of_settings_nothing_is_called_unused() -> None:
-    assert told(f"let b = 1  {ALLOW}") == []
-    assert told(complete(f"let b = 1  {ALLOW}"), "first.seed=1") == []
+    assert list_findings(f"let b = 1  {ALLOW}") == []
+    assert list_findings(complete(f"let b = 1  {ALLOW}"), "first.seed=1") == []
 
 
 def test_a_comment_of_an_imported_file_speaks_of_that_file(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_an_allowed_estimate_or_claim_does_not_keep_from_building() -> None:
 
 def test_thousands_of_them_are_a_fault_and_take_no_time() -> None:
     lines = "".join(f"let a{n} = 1  # parc: allow P202 -- x\n" for n in range(4000))
-    codes = [code for code, _ in told(lines)]
+    codes = [code for code, _ in list_findings(lines)]
     assert codes == ["P005"]
 
 
@@ -252,7 +252,7 @@ def test_a_row_that_a_comment_speaks_of_is_not_folded() -> None:
     assert format_source(Source("plan.parc", two)) == two
 
 
-def test_an_editor_that_reads_again_only_what_changed_is_told_the_same() -> None:
+def test_an_editor_that_reads_again_only_what_changed_is_reported_the_same() -> None:
     again = History()
     text = complete(f"cluster farm {{ levels = [node: 8] }}  {ALLOW}")
     for now in (

@@ -43,7 +43,7 @@ def test_exit_zero_forgives_the_plan_and_not_the_caller(folder: Path) -> None:
     assert cli.main(["check", "--exit-zero", str(folder / "none.parc")]) == 2
 
 
-def test_a_fault_that_two_files_import_is_told_once(folder: Path) -> None:
+def test_a_fault_that_two_files_import_is_reported_once(folder: Path) -> None:
     for name in ("one.parc", "two.parc"):
         (folder / name).write_text('import "bad.parc"\n')
     found = check_files([folder / "one.parc", folder / "two.parc", folder / "bad.parc"], [])

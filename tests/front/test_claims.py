@@ -13,7 +13,7 @@ from parc.check.pages import format_page
 from parc.diagnostic import Severity
 from parc.plan import subjects
 from parc.plan.blocks import Plan
-from tests.front.plans import SEED, load, told
+from tests.front.plans import SEED, list_findings, load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -194,7 +194,7 @@ def test_constants_can_be_claimed(claim: str, holds: bool) -> None:
 )
 def test_claims_that_mean_nothing(claim: str, code: str, at: str) -> None:
     text = f'let text = "a"\nlet number = 3\n{SEED}'.replace("devices == 128", claim)
-    assert told(text) == [(code, at)]
+    assert list_findings(text) == [(code, at)]
 
 
 # What cannot be judged, and what is doubtful
@@ -262,7 +262,7 @@ def test_the_bubble_of_fewer_microbatches_than_ranks(schedule: str, microbatches
         ('"gpipe", chunks = 2', 40_000, "(2 chunks x 40,000 microbatches + 4 - 1)"),
     ],
 )
-def test_one_microbatch_is_not_told_as_many(schedule: str, count: int, told: str) -> None:
+def test_one_microbatch_is_not_reported_as_many(schedule: str, count: int, told: str) -> None:
     text = ZBV.replace('"zbv", chunks = 2', schedule)
     figure = verdict("bubble < 5%", text.replace("microbatches = 32", f"microbatches = {count}")).figure
     assert figure is not None

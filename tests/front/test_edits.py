@@ -6,7 +6,7 @@ import pytest
 
 from parc.check.edits import set_key
 from tests.front.plans import complete, load
-from tests.front.priced import mended
+from tests.front.priced import apply_fix
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_the_last_option_of_a_strategy_goes_with_its_braces(written: str, left: 
     """`sequence` over an axis of one rank has no effect. A comment in the braces stays, and so do they."""
     text = complete(f"plan wide for first on farm {{\n  mesh = [tp: 1]\n  tensor over [tp] {written}\n}}")
     found = next(each for each in load(text).diagnostics if each.message.startswith("`sequence"))
-    better = mended(text, found)
+    better = apply_fix(text, found)
     assert f"  {left}}}" in better
     assert load(better).diagnostics == ()
 

@@ -8,7 +8,7 @@ from parc.check.claims.verdict import judge
 from parc.check.detection import price
 from parc.diagnostic import Severity
 from tests.front.plans import load
-from tests.front.priced import LINKS, codes, mended
+from tests.front.priced import LINKS, apply_fix, list_codes
 
 # 8 nodes of 8; 16 layers of 64 experts of 3 x 4,096 x 1,536, six a token.
 PLAN = f"""cluster farm {{
@@ -62,25 +62,27 @@ def seconds(text: str) -> float:
         (TENSORS, "`experts over [tp]`", "experts over [tp]"),
     ],
 )
-def test_a_layout_that_keeps_the_experts_in_is_told_and_is_clean(text: str, help: str, written: str) -> None:
+def test_a_layout_that_keeps_the_experts_in_is_reported_and_is_clean(
+    text: str, help: str, written: str
+) -> None:
     text = text.replace("MEMORY", "80 GB")
     (found,) = load(text).diagnostics
     assert (found.code, found.severity, found.help) == ("P324", Severity.WARNING, help)
     assert found.message.startswith("groups of `experts` span several nodes in every order of the axes")
-    better = mended(text, found)
+    better = apply_fix(text, found)
     assert written in better
     assert load(better).diagnostics == ()
     assert (nodes(text), nodes(better)) == (8, 1)
     assert seconds(better) < 0.95 * seconds(text)
 
 
-def test_a_layout_that_does_not_fit_is_not_told() -> None:
+def test_a_layout_that_does_not_fit_is_not_reported() -> None:
     """64 experts of 18.9 M parameters in 16 layers, 8 of them on each device: 2.4 G parameters, of which each
     takes 2 + 4 bytes and an eighth of 12. With one of them on each it is an eighth of that."""
     held = 16 * 8 * 3 * 4096 * 1536 * (2 + 4 + 12 / 8)
     assert held > 18e9
-    assert "P324" not in codes(PLAN, "18 GB")
-    assert "P324" in codes(PLAN, "80 GB")
+    assert "P324" not in list_codes(PLAN, "18 GB")
+    assert "P324" in list_codes(PLAN, "80 GB")
 
 
 def test_a_new_axis_has_a_name_of_its_own() -> None:
@@ -96,5 +98,5 @@ def test_a_comment_in_the_mesh_is_left_to_the_hand() -> None:
     assert found.fix is None
 
 
-def test_where_experts_are_within_a_node_nothing_is_told() -> None:
-    assert codes(PLAN.replace("fabric: 8, node: 8", "fabric: 1, node: 64")) == []
+def test_where_experts_are_within_a_node_nothing_is_reported() -> None:
+    assert list_codes(PLAN.replace("fabric: 8, node: 8", "fabric: 1, node: 64")) == []

@@ -8,8 +8,8 @@ from parc.check.detection import price
 from parc.cost.explain import count_devices
 from parc.cost.work.stage import derive_experts
 from parc.diagnostic import Severity
-from tests.front.plans import complete, load, told
-from tests.front.priced import mended
+from tests.front.plans import complete, list_findings, load
+from tests.front.priced import apply_fix
 
 # 16 layers of 8 experts of 3 x 1,024 x 2,048, two a token; 32 sequences of 1,024.
 PLAN = """cluster farm {{
@@ -63,10 +63,10 @@ def test_what_is_proposed_computes_them_once(experts: str, tensor: str) -> None:
 
 def test_the_fix_splits_each_expert_if_its_width_divides() -> None:
     (found,) = load(plan()).diagnostics
-    assert mended(plan(), found) == plan("experts over [ep] { tensor = [tp] }")
+    assert apply_fix(plan(), found) == plan("experts over [ep] { tensor = [tp] }")
     odd = plan().replace("ffn = 2048", "ffn = 2046")
     (found,) = load(odd).diagnostics
-    assert load(mended(odd, found)).diagnostics == ()
+    assert load(apply_fix(odd, found)).diagnostics == ()
     assert found.help == "`sequence = true` of `tensor` gives each rank its own tokens"
     odd = odd.replace("length = 1024", "length = 1023")
     (found,) = load(odd).diagnostics
@@ -76,7 +76,7 @@ def test_the_fix_splits_each_expert_if_its_width_divides() -> None:
 def test_without_a_word_of_experts_all_of_them_are_on_every_rank() -> None:
     (found,) = load(plan("")).diagnostics
     assert found.code == "P314"
-    better = mended(plan(""), found)
+    better = apply_fix(plan(""), found)
     assert "  experts over [tp]\n  tensor  over [tp]" in better
     assert load(better).diagnostics == ()
 
@@ -84,7 +84,7 @@ def test_without_a_word_of_experts_all_of_them_are_on_every_rank() -> None:
 @pytest.mark.parametrize("shape", ["experts = 0", "experts = 8, dense_layers = 16", "vocab = 32000"])
 def test_a_model_without_experts_repeats_none(shape: str) -> None:
     text = plan("").replace("experts = 8, top_k = 2, vocab = 32000", shape)
-    assert "P314" not in [code for code, _ in told(text)]
+    assert "P314" not in [code for code, _ in list_findings(text)]
 
 
 def test_recomputed_experts_are_computed_once_more() -> None:

@@ -32,7 +32,7 @@ def check(*arguments: str | Path) -> int:
     return cli.main(["check", *map(str, arguments)])
 
 
-def test_without_fix_it_is_said_what_could_be_mended(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_fix_reports_what_could_be_fixed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(file) == 1
     told = capsys.readouterr().out
     assert "  = fix: insert `=` (--fix)\n" in told
@@ -56,7 +56,7 @@ def test_fix_writes_and_counts(file: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == "no faults\n"
 
 
-def test_what_is_left_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_left_is_reported(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(FAULTY + "let c = 1 / 0\n")
     assert check("--fix", file) == 1
     assert file.read_text() == MENDED + "let c = 1 / 0\n"
@@ -186,7 +186,7 @@ def test_a_read_only_file_stays_and_the_others_are_done(
     assert sorted(each.name for each in file.parent.iterdir()) == [".git", "a.parc", "b.parc"]
 
 
-def test_a_file_that_cannot_be_read_is_told_and_the_others_are_done(file: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_done(file: Path) -> None:
     assert check("--fix", file.with_name("none.parc"), file) == 2
     assert file.read_text() == MENDED
 
@@ -217,7 +217,7 @@ def test_nothing_but_a_regular_file_is_written(
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_fix_that_is_refused_is_told_and_not_offered_again(
+def test_a_fix_that_is_refused_is_reported_and_not_offered_again(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`full` wants microbatches that `good` cannot have; `test_fixing.py` has the arithmetic."""

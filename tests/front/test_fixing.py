@@ -172,7 +172,7 @@ def named(diagnostics: tuple[Diagnostic, ...]) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 100), pytest.param(10_000, 3000, marks=pytest.mark.slow)])
-def test_every_fix_mends_its_fault_and_breaks_no_syntax(first: int, count: int) -> None:
+def test_every_fix_fixes_its_fault_and_breaks_no_syntax(first: int, count: int) -> None:
     tried = 0
     for seed in range(first, first + count):
         texts = {FILE: faulty(seed)}

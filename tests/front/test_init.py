@@ -127,7 +127,7 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["--experts", "128", "--top-k", "200"], "200"),
     ],
 )
-def test_what_no_layout_can_mend_is_told(
+def test_what_no_layout_can_fix_is_reported(
     arguments: list[str], fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["init", *arguments, "-o", str(tmp_path / "plan.parc")]) == 1

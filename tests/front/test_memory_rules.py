@@ -13,7 +13,7 @@ from parc.check.detection import price
 from parc.diagnostic import Severity
 from parc.plan.blocks import Plan
 from tests.front.plans import complete, load
-from tests.front.priced import DEVICE, NODE, checked, codes, mended, peak
+from tests.front.priced import DEVICE, NODE, apply_fix, check_text, list_codes, predict_peak
 
 # Memory. The model of `plans.py`: 16 layers, hidden 1,024, 16 heads of 64 and 8 of keys, 8 gated experts of
 # 2,048, 32,000 words; float32, so 4 + 4 + 8 bytes a parameter; 32 sequences of 1,024 in 4 microbatches.
@@ -25,7 +25,7 @@ PIPES = f"{NODE}\nplan wide for first on farm {{\n  mesh = [pp: 4]\n  pipeline o
 
 
 def test_state_is_counted_in_bytes_a_parameter() -> None:
-    (found,) = checked(PLAIN, "16 GB")
+    (found,) = check_text(PLAIN, "16 GB")
     held = 16 * LAYER + 2 * TABLE + 1024
     assert (found.code, found.severity) == ("P322", Severity.ERROR)
     assert found.notes[0].endswith(f"(exact): {held:,} x 4 B")
@@ -35,13 +35,15 @@ def test_state_is_counted_in_bytes_a_parameter() -> None:
 
 
 def test_one_device_shares_the_model_with_none() -> None:
-    (found,) = (each for each in checked(PLAIN.replace("[dp: 4]", "[dp: 1]"), "5 GB") if each.code == "P322")
+    (found,) = (
+        each for each in check_text(PLAIN.replace("[dp: 4]", "[dp: 1]"), "5 GB") if each.code == "P322"
+    )
     assert found.labels[0].text == "one device holds the whole model"
 
 
 @pytest.mark.parametrize(("share", "expected"), [(1.01, ["P322"]), (0.95, ["P323"]), (0.91, [])])
 def test_above_92_percent_is_near_and_above_all_is_too_much(share: float, expected: list[str]) -> None:
-    assert codes(PLAIN, f"{peak(PLAIN) / share:.0f} B") == expected
+    assert list_codes(PLAIN, f"{predict_peak(PLAIN) / share:.0f} B") == expected
 
 
 def test_what_a_data_rank_could_leave_to_the_others_is_proposed() -> None:
@@ -50,10 +52,10 @@ def test_what_a_data_rank_could_leave_to_the_others_is_proposed() -> None:
     (found,) = load(text).diagnostics
     assert found.help is not None
     assert found.help.startswith("`shard = optimizer` needs 12.8 GB")
-    lean = mended(text, found)
+    lean = apply_fix(text, found)
     assert "data over [dp] { shard = optimizer }" in lean
     assert load(lean).diagnostics == ()
-    less = peak(text) - peak(lean)
+    less = predict_peak(text) - predict_peak(lean)
     assert less == pytest.approx((16 * LAYER + 2 * TABLE + 1024) * 8 * 3 / 4)
 
 
@@ -62,15 +64,15 @@ def test_earlier_stages_have_more_microbatches_in_flight() -> None:
     (plan,) = load(complete(PIPES).replace("MEMORY", "80 GB")).plans
     kept = [{part.name: part.value for part in stage.parts}["activations"] for stage in price(plan).memory]
     assert kept == pytest.approx([4 * kept[3], 3 * kept[3], 2 * kept[3], kept[3]])
-    found = next(each for each in checked(PIPES, "8 GB") if each.code == "P322")
+    found = next(each for each in check_text(PIPES, "8 GB") if each.code == "P322")
     assert found.message.startswith("a device of stage 0 needs")
     assert any(note.startswith("by stage: ") and note.count("GB") == 4 for note in found.notes)
 
 
 def test_a_pipeline_of_one_rank_has_no_other_to_give_layers_to() -> None:
     text = PLAIN.replace("[dp: 4]", "[pp: 1, dp: 4]").replace("over [dp]", "over [dp]\n  pipeline over [pp]")
-    assert "P322" in codes(text, "8 GB")
-    assert "P322" in codes(text.replace("pp: 1, ", "").replace("over [pp]", "over []"), "8 GB")
+    assert "P322" in list_codes(text, "8 GB")
+    assert "P322" in list_codes(text.replace("pp: 1, ", "").replace("over [pp]", "over []"), "8 GB")
 
 
 def test_an_alternative_that_cannot_be_priced_is_left_out() -> None:
@@ -92,7 +94,7 @@ def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:
     assert "microbatches in flight by stage: 16, 16, 16, 16" in found.notes
     assert found.help is not None
     assert found.help.startswith('`schedule = "1f1b"` needs')
-    assert load(mended(text, found)).diagnostics == ()
+    assert load(apply_fix(text, found)).diagnostics == ()
 
 
 ZERO = PIPES.replace("over [pp]", 'over [pp] { schedule = "zero_bubble" }')
@@ -105,8 +107,8 @@ def test_with_too_many_passes_to_play_the_states_alone_may_be_too_much() -> None
     many = f"{ZERO}\ntrain first {{ model = moe, {batch} }}\n"
     many = complete(many).replace("layers = 16", "layers = 256").replace("pp: 4", "pp: 256")
     many = many.replace("node: 4", "node: 256")
-    assert "P322" not in codes(many, f"{16 * held + 1} B")
-    (found,) = (each for each in checked(many, f"{8 * held} B") if each.code == "P322")
+    assert "P322" not in list_codes(many, f"{16 * held + 1} B")
+    (found,) = (each for each in check_text(many, f"{8 * held} B") if each.code == "P322")
     assert found.message.startswith("a device of stage 255 needs at least ")
     assert found.message.endswith(": 200%")
     assert any("196,608 passes through a pipeline are more than" in note for note in found.notes)
@@ -116,7 +118,7 @@ def test_with_too_many_passes_to_play_the_states_alone_may_be_too_much() -> None
 
 def test_with_halves_of_backward_passes_later_stages_hold_as_much_as_the_first() -> None:
     """`1f1b` has 4, 3, 2 and 1 microbatches in flight."""
-    (found,) = (each for each in checked(ZERO, "8 GB") if each.code == "P322")
+    (found,) = (each for each in check_text(ZERO, "8 GB") if each.code == "P322")
     assert "microbatches in flight by stage: 4, 4, 4, 4" in found.notes
     assert found.message.startswith("a device of stage 3 needs")
 
@@ -134,7 +136,7 @@ def test_states_are_claimed_without_a_simulation_and_a_v_has_both_ends_on_its_fi
 def test_a_false_claim_about_a_split_backward_pass_tries_no_layout_that_excludes_it() -> None:
     """Recomputing is excluded, and nobody wrote it: the trial has no place in the text."""
     text = ZERO.replace("  mesh", "  expect { memory.parameters < 1 B }\n  mesh")
-    (found,) = checked(text)
+    (found,) = check_text(text)
     assert (found.code, found.help is not None) == ("P306", True)
 
 
@@ -147,7 +149,7 @@ train first {
 
 
 def cures(text: str) -> list[str]:
-    (found,) = (each for each in checked(text, "20 GB") if each.code == "P322")
+    (found,) = (each for each in check_text(text, "20 GB") if each.code == "P322")
     return [found.help or "", *(note for note in found.notes if note.startswith("`"))]
 
 
@@ -182,7 +184,9 @@ def test_interleaved_ranks_have_several_passes_in_flight() -> None:
 def test_a_layer_of_the_fullest_stage_may_go_to_the_emptiest() -> None:
     """The first stage has 4 microbatches of each layer in flight, the last 1 and the logits."""
     text = complete(PIPES)
-    found = next(each for each in checked(text, f"{peak(text) * 0.98:.0f} B") if each.code == "P322")
+    found = next(
+        each for each in check_text(text, f"{predict_peak(text) * 0.98:.0f} B") if each.code == "P322"
+    )
     assert "microbatches in flight by stage: 4, 3, 2, 1" in found.notes
     proposed = [each for each in (found.help or "", *found.notes) if each.startswith("`layers = ")]
     assert proposed
@@ -191,14 +195,16 @@ def test_a_layer_of_the_fullest_stage_may_go_to_the_emptiest() -> None:
 
 def test_two_changes_are_proposed_where_one_is_not_enough() -> None:
     """Parameters and gradients alone are 7.4 GB; two changes bring the rest below 2."""
-    found = next(each for each in checked(PLAIN.replace("over [dp]", "over [dp] { shard = none }"), "5 GB"))
+    found = next(
+        each for each in check_text(PLAIN.replace("over [dp]", "over [dp] { shard = none }"), "5 GB")
+    )
     assert found.code == "P322"
     assert found.help is not None
     assert found.help.startswith("`shard = parameters` and `")
 
 
 def test_nothing_is_proposed_where_nothing_helps() -> None:
-    found = next(each for each in checked(PLAIN, "1 GB") if each.code == "P322")
+    found = next(each for each in check_text(PLAIN, "1 GB") if each.code == "P322")
     assert found.fix is None
     assert found.help == "no layout that was tried fits: use more devices or a smaller model"
 
@@ -211,13 +217,13 @@ def test_no_proposal_breaks_a_rule() -> None:
       data     over [dp]
       pipeline over [pp] {{ schedule = "1f1b" }}
     }}"""
-    for each in checked(text, "6 GB"):
+    for each in check_text(text, "6 GB"):
         if each.fix:
-            again = load(mended(complete(text).replace("MEMORY", "6 GB"), each)).diagnostics
+            again = load(apply_fix(complete(text).replace("MEMORY", "6 GB"), each)).diagnostics
             assert not [one for one in again if one.severity is Severity.ERROR]
 
 
 @pytest.mark.parametrize("memory", ["80 GB", "6 GB"])
-def test_without_figures_of_the_device_nothing_is_told(memory: str) -> None:
+def test_without_figures_of_the_device_nothing_is_reported(memory: str) -> None:
     for left_out in ("memory = MEMORY, ", DEVICE):
-        assert codes(PLAIN.replace(left_out, ""), memory) == []
+        assert list_codes(PLAIN.replace(left_out, ""), memory) == []

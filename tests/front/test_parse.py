@@ -223,7 +223,7 @@ def test_a_body_knows_that_something_was_dropped_from_it() -> None:
         ("train a {", 1),
     ],
 )
-def test_an_unclosed_bracket_is_told_once(text: str, statements: int) -> None:
+def test_an_unclosed_bracket_is_reported_once(text: str, statements: int) -> None:
     file, found = parse(Source("plan.parc", text))
     assert [fault.code for fault in found] == ["P004"]
     assert len(file.statements) == statements
@@ -251,7 +251,7 @@ def test_odd_texts(text: str, told: tuple[str, int, int, str]) -> None:
     assert faults(text) == [told]
 
 
-def test_a_value_that_is_missing_is_not_told_twice() -> None:
+def test_a_value_that_is_missing_is_not_reported_twice() -> None:
     file, found = parse(Source("plan.parc", 'let a = "x'))
     assert len(found) == 1
     (let,) = file.statements

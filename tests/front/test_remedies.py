@@ -74,7 +74,7 @@ plan wide for first on farm {
         ("mfu > 60%", "no layout that was tried makes it true; as planned it is 1.49%"),
     ],
 )
-def test_a_false_claim_is_told_what_would_make_it_true(claim: str, help: str | None) -> None:
+def test_a_false_claim_is_reported_what_would_make_it_true(claim: str, help: str | None) -> None:
     found = next(each for each in load(FARM.replace("CLAIM", claim)).diagnostics if each.code == "P306")
     assert found.help == help
 
@@ -96,7 +96,7 @@ def test_what_is_proposed_makes_the_claim_true() -> None:
     assert [each.holds for each in judge(price(plan))] == [True]
 
 
-def test_an_mfu_above_the_record_is_told_so() -> None:
+def test_an_mfu_above_the_record_is_reported() -> None:
     for claim, told in (("mfu > 55%", True), ("mfu > 50%", False)):
         found = next(each for each in load(FARM.replace("CLAIM", claim)).diagnostics if each.code == "P306")
         assert any("best published" in note for note in found.notes) is told

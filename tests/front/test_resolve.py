@@ -14,7 +14,7 @@ from parc.plan import blocks
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.placement import spread_layers
-from tests.front.plans import BLOCKS, SEED, complete, load, told, told_of
+from tests.front.plans import BLOCKS, SEED, complete, list_findings, load, summarize
 
 
 def one(text: str, *overrides: str) -> Plan:
@@ -152,7 +152,7 @@ def test_a_pipeline_without_layers_spreads_those_of_the_shape() -> None:
     assert plan.pipeline.layers == (6, 5, 5)
     where = "plan wide for first on farm {\n mesh = [pp: 3]\n pipeline over [pp]\n}"
     unknown = f'model moe {{ source = "moe.py:M" }}\n{where}'
-    assert told(complete(unknown)) == [("P104", "pipeline")]
+    assert list_findings(complete(unknown)) == [("P104", "pipeline")]
 
 
 def test_constants_may_stand_for_any_value() -> None:
@@ -232,7 +232,7 @@ PLAN = "plan wide for first on farm {\n mesh = [dp: 4]\n data over [dp]\n KEY\n}
     ],
 )
 def test_one_fault_gives_one_diagnostic(block: str, key: str, fault: tuple[str, str]) -> None:
-    assert told(complete(block.replace("KEY", key))) == [fault]
+    assert list_findings(complete(block.replace("KEY", key))) == [fault]
 
 
 @pytest.mark.parametrize(
@@ -253,19 +253,21 @@ def test_did_you_mean(text: str, help: str) -> None:
     assert help in [fault.help for fault in load(complete(text)).diagnostics]
 
 
-def test_a_typing_error_and_what_it_leaves_missing_are_both_told() -> None:
+def test_a_typing_error_and_what_it_leaves_missing_are_both_reported() -> None:
     text = complete("train first { model = moe, batch { sequences = 32, lenght = 8 } }")
-    assert told(text) == [("P104", "batch"), ("P102", "lenght")]
+    assert list_findings(text) == [("P104", "batch"), ("P102", "lenght")]
 
 
 def test_a_dropped_statement_is_not_missed_again() -> None:
     text = complete("train first {\n model = moe\n batch { sequences = 32\n length 8 ] ] }\n}")
-    assert [code for code, _ in told(text)] == ["P001"]
+    assert [code for code, _ in list_findings(text)] == ["P001"]
 
 
 def test_a_name_whose_block_was_dropped_is_not_called_unknown() -> None:
     text = f"train first ] ] {{ model = moe }}\n{BLOCKS['model']}\ncluster farm {{ levels = [node: 1] }}"
-    assert [code for code, _ in told(text + "\nplan wide for first on farm { mesh = [x: 1] }")] == ["P001"]
+    assert [code for code, _ in list_findings(text + "\nplan wide for first on farm { mesh = [x: 1] }")] == [
+        "P001"
+    ]
 
 
 def test_a_faulty_block_does_not_hide_the_faults_of_others() -> None:
@@ -273,7 +275,7 @@ def test_a_faulty_block_does_not_hide_the_faults_of_others() -> None:
         "cluster farm { }\nmodel moe { sorce = 3 }\n"
         "train first { model = moe }\nplan wide for first on farm { }"
     )
-    assert told(text) == [
+    assert list_findings(text) == [
         ("P104", "cluster farm"),
         ("P104", "model moe"),
         ("P102", "sorce"),
@@ -284,7 +286,7 @@ def test_a_faulty_block_does_not_hide_the_faults_of_others() -> None:
 
 def test_faults_come_in_the_order_of_the_file() -> None:
     text = complete(f"let a = b + 1\n{PLAN.replace('KEY', 'x = 1')}\nlet b = 3 GBs")
-    assert [code for code, _ in told(text)] == ["P102", "P108"]
+    assert [code for code, _ in list_findings(text)] == ["P102", "P108"]
 
 
 # Settings
@@ -325,9 +327,9 @@ def test_set_reaches_into_a_configured_value_and_a_constant() -> None:
         ("first.batch.microbatches = 5", ("P208", "32")),
     ],
 )
-def test_a_faulty_setting_is_told_where_it_stands(setting: str, fault: tuple[str, str]) -> None:
+def test_a_faulty_setting_is_reported_where_it_stands(setting: str, fault: tuple[str, str]) -> None:
     (found,) = load(complete(""), setting).diagnostics
-    assert told_of(found) == fault
+    assert summarize(found) == fault
     assert found.span
     assert any(label.span.source.path == "--set" for label in found.labels)
 
@@ -346,7 +348,7 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def codes(path: Path) -> list[tuple[str, str]]:
-    return [told_of(fault) for fault in load_file(path).diagnostics]
+    return [summarize(fault) for fault in load_file(path).diagnostics]
 
 
 def test_blocks_and_constants_are_imported(tmp_path: Path) -> None:
@@ -371,14 +373,14 @@ def test_plans_of_an_imported_file_are_checked_but_not_this_file_s(tmp_path: Pat
     assert [plan.name for plan in load_file(path).plans] == ["wide"]
 
 
-def test_a_fault_in_an_imported_file_is_told_there(tmp_path: Path) -> None:
+def test_a_fault_in_an_imported_file_is_reported_there(tmp_path: Path) -> None:
     path = write(tmp_path, hardware="cluster farm { }", plan='import "hardware.parc"')
     (fault,) = load_file(path).diagnostics
     assert fault.span
     assert (fault.code, Path(fault.span.source.path).name) == ("P104", "hardware.parc")
 
 
-def test_circles_of_imports_are_told(tmp_path: Path) -> None:
+def test_circles_of_imports_are_reported(tmp_path: Path) -> None:
     path = write(tmp_path, plan='import "a.parc"', a='import "b.parc"', b='import "a.parc"')
     (fault,) = load_file(path).diagnostics
     assert fault.code == "P113"
@@ -399,12 +401,12 @@ def test_imports_do_not_leave_the_project(tmp_path: Path, wanted: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["none.parc", ".", "", "a\\0b", "loop.parc"])
-def test_what_cannot_be_imported_is_told(tmp_path: Path, wanted: str) -> None:
+def test_what_cannot_be_imported_is_reported(tmp_path: Path, wanted: str) -> None:
     (tmp_path / "loop.parc").symlink_to(tmp_path / "loop.parc")
     assert [code for code, _ in codes(write(tmp_path, plan=f'import "{wanted}"'))] == ["P112"]
 
 
-def test_the_same_name_in_two_files_is_told(tmp_path: Path) -> None:
+def test_the_same_name_in_two_files_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, a="let x = 1", plan='import "a.parc"\nlet x = 2')
     (fault,) = load_file(path).diagnostics
     assert fault.code == "P105"

@@ -18,7 +18,7 @@ from parc.diagnostic import Diagnostic, Severity
 from parc.source import Source
 from parc.syntax import tree
 from parc.syntax.parse import parse
-from tests.front.plans import complete, load, told
+from tests.front.plans import complete, list_findings, load
 
 # Faults of the command line, of the file system, or of files too large to print.
 WITHOUT_EXAMPLE = {"P005", "P008", "P009", "P116", "P118", "P510", "P601", "P660"}
@@ -128,7 +128,7 @@ def test_the_written_pages_are_those_of_the_rules() -> None:
 # What the examples do not show: the other side of a limit, and the exact words.
 
 
-def test_the_numbers_the_arithmetic_and_the_nearest_values_are_said() -> None:
+def test_the_numbers_the_arithmetic_and_the_nearest_values_are_reported() -> None:
     text = complete("plan wide for first on farm {\n mesh = [dp: 3]\n data over [dp]\n}")
     (found,) = load(text).diagnostics
     assert found.code == "P208"
@@ -177,12 +177,12 @@ def test_nearest_divisors_of_both_sides() -> None:
 def test_which_strategies_may_share_an_axis(strategies: str, codes: list[str]) -> None:
     sizes = "[x: 2, y: 2]" if "y" in strategies or not strategies else "[x: 2]"
     plan = f"plan wide for first on farm {{\n mesh = {sizes}\n {strategies}\n}}"
-    assert [code for code, _ in told(complete(plan))] == codes
+    assert [code for code, _ in list_findings(complete(plan))] == codes
 
 
 def test_an_axis_of_one_rank_may_carry_nothing() -> None:
     plan = "plan wide for first on farm {\n mesh = [dp: 4, tp: 1]\n data over [dp]\n}"
-    assert told(complete(plan)) == []
+    assert list_findings(complete(plan)) == []
 
 
 @pytest.mark.parametrize(("microbatches", "codes"), [(3, ["P214"]), (4, []), (5, [])])
@@ -190,7 +190,7 @@ def test_1f1b_needs_as_many_microbatches_as_stages(microbatches: int, codes: lis
     batch = f"batch {{ sequences = 60, length = 8, microbatches = {microbatches} }}"
     train = f"train first {{ model = moe, {batch} }}"
     plan = 'plan wide for first on farm {\n mesh = [pp: 4]\n pipeline over [pp] { schedule = "1f1b" }\n}'
-    assert [code for code, _ in told(complete(f"{train}\n{plan}"))] == codes
+    assert [code for code, _ in list_findings(complete(f"{train}\n{plan}"))] == codes
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_1f1b_needs_as_many_microbatches_as_stages(microbatches: int, codes: lis
 )
 def test_every_layer_has_one_stage(layers: str, codes: list[str]) -> None:
     plan = f"plan wide for first on farm {{\n mesh = [pp: 4]\n pipeline over [pp] {{ layers = {layers} }}\n}}"
-    assert [code for code, _ in told(complete(plan))] == codes
+    assert [code for code, _ in list_findings(complete(plan))] == codes
 
 
 def test_a_chunk_multiplies_the_stages() -> None:
@@ -215,8 +215,8 @@ def test_a_chunk_multiplies_the_stages() -> None:
       mesh = [pp: 2]
       pipeline over [pp] { schedule = "interleaved", chunks = 3, layers = [3, 3, 3, 3, 2, 2] }
     }"""
-    assert told(complete(plan)) == []
-    assert told(complete(plan.replace(", 2, 2]", ", 4]"))) == [("P211", "[3, 3, 3, 3, 4]")]
+    assert list_findings(complete(plan)) == []
+    assert list_findings(complete(plan.replace(", 2, 2]", ", 4]"))) == [("P211", "[3, 3, 3, 3, 4]")]
 
 
 def test_dense_layers_and_shared_experts_are_split_by_the_tensor_axes() -> None:
@@ -225,25 +225,27 @@ def test_dense_layers_and_shared_experts_are_split_by_the_tensor_axes() -> None:
       shape { layers = 4, experts = 8, ffn = 64, dense_layers = 1, dense_ffn = 66, shared_ffn = 30 }
     }"""
     plan = "plan wide for first on farm {\n mesh = [tp: 4]\n tensor over [tp]\n experts over [tp]\n}"
-    assert told(complete(f"{model}\n{plan}")) == [("P205", "66"), ("P205", "30")]
+    assert list_findings(complete(f"{model}\n{plan}")) == [("P205", "66"), ("P205", "30")]
     # Where the plan itself says what is replicated, building judges.
     stated = plan.replace("tensor over [tp]", 'tensor over [tp] { replicate = ["*.w1"] }')
-    assert told(complete(f"{model}\n{stated}")) == []
+    assert list_findings(complete(f"{model}\n{stated}")) == []
 
 
-def test_a_fault_that_two_plans_share_is_told_once() -> None:
+def test_a_fault_that_two_plans_share_is_reported_once() -> None:
     model = 'model moe { source = "moe.py:M", shape { heads = 3, kv_heads = 2 } }'
     plans = "\n".join(
         f"plan p{i} for first on farm {{\n mesh = [dp: 4]\n data over [dp]\n}}" for i in range(3)
     )
-    assert told(complete(f"{model}\ncluster farm {{ levels = [node: 4] }}\n{plans}")) == [("P221", "3")]
+    assert list_findings(complete(f"{model}\ncluster farm {{ levels = [node: 4] }}\n{plans}")) == [
+        ("P221", "3")
+    ]
 
 
 def test_a_default_that_stands_in_for_a_faulty_value_raises_nothing_more() -> None:
     """`microbatches` would be 1, which is too few for four stages: but that is not what the file says."""
     train = 'train first { model = moe, batch { sequences = 32, length = 8, microbatches = "8" } }'
     plan = "plan wide for first on farm {\n mesh = [pp: 4]\n pipeline over [pp]\n}"
-    assert told(complete(f"{train}\n{plan}")) == [("P106", '"8"')]
+    assert list_findings(complete(f"{train}\n{plan}")) == [("P106", '"8"')]
 
 
 def test_a_million_devices_are_as_easy_as_eight() -> None:
@@ -283,7 +285,7 @@ def test_idle_devices_are_a_warning() -> None:
 def test_the_ffn_of_a_dense_model_is_split(shape: str, experts: str, codes: list[str]) -> None:
     model = f'model moe {{ source = "moe.py:M", shape {{ {shape} }} }}'
     plan = f"plan wide for first on farm {{\n mesh = [tp: 4]\n tensor over [tp]\n {experts}\n}}"
-    assert [code for code, _ in told(complete(f"{model}\n{plan}"))] == codes
+    assert [code for code, _ in list_findings(complete(f"{model}\n{plan}"))] == codes
 
 
 def test_what_one_rule_proposes_suits_the_others() -> None:
@@ -306,10 +308,10 @@ def test_layers_are_not_spread_over_stages_that_cannot_stay() -> None:
     batch = "batch { sequences = 32, length = 1024, microbatches = 16 }"
     train, plan = f"train first {{\n model = moe\n {batch}\n}}", "plan wide for first on farm"
     text = f"{train}\n{plan} {{\n mesh = [pp: 4]\n {pipeline}\n}}"
-    assert [code for code, _ in told(complete(text))] == ["P229"]
+    assert [code for code, _ in list_findings(complete(text))] == ["P229"]
 
 
-def test_where_no_value_does_it_is_said_what_the_nearest_contradicts() -> None:
+def test_where_no_value_does_reports_what_the_nearest_contradicts() -> None:
     """3 ranks divide 9 heads, and not 4 kv_heads; 20 heads would, but do not divide 576."""
     model = """model moe {
       source = "moe.py:M"
@@ -323,7 +325,7 @@ def test_where_no_value_does_it_is_said_what_the_nearest_contradicts() -> None:
     )
 
 
-def test_a_size_that_would_fill_the_cluster_and_suits_no_other_rule_is_said_to() -> None:
+def test_a_size_that_would_fill_the_cluster_and_suits_no_other_rule_is_reported() -> None:
     cluster = "cluster farm { levels = [node: 6] }"
     plan = "plan wide for first on farm {\n mesh = [dp: 4]\n data over [dp]\n}"
     (found,) = load(complete(f"{cluster}\n{plan}")).diagnostics
@@ -335,7 +337,7 @@ def test_a_size_that_would_fill_the_cluster_and_suits_no_other_rule_is_said_to()
     assert found.fix is None
 
 
-def test_rounds_of_many_microbatches_are_told_in_full() -> None:
+def test_rounds_of_many_microbatches_are_reported_in_full() -> None:
     """Not as 7.50002e+06."""
     plan = """plan wide for first on farm {
       mesh = [pp: 4]
@@ -348,7 +350,7 @@ def test_rounds_of_many_microbatches_are_told_in_full() -> None:
 
 
 @pytest.mark.parametrize(("sequences", "each"), [(100_001, "25,000.25"), (2, "0.5"), (402, "100.50")])
-def test_parts_of_sequences_are_told_in_full(sequences: int, each: str) -> None:
+def test_parts_of_sequences_are_reported_in_full(sequences: int, each: str) -> None:
     text = complete("").replace("sequences = 32", f"sequences = {sequences}").replace("[dp: 4]", "[dp: 1]")
     (found,) = (each for each in load(text).diagnostics if each.code == "P208")
     assert found.notes[0].endswith(f"= {each} sequences each")

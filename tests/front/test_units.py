@@ -13,7 +13,7 @@ from parc.plan.resolve.values import Quantity
 from parc.source import Source
 from parc.syntax import tree, units
 from parc.syntax.parse import parse
-from tests.front.plans import told_of
+from tests.front.plans import summarize
 
 
 def evaluated(text: str) -> tuple[object, list[Diagnostic]]:
@@ -135,10 +135,10 @@ def test_constants_may_be_used_before_they_are_defined() -> None:
     assert (value, faults) == (Quantity(8), [])
 
 
-def test_a_circle_of_constants_is_told_once() -> None:
+def test_a_circle_of_constants_is_reported_once() -> None:
     value, faults = evaluated("let x = y + 1\nlet y = 2 * z\nlet z = y")
     assert value is None
-    assert [told_of(fault) for fault in faults] == [("P115", "y")]
+    assert [summarize(fault) for fault in faults] == [("P115", "y")]
     assert [label.span.line for label in faults[0].labels] == [2, 3]
 
 

@@ -167,7 +167,7 @@ def test_a_model_of_text_and_more_is_its_text() -> None:
         ({"tie_word_embeddings": True}, "counted twice"),
     ],
 )
-def test_what_a_shape_cannot_say_is_told(more: Any, note: str) -> None:
+def test_what_a_shape_cannot_say_is_reported(more: Any, note: str) -> None:
     assert read(QWEN3).notes == ()
     assert [note in each for each in read(QWEN3 | more).notes] == [True]
 
