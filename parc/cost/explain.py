@@ -146,6 +146,7 @@ def explain_mfu(job: Job) -> Figure:
 
 
 def count_devices(job: Job) -> int:
+    """Devices that the job runs on."""
     degrees = job.degrees
     dense = degrees.data * degrees.tensor
     experts = degrees.experts * degrees.expert_tensor * degrees.expert_data

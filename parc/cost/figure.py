@@ -51,6 +51,7 @@ def add_figures(name: str, parts: Iterable[Figure]) -> Figure:
 
 
 def format_microbatches(number: int) -> str:
+    """`1 microbatch`, `1,024 microbatches`."""
     return f"{number:,} microbatch" + ("es" if number != 1 else "")
 
 

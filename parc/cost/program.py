@@ -40,6 +40,7 @@ class ProgramTransfer(NamedTuple):
 
     @property
     def total(self) -> int:
+        """Bytes of all calls of a step."""
         return self.bytes * self.calls
 
 

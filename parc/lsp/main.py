@@ -13,6 +13,7 @@ FEATURES = (lifecycle, texts, cursor, edits, names, outlines, margins, own)
 
 
 def build_server() -> Server:
+    """A server with all features."""
     server = Server()
     for feature in FEATURES:
         feature.register(server)

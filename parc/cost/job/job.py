@@ -30,6 +30,8 @@ class StageShape(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
+    """A training job. Everything that the cost model derives is a function of it."""
+
     architecture: Architecture
     parallelism: Parallelism
     hardware: Hardware | None  # None: unknown, so that no time can be predicted
@@ -53,6 +55,7 @@ class Job:
 
     @cached_property
     def degrees(self) -> Degrees:
+        """The number of ranks in each group."""
         return Degrees(*(round(prod(group)) for group in self.parallelism.groups))
 
     @cached_property
@@ -81,6 +84,7 @@ class Job:
         return tuple(range(rank, count, self.degrees.pipeline))
 
     def list_stages(self, rank: int) -> tuple[StageShape, ...]:
+        """The stages of one pipeline rank."""
         return tuple(self.stages[index] for index in self.list_stage_indices(rank))
 
     def find_rank(self, stage: int) -> int:

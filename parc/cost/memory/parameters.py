@@ -21,14 +21,17 @@ class RankParameters(NamedTuple):
 
     @property
     def non_experts(self) -> float:
+        """All parameters but those of experts."""
         return self.tensor_split + self.replicated
 
     @property
     def total(self) -> float:
+        """All parameters of the rank."""
         return self.non_experts + self.experts
 
 
 def count_attention(model: Architecture) -> int:
+    """Parameters of the attention of one layer."""
     if not model.latent:
         return model.hidden * model.head_dim * 2 * (model.heads + model.kv_heads)
     query, pair, nope, rope, value = model.latent
@@ -44,10 +47,12 @@ def count_attention(model: Architecture) -> int:
 
 
 def count_ffn(model: Architecture, width: int) -> int:
+    """Parameters of one FFN of this width."""
     return (3 if model.gated else 2) * model.hidden * width
 
 
 def count_layer(model: Architecture, has_experts: bool) -> int:
+    """Parameters of one layer."""
     norms = 2 * model.hidden
     if not has_experts:
         return count_attention(model) + count_ffn(model, model.dense_ffn) + norms
@@ -56,6 +61,7 @@ def count_layer(model: Architecture, has_experts: bool) -> int:
 
 
 def count_model(model: Architecture) -> int:
+    """Parameters of the whole model."""
     dense = model.dense_layers if model.experts else model.layers
     tables = (1 if model.tied else 2) * model.vocab * model.hidden
     layers = dense * count_layer(model, False) + (model.layers - dense) * count_layer(model, True)

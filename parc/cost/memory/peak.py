@@ -41,6 +41,7 @@ class RankMemory:
 
     @property
     def peak(self) -> float:
+        """Bytes at the fullest moment. Logits and working memory are not there at the same time."""
         states = self.parameters + self.gradients + self.optimizer
         return states + self.activations + max(self.logits, self.working)
 

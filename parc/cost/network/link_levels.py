@@ -43,6 +43,7 @@ def count_sent_bytes(job: Job, transfer: Transfer) -> float:
 
 
 def grade_sent_bytes(transfer: Transfer) -> Grade:
+    """The grade of what `count_sent_bytes` gives."""
     return "expected" if transfer.routed else "exact" if transfer.kind in PAIRWISE else "estimated"
 
 

@@ -29,6 +29,7 @@ class Transfer(NamedTuple):
 
     @property
     def total(self) -> float:
+        """Bytes of all calls of a step."""
         return self.bytes * self.calls
 
 

@@ -49,6 +49,7 @@ class PassTime(NamedTuple):
         return PassTime(self.compute + compute, self.communication + communication, self.host + host)
 
     def scale(self, count: float) -> PassTime:
+        """The time of `count` such passes, one after the other."""
         return PassTime(count * self.compute, count * self.communication, count * self.host)
 
 

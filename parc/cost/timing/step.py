@@ -51,6 +51,7 @@ class StepTime:
 
     @property
     def stage_times(self) -> StageTimes:
+        """The times of passes, for a simulation of the pipeline."""
         return _list_seconds(self.forward, self.backward, *self.halves)
 
 

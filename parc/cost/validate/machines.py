@@ -12,6 +12,7 @@ NODE_LATENCY, FABRIC_LATENCY = 3e-6, 8e-6
 
 
 def _build_hardware(compute: float, memory: float, bandwidth: float, node: float, fabric: float) -> Hardware:
+    """FLOP/s, bytes, and bytes a second: of memory, of a link in the node, of a link beyond it."""
     links = (LinkSpeed(node, NODE_LATENCY), LinkSpeed(fabric, FABRIC_LATENCY))
     return Hardware(peak_flops=compute, memory=memory, memory_bandwidth=bandwidth, links=links)
 

@@ -42,6 +42,7 @@ RECOMPUTE: dict[str, Recompute] = {"full": "layer", "selective(attention)": "sco
 
 
 def load_rows() -> Iterator[Row]:
+    """The runs that can be predicted."""
     for entry in json.loads((DATA / "measured.json").read_text()):
         if entry["kind"] == "step_time":
             yield _read_gpt(entry)

@@ -50,6 +50,7 @@ SOURCES = {
 
 
 def load_rows() -> Iterator[Row]:
+    """The runs that can be predicted."""
     for entry in json.loads((DATA / "published.json").read_text())["rows"]:
         row = _read_row(entry)
         if row:

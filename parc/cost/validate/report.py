@@ -35,6 +35,7 @@ class Regret(NamedTuple):
 
 
 def load_rows() -> list[Row]:
+    """All measured and published runs."""
     return [*measured.load_rows(), *published.load_rows()]
 
 
@@ -67,6 +68,7 @@ def measure_regret(predicted: Sequence[tuple[Row, float]]) -> Regret | None:
 
 
 def predict_rows(known: Iterable[Row]) -> list[tuple[Row, float]]:
+    """Each run with its predicted seconds."""
     constants = load_calibrations()
     return [(row, row.predict(constants[row.kind].constants)) for row in known]
 
@@ -96,6 +98,7 @@ def measure_speed(known: Sequence[Row], constants: Constants) -> float:
 
 
 def format_table() -> str:
+    """The text that `parc validate` prints."""
     known = load_rows()
     done = predict_rows(known)
     lines = ["step times: predicted against measured", HEADER]

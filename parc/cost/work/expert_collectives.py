@@ -27,6 +27,7 @@ GATHER_SCATTER: tuple[CollectiveKind, CollectiveKind] = ("all_gather", "reduce_s
 
 
 def derive_expert_collectives(job: Job) -> PassCollectives:
+    """All collectives of a layer of experts, those of a shared expert included."""
     return _derive_emitted(job) if job.software.emitted else _derive_megatron(job)
 
 

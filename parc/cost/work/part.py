@@ -36,6 +36,7 @@ class Matmul(NamedTuple):
 
     @property
     def flops(self) -> float:
+        """FLOPs of its forward pass."""
         return 2 * self.m * self.n * self.k * self.batch
 
 
@@ -64,6 +65,8 @@ NO_COLLECTIVES = PassCollectives((), ())
 
 @dataclass(frozen=True, slots=True)
 class Part:
+    """What one rank does in one part of a layer, or in the embedding or the head, for one microbatch."""
+
     name: str
     matmuls: tuple[Matmul, ...]
     memory_traffic: float  # bytes to and from memory in the forward pass, those of matmuls not counted

@@ -40,6 +40,7 @@ def derive_embedding(job: Job) -> Part:
 
 @cached_per_job
 def derive_dense_ffn(job: Job) -> Part:
+    """Norm, FFN, residual sum, of a layer without experts."""
     model = job.architecture
     width = model.dense_ffn / job.degrees.tensor
     element, T, local = job.software.element_bytes, job.tokens, count_local_tokens(job)

@@ -14,6 +14,7 @@ from parc.lsp.document.cursor import CursorContext, find_context
 
 
 def complete(analysis: Analysis, offset: int) -> list[Item]:
+    """The completion items at an offset; none inside a comment."""
     context = find_context(analysis.source, offset)
     word = context.word
     if word and word.kind == "comment":

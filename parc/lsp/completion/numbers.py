@@ -18,6 +18,7 @@ DIGITS = re.compile(r"[0-9._]+")
 
 
 def list_numbers(analysis: Analysis, context: CursorContext) -> Iterator[Item]:
+    """Numbers that may stand at the cursor, and the units that may follow a number."""
     word = context.word if context.word and context.word.kind == "number" else None
     if word and (digits := DIGITS.match(word.text)):
         dimension = _find_dimension(analysis, context)

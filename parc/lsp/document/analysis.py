@@ -38,6 +38,7 @@ class Analysis:
 
     @property
     def file(self) -> tree.File:
+        """The tree of the file itself."""
         return self.files[self.real_path]
 
     @property

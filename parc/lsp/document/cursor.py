@@ -41,6 +41,7 @@ class Bracket:
         return words[0].text if len(words) > 1 and words[1].text == "=" else ""
 
     def end_statement(self) -> None:
+        """Ends the current statement, and notes its key or its block."""
         if self.key:
             self.keys.add(self.key)
         elif self.words and self.words[0].kind == "name":
@@ -89,6 +90,7 @@ class CursorContext:
 
 
 def find_context(source: Source, offset: int) -> CursorContext:
+    """What surrounds the cursor at an offset."""
     text = source.text
     start, end = [part for part in split_text(text) if part[0] <= offset][-1]
     brackets = [Bracket()]

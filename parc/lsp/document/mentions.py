@@ -43,6 +43,7 @@ def _is_known(analysis: Analysis, symbol: Symbol) -> bool:
 
 
 def find_definition(analysis: Analysis, symbol: Symbol) -> Mention | None:
+    """Where the symbol is defined, in the file or in one that it imports."""
     found = (each for each in list_mentions(analysis) if each.symbol == symbol and each.is_definition)
     return next(found, None)
 

@@ -20,6 +20,7 @@ def normalize_line_ends(text: str) -> str:
 
 
 def count_units(text: str, encoding: Encoding) -> int:
+    """The length of a text in the units of an encoding."""
     if encoding == "utf-32" or text.isascii():
         return len(text)
     if encoding == "utf-16":

@@ -24,6 +24,7 @@ class Word(NamedTuple):
 
 
 def split_words(text: str, start: int, end: int) -> Iterator[Word]:
+    """The words between two offsets, comments and ends of lines included."""
     for match in WORD.finditer(text, start, end):
         kind: WordKind = match.lastgroup  # type: ignore[assignment]  # the groups are named for the kinds
         yield Word(kind, match[0], match.start(), match.end())

@@ -38,6 +38,8 @@ class FileState:
 
 
 class Workspace:
+    """The plan files of a client: those that are open, and those in its folders."""
+
     def __init__(self) -> None:
         self.open_files: dict[Path, OpenFile] = {}
         self.states: dict[Path, FileState] = {}
@@ -53,6 +55,7 @@ class Workspace:
         self.invalidate(path)
 
     def close(self, path: Path) -> None:
+        """Closes a file: from now on its text is that on the disk."""
         self.open_files.pop(path, None)
         self.states.pop(path, None)
         self.invalidate(path)

@@ -30,6 +30,7 @@ def list_divisors(number: int, most: int = MAX_CHECKS) -> list[int]:
 
 
 def count_errors(analysis: Analysis, edits: Iterable[Edit]) -> int:
+    """The errors that the file would have after these edits."""
     diagnostics = analysis.load_edited(edits).diagnostics
     return sum(each.severity is Severity.ERROR for each in diagnostics)
 

@@ -34,6 +34,7 @@ READABLE = (0.01, 100_000)  # the range of numbers that are shown
 
 
 def describe_quantity(analysis: Analysis, word: Word) -> str | None:
+    """The text about a number with its unit; None if it is no quantity."""
     value = parse_quantity(word.text)
     if value is None:
         return None

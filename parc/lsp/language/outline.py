@@ -24,6 +24,7 @@ class OutlineItem(NamedTuple):
 
 
 def outline_file(analysis: Analysis) -> tuple[OutlineItem, ...]:
+    """The top-level statements of the file, each with the statements inside it."""
     return tuple(_outline(analysis, analysis.file.statements))
 
 

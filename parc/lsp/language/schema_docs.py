@@ -12,6 +12,7 @@ RULE_PAGES = "parc:/rules/{code}.md"  # the server gives their text
 
 
 def describe_key(form: Form, key: Key) -> str:
+    """Type, meaning and default of a key."""
     lines = [f"**`{key.name}`**: {key.type}", "", key.doc]
     default = _find_default(form, key)
     if default:
@@ -33,6 +34,7 @@ def _find_default(form: Form, key: Key) -> str:
 
 
 def describe_form(form: Form) -> str:
+    """Meaning, keys and inner blocks of a block."""
     lines = [f"**`{form.kind}`**", "", form.doc]
     if form.keys:
         lines += ["", *(f"- `{key.name}`: {key.doc}" for key in form.keys)]

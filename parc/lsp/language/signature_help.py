@@ -22,6 +22,7 @@ class Signature(NamedTuple):
 
 
 def find_signature(analysis: Analysis, offset: int) -> Signature | None:
+    """The signature of the innermost block or function at an offset."""
     context = find_context(analysis.source, offset)
     inner, words = context.inner, context.body.words
     word = context.word.text if context.word else ""

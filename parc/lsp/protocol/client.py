@@ -22,6 +22,8 @@ ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32"
 
 @dataclass
 class Client:
+    """Capabilities, and options of `initialize`."""
+
     encoding: Encoding = "utf-16"
     markdown: frozenset[ProseKind] = frozenset()  # where it shows Markdown; elsewhere it gets plain text
     snippets: bool = False
@@ -36,6 +38,7 @@ class Client:
 
 
 def read_client(params: types.InitializeParams) -> Client:
+    """The client that sends these parameters of `initialize`."""
     can = params.capabilities
     document, workspace = can.text_document, can.workspace
     client = Client(encoding=ENCODINGS[ServerCapabilitiesBuilder.choose_position_encoding(can)])

@@ -43,6 +43,7 @@ MARKUP = re.compile(r"^```\w*\n?|\*\*", re.M)
 
 
 def convert_hover(converter: Converter, markdown: str) -> types.MarkupContent:
+    """A hover text, as Markdown or as plain text."""
     if "hover" in converter.client.markdown:
         return types.MarkupContent(types.MarkupKind.Markdown, markdown)
     return types.MarkupContent(types.MarkupKind.PlainText, MARKUP.sub("", markdown))
@@ -57,6 +58,7 @@ def _convert_documentation(
 
 
 def convert_item(converter: Converter, source: Source, item: Item) -> types.CompletionItem:
+    """A completion item, without placeholders if the client knows no snippets."""
     snippet = item.snippet and converter.client.snippets
     text = item.insert if snippet else PLACEHOLDER.sub(r"\1", item.insert)
     return types.CompletionItem(
@@ -72,6 +74,7 @@ def convert_item(converter: Converter, source: Source, item: Item) -> types.Comp
 
 
 def convert_symbol(converter: Converter, item: OutlineItem) -> types.DocumentSymbol:
+    """A symbol with all symbols inside it."""
     return types.DocumentSymbol(
         name=item.label,
         detail=item.detail,
@@ -87,6 +90,7 @@ def find_symbol_kind(item: OutlineItem) -> types.SymbolKind:
 
 
 def convert_signature(converter: Converter, signature: Signature) -> types.SignatureHelp:
+    """The one signature of a block or function."""
     parameters = [
         types.ParameterInformation(label, _convert_documentation(converter, doc, "signature"))
         for label, doc in signature.keys

@@ -22,6 +22,8 @@ PAUSE_SHARE = 0.25  # the pause as a share of the time that the last check took
 
 
 class Server(LanguageServer):
+    """The server of one client."""
+
     def __init__(self) -> None:
         super().__init__("parc", _find_version(), protocol_cls=Protocol)
         self.files = Workspace()
@@ -33,6 +35,7 @@ class Server(LanguageServer):
         self.reported: dict[Path, int] = {}  # by file, the number of the last analysis that the client has
 
     def kill_builds(self) -> None:
+        """Ends the builds that run: none outlives the server."""
         for process in self.builds:
             with suppress(ProcessLookupError):
                 process.kill()
@@ -87,6 +90,7 @@ class Server(LanguageServer):
         self.pause = min(PAUSE_SHARE * (time.monotonic() - begun), MAX_PAUSE)
 
     def publish(self, path: Path, diagnostics: list[types.Diagnostic], version: int | None) -> None:
+        """Pushes the diagnostics of one file."""
         self.text_document_publish_diagnostics(
             types.PublishDiagnosticsParams(self.converter.to_uri(path), diagnostics, version)
         )

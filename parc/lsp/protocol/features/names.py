@@ -22,6 +22,7 @@ def register(server: Server) -> None:
     converter = server.converter
 
     def locate_mention(params: Params) -> tuple[Analysis, Mention] | None:
+        """The analysis of the file, and the name at the position."""
         found = server.locate(params.text_document.uri, params.position)
         mention = find_mention(*found) if found else None
         return (found[0], mention) if found and mention else None
