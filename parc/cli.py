@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
 
-from parc.commands.arguments import COMMANDS, build_parser
+from parc.commands.arguments import COMMANDS, build_command_parser, build_parser
 from parc.commands.status import FAULTS, USAGE
 
 INTERRUPTED = 130  # what a shell reports for SIGINT
@@ -23,8 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("the command must be the first argument")
     name, *rest = given
     command = COMMANDS[name]
-    parser = ArgumentParser(prog=f"parc {name}", description=command.summary)
-    command.add_arguments(parser)
+    parser = build_command_parser(name)
     options, unknown = parser.parse_known_args(rest)
     if unknown and not command.passes_arguments:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

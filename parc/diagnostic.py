@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
 
+from parc.named_tuple import NamedTuple
 from parc.record import dataclass
 from parc.source import Span
 

@@ -1,7 +1,7 @@
 """A `dataclass` for the classes that every start of `parc check` defines.
 
 The standard one imports `inspect` and compiles methods for each class, which takes a fifth of the time of a
-check. Here all classes share their methods. Type checkers see the standard one, and `fields`, `replace` and
+check. Here, all classes share their methods. Type checkers see the standard one, and `fields`, `replace` and
 `asdict` of `dataclasses` accept the instances.
 """
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from dataclasses import dataclass, field, replace
 else:
     from operator import itemgetter
-    from typing import NamedTuple
+
+    from parc.named_tuple import NamedTuple
 
     MISSING = object()
 
@@ -86,7 +87,7 @@ else:
     def _initialize(self, *values, **named):
         _, names, positional, defaults, factories, _ = self.__layout__
         own = self.__dict__
-        if len(values) == len(names) and not named:
+        if values and not named and len(values) == len(positional):
             own.update(zip(positional, values, strict=True))
             return
         own.update(defaults)

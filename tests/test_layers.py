@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "parc"
 
-TEXT = {"source", "diagnostic", "record", "resources"}
+TEXT = {"source", "diagnostic", "named_tuple", "record", "resources"}
 FRONT = TEXT | {"syntax", "plan", "ir", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "ir"}
 EVERYTHING = FRONT | {
@@ -23,10 +23,11 @@ EVERYTHING = FRONT | {
 }
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "source": {"record"},
-    "record": set(),
+    "source": {"named_tuple", "record"},
+    "named_tuple": set(),
+    "record": {"named_tuple"},
     "resources": set(),
-    "diagnostic": {"record", "source"},
+    "diagnostic": {"named_tuple", "record", "source"},
     "syntax": TEXT,
     "plan": TEXT | {"syntax"},
     "ir": TEXT | {"plan"},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan
 
 FARTHEST = 10_000  # how far from a value others are looked for

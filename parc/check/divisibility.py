@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import NamedTuple
 
 from parc.check.candidates import Candidates, Number, find_in_shape, find_size, list_divisors, list_multiples
 from parc.check.registry import Finding
 from parc.check.requests import NearestValues
 from parc.diagnostic import Label
+from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan
 from parc.source import Span
 

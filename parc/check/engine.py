@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from parc.check.costs import Costs
 from parc.check.detection import detect_costs, detect_faults, price
 from parc.diagnostic import Diagnostic
+from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan
 from parc.source import Span
 

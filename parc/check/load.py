@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from parc.check.allow import MARK
 from parc.check.costs import Costs
@@ -12,6 +11,7 @@ from parc.check.engine import check_plan, select_reliable
 from parc.check.incremental import History
 from parc.check.lints import PRICED
 from parc.diagnostic import Diagnostic, Label, error, has_errors
+from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Launch, Plan
 from parc.plan.imports import NO_TEXTS, Imports, read_source
 from parc.plan.resolve.resolver import Resolver

@@ -9,10 +9,11 @@ leaves out is that of the example.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from parc.check.requests import Request
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
+from parc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from parc.check.costs import Costs

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from parc.check.candidates import Candidates
+from parc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from parc.check.claims.verdict import Verdict

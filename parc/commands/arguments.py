@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import os
+from argparse import ArgumentParser, HelpFormatter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+
+from parc.named_tuple import NamedTuple
 
 
 def add_check(parser: ArgumentParser) -> None:
@@ -184,6 +187,16 @@ COMMANDS = {
 }
 
 
+def build_command_parser(name: str) -> ArgumentParser:
+    """The parser of one command."""
+    command = COMMANDS[name]
+    parser = ArgumentParser(
+        prog=f"parc {name}", description=command.summary, formatter_class=_choose_formatter()
+    )
+    command.add_arguments(parser)
+    return parser
+
+
 def build_parser(complete: bool = False) -> ArgumentParser:
     """The parser of `parc` with its commands; `complete` adds their arguments, too."""
     parser = ArgumentParser(
@@ -191,7 +204,17 @@ def build_parser(complete: bool = False) -> ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        added = commands.add_parser(name, help=command.summary)
+        added = commands.add_parser(name, help=command.summary, description=command.summary)
         if complete:
             command.add_arguments(added)
     return parser
+
+
+def _choose_formatter() -> partial[HelpFormatter]:
+    """A formatter as wide as the terminal. Without a width, argparse would import shutil."""
+    columns = os.environ.get("COLUMNS", "")
+    try:
+        width = int(columns) if columns.isdecimal() else os.get_terminal_size().columns
+    except OSError:
+        width = 80
+    return partial(HelpFormatter, width=max(width - 2, 40))

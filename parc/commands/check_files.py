@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from os.path import realpath
 from pathlib import Path
-from typing import NamedTuple
 
 from parc.check.load import load, load_text
 from parc.commands.output import print_diagnostics
 from parc.diagnostic import Diagnostic
+from parc.named_tuple import NamedTuple
 from parc.plan.imports import NO_TEXTS
 from parc.record import replace
 from parc.render.text import render_concise, summarize

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import prod
-from typing import NamedTuple
 
+from parc.named_tuple import NamedTuple
 from parc.record import dataclass
 
 

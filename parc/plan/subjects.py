@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from parc.named_tuple import NamedTuple
 from parc.syntax.units import NUMBER, SIZE, TIME, WORK, Dimension
 
 STRATEGIES = ("data", "tensor", "experts", "pipeline")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from parc.diagnostic import Label
+from parc.named_tuple import NamedTuple
 from parc.render.style import BLUE, RESET, count_columns, escape_controls
 
 MIN_ROOM = 24  # columns of text, however narrow the terminal is

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from parc.diagnostic import Label
+from parc.named_tuple import NamedTuple
 from parc.render.bracket import Bracket
 from parc.render.canvas import MIN_ROOM, Canvas
 from parc.render.style import BLUE, count_columns, escape_controls

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from parc.named_tuple import NamedTuple
 from parc.syntax import table
 from parc.syntax.grammar import load_tables
 from parc.syntax.token import Token

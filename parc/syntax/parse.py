@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from parc.diagnostic import Diagnostic, Label, error
+from parc.named_tuple import NamedTuple
 from parc.source import Source
 from parc.syntax import tree
 from parc.syntax.build import Builder

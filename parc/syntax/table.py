@@ -9,9 +9,10 @@ from __future__ import annotations
 import marshal
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from parc import resources
+from parc.named_tuple import NamedTuple
 
 TABLE = Path(__file__).with_name("table.bin")
 

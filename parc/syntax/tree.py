@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from parc.named_tuple import NamedTuple
 from parc.source import Source, Span
 
 

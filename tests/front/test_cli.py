@@ -11,6 +11,8 @@ import pytest
 
 from parc import cli
 from parc.diagnostic import Diagnostic, error
+from parc.syntax import table
+from parc.syntax.lark_tables import make_tables
 from tests.front.plans import SEED, complete
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +179,25 @@ def test_the_front_end_imports_nothing_heavy(folder: Path, arguments: list[str])
     modules = done.stdout.splitlines()[-1]
     for heavy in ("torch", "rich", "pygls", "jinja2", "numpy", "hypothesis"):
         assert f"'{heavy}'" not in modules
+
+
+SLOW = ("ast", "dataclasses", "hashlib", "inspect", "lark", "shutil", "textwrap", "tokenize")
+
+
+def test_a_check_imports_nothing_that_is_slow_and_not_needed(folder: Path, tmp_path: Path) -> None:
+    """With saved tables, as an installed parc has them; and its own named tuples are the quick ones."""
+    table.save_tables(make_tables(), tmp_path / "table.bin")
+    script = (
+        "import sys; from pathlib import Path; from parc.syntax import table;"
+        f"table.TABLE = Path({str(tmp_path / 'table.bin')!r});"
+        "from parc.cli import main; main(sys.argv[1:]);"
+        f"print([name for name in {SLOW} if name in sys.modules]);"
+        "print([each.__qualname__ for each in tuple.__subclasses__() if each.__module__.startswith('parc.')"
+        "       if each.__new__.__module__.startswith('namedtuple_')])"
+    )
+    done = run("-c", script, "check", str(folder / "seed.parc"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["[]", "[]"]
 
 
 def test_python_m_parc(folder: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from parc.check.advice.alternatives import MEAN, depends_on_microbatches
 from parc.check.candidates import Candidates, Number, join_values
@@ -17,6 +17,7 @@ from parc.check.edits import replace_text
 from parc.check.registry import Detected, Finding
 from parc.check.requests import NearestValues
 from parc.diagnostic import Fix, Severity
+from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
 from parc.plan.placement import spread_layers

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
-from typing import NamedTuple
 
 from parc.check.claims import prices
 from parc.check.claims.figures import derive_claimed
 from parc.check.costs import Costs, Unknown
 from parc.cost.figure import GRADES, Figure, format_quantity
+from parc.named_tuple import NamedTuple
 from parc.plan import subjects
 from parc.plan.blocks import Claim
 from parc.record import replace

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import NamedTuple
 
 from parc.check.edits import insert_before, remove_entry, replace_text
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
+from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan, Spanned
 from parc.source import Span
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from parc.check.edits import remove_entry, remove_key
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
+from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan, Spanned
 
 

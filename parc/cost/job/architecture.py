@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from parc.named_tuple import NamedTuple
 from parc.record import dataclass
 
 

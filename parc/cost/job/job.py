@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property, wraps
 from math import prod
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from parc.cost.job.architecture import Architecture
 from parc.cost.job.hardware import Hardware
 from parc.cost.job.parallelism import Degrees, Parallelism
 from parc.cost.job.software import Software
+from parc.named_tuple import NamedTuple
 from parc.plan.schema.plan import V_SHAPED
 from parc.record import dataclass, field
 

@@ -6,8 +6,9 @@ innermost first, so that the product is the size of the group. 16 ranks, two on 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
+from parc.named_tuple import NamedTuple
 from parc.record import dataclass
 
 FanOut: TypeAlias = tuple[float, ...]

@@ -6,10 +6,9 @@ not in a `shape`, and not counted.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from parc.cost.job.architecture import Architecture
 from parc.cost.job.job import Job, StageShape
+from parc.named_tuple import NamedTuple
 
 
 class RankParameters(NamedTuple):

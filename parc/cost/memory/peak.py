@@ -8,7 +8,6 @@ itself are not counted.
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
 
 from parc.cost.job.job import Job, StageShape, cached_per_job
 from parc.cost.memory import parameters
@@ -16,6 +15,7 @@ from parc.cost.schedule.in_flight import count_peak_at_head, find_fullest_moment
 from parc.cost.work.attention import derive_attention, derive_scores
 from parc.cost.work.part import RECOMPUTED_PARTS, Part, count_layer_input_bytes
 from parc.cost.work.stage import derive_dense_ffn, derive_experts, derive_head, derive_parts
+from parc.named_tuple import NamedTuple
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from parc.cost.job.job import Job
 from parc.cost.job.parallelism import FanOut, GroupName
 from parc.cost.memory.parameters import RankParameters
+from parc.named_tuple import NamedTuple
 
 
 class GradientCollective(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
 from parc.cost.job.job import Job, StageShape
 from parc.cost.job.parallelism import GroupName
@@ -11,6 +10,7 @@ from parc.cost.memory.parameters import count_rank_parameters
 from parc.cost.network.gradient_collectives import derive_gradient_collectives
 from parc.cost.work.part import RECOMPUTED_PARTS, count_layer_input_bytes
 from parc.cost.work.stage import derive_parts
+from parc.named_tuple import NamedTuple
 
 ACTIVATIONS, ACTIVATION_GRADIENTS = "activations", "gradients of activations"
 LOAD_BYTES = 4  # of the load of one expert

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import accumulate
-from typing import NamedTuple
 
 from parc.cost.schedule.order import order_passes
+from parc.named_tuple import NamedTuple
 
 
 def find_steady_microbatches(schedule: str, ranks: int, microbatches: int) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from parc.cost.schedule.order import MAX_PASSES, order_passes
 from parc.cost.schedule.whole_backward import Pass, PassKind
+from parc.named_tuple import NamedTuple
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
 

@@ -7,7 +7,9 @@ A pass is one microbatch through one stage, forward or backward. Ranks, chunks a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from parc.named_tuple import NamedTuple
 
 PassKind: TypeAlias = Literal["forward", "backward", "inputs", "weights"]
 """`inputs` and `weights` are the halves of a backward pass: the gradients of a stage's inputs and weights."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from parc.cost.job.hardware import Hardware, LinkSpeed
 from parc.cost.job.job import Job, StageShape
@@ -14,6 +13,7 @@ from parc.cost.timing.constants import Constants
 from parc.cost.timing.roofline import predict_matmul, predict_matmul_gradient, predict_memory_traffic
 from parc.cost.work.part import RECOMPUTED_PARTS, LayerCollective, Part
 from parc.cost.work.stage import derive_experts, derive_parts
+from parc.named_tuple import NamedTuple
 
 LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4, "embedding": 0.0}
 """Host time of a part's forward or backward pass, over that of a dense layer: by the number of kernels."""

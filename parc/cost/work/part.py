@@ -7,10 +7,11 @@ norm, activation and sum were one kernel.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from parc.cost.job.job import Job
 from parc.cost.job.parallelism import GroupName, Recompute
+from parc.named_tuple import NamedTuple
 from parc.record import dataclass
 
 CollectiveKind: TypeAlias = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]

@@ -7,9 +7,10 @@ unchanged: constants, and the blocks that it names.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from parc.diagnostic import Diagnostic
+from parc.named_tuple import NamedTuple
 from parc.syntax import tree
 
 Lookup: TypeAlias = "tuple[str, str]"  # kind and name of a block; or "let" and the name of a constant

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
+from parc.named_tuple import NamedTuple
 from parc.syntax import units
 from parc.syntax.units import Dimension
 
