@@ -33,7 +33,7 @@ def main() -> None:
     show(
         f"parc check examples/seed.parc, {RUNS} fresh processes",
         [
-            Figure("CPU, least", min(cpu), 150, "ms"),
+            Figure("CPU, least", min(cpu), 120, "ms"),
             Figure("CPU, median", median(cpu), None, "ms"),
             Figure("bare Python, least", min(bare), None, "ms"),
             Figure("bare Python, median", median(bare), None, "ms"),

@@ -19,7 +19,7 @@ from parc.syntax.lark_tables import make_tables
 
 ROOT = Path(__file__).parents[2]
 SEED = (ROOT / "examples" / "seed.parc").read_text()
-FRESH = 0.150  # s, that the seed takes at most in a fresh process,
+FRESH = 0.120  # s, that the seed takes at most in a fresh process,
 WARM = 0.006  # and in a warm one: it takes 5 ms, and a fifth more while others use the machine's caches
 LOOP = 20_000  # turns of a loop that take a ninth of that, on the machine where this was measured
 LONG = 1.0  # s for 2,000 lines
