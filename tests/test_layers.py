@@ -6,6 +6,7 @@ Read from the syntax trees, so that an import inside a function counts too.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -188,5 +189,17 @@ def test_the_runtime_needs_pytorch_alone() -> None:
         for path in modules("runtime")
         for line, name in imported(path)
         if name.split(".")[0] not in allowed and not name.startswith("parc.runtime.")
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_an_import_inside_a_function_says_why() -> None:
+    """Torch and the time of a start ask for some: `# noqa: PLC0415 - start-up time`."""
+    reason = re.compile(r"# noqa: PLC0415 - (start-up time|it needs torch|pygls may not be installed)\b")
+    faults = [
+        f"{path.relative_to(ROOT.parent)}:{number}: {line.strip()}"
+        for path in sorted(ROOT.rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if "PLC0415" in line and not reason.search(line)
     ]
     assert not faults, "\n".join(faults)

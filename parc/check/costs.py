@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from parc.cost.figure import add_figures
 from parc.plan.blocks import Cluster, Plan
 from parc.record import replace
 
@@ -80,7 +81,7 @@ class Costs:
 
     @cached_property
     def job(self) -> Job:
-        from parc.cost.job.from_plan import derive_job
+        from parc.cost.job.from_plan import derive_job  # noqa: PLC0415 - start-up time
 
         self.require_sound()
         shape, pipeline = self.plan.train.model.shape, self.plan.pipeline
@@ -110,46 +111,46 @@ class Costs:
     def calibration(self) -> Calibration:
         """The constants that times are predicted with."""
         job = self.timed_job
-        from parc.cost.timing.constants import find_nearest_calibration
+        from parc.cost.timing.constants import find_nearest_calibration  # noqa: PLC0415 - start-up time
 
         return find_nearest_calibration(job.require_hardware())
 
     @cached_property
     def links(self) -> Links:
         """The cluster's, with the bandwidth that is reached."""
-        from parc.cost.timing.pass_times import derive_effective_links
+        from parc.cost.timing.pass_times import derive_effective_links  # noqa: PLC0415 - start-up time
 
         return derive_effective_links(self.timed_job.require_hardware(), self.calibration.constants)
 
     @cached_property
     def time_grade(self) -> Grade:
-        from parc.cost.explain import grade_times
+        from parc.cost.explain import grade_times  # noqa: PLC0415 - start-up time
 
         return grade_times(self.job, self.calibration)
 
     @cached_property
     def step(self) -> StepTime:
         constants = self.calibration.constants
-        from parc.cost.timing.step import predict_step
+        from parc.cost.timing.step import predict_step  # noqa: PLC0415 - start-up time
 
         return attempt(lambda: predict_step(self.job, constants))
 
     @cached_property
     def step_figure(self) -> Figure:
-        from parc.cost.explain import explain_step
+        from parc.cost.explain import explain_step  # noqa: PLC0415 - start-up time
 
         return attempt(lambda: explain_step(self.timed_job))
 
     @cached_property
     def mfu_figure(self) -> Figure:
-        from parc.cost.explain import explain_mfu
+        from parc.cost.explain import explain_mfu  # noqa: PLC0415 - start-up time
 
         return attempt(lambda: explain_mfu(self.timed_job))
 
     @cached_property
     def memory(self) -> tuple[Figure, ...]:
         """Of a device of each pipeline rank: its peak, with the kinds as parts."""
-        from parc.cost.explain import explain_memory
+        from parc.cost.explain import explain_memory  # noqa: PLC0415 - start-up time
 
         ranks = range(self.job.degrees.pipeline)
         return attempt(lambda: tuple(explain_memory(self.job, rank) for rank in ranks))
@@ -157,15 +158,14 @@ class Costs:
     @cached_property
     def states(self) -> tuple[Figure, ...]:
         """The part of it that no schedule changes: parameters, gradients, optimizer."""
-        from parc.cost.explain import explain_states
-        from parc.cost.figure import add_figures
+        from parc.cost.explain import explain_states  # noqa: PLC0415 - start-up time
 
         ranks = range(self.job.degrees.pipeline)
         return attempt(lambda: tuple(add_figures("state", explain_states(self.job, rank)) for rank in ranks))
 
     def count_in_flight(self, rank: int) -> int:
         """The most passes through stages of a pipeline rank that wait for their backward pass."""
-        from parc.cost.schedule.in_flight import find_fullest_moments
+        from parc.cost.schedule.in_flight import find_fullest_moments  # noqa: PLC0415 - start-up time
 
         layout, ranks = self.job.parallelism, self.job.degrees.pipeline
         how = (layout.schedule, ranks, layout.chunks, layout.microbatches, rank)
@@ -177,7 +177,7 @@ class Costs:
         return attempt(lambda: {rank: self._count_calls(rank) for rank in self.unlike_ranks})
 
     def _count_calls(self, rank: int) -> dict[Transfer, int]:
-        from parc.cost.network.traffic import derive_traffic
+        from parc.cost.network.traffic import derive_traffic  # noqa: PLC0415 - start-up time
 
         counts: dict[Transfer, int] = {}
         for stage in self.job.list_stage_indices(rank):

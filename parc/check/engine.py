@@ -23,7 +23,7 @@ def check_plan(plan: Plan) -> Checked:
     costs = price(plan, faults)
     detected = [*faults, *detect_costs(costs)]
     if any(each.finding.advice for each in detected):
-        from parc.check.advice.advisor import add_advice  # most plans ask for none, and start faster
+        from parc.check.advice.advisor import add_advice  # noqa: PLC0415 - start-up time
 
         detected = list(add_advice(costs, detected))
     return Checked(costs, tuple(each.diagnose() for each in detected))

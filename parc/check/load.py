@@ -62,7 +62,7 @@ def load_text(
         history.begin()
     files = Imports(source, faults, texts, outside, history.parse if history else parse).files
     if overrides:
-        from parc.plan.overrides import apply_overrides
+        from parc.plan.overrides import apply_overrides  # noqa: PLC0415 - start-up time: few files need it
 
         files = apply_overrides(files, overrides, faults)
     resolver = Resolver(files, faults, history.blocks if history else None)
@@ -78,7 +78,7 @@ def load_text(
     faults += select_reliable(found, list(faults))
     allowed: list[Diagnostic] = []
     if any(MARK in each.text for each in sources):
-        from parc.check.allow.judge import apply_allowances
+        from parc.check.allow.judge import apply_allowances  # noqa: PLC0415 - start-up time
 
         thorough = understood and bool(resolver.plans) and not overrides
         locate = history.locate if history else lambda span: span

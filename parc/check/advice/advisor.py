@@ -40,7 +40,7 @@ class Advisor:
             case NearestValues() as request:
                 return add_nearest(self.costs.plan, detected, request, self.detected)
             case Remedies(verdict):
-                from parc.check.advice.claim_remedies import find_remedies
+                from parc.check.advice.claim_remedies import find_remedies  # noqa: PLC0415 - start-up time
 
                 return finding._replace(help=find_remedies(self.costs, verdict, self._claim_layouts))
             case Layouts() as layouts:
@@ -51,11 +51,11 @@ class Advisor:
 
     def _find_layouts(self, finding: Finding, layouts: Layouts) -> Finding | None:
         if layouts is Layouts.FITTING:
-            from parc.check.advice.memory import add_fitting
+            from parc.check.advice.memory import add_fitting  # noqa: PLC0415 - start-up time
 
             return add_fitting(self.costs.plan, finding)
         if layouts in (Layouts.BALANCED, Layouts.FINER):
-            from parc.check.advice.pipeline import add_balanced, add_finer
+            from parc.check.advice.pipeline import add_balanced, add_finer  # noqa: PLC0415 - start-up time
 
             add = add_balanced if layouts is Layouts.BALANCED else add_finer
             return add(self.costs, finding)
@@ -63,12 +63,12 @@ class Advisor:
 
     @cached_property
     def _claim_layouts(self) -> list[Alternative]:
-        from parc.check.advice.claim_remedies import list_layouts
+        from parc.check.advice.claim_remedies import list_layouts  # noqa: PLC0415 - start-up time
 
         return list_layouts(self.costs.plan)
 
     @cached_property
     def _locality(self) -> Locality:
-        from parc.check.advice.locality import Locality
+        from parc.check.advice.locality import Locality  # noqa: PLC0415 - start-up time: few findings need it
 
         return Locality(self.costs, self.detected)

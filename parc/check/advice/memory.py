@@ -16,6 +16,7 @@ from parc.check.advice.alternatives import (
 from parc.check.costs import Unknown
 from parc.check.lints.memory import FULL, derive_held
 from parc.check.registry import Finding
+from parc.cost.figure import format_quantity
 from parc.plan.blocks import Plan
 
 MOST = 3  # layouts that are named
@@ -88,8 +89,6 @@ def _find_peak(alternative: Alternative) -> float | None:
 
 
 def _describe(alternative: Alternative, memory: float, plan: Plan) -> str:
-    from parc.cost.figure import format_quantity
-
     stages, missing = derive_held(alternative.costs)
     peak, seconds = max(stage.value for stage in stages), alternative.seconds
     step = f", {format_quantity(seconds, 's')} a step" if seconds else ""

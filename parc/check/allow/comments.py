@@ -77,7 +77,7 @@ def _parse_allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
 
 
 def _may_be_allowed(place: Span, faults: list[Diagnostic]) -> bool:
-    from parc.check.pages import list_rules  # start-up: few files allow anything
+    from parc.check.pages import list_rules  # noqa: PLC0415 - start-up time: few files allow anything
 
     rules = {rule.code: rule for rule in list_rules()}
     code = place.text

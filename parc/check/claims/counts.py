@@ -125,7 +125,7 @@ def _simulate_bubble(schedule: str, ranks: int, chunks: int, count: int) -> Figu
     Raises:
         ValueError: there are too many passes.
     """
-    from parc.cost.schedule.timeline import assume_equal_times, simulate_pipeline
+    from parc.cost.schedule.timeline import assume_equal_times, simulate_pipeline  # noqa: PLC0415 - start-up time
 
     stages = ranks * chunks
     times = assume_equal_times(stages)

@@ -8,6 +8,7 @@ from parc.check.costs import Costs
 from parc.check.registry import Finding, lint
 from parc.check.requests import Layouts
 from parc.check.rules.pipeline import MOST_SHOWN
+from parc.cost.figure import format_quantity
 from parc.diagnostic import Label, Severity
 
 BETTER = 0.95  # of a step's time: what another layout must save to be worth a warning
@@ -49,8 +50,6 @@ def unbalanced_stages(costs: Costs) -> Iterator[Finding]:
     costs.require_even()
     work = list_work(costs)
     if sum(work) / len(work) <= BETTER * max(work):
-        from parc.cost.figure import format_quantity
-
         forward = [each.seconds for each in costs.step.forward]
         slow = forward.index(max(forward))
         yield Finding(
@@ -71,8 +70,6 @@ def list_work(costs: Costs) -> list[float]:
 
 
 def format_seconds(stages: list[float]) -> str:
-    from parc.cost.figure import format_quantity
-
     shown = [format_quantity(each, "s") for each in stages[:MOST_STAGES]]
     return ", ".join([*shown, ".."] if len(stages) > MOST_STAGES else shown)
 
@@ -114,8 +111,7 @@ def long_bubble(costs: Costs) -> Iterator[Finding]:
         return
     costs.require_even()
     now = costs.step.seconds
-    from parc.check.claims.counts import derive_bubble
-    from parc.cost.figure import format_quantity
+    from parc.check.claims.counts import derive_bubble  # noqa: PLC0415 - start-up time
 
     share = derive_bubble(costs)
     if share.value > LONG:

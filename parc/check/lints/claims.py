@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from parc.check.costs import Costs
 from parc.check.registry import Finding, lint
 from parc.check.requests import Remedies
+from parc.cost.figure import format_quantity
 from parc.diagnostic import Label, Severity
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _judge(costs: Costs) -> tuple[Verdict, ...]:
     """Where nothing is claimed, the cost model is not even imported."""
     if not costs.plan.expect:
         return ()
-    from parc.check.claims.verdict import judge
+    from parc.check.claims.verdict import judge  # noqa: PLC0415 - start-up time
 
     return judge(costs)
 
@@ -164,8 +165,6 @@ def _find_claims(costs: Costs, holds: bool, doubtful: bool, outcome: str) -> Ite
 
 
 def _label(costs: Costs, verdict: Verdict, outcome: str) -> Iterator[Label]:
-    from parc.cost.figure import format_quantity
-
     claim, figure, value = verdict.claim, verdict.figure, verdict.value
     assert figure is not None
     claimed = claim.at("value").text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from parc.check.costs import Costs, Unknown
 from parc.check.registry import Finding, lint
 from parc.check.requests import Layouts
+from parc.cost.figure import format_quantity
 from parc.diagnostic import Label, Severity
 from parc.plan.blocks import Plan
 
@@ -93,8 +94,6 @@ def _check_memory(costs: Costs, above: float, most: float) -> Iterator[Finding]:
     share = max(peaks) / device.memory
     if not above < share <= most:
         return
-    from parc.cost.figure import format_quantity
-
     least = "at least " if missing else ""
     fullest = peaks.index(max(peaks))
     where = f" of {_name_unit(plan)} {fullest}" if len(stages) > 1 else ""
@@ -124,8 +123,6 @@ def _name_unit(plan: Plan) -> str:
 
 
 def _list_kinds(peak: Figure) -> Iterator[str]:
-    from parc.cost.figure import format_quantity
-
     for part in peak.parts:
         if part.value:
             yield f"{part.name} {format_quantity(part.value, part.unit)} ({part.grade}): {part.how}"
@@ -133,8 +130,6 @@ def _list_kinds(peak: Figure) -> Iterator[str]:
 
 def _list_stages(costs: Costs, stages: Sequence[Figure]) -> Iterator[str]:
     """The peaks of all stages, and how many microbatches each has in flight."""
-    from parc.cost.figure import format_quantity
-
     if len(stages) == 1:
         return
     unit, more = _name_unit(costs.plan), ", .." if len(stages) > MOST_STAGES else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from parc.check.edits import Edit, insert_before, set_key
 from parc.check.registry import Finding, rule
+from parc.cost.figure import format_quantity
 from parc.diagnostic import Fix, Label, Severity
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan, Tensor
@@ -84,8 +85,6 @@ def _describe_repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
     shape, batch = plan.train.model.shape, plan.train.batch
     if not (shape.layers and shape.hidden and shape.ffn and shape.top_k) or plan.train.approximate:
         return ()
-    from parc.cost.figure import format_quantity
-
     layers, matrices = shape.layers - shape.dense_layers, 3 if shape.gated else 2
     tokens, flops = batch.sequences * batch.length, 8 if plan.recompute in ("experts", "layer") else 6
     once = tokens * shape.top_k * layers * flops * matrices * shape.hidden * shape.ffn

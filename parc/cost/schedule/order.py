@@ -36,7 +36,7 @@ def order_passes(schedule: str, ranks: int, chunks: int, microbatches: int, rank
 
 
 def _order_split(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> list[Pass]:
-    from parc.cost.schedule import split_backward  # start-up time: few plans need it
+    from parc.cost.schedule import split_backward  # noqa: PLC0415 - start-up time: few plans need it
 
     if schedule == "zero_bubble":
         return split_backward.order_zero_bubble(ranks, chunks, microbatches, rank)

@@ -25,8 +25,8 @@ class Picture(NamedTuple):
 
 def draw_picture(analysis: Analysis, name: str | None, offset: int | None = None) -> Picture | str:
     """The picture of a plan, by name or at an offset; or the reason why there is none."""
-    from parc.render.page import render_page  # start-up time: Jinja
-    from parc.report.overview import build_overview
+    from parc.render.page import render_page  # noqa: PLC0415 - start-up time: it imports jinja2
+    from parc.report.overview import build_overview  # noqa: PLC0415 - start-up time: it imports jinja2
 
     plan = _choose_plan(analysis, name, offset)
     if plan is None:
