@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,14 @@ class Call:
     def tensors_out(self) -> tuple[Spec, ...]:
         """The tensors among the results."""
         return tuple(leaf for leaf in self.results if is_spec(leaf))
+
+    def make_results(self, tensors: Iterable[Tensor] | None = None) -> Any:
+        """What the call returned, with these tensors, or else with new ones on the meta device."""
+        if tensors is None:
+            tensors = (torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in self.tensors_out)
+        left = iter(tensors)
+        leaves = [next(left) if is_spec(leaf) else leaf for leaf in self.results]
+        return pytree.tree_unflatten(leaves, self.result_structure)
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,11 @@ def _capture(plan: Plan, loaded: Loaded) -> Captured:
     tokens, labels = (
         torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2)
     )
-    forward = _run(model, objective, layers, banks, tokens, labels)
-    _check_sizes(model, objective, banks)
     places = find_places(objective)
-    _check_parameters(model, forward, places)
     signatures = Signatures(_beginnings(places, loaded))
+    forward = _run(model, objective, layers, banks, signatures, tokens, labels)
+    _check_sizes(model, objective, banks)
+    _check_parameters(model, forward, places)
     root = _export(model, forward, places, signatures)
     experts = _experts(model, forward, banks, signatures)
     _check_used(model, places, root, experts, banks)
@@ -95,7 +95,7 @@ def _check_sizes(model: Model, objective: Objective, banks: Mapping[str, Bank]) 
 def _check_parameters(model: Model, forward: Forward, places: Mapping[int, Sequence[Place]]) -> None:
     try:
         legal.parameters_train(places)
-        legal.parameters_have_one_reader(forward, places)
+        legal.parameters_have_one_home(forward, places)
     except Illegal as fault:
         raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
 
@@ -114,11 +114,16 @@ def _check_used(
 
 
 def _run(
-    model: Model, objective: Objective, layers: str, banks: Mapping[str, Bank], *inputs: Tensor
+    model: Model,
+    objective: Objective,
+    layers: str,
+    banks: Mapping[str, Bank],
+    signatures: Signatures,
+    *inputs: Tensor,
 ) -> Forward:
     """One forward pass without data, to see which modules are called with what."""
     try:
-        return record_forward(objective, layers, banks.keys(), *inputs)
+        return record_forward(objective, layers, banks.keys(), signatures, *inputs)
     except Exception as fault:
         label = Label(model.at("source"), "run for this plan", primary=False)
         raise Faulty(

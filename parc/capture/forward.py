@@ -8,17 +8,18 @@ exception: they are captured as part of the whole, since a pipeline cuts there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from parc.capture.calls import Call, ExpertsCall, as_specs, find_roles, is_spec
+from parc.capture.calls import Call, ExpertsCall, as_specs, find_roles
 from parc.capture.custom_ops import call, experts
+from parc.capture.module_signature import Signatures
 from parc.capture.module_tree import walk_modules
 
 
@@ -29,23 +30,52 @@ class Forward:
     boundaries: dict[str, nn.Module]  # the modules that are captured on their own, called or not
     calls: dict[str, list[Call]]
     experts: dict[str, ExpertsCall]
-    reads: dict[str, set[int]]  # the ids of the tensors that a module's own operations read
+    reads: dict[str, set[int]]  # the ids of the tensors that the operations of a module that ran have read
+
+    def home_of(self, name: str) -> str:
+        """The path of the innermost boundary that holds a parameter."""
+        path = name
+        while path not in self.boundaries and path:
+            path = path.rpartition(".")[0]
+        return path
+
+    def copy_experts(self, like: str, path: str) -> None:
+        """The experts below `path` are called as those below `like`."""
+        for experts, call in list(self.experts.items()):
+            if experts.startswith(f"{like}."):
+                self.experts[path + experts.removeprefix(like)] = call
 
 
-def record_forward(model: nn.Module, layers: str, experts_paths: Set[str], *inputs: Tensor) -> Forward:
-    """Run a model on the meta device. `layers` is the path of its list of layers."""
+def record_forward(
+    model: nn.Module, layers: str, experts_paths: Set[str], signatures: Signatures, *inputs: Tensor
+) -> Forward:
+    """Run a model on the meta device. `layers` is the path of its list of layers.
+
+    A module that is like another, and called like it, is not run again: what it calls, and which tensors its
+    operations read, is known from the other.
+    """
     forward = Forward(_find_boundaries(model, layers, experts_paths), defaultdict(list), {}, defaultdict(set))
     reads = _Reads(forward.reads)
+    known: dict[Hashable, tuple[str, Call]] = {}
 
     def record(path: str, module: nn.Module) -> Callable[..., Any]:
         run = module.forward
 
         def recorded(*args: Any, **kwargs: Any) -> Any:
             reads.add((args, kwargs))
+            arguments = as_specs((args, kwargs))
+            key = signatures.number(module), *arguments
+            if key in known:
+                like, call = known[key]
+                forward.calls[path].append(replace(call, module=module))
+                forward.copy_experts(like, path)
+                return call.make_results()
             with reads.inside(path):
                 out = run(*args, **kwargs)
                 reads.add(out)
-            forward.calls[path].append(Call(module, *as_specs((args, kwargs)), *as_specs(out)))
+            call = Call(module, *arguments, *as_specs(out))
+            forward.calls[path].append(call)
+            known[key] = path, call
             return out
 
         return recorded
@@ -114,11 +144,8 @@ def _call_operator(path: str, calls: Sequence[Call]) -> Callable[..., Any]:
     """The operator that stands for a module that was called before."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        leaves, _ = pytree.tree_flatten((args, kwargs))
-        made = calls[0]
-        tensors = iter(call([x for x in leaves if isinstance(x, Tensor)], path))
-        results = [next(tensors) if is_spec(leaf) else leaf for leaf in made.results]
-        return pytree.tree_unflatten(results, made.result_structure)
+        leaves = pytree.tree_leaves((args, kwargs))
+        return calls[0].make_results(call([x for x in leaves if isinstance(x, Tensor)], path))
 
     return forward
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
@@ -113,9 +113,14 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Also catches the functions of torch.nn.init that do nothing on the meta device."""
+        """Also catches the functions of torch.nn.init that do nothing on the meta device.
+
+        What the default of linear layers draws depends on the shape alone, and is asked for once: a model has
+        many thousands of them.
+        """
         init = nn.init
-        kept = init._no_grad_trunc_normal_, init.orthogonal_
+        kept = init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_
+        drawn: dict[Hashable, tuple[float, ...]] = {}
 
         def trunc_normal(
             tensor: Tensor, mean: float, std: float, a: float, b: float, generator: object = None
@@ -125,12 +130,22 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def orthogonal(tensor: Tensor, gain: float = 1, generator: object = None) -> Tensor:
             return self.named("orthogonal_", tensor, gain)
 
+        def kaiming_uniform(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+            key = tensor.shape, arguments, tuple(keywords.items())
+            if tensor.is_meta and key in drawn:
+                return self.named("uniform_", tensor, *drawn[key])
+            kept[2](tensor, *arguments, **keywords)
+            if self.log[-1].out is tensor and self.log[-1].name == "uniform_":
+                drawn[key] = self.log[-1].args[1:]
+            return tensor
+
         init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal
+        init.kaiming_uniform_ = kaiming_uniform
         try:
             with self:
                 yield
         finally:
-            init._no_grad_trunc_normal_, init.orthogonal_ = kept
+            init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_ = kept
 
     def recipe(self, tensor: Tensor) -> Recipe:
         """Raises Unrecorded."""

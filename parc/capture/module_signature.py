@@ -34,11 +34,7 @@ class Signatures:
         return (
             type(module),
             module.training,
-            tuple(
-                (name, _freeze(value))
-                for name, value in sorted(vars(module).items())
-                if name not in _OF_TORCH
-            ),
+            tuple((name, _freeze(vars(module)[name])) for name in sorted(vars(module).keys() - _OF_TORCH)),
             self._tensors(module._parameters),
             self._tensors(module._buffers),
             tuple((name, self.number(child)) for name, child in module._modules.items() if child is not None),

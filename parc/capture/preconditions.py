@@ -40,28 +40,22 @@ def parameters_train(places: Mapping[int, Sequence[Place]]) -> None:
             raise Illegal(f"`{user_name(first.name)}` is frozen: every parameter is trained, so far")
 
 
-def parameters_have_one_reader(forward: Forward, places: Mapping[int, Sequence[Place]]) -> None:
+def parameters_have_one_home(forward: Forward, places: Mapping[int, Sequence[Place]]) -> None:
     """A parameter is shared inside one captured module, or not at all: each module has its own."""
-    readers: dict[int, str] = {}
-    for path, read in forward.reads.items():
-        for key in sorted(read & places.keys(), key=lambda key: places[key][0].number):
-            held = [place for place in places[key] if place.is_below(path)]
-            if not held or held[0].is_buffer:
-                continue
-            experts = (other for other in forward.experts if any(p.is_below(other) for p in places[key]))
-            other = next(experts, readers.setdefault(key, path))
-            if other != path:
-                theirs = next(place for place in places[key] if place.is_below(other))
+    for first, *others in places.values():
+        for other in others:
+            if not other.is_buffer and forward.home_of(other.name) != forward.home_of(first.name):
+                names = f"`{user_name(first.name)}` is also `{user_name(other.name)}`"
+                raise Illegal(f"{names}: modules cannot share parameters, so far")
+    for reader, read in forward.reads.items():
+        for first, *_ in (places[key] for key in read if key in places):
+            home = forward.home_of(first.name)
+            is_called = home in forward.calls or home in forward.experts
+            if not first.is_buffer and first.is_below(reader) and home != reader and is_called:
+                names = f"`{user_name(home)}` and `{user_name(reader) or 'the model'}`"
                 raise Illegal(
-                    f"{_shared(theirs, other, held[0], path)}: modules cannot share parameters, so far"
+                    f"`{user_name(first.name)}` is read by {names}: modules cannot share parameters, so far"
                 )
-
-
-def _shared(first: Place, reader: str, second: Place, other: str) -> str:
-    name = f"`{user_name(first.name)}`"
-    if first.name != second.name:
-        return f"{name} is also `{user_name(second.name)}`"
-    return f"{name} is read by `{user_name(reader)}` and by `{user_name(other) or 'the model'}`"
 
 
 def operations_are_plain(graph: fx.Graph) -> None:

@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from parc.capture.graph import lines_of
 from parc.capture.initializers import Recipe, Recording, Unrecorded
-from parc.capture.module_tree import Place, find_places
+from parc.capture.module_tree import Place, find_places, walk_modules
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.blocks import Argument, Model
 from parc.source import Source
@@ -84,7 +84,9 @@ def load(model: Model, dtype: torch.dtype) -> Loaded:
     buffers = {b.name: _graph(recording, b.name, b.tensor, label) for b in tensors if b.is_buffer}
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
         built.to(dtype)
-    return Loaded(built.train(), recipes, buffers)
+    if not all(module.training for _, module in walk_modules(built)):
+        built.train()
+    return Loaded(built, recipes, buffers)
 
 
 def _recipes(tensors: Sequence[Place], recording: Recording, label: Label) -> dict[str, Recipe]:

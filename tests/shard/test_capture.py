@@ -54,8 +54,9 @@ def capture(block: Callable[[int], nn.Module]) -> Body:
         model = Model(block).double()
     objective = Objective(model, "tokens", None, -100)
     tokens, labels = (torch.empty(B, L, dtype=torch.long, device="meta") for _ in range(2))
-    forward = record_forward(objective, find_layers(objective, 3), set(), tokens, labels)
-    return export_model(forward, find_places(objective), Signatures({}))
+    signatures = Signatures({})
+    forward = record_forward(objective, find_layers(objective, 3), set(), signatures, tokens, labels)
+    return export_model(forward, find_places(objective), signatures)
 
 
 def layers(block: Callable[[int], nn.Module]) -> list[Body]:
