@@ -72,9 +72,10 @@ class Compiled:
 def programs(draw: Random, run: str, count: int, most: int = RANKS[-1]) -> Iterator[Compiled]:
     """Distinct plans of `run` on up to `most` ranks that check without a fault and can be built."""
     from parc.capture.capture import capture
-    from parc.capture.user_model import Faulty
-    from parc.emit.program import files
-    from parc.lower.program import rewrite
+    from parc.diagnostic import CompileError
+    from parc.emit.program import emit
+    from parc.lower.program import lower
+    from parc.shard.placement import propagate
 
     captured = None
     seen: set[str] = set()
@@ -84,11 +85,11 @@ def programs(draw: Random, run: str, count: int, most: int = RANKS[-1]) -> Itera
             continue
         captured = captured or capture(plan)
         try:
-            program = rewrite(plan, captured)
-        except Faulty:  # refused in words: no program, nothing to compare
+            program = lower(plan, captured, propagate(plan, captured))
+        except CompileError:  # refused in words: no program, nothing to compare
             continue
         seen.add(text)
-        yield Compiled(text, plan, captured, files(plan, program, {}))
+        yield Compiled(text, plan, captured, emit(plan, program, {}))
 
 
 def _plan(draw: Random, run: str, most: int) -> tuple[str, Plan]:

@@ -77,7 +77,7 @@ def run(seed: int, model: str, number: int, plans: int, most: int = drawn.RANKS[
     results = []
     with TemporaryDirectory() as scratch:
         reference = Path(scratch) / "reference.pt"
-        save_reference(first.plan, first.captured.loaded.recipes, Tokens(drawn.VOCABULARY), STEPS, reference)
+        save_reference(first.plan, first.captured.recipes, Tokens(drawn.VOCABULARY), STEPS, reference)
         for world in sorted({program.plan.mesh.size for program in programs}):
             same = [program for program in programs if program.plan.mesh.size == world]
             results += _compare_programs(model, world, same, Path(scratch) / str(world), reference)

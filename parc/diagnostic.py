@@ -67,5 +67,13 @@ def error(
     return Diagnostic(code, Severity.ERROR, message, labels, notes, help, fix)
 
 
+class CompileError(Exception):
+    """A pass of the compiler refuses what the user wrote. The driver, which runs the passes, catches it."""
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        super().__init__(*(diagnostic.message for diagnostic in diagnostics))
+        self.diagnostics = diagnostics
+
+
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
     return any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)

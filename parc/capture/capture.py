@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import gc
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import fx
 
-from parc.capture import preconditions as legal
+from parc.capture import preconditions
 from parc.capture.experts.bank import Bank, find_banks
 from parc.capture.experts.capture import capture_expert
 from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
-from parc.capture.graph import Body, lines_of, user_name
+from parc.capture.graph import Body, user_name
+from parc.capture.initializers import Recipe
 from parc.capture.module_signature import Signatures
-from parc.capture.module_tree import Place, find_layers, find_places
+from parc.capture.module_tree import Places, find_layers, find_places
 from parc.capture.objective import Objective
 from parc.capture.preconditions import Illegal
-from parc.capture.promotion import promoted
-from parc.capture.used_parameters import used_parameters
-from parc.capture.user_model import Faulty, Loaded, guilty, line_label, line_of, load
-from parc.diagnostic import Label, error
-from parc.plan.blocks import Model, Plan
+from parc.capture.promotion import promote_casts
+from parc.capture.source_lines import describe_fault, label_fault, label_operation
+from parc.capture.used_parameters import list_used_parameters
+from parc.capture.user_model import UserModel, load_model
+from parc.diagnostic import CompileError, Label, error
+from parc.plan.blocks import Batch, Model, Plan
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
 
@@ -32,153 +36,169 @@ DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
 class Captured:
     """A model as graphs over global shapes, before any plan is laid over it."""
 
-    loaded: Loaded
     root: Body
-    experts: dict[str, Body]
+    experts: dict[str, Body]  # the body of one expert, by the path of the module of experts
     banks: dict[str, Bank]
+    layers: str  # the path of the list of layers
+    layer_count: int
+    recipes: dict[str, Recipe]  # how parameters begin, by their names in the user's model
+    buffers: dict[str, fx.Graph]  # what computes buffers, likewise
+    mean: bool  # whether the model returns a loss itself
+    balanced: bool  # whether it returns a balance loss too
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """What is known of a model before it runs."""
+
+    objective: Objective
     layers: str
-    mean: bool
-    balanced: bool
+    layer_count: int
+    banks: dict[str, Bank]
+    places: Places
+    signatures: Signatures
 
 
 def capture(plan: Plan) -> Captured:
-    """Import the model, build it without data, and capture it. Raises Faulty."""
-    compute = DTYPES[plan.train.precision.compute]
-    loaded = load(plan.train.model, compute)
-    with promoted(compute):
-        return _capture(plan, loaded)
-
-
-def _capture(plan: Plan, loaded: Loaded) -> Captured:
-    train, model = plan.train, plan.train.model
-    objective = Objective(loaded.model, model.tokens, model.labels, train.loss.ignore_index)
-    layers = find_layers(objective, model.shape.layers)
-    _check_layers(model, objective, layers)
-    banks = find_banks(objective, layers, model.experts)
-    batch = train.batch.sequences // train.batch.microbatches
-    tokens, labels = (
-        torch.empty(batch, train.batch.length, dtype=torch.long, device="meta") for _ in range(2)
+    """Import the model, build it without data, and capture it. Raises CompileError."""
+    model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
+    with _pause_collector():
+        user = load_model(model, compute)
+        structure = _find_structure(user, model, plan.train.loss.ignore_index)
+        with promote_casts(compute):
+            forward = _record_forward(model, structure, plan.train.batch)
+            _check_sizes(model, structure)
+            _check_parameters(model, structure, forward)
+            root = _export(model, structure, forward)
+            experts = _capture_experts(model, structure, forward)
+        _check_used(model, structure, root, experts)
+    objective = structure.objective
+    return Captured(
+        root,
+        experts,
+        structure.banks,
+        structure.layers,
+        structure.layer_count,
+        user.recipes,
+        user.buffers,
+        objective.mean,
+        objective.balanced,
     )
-    places = find_places(objective)
-    signatures = Signatures(_beginnings(places, loaded))
-    forward = _run(model, objective, layers, banks, signatures, tokens, labels)
-    _check_sizes(model, objective, banks)
-    _check_parameters(model, forward, places)
-    root = _export(model, forward, places, signatures)
-    experts = _experts(model, forward, banks, signatures)
-    _check_used(model, places, root, experts, banks)
-    return Captured(loaded, root, experts, banks, layers, objective.mean, objective.balanced)
 
 
-def _check_layers(model: Model, objective: Objective, layers: str) -> None:
-    count = model.shape.layers
-    have = len(objective.get_submodule(layers)) if layers else 0  # type: ignore[arg-type]
-    if count is not None and have != count:
-        label = Label(model.shape.at("layers"), f"{count} here")
-        raise Faulty(error("P504", f"`{model.source}` has {have} layers, the plan says {count}", label))
+@contextmanager
+def _pause_collector() -> Iterator[None]:
+    """Without the garbage collector: a model has many thousands of modules, and none of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
-def _check_sizes(model: Model, objective: Objective, banks: Mapping[str, Bank]) -> None:
+def _find_structure(user: UserModel, model: Model, ignore_index: int) -> _Structure:
+    objective = Objective(user.module, model.tokens, model.labels, ignore_index)
+    layers = find_layers(objective, model.shape.layers)
+    count = len(objective.get_submodule(layers)._modules) if layers else 0
+    banks, places = find_banks(objective, layers, model.experts), find_places(objective)
+    return _Structure(objective, layers, count, banks, places, Signatures(_find_beginnings(user, places)))
+
+
+def _find_beginnings(user: UserModel, places: Places) -> dict[int, Hashable]:
+    """How every tensor begins, by its id: modules that begin differently are not alike."""
+    found: dict[int, Hashable] = {}
+    for key, (first, *_) in places.items():
+        name = user_name(first.name)
+        found[key] = str(user.buffers[name]) if first.is_buffer else user.recipes[name]
+    return found
+
+
+def _record_forward(model: Model, structure: _Structure, batch: Batch) -> Forward:
+    """One forward pass without data, to see which modules are called with what."""
+    size = (batch.sequences // batch.microbatches, batch.length)
+    tokens, labels = (torch.empty(size, dtype=torch.long, device="meta") for _ in range(2))
+    try:
+        return record_forward(
+            structure.objective,
+            structure.layers,
+            structure.banks.keys(),
+            structure.signatures,
+            tokens,
+            labels,
+        )
+    except Exception as fault:
+        message = f"`{model.source}` does not run on its own: {describe_fault(fault)}"
+        label = Label(model.at("source"), "run for this plan", primary=False)
+        raise CompileError(error("P505", message, *label_fault(fault), label)) from fault
+
+
+def _check_sizes(model: Model, structure: _Structure) -> None:
     """What the checks and the table of ranks have believed, against the model."""
     faults = []
-    sizes = [("experts", bank.count) for bank in banks.values()] + [("vocab", objective.vocabulary)]
+    vocabulary = structure.objective.vocabulary
+    sizes = [("layers", structure.layer_count), ("vocab", vocabulary)]
+    sizes += [("experts", bank.count) for bank in structure.banks.values()]
+    nouns = {"layers": "layers", "experts": "experts a layer", "vocab": "entries in its vocabulary"}
     for key, have in dict.fromkeys(sizes):
         stated = getattr(model.shape, key)
         if stated is not None and have is not None and stated != have:
-            what = "experts a layer" if key == "experts" else "entries in its vocabulary"
-            message = f"`{model.source}` has {have} {what}, the plan says {stated}"
+            message = f"`{model.source}` has {have} {nouns[key]}, the plan says {stated}"
             faults.append(error("P504", message, Label(model.shape.at(key), f"{stated} here")))
     if faults:
-        raise Faulty(*faults)
+        raise CompileError(*faults)
 
 
-def _check_parameters(model: Model, forward: Forward, places: Mapping[int, Sequence[Place]]) -> None:
+def _check_parameters(model: Model, structure: _Structure, forward: Forward) -> None:
+    with _report_illegal_parameters(model):
+        preconditions.check_parameters_train(structure.places)
+        preconditions.check_parameters_have_one_home(forward, structure.places)
+
+
+def _check_used(model: Model, structure: _Structure, root: Body, experts: Mapping[str, Body]) -> None:
+    with _report_illegal_parameters(model):
+        used = set(list_used_parameters(root, "", experts, structure.banks))
+        preconditions.check_parameters_are_used(structure.places, used)
+
+
+@contextmanager
+def _report_illegal_parameters(model: Model) -> Iterator[None]:
     try:
-        legal.parameters_train(places)
-        legal.parameters_have_one_home(forward, places)
+        yield
     except Illegal as fault:
-        raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
+        label = Label(model.at("source"), "built for this plan")
+        raise CompileError(error("P509", fault.reason, label)) from fault
 
 
-def _check_used(
-    model: Model,
-    places: Mapping[int, Sequence[Place]],
-    root: Body,
-    experts: Mapping[str, Body],
-    found: Mapping[str, Bank],
-) -> None:
-    try:
-        legal.parameters_are_used(places, set(used_parameters(root, "", experts, found)))
-    except Illegal as fault:
-        raise Faulty(error("P509", fault.reason, Label(model.at("source"), "built for this plan"))) from fault
-
-
-def _run(
-    model: Model,
-    objective: Objective,
-    layers: str,
-    banks: Mapping[str, Bank],
-    signatures: Signatures,
-    *inputs: Tensor,
-) -> Forward:
-    """One forward pass without data, to see which modules are called with what."""
-    try:
-        return record_forward(objective, layers, banks.keys(), signatures, *inputs)
-    except Exception as fault:
-        label = Label(model.at("source"), "run for this plan", primary=False)
-        raise Faulty(
-            error("P505", f"`{model.source}` does not run on its own: {_said(fault)}", *guilty(fault), label)
-        ) from fault
-
-
-def _export(
-    model: Model, forward: Forward, places: Mapping[int, Sequence[Place]], signatures: Signatures
-) -> Body:
+def _export(model: Model, structure: _Structure, forward: Forward) -> Body:
     label = Label(model.at("source"), "captured for this plan", primary=False)
     try:
-        return export_model(forward, places, signatures)
+        return export_model(forward, structure.places, structure.signatures)
     except Illegal as fault:
-        raise Faulty(error("P505", fault.reason, *line_of(fault.node), label)) from fault
+        raise CompileError(error("P505", fault.reason, *label_operation(fault.node), label)) from fault
     except Exception as fault:
-        raise Faulty(
-            error("P505", f"`{model.source}` cannot be captured: {_said(fault)}", *guilty(fault), label)
-        ) from fault
+        message = f"`{model.source}` cannot be captured: {describe_fault(fault)}"
+        raise CompileError(error("P505", message, *label_fault(fault), label)) from fault
 
 
-def _beginnings(places: Mapping[int, Sequence[Place]], loaded: Loaded) -> dict[int, Hashable]:
-    """How every tensor begins, by its id: modules that begin differently are not identical."""
-    return {
-        key: str(loaded.buffers[user_name(first.name)])
-        if first.is_buffer
-        else loaded.recipes[user_name(first.name)]
-        for key, (first, *_) in places.items()
-    }
-
-
-def _experts(
-    model: Model, forward: Forward, banks: Mapping[str, Bank], signatures: Signatures
-) -> dict[str, Body]:
+def _capture_experts(model: Model, structure: _Structure, forward: Forward) -> dict[str, Body]:
     """One expert of every module of experts that is called; modules that are alike share its body."""
     bodies: dict[object, Body] = {}
     experts = {}
     for path, call in forward.experts.items():
-        key = signatures.number(forward.boundaries[path]), call
+        key = structure.signatures.number(forward.boundaries[path]), call
         if key not in bodies:
-            bodies[key] = _expert(model, path, forward, banks[path], signatures)
+            bodies[key] = _capture_expert(model, path, forward, structure)
         experts[path] = bodies[key]
     return experts
 
 
-def _expert(model: Model, path: str, forward: Forward, bank: Bank, signatures: Signatures) -> Body:
+def _capture_expert(model: Model, path: str, forward: Forward, structure: _Structure) -> Body:
+    module, call = forward.boundaries[path], forward.experts[path]
     try:
-        return capture_expert(forward.boundaries[path], bank, forward.experts[path], path, signatures)
+        return capture_expert(module, structure.banks[path], call, path, structure.signatures)
     except UnsupportedExperts as fault:
-        lines = lines_of(fault.node) if fault.node is not None else []
-        where = line_label(lines[-1].file, lines[-1].number, "here") if lines else ()
-        label = Label(model.at("experts"), "asked for by this plan", primary=False)
         message = f"the experts `{user_name(path)}` cannot be captured: {fault.reason}"
-        raise Faulty(error("P506", message, *where, label)) from fault
-
-
-def _said(fault: BaseException) -> str:
-    return str(fault).strip().split("\n")[0] or type(fault).__name__
+        label = Label(model.at("experts"), "asked for by this plan", primary=False)
+        raise CompileError(error("P506", message, *label_operation(fault.node), label)) from fault

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -22,8 +22,8 @@ from parc.capture.forward import Forward, opaque_calls
 from parc.capture.functionalize import is_view, made_functional
 from parc.capture.graph import Body, argument, is_item, item_of, name_of
 from parc.capture.module_signature import Signatures
-from parc.capture.module_tree import Place
-from parc.capture.preconditions import operations_are_plain
+from parc.capture.module_tree import Place, Places
+from parc.capture.preconditions import check_operations
 from parc.capture.split_bias import biases_apart
 from parc.ir.runtime_names import LOCALS
 
@@ -31,7 +31,7 @@ aten = torch.ops.aten
 _NOISE = {aten._assert_tensor_metadata.default, aten.alias.default, aten.lift_fresh_copy.default}
 
 
-def export_model(forward: Forward, places: Mapping[int, Sequence[Place]], signatures: Signatures) -> Body:
+def export_model(forward: Forward, places: Places, signatures: Signatures) -> Body:
     """The body of a model whose forward pass was recorded, with everything that it calls.
 
     `places` are those of its parameters and buffers. Raises Illegal for an operation, and ValueError for what
@@ -42,9 +42,7 @@ def export_model(forward: Forward, places: Mapping[int, Sequence[Place]], signat
 
 
 class _Exporter:
-    def __init__(
-        self, forward: Forward, places: Mapping[int, Sequence[Place]], signatures: Signatures
-    ) -> None:
+    def __init__(self, forward: Forward, places: Places, signatures: Signatures) -> None:
         self._forward, self._places, self._signatures = forward, places, signatures
         self._known: dict[Hashable, Body] = {}
 
@@ -79,7 +77,7 @@ class _Exporter:
         for node, name in zip(placeholders[len(tensors) :], _argument_names(call), strict=True):
             node.meta["name"] = f"{name}_" if name in LOCALS or keyword.iskeyword(name) else name
         _tidy(graph)
-        operations_are_plain(graph)
+        check_operations(graph)
         kind = type(call.module)
         return Body(kind.__name__, path, graph, inspect.cleandoc(vars(kind).get("__doc__") or ""))
 

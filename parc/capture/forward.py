@@ -41,9 +41,8 @@ class Forward:
 
     def copy_experts(self, like: str, path: str) -> None:
         """The experts below `path` are called as those below `like`."""
-        for experts, call in list(self.experts.items()):
-            if experts.startswith(f"{like}."):
-                self.experts[path + experts.removeprefix(like)] = call
+        below = [known for known in self.experts if known.startswith(f"{like}.")]
+        self.experts.update({path + known.removeprefix(like): self.experts[known] for known in below})
 
 
 def record_forward(

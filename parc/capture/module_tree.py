@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -29,7 +29,10 @@ class Place(NamedTuple):
         held[self.attribute] = value  # type: ignore[assignment]
 
 
-def find_places(model: nn.Module) -> dict[int, list[Place]]:
+Places: TypeAlias = dict[int, list[Place]]  # of every parameter and buffer, by the tensor's id
+
+
+def find_places(model: nn.Module) -> Places:
     """All places of every parameter and buffer, by the tensor's id. The first place names the tensor."""
     found: dict[int, list[Place]] = defaultdict(list)
     number = 0

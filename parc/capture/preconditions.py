@@ -1,15 +1,15 @@
-"""What a model must be to be captured: each condition by itself, told before anything is rewritten."""
+"""What a model must be to be captured: each condition by itself, checked before anything is rewritten."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import fx
 
 from parc.capture.forward import Forward
 from parc.capture.graph import argument, name_of, user_name
-from parc.capture.module_tree import Place
+from parc.capture.module_tree import Places
 
 _RANDOM = (
     "bernoulli",
@@ -33,14 +33,14 @@ class Illegal(Exception):
         self.reason, self.node = reason, node
 
 
-def parameters_train(places: Mapping[int, Sequence[Place]]) -> None:
+def check_parameters_train(places: Places) -> None:
     """Every parameter takes part in training."""
     for first, *_ in places.values():
         if not first.is_buffer and not first.tensor.requires_grad:
             raise Illegal(f"`{user_name(first.name)}` is frozen: every parameter is trained, so far")
 
 
-def parameters_have_one_home(forward: Forward, places: Mapping[int, Sequence[Place]]) -> None:
+def check_parameters_have_one_home(forward: Forward, places: Places) -> None:
     """A parameter is shared inside one captured module, or not at all: each module has its own."""
     for first, *others in places.values():
         for other in others:
@@ -58,7 +58,7 @@ def parameters_have_one_home(forward: Forward, places: Mapping[int, Sequence[Pla
                 )
 
 
-def operations_are_plain(graph: fx.Graph) -> None:
+def check_operations(graph: fx.Graph) -> None:
     """No operation holds a graph of its own, and none draws random numbers."""
     for node in graph.nodes:
         if node.op == "get_attr":
@@ -103,7 +103,7 @@ def _is_random(node: fx.Node) -> bool:
     )
 
 
-def stages_share_nothing(uses: dict[str, list[int]]) -> None:
+def check_stages_share_nothing(uses: dict[str, list[int]]) -> None:
     """`uses` says by which stages each parameter is used: one of them alone can hold it."""
     for name, stages in uses.items():
         if len(stages) > 1:
@@ -113,7 +113,7 @@ def stages_share_nothing(uses: dict[str, list[int]]) -> None:
             )
 
 
-def layers_follow(called: list[int]) -> None:
+def check_layers_follow(called: list[int]) -> None:
     """Layers are called once each, in the order of their list: stages and loops are made of that."""
     if called != list(range(len(called))):
         listed = ", ".join(map(str, called[:12])) + (", .." if len(called) > 12 else "")
@@ -122,7 +122,7 @@ def layers_follow(called: list[int]) -> None:
         )
 
 
-def parameters_are_used(places: Mapping[int, Sequence[Place]], used: Collection[str]) -> None:
+def check_parameters_are_used(places: Places, used: Collection[str]) -> None:
     """A parameter that forward never reads would be missing from the program."""
     for first, *_ in places.values():
         if not first.is_buffer and first.name not in used:

@@ -19,7 +19,7 @@ _CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
 _READS_BITS = (Tensor.view,)  # a type says there how to read memory, not what to compute in
 
 
-def promoted(compute: torch.dtype) -> AbstractContextManager[object]:
+def promote_casts(compute: torch.dtype) -> AbstractContextManager[object]:
     """Within it, a model that computes in `compute` computes in nothing less if that is float64."""
     return _Promoted() if compute == torch.float64 else nullcontext()
 

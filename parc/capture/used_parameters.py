@@ -9,13 +9,13 @@ from parc.capture.experts.bank import Bank
 from parc.capture.graph import Body
 
 
-def used_parameters(
+def list_used_parameters(
     body: Body, prefix: str, experts: Mapping[str, Body], banks: Mapping[str, Bank]
 ) -> Iterator[str]:
     """Their names below `prefix`, which ends with a dot; a list of experts yields those of each."""
     yield from (prefix + node.meta["tensor"] for node in body.tensors() if not node.meta["buffer"])
     for name, child in body.children.items():
-        yield from used_parameters(child, f"{prefix}{name}.", experts, banks)
+        yield from list_used_parameters(child, f"{prefix}{name}.", experts, banks)
     for node in body.operations():
         if node.target is EXPERTS:
             path = str(node.args[3])

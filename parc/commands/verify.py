@@ -13,7 +13,7 @@ from time import perf_counter
 from parc.check.load import load
 from parc.commands.output import print_diagnostics
 from parc.diagnostic import Diagnostic, error
-from parc.driver import Compiled, compiled
+from parc.driver import Compiled, compile_plan
 from parc.emit.write import MARK, write
 from parc.render import json
 from parc.render.style import BOLD, GREEN, RED, RESET, escape_controls, wants_color
@@ -65,7 +65,7 @@ def _compile(options: Namespace) -> Compiled | tuple[Diagnostic, ...]:
         message = f"{options.timeout:g} s is not a valid timeout of a step"
         help = f"--timeout is in seconds, above 0 and at most {MAX_TIMEOUT:,.0f}, a day"
         return (error("P621", message, help=help),)
-    made = compiled(load(options.file, options.set, options.allow_outside_imports), options.plan)
+    made = compile_plan(load(options.file, options.set, options.allow_outside_imports), options.plan)
     if isinstance(made, Compiled) and options.folder and (fault := _check_folder(made, options.folder)):
         return (fault,)
     return made

@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from parc.emit.modules import classes, imports, names_used
+from parc.diagnostic import CompileError, Label, error
+from parc.emit.modules import classes, imports, names_used, taken
 from parc.emit.placements import placement_table
 from parc.emit.pretty import wrapped
 from parc.emit.readme import readme_facts
@@ -30,8 +31,18 @@ class Made:
     text: str
 
 
-def files(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
-    """Every file of the folder by its path. `sources` are the texts that all was made from, by name."""
+def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
+    """Every file of the folder by its path. `sources` are the texts that all was made from, by name.
+
+    Raises CompileError where an axis, which becomes an attribute of modules, has the name of another one.
+    """
+    message = "the axis `{}` has the name of a part of the model, or one that Python or torch keeps"
+    clashes = [
+        error("P511", message.format(axis), Label(plan.at(f"mesh.{axis}"), "choose another name"))
+        for axis in sorted(taken(program))
+    ]
+    if clashes:
+        raise CompileError(*clashes)
     environment = _environment()
     made = _stages(environment, plan, program)
     modules = [each.name for each in made]

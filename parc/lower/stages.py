@@ -8,7 +8,7 @@ from torch import fx
 
 from parc.capture.custom_ops import CALL
 from parc.capture.graph import user_name
-from parc.capture.preconditions import layers_follow, stages_share_nothing
+from parc.capture.preconditions import check_layers_follow, check_stages_share_nothing
 from parc.ir.program import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.lower.partition import Cutter
 from parc.lower.units import Units
@@ -18,8 +18,8 @@ from parc.shard.placed import Placed
 def cut(placed: Placed, units: Units, layers: str, counts: Sequence[int]) -> tuple[Stage, ...]:
     """A stage for each entry of `counts`, the number of its layers."""
     cutter = Cutter(placed, layers, counts)
-    stages_share_nothing(_uses(cutter))
-    layers_follow([number for node in cutter.nodes if (number := cutter.layer(node)) is not None])
+    check_stages_share_nothing(_uses(cutter))
+    check_layers_follow([number for node in cutter.nodes if (number := cutter.layer(node)) is not None])
     stages: list[Stage] = []
     for number in range(len(counts)):
         stages.append(_stage(cutter, units, number, stages[-1].gives if stages else ()))

@@ -146,6 +146,15 @@ class Uncut:
     routes: bool  # all that it decides is where tokens go
 
 
+@dataclass(frozen=True)
+class PlacedModel:
+    """A model laid over a plan's mesh."""
+
+    layout: Layout
+    root: Placed
+    uncut: tuple[Uncut, ...]  # parameters that are whole on every rank of the tensor axis, by no statement
+
+
 class Refused(Exception):
     """There is no legal placement."""
 

@@ -10,12 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from parc.capture.capture import Captured
 from parc.capture.graph import Body
+from parc.diagnostic import CompileError
 from parc.ir.states import I, P, S
+from parc.plan.blocks import Plan
 from parc.shard import rules
 from parc.shard.parameter_placements import Again, Decisions
-from parc.shard.placed import Fact, Layout, Placed, Refused
+from parc.shard.placed import Fact, Layout, Placed, PlacedModel, Refused, layout_of
 from parc.shard.propagate import Walk
+from parc.shard.refusals import report_refusals, report_uneven_experts
+
+
+def propagate(plan: Plan, captured: Captured) -> PlacedModel:
+    """Lay a plan over a captured model. Raises CompileError."""
+    layout = layout_of(plan)
+    try:
+        root, decisions = Placement(layout, captured.experts).run(captured.root)
+    except Refused as refused:
+        raise CompileError(*report_refusals(plan, [refused], [])) from refused
+    uncut = tuple(decisions.uncut.values())
+    faults = report_refusals(plan, decisions.faults.values(), uncut)
+    faults += report_uneven_experts(plan, (bank.count for bank in captured.banks.values()))
+    if faults:
+        raise CompileError(*faults)
+    return PlacedModel(layout, root, uncut)
 
 
 class Placement:

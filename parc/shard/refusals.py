@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import fx
 
 from parc.capture.graph import user_name
-from parc.capture.user_model import line_of
+from parc.capture.source_lines import label_operation
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.blocks import Plan
 from parc.shard.placed import Refused, Uncut
 
 
-def refusals(plan: Plan, refused: Sequence[Refused], uncut: Sequence[Uncut]) -> list[Diagnostic]:
+def report_refusals(plan: Plan, refused: Iterable[Refused], uncut: Iterable[Uncut]) -> list[Diagnostic]:
     """A diagnostic for every fault; parameters that only route tokens stay whole by right."""
     found = [_refusal(plan, each) for each in refused]
     by_node: dict[fx.Node, list[Uncut]] = {}
@@ -23,14 +23,14 @@ def refusals(plan: Plan, refused: Sequence[Refused], uncut: Sequence[Uncut]) -> 
     return found + [_uncut(plan, group) for group in by_node.values()]
 
 
-def undealt(plan: Plan, counts: Collection[int]) -> list[Diagnostic]:
+def report_uneven_experts(plan: Plan, counts: Iterable[int]) -> list[Diagnostic]:
     """A diagnostic for every number of experts a layer that the ranks of their axes cannot share evenly."""
     if plan.experts is None:
         return []
     ways = plan.mesh.product(plan.experts.axes)
     over = ", ".join(f"`{axis}`" for axis in plan.experts.axes)
     found = []
-    for count in sorted(count for count in counts if count % ways):
+    for count in sorted({count for count in counts if count % ways}):
         fitting = ", ".join(str(size) for size in range(1, count + 1) if count % size == 0)
         message = f"{count} experts a layer cannot be shared evenly by the {ways} ranks along {over}"
         label = Label(plan.experts.at("axes"), f"{ways} ranks")
@@ -41,7 +41,7 @@ def undealt(plan: Plan, counts: Collection[int]) -> list[Diagnostic]:
 def _refusal(plan: Plan, refused: Refused) -> Diagnostic:
     where = user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
-    return error("P507", message, *line_of(refused.node), _axis(plan, refused.axis))
+    return error("P507", message, *label_operation(refused.node), _axis(plan, refused.axis))
 
 
 def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
@@ -54,7 +54,7 @@ def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
     return error(
         "P508",
         f"{listed} cannot be cut over `{axis}`: {first.reason}",
-        *line_of(first.node),
+        *label_operation(first.node),
         _axis(plan, axis),
         help=f"to keep it whole on every rank of `{axis}`, state `replicate = [{globs}]` in `tensor`",
     )

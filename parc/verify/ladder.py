@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from parc.capture.user_model import Faulty
+from parc.diagnostic import CompileError
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.ir.program import Program
@@ -77,7 +77,7 @@ def _run_rung(name: RungName, tested: ProgramUnderTest, options: ProofOptions) -
         return _PROVE[name](tested, options)
     except NotProvable as reason:
         return Rung(name, "not provable", (str(reason),))
-    except Faulty as faulty:
+    except CompileError as faulty:
         why = "the program that is run in its place cannot be built"
         return Rung(name, "not provable", tuple(f"{why}: {each.message}" for each in faulty.diagnostics))
     except Exception as fault:  # noqa: BLE001 - an error of parc tells nothing about the program

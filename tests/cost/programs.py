@@ -20,9 +20,8 @@ from parc.capture.capture import Captured, capture
 from parc.check.unsupported import find_unsupported
 from parc.diagnostic import has_errors
 from parc.ir.program import Program
-from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
-from tests.verify.plans import captured, loaded
+from tests.verify.plans import captured, compile_program, loaded
 from tests.verify.test_equality import LAYOUTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -36,7 +35,7 @@ class Compiled(NamedTuple):
 
 def compile_fixed(model: str, layout: str) -> Compiled:
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    return Compiled(plan, captured(model), rewrite(plan, captured(model)))
+    return Compiled(plan, captured(model), compile_program(plan, captured(model)))
 
 
 @cache
@@ -46,14 +45,14 @@ def compile_examples() -> tuple[Compiled, ...]:
         plans = [plan for plan in parc.load(file).plans if not has_errors(find_unsupported(plan))]
         if plans:
             model = capture(plans[0])  # all plans of a file are of one run
-            found += [Compiled(plan, model, rewrite(plan, model)) for plan in plans]
+            found += [Compiled(plan, model, compile_program(plan, model)) for plan in plans]
     return tuple(found)
 
 
 def compile_random(model: str, seed: int, count: int = 6) -> Iterator[Compiled]:
     draw = Random(seed)
     for each in programs(draw, train(draw, model), count):
-        yield Compiled(add_shape(each.plan), each.captured, rewrite(each.plan, each.captured))
+        yield Compiled(add_shape(each.plan), each.captured, compile_program(each.plan, each.captured))
 
 
 def measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]:

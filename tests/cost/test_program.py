@@ -14,7 +14,7 @@ from parc.cost.program import (
     count_program_states,
     derive_program_traffic,
 )
-from parc.emit.program import files
+from parc.emit.program import emit
 from parc.emit.write import write
 from parc.trace.ops import IssuedOp
 from parc.verify.matching.record_rank import RecordedOps
@@ -48,7 +48,7 @@ def find_stage(compiled: Compiled, rank: int) -> int:
 
 def assert_agreement(compiled: Compiled, folder: Path) -> None:
     """Three ranks hold and send what was counted."""
-    write(files(compiled.plan, compiled.program, {}), folder)
+    write(emit(compiled.plan, compiled.program, {}), folder)
     mesh, sizes = compiled.plan.mesh, {axis.name: axis.size for axis in compiled.plan.mesh.axes}
     ranks = sorted({0, mesh.size // 2, mesh.size - 1})
     for rank, found in record_ranks(folder, mesh, ranks, timeout=60.0).items():
@@ -87,7 +87,7 @@ def test_so_do_plans_drawn_at_random(model: str, tmp_path: Path) -> None:
     """In the mean of a stage's ranks: rows that experts cannot share evenly go to the first of them."""
     for number, compiled in enumerate(compile_random(model, 5, 8)):
         folder, mesh = tmp_path / str(number), compiled.plan.mesh
-        write(files(compiled.plan, compiled.program, {}), folder)
+        write(emit(compiled.plan, compiled.program, {}), folder)
         sizes = {axis.name: axis.size for axis in mesh.axes}
         found: dict[int, Bytes] = defaultdict(Counter)
         wanted: dict[int, Bytes] = defaultdict(Counter)

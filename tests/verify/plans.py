@@ -11,6 +11,10 @@ from pathlib import Path
 
 from parc.capture.capture import Captured, capture
 from parc.check.load import Loaded, load_text
+from parc.ir.program import Program
+from parc.lower.program import lower
+from parc.plan.blocks import Plan
+from parc.shard.placement import propagate
 from parc.source import Source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -59,3 +63,8 @@ def loaded(model: str, ranks: int, layout: str) -> Loaded:
 def captured(model: str) -> Captured:
     """No plan changes what is captured, so that all of them share it."""
     return capture(loaded(model, 1, "mesh = [dp: 1]\ndata over [dp]").plans[0])
+
+
+def compile_program(plan: Plan, model: Captured) -> Program:
+    """The program of a plan, in memory."""
+    return lower(plan, model, propagate(plan, model))

@@ -13,14 +13,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from parc.check.unsupported import find_unsupported
-from parc.emit.program import files
+from parc.emit.program import emit
 from parc.emit.write import write
-from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
 from parc.verify.numbers.compare import Deviation, compare_program, save_reference
 from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY, captured, loaded
+from .plans import VOCABULARY, captured, compile_program, loaded
 
 # Sums are taken in other orders: some 1e3 roundings of 1e-16 each, amplified where a gradient is almost zero
 # (a key's bias has none but rounding) and by AdamW, whose first steps divide a gradient by its own size.
@@ -167,10 +166,10 @@ LAYOUTS = {
 
 def worst(model: str, plan: Plan, folder: Path) -> Deviation:
     """The largest difference of an emitted program from the model on one device."""
-    program = rewrite(plan, captured(model))
-    write(files(plan, program, {}), folder)
+    program = compile_program(plan, captured(model))
+    write(emit(plan, program, {}), folder)
     reference = folder.with_name("reference.pt")
-    save_reference(plan, captured(model).loaded.recipes, Tokens(VOCABULARY), 3, reference)
+    save_reference(plan, captured(model).recipes, Tokens(VOCABULARY), 3, reference)
     return compare_program(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0]
 
 

@@ -16,7 +16,7 @@ from .plans import captured, loaded
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_a_forward_pass_is_counted_as_torch_counts_it(model: str) -> None:
     (plan,) = loaded(model, 1, "mesh = [dp: 1]\ndata over [dp]").plans
-    module = build_model(plan, captured(model).loaded.recipes)
+    module = build_model(plan, captured(model).recipes)
     tokens = torch.randint(32, (plan.train.batch.sequences // plan.train.batch.microbatches, 6))
     inputs = (tokens,) if model == "moe" else (tokens, tokens)
     with (

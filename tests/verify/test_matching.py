@@ -9,9 +9,8 @@ import pytest
 
 from parc.capture.capture import Captured, capture
 from parc.check.load import load_text
-from parc.emit.program import files
+from parc.emit.program import emit
 from parc.emit.write import write
-from parc.lower.program import rewrite
 from parc.plan.blocks import Plan
 from parc.source import Source
 from parc.trace.derive import derive
@@ -19,15 +18,15 @@ from parc.trace.match import match
 from parc.verify.matching.rung import prove_matching
 from parc.verify.report import Rung
 
-from .plans import EXAMPLES, MODELS, captured, loaded
+from .plans import EXAMPLES, MODELS, captured, compile_program, loaded
 from .test_equality import LAYOUTS
 
 QUICK = ("everything", "experts on the sequence", "1f1b, uneven")
 
 
 def prove(plan: Plan, model: Captured, folder: Path) -> Rung:
-    program = rewrite(plan, model)
-    write(files(plan, program, {}), folder)
+    program = compile_program(plan, model)
+    write(emit(plan, program, {}), folder)
     return prove_matching(plan, program, folder, seed=0, timeout=300.0)
 
 
@@ -45,7 +44,7 @@ def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_roles_fit_together_in_the_first_step_and_after_it(layout: str) -> None:
     (plan,) = loaded("classic", *LAYOUTS[layout]).plans
-    program = rewrite(plan, captured("classic"))
+    program = compile_program(plan, captured("classic"))
     for first in (True, False):
         roles = derive(plan, program, first=first)
         assert len(roles) == (plan.mesh.axis("pp").size if plan.pipeline else 1)
@@ -54,7 +53,7 @@ def test_roles_fit_together_in_the_first_step_and_after_it(layout: str) -> None:
 
 def test_rows_of_experts_are_symbols_and_all_else_is_numbers() -> None:
     (plan,) = loaded("moe", *LAYOUTS["experts with data"]).plans
-    (role,) = derive(plan, rewrite(plan, captured("moe")))
+    (role,) = derive(plan, compile_program(plan, captured("moe")))
     shapes = {issue.op.kind: issue.op.shape for issue in role.issued if issue.op.axis == "ep"}
     assert isinstance(shapes["all_to_all"][0], str)
     sums = [issue.op.shape for issue in role.issued if issue.op.kind == "all_reduce"]

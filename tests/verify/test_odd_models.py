@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from parc.capture.capture import capture
-from parc.capture.user_model import Faulty
 from parc.check.load import Loaded, load_text
-from parc.emit.program import files
+from parc.diagnostic import CompileError
+from parc.emit.program import emit
 from parc.emit.write import write
-from parc.lower.program import rewrite
 from parc.source import Source
 from parc.verify.numbers.compare import compare_program, save_reference
 from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY
+from .plans import VOCABULARY, compile_program
 from .test_equality import TOLERANCE
 
 TENSOR = "mesh = [tp: 2]\ntensor over [tp] { sequence = true }"
@@ -64,9 +63,9 @@ def error(loaded: Loaded, folder: Path) -> float:
     assert loaded.ok, loaded.diagnostics
     (plan,) = loaded.plans
     captured = capture(plan)
-    write(files(plan, rewrite(plan, captured), {}), folder)
+    write(emit(plan, compile_program(plan, captured), {}), folder)
     reference = folder.with_name("reference.pt")
-    save_reference(plan, captured.loaded.recipes, Tokens(VOCABULARY), 3, reference)
+    save_reference(plan, captured.recipes, Tokens(VOCABULARY), 3, reference)
     return compare_program(plan.mesh.size, folder, Tokens(VOCABULARY), reference)[0].error
 
 
@@ -104,8 +103,8 @@ def test_what_is_not_supported_is_refused_in_words(
     flags: dict[str, object], layout: str, ranks: int, code: str, said: str
 ) -> None:
     (plan,) = odd(layout, ranks, **flags).plans
-    with pytest.raises(Faulty) as refused:
-        rewrite(plan, capture(plan))
+    with pytest.raises(CompileError) as refused:
+        compile_program(plan, capture(plan))
     assert [diagnostic.code for diagnostic in refused.value.diagnostics] == [code]
     assert said in refused.value.diagnostics[0].message
     assert refused.value.diagnostics[0].labels

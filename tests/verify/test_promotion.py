@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from parc.capture import capture as compiling
-from parc.capture.promotion import promoted
+from parc.capture.promotion import promote_casts
 from parc.verify.numbers import reference
 
 from .test_equality import TOLERANCE
@@ -26,7 +26,7 @@ def test_norms_and_routers_in_float32_agree_as_closely_as_all_else(
 
 def test_without_promotion_they_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (compiling, reference):
-        monkeypatch.setattr(module, "promoted", lambda _: nullcontext())
+        monkeypatch.setattr(module, "promote_casts", lambda _: nullcontext())
     assert error(odd(TENSOR, 2, casts=True), tmp_path / "program") > TOLERANCE
 
 
@@ -47,19 +47,19 @@ MAKES = {
 @pytest.mark.parametrize("what", MAKES)
 def test_nothing_is_made_in_less_than_float64(what: str) -> None:
     x = torch.linspace(-1, 1, 5, dtype=torch.float64)
-    with promoted(torch.float64):
+    with promote_casts(torch.float64):
         assert MAKES[what](x).dtype == torch.float64
 
 
 def test_what_is_cast_loses_nothing() -> None:
     third = torch.tensor(1 / 3, dtype=torch.float64)
-    with promoted(torch.float64):
+    with promote_casts(torch.float64):
         assert all(MAKES[cast](third) == third for cast in MAKES if cast.startswith(("cast", "to", "type")))
 
 
 def test_whole_numbers_bits_and_tensors_changed_in_place_stay_what_they_are() -> None:
     held: Tensor = torch.zeros(3, dtype=torch.float32)
-    with promoted(torch.float64):
+    with promote_casts(torch.float64):
         assert torch.arange(3).dtype == torch.int64
         assert torch.arange(3).to(torch.int32).view(torch.float32).dtype == torch.float64
         assert held.add_(1) is held
@@ -71,5 +71,5 @@ def test_whole_numbers_bits_and_tensors_changed_in_place_stay_what_they_are() ->
 def test_runs_in_other_types_are_left_as_they_are(what: str, compute: torch.dtype) -> None:
     x = torch.linspace(-1, 1, 5).to(compute)
     wanted = MAKES[what](x).dtype
-    with promoted(compute):
+    with promote_casts(compute):
         assert MAKES[what](x).dtype == wanted

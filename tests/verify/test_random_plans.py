@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import random_plans
 
-from parc.capture.user_model import Faulty
 from parc.check.load import load_text
-from parc.lower.program import rewrite
+from parc.diagnostic import CompileError
 from parc.source import Source
 
-from .plans import EXAMPLES, MODELS, captured
+from .plans import EXAMPLES, MODELS, captured, compile_program
 
 
 @pytest.mark.timeout(600)
@@ -53,8 +52,8 @@ def test_experts_that_ranks_cannot_share_are_refused_where_the_plan_does_not_cou
     )
     found = load_text(Source(str(EXAMPLES / "of-a-test.parc"), text))
     assert not found.diagnostics
-    with pytest.raises(Faulty) as refused:
-        rewrite(found.plans[0], captured("classic"))
+    with pytest.raises(CompileError) as refused:
+        compile_program(found.plans[0], captured("classic"))
     (fault,) = refused.value.diagnostics
     assert fault.code == "P507"
     assert fault.message == "4 experts a layer cannot be shared evenly by the 8 ranks along `ep`"

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parc.capture.user_model import Faulty
+from parc.diagnostic import CompileError
 from parc.ir.program import Program
-from parc.lower.program import rewrite
 
-from .plans import captured, loaded
+from .plans import captured, compile_program, loaded
 from .test_equality import TOLERANCE, worst
 
 WHOLE_ATTENTION = 'mesh = [tp: 2]\ntensor over [tp] { replicate = ["layers.*.attention.*"] }'
@@ -37,7 +36,7 @@ def test_a_stated_placement_changes_nothing_that_is_computed(layout: str, tmp_pa
 
 def test_what_is_stated_whole_is_not_cut() -> None:
     (plan,) = loaded("moe", 2, WHOLE_ATTENTION).plans
-    found = cuts(rewrite(plan, captured("moe")))
+    found = cuts(compile_program(plan, captured("moe")))
     assert found["FeedForward.gate.weight"] == (0, 1)
     assert not any(name.startswith("Attention.") for name in found)
 
@@ -45,13 +44,13 @@ def test_what_is_stated_whole_is_not_cut() -> None:
 def test_stating_what_would_be_inferred_is_the_same_program() -> None:
     (stated,) = loaded("moe", 2, AS_INFERRED).plans
     (inferred,) = loaded("moe", 2, "mesh = [tp: 2]\ntensor over [tp] { sequence = true }").plans
-    assert cuts(rewrite(stated, captured("moe"))) == cuts(rewrite(inferred, captured("moe")))
+    assert cuts(compile_program(stated, captured("moe"))) == cuts(compile_program(inferred, captured("moe")))
 
 
 def test_a_cut_that_cannot_be_is_refused_and_named() -> None:
     (plan,) = loaded("moe", 2, ROUTER_CUT).plans
-    with pytest.raises(Faulty) as refused:
-        rewrite(plan, captured("moe"))
+    with pytest.raises(CompileError) as refused:
+        compile_program(plan, captured("moe"))
     (diagnostic,) = refused.value.diagnostics
     assert diagnostic.code == "P507"
     assert "the plan cuts `layers.1.moe.router.proj.weight`" in diagnostic.message

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from parc.emit.program import files
+from parc.emit.program import emit
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
 from parc.trace.derive import build_role, derive
@@ -100,7 +100,7 @@ def _find_faults(
     departures = find_departures(plan, roles, results)
     if not departures:
         return
-    edit = find_edit(files(plan, program, {}), folder)
+    edit = find_edit(emit(plan, program, {}), folder)
     consequence = _describe_consequence(plan, roles, results)
     for departure, ranks in islice(departures.items(), FINDINGS):
         frames = select_frames(departure.frames)

@@ -66,7 +66,7 @@ class MutantRunner:
         self.ranks = sorted({rank for pair in list_stage_ends(sample.plan) for rank in pair})
         self.roles = derive(sample.plan, sample.program, first=True)
         self.least, self.limit = timeout, OWN_TIMEOUT
-        recipes = sample.captured.loaded.recipes
+        recipes = sample.captured.recipes
         save_reference(sample.plan, recipes, dataset, STEPS[-1], self._reference(STEPS[-1]))
         self.steps = load_reference(self._reference(STEPS[-1]))
         torch.save(self.steps[: STEPS[0]], self._reference(STEPS[0]))

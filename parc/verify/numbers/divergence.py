@@ -58,7 +58,7 @@ def locate_divergence(sample: Sample, folder: Path, dataset: Dataset, timeout: f
 def _compare_steps(
     search: Search, sample: Sample, folder: Path, dataset: Dataset, steps: Sequence[Ranks]
 ) -> RungFinding | None:
-    plan, recipes = sample.plan, sample.captured.loaded.recipes
+    plan, recipes = sample.plan, sample.captured.recipes
     expected = run_reference(plan, recipes, dataset, len(steps), search.paths)
     for number, (ranks, reference) in enumerate(zip(steps, expected, strict=True)):
         for divergence in search.find_differences(ranks, reference):

@@ -15,8 +15,8 @@ from parc.capture.experts.bank import find_banks
 from parc.capture.initializers import Recipe
 from parc.capture.module_tree import find_layers
 from parc.capture.objective import names_of_inputs
-from parc.capture.promotion import promoted
-from parc.capture.user_model import factory
+from parc.capture.promotion import promote_casts
+from parc.capture.user_model import find_factory, plain_arguments
 from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.runtime.init import draw
@@ -43,10 +43,10 @@ ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradi
 def build_model(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
     """The model on the CPU, with the initial values that every layout starts from."""
     facts = plan.train.model
-    make = factory(facts)
     dtype = DTYPES[plan.train.precision.compute]
-    arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.arguments.items()}
-    model: nn.Module = make(**arguments).to(dtype)
+    model = find_factory(facts)(**plain_arguments(facts))
+    assert isinstance(model, nn.Module)
+    model.to(dtype)
     found = find_banks(model, find_layers(model, facts.shape.layers), facts.experts)
     stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
     with torch.no_grad():
@@ -115,7 +115,7 @@ def run_microbatches(
     facts = plan.train.model
     token_name, label_name = names_of_inputs(model, facts.tokens, facts.labels)
     for one, its in zip(tokens, labels, strict=True):
-        with promoted(DTYPES[plan.train.precision.compute]):
+        with promote_casts(DTYPES[plan.train.precision.compute]):
             out = model(**{token_name: one}, **({label_name: its} if label_name else {}))
         yield out, its
 

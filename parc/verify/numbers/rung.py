@@ -24,7 +24,7 @@ def prove_numbers(sample: Sample, folder: Path, dataset: Dataset, timeout: float
     plan = sample.plan
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         reference = Path(scratch) / "reference.pt"
-        save_reference(plan, sample.captured.loaded.recipes, dataset, STEPS, reference)
+        save_reference(plan, sample.captured.recipes, dataset, STEPS, reference)
         found = compare_program(plan.mesh.size, folder, dataset, reference, STEPS, timeout)
     compared = tuple(_describe(found))
     if found[0].error <= TOLERANCE:

@@ -44,7 +44,7 @@ def prove_precision(
     if device == "cuda":
         _check_gpus(world)
     states = list_choice_states(sample.program)
-    recipes, paths = sample.captured.loaded.recipes, {path for path, _ in states}
+    recipes, paths = sample.captured.recipes, {path for path, _ in states}
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         file = Path(scratch) / "bounds.pt"
         run_in_subprocess(partial(_save_bounds, plan, recipes, dataset, paths, file))

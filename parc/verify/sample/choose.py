@@ -11,10 +11,10 @@ from itertools import islice
 from torch import nn
 
 from parc.capture.capture import DTYPES
-from parc.capture.user_model import Faulty, load
+from parc.capture.user_model import load_model
 from parc.check.engine import check_plan
 from parc.check.unsupported import find_unsupported
-from parc.diagnostic import has_errors
+from parc.diagnostic import CompileError, has_errors
 from parc.plan.blocks import Level, Model, Plan, Shape
 from parc.plan.mesh import Mesh
 from parc.verify.report import NotProvable
@@ -42,13 +42,14 @@ TRIES = 4  # of compiling
 def choose_sample(plan: Plan, compute: Precision = "fp64", ranks: int = RANKS) -> Sample:
     """A program of the plan's kind on about `ranks` ranks at most.
 
-    Raises NotProvable where the model can neither be cut nor run whole, Faulty where it cannot be built.
+    Raises NotProvable where the model can neither be cut nor run whole, CompileError where it cannot be
+    built.
     """
-    model = load(plan.train.model, DTYPES[compute]).model
+    model = load_model(plan.train.model, DTYPES[compute]).module
     mesh = shrink_mesh(plan, ranks)
     faster = _speed_up_learning(plan)
     for candidate in islice(_iterate_cuts(faster, mesh, model), TRIES):
-        with suppress(Faulty):
+        with suppress(CompileError):
             return _add_notes(plan, compile_sample(candidate, compute))
     return _add_notes(plan, _compile_whole(faster, mesh, model, compute, ranks))
 
@@ -116,8 +117,8 @@ def _build_kinds(plan: Plan) -> set[tuple[str, int]] | None:
     """The kinds of parameters of a plan's model; None where it cannot be built, or not in this size."""
     model, layers = plan.train.model, plan.train.model.shape.layers
     try:
-        built = load(model, DTYPES[plan.train.precision.compute]).model
-    except Faulty:
+        built = load_model(model, DTYPES[plan.train.precision.compute]).module
+    except CompileError:
         return None
     lists = {len(each) for each in built.modules() if isinstance(each, nn.ModuleList)}
     return _list_kinds(built) if layers is None or layers in lists else None

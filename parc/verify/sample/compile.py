@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from parc.capture.capture import Captured, capture
-from parc.emit.program import Files, files
+from parc.emit.program import Files, emit
 from parc.ir.program import Program
-from parc.lower.program import rewrite
+from parc.lower.program import lower
 from parc.plan.blocks import Plan
+from parc.shard.placement import propagate
 
 LowPrecision: TypeAlias = Literal["fp32", "bf16"]
 Precision: TypeAlias = Literal["fp64"] | LowPrecision
@@ -32,12 +33,12 @@ class Sample:
 def compile_sample(plan: Plan, compute: Precision = "fp64", captured: Captured | None = None) -> Sample:
     """Compiles `plan` to compute in `compute`. `captured` is its model in that precision, if at hand.
 
-    Raises Faulty where the plan cannot be built.
+    Raises CompileError where the plan cannot be built.
     """
     plan = with_precision(plan, compute)
     captured = captured or capture(plan)
-    program = rewrite(plan, captured)
-    return Sample(plan, captured, program, files(plan, program, {}))
+    program = lower(plan, captured, propagate(plan, captured))
+    return Sample(plan, captured, program, emit(plan, program, {}))
 
 
 def with_precision(plan: Plan, compute: Precision) -> Plan:

@@ -33,7 +33,7 @@ def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
     tokens = Tokens(vocabulary, seed)
     if not captured.banks:
         return tokens, "the model has no experts"
-    model = build_model(plan, captured.loaded.recipes)
+    model = build_model(plan, captured.recipes)
     counts = _count_routed(plan, model, captured, tokens)
     for skew, draw in product(SKEWS, (seed, seed + SECOND_DRAW)):
         if any(not bool(each.all()) for found in counts.values() for each in found):
@@ -51,7 +51,7 @@ def find_vocabulary(plan: Plan, captured: Captured) -> int:
     """
     if plan.train.model.shape.vocab:
         return plan.train.model.shape.vocab
-    model = build_model(plan, captured.loaded.recipes)
+    model = build_model(plan, captured.recipes)
     tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     smallest = min((table.num_embeddings for table in tables), default=DEFAULT_VOCABULARY)
     lookups: list[tuple[int, Tensor]] = []
