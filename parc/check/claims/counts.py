@@ -19,7 +19,7 @@ def count_devices(costs: Costs) -> Figure:
     axes = costs.plan.mesh.axes
     product = " x ".join(f"{axis.size:,}" for axis in axes)
     how = product if len(axes) > 1 else f"all of `{axes[0].name}`" if axes else "no axis"
-    return _make_exact("devices", prod(axis.size for axis in axes), how)
+    return make_exact("devices", prod(axis.size for axis in axes), how)
 
 
 def count_parameters(costs: Costs) -> Figure:
@@ -35,14 +35,14 @@ def count_parameters(costs: Costs) -> Figure:
         _multiply("word tables", tables, "tables", of.vocab * of.hidden),
     )
     shown = tuple(each for each in parts if each.value)
-    return _make_exact("parameters", parameters.count_model(of), "all together", *shown)
+    return make_exact("parameters", parameters.count_model(of), "all together", *shown)
 
 
 def count_active_parameters(costs: Costs) -> Figure:
     of = costs.job.architecture
     experts = f"{of.top_k} of {of.experts} experts a layer, " if of.experts else ""
     how = f"{experts}without embedding and norms"
-    return _make_exact("active parameters", parameters.count_active(of), how)
+    return make_exact("active parameters", parameters.count_active(of), how)
 
 
 def count_expert_parameters(costs: Costs) -> Figure:
@@ -55,8 +55,8 @@ def count_stage_parameters(costs: Costs, rank: int) -> Figure:
     stages = costs.job.list_stages(rank)
     experts = _count_held_experts(costs, stages)
     shared = sum(parameters.count_rank_parameters(costs.job, stage).non_experts for stage in stages)
-    rest = _make_exact("all else", shared, f"attention, FFN and word tables / {costs.job.degrees.tensor}")
-    return _make_exact("parameters", experts.value + shared, f"on each device of stage {rank}", experts, rest)
+    rest = make_exact("all else", shared, f"attention, FFN and word tables / {costs.job.degrees.tensor}")
+    return make_exact("parameters", experts.value + shared, f"on each device of stage {rank}", experts, rest)
 
 
 def count_device_parameters(costs: Costs) -> Figure:
@@ -77,7 +77,7 @@ def count_local_experts(costs: Costs) -> Figure:
     how = f"{experts} experts of a layer / {ranks} ranks"
     if split > 1:
         how += f"; each split over {split}"
-    return _make_exact("experts of a layer on one device", experts / ranks, how)
+    return make_exact("experts of a layer on one device", experts / ranks, how)
 
 
 def derive_active_share(costs: Costs) -> Figure:
@@ -85,7 +85,7 @@ def derive_active_share(costs: Costs) -> Figure:
     experts, chosen = _require_experts(costs), costs.plan.train.model.shape.top_k
     if not chosen:
         raise Unknown(f"the shape of `{costs.plan.train.model.name}` does not say `top_k`")
-    return _make_exact("active experts", chosen / experts, f"{chosen} of {experts} experts")
+    return make_exact("active experts", chosen / experts, f"{chosen} of {experts} experts")
 
 
 def count_flops(costs: Costs) -> Figure:
@@ -103,7 +103,7 @@ def derive_bubble(costs: Costs) -> Figure:
     costs.require_sound()
     pipeline, m = costs.plan.pipeline, costs.plan.train.batch.microbatches
     if pipeline is None:
-        return _make_exact("bubble", 0.0, "there is no pipeline")
+        return make_exact("bubble", 0.0, "there is no pipeline")
     p, v = costs.plan.mesh.product(pipeline.axes), pipeline.chunks
     if pipeline.schedule in SPLIT:
         return attempt(lambda: _simulate_bubble(pipeline.schedule, p, v, m))
@@ -116,7 +116,7 @@ def derive_bubble(costs: Costs) -> Figure:
         how = (
             f"1 - {v} chunks x {format_microbatches(m)} / ({v} chunks x {p} ranks + {m} - 1) = {wait}/{whole}"
         )
-    return _make_exact("bubble", wait / whole, f"{how}, if all stages take the same time")
+    return make_exact("bubble", wait / whole, f"{how}, if all stages take the same time")
 
 
 def _simulate_bubble(schedule: str, ranks: int, chunks: int, count: int) -> Figure:
@@ -138,7 +138,7 @@ def _simulate_bubble(schedule: str, ranks: int, chunks: int, count: int) -> Figu
 
 def _count_experts(of: Architecture, layers: int) -> Figure:
     how = f"{layers} layers x {of.experts} experts x {_format_ffn(of)}"
-    return _make_exact("experts", layers * of.experts * parameters.count_ffn(of, of.ffn), how)
+    return make_exact("experts", layers * of.experts * parameters.count_ffn(of, of.ffn), how)
 
 
 def _count_held_experts(costs: Costs, stages: tuple[StageShape, ...]) -> Figure:
@@ -146,7 +146,7 @@ def _count_held_experts(costs: Costs, stages: tuple[StageShape, ...]) -> Figure:
     layers = sum(stage.moe_layers for stage in stages)
     how = f"{layers} layers x {of.experts} experts x {_format_ffn(of)}"
     how += f" / ({by.experts} ranks of experts x {by.expert_tensor} that split each)"
-    return _make_exact(
+    return make_exact(
         "experts", sum(parameters.count_rank_parameters(costs.job, stage).experts for stage in stages), how
     )
 
@@ -155,12 +155,12 @@ def _format_ffn(of: Architecture) -> str:
     return f"{3 if of.gated else 2} x {of.hidden:,} x {of.ffn:,}"
 
 
-def _make_exact(name: str, value: float, how: str, *parts: Figure) -> Figure:
+def make_exact(name: str, value: float, how: str, *parts: Figure) -> Figure:
     return Figure(name, value, "", how, "exact", parts)
 
 
 def _multiply(name: str, count: int, things: str, each: int) -> Figure:
-    return _make_exact(name, count * each, f"{count} {things} x {each:,}")
+    return make_exact(name, count * each, f"{count} {things} x {each:,}")
 
 
 def find_largest(figures: Iterable[Figure]) -> Figure:

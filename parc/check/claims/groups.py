@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from parc.check.claims.counts import find_largest
+from parc.check.claims.counts import find_largest, make_exact
 from parc.check.costs import Costs
-from parc.cost.figure import Figure, add_figures
+from parc.cost.figure import Figure, Grade, add_figures
 from parc.cost.job.parallelism import FanOut, GroupName
 from parc.cost.network.collective_times import PREDICTORS, find_neighbour_link, predict_send
 from parc.cost.network.link_levels import count_sent_bytes, grade_sent_bytes
@@ -27,19 +27,19 @@ def count_ranks(costs: Costs, strategy: str) -> Figure:
     mesh, axes = costs.plan.mesh, _list_axes(costs, strategy)
     sizes = " x ".join(f"`{name}` {mesh.axis(name).size}" for name in axes) or "no axis carries it"
     how = f"{sizes}: {_format_group(costs, axes)}"
-    return _make_count(f"ranks of a group of {strategy}", mesh.product(axes), how)
+    return make_exact(f"ranks of a group of {strategy}", mesh.product(axes), how)
 
 
 def count_groups(costs: Costs, strategy: str) -> Figure:
     ranks, one = costs.plan.mesh.size, costs.plan.mesh.product(_list_axes(costs, strategy))
-    return _make_count(f"groups of {strategy}", ranks // one, f"{ranks:,} ranks / {one:,} a group")
+    return make_exact(f"groups of {strategy}", ranks // one, f"{ranks:,} ranks / {one:,} a group")
 
 
 def find_stride(costs: Costs, strategy: str) -> Figure:
     """Ranks from one member of a group to the next."""
     axes = _list_axes(costs, strategy)
     stride = min((costs.plan.mesh.stride(name) for name in axes), default=0)
-    return _make_count(f"ranks between neighbours of {strategy}", stride, _format_group(costs, axes))
+    return make_exact(f"ranks between neighbours of {strategy}", stride, _format_group(costs, axes))
 
 
 def count_units(costs: Costs, strategy: str, level: str) -> Figure:
@@ -112,22 +112,28 @@ def _sum_calls(
 
 def find_largest_call(costs: Costs, strategy: str) -> Figure:
     """Bytes of the largest call."""
-    calls = [each for rank in costs.unlike_ranks for each in _list_calls(costs, strategy, rank)]
-    if not calls:
-        return _make_nothing(strategy, "B")
-    one = max(calls, key=lambda each: each.bytes)
-    name = f"largest call of {strategy}"
-    return Figure(name, one.bytes, "B", _describe_call(costs, one), "expected" if one.routed else "exact")
+
+    def measure(each: Transfer) -> Figure:
+        grade: Grade = "expected" if each.routed else "exact"
+        return Figure(f"largest call of {strategy}", each.bytes, "B", _describe_call(costs, each), grade)
+
+    return _find_call(costs, strategy, "B", measure)
 
 
 def find_slowest_call(costs: Costs, strategy: str) -> Figure:
     """Seconds of the longest call."""
+
+    def measure(each: Transfer) -> Figure:
+        how = _describe_call(costs, each)
+        return Figure(f"longest call of {strategy}", time_call(costs, each), "s", how, costs.time_grade)
+
+    return _find_call(costs, strategy, "s", measure)
+
+
+def _find_call(costs: Costs, strategy: str, unit: str, measure: Callable[[Transfer], Figure]) -> Figure:
+    """The largest of the figures of the calls of all devices."""
     calls = [each for rank in costs.unlike_ranks for each in _list_calls(costs, strategy, rank)]
-    if not calls:
-        return _make_nothing(strategy, "s")
-    one = max(calls, key=lambda each: time_call(costs, each))
-    name, how = f"longest call of {strategy}", _describe_call(costs, one)
-    return Figure(name, time_call(costs, one), "s", how, costs.time_grade)
+    return find_largest(map(measure, calls)) if calls else _make_nothing(strategy, unit)
 
 
 def time_call(costs: Costs, moved: Transfer) -> float:
@@ -192,10 +198,6 @@ def _format_group(costs: Costs, axes: tuple[str, ...]) -> str:
 
 def _format_name(moved: Transfer) -> str:
     return f"{moved.kind} of {moved.purpose}"
-
-
-def _make_count(name: str, value: int, how: str) -> Figure:
-    return Figure(name, value, "", how, "exact")
 
 
 def _make_nothing(strategy: str, unit: str) -> Figure:
