@@ -9,7 +9,7 @@ leaves out is that of the example.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from parc.check.requests import Request
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
@@ -55,9 +55,12 @@ class Detected(NamedTuple):
         return Diagnostic(self.rule.code, self.rule.severity, message, labels, notes, help, fix)
 
 
+Predicate: TypeAlias = Callable[[Subject], Iterator[Finding]]
+
+
 class Check(NamedTuple, Generic[Subject]):
     rule: Rule
-    predicate: Callable[[Subject], Iterator[Finding]]
+    predicate: Predicate[Subject]
 
     def detect(self, subject: Subject) -> Iterator[Detected]:
         return (Detected(self.rule, finding) for finding in self.predicate(subject))
@@ -75,12 +78,10 @@ class Registry(Generic[Subject]):
 
     def declare(
         self, code: str, severity: Severity = Severity.ERROR, always: bool = False
-    ) -> Callable[[Callable[[Subject], Iterator[Finding]]], Callable[[Subject], Iterator[Finding]]]:
+    ) -> Callable[[Predicate[Subject]], Predicate[Subject]]:
         """A decorator for the function that finds breaches."""
 
-        def register(
-            predicate: Callable[[Subject], Iterator[Finding]],
-        ) -> Callable[[Subject], Iterator[Finding]]:
+        def register(predicate: Predicate[Subject]) -> Predicate[Subject]:
             name = predicate.__name__.replace("_", "-")
             self.checks.append(Check(Rule(code, name, severity, predicate.__doc__ or "", always), predicate))
             return predicate
