@@ -11,18 +11,22 @@ import keyword
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import dropwhile
+from traceback import StackSummary
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.proxy import TracerBase
 from torch.utils import _pytree as pytree
 
 from parc.capture.calls import Call, is_spec
 from parc.capture.custom_ops import CALL, known_outputs
 from parc.capture.forward import Forward, opaque_calls
 from parc.capture.functionalize import is_view, made_functional
-from parc.capture.graph import Body, argument, is_item, item_of, name_of
+from parc.capture.graph import Body, argument, is_item, is_users, item_of, name_of, numbers_of
 from parc.capture.module_signature import Signatures
 from parc.capture.module_tree import Place, Places
+from parc.capture.objective import Objective
 from parc.capture.preconditions import check_operations
 from parc.capture.split_bias import biases_apart
 from parc.ir.runtime_names import LOCALS
@@ -64,7 +68,7 @@ class _Exporter:
         tensors = self._tensors_read(path)
         inputs = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in call.tensors_in]
         entry = _Entry(call, tensors)
-        with opaque_calls(self._forward, call.module):
+        with opaque_calls(self._forward, call.module), _frames_of_helpers():
             program = torch.export.export(entry, (*entry.tensors, *inputs), strict=False)
         if program.graph_signature.inputs_to_lifted_tensor_constants:
             raise ValueError(
@@ -79,7 +83,9 @@ class _Exporter:
         _tidy(graph)
         check_operations(graph)
         kind = type(call.module)
-        return Body(kind.__name__, path, graph, inspect.cleandoc(vars(kind).get("__doc__") or ""))
+        doc = inspect.cleandoc(vars(kind).get("__doc__") or "")
+        owner = call.module.model if isinstance(call.module, Objective) else call.module
+        return Body(kind.__name__, path, graph, doc, numbers=numbers_of(owner))
 
     def _tensors_read(self, path: str) -> list[list[Place]]:
         """The tensors of a module that its own operations read, each by all its places in the module."""
@@ -94,6 +100,25 @@ class _Exporter:
                 relative = path.removeprefix(f"{body.path}.")
                 node.args = (node.args[0], relative)
                 body.children[relative] = self.export(path)
+
+
+@contextmanager
+def _frames_of_helpers() -> Iterator[None]:
+    """Within it torch notes the frames of functions that `forward` calls too, not those of `forward` alone.
+
+    They have the user's names for the values, and are where an operation stands.
+    """
+    kept = TracerBase._filter_traceback_frames
+
+    def since_forward(self: TracerBase, user_stack_summary: StackSummary) -> StackSummary:
+        since = dropwhile(lambda frame: frame.name != "forward", user_stack_summary)
+        return StackSummary.from_list([frame for frame in since if is_users(frame.filename)])
+
+    TracerBase._filter_traceback_frames = since_forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        TracerBase._filter_traceback_frames = kept  # type: ignore[method-assign]
 
 
 class _Entry(nn.Module):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Body:
     doc: str | None = None
     is_expert: bool = False
     children: dict[str, Body] = field(default_factory=dict)  # by relative path
+    numbers: Mapping[str, int | float] = field(default_factory=dict)  # plain attributes of the module
 
     def inputs(self) -> list[fx.Node]:
         """The placeholders of what the module is called with."""
@@ -87,9 +90,28 @@ def lines_of(node: fx.Node) -> list[Line]:
     for text in (node.meta.get("stack_trace") or "").splitlines():
         if frame := _FRAME.match(text):
             file, number = frame.groups()
-            if not file.startswith(_TORCH) and not file.startswith(_PARC):
+            if is_users(file):
                 found.append(Line(Path(file), int(number)))
     return found
+
+
+def user_frames() -> str:
+    """The lines of the user's code that called the module that asks, callers first: see `lines_of`."""
+    asking = sys._getframe(1)
+    frame: FrameType | None = asking
+    lines = []
+    while frame is not None and frame.f_code.co_filename == asking.f_code.co_filename:
+        frame = frame.f_back
+    while frame is not None and not frame.f_code.co_filename.startswith(_PARC):
+        if is_users(frame.f_code.co_filename):
+            lines.append(f'File "{frame.f_code.co_filename}", line {frame.f_lineno}')
+        frame = frame.f_back
+    return "\n".join(reversed(lines))
+
+
+def is_users(file: str) -> bool:
+    """Whether a source file is neither of torch nor of ours."""
+    return not file.startswith((_TORCH, _PARC))
 
 
 _FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
@@ -125,6 +147,11 @@ def operands_of(node: fx.Node) -> list[fx.Node]:
 
     fx.map_arg((node.args, node.kwargs), visit)
     return found
+
+
+def numbers_of(module: nn.Module) -> dict[str, int | float]:
+    """The attributes of a module that are plain numbers."""
+    return {name: value for name, value in vars(module).items() if type(value) in (int, float)}
 
 
 def user_name(name: str) -> str:

@@ -17,6 +17,8 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from parc.capture.graph import user_frames
+
 Recipe = tuple[tuple[str | float, ...], ...]
 
 _OVERWRITES = {
@@ -80,6 +82,7 @@ class _Entry(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     out: Any
+    frames: str  # of the user's constructor
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -98,11 +101,11 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = _name_of(func)
         fills = name in _OVERWRITES and args[0].is_meta  # there is nothing to fill
         out = args[0] if fills else func(*args, **(kwargs or {}))
-        self._add(_Entry(name, func, args, kwargs or {}, out))
+        self._add(_Entry(name, func, args, kwargs or {}, out, "" if fills else user_frames()))
         return out
 
     def named(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
-        self._add(_Entry(name, None, (tensor, *arguments), {}, tensor))
+        self._add(_Entry(name, None, (tensor, *arguments), {}, tensor, ""))
         return tensor
 
     def _add(self, entry: _Entry) -> None:
@@ -208,7 +211,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 raise Unrecorded("is made of Python values, which have none on the meta device")
             args, kwargs = pytree.tree_map_only(Tensor, lambda t: made[id(t)], (entry.args, entry.kwargs))
             last = graph.call_function(entry.target, args, kwargs)
-            last.meta["val"] = entry.out
+            last.meta.update(val=entry.out, stack_trace=entry.frames)
             self._remember(graph, last, entry.out, made)
         graph.output((made.get(id(tensor), last),))
         graph.eliminate_dead_code(is_impure_node=_must_stay)

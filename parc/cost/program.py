@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import named_parameters
-from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Stage, Unit, Value
+from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Stage, Unit
 from parc.plan.blocks import Plan
 from parc.record import replace
 from parc.trace.derive import derive
@@ -81,8 +81,7 @@ def _assume_even_stage(stage: Stage) -> Stage:
     counted: dict[str, Unit] = {}
 
     def number_unit(unit: Unit) -> Unit:
-        values = {value.name: value for value in _list_values(unit)}
-        return replace(unit, events=tuple(_number_events(unit.events, values, units, counted)))
+        return replace(unit, events=tuple(_number_events(unit.events, units, counted)))
 
     return replace(
         stage, root=number_unit(stage.root), units=(*map(number_unit, stage.units), *counted.values())
@@ -91,17 +90,16 @@ def _assume_even_stage(stage: Stage) -> Stage:
 
 def _number_events(
     events: tuple[Event, ...],
-    values: Mapping[str, Value],
     units: Mapping[str, Unit],
     counted: dict[str, Unit],
 ) -> Iterator[Event]:
     """The events, with calls of experts redirected to units whose sizes are numbers, put into `counted`."""
     for event in events:
         if isinstance(event, Repeat):
-            yield replace(event, body=tuple(_number_events(event.body, values, units, counted)))
+            yield replace(event, body=tuple(_number_events(event.body, units, counted)))
         elif isinstance(event, Call) and units[event.unit].experts is not None:
             _, indices, _ = event.operands
-            rows = prod(int(size) for size in values[indices].shape)
+            rows = prod(int(size) for size in indices.shape)
             name = f"{event.unit}, {rows} rows"
             counted[name] = _fix_rows(units[event.unit], name, rows)
             yield replace(event, unit=name)
@@ -112,11 +110,12 @@ def _number_events(
 def _fix_rows(unit: Unit, name: str, rows: int) -> Unit:
     """The unit for `rows` rows: ranks of a group hold equally many tokens, so as many rows come as go."""
 
-    def fix_value(value: Value) -> Value:
-        return replace(value, shape=tuple(rows if size == "rows" else size for size in value.shape))
+    def fix_shape(shape: Shape) -> Shape:
+        return tuple(rows if size == "rows" else size for size in shape)
 
     def fix_collective(move: Collective) -> Collective:
-        return replace(move, operand=fix_value(move.operand), result=fix_value(move.result))
+        operand = replace(move.operand, shape=fix_shape(move.operand.shape))
+        return replace(move, operand=operand, result=replace(move.result, shape=fix_shape(move.result.shape)))
 
     events = (
         replace(event, inside=tuple(map(fix_collective, event.inside)))
@@ -125,19 +124,6 @@ def _fix_rows(unit: Unit, name: str, rows: int) -> Unit:
         for event in unit.events
     )
     return replace(unit, name=name, events=tuple(events))
-
-
-def _list_values(unit: Unit) -> Iterator[Value]:
-    yield from unit.inputs
-    events = list(unit.events)
-    while events:
-        event = events.pop(0)
-        if isinstance(event, (Compute, Call)):
-            yield from event.results
-        elif isinstance(event, Collective):
-            yield event.result
-        elif isinstance(event, Repeat):
-            events += event.body
 
 
 def count_buffer_bytes(op: Op, sizes: Mapping[str, int]) -> int:

@@ -46,8 +46,8 @@ Document: TypeAlias = "str | Line | IfBroken | Group | Indent | Either | tuple[D
 _Item: TypeAlias = "tuple[int, bool, Document]"  # indentation, whether the group around it is broken
 
 
-def printed(document: Document, indent: int, width: int) -> list[str]:
-    """The lines of a document, the first one indented."""
+def fit(document: Document, indent: int, width: int) -> list[str]:
+    """The lines of a document in `width` columns, the first one indented."""
     lines = [" " * indent]
     left: list[_Item] = [(indent, True, document)]
     while left:

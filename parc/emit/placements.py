@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from parc.emit.pretty import wrapped
+from parc.emit.trees import assign
+from parc.ir.expression import call, literal, name
 from parc.ir.parameters import named_parameters
 from parc.ir.program import Parameter, Stage
 
 
-def placement_table(stage: Stage) -> list[str]:
-    """The lines of `PLACEMENTS = {..}`."""
-    entries = [f"{json.dumps(key)}: {_placement(key, parameter)}" for key, parameter in _entries(stage)]
-    return wrapped(f"PLACEMENTS = {{{', '.join(entries)}}}", 0)
+def placement_table(stage: Stage) -> ast.stmt:
+    """`PLACEMENTS = {..}`."""
+    entries = {key: _placement(key, parameter) for key, parameter in _entries(stage)}
+    return assign(name("PLACEMENTS"), literal(entries))
 
 
 def _entries(stage: Stage) -> Iterator[tuple[str, Parameter]]:
@@ -57,30 +58,25 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _placement(key: str, parameter: Parameter) -> str:
-    arguments = [str(parameter.shape)]
-    if parameter.sharded:
-        cuts = (
-            f"{json.dumps(axis)}: {dim if blocks == 1 else (dim, blocks)}"
-            for axis, (dim, blocks) in parameter.sharded.items()
-        )
-        arguments.append(f"{{{', '.join(cuts)}}}")
-    arguments.append(f"init={_recipe(parameter.recipe)}")
+def _placement(key: str, parameter: Parameter) -> ast.expr:
+    cuts = {axis: dim if blocks == 1 else (dim, blocks) for axis, (dim, blocks) in parameter.sharded.items()}
+    sharded = [literal(cuts)] if cuts else []
+    keywords = {"init": _recipe(parameter.recipe)}
     if parameter.reduce:
-        arguments.append(f"reduce={_tuple(parameter.reduce)}")
+        keywords["reduce"] = literal(parameter.reduce)
     if parameter.experts:
-        arguments.append("experts=True")
+        keywords["experts"] = literal(True)
     if parameter.stack:
-        arguments.append(f"stack={json.dumps(key.removesuffix(parameter.path) + parameter.stack)}")
-    return f"Placement({', '.join(arguments)})"
+        keywords["stack"] = literal(key.removesuffix(parameter.path) + parameter.stack)
+    return call("Placement", literal(parameter.shape), *sharded, **keywords)
 
 
-def _recipe(recipe: Sequence[Sequence[str | float]]) -> str:
+def _recipe(recipe: Sequence[Sequence[str | float]]) -> ast.expr:
     """By the name of a function of the runtime where there is one."""
-    call, *arguments = recipe[0]
-    if len(recipe) == 1 and call in _BEGINNINGS:
-        return f"{_BEGINNINGS[call]}({', '.join(map(repr, arguments or [0.0]))})"
-    return "(" + ", ".join(_tuple(call) for call in recipe) + ("," if len(recipe) == 1 else "") + ")"
+    function, *arguments = recipe[0]
+    if len(recipe) == 1 and function in _BEGINNINGS:
+        return call(_BEGINNINGS[str(function)], *map(literal, arguments or [0.0]))
+    return literal(tuple(map(tuple, recipe)))
 
 
 _BEGINNINGS = {
@@ -90,8 +86,3 @@ _BEGINNINGS = {
     "fill_": "constant",
     "zero_": "constant",
 }
-
-
-def _tuple(items: Sequence[str | float]) -> str:
-    inside = ", ".join(json.dumps(item) if isinstance(item, str) else repr(item) for item in items)
-    return f"({inside},)" if len(items) == 1 else f"({inside})"

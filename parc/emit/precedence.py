@@ -57,6 +57,13 @@ def binding(node: ast.expr) -> int:
     return -1
 
 
+def is_held_owner(node: ast.expr) -> bool:
+    """Whether what has an attribute stands in parentheses: behind a number a dot would be its point."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return binding(node) < ATOM
+
+
 def is_power_operand(node: ast.expr) -> bool:
     """A name or a number: between such `**` stands without spaces."""
     match node:
@@ -84,7 +91,7 @@ def is_chain(node: ast.expr) -> bool:
 def _attributes(node: ast.expr) -> int:
     match node:
         case ast.Attribute(value=value):
-            if binding(value) < ATOM:
+            if is_held_owner(value):
                 return 1
             return isinstance(value, ast.Call | ast.Subscript) + _attributes(value)
         case ast.Call(func=inner) | ast.Subscript(value=inner):

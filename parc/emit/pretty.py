@@ -1,212 +1,128 @@
-"""Statements as a formatter writes them: ruff's line breaking, for the Python that parc emits.
-
-Brackets are broken from the outside in, operators and method chains only within brackets, and brackets are
-put around a right-hand side only where its own are no good place for a break. Only the parentheses that bind
-are kept.
-"""
+"""The printer: syntax trees as a formatter writes them, for the Python that parc emits."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
-from parc.emit.document import Document, Either, Group, IfBroken, Indent, Line, printed
-from parc.emit.precedence import (
-    ATOM,
-    UNARY,
-    Sign,
-    binding,
-    breaks_at_brackets,
-    is_bound,
-    is_chain,
-    is_power_operand,
-    limits,
-    sign,
-)
-from parc.emit.quoting import quoted
+from parc.emit.document import Document, Group, IfBroken, fit
+from parc.emit.expressions import bare, bracketed, expression, held_if_broken, listed, right_hand_side
 
 WIDTH = 110
+STEP = 4
 
 
-def wrapped(statement: str, indent: int, last: str = "") -> list[str]:
-    """The lines of an assignment, an expression, a return or an import, and `last` behind it."""
-    (parsed,) = ast.parse(statement).body
-    return printed((_statement(parsed), last), indent, WIDTH)
+def print_module(tree: ast.Module) -> str:
+    """The text of a file: a docstring, imports in groups of one package, classes."""
+    title, *rest = tree.body
+    lines = _docstring(title, 0)
+    before: ast.stmt = title
+    for stmt in rest:
+        lines += _space_between(before, stmt)
+        lines += print_statement(stmt)
+        before = stmt
+    return "\n".join(lines) + "\n"
 
 
-def signature(name: str, parameters: Sequence[str], returns: str, indent: int) -> list[str]:
-    """The head of a function; its parameters as they are written."""
-    held = _bracketed("(", Group(_listed(parameters)), ")")
-    return printed((f"def {name}", held, f" -> {returns}:"), indent, WIDTH)
+def print_statement(stmt: ast.stmt, indent: int = 0) -> list[str]:
+    """The lines of a statement."""
+    match stmt:
+        case ast.ClassDef():
+            return _class(stmt, indent)
+        case ast.FunctionDef():
+            return [*_signature(stmt, indent), *_block(stmt.body, indent + STEP)]
+        case ast.For(target=target, iter=iterator, body=body):
+            head = ("for ", _target(target), " in ", expression(iterator, inside=False), ":")
+            return [*fit(head, indent, WIDTH), *_block(body, indent + STEP)]
+    return fit(_simple(stmt), indent, WIDTH)
 
 
-def _statement(node: ast.stmt) -> Document:
-    match node:
+def print_expression(tree: ast.expr) -> str:
+    """An expression on one line."""
+    (line,) = fit(Group(expression(tree)), 0, 1 << 30)
+    return line
+
+
+def print_element(tree: ast.expr, indent: int) -> list[str]:
+    """The lines of an element of a list that is written one element a line."""
+    return fit((right_hand_side(tree), ","), indent, WIDTH)
+
+
+def _simple(stmt: ast.stmt) -> Document:
+    match stmt:
         case ast.Assign(targets=[target], value=value):
-            return (ast.unparse(target).removeprefix("(").removesuffix(")"), " = ", _right_hand_side(value))
+            return (_target(target), " = ", right_hand_side(value))
+        case ast.AugAssign(target=target, op=ast.Add(), value=value):
+            return (expression(target), " += ", right_hand_side(value))
         case ast.Return(value=ast.Tuple(elts=[_, _, *_]) as value):
-            return ("return ", _held_if_broken(_bare(value)))
+            return ("return ", held_if_broken(bare(value)))
         case ast.Return(value=ast.expr() as value):
-            return ("return ", _right_hand_side(value))
+            return ("return ", right_hand_side(value))
         case ast.Expr(value=value):
-            return _right_hand_side(value)
+            return right_hand_side(value)
+        case ast.Import(names=[alias]):
+            return f"import {_alias(alias)}"
         case ast.ImportFrom(module=str(module), names=names):
-            found = (*_listed([alias.name for alias in names]), IfBroken(","))
-            return (f"from {module} import ", _held_if_broken(found))
-    raise AssertionError(ast.dump(node))
+            found = (*listed([_alias(each) for each in names]), IfBroken(","))
+            return (f"from {module} import ", held_if_broken(found))
+    raise AssertionError(ast.dump(stmt))
 
 
-def _right_hand_side(node: ast.expr) -> Document:
-    """In parentheses only where it is too long and its own brackets are no place to break it."""
-    if not isinstance(node, ast.BinOp | ast.Compare | ast.UnaryOp) and not is_chain(node):
-        return _expression(node, inside=False)
-    held = _held_if_broken(_expression(node))
-    return Either(_expression(node, inside=False), held) if breaks_at_brackets(node) else held
+def _target(node: ast.expr) -> str:
+    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+    return ", ".join(map(print_expression, parts))
 
 
-def _held_if_broken(content: Document) -> Document:
-    return Group((IfBroken("("), Indent((Line(), content)), Line(), IfBroken(")")))
+def _alias(alias: ast.alias) -> str:
+    return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
 
 
-def _bare(node: ast.expr) -> Document:
-    """A tuple without its parentheses."""
-    if not isinstance(node, ast.Tuple):
-        return _expression(node)
-    last = "," if len(node.elts) == 1 else IfBroken(",")
-    return (*_listed([_expression(element) for element in node.elts]), last)
+def _class(node: ast.ClassDef, indent: int) -> list[str]:
+    title, *methods = node.body
+    lines = [f"{' ' * indent}class {node.name}({', '.join(map(print_expression, node.bases))}):"]
+    lines += _docstring(title, indent + STEP)
+    for stmt in methods:
+        lines += ["", *print_statement(stmt, indent + STEP)]
+    return lines
 
 
-def _expression(node: ast.expr, inside: bool = True) -> Document:
-    """`inside` brackets an expression may be broken at its operators, elsewhere in its own brackets only."""
-    match node:
-        case ast.Constant(value=value):
-            return quoted(value)
-        case ast.BinOp() | ast.Compare():
-            return _operation(list(_flat(node)), inside)
-        case ast.UnaryOp(op=op, operand=operand):
-            return (
-                sign(op).text,
-                _operand(operand, binding(operand) != UNARY and binding(operand) < ATOM, inside),
-            )
-        case ast.Attribute() | ast.Call() | ast.Subscript():
-            chain = _chain(node, inside, is_chain(node))
-            return Group(chain) if inside else chain
-        case ast.Tuple():
-            return _bracketed("(", _bare(node), ")")
-        case ast.List(elts=elements):
-            return _bracketed("[", (*_listed([_expression(e) for e in elements]), IfBroken(",")), "]")
-        case ast.Dict(keys=keys, values=values):
-            pairs = [(_expression(k), ": ", _expression(v)) for k, v in zip(keys, values, strict=True) if k]
-            return _bracketed("{", (*_listed(pairs), IfBroken(",")), "}")
-        case ast.DictComp(key=key, value=value, generators=[loop]):
-            return _bracketed("{", (_expression(key), ": ", _expression(value), _for(loop)), "}")
-        case ast.Slice():
-            return _slice(node)
-    return ast.unparse(node)
+def _docstring(stmt: ast.stmt, indent: int) -> list[str]:
+    assert isinstance(stmt, ast.Expr)
+    assert isinstance(stmt.value, ast.Constant)
+    first, *rest = str(stmt.value.value).split("\n")
+    space = " " * indent
+    if not rest:
+        return [f'{space}"""{first}"""']
+    return [f'{space}"""{first}', *(f"{space}{line}".rstrip() for line in rest), f'{space}"""']
 
 
-def _for(loop: ast.comprehension) -> Document:
-    return (Line(" "), "for ", ast.unparse(loop.target).strip("()"), " in ", _expression(loop.iter))
+def _signature(node: ast.FunctionDef, indent: int) -> list[str]:
+    parameters = Group(listed([_parameter(each) for each in node.args.args]))
+    returns = (" -> ", expression(node.returns)) if node.returns else ""
+    return fit((f"def {node.name}", bracketed("(", parameters, ")"), returns, ":"), indent, WIDTH)
 
 
-class _Operand(NamedTuple):
-    node: ast.expr
-    held: bool  # in parentheses
+def _parameter(argument: ast.arg) -> Document:
+    return (argument.arg, ": ", expression(argument.annotation)) if argument.annotation else argument.arg
 
 
-def _flat(node: ast.expr) -> list[_Operand | Sign]:
-    """Operands and operators, left to right, of an operation with those operands that need no parentheses."""
-
-    def part(operand: ast.expr, held: bool) -> list[_Operand | Sign]:
-        plain = held or not isinstance(operand, ast.BinOp | ast.Compare)
-        return [_Operand(operand, held)] if plain else _flat(operand)
-
-    mine = binding(node)
-    if isinstance(node, ast.Compare):
-        found = part(node.left, binding(node.left) <= mine)
-        for op, right in zip(node.ops, node.comparators, strict=True):
-            found += [sign(op), *part(right, binding(right) <= mine)]
-        return found
-    assert isinstance(node, ast.BinOp)
-    before, after = limits(node.op)
-    left, right = node.left, node.right
-    return [*part(left, binding(left) < before), sign(node.op), *part(right, binding(right) < after)]
+def _block(body: Sequence[ast.stmt], indent: int) -> Iterator[str]:
+    for stmt in body:
+        yield from print_statement(stmt, indent)
 
 
-def _operation(parts: Sequence[_Operand | Sign], inside: bool) -> Document:
-    """Broken before each of the loosest operators, or before none; what binds tighter is its own group."""
-    if len(parts) == 1:
-        (only,) = parts
-        assert isinstance(only, _Operand)
-        return _operand(only.node, only.held, inside)
-    loosest = min(part.binds for part in parts if isinstance(part, Sign))
-    found: list[Document] = []
-    begin = 0
-    for place, part in enumerate(parts):
-        if isinstance(part, Sign) and part.binds == loosest:
-            found.append(_operation(parts[begin:place], inside))
-            space = (
-                "" if part.text == "**" and _simple(parts[place - 1]) and _simple(parts[place + 1]) else " "
-            )
-            found += [Line(space) if inside else space, part.text + space]
-            begin = place + 1
-    found.append(_operation(parts[begin:], inside))
-    return Group(tuple(found)) if inside else tuple(found)
+def _space_between(before: ast.stmt, stmt: ast.stmt) -> list[str]:
+    """The empty lines ahead of a statement of a module."""
+    if isinstance(stmt, ast.ClassDef):
+        return ["", ""]
+    return [] if _package(before) == _package(stmt) else [""]
 
 
-def _simple(part: _Operand | Sign) -> bool:
-    return isinstance(part, _Operand) and not part.held and is_power_operand(part.node)
-
-
-def _operand(node: ast.expr, held: bool, inside: bool) -> Document:
-    return _bracketed("(", _expression(node), ")") if held else _expression(node, inside)
-
-
-def _chain(node: ast.expr, inside: bool, broken: bool) -> Document:
-    """Attributes, calls and items, one after the other; `broken` may be before a method of a result."""
-    match node:
-        case ast.Attribute(value=value, attr=name):
-            held = binding(value) < ATOM
-            after = held or isinstance(value, ast.Call | ast.Subscript)
-            line: Document = Line() if broken and after and inside else ""
-            before = _operand(value, True, inside) if held else _chain(value, inside, broken)
-            return (before, line, f".{name}")
-        case ast.Call(func=func, args=args, keywords=keywords):
-            found = [_expression(each) for each in args]
-            found += [(f"{each.arg}=", _expression(each.value)) for each in keywords]
-            return (_chain(func, inside, broken), _called(found))
-        case ast.Subscript(value=value, slice=index):
-            held = binding(value) < ATOM
-            before = _operand(value, True, inside) if held else _chain(value, inside, broken)
-            return (before, _bracketed("[", _bare(index), "]"))
-    return _expression(node, inside)
-
-
-def _called(arguments: Sequence[Document]) -> Document:
-    return _bracketed("(", Group((*_listed(arguments), IfBroken(","))), ")") if arguments else "()"
-
-
-def _slice(node: ast.Slice) -> Document:
-    bounds = [node.lower, node.upper, *([node.step] if node.step else [])]
-    space = "" if all(bound is None or is_bound(bound) for bound in bounds) else " "
-    found: list[Document] = []
-    for place, bound in enumerate(bounds):
-        if place:
-            found.append((space if bounds[place - 1] else "") + ":" + (space if bound else ""))
-        if bound:
-            found.append(_expression(bound))
-    return tuple(found)
-
-
-def _listed(parts: Sequence[Document]) -> tuple[Document, ...]:
-    found: list[Document] = []
-    for place, part in enumerate(parts):
-        found += [part] if not place else [",", Line(" "), part]
-    return tuple(found)
-
-
-def _bracketed(opening: str, content: Document, closing: str) -> Document:
-    if content in ((), (IfBroken(","),)):
-        return opening + closing
-    return Group((opening, Indent((Line(), content)), Line(), closing))
+def _package(stmt: ast.stmt) -> str:
+    """The package that an import statement is of."""
+    match stmt:
+        case ast.Import(names=[alias]):
+            return alias.name.partition(".")[0]
+        case ast.ImportFrom(module=str(module)):
+            return module.partition(".")[0]
+    return ""

@@ -1,21 +1,14 @@
-"""Values as Python text."""
+"""Constants as Python text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 
 def quoted(value: object) -> str:
-    """A value as Python with double quotes."""
+    """A constant as a person writes it: double quotes, no empty digits in exponents."""
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, tuple):
-        inside = ", ".join(quoted(item) for item in value)
-        return f"({inside},)" if len(value) == 1 else f"({inside})"
-    if isinstance(value, list):
-        return f"[{', '.join(quoted(item) for item in value)}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{quoted(k)}: {quoted(v)}' for k, v in value.items())}}}"
+    if isinstance(value, float):
+        return repr(value).replace("e-0", "e-").replace("e+", "e")
     return "..." if value is ... else repr(value)
 
 

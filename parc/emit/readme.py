@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from parc.emit.tables import parc_version
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
 
 
-def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class AxisLine:
+    """An axis of the mesh."""
+
+    name: str
+    size: int
+    carries: str
+
+
+@dataclass(frozen=True)
+class FileLine:
+    """A file of stages."""
+
+    file: str
+    says: str
+
+
+@dataclass(frozen=True)
+class ReadmeFacts:
+    """What is written in the template's gaps."""
+
+    plan: str
+    world: int
+    version: str
+    axes: Sequence[AxisLine]
+    formula: str
+    stages: Sequence[FileLine]
+    notes: Sequence[str]
+
+
+def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> ReadmeFacts:
     """`modules` names the module that each stage is written to."""
     says: dict[str, list[str]] = {}
     for number, (module, stage) in enumerate(zip(modules, program.stages, strict=True)):
         last = stage.first_layer + len(stage.layers) - 1
         said = f"stage {number}, layers {stage.first_layer} to {last}"
         says.setdefault(f"{module}.py", []).append(said)
-    return {
-        "plan": plan.name,
-        "world": plan.mesh.size,
-        "version": parc_version(),
-        "axes": [{"name": a.name, "size": a.size, "carries": _carries(plan, a.name)} for a in plan.mesh.axes],
-        "formula": f"= {_formula(plan)}",
-        "stages": [{"file": file, "says": "; ".join(texts)} for file, texts in says.items()],
-        "notes": program.notes,
-    }
+    return ReadmeFacts(
+        plan=plan.name,
+        world=plan.mesh.size,
+        version=parc_version(),
+        axes=[AxisLine(axis.name, axis.size, _carries(plan, axis.name)) for axis in plan.mesh.axes],
+        formula=f"= {_formula(plan)}",
+        stages=[FileLine(file, "; ".join(texts)) for file, texts in says.items()],
+        notes=program.notes,
+    )
 
 
 def _formula(plan: Plan) -> str:

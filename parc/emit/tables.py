@@ -7,23 +7,31 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from parc.plan.blocks import Plan, Spanned
 
 
-def launch_facts(plan: Plan) -> dict[str, int]:
+@dataclass(frozen=True)
+class Nodes:
+    """How many nodes a plan starts on, and the ranks of each."""
+
+    nodes: int
+    per_node: int
+
+
+def launch_facts(plan: Plan) -> Nodes:
     """Whole nodes where the plan fills them."""
     per_node = plan.cluster.levels[-1].size if plan.cluster.levels else plan.mesh.size
     per_node = per_node if plan.mesh.size % per_node == 0 else plan.mesh.size
-    return {"nodes": plan.mesh.size // per_node, "per_node": per_node}
+    return Nodes(plan.mesh.size // per_node, per_node)
 
 
 def ranks(plan: Plan) -> str:
     """rank, node, device, coordinates, stage, experts, data: a row a rank."""
-    per_node = launch_facts(plan)["per_node"]
+    per_node = launch_facts(plan).per_node
     names = [axis.name for axis in plan.mesh.axes]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from parc.ir.collectives import ISSUED, Verb, Wire
+from parc.ir.expression import Expression, name
 from parc.ir.states import State
+
+Shape: TypeAlias = tuple[int | str, ...]
+"""The sizes of one rank's share: numbers, or the name of a count that routing decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor on one rank. Its sizes are numbers, or the name of a count that routing decides.
+    """A tensor on one rank.
 
     `states` has an entry for each axis on which the value is not invariant, in the order of the mesh. An
     expert's rows have none: routing distributes them. Units that differ in states alone run the same code,
@@ -25,9 +29,24 @@ class Value:
     """
 
     name: str
-    shape: tuple[int | str, ...]
+    shape: Shape
     dtype: str
     states: Mapping[str, State] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A value where it is read: the expression that stands for it, and what is known of the value."""
+
+    expression: Expression
+    shape: Shape
+    dtype: str
+    states: Mapping[str, State] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, value: Value) -> Operand:
+        """A variable, as it was bound."""
+        return cls(Expression(name(value.name)), value.shape, value.dtype, value.states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +58,7 @@ class Collective:
     """
 
     result: Value
-    operand: Value
+    operand: Operand
     verb: Verb
     src: State
     dst: State
@@ -60,21 +79,35 @@ class Collective:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Arithmetic of one rank, `text` in Python. The runtime issues the collectives `inside` for it."""
+    """Arithmetic of one rank. The runtime issues the collectives `inside` for it.
+
+    The result of a temporary one has no name in the user's code and is read once: emission may write the
+    value where it is read, if nothing comes between the two.
+    """
 
     results: tuple[Value, ...]
-    text: str
+    value: Expression
     inside: tuple[Collective, ...] = ()
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """Adds to a buffer of the unit, in place."""
+
+    buffer: str  # attribute path
+    value: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The forward pass of a member."""
+    """The forward pass of a member; see `Compute` for temporary ones."""
 
     results: tuple[Value, ...]
     member: str  # attribute path, or the loop's variable
-    operands: tuple[str, ...]
+    operands: tuple[Operand, ...]
     unit: str
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +135,7 @@ class Recv:
     values: tuple[Value, ...]
 
 
-Event: TypeAlias = "Compute | Collective | Call | Repeat | Send | Recv"
+Event: TypeAlias = "Compute | Collective | Accumulate | Call | Repeat | Send | Recv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +153,20 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Let:
+    """A variable of a constructor."""
+
+    name: str
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Buffer:
-    """A constant tensor of a unit, and the statements that compute it."""
+    """A constant tensor of a unit. It reads variables of its own and of the buffers before it."""
 
     path: str
-    statements: tuple[str, ...]
-    text: str
+    variables: tuple[Let, ...]
+    value: Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +182,8 @@ class Unit:
     members: Mapping[str, str]  # attribute path -> unit
     inputs: tuple[Value, ...]
     events: tuple[Event, ...]
-    results: tuple[Value, ...]
+    results: tuple[Operand, ...]
+    numbers: Mapping[str, int | float] = field(default_factory=dict)  # the user's attributes that are read
     experts: Experts | None = None
 
 
@@ -164,7 +206,11 @@ class Stage:
     layers: tuple[str, ...]  # the units of its layers
     layers_path: str
     keywords: tuple[str, ...]  # of the batch, by name, besides what comes first
-    gives: tuple[Value, ...]
+
+    @property
+    def gives(self) -> tuple[Value, ...]:
+        """What the stage sends to the next one; nothing from the last."""
+        return next((event.values for event in reversed(self.root.events) if isinstance(event, Send)), ())
 
 
 @dataclass(frozen=True)

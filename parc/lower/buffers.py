@@ -1,56 +1,147 @@
-"""Buffers as the statements that compute them."""
+"""Buffers as the expressions that compute them."""
 
 from __future__ import annotations
 
+import ast
 import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx
 
-from parc.lower.expression import Text, Written
-from parc.lower.op_printers import with_texts, write
+from parc.capture.graph import operands_of
+from parc.ir.expression import Expression, expr, name, placeholder, substitute
+from parc.ir.program import Buffer, Let
+from parc.ir.runtime_names import GLOBALS
+from parc.lower.op_printers import print_operation
+from parc.lower.operation import Operation, to_expression, with_operands
+from parc.lower.source_names import Statements
+
+_TAKEN = GLOBALS | {"device", "first_layer", "float", "i"}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A buffer of a module: its attribute path, the graph of its computation, and its type."""
+
+    path: str
+    graph: fx.Graph
+    dtype: torch.dtype
 
 
 @dataclass
-class Computation:
-    """Statements written so far, so that what two buffers share is computed once."""
+class _Term:
+    """An expression over other terms, with placeholders of their numbers, and how often it is read."""
 
-    names: dict[str, str] = field(default_factory=dict)  # of values, by their text
+    tree: ast.expr
+    operands: tuple[int, ...]
+    wish: str
+    alone: bool  # it changes tensors, or reads some that are changed: it is evaluated where it stands
+    reads: int = 0
 
 
-def computed(
-    graph: fx.Graph, known: Computation, wish: str, dtype: torch.dtype
-) -> tuple[tuple[str, ...], str]:
-    """The statements that compute a constructor's buffer, and its expression; what is used once is in it."""
-    texts: dict[fx.Node, Text] = {}
-    statements: list[str] = []
+@dataclass
+class _Terms:
+    """The distinct terms of several buffers."""
+
+    found: list[_Term] = field(default_factory=list)
+    known: dict[str, int] = field(default_factory=dict)
+
+    def add(self, term: _Term) -> int:
+        key = ast.unparse(term.tree)
+        if term.alone or key not in self.known:
+            self.known[key] = len(self.found)
+            self.found.append(term)
+            for operand in term.operands:
+                self.found[operand].reads += 1
+        return self.known[key]
+
+
+def compute_buffers(constants: Iterable[Constant]) -> tuple[Buffer, ...]:
+    """Every buffer with the variables that it needs: what is read twice, by one buffer or by two, has one."""
+    terms = _Terms()
+    results = []
+    for constant in constants:
+        result = _add(terms, constant)
+        terms.found[result].reads += 1
+        results.append((constant.path, result))
+    return _Writing(terms.found).write(results)
+
+
+def _add(terms: _Terms, constant: Constant) -> int:
+    """The number of the term that is a buffer."""
+    graph = constant.graph
+    alone = any(_is_mutable(node) for node in graph.nodes)
+    hints = Statements(node for node in graph.nodes if node.op == "call_function").hints
+    default = constant.path.rpartition(".")[2]
+    numbers: dict[fx.Node, int] = {}
     for node in graph.nodes:
         if node.op == "output":
-            (result,) = node.args[0]
-            final = texts[result].text
-            return tuple(statements), final if result.meta["val"].dtype == dtype else f"({final}).to({dtype})"
-        args, kwargs = with_texts(node, texts.__getitem__)
-        shapes = [tuple(o.meta["val"].shape) for o in node.all_input_nodes]
-        written = Written(node, args, kwargs, shapes, _shapes(node), "device")
-        text = (
-            write(written)
-            if node.target is operator.getitem or node.target._schema.name != "aten::detach"
-            else written.first
-        )
-        texts[node] = text
-        uses = sum(1 for user in node.users for operand in user.all_input_nodes if operand is node)
-        if (
-            uses > 1 or (isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable)
-        ) and not text.text.isidentifier():
-            name = known.names.get(text.text)
-            if name is None:
-                name = known.names[text.text] = f"{wish.rsplit('.', maxsplit=1)[-1]}_{len(known.names)}"
-                statements.append(f"{name} = {text.text}")
-            texts[node] = Text(name)
+            (result,) = operands_of(node)
+            number = numbers[result]
+            if result.meta["val"].dtype == constant.dtype:
+                return number
+            tree = expr("value.to(dtype)", value=placeholder(number), dtype=to_expression(constant.dtype))
+            return terms.add(_Term(tree, (number,), default, alone))
+        operands = tuple(numbers[operand] for operand in operands_of(node))
+        tree = _print(node, dict(zip(operands_of(node), map(placeholder, operands), strict=True)))
+        if isinstance(tree, ast.Name):
+            (numbers[node],) = operands
+        else:
+            numbers[node] = terms.add(_Term(tree, operands, hints.get(node, default), alone))
     raise AssertionError("a graph ends with its output")
 
 
-def _shapes(node: fx.Node) -> list[tuple[int, ...]]:
+def _print(node: fx.Node, trees: Mapping[fx.Node, ast.expr]) -> ast.expr:
+    args, kwargs = with_operands(node, trees.__getitem__)
+    before = [tuple(operand.meta["val"].shape) for operand in operands_of(node)]
     val = node.meta["val"]
-    return [tuple(v.shape) for v in ([val] if isinstance(val, Tensor) else val)]
+    after = [tuple(each.shape) for each in ([val] if isinstance(val, Tensor) else val)]
+    return print_operation(Operation(node, args, kwargs, before, after, name("device")))
+
+
+def _is_mutable(node: fx.Node) -> bool:
+    if node.op != "call_function" or node.target is operator.getitem:
+        return False
+    assert isinstance(node.target, torch._ops.OpOverload)
+    return bool(node.target._schema.is_mutable)
+
+
+class _Writing:
+    def __init__(self, terms: list[_Term]) -> None:
+        self.terms = terms
+        self.trees: dict[int, ast.expr] = {}
+        self.variables: set[str] = set()
+
+    def write(self, results: Iterable[tuple[str, int]]) -> tuple[Buffer, ...]:
+        found = []
+        for path, result in results:
+            variables = tuple(self._evaluate(result))
+            found.append(Buffer(path, variables, Expression(self.trees[result])))
+        return tuple(found)
+
+    def _evaluate(self, number: int) -> Iterable[Let]:
+        """The variables that a term needs and that are not there yet, in the order of the terms."""
+        needed, left = set[int](), [number]
+        while left:
+            current = left.pop()
+            if current not in needed and current not in self.trees:
+                needed.add(current)
+                left += self.terms[current].operands
+        for current in sorted(needed):
+            term = self.terms[current]
+            tree = substitute(term.tree, {placeholder(each).id: self.trees[each] for each in term.operands})
+            if term.alone or term.reads > 1:
+                variable = self._free(term.wish)
+                yield Let(variable, Expression(tree))
+                tree = name(variable)
+            self.trees[current] = tree
+
+    def _free(self, wish: str) -> str:
+        variable, number = wish, 1
+        while variable in self.variables or variable in _TAKEN or not variable.isidentifier():
+            number += 1
+            variable = f"{wish}_{number}"
+        self.variables.add(variable)
+        return variable

@@ -1,120 +1,142 @@
-"""Which name holds which value while a forward pass is written."""
+"""Which variable holds which value while a forward pass is written."""
 
 from __future__ import annotations
 
+import ast
 import keyword
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeAlias
 
 from torch import fx
 
-from parc.capture.graph import is_item, operands_of
+from parc.capture.graph import operands_of
+from parc.ir.expression import name, names_in
 from parc.ir.runtime_names import LOCALS
-from parc.ir.states import Kind, State
-from parc.lower.expression import Text
-from parc.lower.source_names import Statements
+from parc.ir.states import State
 from parc.shard.placed import Move, Placed, issues
 
-Key = tuple[tuple[str, State], ...]
+Key: TypeAlias = tuple[tuple[str, State], ...]
+"""The moves that a value has behind it: axes, and the states that it has on them since."""
 
 
 class Scope:
-    """Names come from the user's code. A name is taken again once nothing needs its old value any more."""
+    """The expression of every value so far. A variable is bound anew once nothing reads its old value.
 
-    def __init__(self, nodes: Sequence[fx.Node], placed: Placed, statements: Statements) -> None:
-        self.order = {node: place for place, node in enumerate(nodes)}
-        self.order |= {user: self.order[node] for node in nodes for user in node.users if is_item(user)}
-        self.moved: dict[tuple[fx.Node, Key], Text] = {}
-        self._placed = placed
-        self._statements = statements
-        self._texts: dict[fx.Node, Text] = {}
-        self._holds: dict[str, fx.Node] = {}
+    `order` numbers the operations of the forward pass; `last_read` says at which one a value is read last.
+    """
+
+    def __init__(
+        self, placed: Placed, order: Mapping[fx.Node, int], last_read: Mapping[fx.Node, int]
+    ) -> None:
+        self._placed, self._order, self._last_read = placed, order, last_read
+        self._trees: dict[fx.Node, ast.expr] = {}
+        self._moved: dict[tuple[fx.Node, Key], ast.expr] = {}
+        self._readers: dict[str, set[fx.Node]] = defaultdict(set)  # values whose expressions read a variable
         self._settled: set[fx.Node] = set()
 
-    def bind(self, node: fx.Node, name: str) -> None:
-        """A name holds a value."""
-        self._texts[node] = Text(name)
-        self._holds[name] = node
+    def tree(self, node: fx.Node) -> ast.expr:
+        """The expression that stands for a value now."""
+        return self._trees[node]
 
-    def refer(self, node: fx.Node, text: str) -> None:
-        """An expression that can be written again and again stands for a value."""
-        self._texts[node] = Text(text)
+    def stand_for(self, node: fx.Node, tree: ast.expr) -> None:
+        """From now on the expression stands for the value, wherever it is read."""
+        self._trees[node] = tree
+        for variable in names_in([tree]):
+            self._readers[variable].add(node)
 
-    def inline(self, node: fx.Node, text: Text) -> None:
-        """A value is computed where it is used."""
-        self._texts[node] = text
+    def bind(self, node: fx.Node, wish: str, now: int) -> str:
+        """A variable for a value that operation `now` makes."""
+        variable = self._free(wish, now)
+        self.stand_for(node, name(variable))
+        return variable
 
-    def settle(self, node: fx.Node, text: Text) -> None:
-        """From now on the moved value stands for the value."""
-        self._texts[node] = text
-        self._settled.add(node)
+    def moved(self, node: fx.Node, key: Key) -> ast.expr | None:
+        """The expression of a value after some moves, if they were made before."""
+        return self._moved.get((node, key))
+
+    def bind_moved(self, node: fx.Node, tree: ast.expr, move: Move, key: Key, at: tuple[fx.Node, int]) -> str:
+        """A variable for a value after a move of `tree`, which an operand (a node and its place) needs.
+
+        It is that of the unmoved value where nothing reads that any more. Once a partial sum is reduced, the
+        sum stands for the value.
+        """
+        now = self._order[at[0]]
+        settles = move.before.partial and not move.after.partial
+        read_again = self._is_read_unmoved(node, key, at, [at[0]] if settles else node.users)
+        if isinstance(tree, ast.Name) and not read_again and not self._is_read(tree.id, now - 1, node):
+            variable = tree.id
+        else:
+            suffix = "all" if move.before.sharded else move.axis
+            variable = self._free(f"{_last_word(tree)}_{suffix}", now - 1)
+        self._moved[node, key] = name(variable)
+        self._readers[variable].add(node)
+        if settles:
+            self.stand_for(node, name(variable))
+            self._settled.add(node)
+        return variable
 
     def has_settled(self, node: fx.Node) -> bool:
-        """Whether a moved value stands for the value."""
+        """Whether a reduced sum stands for the value."""
         return node in self._settled
 
-    def text(self, node: fx.Node) -> Text:
-        """What to write for a value now."""
-        return self._texts[node]
-
-    def name(self, node: fx.Node, wish: str) -> str:
-        """A name for a new value."""
-        name = self._free(wish, node)
-        self.bind(node, name)
-        return name
-
-    def moved_name(self, node: fx.Node, move: Move, key: Key, text: Text) -> str:
-        """A moved value keeps its name where the unmoved one is not needed again."""
-        name = text.text
-        settles = move.before.partial and move.after.kind is not Kind.PARTIAL
-        if name.isidentifier() and (settles or not self._needs_unmoved(node, key)):
-            return name
-        wish = name if name.isidentifier() else name.split(".")[1] if name.startswith("self.") else "value"
-        fresh = self._free(f"{wish}_{'all' if move.before.sharded else move.axis}", node)
-        self._holds[fresh] = node
-        return fresh
-
-    def _needs_unmoved(self, node: fx.Node, key: Key) -> bool:
-        """Whether a later use wants the value as it was."""
-        for user in node.users:
-            if user.op == "output" or user not in self.order:
+    def _is_read_unmoved(
+        self, node: fx.Node, key: Key, at: tuple[fx.Node, int], users: Iterable[fx.Node]
+    ) -> bool:
+        """Whether one of `users`, from this operation on, reads a value as it was before the moves."""
+        for user in users:
+            if user not in self._placed.moves or user not in self._order:
                 return True
-            if user not in self._placed.moves:
-                return True
-            for place, operand in enumerate(operands_of(user)):
-                if operand is node:
-                    moves = tuple((m.axis, m.after) for m in self._placed.moves[user][place] if issues(m))
+            if self._order[user] < self._order[at[0]]:
+                continue
+            for other, operand in enumerate(operands_of(user)):
+                if operand is node and (user, other) != at:
+                    moves = tuple((m.axis, m.after) for m in self._placed.moves[user][other] if issues(m))
                     if moves[: len(key)] != key:
                         return True
         return False
 
-    def _free(self, wish: str, node: fx.Node) -> str:
-        if not wish.isidentifier():  # the number of a module in a list
+    def _free(self, wish: str, now: int) -> str:
+        """A variable that nothing reads after operation `now`."""
+        if not wish.isidentifier():
             wish = "value"
         if keyword.iskeyword(wish) or wish in LOCALS:
             wish = f"{wish}_"
-        name, number = wish, 1
-        while name in self._holds and self._live(self._holds[name], node):
+        variable, number = wish, 1
+        while self._is_read(variable, now):
             number += 1
-            name = f"{wish}_{number}"
-        return name
+            variable = f"{wish}_{number}"
+        return variable
 
-    def _live(self, held: fx.Node, now: fx.Node) -> bool:
-        """Whether a held value is used after `now`."""
-        if held is now:
-            return False
-        here = self.order.get(now, -1)
-        return any(self._last(user) > here for user in held.users)
+    def _is_read(self, variable: str, after: int, besides: fx.Node | None = None) -> bool:
+        """Whether an expression that reads a variable is evaluated behind operation `after`."""
+        readers = self._readers.get(variable, ())
+        return any(self._last_read.get(node, -1) > after for node in readers if node is not besides)
 
-    def _last(self, user: fx.Node) -> int:
-        """When a use happens: at once; where the user may be inlined, or is an item, when it is used."""
-        if user.op == "output" or user not in self.order:
-            return 1 << 30
-        later = user.users if self._waits(user) else ()
-        return max([self.order[user], *(self._last(u) for u in later)])
 
-    def _waits(self, user: fx.Node) -> bool:
-        """Whether a use reads the value only when it is itself read: inlined, or another's name for it."""
-        if user in self._texts:
-            text = self._texts[user].text
-            return not text.isidentifier() or self._holds.get(text) is not user
-        return len(user.users) == 1 and self._statements.together(user, next(iter(user.users)))
+def _last_word(tree: ast.expr) -> str:
+    """The last name of an attribute path."""
+    match tree:
+        case ast.Name(id=word) | ast.Attribute(attr=word):
+            return word
+    return "value"
+
+
+def last_reads(
+    nodes: Collection[fx.Node], order: Mapping[fx.Node, int], in_place: Collection[fx.Node]
+) -> dict[fx.Node, int]:
+    """By which operation each value is read last; values `in_place` are evaluated where they are read.
+
+    What leaves the forward pass is read behind all operations.
+    """
+    end = len(order)
+    found: dict[fx.Node, int] = {}
+    for node in sorted(nodes, key=lambda node: order.get(node, -1), reverse=True):
+        reads = [-1]
+        for user in node.users:
+            if user.op == "output" or user not in order:
+                reads.append(end)
+            else:
+                reads.append(found[user] if user in in_place else order[user])
+        found[node] = max(reads)
+    return found

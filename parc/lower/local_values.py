@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import Tensor, fx
@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from parc.capture.graph import Body, shape, value
 from parc.ir.program import Value
 from parc.ir.states import FREE, I, State, local_shape
-from parc.shard.placed import Layout, Move, Placed, States
+from parc.shard.placed import Layout, Move, Placed, States, issues
 
 
 class Shares:
@@ -39,26 +39,35 @@ class Shares:
         """A value as it is made; an item of a tuple that nobody reads has neither shape nor name."""
         if not isinstance(node.meta["val"], Tensor):
             return Value("_", (), "")
-        return self._value(node, self.by_axis(self.placed.fact(node).states), name)
+        return self.value(node, self.by_axis(self.placed.fact(node).states), name)
 
     def now(self, node: fx.Node, name: str) -> Value:
         """A value as it is since it was last settled."""
-        return self._value(node, self.by_axis(self.placed.now(node).states), name)
+        return self.value(node, self.by_axis(self.placed.now(node).states), name)
 
-    def before(self, operand: fx.Node, moves: Sequence[Move], name: str) -> Value:
-        """A value just before the last of its moves."""
-        last = moves[-1]
-        return self._value(operand, self._after(operand, moves) | {last.axis: last.before}, name)
+    def value(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
+        """A value in some states."""
+        local: tuple[int | str, ...] = local_shape(shape(node), states, self.layout.sizes)
+        if node in self._rows:
+            local = ("rows", *local[1:])  # how many, routing decides
+        known = {} if self.placed.body.is_expert else states
+        varying = {axis: state for axis, state in known.items() if state not in (I, FREE)}
+        return Value(name, local, str(value(node).dtype), varying)
 
-    def after(self, operand: fx.Node, moves: Sequence[Move], name: str) -> Value:
-        """A value just after the last of its moves."""
-        return self._value(operand, self._after(operand, moves), name)
+    def steps(self, node: fx.Node, place: int) -> list[dict[str, State]]:
+        """The states of an operand before each move that is made of it, and behind the last."""
+        states = self.by_axis(self.placed.wanted[node][place])
+        moves = self.placed.moves[node][place]
+        states |= {move.axis: move.before for move in moves if not issues(move)}
+        found = [states]
+        for move in reversed([move for move in moves if issues(move)]):
+            found.append(found[-1] | {move.axis: move.before})
+        return found[::-1]
 
-    def conversion(self, operand: fx.Node, moves: Sequence[Move]) -> tuple[State, State]:
-        """The states before and after the last of its moves, with the blocks of this rank's own share."""
-        *made, last = moves
-        others = {axis: at for axis, at in self._after(operand, made).items() if axis != last.axis}
-        return self._own_blocks(last.before, others), self._own_blocks(last.after, others)
+    def conversion(self, move: Move, before: Mapping[str, State]) -> tuple[State, State]:
+        """The states before and after a move, with the blocks of this rank's own share."""
+        others = {axis: state for axis, state in before.items() if axis != move.axis}
+        return self._own_blocks(move.before, others), self._own_blocks(move.after, others)
 
     def _own_blocks(self, state: State, others: Mapping[str, State]) -> State:
         blocks = state.blocks
@@ -66,17 +75,6 @@ class Shares:
             if other.sharded and other.dim == state.dim and other.blocks < state.blocks:
                 blocks //= self.layout.sizes[axis]  # its ranks have divided the blocks among themselves
         return replace(state, blocks=blocks)
-
-    def _after(self, operand: fx.Node, moves: Sequence[Move]) -> dict[str, State]:
-        return self.by_axis(self.placed.now(operand).states) | {move.axis: move.after for move in moves}
-
-    def _value(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
-        local: tuple[int | str, ...] = local_shape(shape(node), states, self.layout.sizes)
-        if node in self._rows:
-            local = ("rows", *local[1:])  # how many, routing decides
-        known = {} if self.placed.body.is_expert else states
-        varying = {axis: state for axis, state in known.items() if state not in (I, FREE)}
-        return Value(name, local, str(value(node).dtype), varying)
 
     def _local(self, whole: tuple[int, ...], states: States) -> tuple[int, ...]:
         return local_shape(whole, self.by_axis(states), self.layout.sizes)

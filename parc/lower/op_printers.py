@@ -1,243 +1,235 @@
-"""Operators written as the Python that a person would write."""
+"""Operators as the Python that a person writes."""
 
 from __future__ import annotations
 
+import ast
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import fx
-from torch._ops import OpOverload
 
 from parc.capture.graph import argument
-from parc.lower.expression import ATOM, BITS, COMPARE, PRODUCT, SUM, UNARY, Printer, Text, Written, literal
+from parc.ir.expression import call, expr, item
+from parc.lower.operation import Operation, Printer, to_expression
 from parc.lower.view_printers import VIEWS
 
 _INFIX = {
-    "add": ("+", SUM),
-    "sub": ("-", SUM),
-    "mul": ("*", PRODUCT),
-    "div": ("/", PRODUCT),
-    "matmul": ("@", PRODUCT),
-    "mm": ("@", PRODUCT),
-    "bmm": ("@", PRODUCT),
-    "floor_divide": ("//", PRODUCT),
-    "remainder": ("%", PRODUCT),
-    "bitwise_and": ("&", BITS),
-    "__and__": ("&", BITS),
-    "__or__": ("|", BITS),
-    "__xor__": ("^", BITS),
-    "bitwise_xor": ("^", BITS),
-    "bitwise_or": ("|", BITS),
-    "eq": ("==", COMPARE),
-    "ne": ("!=", COMPARE),
-    "lt": ("<", COMPARE),
-    "le": ("<=", COMPARE),
-    "gt": (">", COMPARE),
-    "ge": (">=", COMPARE),
+    "add": "a + b",
+    "sub": "a - b",
+    "mul": "a * b",
+    "div": "a / b",
+    "matmul": "a @ b",
+    "mm": "a @ b",
+    "bmm": "a @ b",
+    "floor_divide": "a // b",
+    "remainder": "a % b",
+    "bitwise_and": "a & b",
+    "__and__": "a & b",
+    "__or__": "a | b",
+    "__xor__": "a ^ b",
+    "bitwise_xor": "a ^ b",
+    "bitwise_or": "a | b",
+    "eq": "a == b",
+    "ne": "a != b",
+    "lt": "a < b",
+    "le": "a <= b",
+    "gt": "a > b",
+    "ge": "a >= b",
+    "pow": "a ** b",
 }
-_FUNCTIONAL = (
-    "linear",
-    "silu",
-    "gelu",
-    "relu",
-    "softplus",
-    "mish",
-    "elu",
-    "leaky_relu",
-    "one_hot",
-    "layer_norm",
-    "rms_norm",
-    "scaled_dot_product_attention",
-    "hardtanh",
-    "relu6",
-    "glu",
+_TEMPLATES = {
+    "mT": "a.mT",
+    "numpy_T": "a.T",
+    "neg": "-a",
+    "bitwise_not": "~a",
+    "contiguous": "a",
+    "clone": "a",
+    "alias": "a",
+    "detach": "a",
+}
+_FUNCTIONAL = frozenset(
+    {
+        "elu",
+        "gelu",
+        "glu",
+        "hardtanh",
+        "layer_norm",
+        "leaky_relu",
+        "linear",
+        "mish",
+        "one_hot",
+        "relu",
+        "relu6",
+        "rms_norm",
+        "scaled_dot_product_attention",
+        "silu",
+        "softplus",
+    }
 )
-_FREE = (
-    "logical_not",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "zeros_like",
-    "ones_like",
-    "full_like",
-    "where",
-    "cat",
-    "stack",
-    "einsum",
-    "arange",
-    "eye",
-    "outer",
-    "maximum",
-    "minimum",
-    "scalar_tensor",
+_FREE = frozenset(
+    {
+        "arange",
+        "cat",
+        "einsum",
+        "eye",
+        "full_like",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "logical_xor",
+        "maximum",
+        "minimum",
+        "ones_like",
+        "outer",
+        "scalar_tensor",
+        "stack",
+        "where",
+        "zeros_like",
+    }
 )
 _OTHERWISE = ("tensordot",)  # whose functions in Python take other arguments
 _DROPPED = ("pin_memory", "layout", "memory_format", "non_blocking", "copy", "cudnn_enable", "implicit")
 _PYTHON_NAMES = {"self": "input"}
+_DIM_BY_NAME = frozenset(
+    {
+        "cat",
+        "chunk",
+        "cumsum",
+        "log_softmax",
+        "max",
+        "mean",
+        "min",
+        "softmax",
+        "split",
+        "stack",
+        "sum",
+        "topk",
+    }
+)
+_POSITIONS = frozenset(
+    {"dim", "dim0", "dim1", "dims", "start_dim", "end_dim", "start", "end", "step", "diagonal"}
+)
+"""Arguments that say where, not how much: the user's named numbers are never put there."""
 
 
-def with_texts(node: fx.Node, text: Callable[[fx.Node], Text]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments of a node with texts in the place of tensors."""
-    args, kwargs = fx.map_arg((node.args, node.kwargs), text)  # type: ignore[arg-type]  # maps to anything
-    return args, kwargs
-
-
-def write(written: Written) -> Text:
-    """One operator as Python."""
-    target = written.node.target
-    if not isinstance(target, OpOverload):
-        assert target is operator.getitem
-        return Text(f"{written.first.within(ATOM)}[{written.args[1]}]")
-    name = target._schema.name.split("::")[1]
+def print_operation(op: Operation) -> ast.expr:
+    """One operator as Python, wherever its operands lie."""
+    if op.node.target is operator.getitem:
+        return item(op.first, to_expression(op.args[1]))
+    name = op.name
     if name in _SPECIAL:
-        return _SPECIAL[name](written)
-    if name in _INFIX and len(written.args) == 2 and not written.kwargs:
-        return _infix(name, written)
-    arguments = _arguments(written, target._schema)
+        return _SPECIAL[name](op)
+    if name in _TEMPLATES:
+        return expr(_TEMPLATES[name], a=op.first)
+    if name in _INFIX and len(op.args) == 2 and not op.kwargs:
+        return expr(_INFIX[name], a=op.number(op.args[0]), b=op.number(op.args[1]))
+    arguments, keywords = _arguments(op)
     if name in _FUNCTIONAL:
-        return Text(f"F.{name}({', '.join(arguments)})")
+        return call(f"F.{name}", *arguments, **keywords)
     if name == "linalg_vector_norm":
-        return Text(f"torch.linalg.vector_norm({', '.join(arguments)})")
-    if name in _FREE or not isinstance(written.args[0], Text):
-        return Text(f"torch.{name}({', '.join(arguments)})")
+        return call("torch.linalg.vector_norm", *arguments, **keywords)
+    if name in _FREE or not isinstance(op.args[0], ast.expr):
+        return call(f"torch.{name}", *arguments, **keywords)
     if hasattr(torch.Tensor, name) and name not in _OTHERWISE:
-        return written.method(name, *arguments[1:])
-    overload = "" if target._overloadname == "default" else f".{target._overloadname}"
-    return Text(
-        f"torch.{name}({', '.join(arguments)})"
-        if hasattr(torch, name) and name not in _OTHERWISE
-        else f"torch.ops.aten.{name}{overload}({', '.join(arguments)})"
-    )
+        return op.method(name, *arguments[1:], **keywords)
+    if hasattr(torch, name) and name not in _OTHERWISE:
+        return call(f"torch.{name}", *arguments, **keywords)
+    overload = op.overload._overloadname
+    path = f"torch.ops.aten.{name}" if overload == "default" else f"torch.ops.aten.{name}.{overload}"
+    return call(path, *arguments, **keywords)
 
 
-def _infix(name: str, written: Written) -> Text:
-    sign, binds = _INFIX[name]
-    left, right = (value if isinstance(value, Text) else literal(value) for value in written.args)
-    chains = binds in (
-        PRODUCT,
-        SUM,
-    )  # comparisons would mean something else in a row, and `&` binds before `|`
-    return Text(f"{left.within(binds if chains else binds - 1)} {sign} {right.within(binds - 1)}", binds)
-
-
-def _arguments(written: Written, schema: Any) -> list[str]:
-    """The arguments as a person would pass them: defaults left out, flags by name."""
-    texts: list[str] = []
-    named = False
-    for place, known in enumerate(schema.arguments):
-        if place < len(written.args):
-            value = written.args[place]
-        elif known.name in written.kwargs:
-            value = written.kwargs[known.name]
+def _arguments(op: Operation) -> tuple[list[ast.expr], dict[str, ast.expr]]:
+    """The arguments as a person passes them: defaults left out, flags and many a dim by name."""
+    positional: list[ast.expr] = []
+    by_name: dict[str, ast.expr] = {}
+    skipped = False
+    for place, known in enumerate(op.overload._schema.arguments):
+        if place < len(op.args):
+            value = op.args[place]
+        elif known.name in op.kwargs:
+            value = op.kwargs[known.name]
         else:
-            named = True
+            skipped = True
             continue
         if known.name == "device":
-            texts.append(f"device={written.device}")
+            by_name["device"] = op.device
         elif known.name in _DROPPED or (
             place > 0 and known.has_default_value() and value == known.default_value
         ):
-            named = True
+            skipped = True
         else:
-            by_name = named or known.kwarg_only or isinstance(value, bool)
-            single = known.name == "dim" and isinstance(value, (list, tuple)) and len(value) == 1
-            text = literal(value[0] if single else value).text
-            texts.append(f"{_PYTHON_NAMES.get(known.name, known.name)}={text}" if by_name else text)
-    return texts
+            tree = _argument(op, known.name, value)
+            named = known.name == "dim" and op.name in _DIM_BY_NAME
+            if skipped or by_name or named or known.kwarg_only or isinstance(value, bool):
+                by_name[_PYTHON_NAMES.get(known.name, known.name)] = tree
+            else:
+                positional.append(tree)
+    return positional, by_name
 
 
-def _embedding(written: Written) -> Text:
-    padding = argument(written.node, "padding_idx")
-    rest = f", padding_idx={padding}" if padding >= 0 else ""
-    return Text(f"F.embedding({literal(written.args[1]).text}, {written.first.text}{rest})")
+def _argument(op: Operation, name: str, value: Any) -> ast.expr:
+    if name == "dim" and isinstance(value, list | tuple) and len(value) == 1:
+        return to_expression(value[0])
+    return to_expression(value) if name in _POSITIONS else op.number(value)
 
 
-def _rsub(written: Written) -> Text:
+def _embedding(op: Operation) -> ast.expr:
+    padding = argument(op.node, "padding_idx")
+    keywords = {"padding_idx": to_expression(padding)} if padding >= 0 else {}
+    return call("F.embedding", to_expression(op.args[1]), op.first, **keywords)
+
+
+def _rsub(op: Operation) -> ast.expr:
     """`aten::rsub` takes away the first operand from the second."""
-    left, right = literal(written.args[1]), written.first
-    alpha = argument(written.node, "alpha")
-    taken = right.within(PRODUCT) if alpha == 1 else f"{literal(alpha).within(ATOM)} * {right.within(UNARY)}"
-    return Text(f"{left.within(SUM)} - {taken}", SUM)
+    alpha = argument(op.node, "alpha")
+    template = "b - a" if alpha == 1 else "b - alpha * a"
+    return expr(template, a=op.first, b=op.number(op.args[1]), alpha=op.number(alpha))
 
 
-def _property(name: str) -> Printer:
-    return lambda written: Text(f"{written.first.within(ATOM)}.{name}")
-
-
-def _index(written: Written) -> Text:
+def _index(op: Operation) -> ast.expr:
     """`x[rows]`, `x[:, columns]`: a dim without an index is whole."""
-    inside = ", ".join(":" if at is None else literal(at).text for at in written.args[1])
-    return Text(f"{written.first.within(ATOM)}[{inside}]")
+    return item(op.first, *(ast.Slice() if at is None else to_expression(at) for at in op.args[1]))
 
 
-def _narrow(written: Written) -> Text:
-    if written.before[0] == written.after[0]:
-        return written.first
-    return written.method("narrow", *(literal(value).text for value in written.args[1:]))
+def _narrow(op: Operation) -> ast.expr:
+    return op.first if op.before[0] == op.after[0] else op.method("narrow", *op.args[1:])
 
 
-def _split(written: Written) -> Text:
+def _split(op: Operation) -> ast.expr:
     """By the sizes of this rank's own parts."""
-    dim = argument(written.node, "dim")
-    sizes = [shape[dim] for shape in written.after]
+    dim = argument(op.node, "dim")
+    sizes = [shape[dim] for shape in op.after]
     if len(set(sizes)) == 1:
-        return written.method("chunk", str(len(sizes)), str(dim))
-    return written.method("split", f"({', '.join(map(str, sizes))})", str(dim))
+        return op.method("chunk", len(sizes), dim=dim)
+    return op.method("split", sizes, dim=dim)
 
 
-def _unary(sign: str) -> Printer:
-    return lambda written: Text(f"{sign}{written.first.within(ATOM)}", UNARY)
+def _to(op: Operation) -> ast.expr:
+    given = (*op.args[1:], *op.kwargs.values())
+    asked = next((value for value in given if isinstance(value, torch.dtype)), None)
+    return op.first if asked is None else op.method("to", asked)
 
 
-def _to(written: Written) -> Text:
-    asked = next(
-        (v for v in (*written.args[1:], *written.kwargs.values()) if isinstance(v, torch.dtype)), None
-    )
-    return written.method("to", str(asked)) if asked is not None else written.first
-
-
-def _passed(written: Written) -> Text:
-    return written.first
-
-
-def _sized(name: str) -> Printer:
+def _sized(op: Operation) -> ast.expr:
     """`torch.zeros` and the like: sizes first, then what is not the default."""
-
-    def printed(written: Written) -> Text:
-        arguments = [literal(value).text for value in written.args]
-        if written.kwargs.get("dtype"):
-            arguments.append(f"dtype={written.kwargs['dtype']}")
-        return Text(f"torch.{name}({', '.join(arguments)}, device={written.device})")
-
-    return printed
+    asked = op.kwargs.get("dtype")
+    dtype = {"dtype": to_expression(asked)} if asked else {}
+    return call(f"torch.{op.name}", *map(to_expression, op.args), **dtype, device=op.device)
 
 
-def _pow(written: Written) -> Text:
-    left, right = (literal(value) for value in written.args)
-    return Text(f"{left.within(ATOM)} ** {right.within(ATOM)}", UNARY)
-
-
-_SPECIAL: dict[str, Printer] = {
+_SPECIAL: Mapping[str, Printer] = {
     **VIEWS,
     "embedding": _embedding,
     "rsub": _rsub,
     "index": _index,
-    "mT": _property("mT"),
-    "numpy_T": _property("T"),
     "narrow": _narrow,
     "split": _split,
     "split_with_sizes": _split,
-    "neg": _unary("-"),
-    "bitwise_not": _unary("~"),
     "to": _to,
     "_to_copy": _to,
-    "contiguous": _passed,
-    "clone": _passed,
-    "alias": _passed,
-    "zeros": _sized("zeros"),
-    "ones": _sized("ones"),
-    "full": _sized("full"),
-    "pow": _pow,
+    "zeros": _sized,
+    "ones": _sized,
+    "full": _sized,
 }

@@ -11,7 +11,7 @@ from parc.capture.graph import user_name, value
 from parc.capture.initializers import Recipe
 from parc.ir.program import Buffer, Experts, Parameter
 from parc.ir.states import Kind, State
-from parc.lower.buffers import Computation, computed
+from parc.lower.buffers import Constant, compute_buffers
 from parc.shard.placed import Layout, Placed
 
 
@@ -70,14 +70,12 @@ class Tensors:
             stack=stack,
         )
 
-    def constants(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
-        """The buffers among `nodes`; values that several of them share are computed once."""
-        known = Computation()
+    def buffers_of(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
+        """The buffers among `nodes`; what several of them read is computed once."""
         found = []
         for node in nodes:
             if node.meta["buffer"]:
                 name = node.meta["tensor"]
                 graph = self.buffers[user_name(f"{path}.{name}" if path else name)]
-                statements, text = computed(graph, known, user_name(name), value(node).dtype)
-                found.append(Buffer(user_name(name), statements, text))
-        return tuple(found)
+                found.append(Constant(user_name(name), graph, value(node).dtype))
+        return compute_buffers(found)

@@ -1,111 +1,110 @@
-"""Operators whose text depends on how their operands are sharded."""
+"""Operators whose code depends on how their operands are sharded."""
 
 from __future__ import annotations
 
-import math
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from parc.capture.graph import argument, name_of
-from parc.ir.program import Collective, Value
+from parc.ir.expression import attribute, call, expr, literal, name
+from parc.ir.program import Collective, Operand, Value
 from parc.ir.states import I, P, State
-from parc.lower.expression import PRODUCT, Text, Written, literal
+from parc.lower.op_printers import print_operation
+from parc.lower.operation import Operation, to_expression
 from parc.shard.rules.reduce import dims_of
 
 
 @dataclass(frozen=True)
-class Special:
-    """A text, and the moves that a function of the runtime makes in it."""
+class Printed:
+    """An expression, and the collectives that a function of the runtime issues in it."""
 
-    text: Text
+    tree: ast.expr
     inside: tuple[Collective, ...] = ()
-    axes: tuple[str, ...] = ()  # whose groups the text names
+    axes: tuple[str, ...] = ()  # whose groups the expression names
 
 
-def parallel_text(
-    written: Written, shapes: Sequence[tuple[int, ...]], states: Sequence[Mapping[str, State]]
-) -> Special | None:
-    """The text of an operator that must know of its shards; None for all others.
-
-    `shapes` are global, `states` those of the operands by axis.
-    """
-    name = name_of(written.node)
-    if name == "aten::mean":
-        return _mean(written, shapes[0], states[0])
-    if name == "aten::embedding":
-        return _embedding(written, states[0])
-    if name == "aten::cross_entropy_loss":
-        return _cross_entropy(written, states)
-    if name.startswith("parc::grouped"):
-        arguments = ", ".join(literal(value).text for value in written.args)
-        return Special(Text(f"{name.removeprefix('parc::')}({arguments}, counts)"))
-    return None
+def print_local(op: Operation, states: Sequence[Mapping[str, State]]) -> Printed:
+    """One operator as one rank computes it. `states` are those of the operands, by axis."""
+    kind = name_of(op.node)
+    if kind == "aten::mean":
+        return _mean(op, states[0])
+    if kind == "aten::embedding":
+        return _embedding(op, states[0])
+    if kind == "aten::cross_entropy_loss":
+        return _cross_entropy(op, states)
+    if kind.startswith("parc::grouped"):
+        return Printed(call(op.name, *map(to_expression, op.args), name("counts")))
+    return Printed(print_operation(op))
 
 
-def _mean(written: Written, shape: tuple[int, ...], states: Mapping[str, State]) -> Special | None:
-    """A mean over shards: what this rank adds, over the size of the whole."""
-    dims, keep = dims_of(written.node.args[1:], written.node.kwargs, len(shape))
-    if not any(state.sharded and state.dim in dims for state in states.values()):
-        return None
-    count = math.prod(shape[dim] for dim in dims)
-    over = (
-        []
-        if len(dims) == len(shape)
-        else [str(dims[0]) if len(dims) == 1 else f"({', '.join(map(str, dims))})"]
-    )
-    dtype = written.node.kwargs.get("dtype")
-    named = [*(["keepdim=True"] if keep else []), *([f"dtype={dtype}"] if dtype is not None else [])]
-    total = written.method("sum", *over, *named)
-    return Special(Text(f"{total.text} / {count}", PRODUCT))
+def _mean(op: Operation, states: Mapping[str, State]) -> Printed:
+    """A mean over shards, which are of one size: each rank adds its own mean over the number of ranks."""
+    dims, _ = dims_of(op.node.args[1:], op.node.kwargs, len(op.before[0]))
+    axes = tuple(axis for axis, state in states.items() if state.sharded and state.dim in dims)
+    own = print_operation(op)
+    if not axes:
+        return Printed(own)
+    sizes = [expr("group.size()", group=attribute(axis)) for axis in axes]
+    ranks = reduce(_product, sizes)
+    return Printed(expr("own / ranks", own=own, ranks=ranks), axes=axes)
 
 
-def _embedding(written: Written, weight: Mapping[str, State]) -> Special | None:
+def _product(one: ast.expr, other: ast.expr) -> ast.expr:
+    return expr("one * other", one=one, other=other)
+
+
+def _embedding(op: Operation, weight: Mapping[str, State]) -> Printed:
     """Rows of the table lie on different ranks: each looks up its own, and zeros stand for the rest."""
     axis = next((axis for axis, state in weight.items() if state.sharded and state.dim == 0), None)
     if axis is None:
-        return None
-    table, indices = (literal(value).text for value in written.args[:2])
-    padding = argument(written.node, "padding_idx")
-    rest = f", padding_idx={padding}" if padding >= 0 else ""
-    return Special(Text(f"sharded_embedding({indices}, {table}, self.{axis}{rest})"), axes=(axis,))
+        return Printed(print_operation(op))
+    padding = argument(op.node, "padding_idx")
+    keywords = {"padding_idx": literal(padding)} if padding >= 0 else {}
+    table, indices = map(to_expression, op.args[:2])
+    tree = call("sharded_embedding", indices, table, attribute(axis), **keywords)
+    return Printed(tree, axes=(axis,))
 
 
-def _cross_entropy(written: Written, states: Sequence[Mapping[str, State]]) -> Special | None:
+def _cross_entropy(op: Operation, states: Sequence[Mapping[str, State]]) -> Printed:
     vocabulary = next((axis for axis, state in states[0].items() if state.sharded and state.dim == 1), None)
     tokens = [axis for axis, state in states[0].items() if state.sharded and state.dim == 0]
-    arguments = (*written.args, *(None, 1, -100)[len(written.args) - 2 :])
-    reduction = ("none", "mean", "sum")[arguments[3]]
+    logits, labels = op.args[:2]
+    reduction = ("none", "mean", "sum")[argument(op.node, "reduction")]
+    ignored = argument(op.node, "ignore_index")
+    ignore = {"ignore_index": literal(ignored)} if ignored != -100 else {}
     if vocabulary is None and (reduction != "mean" or not tokens):
-        ignore = [f"ignore_index={arguments[4]}"] if arguments[4] != -100 else []
-        reduced = [f'reduction="{reduction}"'] if reduction != "mean" else []
-        texts = [literal(value).text for value in arguments[:2]]
-        return Special(Text(f"F.cross_entropy({', '.join([*texts, *reduced, *ignore])})"))
-    texts = [literal(value).text for value in arguments[:2]]
-    texts.append(f'reduction="{reduction}"')
-    if arguments[4] != -100:
-        texts.append(f"ignore_index={arguments[4]}")
+        reduced = {"reduction": literal(reduction)} if reduction != "mean" else {}
+        return Printed(call("F.cross_entropy", logits, labels, **reduced, **ignore))
+    keywords = {"reduction": literal(reduction), **ignore}
     if vocabulary:
-        texts.append(f"vocabulary=self.{vocabulary}")
-    if tokens and reduction == "mean":
-        texts.append(f"tokens=({', '.join(f'self.{axis}' for axis in tokens)},)")
-    inside = _cross_entropy_moves(written, vocabulary, tokens if reduction == "mean" else [])
-    return Special(Text(f"cross_entropy({', '.join(texts)})"), inside, tuple(move.axis for move in inside))
+        keywords["vocabulary"] = attribute(vocabulary)
+    summed = tokens if reduction == "mean" else []
+    if summed:
+        keywords["tokens"] = ast.Tuple([attribute(axis) for axis in summed], ast.Load())
+    inside = _cross_entropy_collectives(op, vocabulary, summed)
+    axes = tuple(collective.axis for collective in inside)
+    return Printed(call("cross_entropy", logits, labels, **keywords), inside, axes)
 
 
-def _cross_entropy_moves(
-    written: Written, vocabulary: str | None, tokens: Sequence[str]
+def _cross_entropy_collectives(
+    op: Operation, vocabulary: str | None, tokens: Sequence[str]
 ) -> tuple[Collective, ...]:
     """The reductions of `cross_entropy`, in its order: maximum, sum and label's logit, valid tokens."""
-    rows = written.before[0][0]
-    dtype = str(written.node.args[0].meta["val"].dtype)  # type: ignore[union-attr]
-    moves = []
+    rows = op.before[0][0]
+    logits = op.node.args[0]
+    dtype = str(logits.meta["val"].dtype)  # type: ignore[union-attr]
+    found = []
     if vocabulary:
         largest, parts = Value("largest", (rows,), dtype), Value("parts", (2, rows), dtype)
-        moves += [
-            Collective(largest, largest, "all_reduce", P, I, vocabulary, grad=False, reduction="max"),
-            Collective(parts, parts, "all_reduce", P, I, vocabulary, grad=False),
+        found += [
+            Collective(
+                largest, Operand.of(largest), "all_reduce", P, I, vocabulary, grad=False, reduction="max"
+            ),
+            Collective(parts, Operand.of(parts), "all_reduce", P, I, vocabulary, grad=False),
         ]
     for axis in tokens:
         count = Value("valid", (), "torch.int64")
-        moves.append(Collective(count, count, "all_reduce", P, I, axis, grad=False))
-    return tuple(moves)
+        found.append(Collective(count, Operand.of(count), "all_reduce", P, I, axis, grad=False))
+    return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import fx
 
@@ -11,7 +12,7 @@ from parc.capture.graph import user_name
 from parc.capture.preconditions import check_layers_follow, check_stages_share_nothing
 from parc.ir.program import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.lower.partition import Cutter
-from parc.lower.units import Units
+from parc.lower.units import Units, numbers_read
 from parc.shard.placed import Placed
 
 
@@ -36,54 +37,48 @@ def _uses(cutter: Cutter) -> dict[str, list[int]]:
 def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) -> Stage:
     placed, nodes = cutter.placed, cutter.of(number)
     units.below(placed, nodes)
-    writer = units.writer(placed, nodes)
+    last = number == len(cutter.ends) - 1
+    leaving = [] if last else cutter.crossing(number)
     received = cutter.crossing(number - 1) if number else []
-    for node, given in zip(received, takes, strict=True):
-        writer.receive(node, given)
     inputs, keywords = _inputs(cutter, nodes, number)
+    given = [value.name for value in takes] or [node.meta["name"] for node in inputs]
+    writer = units.writer(placed, nodes, given, leaving)
+    for node, value in zip(received, takes, strict=True):
+        writer.receive(node, value)
     for node in (*inputs, *keywords):
         writer.bind(node, node.meta["name"])
-    writer.device = f"{(takes[0].name if takes else inputs[0].meta['name'])}.device"
-    writer.write(nodes)
-    last = number == len(cutter.ends) - 1
-    leaving = placed.body.results() if last else cutter.crossing(number)
-    gives = tuple(writer.given(node) for node in leaving)
     takes = takes or tuple(writer.given(node) for node in inputs)
     batch = tuple(writer.given(node) for node in keywords)
+    writer.write()
+    gives = tuple(writer.given(node) for node in leaving)
     called = [node for node in nodes if node.target is CALL]
-    layer_units = tuple(
-        units.names[id(placed.children[str(n.args[1])])] for n in called if cutter.layer(n) is not None
-    )
-    events: list[Event] = [
-        *([Recv(takes)] if number else []),
-        *_folded(writer.events, cutter.layers),
-        *([] if last else [Send(gives)]),
-    ]
+    units_called = {str(n.args[1]): units.names[id(placed.children[str(n.args[1])])] for n in called}
+    layer_units = tuple(units_called[str(n.args[1])] for n in called if cutter.layer(n) is not None)
+    tensors = [node for node in placed.body.tensors() if _used(node, nodes)]
     root = Unit(
         "Stage",
         "",
         placed.body.doc,
         tuple(axis for axis in units.layout.axes if axis in writer.groups),
-        units.tensors.parameters(placed, [n for n in placed.body.tensors() if _used(n, nodes)]),
-        units.tensors.constants([n for n in placed.body.tensors() if _used(n, nodes)], ""),
-        {
-            user_name(str(n.args[1])): units.names[id(placed.children[str(n.args[1])])]
-            for n in called
-            if cutter.layer(n) is None
-        },
+        units.tensors.parameters(placed, tensors),
+        units.tensors.buffers_of(tensors, ""),
+        {user_name(str(n.args[1])): units_called[str(n.args[1])] for n in called if cutter.layer(n) is None},
         (*takes, *batch),
-        tuple(events),
-        gives,
+        (
+            *([Recv(takes)] if number else []),
+            *_folded(writer.events, cutter.layers),
+            *([] if last else [Send(gives)]),
+        ),
+        tuple(map(writer.result, placed.body.results() if last else leaving)),
     )
-    first = cutter.ends[number - 1] if number else 0
+    root = replace(root, numbers=numbers_read(root, writer.numbers))
     return Stage(
         root,
         _needed(units, root, layer_units),
-        first,
+        cutter.ends[number - 1] if number else 0,
         layer_units,
         user_name(cutter.layers),
         tuple(node.meta["name"] for node in keywords),
-        gives,
     )
 
 
@@ -144,5 +139,5 @@ def _anonymous(event: Event, layers: str) -> Event:
     if not isinstance(event, Call):
         return event
     if _calls_layer(event, layers):
-        return Call(event.results, "layer", event.operands, event.unit)
-    return Call(event.results, user_name(event.member), event.operands, event.unit)
+        return replace(event, member="layer")
+    return replace(event, member=user_name(event.member))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ast
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import fx
@@ -11,9 +12,11 @@ from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
 from parc.capture.initializers import Recipe
-from parc.ir.program import Collective, Compute, Experts, Unit, Value
+from parc.ir.expression import Expression, attribute, call, expr, literal, name
+from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Unit, Value
 from parc.ir.runtime_names import GLOBALS
 from parc.ir.states import V
+from parc.ir.walk import expressions_of
 from parc.lower.body import Writer
 from parc.lower.local_values import Shares
 from parc.lower.parameters import Tensors
@@ -49,23 +52,34 @@ class Units:
             return
         nodes = list(placed.body.operations())
         self.below(placed, nodes)
-        writer = self.writer(placed, nodes)
-        inputs, shares = [], Shares(placed, self.layout)
-        for node in placed.body.inputs():
-            writer.bind(node, node.meta["name"])
-            inputs.append(shares.made(node, node.meta["name"]))
-        writer.device = _device(inputs)
-        writer.write(nodes)
-        results = tuple(writer.given(node) for node in placed.body.results())
+        shares = Shares(placed, self.layout)
+        inputs = {node: shares.made(node, node.meta["name"]) for node in placed.body.inputs()}
+        writer = self.writer(placed, nodes, [value.name for value in inputs.values()])
+        for node, given in inputs.items():
+            writer.bind(node, given.name)
+        writer.write()
+        results = tuple(writer.result(node) for node in placed.body.results())
         members = {m: self.names[id(p)] for m, p in placed.children.items()}
         members |= {e.path: self.names[id(e)] for e in placed.experts.values()}
-        self._keep(placed, placed, writer, tuple(inputs), results, members)
+        self._keep(placed, placed, writer, tuple(inputs.values()), results, members)
 
-    def writer(self, placed: Placed, nodes: Sequence[fx.Node]) -> Writer:
-        """A writer of `nodes` that knows the parameters and buffers of the body."""
-        writer = Writer(placed, self.layout, self.names, nodes)
-        for node in placed.body.tensors():
-            writer.refer(node, attribute(user_name(node.meta["tensor"])))
+    def writer(
+        self,
+        placed: Placed,
+        nodes: Sequence[fx.Node],
+        inputs: Sequence[str],
+        kept: Collection[fx.Node] = (),
+    ) -> Writer:
+        """A writer of `nodes` that knows the parameters and buffers of the body.
+
+        New tensors are made on the device of the first of `inputs`.
+        """
+        trees = {node: attribute(user_name(node.meta["tensor"])) for node in placed.body.tensors()}
+        (owner, *_) = [*map(name, inputs), *trees.values()]
+        device = expr("owner.device", owner=owner)
+        writer = Writer(placed, self.layout, self.names, nodes, device, kept)
+        for node, tree in trees.items():
+            writer.refer(node, tree)
         return writer
 
     def _keep(
@@ -74,7 +88,7 @@ class Units:
         placed: Placed,
         writer: Writer,
         inputs: tuple[Value, ...],
-        results: tuple[Value, ...],
+        results: tuple[Operand, ...],
         members: Mapping[str, str],
         info: Experts | None = None,
     ) -> None:
@@ -84,13 +98,14 @@ class Units:
             placed.body.doc,
             tuple(axis for axis in self.layout.axes if axis in writer.groups),
             self.tensors.parameters(placed, placed.body.tensors(), info),
-            self.tensors.constants(placed.body.tensors(), placed.body.path),
+            self.tensors.buffers_of(placed.body.tensors(), placed.body.path),
             members,
             inputs,
             tuple(writer.events),
             results,
-            info,
+            experts=info,
         )
+        unit = replace(unit, numbers=numbers_read(unit, writer.numbers))
         same = next(
             (made for made in self.made if replace(unit, name=made.name, path=made.path) == made), None
         )
@@ -116,64 +131,49 @@ class Units:
             self.names[id(dealt)] = self._dealt[key]
             return
         nodes = list(placed.body.operations())
-        writer = self.writer(placed, nodes)
         (rows,) = placed.body.inputs()
+        variable = rows.meta["name"]
         bank = self.banks[placed.body.path]
         info = Experts(bank.count, dealt.axis, dealt.travel)
-        writer.bind(rows, rows.meta["name"])
         width, dtype = value(rows).shape[-1], str(value(rows).dtype)
-        inputs = (
-            Value("tokens", ("tokens", width), dtype),
-            Value("indices", ("tokens", "k"), "torch.int64"),
-            Value("weights", ("tokens", "k"), dtype),
-        )
-        writer.events.append(_dispatch(rows.meta["name"], width, dtype, info))
-        writer.write(nodes)
+        tokens = Value("tokens", ("tokens", width), dtype)
+        indices = Value("indices", ("tokens", "k"), "torch.int64")
+        weights = Value("weights", ("tokens", "k"), dtype)
+        writer = self.writer(placed, nodes, [variable])
+        writer.bind(rows, variable)
+        writer.events += _dispatch(Value(variable, ("rows", width), dtype), tokens, info)
+        writer.write()
         (result,) = placed.body.results()
-        out = writer.result(result)
-        writer.events.append(_combine(out, width, dtype, info))
+        combined = _combine(writer.result(result), tokens, info)
+        writer.events.append(combined)
         if dealt.axis:
             writer.groups.add(dealt.axis)
-        results = (Value("combined", ("tokens", width), dtype),)
-        self._keep(dealt, placed, writer, inputs, results, {}, info)
+        results = (Operand.of(combined.results[0]),)
+        self._keep(dealt, placed, writer, (tokens, indices, weights), results, {}, info)
         self._dealt[key] = self.names[id(dealt)]
 
 
-def attribute(path: str) -> str:
-    """The expression for an attribute path; numbered children live in a ModuleDict."""
-    text = "self"
-    for part in path.split("."):
-        text += f'["{part}"]' if part.isdigit() else f".{part}"
-    return text
+def numbers_read(unit: Unit, known: Mapping[str, int | float]) -> dict[str, int | float]:
+    """The attributes among `known` that a unit's forward pass reads."""
+    trees = [expression.tree for expression in expressions_of(unit)]
+    read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {attribute: number for attribute, number in known.items() if attribute in read}
 
 
-def _device(inputs: Sequence[Value]) -> str:
-    return f"{inputs[0].name}.device" if inputs else "self.device"
+def _dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event]:
+    """Tokens to the ranks of their experts, sorted by expert; how many each expert has got is counted."""
+    results = (rows, Value("counts", ("experts",), "list"), Value("route", (), "Route"))
+    group = [attribute(info.axis)] if info.axis else []
+    function = "dispatch_local" if info.axis and not info.travel else "dispatch"
+    tree = call(function, name("tokens"), name("indices"), literal(info.count), *group)
+    moved = Collective(rows, Operand.of(tokens), "dispatch", V, V, info.axis or "")
+    yield Compute(results, Expression(tree), (moved,) if info.axis and info.travel else ())
+    yield Accumulate("load", Expression(expr("route.load")))
 
 
-def _dispatch(rows: str, width: int, dtype: str, info: Experts) -> Compute:
-    """Tokens to the ranks of their experts, sorted by expert."""
-    results = (
-        Value(rows, ("rows", width), dtype),
-        Value("counts", ("experts",), "list"),
-        Value("route", (), "Route"),
-    )
-    moved = Collective(
-        results[0],
-        Value("tokens", ("tokens", width), dtype),
-        "dispatch",
-        V,
-        V,
-        info.axis or "",
-    )
-    if info.axis is None:
-        return Compute(results, f"dispatch(tokens, indices, {info.count})")
-    if info.travel:
-        return Compute(results, f"dispatch(tokens, indices, {info.count}, self.{info.axis})", (moved,))
-    return Compute(results, f"dispatch_local(tokens, indices, {info.count}, self.{info.axis})")
-
-
-def _combine(out: str, width: int, dtype: str, info: Experts) -> Compute:
-    result = Value("combined", ("tokens", width), dtype)
-    moved = Collective(result, Value(out, ("rows", width), dtype), "combine", V, V, info.axis or "")
-    return Compute((result,), f"combine({out}, weights, route)", (moved,) if info.travel else ())
+def _combine(rows: Operand, tokens: Value, info: Experts) -> Compute:
+    """Results back to their tokens, each with its weight."""
+    result = replace(tokens, name="combined")
+    tree = expr("combine(rows, weights, route)", rows=rows.expression.tree)
+    moved = Collective(result, rows, "combine", V, V, info.axis or "")
+    return Compute((result,), Expression(tree), (moved,) if info.travel else (), temporary=True)

@@ -2,82 +2,121 @@
 
 from __future__ import annotations
 
-from parc.lower.expression import ATOM, Printer, Text, Written
+import ast
+from collections.abc import Mapping, Sequence
+
+from parc.capture.graph import argument
+from parc.ir.expression import item, literal
+from parc.lower.operation import Operation, Printer
 
 
-def _view(written: Written) -> Text:
-    """As `flatten` or `unflatten` where that says it, which need no other sizes."""
-    before, after = written.before[0], written.after[0]
-    front = 0
-    while front < min(len(before), len(after)) and before[front] == after[front]:
-        front += 1
-    back = 0
-    while back < min(len(before), len(after)) - front and before[-1 - back] == after[-1 - back]:
-        back += 1
-    if front + back == len(before):
-        back -= 1
+def _view(op: Operation) -> ast.expr:
+    """As `flatten` or `unflatten` where one of them does it, which need no other sizes."""
+    before, after = op.before[0], op.after[0]
+    if before == after:
+        return op.first
+    if dim := _inserted(before, after):
+        return op.method("unsqueeze", dim)
+    front, back = _kept(before, after)
     gone, made = before[front : len(before) - back], after[front : len(after) - back]
     if len(made) == 1 and len(gone) > 1:
-        end = -1 - back if back or front + len(gone) < len(before) else -1
-        asked = [] if (front, end) == (0, -1) else [str(front)] if end == -1 else [str(front), str(end)]
-        return written.method("flatten", *asked)
+        end = -1 if front + len(gone) == len(before) else -1 - back
+        return op.method(
+            "flatten", *([] if (front, end) == (0, -1) else [front] if end == -1 else [front, end])
+        )
     if len(gone) == 1 and len(made) > 1:
-        sizes = ", ".join(str(size) for size in _asked(written, front, made))
-        return written.method("unflatten", str(front if back else -1), f"({sizes})")
-    return written.method("reshape", *(str(size) for size in after))
+        return op.method("unflatten", front if back else -1, _asked(op, front, made))
+    return op.method("reshape", *(_size(op, dim) for dim in range(len(after))))
 
 
-def _asked(written: Written, front: int, made: tuple[int, ...]) -> list[int]:
+def _inserted(before: Sequence[int], after: Sequence[int]) -> int:
+    """The dim of size 1 that is new behind others of another size; 0 where that is not the difference."""
+    if len(after) != len(before) + 1:
+        return 0
+    kept = [dim for dim in range(1, len(after)) if (*after[:dim], *after[dim + 1 :]) == tuple(before)]
+    return kept[0] if kept and after[kept[0]] == 1 else 0
+
+
+def _kept(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
+    """How many dims in front and at the back stay; at least one of each shape does not."""
+    shorter = min(len(before), len(after))
+    front = 0
+    while front < shorter and before[front] == after[front]:
+        front += 1
+    back = 0
+    while back < shorter - front and before[-1 - back] == after[-1 - back]:
+        back += 1
+    if front + back < shorter:
+        return front, back
+    return (front, back - 1) if back else (front - 1, back)
+
+
+def _asked(op: Operation, front: int, made: Sequence[int]) -> ast.expr:
     """The sizes of the split dim, with the user's own -1, else one for the first."""
-    sizes = written.args[1] if len(written.args) == 2 else None
-    if isinstance(sizes, (list, tuple)) and -1 in sizes[front : front + len(made)]:
-        return [-1 if sizes[front + i] == -1 else size for i, size in enumerate(made)]
-    return [-1, *made[1:]]
+    sizes = op.args[1] if len(op.args) == 2 else None
+    asked = sizes[front : front + len(made)] if isinstance(sizes, list | tuple) else []
+    inferred = asked.index(-1) if -1 in asked else 0
+    found = [literal(-1) if i == inferred else _size(op, front + i) for i in range(len(made))]
+    return ast.Tuple(found, ast.Load())
 
 
-def _same_shape_or_view(written: Written) -> Text:
-    return written.first if written.before[0] == written.after[0] else _view(written)
+def _size(op: Operation, dim: int) -> ast.expr:
+    """A size of the result; one that every rank has whole may have a name."""
+    local, whole = op.after[0][dim], op.node.meta["val"].shape[dim]
+    return op.number(local) if local == whole else literal(local)
 
 
-def _expand(written: Written) -> Text:
-    before, after = written.before[0], written.after[0]
+def _view_as(op: Operation) -> ast.expr:
+    if op.before[0] == op.after[0]:
+        return op.first
+    return op.method("view_as", op.args[1]) if op.before[1] == op.after[0] else _view(op)
+
+
+def _flatten(op: Operation) -> ast.expr:
+    if op.before[0] == op.after[0]:
+        return op.first
+    return _flattened(op, argument(op.node, "start_dim"), argument(op.node, "end_dim"))
+
+
+def _flattened(op: Operation, start: int, end: int) -> ast.expr:
+    return op.method("flatten", *([] if (start, end) == (0, -1) else [start] if end == -1 else [start, end]))
+
+
+def _expand(op: Operation) -> ast.expr:
+    before, after = op.before[0], op.after[0]
     added = len(after) - len(before)
-    sizes = [
-        str(size) if place < added or before[place - added] != size else "-1"
-        for place, size in enumerate(after)
-    ]
-    return written.method("expand", *sizes)
+    kept = [dim >= added and before[dim - added] == size for dim, size in enumerate(after)]
+    return op.method("expand", *(-1 if same else _size(op, dim) for dim, same in enumerate(kept)))
 
 
-def _slice(written: Written) -> Text:
-    arguments = dict(zip(("dim", "start", "end", "step"), written.args[1:], strict=False))
-    start, end, step = arguments.get("start"), arguments.get("end"), arguments.get("step", 1)
-    dim = arguments.get("dim", 0) % len(written.before[0])
-    whole = written.before[0][dim]
-    first = "" if not start else str(start)
-    last = "" if end is None or end >= whole else str(end)
-    if not first and not last and step == 1:
-        return written.first
-    inside = f"{first}:{last}" + (f":{step}" if step != 1 else "")
-    return _indexed(written, dim, inside)
+def _slice(op: Operation) -> ast.expr:
+    given = dict(zip(("dim", "start", "end", "step"), op.args[1:], strict=False))
+    start, end, step = given.get("start"), given.get("end"), given.get("step", 1)
+    dim = given.get("dim", 0) % len(op.before[0])
+    whole = op.before[0][dim]
+    lower = literal(start) if start else None
+    upper = None if end is None or end >= whole else literal(end)
+    if lower is None and upper is None and step == 1:
+        return op.first
+    return _indexed(op, dim, ast.Slice(lower, upper, literal(step) if step != 1 else None))
 
 
-def _select(written: Written) -> Text:
-    dim, index = written.args[1:]
-    return _indexed(written, dim % len(written.before[0]), str(index))
+def _select(op: Operation) -> ast.expr:
+    dim, index = op.args[1:]
+    return _indexed(op, dim % len(op.before[0]), literal(index))
 
 
-def _indexed(written: Written, dim: int, inside: str) -> Text:
-    if dim == len(written.before[0]) - 1 and dim > 1:
-        return Text(f"{written.first.within(ATOM)}[..., {inside}]")
-    return Text(f"{written.first.within(ATOM)}[{', '.join([':'] * dim + [inside])}]")
+def _indexed(op: Operation, dim: int, index: ast.expr) -> ast.expr:
+    if dim == len(op.before[0]) - 1 and dim > 1:
+        return item(op.first, literal(...), index)
+    return item(op.first, *[ast.Slice()] * dim, index)
 
 
-VIEWS: dict[str, Printer] = {
-    "view": _same_shape_or_view,
-    "reshape": _same_shape_or_view,
-    "view_as": _same_shape_or_view,
-    "flatten": _view,
+VIEWS: Mapping[str, Printer] = {
+    "view": _view,
+    "reshape": _view,
+    "view_as": _view_as,
+    "flatten": _flatten,
     "unflatten": _view,
     "_unsafe_view": _view,
     "expand": _expand,

@@ -43,7 +43,7 @@ def issued_forward(unit: Unit, call: Collective) -> Iterator[Op]:
     """The operations that a collective of a unit issues in the forward pass."""
     if call.forward is None:
         return
-    where = f"{unit.name}, {call.verb} of `{call.operand.name}`"
+    where = f"{unit.name}, {call.verb} of `{call.operand.expression}`"
     if call.verb == "dispatch" and unit.experts is not None:
         counts = f"{unit.name}, rows that each expert gets"
         yield Op("all_to_all", call.axis, (unit.experts.count,), "torch.int64", where=counts)
@@ -53,7 +53,7 @@ def issued_forward(unit: Unit, call: Collective) -> Iterator[Op]:
 def issued_backward(unit: Unit, call: Collective) -> Iterator[Op]:
     """The operations that it issues in the backward pass."""
     if call.backward is not None:
-        where = f"{unit.name}, backward of {call.verb} of `{call.operand.name}`"
+        where = f"{unit.name}, backward of {call.verb} of `{call.operand.expression}`"
         yield _op(call.backward, call, where, "sum")
 
 

@@ -29,16 +29,25 @@ def find_edit(files: Files, folder: Path, module: str = "", unit: str = "") -> L
 def find_call(file: Path, unit: str, move: Collective) -> int | None:
     """The line of class `unit` that makes a move, itself or by a function that is given its group."""
     found = _find_class(file, unit)
-    nodes = ast.walk(found) if found else ()
-    return next((node.lineno for node in nodes if isinstance(node, ast.Call) and _makes(node, move)), None)
+    calls = [node for node in ast.walk(found) if isinstance(node, ast.Call)] if found else []
+    makes = [call for call in calls if _makes(call, move)] or [
+        call for call in calls if _is_given(call, move)
+    ]
+    return makes[0].lineno if makes else None
 
 
 def _makes(call: ast.Call, move: Collective) -> bool:
-    if ast.unparse(call.func) == move.verb:
-        to = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))
-        return (not call.args or ast.unparse(call.args[0]) == move.operand.name) and to == str(move.dst)
-    by_function = isinstance(call.func, ast.Name) and move.operand is move.result
-    return by_function and f"self.{move.axis}" in ast.unparse(call)
+    """Whether a call is the move."""
+    if ast.unparse(call.func) != move.verb:
+        return False
+    to = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))
+    same = not call.args or ast.unparse(call.args[0]) == str(move.operand.expression)
+    return same and to == str(move.dst)
+
+
+def _is_given(call: ast.Call, move: Collective) -> bool:
+    """Whether a function of the runtime may make the move: it is given the group."""
+    return isinstance(call.func, ast.Name) and f"self.{move.axis}" in ast.unparse(call)
 
 
 def _find_changes(emitted: str, file: Path) -> list[int]:

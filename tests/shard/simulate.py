@@ -14,10 +14,11 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from parc.capture.graph import name_of
+from parc.emit.pretty import print_expression
+from parc.ir.expression import expr, name
 from parc.ir.states import FREE, I, Kind, P, R, S, State, local_shape
-from parc.lower.expression import Text, Written
-from parc.lower.op_printers import with_texts, write
-from parc.lower.sharded_op_printers import parallel_text
+from parc.lower.operation import Operation, with_operands
+from parc.lower.sharded_op_printers import print_local
 from parc.runtime.vocabulary import sharded_embedding
 from parc.shard import rules
 from parc.shard.placed import Layout
@@ -323,12 +324,10 @@ class _Run:
             local_shape(shape, {AXIS: state}, sizes)
             for shape, state in zip(site.shapes, decision.results, strict=True)
         ]
-        names = {operand.node: Text(operand.node.name) for operand in site.operands}
-        args, kwargs = with_texts(site.node, names.__getitem__)
-        written = Written(site.node, args, kwargs, before, after, '"cpu"')
-        special = parallel_text(written, [tuple(t.shape) for t in operands], states)
+        args, kwargs = with_operands(site.node, lambda node: name(node.name))
+        operation = Operation(site.node, args, kwargs, before, after, expr('"cpu"'))
         self.ranks, self.whole = case.ranks, operands
-        self.text = special.text.text if special else write(written).text
+        self.text = print_expression(print_local(operation, states).tree)
         self.code = compile(self.text, "<printed>", "eval")
 
     def __call__(self, rank: int, operands: Sequence[Tensor]) -> Any:

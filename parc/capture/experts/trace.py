@@ -9,10 +9,8 @@ a decision that would read one is refused.
 from __future__ import annotations
 
 import operator
-import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from types import FrameType
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from parc.capture.experts.rows import ROWS, Rows, blank, join_rows, select_blocks, slice_blocks
+from parc.capture.graph import user_frames
 
 aten = torch.ops.aten
 _ASKS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select")  # values, not only tensors
@@ -311,14 +310,9 @@ def _tensors(arguments: Sequence[Any]) -> list[Tensor]:
 
 
 def _locate(func: Any) -> fx.Node:
-    """A node with the lines that are being run, callers first, as far as the run of the module."""
-    lines = []
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        lines.append(f'File "{frame.f_code.co_filename}", line {frame.f_lineno}')
-        frame = frame.f_back
+    """A node with the lines of the module that are being run."""
     node = fx.Graph().call_function(func)
-    node.meta["stack_trace"] = "\n".join(reversed(lines))
+    node.meta["stack_trace"] = user_frames()
     return node
 
 

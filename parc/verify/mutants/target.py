@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from parc.ir.collectives import Verb, Wire
-from parc.ir.program import Call, Collective, Compute, Event, Repeat, Unit, Value
+from parc.ir.program import Call, Collective, Compute, Event, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
+from parc.ir.walk import flatten
 from parc.plan.blocks import Plan
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.stage_source import Made, Source, patched
@@ -134,12 +135,10 @@ class Subject:
         for file in self.stages:
             banks = {unit.name for unit in self.units(file) if unit.experts}
             for unit in self.units(file):
-                values = {value.name: value for value in (*unit.inputs, *_results(unit.events))}
-                for call in _calls(unit.events):
-                    indices = values.get(call.operands[1]) if call.unit in banks else None
-                    found |= {
-                        size for size in (indices.shape[-1:] if indices else ()) if isinstance(size, int)
-                    }
+                for event in flatten(unit.events):
+                    if isinstance(event, Call) and event.unit in banks:
+                        _, indices, _ = event.operands
+                        found |= {size for size in indices.shape[-1:] if isinstance(size, int)}
         return found
 
     def axes_that_issue(self, wire: Wire) -> tuple[str, ...]:
@@ -206,30 +205,10 @@ class Subject:
                     yield from (Moved(file, made, move) for made, move in pairs)
 
 
-def _calls(events: Iterable[Event]) -> Iterator[Call]:
-    for event in events:
-        if isinstance(event, Repeat):
-            yield from _calls(event.body)
-        elif isinstance(event, Call):
-            yield event
-
-
-def _results(events: Iterable[Event]) -> Iterator[Value]:
-    for event in events:
-        if isinstance(event, Repeat):
-            yield from _results(event.body)
-        elif isinstance(event, Collective):
-            yield event.result
-        elif isinstance(event, (Compute, Call)):
-            yield from event.results
-
-
 def flat(events: Iterable[Event], inside: bool = True) -> Iterator[Collective]:
     """The moves among events, those that the runtime makes for a computation too."""
-    for event in events:
-        if isinstance(event, Repeat):
-            yield from flat(event.body, inside)
-        elif isinstance(event, Compute) and inside:
+    for event in flatten(events):
+        if isinstance(event, Compute) and inside:
             yield from event.inside
         elif isinstance(event, Collective):
             yield event

@@ -104,7 +104,7 @@ def _describe_collective(
     at = f":{line}" if line else ""
     where = f"{module}{at}, class {site.unit.name}, for `{site.path or 'the model'}`"
     over = f" over `{move.axis}`" if move.axis else ""
-    moved = f"{move.verb} of `{move.operand.name}`"
+    moved = f"{move.verb} of `{move.operand.expression}`"
     if backward:
         return f"just before it: {move.backward}{over}, the backward pass of {moved} at {where}"
     return f"just before it: {moved}{over} ({move.src} -> {move.dst}) at {where}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from parc.ir.program import Call, Collective, Compute, Event, Repeat, Stage, Unit, Value
+from parc.ir.program import Call, Collective, Compute, Event, Operand, Repeat, Stage, Unit, Value
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class ForwardSite:
     path: str  # of the module, in the program and in the user's model
     unit: Unit
     move: Collective | None
-    values: tuple[Value, ...] = ()
+    values: Sequence[Value | Operand] = ()
 
 
 def iterate_sites(stage: Stage) -> Iterator[ForwardSite]:
@@ -28,7 +28,7 @@ class _Sites:
         self.stage = stage
         self.units = {unit.name: unit for unit in stage.units}
 
-    def of(self, unit: Unit, path: str, values: tuple[Value, ...]) -> Iterator[ForwardSite]:
+    def of(self, unit: Unit, path: str, values: Sequence[Value | Operand]) -> Iterator[ForwardSite]:
         yield from self._events(unit, path, unit.events)
         yield ForwardSite(path, unit, None, values)
 

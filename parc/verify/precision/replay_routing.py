@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from parc.ir.program import Compute, Program, Unit, Value
+from parc.ir.expression import Expression
+from parc.ir.program import Call, Compute, Operand, Program, Unit, Value
+from parc.ir.walk import flatten
 from parc.verify.numbers.forward_sites import iterate_sites
 from parc.verify.numbers.shards import States
 
@@ -128,13 +130,25 @@ def list_choice_states(program: Program) -> dict[tuple[str, int], States]:
     }
 
 
-def _list_choices(unit: Unit) -> list[Value]:
+def _list_choices(unit: Unit) -> list[Operand | Value]:
     """The indices that each choosing operator of a unit returns, in order."""
-    found: list[Value] = []
-    for event in unit.events:
+    found: list[Operand | Value] = []
+    for event in flatten(unit.events):
         if isinstance(event, Compute):
-            calls = (node.func for node in ast.walk(ast.parse(event.text)) if isinstance(node, ast.Call))
-            names = [call.attr for call in calls if isinstance(call, ast.Attribute)]
             pairs = len(event.results) == 2
+            names = _list_methods(event.value)
             found += [event.results[-1] for name in names if name in INDICES or (name in PAIRS and pairs)]
-    return found
+        elif isinstance(event, Call):
+            found += _list_chosen(event.operands)
+    return [*found, *_list_chosen(unit.results)]
+
+
+def _list_chosen(operands: Sequence[Operand]) -> Iterator[Operand]:
+    """Indices that are chosen where they are read."""
+    for operand in operands:
+        yield from (operand for name in _list_methods(operand.expression) if name in INDICES)
+
+
+def _list_methods(expression: Expression) -> list[str]:
+    calls = (node.func for node in ast.walk(expression.tree) if isinstance(node, ast.Call))
+    return [call.attr for call in calls if isinstance(call, ast.Attribute)]

@@ -1,0 +1,184 @@
+"""Expressions as documents: where a formatter may break them, and the parentheses that bind.
+
+Brackets are broken from the outside in, operators and method chains only within brackets, and brackets are
+put around a right-hand side only where its own are no good place for a break. This is how ruff formats.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from parc.emit.document import Document, Either, Group, IfBroken, Indent, Line
+from parc.emit.precedence import (
+    ATOM,
+    UNARY,
+    Sign,
+    binding,
+    breaks_at_brackets,
+    is_bound,
+    is_chain,
+    is_held_owner,
+    is_power_operand,
+    limits,
+    sign,
+)
+from parc.emit.quoting import quoted
+
+
+def right_hand_side(node: ast.expr) -> Document:
+    """In parentheses only where it is too long and its own brackets are no place to break it."""
+    if not isinstance(node, ast.BinOp | ast.Compare | ast.UnaryOp) and not is_chain(node):
+        return expression(node, inside=False)
+    held = held_if_broken(expression(node))
+    return Either(expression(node, inside=False), held) if breaks_at_brackets(node) else held
+
+
+def held_if_broken(content: Document) -> Document:
+    return Group((IfBroken("("), Indent((Line(), content)), Line(), IfBroken(")")))
+
+
+def bare(node: ast.expr) -> Document:
+    """A tuple without its parentheses."""
+    if not isinstance(node, ast.Tuple):
+        return expression(node)
+    last = "," if len(node.elts) == 1 else IfBroken(",")
+    return (*listed([expression(element) for element in node.elts]), last)
+
+
+def expression(node: ast.expr, inside: bool = True) -> Document:
+    """`inside` brackets an expression may be broken at its operators, elsewhere in its own brackets only."""
+    match node:
+        case ast.Constant(value=value):
+            return quoted(value)
+        case ast.BinOp() | ast.Compare():
+            return _operation(list(_flat(node)), inside)
+        case ast.UnaryOp(op=op, operand=operand):
+            return (
+                sign(op).text,
+                _operand(operand, binding(operand) != UNARY and binding(operand) < ATOM, inside),
+            )
+        case ast.Attribute() | ast.Call() | ast.Subscript():
+            chain = _chain(node, inside, is_chain(node))
+            return Group(chain) if inside else chain
+        case ast.Tuple():
+            return bracketed("(", bare(node), ")")
+        case ast.List(elts=elements):
+            return bracketed("[", (*listed([expression(e) for e in elements]), IfBroken(",")), "]")
+        case ast.Dict(keys=keys, values=values):
+            pairs = [(expression(k), ": ", expression(v)) for k, v in zip(keys, values, strict=True) if k]
+            return bracketed("{", (*listed(pairs), IfBroken(",")), "}")
+        case ast.DictComp(key=key, value=value, generators=[loop]):
+            return bracketed("{", (expression(key), ": ", expression(value), _for(loop)), "}")
+        case ast.Slice():
+            return _slice(node)
+        case ast.Name(id=name):
+            return name
+    raise AssertionError(ast.dump(node))
+
+
+def _for(loop: ast.comprehension) -> Document:
+    return (Line(" "), "for ", bare(loop.target), " in ", expression(loop.iter))
+
+
+class _Operand(NamedTuple):
+    node: ast.expr
+    held: bool  # in parentheses
+
+
+def _flat(node: ast.expr) -> list[_Operand | Sign]:
+    """Operands and operators, left to right, of an operation with those operands that need no parentheses."""
+
+    def part(operand: ast.expr, held: bool) -> list[_Operand | Sign]:
+        plain = held or not isinstance(operand, ast.BinOp | ast.Compare)
+        return [_Operand(operand, held)] if plain else _flat(operand)
+
+    mine = binding(node)
+    if isinstance(node, ast.Compare):
+        found = part(node.left, binding(node.left) <= mine)
+        for op, right in zip(node.ops, node.comparators, strict=True):
+            found += [sign(op), *part(right, binding(right) <= mine)]
+        return found
+    assert isinstance(node, ast.BinOp)
+    before, after = limits(node.op)
+    left, right = node.left, node.right
+    return [*part(left, binding(left) < before), sign(node.op), *part(right, binding(right) < after)]
+
+
+def _operation(parts: Sequence[_Operand | Sign], inside: bool) -> Document:
+    """Broken before each of the loosest operators, or before none; what binds tighter is its own group."""
+    if len(parts) == 1:
+        (only,) = parts
+        assert isinstance(only, _Operand)
+        return _operand(only.node, only.held, inside)
+    loosest = min(part.binds for part in parts if isinstance(part, Sign))
+    found: list[Document] = []
+    begin = 0
+    for place, part in enumerate(parts):
+        if isinstance(part, Sign) and part.binds == loosest:
+            found.append(_operation(parts[begin:place], inside))
+            space = (
+                "" if part.text == "**" and _simple(parts[place - 1]) and _simple(parts[place + 1]) else " "
+            )
+            found += [Line(space) if inside else space, part.text + space]
+            begin = place + 1
+    found.append(_operation(parts[begin:], inside))
+    return Group(tuple(found)) if inside else tuple(found)
+
+
+def _simple(part: _Operand | Sign) -> bool:
+    return isinstance(part, _Operand) and not part.held and is_power_operand(part.node)
+
+
+def _operand(node: ast.expr, held: bool, inside: bool) -> Document:
+    return bracketed("(", expression(node), ")") if held else expression(node, inside)
+
+
+def _chain(node: ast.expr, inside: bool, broken: bool) -> Document:
+    """Attributes, calls and items, one after the other; `broken` may be before a method of a result."""
+    match node:
+        case ast.Attribute(value=value, attr=name):
+            held = is_held_owner(value)
+            after = held or isinstance(value, ast.Call | ast.Subscript)
+            line: Document = Line() if broken and after and inside else ""
+            before = _operand(value, True, inside) if held else _chain(value, inside, broken)
+            return (before, line, f".{name}")
+        case ast.Call(func=func, args=args, keywords=keywords):
+            found = [expression(each) for each in args]
+            found += [(f"{each.arg}=", expression(each.value)) for each in keywords]
+            return (_chain(func, inside, broken), _called(found))
+        case ast.Subscript(value=value, slice=index):
+            held = binding(value) < ATOM
+            before = _operand(value, True, inside) if held else _chain(value, inside, broken)
+            return (before, bracketed("[", bare(index), "]"))
+    return expression(node, inside)
+
+
+def _called(arguments: Sequence[Document]) -> Document:
+    return bracketed("(", Group((*listed(arguments), IfBroken(","))), ")") if arguments else "()"
+
+
+def _slice(node: ast.Slice) -> Document:
+    bounds = [node.lower, node.upper, *([node.step] if node.step else [])]
+    space = "" if all(bound is None or is_bound(bound) for bound in bounds) else " "
+    found: list[Document] = []
+    for place, bound in enumerate(bounds):
+        if place:
+            found.append((space if bounds[place - 1] else "") + ":" + (space if bound else ""))
+        if bound:
+            found.append(expression(bound))
+    return tuple(found)
+
+
+def listed(parts: Sequence[Document]) -> tuple[Document, ...]:
+    found: list[Document] = []
+    for place, part in enumerate(parts):
+        found += [part] if not place else [",", Line(" "), part]
+    return tuple(found)
+
+
+def bracketed(opening: str, content: Document, closing: str) -> Document:
+    if content in ((), (IfBroken(","),)):
+        return opening + closing
+    return Group((opening, Indent((Line(), content)), Line(), closing))

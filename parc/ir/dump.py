@@ -1,0 +1,152 @@
+"""The text of a program: every unit with its parameters, values and events. `docs/ir.md` has the grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from parc.ir.program import (
+    Accumulate,
+    Buffer,
+    Call,
+    Collective,
+    Compute,
+    Event,
+    Operand,
+    Parameter,
+    Program,
+    Recv,
+    Repeat,
+    Send,
+    Shape,
+    Stage,
+    Unit,
+    Value,
+)
+from parc.ir.states import State
+
+
+def dump(program: Program) -> str:
+    """A program as lines of text, the units of every stage below it."""
+    return "\n".join(_program(program)) + "\n"
+
+
+def _program(program: Program) -> Iterator[str]:
+    loss = "the model's own" if program.mean else "sum of the tokens' losses"
+    yield f"program: loss {loss}{_sum_over(program.loss_axes)}"
+    if program.balanced:
+        yield f"  balance loss{_sum_over(program.balance_axes)}"
+    if program.load_axes is not None:
+        yield f"  load of experts{_sum_over(program.load_axes)}"
+    for number, stage in enumerate(program.stages):
+        yield ""
+        yield from _stage(number, stage)
+
+
+def _stage(number: int, stage: Stage) -> Iterator[str]:
+    layers = ", ".join(stage.layers)
+    yield f"stage {number}: {stage.layers_path} from {stage.first_layer}: {layers}"
+    for unit in (*stage.units, stage.root):
+        yield ""
+        yield from _indent(_unit(unit))
+
+
+def _unit(unit: Unit) -> Iterator[str]:
+    yield f"unit {unit.name}: {unit.path or 'the model'}"
+    yield from _indent(_members(unit))
+    inputs = ", ".join(map(format_value, unit.inputs))
+    yield f"  forward({inputs})"
+    yield from _indent(_indent(_events(unit.events)))
+    yield f"    return {', '.join(map(_operand, unit.results))}"
+
+
+def _members(unit: Unit) -> Iterator[str]:
+    if unit.experts is not None:
+        axis = f" over {unit.experts.axis}" if unit.experts.axis else ""
+        yield f"experts {unit.experts.count}{axis}{', tokens travel' if unit.experts.travel else ''}"
+    yield from (f"number {name} = {value}" for name, value in unit.numbers.items())
+    yield from (f"group {axis}" for axis in unit.groups)
+    yield from map(_parameter, unit.parameters)
+    yield from (line for buffer in unit.buffers for line in _buffer(buffer))
+    yield from (f"member {path}: {name}" for path, name in unit.members.items())
+
+
+def _parameter(parameter: Parameter) -> str:
+    states = ", ".join(
+        f"{axis}: S({dim}{f', blocks={blocks}' if blocks > 1 else ''})"
+        for axis, (dim, blocks) in parameter.sharded.items()
+    )
+    calls = ", ".join(f"{name}({', '.join(map(str, arguments))})" for name, *arguments in parameter.recipe)
+    kind = "parameters" if parameter.stack else "parameter"
+    return (
+        f"{kind} {parameter.path}: {format_type(parameter.shape, parameter.dtype)} {{{states}}}"
+        f"{_sum_over(parameter.reduce)}, init {calls}{', an expert a row' if parameter.experts else ''}"
+    )
+
+
+def _buffer(buffer: Buffer) -> Iterator[str]:
+    yield from (f"let {variable.name} = {variable.value}" for variable in buffer.variables)
+    yield f"buffer {buffer.path} = {buffer.value}"
+
+
+def _events(events: Sequence[Event]) -> Iterator[str]:
+    for event in events:
+        match event:
+            case Compute():
+                issued = "".join(f", issues {_inside(each)}" for each in event.inside)
+                yield f"{_bind(event.results, event.temporary)} = {event.value}{issued}"
+            case Collective():
+                yield f"{format_value(event.result)} = {_collective(event)}"
+            case Accumulate():
+                yield f"{event.buffer} += {event.value}"
+            case Call():
+                operands = ", ".join(map(_operand, event.operands))
+                called = f"{event.member}({operands})"
+                yield f"{_bind(event.results, event.temporary)} = call {event.unit} {called}"
+            case Repeat():
+                yield f"for layer in {event.layers}[{event.start}:{event.start + event.count}]"
+                yield from _indent(_events(event.body))
+            case Send() | Recv():
+                verb = "send" if isinstance(event, Send) else "receive"
+                yield f"{verb} {', '.join(map(format_value, event.values))}"
+
+
+def _bind(results: Sequence[Value], temporary: bool) -> str:
+    return ("temporary " if temporary else "") + ", ".join(map(format_value, results))
+
+
+def _collective(event: Collective) -> str:
+    states = f"{event.axis}: {event.src} -> {event.dst}"
+    return f"{event.verb}({_operand(event.operand)}, {states}){'' if event.grad else ', no gradient'}"
+
+
+def _inside(event: Collective) -> str:
+    reduction = "" if event.reduction == "sum" else f" ({event.reduction})"
+    return f"{event.verb}({format_value(event.result)}, {event.axis}: {event.src} -> {event.dst}){reduction}"
+
+
+def _operand(operand: Operand) -> str:
+    return f"{operand.expression}: {format_type(operand.shape, operand.dtype, operand.states)}"
+
+
+def format_value(value: Value) -> str:
+    """A value with its type; nobody reads one that is called `_`."""
+    return (
+        value.name
+        if value.name == "_"
+        else f"{value.name}: {format_type(value.shape, value.dtype, value.states)}"
+    )
+
+
+def format_type(shape: Shape, dtype: str, states: Mapping[str, State] | None = None) -> str:
+    """`float32[8, 64] {dp: S(0)}`: a type, and the states on the axes where a value is not invariant."""
+    sizes = ", ".join(map(str, shape))
+    lies = ", ".join(f"{axis}: {state}" for axis, state in (states or {}).items())
+    return f"{dtype.removeprefix('torch.')}[{sizes}]{f' {{{lies}}}' if lies else ''}"
+
+
+def _sum_over(axes: Sequence[str]) -> str:
+    return f", summed over {', '.join(axes)}" if axes else ""
+
+
+def _indent(lines: Iterable[str]) -> Iterator[str]:
+    return (f"  {line}" if line else "" for line in lines)

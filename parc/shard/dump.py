@@ -1,0 +1,55 @@
+"""The text of placed graphs: the states of every value, and the conversions of what an operation reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import fx
+
+from parc.capture.dump import dump_nodes, format_tensor, name_value
+from parc.capture.graph import is_item, operands_of, user_name
+from parc.ir.states import I
+from parc.shard.placed import Layout, Move, Placed, States, issues
+
+
+def dump_placed(placed: Placed, layout: Layout) -> str:
+    """A model with every body that it calls, in each way in which it is called, callees first."""
+    found = {id(each): each for each in _below(placed)}
+    return "\n\n".join("\n".join(_body(each, layout)) for each in found.values()) + "\n"
+
+
+def _below(placed: Placed) -> Iterator[Placed]:
+    for child in placed.children.values():
+        yield from _below(child)
+    yield from (experts.inside for experts in placed.experts.values())
+    yield placed
+
+
+def _body(placed: Placed, layout: Layout) -> Iterator[str]:
+    def format_value(node: fx.Node) -> str:
+        return f"{format_tensor(node)}{format_states(placed.fact(node).states, layout)}"
+
+    yield f"body {placed.body.name}: {user_name(placed.body.path) or 'the model'}"
+    conversions = {
+        name_value(node): list(_conversions(node, placed.moves.get(node, ())))
+        for node in placed.body.operations()
+        if not is_item(node)
+    }
+    for line in dump_nodes(placed.body, format_value):
+        yield from (f"  {each}" for each in conversions.pop(line.partition(":")[0], ()))
+        yield f"  {line}"
+
+
+def _conversions(node: fx.Node, moves: Sequence[Sequence[Move]]) -> Iterator[str]:
+    for operand, made in zip(operands_of(node), moves, strict=False):
+        yield from (
+            f"convert {name_value(operand)} over {move.axis}: {move.before} -> {move.after}"
+            for move in made
+            if issues(move)
+        )
+
+
+def format_states(states: States, layout: Layout) -> str:
+    """` {dp: S(0)}`: the states on the axes where a value is not invariant."""
+    lies = [f"{axis}: {state}" for axis, state in zip(layout.axes, states, strict=True) if state != I]
+    return f" {{{', '.join(lies)}}}" if lies else ""
