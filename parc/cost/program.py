@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import named_parameters
-from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Stage, Unit
+from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
 from parc.record import replace
 from parc.trace.derive import derive

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import reduce
 from itertools import groupby
 from typing import TypeAlias
 
@@ -17,16 +16,22 @@ _Attributes: TypeAlias = "dict[str, ast.expr | _Attributes]"  # by name, those o
 
 
 def init_statements(
-    unit: Unit, takes_mesh: Collection[str], sizes: Mapping[str, int], stage: Stage | None
+    unit: Unit, takes_mesh: Collection[str], stage: Stage | None, sizes: Mapping[str, int]
 ) -> Iterator[ast.stmt]:
-    """`takes_mesh` are the units whose constructors do; `stage` is that of which the unit is the root."""
+    """`stage` where the unit is the root of one; `takes_mesh` are the units whose constructors do.
+
+    `sizes` are those of the mesh's axes.
+    """
     for attr, number in unit.numbers.items():
         yield assign(attribute(attr), literal(number))
     for axis in unit.groups:
         yield assign(attribute(axis), expr("mesh.get_group(axis)", axis=literal(axis)))
     attributes: _Attributes = {}
     for parameter in unit.parameters:
-        _put(attributes, parameter.path, _parameter(parameter, sizes))
+        if (layer := parameter.path.rpartition(".")[0]) in unit.layers:
+            _put(attributes, layer, unit.layers[layer].tree)
+        else:
+            _put(attributes, parameter.path, _parameter(parameter, sizes))
     for path, member in unit.members.items():
         _put(attributes, path, _new(member, takes_mesh))
     if stage is not None:
@@ -64,11 +69,12 @@ def _new(unit: str, takes_mesh: Collection[str]) -> ast.expr:
 
 
 def _parameter(parameter: Parameter, sizes: Mapping[str, int]) -> ast.expr:
-    """This rank's share, uninitialized: `PLACEMENTS` has the rest."""
+    """This rank's share, without values."""
     states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
-    local = [literal(size) for size in local_shape(parameter.shape, states, sizes)] or [literal(())]
-    dtype = {"dtype": expr(parameter.dtype)} if parameter.dtype != "torch.float32" else {}
-    return call("nn.Parameter", call("torch.empty", *local, **dtype))
+    local = local_shape(parameter.shape, states, sizes)
+    dtype = {} if parameter.dtype == "torch.float32" else {"dtype": expr(parameter.dtype)}
+    shape = map(literal, local) if local else [literal(())]
+    return expr("nn.Parameter(empty)", empty=call("torch.empty", *shape, **dtype))
 
 
 def _layers(stage: Stage, takes_mesh: Collection[str]) -> ast.expr:
@@ -77,18 +83,21 @@ def _layers(stage: Stage, takes_mesh: Collection[str]) -> ast.expr:
         ((unit, count),) = runs
         template = "nn.ModuleDict({str(first_layer + i): layer for i in range(count)})"
         return expr(template, layer=_new(unit, takes_mesh), count=literal(count))
-    kinds = [_times(_new(unit, takes_mesh), count) for unit, count in runs]
+    kinds = _sum([_run(unit, count, takes_mesh) for unit, count in runs])
     template = "nn.ModuleDict({str(first_layer + i): layer for i, layer in enumerate(kinds)})"
-    return expr(template, kinds=reduce(_concatenate, kinds))
+    return expr(template, kinds=kinds)
 
 
-def _times(layer: ast.expr, count: int) -> ast.expr:
-    template = "[layer]" if count == 1 else "[layer for _ in range(count)]"
-    return expr(template, layer=layer, count=literal(count))
+def _run(unit: str, count: int, takes_mesh: Collection[str]) -> ast.expr:
+    layer = _new(unit, takes_mesh)
+    return expr("[layer]" if count == 1 else "[layer for _ in range(n)]", layer=layer, n=literal(count))
 
 
-def _concatenate(one: ast.expr, other: ast.expr) -> ast.expr:
-    return expr("one + other", one=one, other=other)
+def _sum(trees: Sequence[ast.expr]) -> ast.expr:
+    total, *rest = trees
+    for tree in rest:
+        total = expr("total + tree", total=total, tree=tree)
+    return total
 
 
 def _buffers(buffers: Sequence[Buffer]) -> Iterator[ast.stmt]:

@@ -69,6 +69,8 @@ def expression(node: ast.expr, inside: bool = True) -> Document:
         case ast.Dict(keys=keys, values=values):
             pairs = [(expression(k), ": ", expression(v)) for k, v in zip(keys, values, strict=True) if k]
             return bracketed("{", (*listed(pairs), IfBroken(",")), "}")
+        case ast.ListComp(elt=element, generators=[loop]):
+            return bracketed("[", (expression(element), _for(loop)), "]")
         case ast.DictComp(key=key, value=value, generators=[loop]):
             return bracketed("{", (expression(key), ": ", expression(value), _for(loop)), "}")
         case ast.Slice():

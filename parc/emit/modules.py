@@ -1,11 +1,11 @@
-"""A stage as a module of Python: its units as classes, callees first, and their imports."""
+"""The modules of Python that hold a program's classes: one of the model, and one for every distinct stage."""
 
 from __future__ import annotations
 
 import ast
 import keyword
 import textwrap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from torch import nn
 
@@ -21,12 +21,29 @@ from parc.ir.runtime_names import RUNTIME
 DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
 
 
-def stage_module(stage: Stage, sizes: Mapping[str, int], title: str) -> ast.Module:
-    """The module of a stage on a mesh of these sizes; `title` is its docstring."""
-    takes_mesh = _with_mesh(stage)
-    body = [placement_table(stage), *(_class(unit, takes_mesh, sizes, None) for unit in stage.units)]
-    body.append(_class(stage.root, takes_mesh, sizes, stage))
+def model_module(stages: Sequence[Stage], title: str, sizes: Mapping[str, int]) -> ast.Module:
+    """The table of placements, and every class of the model once, callees first; `title` is its docstring.
+
+    `sizes` are those of the mesh's axes.
+    """
+    units = _distinct_units(stages)
+    takes_mesh = _with_mesh(units)
+    body = [placement_table(stages), *(_class(unit, takes_mesh, None, sizes) for unit in units)]
     return ast.Module([docstring(title), *_imports(names_in(body)), *body], [])
+
+
+def stage_module(stage: Stage, title: str, sizes: Mapping[str, int]) -> ast.Module:
+    """The module of a stage, which says what parts of the model the stage has; `title` is its docstring."""
+    root = _class(stage.root, _with_mesh(stage.units), stage, sizes)
+    used = names_in([root])
+    parts = sorted({unit.name for unit in stage.units}.intersection(used), key=_import_order)
+    model = [import_from("model", parts)] if parts else []
+    return ast.Module([docstring(title), *_imports(used), *model, root], [])
+
+
+def _distinct_units(stages: Sequence[Stage]) -> list[Unit]:
+    """The units of all stages, callees first."""
+    return list({unit.name: unit for stage in stages for unit in stage.units}.values())
 
 
 def taken(program: Program) -> set[str]:
@@ -51,8 +68,9 @@ def _imports(used: Collection[str]) -> Iterator[ast.stmt]:
     if "F" in used:
         yield ast.Import([ast.alias("torch.nn.functional", "F")])
     yield import_from("torch", ["Tensor", "nn"])
-    yield import_from("torch.distributed.device_mesh", ["DeviceMesh"])
-    for module, names in RUNTIME.items():
+    if "DeviceMesh" in used:
+        yield import_from("torch.distributed.device_mesh", ["DeviceMesh"])
+    for module, names in sorted(RUNTIME.items()):
         if found := sorted(set(names).intersection(used), key=_import_order):
             yield import_from(f"runtime.{module}", found)
 
@@ -62,21 +80,22 @@ def _import_order(identifier: str) -> tuple[bool, bool, str]:
     return not identifier.isupper(), identifier[0].islower(), identifier
 
 
-def _with_mesh(stage: Stage) -> set[str]:
+def _with_mesh(units: Sequence[Unit]) -> set[str]:
     """The units whose constructor needs the mesh: for groups, buffers, counts of tokens, or such members."""
-    found = {stage.root.name}
-    for unit in stage.units:
+    found: set[str] = set()
+    for unit in units:
         if unit.groups or unit.buffers or unit.experts or found.intersection(unit.members.values()):
             found.add(unit.name)
     return found
 
 
 def _class(
-    unit: Unit, takes_mesh: Collection[str], sizes: Mapping[str, int], stage: Stage | None
+    unit: Unit, takes_mesh: Collection[str], stage: Stage | None, sizes: Mapping[str, int]
 ) -> ast.ClassDef:
     body: list[ast.stmt] = [docstring(_doc(unit, stage))]
-    declared = list(init_statements(unit, takes_mesh, sizes, stage))
-    parameters = {"self": None} | ({"mesh": name("DeviceMesh")} if unit.name in takes_mesh else {})
+    declared = list(init_statements(unit, takes_mesh, stage, sizes))
+    with_mesh = stage is not None or unit.name in takes_mesh
+    parameters = {"self": None} | ({"mesh": name("DeviceMesh")} if with_mesh else {})
     if stage is not None:
         parameters["first_layer"] = name("int")
     if declared:

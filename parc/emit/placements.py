@@ -1,11 +1,10 @@
-"""The table of placements of a stage: an entry stands for the parameters that differ in their layer alone."""
+"""The table of placements: an entry stands for the parameters that differ in their layer alone."""
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 
 from parc.emit.trees import assign
 from parc.ir.expression import call, literal, name
@@ -13,25 +12,30 @@ from parc.ir.parameters import named_parameters
 from parc.ir.program import Parameter, Stage
 
 
-def placement_table(stage: Stage) -> ast.stmt:
-    """`PLACEMENTS = {..}`."""
-    entries = {key: _placement(key, parameter) for key, parameter in _entries(stage)}
+def placement_table(stages: Sequence[Stage]) -> ast.stmt:
+    """`PLACEMENTS = {..}`, of the parameters of all stages."""
+    entries = {key: _placement(key, parameter) for key, parameter in _entries(stages)}
     return assign(name("PLACEMENTS"), literal(entries))
 
 
-def _entries(stage: Stage) -> Iterator[tuple[str, Parameter]]:
+def _entries(stages: Sequence[Stage]) -> Iterator[tuple[str, Parameter]]:
     """Keys of the table, in the order of the modules."""
-    layers = f"{stage.layers_path}."
-    for of_layers, run in groupby(named_parameters(stage), lambda named: named[0].startswith(layers)):
-        if not of_layers:
-            yield from run
+    layers = f"{stages[0].layers_path}."
+    named = (each for stage in stages for each in named_parameters(stage))
+    found: dict[str, dict[int | None, Parameter]] = defaultdict(dict)  # by path, `*` for the layer's number
+    for path, parameter in named:
+        number, _, below = path.removeprefix(layers).partition(".")
+        if path.startswith(layers) and number.isdigit():
+            found[f"{layers}*.{below}"][int(number)] = parameter
+        else:
+            found[path][None] = parameter
+    for path, numbered in found.items():
+        if None in numbered:
+            yield path, numbered[None]
             continue
-        by_path: dict[str, dict[int, Parameter]] = defaultdict(dict)
-        for path, parameter in run:
-            number, _, below = path.removeprefix(layers).partition(".")
-            by_path[below][int(number)] = parameter
-        for below, numbered in by_path.items():
-            yield from ((f"{layers}{numbers}.{below}", each) for numbers, each in _alike(numbered))
+        in_layers = {number: each for number, each in numbered.items() if number is not None}
+        below = path.removeprefix(f"{layers}*.")
+        yield from ((f"{layers}{numbers}.{below}", each) for numbers, each in _alike(in_layers))
 
 
 def _alike(numbered: Mapping[int, Parameter]) -> Iterator[tuple[str, Parameter]]:
@@ -60,7 +64,6 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def _placement(key: str, parameter: Parameter) -> ast.expr:
     cuts = {axis: dim if blocks == 1 else (dim, blocks) for axis, (dim, blocks) in parameter.sharded.items()}
-    sharded = [literal(cuts)] if cuts else []
     keywords = {"init": _recipe(parameter.recipe)}
     if parameter.reduce:
         keywords["reduce"] = literal(parameter.reduce)
@@ -68,6 +71,7 @@ def _placement(key: str, parameter: Parameter) -> ast.expr:
         keywords["experts"] = literal(True)
     if parameter.stack:
         keywords["stack"] = literal(key.removesuffix(parameter.path) + parameter.stack)
+    sharded = [literal(cuts)] if cuts else []
     return call("Placement", literal(parameter.shape), *sharded, **keywords)
 
 

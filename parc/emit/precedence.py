@@ -52,7 +52,7 @@ def binding(node: ast.expr) -> int:
             return sign(ast.Eq()).binds
         case ast.Attribute() | ast.Call() | ast.Subscript() | ast.Name() | ast.Constant():
             return ATOM
-        case ast.Tuple() | ast.List() | ast.Dict() | ast.DictComp():
+        case ast.Tuple() | ast.List() | ast.Dict() | ast.ListComp() | ast.DictComp():
             return ATOM
     return -1
 
@@ -107,7 +107,7 @@ def breaks_at_brackets(node: ast.expr) -> bool:
     return not loosest or (loosest.count(min(loosest)) == 1 and (_begins(node, -1) or _ends(node, -1)))
 
 
-_WITH_BRACKETS = (ast.Call, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.DictComp)
+_WITH_BRACKETS = (ast.Call, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.ListComp, ast.DictComp)
 
 
 def _loosest(node: ast.expr, within: int) -> list[int]:

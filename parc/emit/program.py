@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from parc.diagnostic import CompileError, Label, error
-from parc.emit.modules import stage_module, taken
+from parc.emit.modules import model_module, stage_module, taken
 from parc.emit.pretty import print_module
 from parc.emit.readme import readme_facts
 from parc.emit.tables import launch_facts, lock, ranks
@@ -18,6 +18,8 @@ from parc.plan.blocks import Plan
 from parc.resources import PACKAGE, find_folder
 
 Files = dict[str, bytes]
+MODEL = "model.py"
+"""The file that holds every class of the model; those of the roots of stages lie beside it."""
 TABLED = 1 << 16  # more ranks than this are not listed one by one
 
 
@@ -49,7 +51,11 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
         "launch/torchrun.sh": ("torchrun.sh.jinja", launch_facts(plan)),
     }
     environment = _environment()
-    found = {f"{each.name}.py": each.text for each in stages}
+    title = (
+        f"The model of plan `{plan.name}`, as one rank runs it: where parameters lie, and every class once."
+    )
+    found = {MODEL: print_module(model_module(program.stages, title, _axis_sizes(plan)))}
+    found |= {f"{each.name}.py": each.text for each in stages}
     for file, (template, facts) in templates.items():
         found[file] = environment.get_template(template).render(vars(facts))
     if plan.mesh.size <= TABLED:
@@ -74,10 +80,13 @@ def _environment() -> Environment:
 def _stage_files(plan: Plan, program: Program) -> list[StageFile]:
     """For each stage its module, the first stage of the same text standing for all."""
     by_text: dict[str, StageFile] = {}
-    sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-    title = f"A stage of plan `{plan.name}`, as one rank runs it."
+    title = f"A stage of plan `{plan.name}`: which parts of the model it has."
     found = []
     for number, stage in enumerate(program.stages):
-        text = print_module(stage_module(stage, sizes, title))
+        text = print_module(stage_module(stage, title, _axis_sizes(plan)))
         found.append(by_text.setdefault(text, StageFile(f"stage_{number}", text)))
     return found
+
+
+def _axis_sizes(plan: Plan) -> dict[str, int]:
+    return {axis.name: axis.size for axis in plan.mesh.axes}

@@ -121,7 +121,6 @@ def _objective(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
 def _stage(module: str, stage: Stage) -> ast.expr:
     settings = {
         "build": expr(f"{module}.Stage"),
-        "placements": expr(f"{module}.PLACEMENTS"),
         "first_layer": literal(stage.first_layer),
         "keywords": literal(stage.keywords),
     }

@@ -15,6 +15,9 @@ from parc.ir.collectives import ISSUED, Verb, Wire
 from parc.ir.expression import Expression, name
 from parc.ir.states import State
 
+ROOT = "Stage"
+"""The name of the class of every stage's root."""
+
 Shape: TypeAlias = tuple[int | str, ...]
 """The sizes of one rank's share: numbers, or the name of a count that routing decides."""
 
@@ -184,6 +187,7 @@ class Unit:
     events: tuple[Event, ...]
     results: tuple[Operand, ...]
     numbers: Mapping[str, int | float] = field(default_factory=dict)  # the user's attributes that are read
+    layers: Mapping[str, Expression] = field(default_factory=dict)  # constructors, by attribute path
     experts: Experts | None = None
 
 

@@ -8,6 +8,7 @@ from parc.capture.graph import user_name
 from parc.capture.preconditions import Illegal
 from parc.diagnostic import CompileError, Label, error
 from parc.ir.program import Program
+from parc.lower.layers import form_layers
 from parc.lower.stages import cut
 from parc.lower.units import Units
 from parc.plan.blocks import Plan
@@ -25,7 +26,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         label = Label(pipeline.at("axes") if pipeline else plan.span, "in stages here")
         raise CompileError(error("P509", fault.reason, label)) from fault
     results = placed.root.results()
-    return Program(
+    program = Program(
         stages,
         captured.mean,
         captured.balanced,
@@ -38,6 +39,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
             for uncut in placed.uncut
         ),
     )
+    return form_layers(program, layout.axes)
 
 
 def _list_partial_axes(layout: Layout, states: States) -> tuple[str, ...]:

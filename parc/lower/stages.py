@@ -10,7 +10,7 @@ from torch import fx
 from parc.capture.custom_ops import CALL
 from parc.capture.graph import user_name
 from parc.capture.preconditions import check_layers_follow, check_stages_share_nothing
-from parc.ir.program import Call, Event, Recv, Repeat, Send, Stage, Unit, Value
+from parc.ir.program import ROOT, Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.lower.partition import Cutter
 from parc.lower.units import Units, numbers_read
 from parc.shard.placed import Placed
@@ -56,7 +56,7 @@ def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) 
     layer_units = tuple(units_called[str(n.args[1])] for n in called if cutter.layer(n) is not None)
     tensors = [node for node in placed.body.tensors() if _used(node, nodes)]
     root = Unit(
-        "Stage",
+        ROOT,
         "",
         placed.body.doc,
         tuple(axis for axis in units.layout.axes if axis in writer.groups),

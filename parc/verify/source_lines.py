@@ -30,22 +30,20 @@ def find_call(file: Path, unit: str, move: Collective) -> int | None:
     """The line of class `unit` that makes a move, itself or by a function that is given its group."""
     found = _find_class(file, unit)
     calls = [node for node in ast.walk(found) if isinstance(node, ast.Call)] if found else []
-    makes = [call for call in calls if _makes(call, move)] or [
-        call for call in calls if _is_given(call, move)
-    ]
-    return makes[0].lineno if makes else None
+    makers = [call for call in calls if _makes(call, move)]
+    makers += [call for call in calls if _is_given_group(call, move)]
+    return makers[0].lineno if makers else None
 
 
 def _makes(call: ast.Call, move: Collective) -> bool:
-    """Whether a call is the move."""
     if ast.unparse(call.func) != move.verb:
         return False
-    to = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))
-    same = not call.args or ast.unparse(call.args[0]) == str(move.operand.expression)
-    return same and to == str(move.dst)
+    dst = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))
+    operand = ast.unparse(call.args[0]) if call.args else str(move.operand.expression)
+    return operand == str(move.operand.expression) and dst == str(move.dst)
 
 
-def _is_given(call: ast.Call, move: Collective) -> bool:
+def _is_given_group(call: ast.Call, move: Collective) -> bool:
     """Whether a function of the runtime may make the move: it is given the group."""
     return isinstance(call.func, ast.Name) and f"self.{move.axis}" in ast.unparse(call)
 

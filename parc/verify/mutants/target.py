@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from parc.emit.program import MODEL
 from parc.ir.collectives import Verb, Wire
 from parc.ir.program import Call, Collective, Compute, Event, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
@@ -101,9 +102,9 @@ class Subject:
 
     @cached_property
     def stages(self) -> dict[str, Source]:
-        """The distinct stages by their files."""
-        named = {name: text for name, text in self.trial.files.items() if name.startswith("stage_")}
-        return {name: Source(text.decode()) for name, text in named.items()}
+        """The files that hold classes: of the model, and of the root of each distinct stage."""
+        files = self.trial.files
+        return {name: Source(files[name].decode()) for name in files if name == MODEL or _is_stage(name)}
 
     @cached_property
     def parameters(self) -> list[Declared]:
@@ -153,9 +154,11 @@ class Subject:
         return tuple(sorted(found))
 
     def units(self, file: str) -> Sequence[Unit]:
-        """Of the stage that the file is written from."""
-        stage = self.trial.program.stages[int(file.removeprefix("stage_").removesuffix(".py"))]
-        return (*stage.units, stage.root) if stage.root not in stage.units else stage.units
+        """Those whose classes the file holds."""
+        stages = self.trial.program.stages
+        if file == MODEL:
+            return list({unit.name: unit for stage in stages for unit in stage.units}.values())
+        return [stages[int(file.removeprefix("stage_").removesuffix(".py"))].root]
 
     def said(self, pattern: str) -> tuple[str, ...]:
         """What the group of a pattern matches in the stages: the axes in calls of the runtime, say."""
@@ -203,6 +206,10 @@ class Subject:
                 if [ast.unparse(made.call.func) for made in written] == [move.verb for move in planned]:
                     pairs = zip(written, planned, strict=True)
                     yield from (Moved(file, made, move) for made, move in pairs)
+
+
+def _is_stage(file: str) -> bool:
+    return file.startswith("stage_") and file.endswith(".py")
 
 
 def flat(events: Iterable[Event], inside: bool = True) -> Iterator[Collective]:

@@ -8,8 +8,8 @@ from itertools import combinations
 from math import prod
 from pathlib import Path
 
-from parc.emit.program import Files
-from parc.ir.program import Collective, Parameter
+from parc.emit.program import MODEL, Files
+from parc.ir.program import ROOT, Collective, Parameter
 from parc.plan.blocks import Plan
 from parc.verify.numbers.activations import RankActivations
 from parc.verify.numbers.forward_sites import ForwardSite
@@ -47,7 +47,14 @@ def describe_divergence(
         if site.move
     ]
     message = f"{found.what} differs first: {when}, {where}"
-    return RungFinding(message, tuple(details), *find_edit(files, folder, module, found.unit))
+    return RungFinding(
+        message, tuple(details), *find_edit(files, folder, _file_of(found.unit, module), found.unit)
+    )
+
+
+def _file_of(unit: str, module: str) -> str:
+    """The file that holds a class of a stage; `module` holds the root."""
+    return MODEL if unit and unit != ROOT else module
 
 
 def _describe_size(found: Divergence) -> str:
@@ -100,6 +107,7 @@ def _describe_sum(parameter: Parameter | None) -> Iterator[str]:
 def _describe_collective(
     site: ForwardSite, move: Collective, backward: bool, module: str, folder: Path
 ) -> str:
+    module = _file_of(site.unit.name, module)
     line = find_call(folder / module, site.unit.name, move)
     at = f":{line}" if line else ""
     where = f"{module}{at}, class {site.unit.name}, for `{site.path or 'the model'}`"
