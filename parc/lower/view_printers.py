@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
-from parc.capture.graph import argument
+from parc.capture.graph import argument, operands_of, shape
 from parc.ir.expression import item, literal
 from parc.lower.operation import Operation, Printer
 
@@ -15,7 +15,8 @@ def _view(op: Operation) -> ast.expr:
     before, after = op.before[0], op.after[0]
     if before == after:
         return op.first
-    if dim := _inserted(before, after):
+    whole = shape(operands_of(op.node)[0]), shape(op.node)
+    if (dim := _inserted(before, after)) and dim == _inserted(*whole):
         return op.method("unsqueeze", dim)
     front, back = _kept(before, after)
     gone, made = before[front : len(before) - back], after[front : len(after) - back]
