@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -15,7 +16,6 @@ from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
-from parc.record import replace
 from parc.trace.derive import derive
 from parc.trace.ops import Op
 from parc.trace.parameters import count_local_elements
