@@ -36,9 +36,8 @@ def stage_module(stage: Stage, title: str, sizes: Mapping[str, int]) -> ast.Modu
     """The module of a stage, which says what parts of the model the stage has; `title` is its docstring."""
     root = _class(stage.root, _with_mesh(stage.units), stage, sizes)
     used = names_in([root])
-    parts = sorted({unit.name for unit in stage.units}.intersection(used), key=_import_order)
-    model = [import_from("model", parts)] if parts else []
-    return ast.Module([docstring(title), *_imports(used), *model, root], [])
+    parts = {unit.name for unit in stage.units}.intersection(used)
+    return ast.Module([docstring(title), *_imports(used, parts), root], [])
 
 
 def _distinct_units(stages: Sequence[Stage]) -> list[Unit]:
@@ -61,7 +60,8 @@ def taken(program: Program) -> set[str]:
 _RESERVED = {*dir(nn.Module()), "load"}
 
 
-def _imports(used: Collection[str]) -> Iterator[ast.stmt]:
+def _imports(used: Collection[str], parts: Collection[str] = ()) -> Iterator[ast.stmt]:
+    """The imports of a file that uses these names, and these classes of the model."""
     yield import_from("__future__", ["annotations"])
     if "torch" in used:
         yield ast.Import([ast.alias("torch")])
@@ -70,6 +70,8 @@ def _imports(used: Collection[str]) -> Iterator[ast.stmt]:
     yield import_from("torch", ["Tensor", "nn"])
     if "DeviceMesh" in used:
         yield import_from("torch.distributed.device_mesh", ["DeviceMesh"])
+    if parts:
+        yield import_from("model", sorted(parts, key=_import_order))
     for module, names in sorted(RUNTIME.items()):
         if found := sorted(set(names).intersection(used), key=_import_order):
             yield import_from(f"runtime.{module}", found)

@@ -115,14 +115,19 @@ def _space_between(before: ast.stmt, stmt: ast.stmt) -> list[str]:
     """The empty lines ahead of a statement of a module."""
     if isinstance(stmt, ast.ClassDef):
         return ["", ""]
-    return [] if _package(before) == _package(stmt) else [""]
+    return [] if _section(before) == _section(stmt) else [""]
 
 
-def _package(stmt: ast.stmt) -> str:
-    """The package that an import statement is of."""
+def _section(stmt: ast.stmt) -> str:
+    """The section of the imports that a statement belongs to: by package, the program's own in one."""
     match stmt:
         case ast.Import(names=[alias]):
-            return alias.name.partition(".")[0]
+            package = alias.name.partition(".")[0]
         case ast.ImportFrom(module=str(module)):
-            return module.partition(".")[0]
-    return ""
+            package = module.partition(".")[0]
+        case _:
+            return ""
+    return "program" if package in _OWN else package
+
+
+_OWN = ("model", "runtime")  # modules beside a program
