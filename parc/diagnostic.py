@@ -21,7 +21,7 @@ class Severity(Enum):
 
 
 class Label(NamedTuple):
-    """A place that takes part in the fault, and how. The fault is reported at the first primary label."""
+    """A place that contributes to the fault, and how. The fault is reported at the first primary label."""
 
     span: Span
     text: str = ""

@@ -1,4 +1,4 @@
-"""The arguments of every command. Only those of the command at hand are added to a parser."""
+"""The arguments of all commands. A start of parc builds the parser of one command only."""
 
 from __future__ import annotations
 

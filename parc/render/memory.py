@@ -18,26 +18,26 @@ KINDS = {
 }
 
 
-def draw_memory(of: Overview, pen: Pen) -> list[str]:
-    known = [(stage.index, stage.memory) for stage in of.stages if stage.memory]
+def draw_memory(overview: Overview, pen: Pen) -> list[str]:
+    known = [(stage.index, stage.memory) for stage in overview.stages if stage.memory]
     if not known:
         return []
     most = max(figure.value for _, figure in known)
-    scale = of.limit if of.limit and most > of.limit / 4 else most
+    scale = overview.limit if overview.limit and most > overview.limit / 4 else most
     label, values = len(str(known[-1][0])) + 9, [format_figure(figure) for _, figure in known]
-    width = max(pen.width - label - max(map(len, values)) - (11 if of.limit else 3), 8)
+    width = max(pen.width - label - max(map(len, values)) - (11 if overview.limit else 3), 8)
     rows = []
     for (index, figure), value in zip(known, values, strict=True):
         if len(known) > MAX_ROWS and MAX_ROWS // 2 <= index < len(known) - MAX_ROWS // 2:
             if index == MAX_ROWS // 2:
                 rows.append(f"  .. {len(known) - MAX_ROWS:,} more")
             continue
-        share = f"  {figure.value / of.limit:6.1%}" if of.limit else ""
-        bar = _draw_bar(figure, scale, width, pen, bool(of.limit and figure.value > of.limit))
+        share = f"  {figure.value / overview.limit:6.1%}" if overview.limit else ""
+        bar = _draw_bar(figure, scale, width, pen, bool(overview.limit and figure.value > overview.limit))
         rows.append(f"  stage {index:<{label - 9}} {bar} {value:>{max(map(len, values))}}{share}")
     limit = (
-        f"{format_quantity(of.limit, 'B')} per device"
-        if of.limit
+        f"{format_quantity(overview.limit, 'B')} per device"
+        if overview.limit
         else "the device of the cluster has no `memory`"
     )
     named = {part.name for _, figure in known for part in figure.parts if part.value}

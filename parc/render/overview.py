@@ -21,29 +21,31 @@ MAX_ROWS = 16  # of a table of stages
 VERDICTS = {True: GREEN, False: RED, None: DIM}
 
 
-def render(of: Overview, pen: Pen, verbose: bool = False) -> str:
-    lines = [*_draw_head(of, pen), *_draw_groups(of, pen), *_draw_stages(of, pen)]
+def render(overview: Overview, pen: Pen, verbose: bool = False) -> str:
+    lines = [*_draw_head(overview, pen), *_draw_groups(overview, pen), *_draw_stages(overview, pen)]
     lines += [
-        *draw_memory(of, pen),
-        *_draw_traffic(of, pen),
-        *_draw_step(of, pen),
-        *_draw_claims(of, pen),
-        *_draw_missing(of, pen),
+        *draw_memory(overview, pen),
+        *_draw_traffic(overview, pen),
+        *_draw_step(overview, pen),
+        *_draw_claims(overview, pen),
+        *_draw_missing(overview, pen),
     ]
     lines += ["", *pen.fold(LEGEND + ("" if verbose else "; -v shows their derivations"), 0, DIM)]
     if verbose:
         lines += pen.draw_title("DERIVATIONS")
-        lines += [escape_controls(line) for figure in list_figures(of) for line in draw_derivation(figure)]
+        lines += [
+            escape_controls(line) for figure in list_figures(overview) for line in draw_derivation(figure)
+        ]
     return "\n".join(lines) + "\n"
 
 
-def list_figures(of: Overview) -> Iterator[Figure]:
+def list_figures(overview: Overview) -> Iterator[Figure]:
     """All figures in the order of the page. Equal figures of several stages are merged."""
-    yield from _merge_stages((stage.parameters, stage.share, stage.memory) for stage in of.stages)
-    yield from _merge_stages([each.sent for each in traffic] for traffic in of.traffic)
-    yield from (each for each in (of.flops, of.bubble) if each)
-    if of.step:
-        known = (of.step.time, of.step.waits, of.step.mfu, of.step.tokens)
+    yield from _merge_stages((stage.parameters, stage.share, stage.memory) for stage in overview.stages)
+    yield from _merge_stages([each.sent for each in traffic] for traffic in overview.traffic)
+    yield from (each for each in (overview.flops, overview.bubble) if each)
+    if overview.step:
+        known = (overview.step.time, overview.step.waits, overview.step.mfu, overview.step.tokens)
         yield from (each for each in known if each)
 
 
@@ -70,8 +72,8 @@ def _format_runs(numbers: list[int]) -> str:
     return ", ".join(map(format_range, runs))
 
 
-def _draw_head(of: Overview, pen: Pen) -> list[str]:
-    plan, mesh = of.plan, of.plan.mesh
+def _draw_head(overview: Overview, pen: Pen) -> list[str]:
+    plan, mesh = overview.plan, overview.plan.mesh
     sizes = " x ".join(f"{axis.name} {axis.size}" for axis in mesh.axes)
     levels = " x ".join(f"{level.name} {level.size}" for level in plan.cluster.levels)
     used = "all used" if mesh.size == plan.cluster.devices else f"{mesh.size:,} used"
@@ -88,7 +90,7 @@ def _draw_head(of: Overview, pen: Pen) -> list[str]:
     ]
 
 
-def _draw_groups(of: Overview, pen: Pen) -> list[str]:
+def _draw_groups(overview: Overview, pen: Pen) -> list[str]:
     rows = [
         (
             each.strategy.title,
@@ -98,18 +100,18 @@ def _draw_groups(of: Overview, pen: Pen) -> list[str]:
             ", ".join(format_units(each.units)) or "all in one",
             format_ranks(each.first),
         )
-        for each in of.groups
+        for each in overview.groups
     ]
     head = ("strategy", "over", "groups", "ranks", "one spans", "rank 0's group")
     return [*pen.draw_title("GROUPS"), *pen.draw_table(head, rows, "<<>><<")] if rows else []
 
 
-def _draw_stages(of: Overview, pen: Pen) -> list[str]:
-    known = of.plan.train.model.shape
+def _draw_stages(overview: Overview, pen: Pen) -> list[str]:
+    known = overview.plan.train.model.shape
     rows = []
-    for stage in shorten_stages(of.stages):
+    for stage in shorten_stages(overview.stages):
         if stage is None:
-            rows.append(("..", f"{len(of.stages) - MAX_ROWS:,} more", "", "", "", ""))
+            rows.append(("..", f"{len(overview.stages) - MAX_ROWS:,} more", "", "", "", ""))
             continue
         experts = f"{stage.experts} of {known.experts}" if stage.experts else "-"
         layers = ", ".join(format_range(each) for each in stage.layers)
@@ -135,10 +137,12 @@ def format_range(layers: range) -> str:
     return str(layers.start) if len(layers) == 1 else f"{layers.start}-{layers.stop - 1}"
 
 
-def _draw_traffic(of: Overview, pen: Pen) -> list[str]:
-    if not of.traffic:
+def _draw_traffic(overview: Overview, pen: Pen) -> list[str]:
+    if not overview.traffic:
         return []
-    busiest = max(range(len(of.traffic)), key=lambda at: sum(each.sent.value for each in of.traffic[at]))
+    busiest = max(
+        range(len(overview.traffic)), key=lambda at: sum(each.sent.value for each in overview.traffic[at])
+    )
     rows = [
         (
             each.strategy.title,
@@ -147,10 +151,10 @@ def _draw_traffic(of: Overview, pen: Pen) -> list[str]:
             format_figure(each.sent),
             _format_calls(each),
         )
-        for each in of.traffic[busiest]
+        for each in overview.traffic[busiest]
     ]
     more = f"one rank of stage {busiest} sends in a step"
-    if len(of.traffic) > 1:
+    if len(overview.traffic) > 1:
         more += ", none sends more"
     if not rows:
         return [*pen.draw_title("TRAFFIC", more), "  nothing"]
@@ -158,14 +162,14 @@ def _draw_traffic(of: Overview, pen: Pen) -> list[str]:
     return [*pen.draw_title("TRAFFIC", more), *pen.draw_table(head, rows, "<<<><")]
 
 
-def _format_calls(of: LinkTraffic) -> str:
-    return ", ".join(f"{count:,} {kind}" for kind, count in of.calls)
+def _format_calls(traffic: LinkTraffic) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in traffic.calls)
 
 
-def _draw_step(of: Overview, pen: Pen) -> list[str]:
-    if of.step is None:
+def _draw_step(overview: Overview, pen: Pen) -> list[str]:
+    if overview.step is None:
         return []
-    found, layout = of.step, of.job.parallelism if of.job else None
+    found, layout = overview.step, overview.job.parallelism if overview.job else None
     schedule = ""
     if layout:
         schedule = f"{layout.schedule}, {format_count(layout.microbatches, 'microbatch', 'microbatches')}"
@@ -176,47 +180,50 @@ def _draw_step(of: Overview, pen: Pen) -> list[str]:
         more = schedule
         figures = [f"step {format_figure(found.time)}", f"MFU {pen.format(found.mfu)}"]
         figures += [f"{pen.format(found.tokens)} tokens/s", f"waits {pen.format(found.waits)}"]
-    if of.bubble:
-        figures.append(f"bubble {format_figure(of.bubble)}")
-    if of.flops:
-        figures.append(f"{format_figure(of.flops)} per device")
+    if overview.bubble:
+        figures.append(f"bubble {format_figure(overview.bubble)}")
+    if overview.flops:
+        figures.append(f"{format_figure(overview.flops)} per device")
     lines = draw_gantt(found.timeline, pen) if found.timeline else []
     return [*pen.draw_title("STEP", more), *pen.fold("   ".join(figures), 2), *lines]
 
 
-def _draw_claims(of: Overview, pen: Pen) -> list[str]:
-    if not of.claims:
+def _draw_claims(overview: Overview, pen: Pen) -> list[str]:
+    if not overview.claims:
         return []
-    rows = [(format_verdict(each), format_claim(each), _format_finding(each)) for each in of.claims]
+    rows = [(format_verdict(each), format_claim(each), _format_finding(each)) for each in overview.claims]
     head, *lines = pen.draw_table(("verdict", "claim", "figure"), rows, "<<<")
-    styles = [VERDICTS[each.holds] for each in of.claims]
+    styles = [VERDICTS[each.holds] for each in overview.claims]
     painted = [pen.paint(style, line) for style, line in zip(styles, lines, strict=True)]
     return [*pen.draw_title("CLAIMS", "of `expect`"), head, *painted]
 
 
-def format_claim(of: Verdict) -> str:
-    return " ".join(of.claim.span.text.split())
+def format_claim(verdict: Verdict) -> str:
+    return " ".join(verdict.claim.span.text.split())
 
 
-def format_verdict(of: Verdict) -> str:
+def format_verdict(verdict: Verdict) -> str:
     """The verdict; `?` if the usual error of the cost model could reverse it."""
-    if of.holds is None:
+    if verdict.holds is None:
         return "open"
-    return ("holds" if of.holds else "false") + ("?" if of.doubtful else "")
+    return ("holds" if verdict.holds else "false") + ("?" if verdict.doubtful else "")
 
 
-def _format_finding(of: Verdict) -> str:
-    return f"{format_figure(of.figure)}: {of.figure.how}" if of.figure else of.missing
+def _format_finding(verdict: Verdict) -> str:
+    return f"{format_figure(verdict.figure)}: {verdict.figure.how}" if verdict.figure else verdict.missing
 
 
-def _draw_missing(of: Overview, pen: Pen) -> list[str]:
-    if not of.missing:
+def _draw_missing(overview: Overview, pen: Pen) -> list[str]:
+    if not overview.missing:
         return []
-    return [*pen.draw_title("UNKNOWN"), *(line for each in of.missing for line in draw_missing(each, pen))]
+    return [
+        *pen.draw_title("UNKNOWN"),
+        *(line for each in overview.missing for line in draw_missing(each, pen)),
+    ]
 
 
-def draw_missing(of: MissingFigures, pen: Pen) -> list[str]:
+def draw_missing(missing: MissingFigures, pen: Pen) -> list[str]:
     """The missing figures and the reason. Lines to add are not folded, so that they can be copied."""
-    add = (escape_controls(f"      {each}") for each in of.add)
-    where = pen.fold(f"add {of.where}:", 4) if of.add else []
-    return [*pen.fold(f"{of.figures}: {of.reason}", 2), *where, *add]
+    add = (escape_controls(f"      {each}") for each in missing.add)
+    where = pen.fold(f"add {missing.where}:", 4) if missing.add else []
+    return [*pen.fold(f"{missing.figures}: {missing.reason}", 2), *where, *add]

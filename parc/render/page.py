@@ -28,7 +28,7 @@ SCRIPTS = ("mesh", "draw", "state", "host", "map", "panel", "line", "charts", "m
 MAX_ROWS = 64  # of the table of stages
 
 
-def render_page(of: Overview, rank: int | None = None) -> str:
+def render_page(overview: Overview, rank: int | None = None) -> str:
     """The HTML of the page; `rank` is pinned on the map initially."""
     style = _read_template("page.css")
     script = (
@@ -38,7 +38,7 @@ def render_page(of: Overview, rank: int | None = None) -> str:
         f"default-src 'none'; style-src {_hash_source(style)}; script-src {_hash_source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    plan, batch = of.plan, of.plan.train.batch
+    plan, batch = overview.plan, overview.plan.train.batch
     microbatches = format_count(batch.microbatches, "microbatch", "microbatches")
     return (
         _create_environment()
@@ -47,19 +47,19 @@ def render_page(of: Overview, rank: int | None = None) -> str:
             policy=Markup(policy),
             style=Markup(style),
             script=Markup(script),
-            data=Markup(_embed_json(build_page_data(of) | {"pinned": rank})),
+            data=Markup(_embed_json(build_page_data(overview) | {"pinned": rank})),
             plan=plan,
             ranks=f"{plan.mesh.size:,}",
             formula=format_rank_formula(plan),
             batch=f"{batch.sequences:,} sequences x {batch.length:,} tokens in {microbatches}",
-            tiles=list(_list_tiles(of)),
-            missing=of.missing,
-            schedule=_describe_schedule(of),
-            limit=f"; a device has {format_quantity(of.limit, 'B')}" if of.limit else "",
-            stages=list(_list_stages(of)),
-            groups=list(_list_groups(of)),
-            claims=list(_list_claims(of)),
-            figures=list(list_figures(of)),
+            tiles=list(_list_tiles(overview)),
+            missing=overview.missing,
+            schedule=_describe_schedule(overview),
+            limit=f"; a device has {format_quantity(overview.limit, 'B')}" if overview.limit else "",
+            stages=list(_list_stages(overview)),
+            groups=list(_list_groups(overview)),
+            claims=list(_list_claims(overview)),
+            figures=list(list_figures(overview)),
             amount=format_amount,
             legend=LEGEND,
         )
@@ -91,45 +91,54 @@ def _embed_json(value: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _list_tiles(of: Overview) -> Iterator[dict[str, Any]]:
-    step = of.step
+def _list_tiles(overview: Overview) -> Iterator[dict[str, Any]]:
+    step = overview.step
     fullest = max(
-        (stage.memory for stage in of.stages if stage.memory), key=lambda each: each.value, default=None
+        (stage.memory for stage in overview.stages if stage.memory), key=lambda each: each.value, default=None
     )
     limit = (
-        f"{fullest.value / of.limit:.1%} of {format_quantity(of.limit, 'B')}" if of.limit and fullest else ""
+        f"{fullest.value / overview.limit:.1%} of {format_quantity(overview.limit, 'B')}"
+        if overview.limit and fullest
+        else ""
     )
-    bubble = f"bubble alone: {format_amount(of.bubble)}" if of.bubble else "of the time of the pipeline"
+    bubble = (
+        f"bubble alone: {format_amount(overview.bubble)}"
+        if overview.bubble
+        else "of the time of the pipeline"
+    )
     known: list[tuple[str, Figure | None, str]] = [
         ("step time", step.time if step else None, ""),
         ("waiting", step.waits if step else None, bubble),
         ("MFU", step.mfu if step else None, ""),
         ("tokens/s", step.tokens if step else None, ""),
         ("memory", fullest, limit or "of one rank"),
-        ("arithmetic", of.flops, "of one device in a step"),
+        ("arithmetic", overview.flops, "of one device in a step"),
     ]
     for name, figure, more in known:
         if figure:
-            over = figure is fullest and of.limit is not None and figure.value > of.limit
+            over = figure is fullest and overview.limit is not None and figure.value > overview.limit
             yield {"name": name, "value": format_amount(figure), "figure": figure, "more": more, "bad": over}
 
 
-def _describe_schedule(of: Overview) -> str:
-    if of.job is None:
+def _describe_schedule(overview: Overview) -> str:
+    if overview.job is None:
         return ""
-    layout = of.job.parallelism
+    layout = overview.job.parallelism
     text = f"{layout.schedule}, {format_count(layout.microbatches, 'microbatch', 'microbatches')}"
     if layout.chunks > 1:
         text += f", {layout.chunks} chunks per rank"
-    if of.step and of.step.time is None:
+    if overview.step and overview.step.time is None:
         text += "; in units of a forward pass, since the time is unknown"
     return text
 
 
-def _list_stages(of: Overview) -> Iterator[dict[str, Any] | None]:
-    total = of.plan.train.model.shape.experts
-    for stage in of.stages:
-        if len(of.stages) > MAX_ROWS and MAX_ROWS // 2 <= stage.index < len(of.stages) - MAX_ROWS // 2:
+def _list_stages(overview: Overview) -> Iterator[dict[str, Any] | None]:
+    total = overview.plan.train.model.shape.experts
+    for stage in overview.stages:
+        if (
+            len(overview.stages) > MAX_ROWS
+            and MAX_ROWS // 2 <= stage.index < len(overview.stages) - MAX_ROWS // 2
+        ):
             if stage.index == MAX_ROWS // 2:
                 yield None
             continue
@@ -150,8 +159,8 @@ def _build_cell(figure: Figure | None) -> dict[str, str]:
     }
 
 
-def _list_claims(of: Overview) -> Iterator[dict[str, Any]]:
-    for each in of.claims:
+def _list_claims(overview: Overview) -> Iterator[dict[str, Any]]:
+    for each in overview.claims:
         kind = {True: "holds", False: "false", None: "open"}[each.holds]
         text = format_claim(each)
         yield {
@@ -163,8 +172,8 @@ def _list_claims(of: Overview) -> Iterator[dict[str, Any]]:
         }
 
 
-def _list_groups(of: Overview) -> Iterator[dict[str, str]]:
-    for each in of.groups:
+def _list_groups(overview: Overview) -> Iterator[dict[str, str]]:
+    for each in overview.groups:
         yield {
             "title": each.strategy.title,
             "over": " x ".join(each.strategy.axes),

@@ -16,16 +16,18 @@ PAINTED = {"forward": 0, "backward": 1, "inputs": 1, "weights": 2}  # the number
 MAX_SLICES = 6000  # in all rows
 
 
-def build_page_data(of: Overview) -> dict[str, Any]:
-    plan = of.plan
+def build_page_data(overview: Overview) -> dict[str, Any]:
+    plan = overview.plan
     over = {each.key: list(each.axes) for each in list_strategies(plan)}
-    whole = serialize_overview(of)
+    whole = serialize_overview(overview)
     for each in (each for stage in whole["traffic"] for each in stage):
         each["sent"]["parts"] = []  # the list of derivations on the page has them
     return whole | {
         "pipeline": list(plan.pipeline.axes) if plan.pipeline else [],
         "over": {"experts": over.get("experts", [])},
-        "timeline": _convert_timeline(of.step.timeline) if of.step and of.step.timeline else None,
+        "timeline": _convert_timeline(overview.step.timeline)
+        if overview.step and overview.step.timeline
+        else None,
     }
 
 

@@ -24,12 +24,12 @@ MICRO = 1e6
 LATE = 0.999  # start of a flow within its pass: viewers ignore flows at the very end
 
 
-def render_trace(of: Overview) -> str | None:
+def render_trace(overview: Overview) -> str | None:
     """The trace as JSON; None if the time of the step is unknown."""
-    if of.step is None or of.step.time is None or of.step.timeline is None:
+    if overview.step is None or overview.step.time is None or overview.step.timeline is None:
         return None
-    line, time = of.step.timeline, of.step.time
-    about = {"plan": of.plan.name, "seconds": time.value, "grade": time.grade}
+    line, time = overview.step.timeline, overview.step.time
+    about = {"plan": overview.plan.name, "seconds": time.value, "grade": time.grade}
     events = [*_list_names(line), *_list_passes(line), *_list_tails(line, time.value), *_list_flows(line)]
     return json.dumps({"displayTimeUnit": "ms", "otherData": about, "traceEvents": events}) + "\n"
 

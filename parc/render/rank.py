@@ -15,28 +15,28 @@ from parc.report.rank import Peers, RankOverview
 MAX_RUNS = 8  # of consecutive ranks that are shown of a group
 
 
-def render(of: Overview, rank: RankOverview, pen: Pen, verbose: bool = False) -> str:
-    lines = [*_draw_head(of, rank, pen), *_draw_peers(rank.axes, "AXES", pen)]
+def render(overview: Overview, rank: RankOverview, pen: Pen, verbose: bool = False) -> str:
+    lines = [*_draw_head(overview, rank, pen), *_draw_peers(rank.axes, "AXES", pen)]
     if any(len(each.strategy.axes) > 1 or each.strategy.key.startswith("expert") for each in rank.strategies):
         lines += _draw_peers(rank.strategies, "GROUPS", pen)
     lines += _draw_figure(rank.holds, "HOLDS", "at its peak", pen, verbose)
     lines += _draw_figure(rank.buffers, "BUFFERS", "passes to collectives and sends in a step", pen, verbose)
-    for each in of.missing:
+    for each in overview.missing:
         lines += [*pen.draw_title("UNKNOWN"), *draw_missing(each, pen)]
     return "\n".join([*lines, "", *pen.fold(LEGEND, 0, DIM)]) + "\n"
 
 
-def _draw_head(of: Overview, rank: RankOverview, pen: Pen) -> Iterator[str]:
+def _draw_head(overview: Overview, rank: RankOverview, pen: Pen) -> Iterator[str]:
     stage = rank.stage
     where = ", ".join(f"{name} {index}" for name, index in rank.place)
-    yield pen.paint(BOLD, escape_controls(f"rank {rank.rank} of plan {of.plan.name}")) + pen.paint(
+    yield pen.paint(BOLD, escape_controls(f"rank {rank.rank} of plan {overview.plan.name}")) + pen.paint(
         DIM, f"  {where}"
     )
     yield "  at         " + ", ".join(f"{name} = {index}" for name, index in rank.coordinates.items())
     layers = ", ".join(format_range(each) for each in stage.layers)
-    yield f"  stage      {stage.index} of {len(of.stages)}: layers {layers}"
+    yield f"  stage      {stage.index} of {len(overview.stages)}: layers {layers}"
     if rank.experts:
-        total = of.plan.train.model.shape.experts
+        total = overview.plan.train.model.shape.experts
         experts = format_range(rank.experts)
         yield f"  experts    {experts} of {total}, in each of {stage.moe_layers} MoE layers"
     yield f"  sequences  {format_range(rank.sequences)} of the first microbatch"

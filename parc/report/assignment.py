@@ -10,20 +10,22 @@ from parc.plan.blocks import Plan
 from parc.plan.mesh import Mesh
 
 
-def describe_assignment(of: Plan) -> dict[str, str]:
+def describe_assignment(plan: Plan) -> dict[str, str]:
     """The stage, the experts, the share of the sequences and the part of each split matrix of rank r."""
     found = {}
-    if of.pipeline:
-        found["stage"] = format_index(of.mesh, of.pipeline.axes)
-    count = len(placement.locate_experts(of, 0))
-    if of.experts and count:
-        first = format_index(of.mesh, of.experts.axes)
+    if plan.pipeline:
+        found["stage"] = format_index(plan.mesh, plan.pipeline.axes)
+    count = len(placement.locate_experts(plan, 0))
+    if plan.experts and count:
+        first = format_index(plan.mesh, plan.experts.axes)
         found["experts"] = f"{count} from {_format_product(count, first)}" if count > 1 else first
-    if of.data:
-        found["sequences"] = f"share {format_index(of.mesh, of.data.axes)} of {of.mesh.product(of.data.axes)}"
-    if of.tensor:
+    if plan.data:
+        found["sequences"] = (
+            f"share {format_index(plan.mesh, plan.data.axes)} of {plan.mesh.product(plan.data.axes)}"
+        )
+    if plan.tensor:
         found["tensor"] = (
-            f"share {format_index(of.mesh, of.tensor.axes)} of {of.mesh.product(of.tensor.axes)}"
+            f"share {format_index(plan.mesh, plan.tensor.axes)} of {plan.mesh.product(plan.tensor.axes)}"
         )
     return found
 

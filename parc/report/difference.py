@@ -67,22 +67,22 @@ def _pair_figures(before: Iterable[Figure], after: Iterable[Figure]) -> tuple[Ch
     return tuple(Change(name, old.get(name), new.get(name)) for name in {**old, **new})
 
 
-def _list_memory(of: Overview) -> Iterator[Figure]:
-    known = [stage.memory for stage in of.stages if stage.memory]
+def _list_memory(overview: Overview) -> Iterator[Figure]:
+    known = [stage.memory for stage in overview.stages if stage.memory]
     if known:
         fullest = max(known, key=lambda each: each.value)
         yield from (part for part in fullest.parts if part.value)
         yield fullest
 
 
-def _list_traffic(of: Overview) -> Iterator[Figure]:
-    if of.traffic:
-        busiest = max(of.traffic, key=lambda stage: sum(each.sent.value for each in stage))
+def _list_traffic(overview: Overview) -> Iterator[Figure]:
+    if overview.traffic:
+        busiest = max(overview.traffic, key=lambda stage: sum(each.sent.value for each in stage))
         yield from (each.sent for each in busiest)
 
 
-def _list_step(of: Overview) -> Iterator[Figure]:
-    known: tuple[Figure | None, ...] = (of.flops, of.bubble)
-    if of.step:
-        known += (of.step.waits, of.step.time, of.step.mfu, of.step.tokens)
+def _list_step(overview: Overview) -> Iterator[Figure]:
+    known: tuple[Figure | None, ...] = (overview.flops, overview.bubble)
+    if overview.step:
+        known += (overview.step.waits, overview.step.time, overview.step.mfu, overview.step.tokens)
     yield from (each for each in known if each)

@@ -57,11 +57,11 @@ def _check_shape(plan: Plan) -> list[MissingFigures]:
 
 def _check_cluster(plan: Plan) -> list[MissingFigures]:
     cluster, found = plan.cluster, []
-    said = {name for name in DEVICE if cluster.device and getattr(cluster.device, name)}
-    absent = [name for name in DEVICE if name not in said]
+    given = {name for name in DEVICE if cluster.device and getattr(cluster.device, name)}
+    absent = [name for name in DEVICE if name not in given]
     if absent:
         add = f"device {{ {', '.join(f'{name} = {EXAMPLES[name]}' for name in absent)} }}"
-        found.append((f"the device has no {_join_names(absent)}" if said else "no device is described", add))
+        found.append((f"the device has no {_join_names(absent)}" if given else "no device is described", add))
     wired = {link.level for link in cluster.links if link.bandwidth}
     levels = [level.name for level in cluster.levels if level.size > 1 and level.name not in wired]
     for level in levels:

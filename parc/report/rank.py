@@ -40,15 +40,15 @@ class RankOverview:
     buffers: Figure | None
 
 
-def describe_rank(of: Overview, rank: int) -> RankOverview:
+def describe_rank(overview: Overview, rank: int) -> RankOverview:
     """The overview of a rank.
 
     Raises:
         IndexError: there is no such rank.
     """
-    plan, mesh = of.plan, of.plan.mesh
+    plan, mesh = overview.plan, overview.plan.mesh
     index = mesh.index(rank, plan.pipeline.axes) if plan.pipeline else 0
-    stage = of.stages[index]
+    stage = overview.stages[index]
     axes = (Strategy(axis.name, axis.name, (axis.name,)) for axis in mesh.axes)
     return RankOverview(
         rank,
@@ -60,7 +60,7 @@ def describe_rank(of: Overview, rank: int) -> RankOverview:
         tuple(_build_peers(plan, rank, each) for each in axes),
         tuple(_build_peers(plan, rank, each) for each in list_strategies(plan)),
         stage.memory,
-        _sum_buffers(of, index),
+        _sum_buffers(overview, index),
     )
 
 
@@ -78,9 +78,13 @@ def _build_peers(plan: Plan, rank: int, each: Strategy) -> Peers:
     return Peers(each, plan.mesh.group(rank, each.axes), plan.mesh.index(rank, each.axes))
 
 
-def _sum_buffers(of: Overview, index: int) -> Figure | None:
+def _sum_buffers(overview: Overview, index: int) -> Figure | None:
     """Bytes that the rank passes to the collectives and sends of a step."""
-    if of.job is None:
+    if overview.job is None:
         return None
-    parts = [part for place in of.job.list_stage_indices(index) for part in explain_traffic(of.job, place)]
+    parts = [
+        part
+        for place in overview.job.list_stage_indices(index)
+        for part in explain_traffic(overview.job, place)
+    ]
     return add_figures("buffers", parts) if parts else None

@@ -22,9 +22,9 @@ from parc.report.step import StepOverview
 VERSION = 2
 
 
-def serialize_overview(of: Overview) -> dict[str, Any]:
-    plan, batch = of.plan, of.plan.train.batch
-    layout = of.job.parallelism if of.job else None
+def serialize_overview(overview: Overview) -> dict[str, Any]:
+    plan, batch = overview.plan, overview.plan.train.batch
+    layout = overview.job.parallelism if overview.job else None
     return {
         "version": VERSION,
         "plan": plan.name,
@@ -37,12 +37,12 @@ def serialize_overview(of: Overview) -> dict[str, Any]:
             "name": plan.cluster.name,
             "levels": [{"name": level.name, "size": level.size} for level in plan.cluster.levels],
             "devices": plan.cluster.devices,
-            "memory": of.limit,
+            "memory": overview.limit,
         },
         "batch": {name: getattr(batch, name) for name in ("sequences", "length", "microbatches")},
         "schedule": {"name": layout.schedule, "chunks": layout.chunks} if layout else None,
-        "groups": [_serialize_group(each) for each in of.groups],
-        "stages": [_serialize_stage(each) for each in of.stages],
+        "groups": [_serialize_group(each) for each in overview.groups],
+        "stages": [_serialize_stage(each) for each in overview.stages],
         "experts": plan.train.model.shape.experts or 0,
         "traffic": [
             [
@@ -55,28 +55,28 @@ def serialize_overview(of: Overview) -> dict[str, Any]:
                 }
                 for each in stage
             ]
-            for stage in of.traffic
+            for stage in overview.traffic
         ],
-        "flops": serialize_figure(of.flops),
-        "bubble": serialize_figure(of.bubble),
-        "step": _serialize_step(of.step),
-        "claims": [_serialize_claim(each) for each in of.claims],
-        "missing": [each._asdict() for each in of.missing],
+        "flops": serialize_figure(overview.flops),
+        "bubble": serialize_figure(overview.bubble),
+        "step": _serialize_step(overview.step),
+        "claims": [_serialize_claim(each) for each in overview.claims],
+        "missing": [each._asdict() for each in overview.missing],
     }
 
 
-def serialize_figure(of: Figure | None) -> dict[str, Any] | None:
-    return asdict(of) if of else None
+def serialize_figure(figure: Figure | None) -> dict[str, Any] | None:
+    return asdict(figure) if figure else None
 
 
-def _serialize_group(of: GroupSet) -> dict[str, Any]:
+def _serialize_group(groups: GroupSet) -> dict[str, Any]:
     return {
-        "strategy": of.strategy.title,
-        "axes": list(of.strategy.axes),
-        "groups": of.count,
-        "ranks": of.size,
-        "spans": dict(of.units),
-        "first": serialize_lattice(of.first),
+        "strategy": groups.strategy.title,
+        "axes": list(groups.strategy.axes),
+        "groups": groups.count,
+        "ranks": groups.size,
+        "spans": dict(groups.units),
+        "first": serialize_lattice(groups.first),
     }
 
 
@@ -89,91 +89,91 @@ def serialize_lattice(ranks: Lattice) -> dict[str, Any]:
     }
 
 
-def _serialize_stage(of: StageRow) -> dict[str, Any]:
+def _serialize_stage(stage: StageRow) -> dict[str, Any]:
     return {
-        "index": of.index,
-        "layers": [[each.start, each.stop - 1] for each in of.layers if each],
-        "moe_layers": of.moe_layers,
-        "experts": of.experts,
-        "parameters": serialize_figure(of.parameters),
-        "share": serialize_figure(of.share),
-        "memory": serialize_figure(of.memory),
+        "index": stage.index,
+        "layers": [[each.start, each.stop - 1] for each in stage.layers if each],
+        "moe_layers": stage.moe_layers,
+        "experts": stage.experts,
+        "parameters": serialize_figure(stage.parameters),
+        "share": serialize_figure(stage.share),
+        "memory": serialize_figure(stage.memory),
     }
 
 
-def _serialize_claim(of: Verdict) -> dict[str, Any]:
+def _serialize_claim(verdict: Verdict) -> dict[str, Any]:
     """`holds` is null if the claim cannot be judged; `missing` has the reason."""
     return {
-        "claim": of.claim.span.text,
-        "holds": of.holds,
-        "doubtful": of.doubtful,
-        "claimed": of.claimed,
-        "figure": serialize_figure(of.figure),
-        "missing": of.missing,
+        "claim": verdict.claim.span.text,
+        "holds": verdict.holds,
+        "doubtful": verdict.doubtful,
+        "claimed": verdict.claimed,
+        "figure": serialize_figure(verdict.figure),
+        "missing": verdict.missing,
     }
 
 
-def _serialize_step(of: StepOverview | None) -> dict[str, Any] | None:
-    if of is None:
+def _serialize_step(step: StepOverview | None) -> dict[str, Any] | None:
+    if step is None:
         return None
     return {
-        "time": serialize_figure(of.time),
-        "waits": serialize_figure(of.waits),
-        "mfu": serialize_figure(of.mfu),
-        "tokens_per_second": serialize_figure(of.tokens),
+        "time": serialize_figure(step.time),
+        "waits": serialize_figure(step.waits),
+        "mfu": serialize_figure(step.mfu),
+        "tokens_per_second": serialize_figure(step.tokens),
     }
 
 
-def serialize_rank(of: RankOverview) -> dict[str, Any]:
+def serialize_rank(rank: RankOverview) -> dict[str, Any]:
     return {
         "version": VERSION,
-        "rank": of.rank,
-        "coordinates": of.coordinates,
-        "place": [{"level": name, "index": index} for name, index in of.place],
-        "stage": of.stage.index,
-        "layers": [[each.start, each.stop - 1] for each in of.stage.layers if each],
-        "experts": [of.experts.start, of.experts.stop - 1] if of.experts else None,
-        "sequences": [of.sequences.start, of.sequences.stop - 1],
-        "axes": [_serialize_peers(each) for each in of.axes],
-        "groups": [_serialize_peers(each) for each in of.strategies],
-        "holds": serialize_figure(of.holds),
-        "buffers": serialize_figure(of.buffers),
+        "rank": rank.rank,
+        "coordinates": rank.coordinates,
+        "place": [{"level": name, "index": index} for name, index in rank.place],
+        "stage": rank.stage.index,
+        "layers": [[each.start, each.stop - 1] for each in rank.stage.layers if each],
+        "experts": [rank.experts.start, rank.experts.stop - 1] if rank.experts else None,
+        "sequences": [rank.sequences.start, rank.sequences.stop - 1],
+        "axes": [_serialize_peers(each) for each in rank.axes],
+        "groups": [_serialize_peers(each) for each in rank.strategies],
+        "holds": serialize_figure(rank.holds),
+        "buffers": serialize_figure(rank.buffers),
     }
 
 
-def _serialize_peers(of: Peers) -> dict[str, Any]:
+def _serialize_peers(peers: Peers) -> dict[str, Any]:
     return {
-        "name": of.strategy.title,
-        "axes": list(of.strategy.axes),
-        "position": of.position,
-        "ranks": serialize_lattice(of.ranks),
+        "name": peers.strategy.title,
+        "axes": list(peers.strategy.axes),
+        "position": peers.position,
+        "ranks": serialize_lattice(peers.ranks),
     }
 
 
-def serialize_difference(of: Difference) -> dict[str, Any]:
+def serialize_difference(difference: Difference) -> dict[str, Any]:
     """`same`: both plans compute the same numbers."""
     settings = {
-        "train": of.train,
-        "cluster": of.cluster,
-        "placement": of.placement,
-        "assignment": of.assignment,
+        "train": difference.train,
+        "cluster": difference.cluster,
+        "placement": difference.placement,
+        "assignment": difference.assignment,
     }
-    changes = {"memory": of.memory, "traffic": of.traffic, "step": of.step}
+    changes = {"memory": difference.memory, "traffic": difference.traffic, "step": difference.step}
     return {
         "version": VERSION,
-        "before": of.before.plan.name,
-        "after": of.after.plan.name,
-        "same": not of.train,
+        "before": difference.before.plan.name,
+        "after": difference.after.plan.name,
+        "same": not difference.train,
         **{name: [each._asdict() for each in some] for name, some in settings.items()},
         **{name: [_serialize_change(each) for each in some] for name, some in changes.items()},
-        "missing": [each._asdict() for each in of.missing],
+        "missing": [each._asdict() for each in difference.missing],
     }
 
 
-def _serialize_change(of: Change) -> dict[str, Any]:
+def _serialize_change(change: Change) -> dict[str, Any]:
     return {
-        "name": of.name,
-        "before": serialize_figure(of.before),
-        "after": serialize_figure(of.after),
-        "ratio": of.ratio,
+        "name": change.name,
+        "before": serialize_figure(change.before),
+        "after": serialize_figure(change.after),
+        "ratio": change.ratio,
     }

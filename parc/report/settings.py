@@ -65,26 +65,26 @@ def _flatten_value(key: str, value: object) -> dict[str, str]:
     return {} if value is None else {key: str(value)}
 
 
-def _flatten_cluster(of: Cluster) -> dict[str, str]:
-    found = {"levels": " x ".join(f"{level.name} {level.size}" for level in of.levels)}
-    if of.device:
-        found |= _flatten(of.device, "device.")
-    for link in of.links:
+def _flatten_cluster(cluster: Cluster) -> dict[str, str]:
+    found = {"levels": " x ".join(f"{level.name} {level.size}" for level in cluster.levels)}
+    if cluster.device:
+        found |= _flatten(cluster.device, "device.")
+    for link in cluster.links:
         found |= {
             key: each for key, each in _flatten(link, f"link.{link.level}.").items() if "level" not in key[5:]
         }
     return found
 
 
-def _flatten_placement(of: Plan) -> dict[str, str]:
-    found = {"mesh": " x ".join(f"{axis.name} {axis.size}" for axis in of.mesh.axes)}
+def _flatten_placement(plan: Plan) -> dict[str, str]:
+    found = {"mesh": " x ".join(f"{axis.name} {axis.size}" for axis in plan.mesh.axes)}
     for name in ("data", "tensor", "experts", "pipeline"):
-        strategy = getattr(of, name)
+        strategy = getattr(plan, name)
         if strategy is not None:
             flat = _flatten(strategy)
             found[name] = f"over {flat.pop('axes')}"
             found |= {f"{name}.{key}": value for key, value in flat.items()}
-    return found | {"recompute": of.recompute}
+    return found | {"recompute": plan.recompute}
 
 
 def _read_source(model: Model) -> tuple[str, bytes] | None:

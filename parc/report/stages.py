@@ -80,11 +80,11 @@ def _compute_share(job: Job, stages: tuple[StageShape, ...]) -> Figure:
 
 def count_flops(job: Job, stage: StageShape) -> float:
     """FLOPs of one step on all devices that run the stage: those of a model of its layers."""
-    of = job.architecture
+    model = job.architecture
     part = replace(
-        of,
+        model,
         layers=stage.dense_layers + stage.moe_layers,
         dense_layers=stage.dense_layers,
-        vocab=of.vocab if stage.has_head else 0,
+        vocab=model.vocab if stage.has_head else 0,
     )
     return parameters.count_flops(replace(job, architecture=part))

@@ -89,7 +89,7 @@ def _simulate_step(job: Job, found: StepTime) -> Timeline:
     for each in played:
         ends[each.rank] = max(ends[each.rank], each.end)
     tails = tuple(
-        Tail(*of) for of in zip(ends, found.gradients_by_rank, found.optimizer_by_rank, strict=True)
+        Tail(*each) for each in zip(ends, found.gradients_by_rank, found.optimizer_by_rank, strict=True)
     )
     ready = max(each.begin + each.sums for each in tails)
     return Timeline(

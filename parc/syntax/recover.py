@@ -18,7 +18,7 @@ from parc.syntax.token_names import SYMBOLS, describe_expected, describe_token
 INSERTABLE = ("EQUAL", "COLON", "_COMMA", "QUANTITY", "RSQB", "RPAR")  # tokens that are often forgotten
 WORDS = ("FOR", "ON", "OVER")  # tried only where they cannot be names
 LOOKAHEAD = 8  # tokens on which a repair is tried
-MIN_ACCEPTED = 3  # a repair is accepted if at least so many of them parse
+MIN_ACCEPTED = 3  # a repair is accepted if at least this many of them parse
 
 
 class Recovery:

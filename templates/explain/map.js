@@ -59,7 +59,7 @@ function arrange(dims, unit, width) {
   const inner = dims.map((dim, at) => (at === dims.length - 1 ? leafColumns(dim, unit) : Math.ceil(Math.sqrt(dim))));
   const amount = dims.reduce((product, dim) => product * dim, 1);
   const most = amount <= 16 ? 104 : amount <= 64 ? 76 : amount <= 256 ? 60 : 34;
-  let best = { worth: 0 };
+  let best = { score: 0 };
   const widest = dims.length > 1 ? dims[0] : 1;
   for (let wide = 1; wide <= widest; wide += 1) {
     const columns = dims.length > 1 ? [wide, ...inner.slice(1)] : inner;
@@ -70,8 +70,8 @@ function arrange(dims, unit, width) {
       if (w <= width && h <= 700) low = middle;
       else high = middle;
     }
-    const worth = low * rateRows(wide, dims, unit);
-    if (worth > best.worth) best = { worth, exact: low, columns };
+    const score = low * rateRows(wide, dims, unit);
+    if (score > best.score) best = { score, exact: low, columns };
   }
   return best;
 }

@@ -39,24 +39,24 @@ DEVICE = """device { compute = 1 TFLOPS, memory = 1 MB, memory_bandwidth = 1 TB/
   link fabric { bandwidth = 10 GB/s, latency = 10 us }"""
 
 
-def small(device: str = "", schedule: str = "gpipe") -> str:
+def build_small(device: str = "", schedule: str = "gpipe") -> str:
     return SMALL.replace("DEVICE", device).replace("SCHEDULE", schedule)
 
 
-def plan(text: str) -> Plan:
+def load_plan(text: str) -> Plan:
     loaded = load_text(Source("plan.parc", text))
     assert loaded.ok, loaded.diagnostics
     return loaded.plans[0]
 
 
-def explained(text: str) -> Overview:
-    return build_overview(plan(text))
+def explain_text(text: str) -> Overview:
+    return build_overview(load_plan(text))
 
 
-def million(device: str = "") -> str:
+def build_million(device: str = "") -> str:
     """2^20 ranks, on a cluster of three levels."""
     return (
-        small(device and f"{device}\n  link rack {{ bandwidth = 50 GB/s }}")
+        build_small(device and f"{device}\n  link rack {{ bandwidth = 50 GB/s }}")
         .replace("[fabric: 2, node: 4]", "[fabric: 256, rack: 512, node: 8]")
         .replace("mesh = [ep: 2,", "mesh = [dp: 131072, ep: 2,")
         .replace("over [ep]\n  tensor", "over [dp, ep]\n  tensor")

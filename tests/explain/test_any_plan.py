@@ -24,13 +24,14 @@ def test_the_example_of_every_rule_can_be_explained(rule: Rule) -> None:
         for which in ("Example", "Instead")
         for plan in load(complete(part(rule, which))).plans
     ]
-    for of in pages:
-        assert of.plan.name in render(of, Pen(), verbose=True)
-        assert "</html>" in render_page(of)
-        last = of.plan.mesh.size - 1
-        assert serialize.serialize_rank(describe_rank(of, last))["rank"] == last
-        render_trace(of)
-        assert serialize.serialize_difference(compare_plans(pages[0], of))["after"] == of.plan.name
+    for overview in pages:
+        assert overview.plan.name in render(overview, Pen(), verbose=True)
+        assert "</html>" in render_page(overview)
+        last = overview.plan.mesh.size - 1
+        assert serialize.serialize_rank(describe_rank(overview, last))["rank"] == last
+        render_trace(overview)
+        difference = serialize.serialize_difference(compare_plans(pages[0], overview))
+        assert difference["after"] == overview.plan.name
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,6 @@ def test_the_example_of_every_rule_can_be_explained(rule: Rule) -> None:
 def test_sizes_of_any_size(sizes: str) -> None:
     text = complete(f'model moe {{ source = "m.py:M", shape {{ {sizes} }} }}')
     for plan in load(text).plans:
-        of = build_overview(plan)
-        assert plan.name in render(of, Pen(), verbose=True)
-        assert "</html>" in render_page(of)
+        overview = build_overview(plan)
+        assert plan.name in render(overview, Pen(), verbose=True)
+        assert "</html>" in render_page(overview)

@@ -12,7 +12,7 @@ from parc import cli
 from parc.check.pages import format_page, list_rules
 from parc.render.overview import render
 from parc.render.terminal import Pen
-from tests.explain.plans import DEVICE, explained, million, small
+from tests.explain.plans import DEVICE, build_million, build_small, explain_text
 
 TOLD = """\
 plan small: 8 ranks  train first, model moe, cluster pair
@@ -68,7 +68,7 @@ unmarked figures are exact; ~ expected, * calibrated, ? estimated; -v shows thei
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "small.parc"
-    path.write_text(small())
+    path.write_text(build_small())
     return path
 
 
@@ -135,7 +135,7 @@ def test_a_rank_at_a_glance(file: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_with_a_device_there_are_times(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(small(DEVICE))
+    file.write_text(build_small(DEVICE))
     assert cli.main(["explain", str(file)]) == 0
     told = capsys.readouterr().out
     assert "UNKNOWN" not in told
@@ -164,16 +164,16 @@ def test_stages_that_are_alike_are_derived_once(capsys: pytest.CaptureFixture[st
 
 
 def test_no_line_is_wider_than_the_terminal() -> None:
-    for text in (small(), small(DEVICE), million(DEVICE)):
+    for text in (build_small(), build_small(DEVICE), build_million(DEVICE)):
         for width in (60, 80, 120):
-            told = render(explained(text), Pen(width=width))
+            told = render(explain_text(text), Pen(width=width))
             tables = told.partition("\nUNKNOWN")[0]  # what is to be written is not broken
             assert max(map(len, tables.splitlines())) <= width
 
 
 def test_colour_is_the_only_difference() -> None:
-    of = explained(small(DEVICE))
-    plain, painted = render(of, Pen()), render(of, Pen(color=True))
+    overview = explain_text(build_small(DEVICE))
+    plain, painted = render(overview, Pen()), render(overview, Pen(color=True))
     assert painted != plain
     assert re.sub(r"\033\[[0-9;]*m", "", painted) == plain
 
@@ -208,14 +208,14 @@ def test_a_rank_that_is_not_there(file: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_faults_come_first(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(small().replace("layers = [2, 2]", "layers = [2, 3]"))
+    file.write_text(build_small().replace("layers = [2, 2]", "layers = [2, 3]"))
     assert cli.main(["explain", str(file)]) == 1
     assert capsys.readouterr().out.startswith("error[P212]")
     assert cli.main(["explain", str(file.parent / "none.parc")]) == 2
 
 
 def test_of_several_plans_one_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = small()
+    text = build_small()
     head, _, body = text.partition("plan small")
     file.write_text(f"{head}plan small{body}plan other{body}")
     assert cli.main(["explain", str(file)]) == 1
@@ -241,7 +241,7 @@ def test_faults_of_other_plans_do_not_hinder(file: Path, capsys: pytest.CaptureF
     """8 ranks cannot share `other`'s 4 experts, nor its 16 sequences; `small` is as it was."""
     assert cli.main(["explain", str(file), "small"]) == 0
     alone = capsys.readouterr().out
-    file.write_text(small() + OTHER)
+    file.write_text(build_small() + OTHER)
     assert cli.main(["explain", str(file), "small"]) == 0
     assert capsys.readouterr().out == alone
     assert cli.main(["explain", str(file), "other"]) == 1
@@ -249,14 +249,14 @@ def test_faults_of_other_plans_do_not_hinder(file: Path, capsys: pytest.CaptureF
 
 
 def test_faults_of_names_hinder_wherever_they_are(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(small() + OTHER.replace("on pair", "on pears"))
+    file.write_text(build_small() + OTHER.replace("on pair", "on pears"))
     assert cli.main(["explain", str(file), "small"]) == 1
     assert "pears" in capsys.readouterr().out
 
 
 def test_remarks_are_those_of_the_plan_alone(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`other` leaves devices without work, and `small` does not."""
-    file.write_text(small() + OTHER.replace("microbatches = 3", "microbatches = 1").replace("8]", "4]"))
+    file.write_text(build_small() + OTHER.replace("microbatches = 3", "microbatches = 1").replace("8]", "4]"))
     assert cli.main(["explain", str(file), "small"]) == 0
     assert "parc check finds" not in capsys.readouterr().out
     assert cli.main(["explain", str(file), "other"]) == 0
@@ -282,14 +282,14 @@ HALVES = """
 
 def test_a_split_backward_pass_is_drawn_in_halves() -> None:
     """Three characters a unit: the second stage puts off one microbatch's gradients of parameters."""
-    told = render(explained(small("", "zero_bubble")), Pen(width=50))
+    told = render(explain_text(build_small("", "zero_bubble")), Pen(width=50))
     assert HALVES in told
 
 
 def test_a_step_of_too_many_passes_has_a_time_and_no_picture(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write_text(small(DEVICE))
+    file.write_text(build_small(DEVICE))
     many = ["first.batch.sequences=524288", "first.batch.microbatches=131072"]
     assert cli.main(["explain", str(file), *(part for each in many for part in ("--set", each))]) == 0
     told = capsys.readouterr().out
@@ -301,7 +301,7 @@ def test_a_step_of_too_many_passes_has_a_time_and_no_picture(
 def test_claims_are_told_with_their_verdicts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A false claim is an error of `check`; here it is one more thing to tell."""
     claims = "expect { devices == 8, experts.local   == 3, mfu >= 60% }"
-    file.write_text(small().replace("layers = [2, 2] }", f"layers = [2, 2] }}\n  {claims}"))
+    file.write_text(build_small().replace("layers = [2, 2] }", f"layers = [2, 2] }}\n  {claims}"))
     assert cli.main(["explain", str(file)]) == 0
     told = capsys.readouterr().out.partition("CLAIMS  of `expect`\n")[2].splitlines()
     assert told[1] == "  holds    devices == 8        8: 2 x 2 x 2"
@@ -315,7 +315,7 @@ def test_claims_are_told_with_their_verdicts(file: Path, capsys: pytest.CaptureF
 
 
 def test_too_little_memory_is_shown_not_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(small(DEVICE.replace("memory = 1 MB", "memory = 100 kB")))
+    file.write_text(build_small(DEVICE.replace("memory = 1 MB", "memory = 100 kB")))
     assert cli.main(["explain", str(file)]) == 0
     told = capsys.readouterr().out
     bars = [line for line in told.splitlines() if line.startswith("  stage") and "PP" in line]

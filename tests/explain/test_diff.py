@@ -14,9 +14,9 @@ from parc.plan.mesh import Axis, Mesh
 from parc.report.assignment import describe_assignment, format_index
 from parc.report.difference import compare_plans
 from parc.report.settings import SettingChange
-from tests.explain.plans import DEVICE, explained, plan, small
+from tests.explain.plans import DEVICE, build_small, explain_text, load_plan
 
-TURNED = small(DEVICE).replace("mesh = [ep: 2, pp: 2, tp: 2]", "mesh = [pp: 2, ep: 2, tp: 2]")
+TURNED = build_small(DEVICE).replace("mesh = [ep: 2, pp: 2, tp: 2]", "mesh = [pp: 2, ep: 2, tp: 2]")
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data())
@@ -30,7 +30,7 @@ def test_homes_are_formulae_that_give_the_index(sizes: list[int], data: st.DataO
 
 def test_homes_of_a_plan() -> None:
     """rank = (ep * 2 + pp) * 2 + tp; two of four experts on each rank."""
-    assert describe_assignment(plan(small())) == {
+    assert describe_assignment(load_plan(build_small())) == {
         "stage": "r // 2 % 2",
         "experts": "2 from 2 * (r // 4)",
         "sequences": "share r // 4 of 2",
@@ -43,7 +43,7 @@ def test_the_order_of_axes_moves_ranks_and_traffic_and_nothing_else() -> None:
 
     test_report.py reckons the bytes.
     """
-    change = compare_plans(explained(small(DEVICE)), explained(TURNED))
+    change = compare_plans(explain_text(build_small(DEVICE)), explain_text(TURNED))
     assert change.train == change.cluster == ()
     assert change.placement == (SettingChange("mesh", "ep 2 x pp 2 x tp 2", "pp 2 x ep 2 x tp 2"),)
     assert {each.key: each.after for each in change.assignment} == {
@@ -68,11 +68,11 @@ def test_the_order_of_axes_moves_ranks_and_traffic_and_nothing_else() -> None:
 def test_half_of_the_tensor_ranks_hold_twice_as_much() -> None:
     """tp 2 -> 1 on four devices: attention and tables whole; norms and routers were whole before."""
     whole = (
-        small(DEVICE)
+        build_small(DEVICE)
         .replace("pp: 2, tp: 2", "pp: 2, tp: 1")
         .replace("fabric: 2, node: 4", "fabric: 2, node: 2")
     )
-    change = compare_plans(explained(small(DEVICE)), explained(whole))
+    change = compare_plans(explain_text(build_small(DEVICE)), explain_text(whole))
     held = next(each for each in change.memory if each.name == "parameters")
     assert held.before is not None
     assert held.after is not None
@@ -100,9 +100,9 @@ def test_half_of_the_tensor_ranks_hold_twice_as_much() -> None:
     ],
 )
 def test_another_training_run_is_called_one(old: str, new: str, said: SettingChange) -> None:
-    text = small().replace("length = 10,", "length = 10 ,")
+    text = build_small().replace("length = 10,", "length = 10 ,")
     assert old in text
-    assert compare_plans(explained(text), explained(text.replace(old, new))).train == (said,)
+    assert compare_plans(explain_text(text), explain_text(text.replace(old, new))).train == (said,)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_another_training_run_is_called_one(old: str, new: str, said: SettingCha
     ],
 )
 def test_names_and_places_change_nothing_that_is_computed(old: str, new: str) -> None:
-    text = small().replace(old, new)
+    text = build_small().replace(old, new)
     text = text.replace("train first", "train other").replace("for first", "for other")
-    assert compare_plans(explained(small()), explained(text)).train == ()
+    assert compare_plans(explain_text(build_small()), explain_text(text)).train == ()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_models_of_one_name_in_two_folders_are_compared(
     files = []
     for name, code in (("a", "def M(): ..."), ("b", second)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "plan.parc").write_text(small())
+        (tmp_path / name / "plan.parc").write_text(build_small())
         if code:
             (tmp_path / name / "moe.py").write_text(code)
         files.append(str(tmp_path / name / "plan.parc"))
@@ -158,7 +158,7 @@ ASSIGNMENT  of rank r
 
 def test_as_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "plans.parc"
-    head, _, body = small(DEVICE).partition("plan small")
+    head, _, body = build_small(DEVICE).partition("plan small")
     turned = body.replace("[ep: 2, pp: 2, tp: 2]", "[pp: 2, ep: 2, tp: 2]")
     file.write_text(f"{head}plan wide{body}plan tall{turned}")
     assert cli.main(["diff", str(file), "--plans", "wide", "tall"]) == 0
@@ -172,8 +172,8 @@ def test_as_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_another_run_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = tmp_path / "one.parc", tmp_path / "other.parc"
-    one.write_text(small(DEVICE))
-    other.write_text(small(DEVICE).replace("sequences = 16", "sequences = 32"))
+    one.write_text(build_small(DEVICE))
+    other.write_text(build_small(DEVICE).replace("sequences = 16", "sequences = 32"))
     assert cli.main(["diff", str(one), str(other)]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == f"small ({one}) -> small ({other})"
@@ -184,8 +184,8 @@ def test_another_run_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_faults_and_absent_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = tmp_path / "good.parc", tmp_path / "bad.parc"
-    good.write_text(small())
-    bad.write_text(small().replace("[2, 2]", "[2, 3]"))
+    good.write_text(build_small())
+    bad.write_text(build_small().replace("[2, 2]", "[2, 3]"))
     assert cli.main(["diff", str(good), str(bad)]) == 1
     assert "error[P212]" in capsys.readouterr().out
     assert cli.main(["diff", str(tmp_path / "none.parc"), str(good)]) == 2

@@ -15,7 +15,7 @@ from parc.plan.blocks import Level, Plan
 from parc.plan.mesh import Axis, Mesh
 from parc.render.page import render_page
 from parc.report.overview import build_overview
-from tests.explain.plans import DEVICE, million, plan, small
+from tests.explain.plans import DEVICE, build_million, build_small, load_plan
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -34,9 +34,9 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     told: list[str] = []
     pages: list[Page] = []
 
-    def open(of: Plan, width: int = 1280, scheme: Any = "light") -> Page:
+    def open(plan: Plan, width: int = 1280, scheme: Any = "light") -> Page:
         file = tmp_path / "page.html"
-        file.write_text(render_page(build_overview(of)), encoding="utf-8")
+        file.write_text(render_page(build_overview(plan)), encoding="utf-8")
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         pages.append(page)
         page.on("console", lambda message: told.append(message.text))
@@ -51,7 +51,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     assert told == []
 
 
-def lit(page: Page) -> dict[str, set[int]]:
+def find_lit(page: Page) -> dict[str, set[int]]:
     """The squares that stand out, by the class of their colour; on a map of single ranks a square's number is
     its rank."""
     found: dict[str, set[int]] = {}
@@ -63,11 +63,11 @@ def lit(page: Page) -> dict[str, set[int]]:
     return found
 
 
-def expected(of: Plan, rank: int) -> dict[str, set[int]]:
+def compute_lit(plan: Plan, rank: int) -> dict[str, set[int]]:
     """The rank's group along each axis, by the layout algebra."""
     found = {"here": {rank}}
-    for number, axis in enumerate(of.mesh.axes):
-        if others := set(of.mesh.group(rank, [axis.name])) - {rank}:
+    for number, axis in enumerate(plan.mesh.axes):
+        if others := set(plan.mesh.group(rank, [axis.name])) - {rank}:
             found[f"a{number}"] = others
     return found
 
@@ -77,33 +77,37 @@ def hover(page: Page, rank: int) -> None:
 
 
 SEED = load(EXAMPLES / "seed.parc").plans[0]
-THIN = plan(small().replace("ep: 2, pp: 2, tp: 2", "tp: 2, ep: 1, pp: 2"))  # an axis of one, tp outermost
+THIN = load_plan(
+    build_small().replace("ep: 2, pp: 2, tp: 2", "tp: 2, ep: 1, pp: 2")
+)  # an axis of one, tp outermost
 
 
-@pytest.mark.parametrize(("of", "ranks"), [(SEED, (0, 37, 127)), (plan(small()), range(8)), (THIN, range(4))])
-def test_pointing_at_a_rank_lights_its_groups_and_no_others(opened: Open, of: Plan, ranks: Any) -> None:
-    page = opened(of)
-    assert page.locator(".cell").count() == of.mesh.size
+@pytest.mark.parametrize(
+    ("of", "ranks"), [(SEED, (0, 37, 127)), (load_plan(build_small()), range(8)), (THIN, range(4))]
+)
+def test_pointing_at_a_rank_lights_its_groups_and_no_others(opened: Open, plan: Plan, ranks: Any) -> None:
+    page = opened(plan)
+    assert page.locator(".cell").count() == plan.mesh.size
     for rank in ranks:
         hover(page, rank)
-        assert lit(page) == expected(of, rank)
+        assert find_lit(page) == compute_lit(plan, rank)
     page.mouse.move(2, 2)
-    assert lit(page) == {}
+    assert find_lit(page) == {}
 
 
 def test_a_click_pins_and_lets_go(opened: Open) -> None:
     page = opened(SEED)
     page.click('[data-at="37"]')
     page.mouse.move(2, 2)
-    assert lit(page) == expected(SEED, 37)
+    assert find_lit(page) == compute_lit(SEED, 37)
     assert page.inner_text("#panel h3").split("\n") == ["Rank 37", "unpin"]
     hover(page, 90)  # another one may be looked at meanwhile
-    assert lit(page) == expected(SEED, 90)
+    assert find_lit(page) == compute_lit(SEED, 90)
     page.mouse.move(2, 2)
-    assert lit(page) == expected(SEED, 37)
+    assert find_lit(page) == compute_lit(SEED, 37)
     page.click('[data-at="37"]')
     page.mouse.move(2, 2)
-    assert lit(page) == {}
+    assert find_lit(page) == {}
 
 
 def test_the_panel_tells_what_the_command_tells(opened: Open, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,16 +134,16 @@ def test_the_panel_tells_what_the_command_tells(opened: Open, capsys: pytest.Cap
 
 def test_a_strategy_lights_its_own_group(opened: Open) -> None:
     """Data over two axes at once: the panel's line lights all eight ranks, not two lines of the map."""
-    of = plan(
-        small()
+    plan = load_plan(
+        build_small()
         .replace("mesh = [ep: 2,", "mesh = [dp: 2, ep: 2,")
         .replace("[fabric: 2", "[fabric: 4")
         .replace("over [ep]\n  tensor", "over [dp, ep]\n  tensor")
     )
-    page = opened(of)
+    page = opened(plan)
     page.click('[data-at="5"]')
     page.hover("#panel .peer:has-text('data over dp')")
-    assert lit(page) == {"here": {5}, "a0": set(of.mesh.group(5, ["dp", "ep"])) - {5}}
+    assert find_lit(page) == {"here": {5}, "a0": set(plan.mesh.group(5, ["dp", "ep"])) - {5}}
 
 
 def test_by_keyboard_alone(opened: Open) -> None:
@@ -148,28 +152,28 @@ def test_by_keyboard_alone(opened: Open) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")  # four squares in a row of a node
-    assert lit(page) == expected(SEED, 5)
+    assert find_lit(page) == compute_lit(SEED, 5)
     page.keyboard.press("Enter")
     page.keyboard.press("End")
-    assert lit(page) == expected(SEED, 127)
+    assert find_lit(page) == compute_lit(SEED, 127)
     page.evaluate("document.activeElement.blur()")
-    assert lit(page) == expected(SEED, 5)
+    assert find_lit(page) == compute_lit(SEED, 5)
     page.focus("#map")
     page.keyboard.press("Escape")
-    assert lit(page) == {}
+    assert find_lit(page) == {}
     page.fill("#rank", "64")
     page.keyboard.press("Enter")
-    assert lit(page) == expected(SEED, 64)
+    assert find_lit(page) == compute_lit(SEED, 64)
     page.fill("#rank", "128")
     page.keyboard.press("Enter")
     assert page.get_attribute("#rank", "aria-invalid") == "true"
-    assert lit(page) == expected(SEED, 64)
+    assert find_lit(page) == compute_lit(SEED, 64)
 
 
 def test_every_pass_has_its_bar_as_long_as_it_lasts(opened: Open) -> None:
-    of = build_overview(SEED)
-    assert of.step is not None
-    line = of.step.timeline
+    overview = build_overview(SEED)
+    assert overview.step is not None
+    line = overview.step.timeline
     page = opened(SEED)
     widths = page.eval_on_selector_all(
         "#line .pass.forward, #line .pass.backward",
@@ -183,14 +187,14 @@ def test_every_pass_has_its_bar_as_long_as_it_lasts(opened: Open) -> None:
 
 
 def test_a_schedule_without_times_is_drawn_in_units(opened: Open) -> None:
-    page = opened(plan(small()))
+    page = opened(load_plan(build_small()))
     assert page.locator("#line .pass").count() == 2 * 2 * 4
     assert "the time is unknown" in page.inner_text("main")
     assert "link fabric { bandwidth" in page.inner_text(".missing")
 
 
 def test_second_halves_of_backward_passes_are_told_apart(opened: Open) -> None:
-    page = opened(plan(small("", "zero_bubble")))
+    page = opened(load_plan(build_small("", "zero_bubble")))
     kinds = ("forward", "backward", "weights")
     assert [page.locator(f"#line .pass.{kind}").count() for kind in kinds] == [2 * 4] * 3
     colours = {
@@ -201,14 +205,14 @@ def test_second_halves_of_backward_passes_are_told_apart(opened: Open) -> None:
 
 
 def test_memory_is_stacked_by_kind(opened: Open) -> None:
-    page = opened(plan(small(DEVICE)))
-    of = build_overview(plan(small(DEVICE)))
+    page = opened(load_plan(build_small(DEVICE)))
+    overview = build_overview(load_plan(build_small(DEVICE)))
     label = page.get_attribute("#memory svg[role=img] >> nth=1", "aria-label")
     assert label is not None
     assert label.startswith("stage 1: parameters 8.1 kB, gradients 8.1 kB, optimizer 16.2 kB")
     script = "all => all.map(bar => [...bar.querySelectorAll('.part')].map(part => part.width.baseVal.value))"
     widths = page.eval_on_selector_all("#memory svg[role=img]", script)
-    for stage, bars in zip(of.stages, widths, strict=True):
+    for stage, bars in zip(overview.stages, widths, strict=True):
         assert stage.memory is not None
         parts = [part.value for part in stage.memory.parts if part.value]
         assert [bar / sum(bars) for bar in bars] == pytest.approx([part / sum(parts) for part in parts])
@@ -217,7 +221,7 @@ def test_memory_is_stacked_by_kind(opened: Open) -> None:
 def test_a_stage_in_view_is_marked_everywhere(opened: Open) -> None:
     page = opened(SEED)
     page.hover("#stages tr[data-stage='2'] th")
-    assert lit(page) == {"a1": {rank for rank in range(128) if rank // 4 % 4 == 2}}
+    assert find_lit(page) == {"a1": {rank for rank in range(128) if rank // 4 % 4 == 2}}
     assert page.inner_text("#memory .on") == "stage 2"
     assert page.text_content("#line .row-name.on") == "stage 2"
     assert "stage 2" in page.inner_text("#traffic-note")
@@ -225,21 +229,21 @@ def test_a_stage_in_view_is_marked_everywhere(opened: Open) -> None:
 
 def test_a_million_ranks_are_squares_of_racks_that_open(opened: Open) -> None:
     """256 racks of 512 nodes of 8; rank 999,999 is in rack 244, node 71."""
-    of = plan(million(DEVICE))
-    page = opened(of)
+    plan = load_plan(build_million(DEVICE))
+    page = opened(plan)
     assert page.locator(".cell").count() == 256
     hover(page, 3)
     assert page.inner_text("#panel h3").startswith("Rank 12,288")
-    assert set(lit(page)) == {"here", "a0"}
-    assert len(lit(page)["a0"]) == 255  # the data axis reaches them all
+    assert set(find_lit(page)) == {"here", "a0"}
+    assert len(find_lit(page)["a0"]) == 255  # the data axis reaches them all
     page.click('[data-at="3"]')
     assert page.locator(".cell").count() == 4096
     page.fill("#rank", "999,999")
     page.keyboard.press("Enter")
     assert "rack 244" in page.inner_text("#path")
     first = 244 * 4096
-    group = [of.mesh.group(999_999, [axis.name]) for axis in of.mesh.axes]
-    found = lit(page)
+    group = [plan.mesh.group(999_999, [axis.name]) for axis in plan.mesh.axes]
+    found = find_lit(page)
     assert found["here"] == {999_999 - first}
     for number in (1, 2, 3):
         assert found[f"a{number}"] == {each - first for each in group[number]} - {999_999 - first}
@@ -289,31 +293,31 @@ def test_a_host_page_highlights_and_hears(opened: Open, browser: Browser, tmp_pa
     host.close()
 
 
-def hostile() -> Plan:
+def build_hostile() -> Plan:
     """Names that no file can give: the grammar has none of these characters, the page must not rely on it."""
-    of = plan(small(DEVICE))
-    mesh = Mesh(tuple(Axis(axis.name + HOSTILE, axis.size) for axis in of.mesh.axes))
-    assert of.data
-    assert of.tensor
-    assert of.experts
-    assert of.pipeline
+    plan = load_plan(build_small(DEVICE))
+    mesh = Mesh(tuple(Axis(axis.name + HOSTILE, axis.size) for axis in plan.mesh.axes))
+    assert plan.data
+    assert plan.tensor
+    assert plan.experts
+    assert plan.pipeline
     return replace(
-        of,
+        plan,
         name=HOSTILE,
         mesh=mesh,
         cluster=replace(
-            of.cluster, name=HOSTILE, levels=(*(Level(HOSTILE, each.size) for each in of.cluster.levels),)
+            plan.cluster, name=HOSTILE, levels=(*(Level(HOSTILE, each.size) for each in plan.cluster.levels),)
         ),
-        train=replace(of.train, name=HOSTILE, model=replace(of.train.model, name=HOSTILE)),
-        data=replace(of.data, axes=("ep" + HOSTILE,)),
-        tensor=replace(of.tensor, axes=("tp" + HOSTILE,)),
-        experts=replace(of.experts, axes=("ep" + HOSTILE,)),
-        pipeline=replace(of.pipeline, axes=("pp" + HOSTILE,)),
+        train=replace(plan.train, name=HOSTILE, model=replace(plan.train.model, name=HOSTILE)),
+        data=replace(plan.data, axes=("ep" + HOSTILE,)),
+        tensor=replace(plan.tensor, axes=("tp" + HOSTILE,)),
+        experts=replace(plan.experts, axes=("ep" + HOSTILE,)),
+        pipeline=replace(plan.pipeline, axes=("pp" + HOSTILE,)),
     )
 
 
 def test_names_are_text_whatever_they_are(opened: Open) -> None:
-    page = opened(hostile())
+    page = opened(build_hostile())
     hover(page, 5)
     page.click('[data-at="5"]')
     assert page.text_content("h1") == HOSTILE

@@ -12,13 +12,13 @@ import pytest
 
 from parc import cli
 from parc.render.perfetto import render_trace
-from tests.explain.plans import DEVICE, explained, small
+from tests.explain.plans import DEVICE, build_small, explain_text
 
 NANO = 1e-3  # microseconds: what rounding of times may add
 
 
-def traced(text: str) -> dict[str, Any]:
-    told = render_trace(explained(text))
+def trace_text(text: str) -> dict[str, Any]:
+    told = render_trace(explain_text(text))
     assert told is not None
     found: dict[str, Any] = json.loads(told)
     return found
@@ -26,10 +26,10 @@ def traced(text: str) -> dict[str, Any]:
 
 @pytest.fixture(params=["gpipe", "1f1b"])
 def found(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return traced(small(DEVICE, request.param))
+    return trace_text(build_small(DEVICE, request.param))
 
 
-def of(found: dict[str, Any], phase: str) -> list[dict[str, Any]]:
+def select_phase(found: dict[str, Any], phase: str) -> list[dict[str, Any]]:
     return [each for each in found["traceEvents"] if each["ph"] == phase]
 
 
@@ -47,14 +47,18 @@ def test_every_event_has_what_the_format_asks_for(found: dict[str, Any]) -> None
 
 
 def test_a_process_is_a_stage(found: dict[str, Any]) -> None:
-    names = {each["pid"]: each["args"]["name"] for each in of(found, "M") if each["name"] == "process_name"}
+    names = {
+        each["pid"]: each["args"]["name"]
+        for each in select_phase(found, "M")
+        if each["name"] == "process_name"
+    }
     assert names == {0: "stage 0", 1: "stage 1"}
 
 
 def test_slices_of_a_process_never_overlap(found: dict[str, Any]) -> None:
     for pid in (0, 1):
         slices = sorted(
-            (each["ts"], each["ts"] + each["dur"]) for each in of(found, "X") if each["pid"] == pid
+            (each["ts"], each["ts"] + each["dur"]) for each in select_phase(found, "X") if each["pid"] == pid
         )
         for (_, end), (begin, _) in itertools.pairwise(slices):
             assert begin >= end - NANO
@@ -62,7 +66,7 @@ def test_slices_of_a_process_never_overlap(found: dict[str, Any]) -> None:
 
 def test_each_stage_makes_every_pass_then_sums_and_updates(found: dict[str, Any]) -> None:
     """Two stages, four microbatches; both hold parameters that other data ranks hold too."""
-    kinds = Counter((each["pid"], each["cat"]) for each in of(found, "X"))
+    kinds = Counter((each["pid"], each["cat"]) for each in select_phase(found, "X"))
     tail = {"gradients": 1, "optimizer": 1, "rest": 1}
     for pid in (0, 1):
         assert {cat: kinds[pid, cat] for cat in ("forward", "backward", *tail)} == {
@@ -73,23 +77,23 @@ def test_each_stage_makes_every_pass_then_sums_and_updates(found: dict[str, Any]
 
 
 def test_it_ends_when_the_step_does(found: dict[str, Any]) -> None:
-    step = explained(small(DEVICE)).step
+    step = explain_text(build_small(DEVICE)).step
     assert step is not None
     assert step.time is not None
-    ends = [each["ts"] + each["dur"] for each in of(found, "X")]
+    ends = [each["ts"] + each["dur"] for each in select_phase(found, "X")]
     assert max(ends) == pytest.approx(found["otherData"]["seconds"] * 1e6, abs=NANO)
-    gpipe = traced(small(DEVICE, "gpipe"))
+    gpipe = trace_text(build_small(DEVICE, "gpipe"))
     assert gpipe["otherData"]["seconds"] == step.time.value
 
 
 def test_flows_join_what_is_sent_to_what_waits_for_it(found: dict[str, Any]) -> None:
     """Four microbatches there, and four gradients back: from pass to pass."""
-    starts = {each["id"]: each for each in of(found, "s")}
-    ends = {each["id"]: each for each in of(found, "f")}
+    starts = {each["id"]: each for each in select_phase(found, "s")}
+    ends = {each["id"]: each for each in select_phase(found, "f")}
     assert set(starts) == set(ends)
     names = Counter((each["name"], each["pid"]) for each in starts.values())
     assert names == {("activations", 0): 4, ("gradients of activations", 1): 4}
-    slices = of(found, "X")
+    slices = select_phase(found, "X")
     for id, start in starts.items():
         end = ends[id]
         inside = [
@@ -105,20 +109,22 @@ def test_flows_join_what_is_sent_to_what_waits_for_it(found: dict[str, Any]) -> 
 def test_a_rank_sends_nothing_to_itself() -> None:
     """Two chunks on the one rank of a pipeline."""
     text = (
-        small(DEVICE, "interleaved").replace("pp: 2", "pp: 1").replace("{ schedule", "{ chunks = 2, schedule")
+        build_small(DEVICE, "interleaved")
+        .replace("pp: 2", "pp: 1")
+        .replace("{ schedule", "{ chunks = 2, schedule")
     )
-    found = traced(text.replace("[fabric: 2, node: 4]", "[fabric: 2, node: 2]"))
-    assert len([each for each in of(found, "X") if each["cat"] == "forward"]) == 2 * 4
-    assert of(found, "s") == of(found, "f") == []
+    found = trace_text(text.replace("[fabric: 2, node: 4]", "[fabric: 2, node: 2]"))
+    assert len([each for each in select_phase(found, "X") if each["cat"] == "forward"]) == 2 * 4
+    assert select_phase(found, "s") == select_phase(found, "f") == []
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = tmp_path / "small.parc", tmp_path / "step.json"
-    file.write_text(small(DEVICE))
+    file.write_text(build_small(DEVICE))
     assert cli.main(["explain", str(file), "--trace", str(out)]) == 0
     assert capsys.readouterr().out == f"wrote {out}\n"
     assert json.loads(out.read_text())["traceEvents"]
-    file.write_text(small())
+    file.write_text(build_small())
     assert cli.main(["explain", str(file), "--trace", str(out)]) == 1
     told = capsys.readouterr().out
     assert told.startswith("error[P640]: the time of a step is unknown")

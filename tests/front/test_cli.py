@@ -159,7 +159,7 @@ def test_run_may_compare_the_first_losses(monkeypatch: pytest.MonkeyPatch) -> No
     assert driver.called == (Path("a.parc"), "wide", None, [], [], 20, False)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
 
 
@@ -174,7 +174,7 @@ def test_the_front_end_imports_nothing_heavy(folder: Path, arguments: list[str])
         "import sys; from parc.cli import main; main(sys.argv[1:]);"
         "print(sorted({name.split('.')[0] for name in sys.modules}))"
     )
-    done = run("-c", script, *arguments)
+    done = run_python("-c", script, *arguments)
     assert done.returncode == 0, done.stderr
     modules = done.stdout.splitlines()[-1]
     for heavy in ("torch", "rich", "pygls", "jinja2", "numpy", "hypothesis"):
@@ -195,12 +195,12 @@ def test_a_check_imports_nothing_that_is_slow_and_not_needed(folder: Path, tmp_p
         "print([each.__qualname__ for each in tuple.__subclasses__() if each.__module__.startswith('parc.')"
         "       if each.__new__.__module__.startswith('namedtuple_')])"
     )
-    done = run("-c", script, "check", str(folder / "seed.parc"))
+    done = run_python("-c", script, "check", str(folder / "seed.parc"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["[]", "[]"]
 
 
 def test_python_m_parc(folder: Path) -> None:
-    done = run("-m", "parc", "check", str(folder / "bad.parc"))
+    done = run_python("-m", "parc", "check", str(folder / "bad.parc"))
     assert (done.returncode, done.stderr) == (1, "")
     assert "\033" not in done.stdout  # not a terminal

@@ -19,7 +19,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 ASK_FISH = 'source $argv[1]; complete -C "$argv[2]" | string split -f1 \\t; true'
 
 
-def script(shell: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def write_script(shell: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert main(["completion", shell]) == 0
     file = folder / f"parc.{shell}"
     file.write_text(capsys.readouterr().out)
@@ -31,7 +31,7 @@ def run(*command: str, cwd: Path) -> list[str]:
     return done.stdout.split()
 
 
-def needs(shell: str) -> str:
+def find_shell(shell: str) -> str:
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"{shell} is not installed: apt-get install {shell}")
@@ -50,9 +50,9 @@ def test_bash(
     words: list[str], answer: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "my_plan.parc").touch()
-    file = script("bash", tmp_path, capsys)
+    file = write_script("bash", tmp_path, capsys)
 
-    assert run(needs("bash"), "-c", ASK_BASH, "bash", str(file), *words, cwd=tmp_path) == answer
+    assert run(find_shell("bash"), "-c", ASK_BASH, "bash", str(file), *words, cwd=tmp_path) == answer
 
 
 @pytest.mark.parametrize(("words", "answer"), CASES)
@@ -60,18 +60,18 @@ def test_fish(
     words: list[str], answer: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "my_plan.parc").touch()
-    file = script("fish", tmp_path, capsys)
+    file = write_script("fish", tmp_path, capsys)
 
-    assert run(needs("fish"), "-c", ASK_FISH, str(file), " ".join(words), cwd=tmp_path) == answer
+    assert run(find_shell("fish"), "-c", ASK_FISH, str(file), " ".join(words), cwd=tmp_path) == answer
 
 
 def test_zsh_reads_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = script("zsh", tmp_path, capsys)
+    file = write_script("zsh", tmp_path, capsys)
 
-    run(needs("zsh"), "-n", str(file), cwd=tmp_path)
+    run(find_shell("zsh"), "-n", str(file), cwd=tmp_path)
     assert file.read_text().startswith("#compdef parc")  # by which zsh finds it
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_choice_is_completed(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "sarif" in script(shell, tmp_path, capsys).read_text()
+    assert "sarif" in write_script(shell, tmp_path, capsys).read_text()

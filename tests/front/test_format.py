@@ -22,38 +22,38 @@ ROOT = Path(__file__).parents[2]
 FILES = [*ROOT.glob("examples/*.parc"), *ROOT.glob("benchmarks/*.parc")]
 
 
-def styled(text: str) -> str:
+def format_text(text: str) -> str:
     return format_source(Source("plan.parc", text))
 
 
-def without_places(node: object) -> object:
+def drop_spans(node: object) -> object:
     """A tree or a plan without its spans."""
     if isinstance(node, Span | Source):
         return None
     if is_dataclass(node):
         parts = ((each.name, getattr(node, each.name)) for each in fields(node))
-        return {name: without_places(part) for name, part in parts if name not in ("span", "spans")}
+        return {name: drop_spans(part) for name, part in parts if name not in ("span", "spans")}
     if isinstance(node, tuple | list):
-        return type(node).__name__, [without_places(part) for part in node]
+        return type(node).__name__, [drop_spans(part) for part in node]
     if isinstance(node, dict):
-        return {key: without_places(part) for key, part in node.items()}
+        return {key: drop_spans(part) for key, part in node.items()}
     return node
 
 
-def said(text: str) -> object:
+def parse_statements(text: str) -> object:
     file, faults = parse(Source("plan.parc", text))
     assert faults == ()
-    return without_places(file.statements)
+    return drop_spans(file.statements)
 
 
-def planned(text: str) -> object:
+def load_plans(text: str) -> object:
     """The resolved plans, and what there is to say about them."""
     loaded = load_text(Source("plan.parc", text))
     told = sorted((each.code, each.message) for each in loaded.diagnostics)
-    return without_places([loaded.plans, loaded.launches]), told
+    return drop_spans([loaded.plans, loaded.launches]), told
 
 
-def comments(text: str) -> list[tuple[str, bool, str]]:
+def list_comments(text: str) -> list[tuple[str, bool, str]]:
     """Each comment, whether it stands behind something, and the word before it."""
     import re
 
@@ -70,32 +70,32 @@ def comments(text: str) -> list[tuple[str, bool, str]]:
 # What may never happen
 
 
-def holds(text: str) -> None:
+def check_promises(text: str) -> None:
     """All that formatting promises, for one text without syntax faults."""
-    after = styled(text)
-    assert said(after) == said(text)
-    assert planned(after) == planned(text)
-    assert comments(after) == comments(text)
-    assert styled(after) == after
+    after = format_text(text)
+    assert parse_statements(after) == parse_statements(text)
+    assert load_plans(after) == load_plans(text)
+    assert list_comments(after) == list_comments(text)
+    assert format_text(after) == after
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.integers(0, 2**32))
 def test_any_text_of_the_grammar(seed: int) -> None:
-    holds(grammatical(Random(seed)))
+    check_promises(grammatical(Random(seed)))
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 def test_the_examples_however_they_are_laid_out(seed: int) -> None:
-    holds(laid_out_anew(Random(seed)))
+    check_promises(laid_out_anew(Random(seed)))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_files_of_the_project_are_in_style(file: Path) -> None:
     text = file.read_text()
-    assert styled(text) == text
-    holds(text)
+    assert format_text(text) == text
+    check_promises(text)
 
 
 def test_the_plan_in_the_readme_is_in_style() -> None:
@@ -103,7 +103,7 @@ def test_the_plan_in_the_readme_is_in_style() -> None:
     start = readme.index("    cluster here")
     plan = readme[start : readme.index("\n\nWhat does not fit")].replace(", …", "")
     text = "".join(f"{line.removeprefix('    ')}\n" for line in plan.split("\n"))
-    assert styled(text) == text
+    assert format_text(text) == text
 
 
 # What the style is
@@ -131,22 +131,24 @@ def test_the_plan_in_the_readme_is_in_style() -> None:
     ],
 )
 def test_blanks(before: str, after: str) -> None:
-    assert styled(before.replace("\r\n", "\n")) == after
+    assert format_text(before.replace("\r\n", "\n")) == after
 
 
 def test_a_broken_bracket_stays_broken_and_keeps_its_lines() -> None:
-    assert styled("train a { steps = 1, seed = 2\n model = moe }") == (
+    assert format_text("train a { steps = 1, seed = 2\n model = moe }") == (
         "train a {\n  steps = 1, seed = 2\n  model = moe\n}\n"
     )
-    assert styled("let a = [1, 2,\n3]") == "let a = [\n  1, 2,\n  3,\n]\n"
-    assert styled("let a = (\n1 + 2)") == "let a = (\n  1 + 2\n)\n"
+    assert format_text("let a = [1, 2,\n3]") == "let a = [\n  1, 2,\n  3,\n]\n"
+    assert format_text("let a = (\n1 + 2)") == "let a = (\n  1 + 2\n)\n"
 
 
 def test_neighbouring_lines_are_aligned() -> None:
-    assert styled("train a {\nmodel = moe, seed = 1\nbatch{ length = 8 }\noptimizer = adamw\n}") == (
+    assert format_text("train a {\nmodel = moe, seed = 1\nbatch{ length = 8 }\noptimizer = adamw\n}") == (
         "train a {\n  model     = moe, seed = 1\n  batch     { length = 8 }\n  optimizer = adamw\n}\n"
     )
-    assert styled("let a = 1\nlet long = 2\n\nlet b = 3\n") == "let a    = 1\nlet long = 2\n\nlet b = 3\n"
+    assert (
+        format_text("let a = 1\nlet long = 2\n\nlet b = 3\n") == "let a    = 1\nlet long = 2\n\nlet b = 3\n"
+    )
 
 
 def test_only_neighbours_of_one_kind_are_aligned() -> None:
@@ -161,17 +163,17 @@ def test_only_neighbours_of_one_kind_are_aligned() -> None:
         "  }\n"
         "}\n"
     )
-    assert styled(plan) == plan
+    assert format_text(plan) == plan
 
 
 def test_a_paragraph_of_many_statements_is_not_aligned() -> None:
     shape = "shape {\n  layers = 16, hidden = 1024\n  kv_heads = 8, experts = 64\n}\n"
-    assert styled(shape) == shape
+    assert format_text(shape) == shape
 
 
 def test_what_is_too_long_is_broken_where_it_must_be() -> None:
     entries = ", ".join(f"{number} * 1000000" for number in range(20))
-    lines = styled(f"let sizes = [{entries}]").split("\n")
+    lines = format_text(f"let sizes = [{entries}]").split("\n")
     assert lines[0] == "let sizes = ["
     assert lines[-2] == "]"
     assert all(len(line) <= WIDTH for line in lines)
@@ -180,18 +182,18 @@ def test_what_is_too_long_is_broken_where_it_must_be() -> None:
 
 def test_of_several_brackets_in_too_long_a_line_as_many_are_broken_as_must_be() -> None:
     axes = ", ".join(f"axis_number_{number}" for number in range(12))
-    broken = styled(f"data over [{axes}] {{ shard = none }}").split("\n")
+    broken = format_text(f"data over [{axes}] {{ shard = none }}").split("\n")
     assert (broken[0], broken[-3:]) == ("data over [", ["  shard = none", "}", ""])
     assert all(len(line) <= WIDTH for line in broken)
 
 
 def test_a_word_that_is_too_long_stays() -> None:
     text = f'let pattern = "{"x" * 200}"\n'
-    assert styled(text) == text
+    assert format_text(text) == text
 
 
 def test_blank_lines_go_around_large_blocks() -> None:
-    assert styled("let a = 1\ntrain b {\n}\n# of c\ntrain c { steps = 1\n}\nlet d = 1") == (
+    assert format_text("let a = 1\ntrain b {\n}\n# of c\ntrain c { steps = 1\n}\nlet d = 1") == (
         "let a = 1\ntrain b {}\n\n# of c\ntrain c {\n  steps = 1\n}\n\nlet d = 1\n"
     )
 
@@ -209,8 +211,11 @@ def test_comments_stay_where_they_are() -> None:
         "}  # behind the end\n"
         "# last\n"
     )
-    assert styled(text) == text
-    assert styled("let a = [ # one\n1, # two\n# three\n]") == "let a = [  # one\n  1,  # two\n  # three\n]\n"
+    assert format_text(text) == text
+    assert (
+        format_text("let a = [ # one\n1, # two\n# three\n]")
+        == "let a = [  # one\n  1,  # two\n  # three\n]\n"
+    )
 
 
 def test_a_change_of_words_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +223,7 @@ def test_a_change_of_words_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Printer, "print_file", lambda self, file: "let a = 2\n")
     with pytest.raises(AssertionError, match="changed a token"):
-        styled("let a = 1")
+        format_text("let a = 1")
 
 
 def test_comments_are_found_between_words_alone() -> None:

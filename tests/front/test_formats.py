@@ -21,7 +21,7 @@ from tests.front.plans import complete, load
 FAULTY = complete("let a = 2 GBs\nplan wide for first on farm {\n  mesh = [dp: 3]\n  data over [dp]\n}")
 
 
-def mended() -> Diagnostic:
+def build_fixable() -> Diagnostic:
     """One with a fix of two edits, a label over two lines, and one without a text."""
     source = Source("dir/my plan.parc", "let a = 1;\nlet ä = 2;\n")
     edits = ((source.make_span(9, 10), ""), (source.make_span(20, 21), ""))
@@ -40,7 +40,7 @@ def mended() -> Diagnostic:
 
 
 def test_json_holds_all_that_a_diagnostic_says() -> None:
-    found = json.loads(as_json.render([mended()]))
+    found = json.loads(as_json.render([build_fixable()]))
     place = {"file": "dir/my plan.parc", "start": {"line": 1, "column": 10}, "end": {"line": 2, "column": 10}}
     assert found["version"] == 1
     (told,) = found["diagnostics"]
@@ -101,17 +101,17 @@ OBJECTS: dict[str, dict[str, object]] = {
 }
 
 
-def conforms(value: Any, kind: object) -> None:
+def check_schema(value: Any, kind: object) -> None:
     if isinstance(kind, list):
         assert isinstance(value, list)
         for each in value:
-            conforms(each, kind[0])
+            check_schema(each, kind[0])
     elif kind in OBJECTS:
         known = {name.rstrip("!"): wanted for name, wanted in OBJECTS[str(kind)].items()}
         assert set(value) <= set(known)
         assert {name[:-1] for name in OBJECTS[str(kind)] if name.endswith("!")} <= set(value)
         for name, part in value.items():
-            conforms(part, known[name])
+            check_schema(part, known[name])
     elif kind in ("index", "line"):
         assert type(value) is int
         assert value >= (kind == "line")
@@ -128,15 +128,15 @@ def conforms(value: Any, kind: object) -> None:
         assert value == kind
 
 
-def scanned(*diagnostics: Diagnostic) -> Any:
+def render_run(*diagnostics: Diagnostic) -> Any:
     """The only run of the log."""
     log = json.loads(sarif.render(diagnostics))
-    conforms(log, "log")
+    check_schema(log, "log")
     return log["runs"][0]
 
 
 def test_sarif_points_at_every_guilty_place() -> None:
-    unit, division = scanned(*load(FAULTY).diagnostics)["results"]
+    unit, division = render_run(*load(FAULTY).diagnostics)["results"]
     assert unit["locations"][0]["physicalLocation"]["region"] == {
         "startLine": 1,
         "startColumn": 11,
@@ -154,7 +154,7 @@ def test_sarif_points_at_every_guilty_place() -> None:
 
 
 def test_sarif_explains_each_rule_once() -> None:
-    run = scanned(*load(FAULTY).diagnostics, *load(FAULTY).diagnostics)
+    run = render_run(*load(FAULTY).diagnostics, *load(FAULTY).diagnostics)
     rules = run["tool"]["driver"]["rules"]
     assert [(rule["id"], rule["name"]) for rule in rules] == [
         ("P108", "unknown-unit"),
@@ -164,7 +164,7 @@ def test_sarif_explains_each_rule_once() -> None:
 
 
 def test_sarif_holds_fixes() -> None:
-    (result,) = scanned(mended())["results"]
+    (result,) = render_run(build_fixable())["results"]
     (fix,) = result["fixes"]
     (change,) = fix["artifactChanges"]
     assert fix["description"]["text"] == "leave out the `;`"
@@ -173,14 +173,14 @@ def test_sarif_holds_fixes() -> None:
 
 
 def test_sarif_of_every_rule_and_of_a_fault_without_a_place() -> None:
-    run = scanned(*(error(rule.code, "message") for rule in list_rules()))
+    run = render_run(*(error(rule.code, "message") for rule in list_rules()))
     assert len(run["tool"]["driver"]["rules"]) == len(run["results"]) == len(list_rules())
-    assert scanned()["results"] == []
+    assert render_run()["results"] == []
 
 
 def test_sarif_names_an_absolute_path_by_a_file_uri(tmp_path: Path) -> None:
     source = Source(str(tmp_path / "é.parc"), "x")
-    (result,) = scanned(error("P001", "x", Label(source.make_span(0, 1))))["results"]
+    (result,) = render_run(error("P001", "x", Label(source.make_span(0, 1))))["results"]
     uri = urlparse(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
     assert uri.scheme == "file"
     assert unquote(uri.path) == source.path
@@ -192,7 +192,7 @@ def test_sarif_and_json_of_any_text(text: str, path: str, data: st.DataObject) -
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
     fault = error("P001", text or "x", Label(source.make_span(start, end), text))
-    (result,) = scanned(fault)["results"]
+    (result,) = render_run(fault)["results"]
     region = result["locations"][0]["physicalLocation"]["region"]
     assert (region["startLine"], region["startColumn"]) <= (region["endLine"], region["endColumn"])
     (told,) = json.loads(as_json.render([fault]))["diagnostics"]
@@ -230,7 +230,7 @@ def test_severities_of_workflow_commands(severity: Severity, command: str) -> No
 
 
 def test_a_place_over_several_lines_has_no_columns() -> None:
-    assert ",line=1,endLine=2::" in github.render([mended()])
+    assert ",line=1,endLine=2::" in github.render([build_fixable()])
 
 
 @given(st.text(max_size=50))

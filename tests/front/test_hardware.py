@@ -15,13 +15,13 @@ train t { model = m, batch { sequences = 32, length = 8 } }
 """
 
 
-def loaded(cluster: str, ranks: int = 16) -> Loaded:
+def load_cluster(cluster: str, ranks: int = 16) -> Loaded:
     plan = f"plan p for t on c {{\n  mesh = [dp: {ranks}]\n  data over [dp]\n}}\n"
     return load_text(Source("plan.parc", f"{cluster}\n{REST}\n{plan}"))
 
 
 def test_a_cluster_is_made_of_a_machine() -> None:
-    found = loaded('import "parc:h100"\ncluster c { machine = h100, levels = [fabric: 2, node: 8] }')
+    found = load_cluster('import "parc:h100"\ncluster c { machine = h100, levels = [fabric: 2, node: 8] }')
 
     assert not found.diagnostics
     cluster = found.plans[0].cluster
@@ -34,7 +34,7 @@ def test_a_cluster_is_made_of_a_machine() -> None:
 
 
 def test_what_the_cluster_says_goes_before_the_machine() -> None:
-    found = loaded("""
+    found = load_cluster("""
         import "parc:h100"
         cluster c {
           machine = h100, levels = [fabric: 2, node: 8]
@@ -52,14 +52,16 @@ def test_what_the_cluster_says_goes_before_the_machine() -> None:
 
 
 def test_a_level_that_the_cluster_lacks_has_no_link() -> None:
-    found = loaded('import "parc:gb200"\ncluster c { machine = gb200, levels = [node: 4] }', ranks=4)
+    found = load_cluster('import "parc:gb200"\ncluster c { machine = gb200, levels = [node: 4] }', ranks=4)
 
     assert [link.level for link in found.plans[0].cluster.links] == ["node"]
 
 
 @pytest.mark.parametrize("name", list_machines())
 def test_every_machine_is_whole(name: str) -> None:
-    found = loaded(f'import "parc:{name}"\ncluster c {{ machine = {name}, levels = [fabric: 4, node: 4] }}')
+    found = load_cluster(
+        f'import "parc:{name}"\ncluster c {{ machine = {name}, levels = [fabric: 4, node: 4] }}'
+    )
 
     assert not found.diagnostics
     cluster = found.plans[0].cluster
@@ -97,7 +99,7 @@ def test_the_library_has_the_machines_that_people_train_on() -> None:
     ],
 )
 def test_what_the_library_lacks(wanted: str, help: str) -> None:
-    (fault,) = loaded(f'import "{wanted}"\ncluster c {{ levels = [node: 16] }}').diagnostics
+    (fault,) = load_cluster(f'import "{wanted}"\ncluster c {{ levels = [node: 16] }}').diagnostics
 
     assert (fault.code, fault.help) == ("P112", help)
     assert fault.span is not None
@@ -105,19 +107,23 @@ def test_what_the_library_lacks(wanted: str, help: str) -> None:
 
 
 def test_an_unknown_machine_is_a_fault_at_its_name() -> None:
-    (fault,) = loaded('import "parc:h100"\ncluster c { machine = h101, levels = [node: 16] }').diagnostics
+    (fault,) = load_cluster(
+        'import "parc:h100"\ncluster c { machine = h101, levels = [node: 16] }'
+    ).diagnostics
 
     assert (fault.code, fault.help) == ("P101", "did you mean `h100`?")
 
 
 def test_a_machine_is_named_not_written_out() -> None:
-    found = loaded('cluster c { machine = "h100", levels = [node: 16] }').diagnostics
+    found = load_cluster('cluster c { machine = "h100", levels = [node: 16] }').diagnostics
 
     assert [fault.code for fault in found] == ["P106"]
 
 
 def test_a_node_has_no_more_devices_than_the_machine() -> None:
-    (fault,) = loaded('import "parc:h100"\ncluster c { machine = h100, levels = [node: 16] }').diagnostics
+    (fault,) = load_cluster(
+        'import "parc:h100"\ncluster c { machine = h100, levels = [node: 16] }'
+    ).diagnostics
 
     assert (fault.code, fault.message) == ("P260", "a node of `h100` has 8 devices, not 16")
     assert [(label.span.source.path, label.span.text) for label in fault.labels] == [

@@ -20,7 +20,7 @@ SLOWEST = 1.0  # seconds for one text; the usual one takes a few milliseconds
 TRIES = 4  # the least of them counts: what else runs on the machine only adds to it
 
 
-def survives(text: str) -> int:
+def check_survival(text: str) -> int:
     """Check a text; the number of its diagnostics. Every label must lie in its text, and be shown."""
     for _ in range(TRIES):
         begun = time.process_time()
@@ -45,12 +45,12 @@ WORDS = (
 )
 
 
-def random_words(seed: int) -> str:
+def draw_words(seed: int) -> str:
     choose = random.Random(seed)
     return " ".join(choose.choice(WORDS) for _ in range(choose.randrange(80)))
 
 
-def mutated(seed: int) -> str:
+def mutate_plan(seed: int) -> str:
     """A right plan with a few characters or words changed, left out, or said twice."""
     choose = random.Random(seed)
     text = SEED if seed % 5 == 0 else SMALL
@@ -64,23 +64,23 @@ def mutated(seed: int) -> str:
     return text
 
 
-def changed_numbers(seed: int) -> str:
+def change_numbers(seed: int) -> str:
     """A right plan with other sizes: mostly faulty, always understood."""
     choose = random.Random(seed)
-    words = spaced(SEED if seed % 5 == 0 else SMALL)
+    words = split_words(SEED if seed % 5 == 0 else SMALL)
     numbers = [0, 1, 2, 3, 5, 7, 8, 16, 64, 127, 2**20, 2**30, 2**53, 10**18, 10**40]
     return " ".join(
         str(choose.choice(numbers)) if word.isdigit() and choose.random() < 0.3 else word for word in words
     )
 
 
-def spaced(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     for sign in "[],{}=":
         text = text.replace(sign, f" {sign} ")
     return [word for line in text.splitlines() for word in (*line.partition("#")[0].split(" "), "\n")]
 
 
-def dropped_lines(seed: int) -> str:
+def drop_lines(seed: int) -> str:
     choose = random.Random(seed)
     lines = [line for line in (SEED + SMALL).splitlines() if choose.random() < 0.6]
     if seed % 3 == 0:
@@ -89,23 +89,23 @@ def dropped_lines(seed: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("make", "count"), [(random_words, 1000), (mutated, 400), (changed_numbers, 300), (dropped_lines, 200)]
+    ("make", "count"), [(draw_words, 1000), (mutate_plan, 400), (change_numbers, 300), (drop_lines, 200)]
 )
 def test_thousands_of_generated_texts(make: Callable[[int], str], count: int) -> None:
-    faulty = sum(survives(make(seed)) > 0 for seed in range(count))
+    faulty = sum(check_survival(make(seed)) > 0 for seed in range(count))
     assert faulty > count / 2  # they are indeed hostile
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_any_text(text: str) -> None:
-    survives(text)
+    check_survival(text)
 
 
 @settings(max_examples=200)
 @given(st.text(alphabet='{}[]()=,:.ab1"#\n +-*/<', max_size=60))
 def test_any_text_of_signs(text: str) -> None:
-    survives(text)
+    check_survival(text)
 
 
 @pytest.mark.parametrize(
@@ -148,19 +148,19 @@ def test_any_text_of_signs(text: str) -> None:
     ids=lambda text: repr(text[:20]),
 )
 def test_bombs(text: str) -> None:
-    survives(text)
+    check_survival(text)
 
 
 @pytest.mark.parametrize("size", [2**20, 2**30, 2**31, 2**53, 2**64])
 def test_sizes_beyond_all_machines_are_not_enumerated(size: int) -> None:
     for strategy in ("data over [x]", "pipeline over [x]", "tensor over [x]", "experts over [x]"):
-        survives(complete(f"plan wide for first on farm {{\n mesh = [x: {size}]\n {strategy}\n}}"))
+        check_survival(complete(f"plan wide for first on farm {{\n mesh = [x: {size}]\n {strategy}\n}}"))
 
 
 @pytest.mark.parametrize("layers", [2**20, 2**40, 2**53])
 def test_layers_without_end_are_not_enumerated(layers: int) -> None:
     model = f'model moe {{ source = "moe.py:M", shape {{ layers = {layers} }} }}'
-    survives(
+    check_survival(
         complete(
             f"{model}\nplan wide for first on farm {{\n mesh = [x: 2 * 2 * 1048576]\n pipeline over [x]\n}}"
         )
@@ -173,7 +173,7 @@ def test_stages_without_end_are_not_enumerated(size: int, layers: int) -> None:
     model = f'model moe {{ source = "moe.py:M", shape {{ layers = {layers}, hidden = 8, heads = 2 }} }}'
     body = f"mesh = [x: {size}]\n pipeline over [x]\n expect {{ devices == 3, memory.peak < 1% }}"
     text = complete(f"{model}\nplan wide for first on farm {{\n {body}\n}}")
-    assert survives(text)
+    assert check_survival(text)
     listed = "P005" not in {each.code for each in load_text(Source("plan.parc", text)).diagnostics}
     assert listed == (size == 2**20 or layers < size)  # with too few layers that is what is told
 
@@ -181,7 +181,7 @@ def test_stages_without_end_are_not_enumerated(size: int, layers: int) -> None:
 def test_a_cluster_that_millions_of_stages_would_fill() -> None:
     text = SEED.replace("fabric: 8", "fabric: 67108864").replace("layers = 16", f"layers = {2**30}")
     text = text.replace("ep: 8, pp: 4, tp: 4", "ep: 1, pp: 4, tp: 1")
-    assert survives(text.replace(", layers = [4, 4, 4, 4]", ""))
+    assert check_survival(text.replace(", layers = [4, 4, 4, 4]", ""))
 
 
 def test_two_thousand_lines_take_less_than_a_second() -> None:
@@ -197,7 +197,7 @@ def test_two_thousand_lines_take_less_than_a_second() -> None:
     ]
     text = "\n".join(blocks)
     assert text.count("\n") > 1900
-    assert survives(text) == 0
+    assert check_survival(text) == 0
 
 
 @given(

@@ -12,14 +12,14 @@ from parc.check.incremental import History
 from parc.check.load import load_text
 from parc.source import Source
 from tests.front.plans import SEED
-from tests.front.test_parts import mutated
+from tests.front.test_parts import mutate_text
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_diagnostics_are_those_of_a_fresh_reading(seed: int) -> None:
     random, history, text = Random(seed), History(), SEED
     for _ in range(12):
-        text = mutated(random, text)
+        text = mutate_text(random, text)
         assert plain(load_text(Source("plan.parc", text), history=history)) == plain(
             load_text(Source("plan.parc", text))
         )

@@ -19,44 +19,44 @@ from parc.syntax.scan import create_end_token, lex
 from parc.syntax.token import Token
 
 
-def ours(text: str) -> Any:
+def parse_ours(text: str) -> Any:
     parser = Parser("file")
     for token in [*lex(Source("x", text)), create_end_token(len(text))]:
         if not parser.feed(token):
             raise KeyError(token)
     assert parser.result
-    return _plain(parser.result)
+    return _simplify(parser.result)
 
 
-def _plain(node: Node | Token) -> Any:
+def _simplify(node: Node | Token) -> Any:
     if isinstance(node, Token):
         return node.type, str(node), node.start_pos
-    return node.rule, node.start, node.end, [_plain(each) for each in node.children]
+    return node.rule, node.start, node.end, [_simplify(each) for each in node.children]
 
 
 LARK = make_parser(table.read_grammar())
 
 
-def larks(text: str) -> Any:
-    return _plain_tree(LARK.parse(text, start="file"))
+def parse_with_lark(text: str) -> Any:
+    return _simplify_tree(LARK.parse(text, start="file"))
 
 
-def _plain_tree(tree: Tree[Any] | LarkToken) -> Any:
+def _simplify_tree(tree: Tree[Any] | LarkToken) -> Any:
     if isinstance(tree, LarkToken):
         return tree.type, str(tree), tree.start_pos
     start, end = getattr(tree.meta, "start_pos", -1), getattr(tree.meta, "end_pos", -1)
-    return str(tree.data), start, end, [_plain_tree(each) for each in tree.children]
+    return str(tree.data), start, end, [_simplify_tree(each) for each in tree.children]
 
 
 @pytest.mark.parametrize("text", [*EXAMPLES, "", "\n", "# c", "let a = ((1))", "let a = -(\n(b))", "f { }"])
 def test_the_trees_are_those_of_lark(text: str) -> None:
-    assert ours(text) == larks(text)
+    assert parse_ours(text) == parse_with_lark(text)
 
 
 def test_so_are_those_of_generated_texts() -> None:
     for seed in range(150):
         text = grammatical(Random(seed))
-        assert ours(text) == larks(text), seed
+        assert parse_ours(text) == parse_with_lark(text), seed
 
 
 def test_what_lark_refuses_is_refused() -> None:
@@ -64,11 +64,11 @@ def test_what_lark_refuses_is_refused() -> None:
     for seed in range(300):
         text = generate(seed)
         try:
-            expected = larks(text)
+            expected = parse_with_lark(text)
         except LarkError:
             with pytest.raises(KeyError):
-                ours(text)
+                parse_ours(text)
             refused += 1
         else:
-            assert ours(Source("x", text).text) == expected
+            assert parse_ours(Source("x", text).text) == expected
     assert 50 < refused < 300

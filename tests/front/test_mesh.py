@@ -14,28 +14,28 @@ from parc.plan.mesh import Axis, Lattice, Mesh
 NAMES = ("a", "b", "c", "d", "e")
 
 
-def mesh_of(*sizes: int) -> Mesh:
+def build_mesh(*sizes: int) -> Mesh:
     return Mesh(tuple(Axis(name, size) for name, size in zip(NAMES, sizes, strict=False)))
 
 
 @st.composite
-def meshes(draw: st.DrawFn, most: int = 10**7) -> Mesh:
+def draw_meshes(draw: st.DrawFn, most: int = 10**7) -> Mesh:
     """Up to five axes, with so many ranks that nothing could enumerate them all in a test."""
     sizes: list[int] = []
     for _ in range(draw(st.integers(1, 5))):
         sizes.append(draw(st.integers(1, max(1, min(3000, most // prod(sizes))))))
-    return mesh_of(*draw(st.permutations(sizes)))
+    return build_mesh(*draw(st.permutations(sizes)))
 
 
 @st.composite
-def ranks(draw: st.DrawFn, most: int = 10**7) -> tuple[Mesh, int, tuple[str, ...]]:
+def draw_ranks(draw: st.DrawFn, most: int = 10**7) -> tuple[Mesh, int, tuple[str, ...]]:
     """A mesh, one of its ranks and a set of its axes."""
-    mesh = draw(meshes(most))
+    mesh = draw(draw_meshes(most))
     chosen = tuple(name for name in mesh.names if draw(st.booleans()))
     return mesh, draw(st.integers(0, mesh.size - 1)), chosen
 
 
-@given(ranks())
+@given(draw_ranks())
 def test_coordinates_round_trip(case: tuple[Mesh, int, tuple[str, ...]]) -> None:
     mesh, rank, _ = case
     coordinates = mesh.coordinates(rank)
@@ -44,7 +44,7 @@ def test_coordinates_round_trip(case: tuple[Mesh, int, tuple[str, ...]]) -> None
     assert sum(mesh.stride(name) * digit for name, digit in coordinates.items()) == rank
 
 
-@given(ranks())
+@given(draw_ranks())
 def test_a_rank_stands_in_its_group_where_index_says(case: tuple[Mesh, int, tuple[str, ...]]) -> None:
     mesh, rank, axes = case
     group = mesh.group(rank, axes)
@@ -53,7 +53,7 @@ def test_a_rank_stands_in_its_group_where_index_says(case: tuple[Mesh, int, tupl
     assert group.position(rank) == mesh.index(rank, axes)
 
 
-@given(ranks(), st.integers(0, 10**9))
+@given(draw_ranks(), st.integers(0, 10**9))
 def test_peers_have_the_same_group_and_differ_on_its_axes_alone(
     case: tuple[Mesh, int, tuple[str, ...]], pick: int
 ) -> None:
@@ -65,7 +65,7 @@ def test_peers_have_the_same_group_and_differ_on_its_axes_alone(
     assert all(mine[name] == theirs[name] for name in mesh.names if name not in axes)
 
 
-@given(ranks(), st.integers(0, 10**9))
+@given(draw_ranks(), st.integers(0, 10**9))
 def test_membership_is_exact(case: tuple[Mesh, int, tuple[str, ...]], pick: int) -> None:
     mesh, rank, axes = case
     other = pick % mesh.size
@@ -76,7 +76,7 @@ def test_membership_is_exact(case: tuple[Mesh, int, tuple[str, ...]], pick: int)
         assert group[mesh.index(other, axes)] == other
 
 
-@given(ranks(), st.integers(0, 10**9))
+@given(draw_ranks(), st.integers(0, 10**9))
 def test_groups_are_as_many_as_partition_the_ranks(
     case: tuple[Mesh, int, tuple[str, ...]], pick: int
 ) -> None:
@@ -90,7 +90,7 @@ def test_groups_are_as_many_as_partition_the_ranks(
     assert mesh.group(group[0], axes) == group
 
 
-@given(ranks(most=512))
+@given(draw_ranks(most=512))
 def test_groups_partition_the_ranks_counted_out(case: tuple[Mesh, int, tuple[str, ...]]) -> None:
     mesh, _, axes = case
     groups = [list(group) for group in mesh.groups(axes)]
@@ -99,7 +99,7 @@ def test_groups_partition_the_ranks_counted_out(case: tuple[Mesh, int, tuple[str
     assert [group[0] for group in groups] == sorted(group[0] for group in groups)
 
 
-@given(ranks(most=512), st.lists(st.integers(1, 12), min_size=1, max_size=3))
+@given(draw_ranks(most=512), st.lists(st.integers(1, 12), min_size=1, max_size=3))
 def test_span_is_never_less_than_counted_and_exact_where_levels_nest(
     case: tuple[Mesh, int, tuple[str, ...]], levels: list[int]
 ) -> None:
@@ -113,7 +113,7 @@ def test_span_is_never_less_than_counted_and_exact_where_levels_nest(
 
 
 def test_a_million_ranks_are_not_enumerated() -> None:
-    mesh = mesh_of(1024, 32, 32)
+    mesh = build_mesh(1024, 32, 32)
     group = mesh.group(987_654, ("a",))
     assert list(islice(group, 3)) == [987_654 % 1024, 987_654 % 1024 + 1024, 987_654 % 1024 + 2048]
     assert len(mesh.groups(("b",))) == 1024 * 32
@@ -204,7 +204,7 @@ def test_a_lattice_is_its_members_in_order(base: int, sizes: list[int]) -> None:
 
 
 def test_places_that_do_not_exist_are_refused() -> None:
-    mesh = mesh_of(2, 3)
+    mesh = build_mesh(2, 3)
     with pytest.raises(IndexError):
         mesh.coordinates(6)
     with pytest.raises(IndexError):
@@ -215,7 +215,7 @@ def test_places_that_do_not_exist_are_refused() -> None:
         mesh.groups(("x",))
 
 
-@given(meshes(most=64))
+@given(draw_meshes(most=64))
 def test_axes_of_one_rank_change_nothing(mesh: Mesh) -> None:
     assume(any(axis.size == 1 for axis in mesh.axes))
     without = Mesh(tuple(axis for axis in mesh.axes if axis.size > 1))

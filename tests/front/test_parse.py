@@ -11,29 +11,29 @@ from parc.syntax.parse import parse, parse_override
 from tests.front.plans import SEED
 
 
-def parsed(text: str) -> tree.File:
+def parse_text(text: str) -> tree.File:
     file, faults = parse(Source("plan.parc", text))
     assert faults == ()
     return file
 
 
-def faults(text: str) -> list[tuple[str, int, int, str]]:
+def list_faults(text: str) -> list[tuple[str, int, int, str]]:
     """(code, line, column, message) of each fault."""
-    return [shown(fault) for fault in parse(Source("plan.parc", text))[1]]
+    return [summarize_fault(fault) for fault in parse(Source("plan.parc", text))[1]]
 
 
-def shown(fault: Diagnostic) -> tuple[str, int, int, str]:
+def summarize_fault(fault: Diagnostic) -> tuple[str, int, int, str]:
     assert fault.span is not None
     return fault.code, fault.span.line, fault.span.column, fault.message
 
 
-def value(text: str) -> tree.Expression:
-    (statement,) = parsed(f"let x = {text}").statements
+def parse_value(text: str) -> tree.Expression:
+    (statement,) = parse_text(f"let x = {text}").statements
     assert isinstance(statement, tree.Let)
     return statement.value
 
 
-def kinds(file: tree.File) -> list[str]:
+def list_kinds(file: tree.File) -> list[str]:
     return [type(statement).__name__ for statement in file.statements]
 
 
@@ -41,8 +41,8 @@ def kinds(file: tree.File) -> list[str]:
 
 
 def test_the_seed_plan() -> None:
-    file = parsed(SEED)
-    assert kinds(file) == ["Block"] * 5
+    file = parse_text(SEED)
+    assert list_kinds(file) == ["Block"] * 5
     plan = file.statements[3]
     assert isinstance(plan, tree.Block)
     assert plan.label
@@ -61,7 +61,7 @@ def test_the_seed_plan() -> None:
 
 def test_every_node_keeps_its_span() -> None:
     text = "plan wide for first on farm { mesh = [ep: 8, tp: 4]\n expect { memory.peak <= 90 % } }"
-    file = parsed(text)
+    file = parse_text(text)
     (plan,) = file.statements
     assert isinstance(plan, tree.Block)
     assert plan.body
@@ -81,26 +81,26 @@ def test_every_node_keeps_its_span() -> None:
 
 @pytest.mark.parametrize("separator", ["\n", ", ", ",\n", "  # why\n", ",  # why\n\n  \n", "\n\n\n"])
 def test_statements_end_at_a_line_or_a_comma(separator: str) -> None:
-    file = parsed(f"let a = 1{separator}let b = 2")
-    assert kinds(file) == ["Let", "Let"]
+    file = parse_text(f"let a = 1{separator}let b = 2")
+    assert list_kinds(file) == ["Let", "Let"]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment", "\n\n  # one\n\n# two\n", "   "])
 def test_an_empty_file(text: str) -> None:
-    assert parsed(text).statements == ()
+    assert parse_text(text).statements == ()
 
 
 def test_lists_and_calls_go_over_lines() -> None:
-    items = value("[\n  ep: 8,  # outermost\n  tp: 4,\n]")
+    items = parse_value("[\n  ep: 8,  # outermost\n  tp: 4,\n]")
     assert isinstance(items, tree.List)
     assert len(items.items) == 2
-    call = value('tokens(\n "a.bin",\n type = "uint16"\n)')
+    call = parse_value('tokens(\n "a.bin",\n type = "uint16"\n)')
     assert isinstance(call, tree.Call)
     assert isinstance(call.arguments[1], tree.Named)
 
 
 def test_no_word_is_reserved() -> None:
-    file = parsed(
+    file = parse_text(
         "train for for on { import = 1, let = 2, over = on, data over [over] }".replace(
             "train for", "train a"
         )
@@ -129,26 +129,26 @@ def test_no_word_is_reserved() -> None:
     ],
 )
 def test_a_number_and_its_unit_are_one(text: str, number: float, unit: str | None) -> None:
-    node = value(text)
+    node = parse_value(text)
     assert isinstance(node, tree.Number)
     assert (node.value, node.unit.text if node.unit else None) == (number, unit)
     assert type(node.value) is type(number)
 
 
 def test_a_unit_may_still_be_a_name() -> None:
-    block = parsed("plan s for h on min { mesh = [s: 2, h: 2], data over [s] }").statements[0]
+    block = parse_text("plan s for h on min { mesh = [s: 2, h: 2], data over [s] }").statements[0]
     assert isinstance(block, tree.Block)
     assert block.label
     assert block.label.text == "s"
 
 
 def test_operators_bind_as_in_arithmetic() -> None:
-    node = value("1 + 2 * 3 - -x")
+    node = parse_value("1 + 2 * 3 - -x")
     assert isinstance(node, tree.Chain)
     assert [operator for operator, _ in node.rest] == ["+", "-"]
     assert isinstance(node.rest[0][1], tree.Chain)
     assert isinstance(node.rest[1][1], tree.Negation)
-    grouped = value("(1 + 2) * 3")
+    grouped = parse_value("(1 + 2) * 3")
     assert isinstance(grouped, tree.Chain)
     assert isinstance(grouped.first, tree.Chain)
 
@@ -158,7 +158,7 @@ def test_operators_bind_as_in_arithmetic() -> None:
     [('"a b"', "a b"), (r'"\"\\\n\t"', '"\\\n\t'), (r'"\d"', r"\d"), ('""', ""), ('"# no"', "# no")],
 )
 def test_texts(text: str, said: str) -> None:
-    node = value(text)
+    node = parse_value(text)
     assert isinstance(node, tree.String)
     assert node.value == said
 
@@ -187,7 +187,7 @@ plan wide fr first on farm {
 let x = )
 let y = 2
 """
-    assert faults(text) == [
+    assert list_faults(text) == [
         ("P001", 1, 11, "expected `for`, found `fr`"),
         ("P001", 2, 21, "expected `:` before `4`"),
         ("P001", 3, 13, "axes must be in brackets: `[ep]`"),
@@ -231,8 +231,8 @@ def test_an_unclosed_bracket_is_reported_once(text: str, statements: int) -> Non
 
 def test_a_stray_brace_does_not_end_the_file() -> None:
     text = "let a = 1\n}\nlet b = 2"
-    assert faults(text) == [("P001", 2, 1, "this `}` has no matching `{`")]
-    assert kinds(parse(Source("plan.parc", text))[0]) == ["Let", "Let"]
+    assert list_faults(text) == [("P001", 2, 1, "this `}` has no matching `{`")]
+    assert list_kinds(parse(Source("plan.parc", text))[0]) == ["Let", "Let"]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_stray_brace_does_not_end_the_file() -> None:
     ],
 )
 def test_odd_texts(text: str, told: tuple[str, int, int, str]) -> None:
-    assert faults(text) == [told]
+    assert list_faults(text) == [told]
 
 
 def test_a_value_that_is_missing_is_not_reported_twice() -> None:
@@ -260,18 +260,18 @@ def test_a_value_that_is_missing_is_not_reported_twice() -> None:
 
 
 def test_too_large_a_file_is_not_read() -> None:
-    assert [code for code, *_ in faults("#" * 300_000)] == ["P005"]
-    assert [code for code, *_ in faults("a=1\n" * 20_000)] == ["P005"]
+    assert [code for code, *_ in list_faults("#" * 300_000)] == ["P005"]
+    assert [code for code, *_ in list_faults("a=1\n" * 20_000)] == ["P005"]
 
 
 def test_a_text_full_of_faults_is_given_up() -> None:
-    assert len(faults("= 1\n" * 5_000)) < 60
+    assert len(list_faults("= 1\n" * 5_000)) < 60
 
 
 def test_a_fault_in_brackets_does_not_reach_beyond_its_statement() -> None:
     text = "batch {\n a = [1, = = 3]\n b = 5\n c = 1 2 3\n d = 1\n}\nlet x = 2\n"
     file, found = parse(Source("plan.parc", text))
-    assert [shown(fault)[:2] for fault in found] == [("P001", 2), ("P001", 4)]
+    assert [summarize_fault(fault)[:2] for fault in found] == [("P001", 2), ("P001", 4)]
     batch = file.statements[0]
     assert isinstance(batch, tree.Block)
     assert batch.body

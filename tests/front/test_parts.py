@@ -14,7 +14,7 @@ from parc.syntax.parts import split_text
 from tests.front.plans import SEED
 
 
-def pieces(text: str) -> list[str]:
+def split_pieces(text: str) -> list[str]:
     return [text[start:end] for start, end in split_text(text)]
 
 
@@ -36,10 +36,10 @@ def pieces(text: str) -> list[str]:
     ],
 )
 def test_where_a_text_is_cut(parts: list[str]) -> None:
-    assert pieces("".join(parts)) == parts
+    assert split_pieces("".join(parts)) == parts
 
 
-def shifted(value: Any, starts: dict[Source, int]) -> Any:
+def shift_spans(value: Any, starts: dict[Source, int]) -> Any:
     """A tree or a diagnostic with (start, end) of the whole text for every span.
 
     Without the fix: which one is offered, trying it on the whole text decides.
@@ -49,11 +49,11 @@ def shifted(value: Any, starts: dict[Source, int]) -> Any:
     if isinstance(value, Diagnostic):
         value = (value.code, value.message, value.labels, value.notes, value.help)
     if isinstance(value, tuple):
-        return tuple(shifted(each, starts) for each in value)
+        return tuple(shift_spans(each, starts) for each in value)
     return value
 
 
-def mutated(random: Random, text: str) -> str:
+def mutate_text(random: Random, text: str) -> str:
     """As typing leaves it: something cut out, put in, or doubled."""
     for _ in range(random.randint(1, 4)):
         start = random.randrange(len(text) + 1)
@@ -65,17 +65,17 @@ def mutated(random: Random, text: str) -> str:
 
 @pytest.mark.parametrize("seed", range(300))
 def test_a_part_by_itself_says_what_it_says_among_the_others(seed: int) -> None:
-    text = mutated(Random(seed), SEED)
+    text = mutate_text(Random(seed), SEED)
     whole = Source("plan.parc", text)
     file, faults = parse(whole)
     sources = [(start, Source("plan.parc", text[start:end])) for start, end in split_text(text)]
     parts = [parse_part(source) for _, source in sources]
     starts = {whole: 0} | {source: start for start, source in sources}
-    assert [shifted(each, starts) for each in file.statements] == [
-        shifted(each, starts) for part in parts for each in part.statements
+    assert [shift_spans(each, starts) for each in file.statements] == [
+        shift_spans(each, starts) for part in parts for each in part.statements
     ]
-    assert [shifted(each, starts) for each in faults] == [
-        shifted(each, starts) for part in parts for each in part.faults
+    assert [shift_spans(each, starts) for each in faults] == [
+        shift_spans(each, starts) for part in parts for each in part.faults
     ]
     assert file.damaged == any(part.damaged for part in parts)
 

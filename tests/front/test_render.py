@@ -11,12 +11,12 @@ from parc.source import Source
 from tests.front.plans import complete, load
 
 
-def shown(text: str, *overrides: str) -> str:
+def render_text(text: str, *overrides: str) -> str:
     return render(load(text, *overrides).diagnostics)
 
 
 def test_one_label() -> None:
-    assert shown("let width = 64 GBs\n") == (
+    assert render_text("let width = 64 GBs\n") == (
         "error[P108]: there is no unit `GBs`\n"
         " --> plan.parc:1:16\n"
         "  |\n"
@@ -31,7 +31,7 @@ def test_labels_on_several_lines_with_the_arithmetic() -> None:
     text = complete("plan wide for first on farm {\n  mesh = [dp: 3]\n  data over [dp]\n}").replace(
         "\n\n", "\n"
     )
-    assert shown(text) == (
+    assert render_text(text) == (
         "error[P208]: 32 sequences cannot be divided into 4 microbatches x 3 data ranks\n"
         "  --> plan.parc:15:23\n"
         "   |\n"
@@ -49,7 +49,7 @@ def test_labels_on_several_lines_with_the_arithmetic() -> None:
 
 
 def test_a_setting_of_the_command_line_is_a_source_of_its_own() -> None:
-    assert shown(complete(""), "first.sede=3") == (
+    assert render_text(complete(""), "first.sede=3") == (
         "error[P102]: the train `first` has no key `sede`\n"
         " --> --set:1:7\n"
         "  |\n"
@@ -111,7 +111,7 @@ def test_a_label_within_another_is_seen() -> None:
 
 
 def test_an_empty_place_is_still_marked() -> None:
-    assert "1 | let x =\n  |        ^ a value is missing here\n" in shown("let x =\nlet y = 1")
+    assert "1 | let x =\n  |        ^ a value is missing here\n" in render_text("let x =\nlet y = 1")
 
 
 def test_a_label_over_several_lines_is_drawn_beside_them() -> None:

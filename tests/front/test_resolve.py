@@ -17,7 +17,7 @@ from parc.plan.placement import spread_layers
 from tests.front.plans import BLOCKS, SEED, complete, list_findings, load, summarize
 
 
-def one(text: str, *overrides: str) -> Plan:
+def load_plan(text: str, *overrides: str) -> Plan:
     loaded = load(text, *overrides)
     assert loaded.diagnostics == ()
     (plan,) = loaded.plans
@@ -28,7 +28,7 @@ def one(text: str, *overrides: str) -> Plan:
 
 
 def test_the_seed_plan() -> None:
-    plan = one(SEED)
+    plan = load_plan(SEED)
     assert plan.name == "wide"
     assert plan.mesh == Mesh((Axis("ep", 8), Axis("pp", 4), Axis("tp", 4)))
     assert plan.cluster.levels == (blocks.Level("fabric", 8), blocks.Level("node", 16))
@@ -80,7 +80,7 @@ def test_launches() -> None:
 
 
 def test_the_other_keys() -> None:
-    plan = one(
+    plan = load_plan(
         complete("""
         model moe {
           source = "package.module:Factory"
@@ -123,7 +123,7 @@ def test_the_other_keys() -> None:
 
 
 def test_each_fact_keeps_its_span() -> None:
-    plan = one(SEED)
+    plan = load_plan(SEED)
     assert plan.train.batch.at("microbatches").text == "32"
     assert plan.at("mesh.pp").text == "pp: 4"
     assert plan.at("name").text == "wide"
@@ -163,7 +163,7 @@ def test_constants_may_stand_for_any_value() -> None:
     model moe { source = "m.py:M", arguments { width = width, sizes = sizes }, shape { hidden = 2 * width } }
     train first { model = moe, batch { sequences = 32, length = width }, optimizer = adamw { decay = how } }
     """)
-    plan = one(text)
+    plan = load_plan(text)
     assert plan.train.model.arguments == {"width": 512, "sizes": (4, 4, 8)}
     assert (plan.train.model.shape.hidden, plan.train.batch.length) == (1024, 512)
     assert plan.train.optimizer.decay == "cosine"
@@ -293,7 +293,7 @@ def test_faults_come_in_the_order_of_the_file() -> None:
 
 
 def test_set_replaces_adds_and_reaches_into_blocks() -> None:
-    plan = one(
+    plan = load_plan(
         complete("let n = 4"),
         "first.batch.microbatches=8",
         "first.seed = 7",
@@ -311,7 +311,7 @@ def test_set_reaches_into_a_configured_value_and_a_constant() -> None:
         "let n = 4\n"
         "train first { model = moe, batch { sequences = 32, length = n }, optimizer = adamw { lr = 1 } }"
     )
-    plan = one(text, "first.optimizer.clip = 3", "n = 16")
+    plan = load_plan(text, "first.optimizer.clip = 3", "n = 16")
     assert (plan.train.optimizer.lr, plan.train.optimizer.clip, plan.train.batch.length) == (1.0, 3.0, 16)
 
 
@@ -337,7 +337,7 @@ def test_a_faulty_setting_is_reported_where_it_stands(setting: str, fault: tuple
 # Imports
 
 
-def write(folder: Path, **files: str) -> Path:
+def write_files(folder: Path, **files: str) -> Path:
     """The folder of a project with these plan files; the path of `plan`."""
     (folder / ".git").mkdir(exist_ok=True)
     for name, text in files.items():
@@ -347,12 +347,12 @@ def write(folder: Path, **files: str) -> Path:
     return folder / "plan.parc"
 
 
-def codes(path: Path) -> list[tuple[str, str]]:
+def list_codes(path: Path) -> list[tuple[str, str]]:
     return [summarize(fault) for fault in load_file(path).diagnostics]
 
 
 def test_blocks_and_constants_are_imported(tmp_path: Path) -> None:
-    path = write(
+    path = write_files(
         tmp_path,
         hardware="let devices = 4\ncluster farm { levels = [node: devices] }",
         models__moe=BLOCKS["model"] + '\nimport "../hardware.parc"',
@@ -369,23 +369,23 @@ def test_blocks_and_constants_are_imported(tmp_path: Path) -> None:
 
 def test_plans_of_an_imported_file_are_checked_but_not_this_file_s(tmp_path: Path) -> None:
     other = complete("").replace("plan wide", "plan other")
-    path = write(tmp_path, other=other, plan='import "other.parc"\n' + BLOCKS["plan"])
+    path = write_files(tmp_path, other=other, plan='import "other.parc"\n' + BLOCKS["plan"])
     assert [plan.name for plan in load_file(path).plans] == ["wide"]
 
 
 def test_a_fault_in_an_imported_file_is_reported_there(tmp_path: Path) -> None:
-    path = write(tmp_path, hardware="cluster farm { }", plan='import "hardware.parc"')
+    path = write_files(tmp_path, hardware="cluster farm { }", plan='import "hardware.parc"')
     (fault,) = load_file(path).diagnostics
     assert fault.span
     assert (fault.code, Path(fault.span.source.path).name) == ("P104", "hardware.parc")
 
 
 def test_circles_of_imports_are_reported(tmp_path: Path) -> None:
-    path = write(tmp_path, plan='import "a.parc"', a='import "b.parc"', b='import "a.parc"')
+    path = write_files(tmp_path, plan='import "a.parc"', a='import "b.parc"', b='import "a.parc"')
     (fault,) = load_file(path).diagnostics
     assert fault.code == "P113"
     assert [Path(label.span.source.path).name for label in fault.labels] == ["b.parc", "a.parc"]
-    assert codes(write(tmp_path, plan='import "plan.parc"')) == [("P113", 'import "plan.parc"')]
+    assert list_codes(write_files(tmp_path, plan='import "plan.parc"')) == [("P113", 'import "plan.parc"')]
 
 
 @pytest.mark.parametrize(
@@ -397,17 +397,17 @@ def test_imports_do_not_leave_the_project(tmp_path: Path, wanted: str) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "link.parc").symlink_to(tmp_path / "outside.parc")
-    assert codes(write(project, plan=f'import "{wanted}"')) == [("P114", f'"{wanted}"')]
+    assert list_codes(write_files(project, plan=f'import "{wanted}"')) == [("P114", f'"{wanted}"')]
 
 
 @pytest.mark.parametrize("wanted", ["none.parc", ".", "", "a\\0b", "loop.parc"])
 def test_what_cannot_be_imported_is_reported(tmp_path: Path, wanted: str) -> None:
     (tmp_path / "loop.parc").symlink_to(tmp_path / "loop.parc")
-    assert [code for code, _ in codes(write(tmp_path, plan=f'import "{wanted}"'))] == ["P112"]
+    assert [code for code, _ in list_codes(write_files(tmp_path, plan=f'import "{wanted}"'))] == ["P112"]
 
 
 def test_the_same_name_in_two_files_is_reported(tmp_path: Path) -> None:
-    path = write(tmp_path, a="let x = 1", plan='import "a.parc"\nlet x = 2')
+    path = write_files(tmp_path, a="let x = 1", plan='import "a.parc"\nlet x = 2')
     (fault,) = load_file(path).diagnostics
     assert fault.code == "P105"
 
@@ -416,8 +416,8 @@ def test_the_same_name_in_two_files_is_reported(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    assert codes(tmp_path / "none.parc") == [("P009", "")]
-    assert codes(tmp_path) == [("P009", "")]
+    assert list_codes(tmp_path / "none.parc") == [("P009", "")]
+    assert list_codes(tmp_path) == [("P009", "")]
     (tmp_path / "binary.parc").write_bytes(b"let a = 1\n\xff\xfe")
     (fault,) = load_file(tmp_path / "binary.parc").diagnostics
     assert (fault.code, "line 2" in fault.message) == ("P008", True)
@@ -425,7 +425,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_line_ends_and_the_mark_of_windows(tmp_path: Path) -> None:
     (tmp_path / "plan.parc").write_bytes(b"\xef\xbb\xbf" + complete("").replace("\n", "\r\n").encode())
-    assert codes(tmp_path / "plan.parc") == []
+    assert list_codes(tmp_path / "plan.parc") == []
 
 
 def test_choosing_a_plan() -> None:

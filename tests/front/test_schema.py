@@ -15,19 +15,19 @@ from parc.plan.schema.form import Form, Key
 from tests.front.plans import SEED, load
 
 
-def forms(among: typing.Iterable[Form] = tuple(TOP.values())) -> Iterator[Form]:
+def iterate_forms(among: typing.Iterable[Form] = tuple(TOP.values())) -> Iterator[Form]:
     for form in among:
         yield form
-        yield from forms(form.blocks)
+        yield from iterate_forms(form.blocks)
 
 
-FORMS = list(forms())
+FORMS = list(iterate_forms())
 KEYS = [(form, key) for form in FORMS for key in form.keys]
 KINDS = {"count": int, "real": float, "quantity": float, "flag": bool, "text": str}
 WORTH = {"call", "configured", "sizes", "axes", "block", "texts", "counts"}
 
 
-def name(case: tuple[Form, Key]) -> str:
+def name_case(case: tuple[Form, Key]) -> str:
     return f"{case[0].kind}.{case[1].name}"
 
 
@@ -51,7 +51,7 @@ def test_readers_ask_for_every_key_and_block(monkeypatch: pytest.MonkeyPatch) ->
     assert wanted - asked == {("train", "adamw"), ("train", "tokens")}  # values with settings, no blocks
 
 
-@pytest.mark.parametrize("case", [case for case in KEYS if case[0].dataclass], ids=name)
+@pytest.mark.parametrize("case", [case for case in KEYS if case[0].dataclass], ids=name_case)
 def test_a_key_is_a_field_of_the_block_with_the_same_type(case: tuple[Form, Key]) -> None:
     form, key = case
     hints = typing.get_type_hints(getattr(blocks, form.dataclass))
@@ -72,7 +72,7 @@ def test_a_key_that_must_be_there_has_no_default(form: Form) -> None:
     assert {key.name for key in form.keys if key.needed} <= defaults
 
 
-@pytest.mark.parametrize("case", KEYS, ids=name)
+@pytest.mark.parametrize("case", KEYS, ids=name_case)
 def test_a_key_has_a_sentence_and_a_type(case: tuple[Form, Key]) -> None:
     assert case[1].doc.endswith(".")
     assert case[1].type

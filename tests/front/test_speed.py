@@ -25,7 +25,7 @@ LOOP = 20_000  # turns of a loop that take a ninth of that, on the machine where
 LONG = 1.0  # s for 2,000 lines
 
 
-def least(run: Callable[[], float], enough: float, tries: int = 40) -> float:
+def find_least(run: Callable[[], float], enough: float, tries: int = 40) -> float:
     """The least of several times, as soon as it is short enough."""
     best = float("inf")
     for _ in range(tries):
@@ -35,7 +35,7 @@ def least(run: Callable[[], float], enough: float, tries: int = 40) -> float:
     return best
 
 
-def warm(text: str) -> Callable[[], float]:
+def time_warm(text: str) -> Callable[[], float]:
     def once() -> float:
         begun = time.process_time()
         load_text(Source("plan.parc", text))
@@ -45,7 +45,7 @@ def warm(text: str) -> Callable[[], float]:
     return once
 
 
-def fresh(folder: Path, *arguments: str) -> Callable[[], float]:
+def time_fresh(folder: Path, *arguments: str) -> Callable[[], float]:
     """In a process of its own, which finds its byte code in the folder."""
     environment = {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(folder)}
 
@@ -67,13 +67,13 @@ def test_the_seed_in_a_fresh_process(tmp_path: Path) -> None:
     said = "from pathlib import Path\nfrom parc.syntax import table\n"
     said += f"table.TABLE = Path({str(tmp_path / 'table.bin')!r})\n"
     said += "from parc.cli import main\nassert main(['check', 'examples/seed.parc']) == 0"
-    check = fresh(tmp_path, "-c", said)
-    lark = least(fresh(tmp_path, "-c", "import lark"), 0, tries=5)
+    check = time_fresh(tmp_path, "-c", said)
+    lark = find_least(time_fresh(tmp_path, "-c", "import lark"), 0, tries=5)
     limit = max(FRESH, 2 * lark)
-    assert least(check, limit) <= limit
+    assert find_least(check, limit) <= limit
 
 
-def loop() -> float:
+def time_loop() -> float:
     begun = time.process_time()
     sum(each * each for each in range(LOOP))
     return time.process_time() - begun
@@ -81,11 +81,11 @@ def loop() -> float:
 
 def test_the_seed_in_a_warm_process() -> None:
     """Where Python is slower than usual, as long as it takes nine times the loop."""
-    limit = max(WARM, 9 * least(loop, 0))
-    assert least(warm(SEED), limit, tries=200) <= limit
+    limit = max(WARM, 9 * find_least(time_loop, 0))
+    assert find_least(time_warm(SEED), limit, tries=200) <= limit
 
 
-def million() -> str:
+def build_million() -> str:
     """The seed on 2^20 devices: 8,192 replicas, each as the seed is."""
     changes = {
         "fabric: 8,": "fabric: 65536,",
@@ -102,11 +102,11 @@ def million() -> str:
 
 
 def test_a_million_devices_take_little_longer_than_the_seed() -> None:
-    loaded = load_text(Source("plan.parc", million()))
+    loaded = load_text(Source("plan.parc", build_million()))
     assert loaded.ok
     assert loaded.plans[0].mesh.size == 2**20
-    seed, large = warm(SEED), warm(million())
-    ratio = min(least(large, 0, tries=15) / least(seed, 0, tries=15) for _ in range(3))
+    seed, large = time_warm(SEED), time_warm(build_million())
+    ratio = min(find_least(large, 0, tries=15) / find_least(seed, 0, tries=15) for _ in range(3))
     assert ratio <= 1.5
 
 
@@ -121,10 +121,10 @@ def test_two_thousand_lines() -> None:
     text = "\n".join(blocks)
     assert 1900 < text.count("\n") < 2100
     assert load_text(Source("plan.parc", text)).ok
-    assert least(warm(text), LONG) <= LONG
+    assert find_least(time_warm(text), LONG) <= LONG
 
 
 @pytest.mark.parametrize("lines", [2000])
 def test_a_file_full_of_faults_is_no_slower(lines: int) -> None:
-    assert least(warm("let a = ;\n" * lines), LONG) <= LONG
-    assert least(warm("plan a for b on c { mesh = [x: 1] }\n" * lines), LONG) <= LONG
+    assert find_least(time_warm("let a = ;\n" * lines), LONG) <= LONG
+    assert find_least(time_warm("plan a for b on c { mesh = [x: 1] }\n" * lines), LONG) <= LONG

@@ -16,7 +16,7 @@ from parc.syntax.parse import parse
 from tests.front.plans import summarize
 
 
-def evaluated(text: str) -> tuple[object, list[Diagnostic]]:
+def evaluate(text: str) -> tuple[object, list[Diagnostic]]:
     """The value of `x` in a file of `let` constants."""
     file, faults = parse(Source("plan.parc", text))
     assert faults == ()
@@ -25,8 +25,8 @@ def evaluated(text: str) -> tuple[object, list[Diagnostic]]:
     return Scope(lets, found, Memo()).evaluate(lets["x"].value), found
 
 
-def number(text: str) -> Quantity:
-    value, faults = evaluated(f"let x = {text}")
+def evaluate_number(text: str) -> Quantity:
+    value, faults = evaluate(f"let x = {text}")
     assert faults == []
     assert isinstance(value, Quantity)
     return value
@@ -54,7 +54,7 @@ def number(text: str) -> Quantity:
     ],
 )
 def test_units_are_held_in_si(text: str, amount: float, dimension: units.Dimension) -> None:
-    assert number(text) == Quantity(amount, dimension)
+    assert evaluate_number(text) == Quantity(amount, dimension)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_units_are_held_in_si(text: str, amount: float, dimension: units.Dimensi
     ],
 )
 def test_arithmetic_keeps_dimensions(text: str, amount: float, dimension: units.Dimension) -> None:
-    assert number(text) == Quantity(amount, dimension)
+    assert evaluate_number(text) == Quantity(amount, dimension)
 
 
 def test_whole_numbers_stay_whole_where_they_divide() -> None:
-    assert type(number("128 / 8").number) is int
-    assert type(number("128 / 5").number) is float
+    assert type(evaluate_number("128 / 8").number) is int
+    assert type(evaluate_number("128 / 5").number) is float
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_whole_numbers_stay_whole_where_they_divide() -> None:
     ],
 )
 def test_what_has_no_value(text: str, code: str, place: str) -> None:
-    value, faults = evaluated(f"let x = {text}")
+    value, faults = evaluate(f"let x = {text}")
     assert value is None
     (fault,) = faults
     assert fault.span
@@ -118,12 +118,12 @@ def test_what_has_no_value(text: str, code: str, place: str) -> None:
     ],
 )
 def test_the_unit_that_was_meant(text: str, help: str) -> None:
-    _, (fault,) = evaluated(f"let x = {text}")
+    _, (fault,) = evaluate(f"let x = {text}")
     assert fault.help == help
 
 
 def test_both_sides_of_a_mismatch_are_pointed_at() -> None:
-    _, (fault,) = evaluated("let x = 64 GB + 3 us")
+    _, (fault,) = evaluate("let x = 64 GB + 3 us")
     assert [(label.span.text, label.text) for label in fault.labels] == [
         ("3 us", "a time, such as `3 us`"),
         ("64 GB", "a size in bytes, such as `64 GB`"),
@@ -131,12 +131,12 @@ def test_both_sides_of_a_mismatch_are_pointed_at() -> None:
 
 
 def test_constants_may_be_used_before_they_are_defined() -> None:
-    value, faults = evaluated("let x = 2 * width\nlet width = height + 1\nlet height = 3")
+    value, faults = evaluate("let x = 2 * width\nlet width = height + 1\nlet height = 3")
     assert (value, faults) == (Quantity(8), [])
 
 
 def test_a_circle_of_constants_is_reported_once() -> None:
-    value, faults = evaluated("let x = y + 1\nlet y = 2 * z\nlet z = y")
+    value, faults = evaluate("let x = y + 1\nlet y = 2 * z\nlet z = y")
     assert value is None
     assert [summarize(fault) for fault in faults] == [("P115", "y")]
     assert [label.span.line for label in faults[0].labels] == [2, 3]
@@ -148,7 +148,7 @@ def test_constants_that_double_themselves_do_not_take_the_memory() -> None:
         + "\n".join(f"let a{i} = [a{i + 1}, a{i + 1}]" for i in range(30))
         + "\nlet a30 = 1"
     )
-    value, faults = evaluated(text)
+    value, faults = evaluate(text)
     assert value is None
     assert {fault.code for fault in faults} <= {"P005", "P006"}
     squares = (
@@ -156,14 +156,14 @@ def test_constants_that_double_themselves_do_not_take_the_memory() -> None:
         + "\n".join(f"let a{i} = a{i + 1} * a{i + 1}" for i in range(30))
         + "\nlet a30 = 10"
     )
-    value, faults = evaluated(squares)
+    value, faults = evaluate(squares)
     assert value is None
     assert faults[0].code == "P007"
 
 
 def test_constants_that_build_on_one_another_without_end_do_not_take_the_stack() -> None:
     text = "let x = a0\n" + "\n".join(f"let a{i} = a{i + 1} + 1" for i in range(2000)) + "\nlet a2000 = 1"
-    value, faults = evaluated(text)
+    value, faults = evaluate(text)
     assert value is None
     assert faults[0].code == "P006"
 
@@ -171,7 +171,7 @@ def test_constants_that_build_on_one_another_without_end_do_not_take_the_stack()
 @given(st.integers(0, 10**15), st.sampled_from(sorted(units.UNITS)))
 def test_every_unit_is_exact_for_whole_amounts(amount: int, unit: str) -> None:
     scale, dimension = units.UNITS[unit]
-    value = number(f"{amount} {unit}")
+    value = evaluate_number(f"{amount} {unit}")
     assert value.dimension == dimension
     # A fraction of a second or a percent is one correctly rounded division; everything else is an integer.
     assert value.number == (amount / round(1 / scale) if scale < 1 else amount * scale)

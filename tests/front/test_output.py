@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def on_a_terminal(columns: int, *arguments: str, **environment: str) -> str:
+def run_on_terminal(columns: int, *arguments: str, **environment: str) -> str:
     """What `parc` writes to a terminal of so many columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -50,7 +50,7 @@ def on_a_terminal(columns: int, *arguments: str, **environment: str) -> str:
 
 
 def test_a_terminal_gets_colour_and_no_line_beyond_its_width(file: Path) -> None:
-    said = on_a_terminal(60, "check", str(file))
+    said = run_on_terminal(60, "check", str(file))
     assert "\033[1;31merror[P208]\033[0m" in said
     plain = COLOUR.sub("", said)
     assert "\033" not in plain
@@ -62,15 +62,15 @@ def test_a_terminal_gets_colour_and_no_line_beyond_its_width(file: Path) -> None
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colour_may_be_declined(file: Path, environment: dict[str, str]) -> None:
     """See https://no-color.org: any value that is not empty does."""
-    assert "\033" not in on_a_terminal(80, "check", str(file), **environment)
-    assert "\033" not in on_a_terminal(80, "check", "--diff", str(file), **environment)
+    assert "\033" not in run_on_terminal(80, "check", str(file), **environment)
+    assert "\033" not in run_on_terminal(80, "check", "--diff", str(file), **environment)
 
 
 def test_an_empty_no_color_declines_nothing(file: Path) -> None:
-    assert "\033[1;31m" in on_a_terminal(80, "check", str(file), NO_COLOR="")
+    assert "\033[1;31m" in run_on_terminal(80, "check", str(file), NO_COLOR="")
 
 
 def test_a_terminal_of_no_known_width_is_as_wide_as_it_may_be(file: Path) -> None:
     assert "= note: 32 / (4 microbatches x 3 data ranks) = 2.67 sequences each" in COLOUR.sub(
-        "", on_a_terminal(0, "check", str(file))
+        "", run_on_terminal(0, "check", str(file))
     )
