@@ -83,7 +83,7 @@ THIN = load_plan(
 
 
 @pytest.mark.parametrize(
-    ("of", "ranks"), [(SEED, (0, 37, 127)), (load_plan(build_small()), range(8)), (THIN, range(4))]
+    ("plan", "ranks"), [(SEED, (0, 37, 127)), (load_plan(build_small()), range(8)), (THIN, range(4))]
 )
 def test_pointing_at_a_rank_lights_its_groups_and_no_others(opened: Open, plan: Plan, ranks: Any) -> None:
     page = opened(plan)
