@@ -54,7 +54,7 @@ def test_every_module_of_a_right_program_gives_its_share_of_what_the_models_give
 
 
 def test_a_scaled_output_names_the_axes_of_that_size_and_the_edited_line(tmp_path: Path) -> None:
-    edit = ("stage_1.py", "return out, balance", "return 2 * out, balance")
+    edit = ("model.py", "return out, balance", "return 2 * out, balance")
     found = locate("moe", "everything", tmp_path / "program", edit)
     assert found.message == (
         "output 1 of `layers.1.moe` differs first: step 0, microbatch 0, ranks 2-3, 6-7: all that hold it"
@@ -63,7 +63,7 @@ def test_a_scaled_output_names_the_axes_of_that_size_and_the_edited_line(tmp_pat
         "every entry is exactly 2 times what it should be: "
         "a scale error over `ep` or `pp` or `tp` or the 2 microbatches"
     )
-    assert (found.file, found.line) == ("stage_1.py", line(tmp_path / "program", "stage_1.py", edit[2]))
+    assert (found.file, found.line) == ("model.py", line(tmp_path / "program", "model.py", edit[2]))
 
 
 def test_a_sum_that_is_left_out_is_named_with_its_line(tmp_path: Path) -> None:
@@ -73,9 +73,10 @@ def test_a_sum_that_is_left_out_is_named_with_its_line(tmp_path: Path) -> None:
     assert found.message.startswith(
         "the output of `blocks.0.attn` differs first: step 0, microbatch 0, ranks 0-1"
     )
-    for name, detail in zip(("CausalSelfAttention", "Stage"), found.details[-2:], strict=True):
-        here = line(tmp_path / "program", "stage_0.py", "= all_reduce(", within=f"class {name}")
-        assert f"over `tp` (P -> I) at stage_0.py:{here}, class {name}" in detail
+    classes = (("model.py", "CausalSelfAttention"), ("stage_0.py", "Stage"))
+    for (file, name), detail in zip(classes, found.details[-2:], strict=True):
+        here = line(tmp_path / "program", file, "= all_reduce(", within=f"class {name}")
+        assert f"over `tp` (P -> I) at {file}:{here}, class {name}" in detail
     assert (found.file, found.line) == (edit[0], line(tmp_path / "program", edit[0], "    pass"))
 
 
@@ -92,19 +93,19 @@ def test_a_gradient_that_is_not_summed_is_met_in_the_backward_pass(tmp_path: Pat
 
 def test_only_the_ranks_that_differ_are_named(tmp_path: Path) -> None:
     once = "(2 if torch.distributed.get_rank() == 3 else 1) * "
-    edit = ("stage_0.py", "return x + ", f"return {once}x + ")
+    edit = ("model.py", "return x + ", f"return {once}x + ")
     found = locate("moe", "data", tmp_path / "program", edit)
     assert "step 0, microbatch 0, rank 3" in found.message
     assert not found.message.endswith("all that hold it")
 
 
 def test_a_parameters_gradient_names_the_axes_that_complete_it(tmp_path: Path) -> None:
-    edit = ("stage_0.py", 'init=constant(1.0), reduce=("ep", "tp")', 'init=constant(1.0), reduce=("ep",)')
+    edit = ("model.py", 'init=constant(1.0), reduce=("ep", "tp")', 'init=constant(1.0), reduce=("ep",)')
     found = locate("moe", "everything", tmp_path / "program", edit)
-    assert found.message.startswith("the gradient of `layers.0.")
-    assert "_norm.weight` differs first: step 0, ranks 0-1, 4-5" in found.message
+    assert found.message.startswith("the gradient of `layers.2.")
+    assert "_norm.weight` differs first: step 0, ranks 2-3, 6-7" in found.message
     assert found.details[-1] == "after the last microbatch its terms are summed over `ep`, `tp`"
-    assert (found.file, found.line) == ("stage_0.py", line(tmp_path / "program", "stage_0.py", edit[2]))
+    assert (found.file, found.line) == ("model.py", line(tmp_path / "program", "model.py", edit[2]))
 
 
 @pytest.mark.parametrize(
