@@ -80,7 +80,7 @@ def test_a_right_program_raises_no_alarm(runner: MutantRunner) -> None:
     ("bug", "site", "rung", "message"),  # all by a difference
     [
         ("mean of each rank alone", "means of ranks summed", "matching", "an operation is missing"),
-        ("router gradient not summed", "Router", "matching", "another operation is issued"),
+        ("router gradient not summed", "router", "matching", "another operation is issued"),
         ("one microbatch's gradient kept", "only the last", "numbers", "gradient of"),
         ("rows in another order", "put back", "numbers", "gradient of"),
         ("norm of one rank's shards", "along `ep`", "matching", "an operation is missing"),
@@ -137,7 +137,7 @@ def test_a_crash_is_not_reported_as_a_difference(
 ) -> None:
     text = runner.sample.files["runtime/gradients.py"].decode()
     assert text.count("return total.sqrt()") == 1
-    crashing = text.replace("return total.sqrt()", f"import sys\n    return {edit}").encode()
+    crashing = text.replace("return total.sqrt()", f"import sys\n        return {edit}").encode()
     found = runner.detect({"runtime/gradients.py": crashing}, {})
     assert found is not None
     assert (found.rung, found.means) == (rung, "crash")
