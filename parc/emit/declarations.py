@@ -10,6 +10,7 @@ from typing import TypeAlias
 from parc.emit.trees import assign
 from parc.ir.expression import attribute, call, expr, literal, name, names_in
 from parc.ir.program import Buffer, Parameter, Stage, Unit
+from parc.ir.runtime_names import TOKEN_COUNTS
 from parc.ir.states import S, local_shape
 
 _Attributes: TypeAlias = "dict[str, ast.expr | _Attributes]"  # by name, those of submodules below theirs
@@ -41,8 +42,8 @@ def init_statements(
     yield from _buffers(unit.buffers)
     if unit.experts is not None:
         count = literal(unit.experts.count)
-        load = expr("torch.zeros(count, dtype=torch.int64, device=mesh.device_type)", count=count)
-        yield _register("load", load)
+        zeros = expr("torch.zeros(count, dtype=torch.int64, device=mesh.device_type)", count=count)
+        yield _register(TOKEN_COUNTS, zeros)
 
 
 def _put(attributes: _Attributes, path: str, tree: ast.expr) -> None:

@@ -16,7 +16,7 @@ from parc.emit.pretty import WIDTH
 from parc.emit.trees import docstring, function, import_from
 from parc.ir.expression import expr, item, literal, name, names_in
 from parc.ir.program import Program, Recv, Send, Stage, Unit
-from parc.ir.runtime_names import RUNTIME
+from parc.ir.runtime_names import RUNTIME, TOKEN_COUNTS
 
 DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
 
@@ -57,7 +57,7 @@ def taken(program: Program) -> set[str]:
     return found
 
 
-_RESERVED = {*dir(nn.Module()), "load"}
+_RESERVED = {*dir(nn.Module()), TOKEN_COUNTS}
 
 
 def _imports(used: Collection[str], parts: Collection[str] = ()) -> Iterator[ast.stmt]:

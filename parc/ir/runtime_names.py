@@ -28,6 +28,9 @@ DECLARATIONS: Mapping[str, tuple[str, ...]] = {
 
 RUNTIME: Mapping[str, tuple[str, ...]] = dict(sorted({**FORWARD, **DECLARATIONS}.items()))
 
+TOKEN_COUNTS = "tokens_per_expert"
+"""The buffer in which a module of experts counts the tokens that it has sent to each."""
+
 LOCALS = frozenset({"self", "torch", "F", "nn", "layer", "mesh", "list", "Tensor", "counts", "route"}).union(
     *FORWARD.values()
 )

@@ -30,7 +30,7 @@ from parc.ir.program import (
     Unit,
     Value,
 )
-from parc.ir.runtime_names import FORWARD
+from parc.ir.runtime_names import FORWARD, TOKEN_COUNTS
 from parc.ir.states import Kind, State
 
 _GLOBALS = frozenset({"self", "torch", "F", "float"}).union(*FORWARD.values())
@@ -131,7 +131,7 @@ class _Checker:
         held = {*self.unit.numbers, *self.unit.groups}
         held |= {parameter.path for parameter in self.unit.parameters}
         held |= {buffer.path for buffer in self.unit.buffers}
-        held |= {"load"} if self.unit.experts else set()
+        held |= {TOKEN_COUNTS} if self.unit.experts else set()
         return any(path == each or path.startswith(f"{each}.") for each in held)
 
     def _operand(self, operand: Operand, of: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from parc.capture.graph import is_item, item_of, operands_of
 from parc.ir.collectives import verb_between
 from parc.ir.expression import Expression, name, placeholder, substitute
 from parc.ir.program import Call, Collective, Compute, Event, Operand, Value
+from parc.ir.runtime_names import TOKEN_COUNTS
 from parc.ir.states import State
 from parc.lower.draft import Drafter
 from parc.lower.local_names import Key, Scope
@@ -43,7 +44,7 @@ class Writer:
         self._statements = Statements(placed.body.operations())
         self._statements.hints = name_objective(placed.body) | self._statements.hints
         self._shares = Shares(placed, layout)
-        reserved = {*layout.axes, "load"}  # attributes of the emitted module
+        reserved = {*layout.axes, TOKEN_COUNTS}  # attributes of the emitted module
         self.numbers = {key: number for key, number in placed.body.numbers.items() if key not in reserved}
         self._drafter = Drafter(placed, self._shares, self._statements, device, self.numbers, kept)
         self._draft = self._drafter.draft(nodes)

@@ -14,7 +14,7 @@ from parc.capture.graph import user_name, value
 from parc.capture.initializers import Recipe
 from parc.ir.expression import Expression, attribute, call, expr, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Unit, Value
-from parc.ir.runtime_names import GLOBALS
+from parc.ir.runtime_names import GLOBALS, TOKEN_COUNTS
 from parc.ir.states import V
 from parc.ir.walk import expressions_of
 from parc.lower.body import Writer
@@ -168,7 +168,7 @@ def _dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event]:
     tree = call(function, name("tokens"), name("indices"), literal(info.count), *group)
     moved = Collective(rows, Operand.of(tokens), "dispatch", V, V, info.axis or "")
     yield Compute(results, Expression(tree), (moved,) if info.axis and info.travel else ())
-    yield Accumulate("load", Expression(expr("route.load")))
+    yield Accumulate(TOKEN_COUNTS, Expression(expr("route.tokens_per_expert")))
 
 
 def _combine(rows: Operand, tokens: Value, info: Experts) -> Compute:

@@ -72,7 +72,7 @@ def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         if pattern.startswith(STDLIB):
-            matches = _standard_library(pattern.removeprefix(STDLIB))
+            matches = _list_standard_library(pattern.removeprefix(STDLIB))
         else:
             whole = base.absolute() / pattern
             root = Path(whole.anchor)
@@ -94,7 +94,7 @@ def compute_unigram_entropy(dataset: Dataset) -> float:
     return -math.fsum((share * share.log()).tolist())
 
 
-def _standard_library(pattern: str) -> list[Path]:
+def _list_standard_library(pattern: str) -> list[Path]:
     folder = Path(sysconfig.get_paths()["stdlib"])
     found = []
     for parent, folders, names in os.walk(folder):

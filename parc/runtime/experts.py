@@ -18,6 +18,9 @@ from torch.distributed import ProcessGroup
 
 from .grouped import RowCounts
 
+TOKEN_COUNTS = "tokens_per_expert"
+"""The buffer in which a module of experts counts the tokens that it has sent to each: (E,) int64."""
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -36,7 +39,7 @@ class Route:
     order: Tensor  # the (token, choice) pair that each row sent is for; pairs are numbered token by token
     tokens: int
     choices: int
-    load: Tensor  # (E,) of this rank's pairs, how many chose each expert
+    tokens_per_expert: Tensor  # (E,) of this rank's pairs, how many chose each expert
     exchange: Exchange | None = None  # None: the rows stayed on this rank
 
 
@@ -48,20 +51,20 @@ def dispatch(
     With `group`, its ranks hold equal shares of the experts in order, and each its own tokens: rows are sent
     to them. The number of rows is whatever the routing decides.
     """
-    order, load, choices = _sort_by_expert(indices, experts)
+    order, counts, choices = _sort_by_expert(indices, experts)
     rows = tokens.index_select(0, order // choices)
     if group is None or group.size() == 1:
-        return rows, RowCounts(load), Route(order, len(tokens), choices, load)
+        return rows, RowCounts(counts), Route(order, len(tokens), choices, counts)
     mine = experts // group.size()
-    theirs = torch.empty_like(load)
-    dist.all_to_all_single(theirs, load, group=group)
+    theirs = torch.empty_like(counts)
+    dist.all_to_all_single(theirs, counts, group=group)
     by_sender = theirs.view(group.size(), mine)  # how many rows each rank has for each of mine
-    by_rank = torch.stack([load.view(group.size(), mine).sum(dim=1), by_sender.sum(dim=1)])
+    by_rank = torch.stack([counts.view(group.size(), mine).sum(dim=1), by_sender.sum(dim=1)])
     sent, received = by_rank.tolist()  # where the host waits for the device
     rows = _AllToAll.apply(rows, sent, received, group)
-    expert = torch.arange(mine, device=load.device).repeat(group.size())
+    expert = torch.arange(mine, device=counts.device).repeat(group.size())
     by_expert = expert.repeat_interleave(theirs, output_size=sum(received)).argsort(stable=True)
-    route = Route(order, len(tokens), choices, load, Exchange(group, sent, received, by_expert))
+    route = Route(order, len(tokens), choices, counts, Exchange(group, sent, received, by_expert))
     return rows.index_select(0, by_expert), RowCounts(by_sender.sum(dim=0)), route
 
 
@@ -72,14 +75,14 @@ def dispatch_local(
 
     What `combine` returns is then a term of a sum over `group`.
     """
-    order, load, choices = _sort_by_expert(indices, experts)
+    order, counts, choices = _sort_by_expert(indices, experts)
     mine = experts // group.size()
     first = group.rank() * mine
-    counts: list[int] = load.tolist()
-    start, stop = sum(counts[:first]), sum(counts[: first + mine])
+    numbers: list[int] = counts.tolist()  # where the host waits for the device
+    start, stop = sum(numbers[:first]), sum(numbers[: first + mine])
     order = order[start:stop]
     rows = tokens.index_select(0, order // choices)
-    return rows, RowCounts(load[first : first + mine]), Route(order, len(tokens), choices, load)
+    return rows, RowCounts(counts[first : first + mine]), Route(order, len(tokens), choices, counts)
 
 
 def combine(rows: Tensor, weights: Tensor, route: Route) -> Tensor:

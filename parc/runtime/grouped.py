@@ -43,7 +43,7 @@ def grouped_linear(rows: Tensor, weight: Tensor, counts: RowCounts) -> Tensor:
 
 def grouped_matmul(rows: Tensor, weight: Tensor, counts: RowCounts) -> Tensor:
     """rows (R, in), weight (E, in, out) -> (R, out)"""
-    if _fuses(rows, weight):
+    if _can_fuse(rows, weight):
         return _DenseGradient.apply(F.grouped_mm(_make_dense(rows), weight, offs=counts.ends))
     parts = zip(torch.split(rows, counts.numbers), weight.unbind(), strict=True)
     return torch.cat([part @ matrix for part, matrix in parts])
@@ -64,7 +64,7 @@ def _repeat(vectors: Tensor, counts: RowCounts, rows: int) -> Tensor:
     return vectors.repeat_interleave(counts.counts, dim=0, output_size=rows)
 
 
-def _fuses(rows: Tensor, weight: Tensor) -> bool:
+def _can_fuse(rows: Tensor, weight: Tensor) -> bool:
     """Whether one call of `grouped_mm` makes all products. The meta device takes fewer types."""
     if rows.dtype not in FUSED or weight.dtype != rows.dtype or rows.is_meta or not len(weight):
         return False

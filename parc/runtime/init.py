@@ -46,7 +46,7 @@ def draw(
 
     It is drawn in float32 whatever `dtype` is, so that float32 and float64 runs begin with the same numbers.
     """
-    generator = torch.Generator().manual_seed(_key(seed, name, expert))
+    generator = torch.Generator().manual_seed(_derive_seed(seed, name, expert))
     value = torch.empty(shape, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         for call, *arguments in recipe:
@@ -78,7 +78,7 @@ def initialize(parameters: Iterable[PlacedParameter], seed: int) -> None:
             local[row].copy_(parameter.select_share(whole, front=1))
 
 
-def _key(seed: int, name: str, expert: int | None) -> int:
+def _derive_seed(seed: int, name: str, expert: int | None) -> int:
     """A seed of 32 bits, all that torch's CPU generator takes in.
 
     Experts count up from one hash, so that no two experts of a tensor can meet on the same stream.

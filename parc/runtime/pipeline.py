@@ -18,11 +18,11 @@ SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 class Pipeline:
     """Runs the microbatches of a step through this rank's stage.
 
-    `inputs` and `outputs` are example tensors of one microbatch, as the stage takes them from the stage
-    before and hands them to the one after (on the meta device, say); what is floating point takes its
-    gradient back. They are given, not inferred: inference would run the stages, collectives and all. The
-    first stage takes the tokens, (sequences, length); the last returns its loss, or its loss and balance
-    loss. 1f1b needs as many microbatches as stages.
+    `inputs` and `outputs` are like what the stage receives from the stage before and sends to the one after,
+    for one microbatch; they may be on the meta device. Gradients of the floating-point ones are sent back.
+    They are given, because torch would run the stages, collectives included, to infer them. The first stage
+    takes the tokens, (sequences, length); the last returns its loss, or its loss and balance loss. The
+    schedule 1f1b needs at least as many microbatches as stages.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Pipeline:
                 topology.stage,
                 topology.stages,
                 device,
-                input_args=_receivable(inputs),
-                output_args=packed if topology.last else _receivable(outputs),
+                input_args=_mark_receivable(inputs),
+                output_args=packed if topology.last else _mark_receivable(outputs),
                 group=topology.pipeline,
             ),
             n_microbatches=microbatches,
@@ -69,13 +69,13 @@ class Pipeline:
         self.objective = objective
         arguments = (tokens.flatten(0, 1),) if self.topology.stage == 0 else ()
         named: dict[str, Any] = {name: value.flatten(0, 1) for name, value in keywords.items()}
-        # the schedule wants a target; what the loss needs of the batch is in the keywords
+        # the schedule requires a target; the stage gets what its loss needs by the keywords
         merged: Any = self.schedule.step(*arguments, target=tokens.flatten(0, 1), **named)
         return merged.view(self.microbatches, 2) if self.topology.last else None
 
 
 class Boundary(nn.Module):
-    """A stage as the schedule wants it: outputs that can be sent, and on the last stage one packed tensor."""
+    """A stage as the schedule takes it: contiguous outputs, and on the last stage one packed tensor."""
 
     def __init__(self, stage: nn.Module, last: bool) -> None:
         super().__init__()
@@ -88,10 +88,10 @@ class Boundary(nn.Module):
         returned = self.stage(*received, **keywords)
         if self.last:
             return pack_losses(returned)
-        handed_on = returned if isinstance(returned, tuple) else (returned,)
-        return tuple(tensor.contiguous() for tensor in handed_on)
+        sent = returned if isinstance(returned, tuple) else (returned,)
+        return tuple(tensor.contiguous() for tensor in sent)
 
 
-def _receivable(examples: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """`examples`, marked so that gradients of the floating-point ones travel back."""
+def _mark_receivable(examples: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Marks those whose gradients are sent back: the floating-point ones."""
     return tuple(tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in examples)

@@ -106,13 +106,13 @@ class _Rank:
                 return False
             self.report += piece
 
-    def failed_at(self) -> float | None:
+    def get_failure_time(self) -> float | None:
         """When it failed, as far as is known by now; a death without a word counts as the first of all."""
         if self.report:
             return float(self.report.partition(b"\n")[0])
         return 0.0 if self.status else None
 
-    def why(self) -> str:
+    def describe_failure(self) -> str:
         if self.report:
             return self.report.partition(b"\n")[2].decode(errors="replace")
         return f"ended by {_describe_status(self.status or 0)}"
@@ -132,13 +132,13 @@ def _watch(ranks: list[_Rank]) -> None:
                     rank.status = os.waitstatus_to_exitcode(os.waitpid(rank.pid, 0)[1])
                     if rank.status:
                         wait = 0
-    failures = [(when, rank.number) for rank in ranks if (when := rank.failed_at()) is not None]
+    failures = [(when, rank.number) for rank in ranks if (when := rank.get_failure_time()) is not None]
     if failures:
         # a rank's pipe tells of its end before its sockets close: the earliest end caused the others
         rank = ranks[min(failures)[1]]
         os.set_blocking(rank.pipe, True)  # the end of its report may still be on the way
         rank.drain()
-        raise RankFailed(rank.number, rank.why())
+        raise RankFailed(rank.number, rank.describe_failure())
 
 
 def _stop(ranks: list[_Rank]) -> None:
@@ -196,12 +196,12 @@ def die_with_parent(parent: int) -> None:
 def exit_on_signal() -> Iterator[None]:
     """SIGINT and SIGTERM raise SystemExit, with the status a shell expects, so that `finally` blocks run."""
 
-    def pass_over(_number: int, _frame: FrameType | None) -> None:
+    def ignore(_number: int, _frame: FrameType | None) -> None:
         pass
 
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
         for other in STOPPING:  # a second one must not interrupt the cleaning up
-            signal.signal(other, pass_over)  # not SIG_IGN: Python complains of one that is on its way already
+            signal.signal(other, ignore)  # not SIG_IGN: Python complains of one that is on its way already
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, leave) for number in STOPPING}

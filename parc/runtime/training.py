@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .batches import Batches
+from .experts import TOKEN_COUNTS
 from .gradients import Gradients
 from .objective import Objective, pack_losses
 from .optim import AdamWSettings, ScheduledAdamW
@@ -22,8 +23,8 @@ class Trainer:
     """Trains `stage`, which is the whole model where there is no `pipeline`.
 
     `keywords` names what forward takes of a microbatch besides what comes first (tokens, or the stage
-    before's output): "tokens", "labels". `load_axes` are the axes over which the experts modules' `load`
-    counts are terms of a sum; None where there are no experts. `flops` is the arithmetic of one step on
+    before's output): "tokens", "labels". `load_axes` are the axes over which the counts of the experts
+    modules are terms of a sum; None where there are no experts. `flops` is the arithmetic of one step on
     one device, `peak_flops` what the device could do in a second.
     """
 
@@ -54,7 +55,9 @@ class Trainer:
         self.flops, self.peak_flops = flops, peak_flops
         self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
         self.optimizer = ScheduledAdamW(parameters, optimizer)
-        self.loads = [load for name, load in stage.named_buffers() if name.split(".")[-1] == "load"]
+        self.token_counts = [
+            counts for name, counts in stage.named_buffers() if name.split(".")[-1] == TOKEN_COUNTS
+        ]
         self.device = torch.device(topology.mesh.device_type)
 
     def step(self, step: int) -> dict[str, float]:
@@ -64,7 +67,7 @@ class Trainer:
         norm = self.update(step)
         found = [*losses, norm.double()]
         if self.load_axes is not None:
-            found.append(self.expert_load(self.load_axes).double())
+            found.append(self.compute_expert_load(self.load_axes).double())
         loss, balance, norm_value, *load = torch.stack(found).tolist()  # where the host waits for the device
         figures = {
             "step": step,
@@ -116,17 +119,18 @@ class Trainer:
         self.optimizer.step(step)
         return norm
 
-    def expert_load(self, axes: tuple[str, ...]) -> Tensor:
+    def compute_expert_load(self, axes: tuple[str, ...]) -> Tensor:
         """Tokens of the busiest expert over the mean of its layer, in the worst layer; 1 is even. A scalar.
 
-        Reads and clears `load`, the counts an experts module keeps of the tokens it has sent to each expert.
+        Reads and clears the counts of tokens that the modules of experts keep.
         """
         worst = torch.zeros((), device=self.device)
-        for load in self.loads:
-            counts = load.to(torch.float32)
+        if self.token_counts:
+            counts = torch.cat(self.token_counts).to(torch.float32)
+            torch._foreach_zero_(self.token_counts)
             self.topology.sum(counts, axes)
-            worst = torch.maximum(worst, counts.max() / counts.mean())
-            load.zero_()
+            layers = torch.split(counts, [len(each) for each in self.token_counts])
+            worst = torch.stack([layer.max() / layer.mean() for layer in layers]).max()
         if self.topology.pipeline is not None:
             dist.all_reduce(worst, dist.ReduceOp.MAX, group=self.topology.pipeline)
         return worst

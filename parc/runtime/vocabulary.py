@@ -25,7 +25,7 @@ def sharded_embedding(
     found = F.embedding(torch.where(mine, rows, 0), table)
     if padding_idx is not None:
         found = torch.where((indices == padding_idx).unsqueeze(-1), found.detach(), found)
-    return found * mine.unsqueeze(-1)
+    return torch.where(mine.unsqueeze(-1), found, 0)
 
 
 def cross_entropy(

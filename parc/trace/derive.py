@@ -95,11 +95,9 @@ class _StageStep:
     def _report_load(self) -> Iterator[Op]:
         if self.program.load_axes is None:
             return
-        for _, unit in named_units(self.stage):
-            if unit.experts is None:
-                continue
-            for axis in self.program.load_axes:
-                yield _sum(axis, (unit.experts.count,), "torch.float32", f"{unit.name}, load")
+        counts = [unit.experts.count for _, unit in named_units(self.stage) if unit.experts is not None]
+        for axis in self.program.load_axes if counts else ():
+            yield _sum(axis, (sum(counts),), "torch.float32", "tokens of each expert")
         if self.pipeline:
             yield Op("all_reduce", self.pipeline, (), "torch.float32", "max", where="the busiest expert")
 

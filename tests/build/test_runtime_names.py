@@ -9,8 +9,8 @@ from importlib import import_module
 import pytest
 
 from parc.ir import states
-from parc.ir.runtime_names import COLLECTIVES, LOCALS, RUNTIME, STATES
-from parc.runtime import collectives
+from parc.ir.runtime_names import COLLECTIVES, LOCALS, RUNTIME, STATES, TOKEN_COUNTS
+from parc.runtime import collectives, experts
 
 
 @pytest.mark.parametrize("module", RUNTIME)
@@ -42,3 +42,7 @@ def test_every_collective_that_the_runtime_exports_is_listed() -> None:
     public = {name for name, each in functions.items() if each.__module__ == collectives.__name__}
     assert {name for name in public if not name.startswith("_")} == {*COLLECTIVES, "S"}
     assert set(COLLECTIVES) <= LOCALS
+
+
+def test_the_trainer_reads_the_counts_that_modules_keep() -> None:
+    assert TOKEN_COUNTS == experts.TOKEN_COUNTS

@@ -82,7 +82,7 @@ def test_tokens_travel_to_their_experts_and_back(ranks, kind: str, world: int) -
         out = combine(run(rows, counts, leaves), leaves["weights"], route)
         out.backward(given["gradient"][own])
         grads = {name: torch.zeros_like(t) if t.grad is None else t.grad for name, t in leaves.items()}
-        return {"out": out.detach(), "load": route.load, **grads}
+        return {"out": out.detach(), "load": route.tokens_per_expert, **grads}
 
     results, wanted = ranks(world, work), expected(kind, world)
     for name, value in wanted.items():

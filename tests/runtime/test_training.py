@@ -156,16 +156,16 @@ WEIGHT = {"weight": Placement((1,), init=(("zero_",),))}
 class Loaded(nn.Module):
     """Counts as an experts module does: `given[step]` tokens to each expert on every microbatch of a step."""
 
-    load: torch.Tensor
+    tokens_per_expert: torch.Tensor
 
     def __init__(self, given: list[list[int]]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.given = [torch.tensor(counts) for counts in given for _ in range(MICROBATCHES)]
-        self.register_buffer("load", torch.zeros_like(self.given[0]))
+        self.register_buffer("tokens_per_expert", torch.zeros_like(self.given[0]))
 
     def forward(self, x_BS: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        self.load += self.given.pop(0)
+        self.tokens_per_expert += self.given.pop(0)
         return self.weight.sum() * x_BS.sum()
 
 

@@ -121,3 +121,18 @@ def test_every_rank_looks_up_its_own_rows(ranks, world: int, padding: int | None
     assert whole.grad is not None
     close(torch.stack([found for found, _ in results]).sum(0), F.embedding(indices, table))
     close(torch.cat([gradient for _, gradient in results]), whole.grad)
+
+
+def test_an_infinite_row_of_one_rank_is_seen_by_its_own_ids_alone(ranks) -> None:
+    """Ids of other ranks are looked up in row 0 and masked; infinity times zero is not a number."""
+
+    def work() -> Tensor:
+        mine = torch.zeros(VOCABULARY // 2, 5, dtype=torch.float64)
+        mine[0] = torch.inf
+        return sharded_embedding(torch.tensor([0, 1, VOCABULARY // 2]), mine, dist.group.WORLD)
+
+    for rank, found in enumerate(ranks(2, work)):
+        infinite = [place for place, row in enumerate(found.tolist()) if row == [torch.inf] * 5]
+        assert infinite == [0 if rank == 0 else 2]
+        assert torch.equal(found.nan_to_num(posinf=0.0), torch.zeros(3, 5, dtype=torch.float64))
+        assert not found.isnan().any()

@@ -22,7 +22,7 @@ LOSS = (
     ),
 )
 EMBEDDING = (
-    ("others' rows not zero", "    return found * mine.unsqueeze(-1)\n", "    return found\n"),
+    ("others' rows not zero", "    return torch.where(mine.unsqueeze(-1), found, 0)\n", "    return found\n"),
     ("rows of the first rank", "indices - group.rank() * table.shape[0]", "indices"),
 )
 
