@@ -23,9 +23,9 @@ from .test_equality import LAYOUTS
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
 SUM = "    dist.all_reduce(total, group=group)"
-END = ("runtime/gradients.py", "    return total.sqrt()")
-GROUP = 'parameters[0].device_mesh.get_group("tp")'  # torch lets its groups wait for ten minutes
-RECEIVES = f"    if dist.get_rank() == 0:\n        dist.recv(total, 1, {GROUP})\n"
+END = ("runtime/gradients.py", "        return total.sqrt()")
+GROUP = 'self.mesh.get_group("tp")'  # torch lets its groups wait for ten minutes
+RECEIVES = f"        if dist.get_rank() == 0:\n            dist.recv(total, 1, {GROUP})\n"
 
 
 def stopped(
@@ -69,7 +69,7 @@ def test_sizes_that_do_not_fit_are_a_crash_of_the_program(tmp_path: Path) -> Non
 
 
 def test_a_loop_without_end_ends_as_well(tmp_path: Path) -> None:
-    edit = ("runtime/gradients.py", "    return total.sqrt()", "    while True:\n        pass")
+    edit = (*END, "        while True:\n            pass")
     found = stopped(tmp_path / "program", edit, timeout=10.0, layout="one rank")
     here = line(tmp_path / "program", "runtime/gradients.py", "while True")
     assert found.verdict == "not provable"  # it may be slow
@@ -87,7 +87,7 @@ def test_a_killed_rank_is_not_provable(tmp_path: Path) -> None:
 def test_a_program_that_crashes_is_refuted_with_its_line(tmp_path: Path) -> None:
     found = stopped(
         tmp_path / "program",
-        ("runtime/gradients.py", "    return total.sqrt()", "    return total.square_root()"),
+        (*END, "        return total.square_root()"),
     )
     here = line(tmp_path / "program", "runtime/gradients.py", "square_root")
     assert found.verdict == "refuted"
