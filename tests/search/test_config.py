@@ -178,7 +178,7 @@ def test_what_a_shape_cannot_say_is_reported(more: Any, note: str) -> None:
         ("", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("[1]", "not an object"),
-        ("{}", "does not say layers (num_hidden_layers or n_layer or num_layers), hidden"),
+        ("{}", "it lacks layers (num_hidden_layers or n_layer or num_layers), hidden"),
         (json.dumps(MIXTRAL | {"num_hidden_layers": "32"}), "`layers` is a whole number, not '32'"),
         (json.dumps(MIXTRAL | {"num_hidden_layers": True}), "`layers` is a whole number, not True"),
         (json.dumps(MIXTRAL | {"num_hidden_layers": -1}), "`layers` is a whole number, not -1"),

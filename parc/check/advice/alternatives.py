@@ -26,14 +26,17 @@ WORK = 40_000  # passes through a pipeline that may be simulated for the alterna
 class Alternative:
     """`text` is the change as a plan file has it; without `edits` there is no place to write it."""
 
-    def __init__(self, text: str, plan: Plan, edits: tuple[Edit, ...] = ()) -> None:
+    def __init__(
+        self, text: str, plan: Plan, edits: tuple[Edit, ...] = (), costs: Costs | None = None
+    ) -> None:
         self.text = text
         self.plan = plan
         self.edits = edits
+        self._costs = costs
 
     @cached_property
     def costs(self) -> Costs:
-        return price(self.plan)
+        return self._costs or price(self.plan)
 
     @cached_property
     def seconds(self) -> float | None:

@@ -79,7 +79,11 @@ class Locality:
         """The order whose collectives take the least time, where that is less than now."""
         orders = list(reorder_axes(self.plan))
         best = min(orders, key=lambda each: self.time(each.plan.mesh), default=None)
-        return best if best and self.time(best.plan.mesh) < self.time(self.plan.mesh) else None
+        if best is None or self.time(best.plan.mesh) >= self.time(self.plan.mesh):
+            return None
+        # What can be divided, and what excludes what, is the same in every order: no rule need be run again.
+        costs = Costs(best.plan, self.costs.layout_fault, self.costs.batch_fault)
+        return Alternative(best.text, best.plan, best.edits, costs)
 
     def _find_unpriced(self) -> Finding | None:
         """Where no price is known: the first order that keeps tensor groups in a node."""
