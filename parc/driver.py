@@ -8,20 +8,27 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from parc.capture.capture import Captured, capture
+from parc.capture.dump import dump_captured
 from parc.capture.user_model import read_sources
 from parc.check.load import Loaded, choose, load
 from parc.check.unsupported import find_unsupported
-from parc.diagnostic import CompileError, Diagnostic, error, has_errors
+from parc.diagnostic import CompileError, Diagnostic, Label, error, has_errors
 from parc.emit.program import Files, emit
 from parc.emit.write import is_ours, write
+from parc.ir.dump import dump
 from parc.ir.program import Program
+from parc.ir.verifier import find_inconsistencies
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
 from parc.plan.imports import HARDWARE_PREFIX
 from parc.render.text import render, summarize
+from parc.shard.dump import dump_placed
 from parc.shard.placement import propagate
+
+Pass: TypeAlias = Literal["load", "capture", "propagate", "lower", "emit"]
 
 
 @dataclass(frozen=True)
@@ -49,10 +56,40 @@ def compile_plan(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnosti
         captured = capture(plan)
         placed = propagate(plan, captured)
         program = lower(plan, captured, placed)
+        check_consistency(plan, program)
         files = emit(plan, program, _read_sources(loaded, plan))
     except CompileError as refused:
         return refused.diagnostics
     return Compiled(plan, captured, program, files, loaded.diagnostics + limits)
+
+
+def check_consistency(plan: Plan, program: Program) -> None:
+    """Raises CompileError where a program is inconsistent, which is a fault of parc."""
+    faults = list(find_inconsistencies(program, {axis.name: axis.size for axis in plan.mesh.axes}))
+    if faults:
+        message = f"parc has made an inconsistent program, which is a fault of parc: {faults[0]}"
+        raise CompileError(error("P512", message, Label(plan.span, "compiled from this plan")))
+
+
+def dump_pass(file: Path, name: str | None, after: Pass, overrides: Sequence[str], outside: bool) -> str:
+    """The program as text after one of the passes. Raises CompileError where it does not come that far."""
+    loaded = load(file, overrides, outside)
+    plan = choose(loaded, name) if loaded.ok else None
+    if not isinstance(plan, Plan):
+        raise CompileError(*(loaded.diagnostics + loaded.allowed if plan is None else (plan,)))
+    if after == "load":
+        return f"{plan}\n"
+    captured = capture(plan)
+    if after == "capture":
+        return dump_captured(captured)
+    placed = propagate(plan, captured)
+    if after == "propagate":
+        return dump_placed(placed.root, placed.layout)
+    program = lower(plan, captured, placed)
+    if after == "lower":
+        return dump(program)
+    files = emit(plan, program, _read_sources(loaded, plan))
+    return "".join(f"{name}: {len(content):,} bytes\n" for name, content in sorted(files.items()))
 
 
 def _read_sources(loaded: Loaded, plan: Plan) -> dict[str, bytes]:

@@ -101,7 +101,13 @@ def add_diff(parser: ArgumentParser) -> None:
 
 
 def add_build(parser: ArgumentParser) -> None:
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="DIR")
+    output = parser.add_mutually_exclusive_group(required=True)
+    output.add_argument("-o", "--out", type=Path, metavar="DIR")
+    output.add_argument(
+        "--dump-after",
+        choices=["load", "capture", "propagate", "lower", "emit"],
+        help="print the program after a pass of the compiler, and write no folder",
+    )
     add_plan(parser)
     add_overrides(parser)
 

@@ -66,6 +66,7 @@ def _members(unit: Unit) -> Iterator[str]:
     yield from (f"number {name} = {value}" for name, value in unit.numbers.items())
     yield from (f"group {axis}" for axis in unit.groups)
     yield from map(_parameter, unit.parameters)
+    yield from (f"layer {path} = {layer}" for path, layer in unit.layers.items())
     yield from (line for buffer in unit.buffers for line in _buffer(buffer))
     yield from (f"member {path}: {name}" for path, name in unit.members.items())
 

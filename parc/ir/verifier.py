@@ -128,7 +128,7 @@ class _Checker:
 
     def _has(self, path: str) -> bool:
         """Whether an attribute path below `self` is that of something the unit holds, or begins with one."""
-        held = {*self.unit.numbers, *self.unit.groups}
+        held = {*self.unit.numbers, *self.unit.groups, *self.unit.layers}
         held |= {parameter.path for parameter in self.unit.parameters}
         held |= {buffer.path for buffer in self.unit.buffers}
         held |= {TOKEN_COUNTS} if self.unit.experts else set()

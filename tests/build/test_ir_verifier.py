@@ -15,8 +15,9 @@ from parc.ir.expression import Expression, expr, name
 from parc.ir.program import Call, Collective, Compute, Event, Let, Operand, Program, Repeat, Send, Unit, Value
 from parc.ir.states import I, P, R, S
 from parc.ir.verifier import find_inconsistencies
-from parc.lower.program import rewrite
+from parc.lower.program import lower
 from parc.plan.blocks import Plan
+from parc.shard.placement import propagate
 from tests.build.conftest import EXAMPLES, PLANS
 
 
@@ -24,7 +25,8 @@ from tests.build.conftest import EXAMPLES, PLANS
 def compiled(file: str, plan: str) -> tuple[Plan, Program]:
     chosen = choose(load(EXAMPLES / f"{file}.parc"), plan)
     assert not isinstance(chosen, Diagnostic)
-    return chosen, rewrite(chosen, capture(chosen))
+    captured = capture(chosen)
+    return chosen, lower(chosen, captured, propagate(chosen, captured))
 
 
 def faults(program: Program, plan: Plan) -> list[str]:
