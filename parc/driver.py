@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,20 +15,19 @@ from parc.capture.dump import dump_captured
 from parc.capture.user_model import read_sources
 from parc.check.load import Loaded, choose, load
 from parc.check.unsupported import find_unsupported
-from parc.diagnostic import CompileError, Diagnostic, Label, error, has_errors
-from parc.emit.program import Files, emit
+from parc.diagnostic import CompileError, Diagnostic, error, has_errors
+from parc.emit.program import Files, dump_files, emit
 from parc.emit.write import is_ours, write
-from parc.ir.dump import dump
+from parc.ir.dump import dump_program
 from parc.ir.program import Program
-from parc.ir.verifier import find_inconsistencies
+from parc.ir.verifier import verify_program
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
+from parc.plan.dump import dump_plan
 from parc.plan.imports import HARDWARE_PREFIX
 from parc.render.text import render, summarize
 from parc.shard.dump import dump_placed
 from parc.shard.placement import propagate
-
-Pass: TypeAlias = Literal["load", "capture", "propagate", "lower", "emit"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,18 @@ class Compiled:
     warnings: tuple[Diagnostic, ...]
 
 
-def compile_plan(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnostic, ...]:
+Pass: TypeAlias = Literal["load", "capture", "propagate", "lower", "emit"]
+Watch: TypeAlias = Callable[[Pass, Callable[[], str]], None]
+"""Is called after each pass, with a function that prints what the pass has made."""
+
+
+def _ignore(_pass: Pass, _dump: Callable[[], str]) -> None:
+    pass
+
+
+def compile_plan(
+    loaded: Loaded, name: str | None, watch: Watch = _ignore
+) -> Compiled | tuple[Diagnostic, ...]:
     """The program of a plan, or why there is none."""
     if not loaded.ok:  # an error that a comment allows cannot be built either
         return loaded.diagnostics + loaded.allowed
@@ -52,44 +62,20 @@ def compile_plan(loaded: Loaded, name: str | None) -> Compiled | tuple[Diagnosti
     limits = find_unsupported(plan, loaded.launches)
     if has_errors(limits):
         return limits
+    watch("load", lambda: dump_plan(plan))
     try:
         captured = capture(plan)
+        watch("capture", lambda: dump_captured(captured))
         placed = propagate(plan, captured)
+        watch("propagate", lambda: dump_placed(placed))
         program = lower(plan, captured, placed)
-        check_consistency(plan, program)
+        watch("lower", lambda: dump_program(program))
+        verify_program(plan, program)
         files = emit(plan, program, _read_sources(loaded, plan))
+        watch("emit", lambda: dump_files(files))
     except CompileError as refused:
         return refused.diagnostics
     return Compiled(plan, captured, program, files, loaded.diagnostics + limits)
-
-
-def check_consistency(plan: Plan, program: Program) -> None:
-    """Raises CompileError where a program is inconsistent, which is a fault of parc."""
-    faults = list(find_inconsistencies(program, {axis.name: axis.size for axis in plan.mesh.axes}))
-    if faults:
-        message = f"parc has made an inconsistent program, which is a fault of parc: {faults[0]}"
-        raise CompileError(error("P512", message, Label(plan.span, "compiled from this plan")))
-
-
-def dump_pass(file: Path, name: str | None, after: Pass, overrides: Sequence[str], outside: bool) -> str:
-    """The program as text after one of the passes. Raises CompileError where it does not come that far."""
-    loaded = load(file, overrides, outside)
-    plan = choose(loaded, name) if loaded.ok else None
-    if not isinstance(plan, Plan):
-        raise CompileError(*(loaded.diagnostics + loaded.allowed if plan is None else (plan,)))
-    if after == "load":
-        return f"{plan}\n"
-    captured = capture(plan)
-    if after == "capture":
-        return dump_captured(captured)
-    placed = propagate(plan, captured)
-    if after == "propagate":
-        return dump_placed(placed.root, placed.layout)
-    program = lower(plan, captured, placed)
-    if after == "lower":
-        return dump(program)
-    files = emit(plan, program, _read_sources(loaded, plan))
-    return "".join(f"{name}: {len(content):,} bytes\n" for name, content in sorted(files.items()))
 
 
 def _read_sources(loaded: Loaded, plan: Plan) -> dict[str, bytes]:
@@ -108,6 +94,20 @@ def build(
         return (error("P510", f"`{out}` exists and was not written by parc", help="choose another folder"),)
     made = compile_plan(load(file, overrides, outside), plan)
     return _written(made, out) or made.warnings if isinstance(made, Compiled) else made
+
+
+def dump_after(
+    file: Path, plan: str | None, after: Pass, overrides: Sequence[str] = (), outside: bool = False
+) -> tuple[str | None, tuple[Diagnostic, ...]]:
+    """The program after a pass, as text; None where it does not come so far. Writes nothing."""
+    found: list[str] = []
+
+    def watch(name: Pass, dump: Callable[[], str]) -> None:
+        if name == after:
+            found.append(dump())
+
+    made = compile_plan(load(file, overrides, outside), plan, watch)
+    return next(iter(found), None), made.warnings if isinstance(made, Compiled) else made
 
 
 def _written(made: Compiled, out: Path) -> tuple[Diagnostic, ...]:

@@ -101,12 +101,12 @@ def add_diff(parser: ArgumentParser) -> None:
 
 
 def add_build(parser: ArgumentParser) -> None:
-    output = parser.add_mutually_exclusive_group(required=True)
-    output.add_argument("-o", "--out", type=Path, metavar="DIR")
-    output.add_argument(
+    result = parser.add_mutually_exclusive_group(required=True)
+    result.add_argument("-o", "--out", type=Path, metavar="DIR")
+    result.add_argument(
         "--dump-after",
         choices=["load", "capture", "propagate", "lower", "emit"],
-        help="print the program after a pass of the compiler, and write no folder",
+        help="write nothing; print the program as it is after this pass of the compiler",
     )
     add_plan(parser)
     add_overrides(parser)

@@ -66,6 +66,14 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     return {name: text.encode() for name, text in found.items()}
 
 
+def dump_files(files: Files) -> str:
+    """The names and sizes of the files of a folder, and the text of its model."""
+    sizes = [f"{len(content):>8,}  {name}" for name, content in sorted(files.items())]
+    model = [name for name in sorted(files) if name.startswith(("model.", "stage_"))]
+    texts = [f"# {name}\n{files[name].decode()}" for name in model]
+    return "\n\n".join(["\n".join(sizes), *texts])
+
+
 def _environment() -> Environment:
     """For Python and Markdown, so nothing is escaped as HTML would need; no text of a plan is a template."""
     return Environment(

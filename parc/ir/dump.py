@@ -18,40 +18,35 @@ from parc.ir.program import (
     Repeat,
     Send,
     Shape,
-    Stage,
     Unit,
     Value,
 )
-from parc.ir.states import State
+from parc.ir.states import S, State
 
 
-def dump(program: Program) -> str:
-    """A program as lines of text, the units of every stage below it."""
+def dump_program(program: Program) -> str:
+    """A program as lines of text: its units, then its stages."""
     return "\n".join(_program(program)) + "\n"
 
 
 def _program(program: Program) -> Iterator[str]:
-    loss = "the model's own" if program.mean else "sum of the tokens' losses"
-    yield f"program: loss {loss}{_sum_over(program.loss_axes)}"
+    loss = "mean loss of the model" if program.mean else "losses of tokens"
+    yield f"program: {loss}{_sum_over(program.loss_axes)}"
     if program.balanced:
         yield f"  balance loss{_sum_over(program.balance_axes)}"
     if program.load_axes is not None:
-        yield f"  load of experts{_sum_over(program.load_axes)}"
+        yield f"  tokens of experts{_sum_over(program.load_axes)}"
+    units = {unit.name: unit for stage in program.stages for unit in stage.units}
+    for unit in units.values():
+        yield from ("", *_unit(unit, f"unit {unit.name}: {unit.path}"))
     for number, stage in enumerate(program.stages):
-        yield ""
-        yield from _stage(number, stage)
+        first, count = stage.first_layer, len(stage.layers)
+        layers = f"{stage.layers_path} {first} to {first + count - 1} ({', '.join(stage.layers)})"
+        yield from ("", *_unit(stage.root, f"stage {number}: {layers}"))
 
 
-def _stage(number: int, stage: Stage) -> Iterator[str]:
-    layers = ", ".join(stage.layers)
-    yield f"stage {number}: {stage.layers_path} from {stage.first_layer}: {layers}"
-    for unit in (*stage.units, stage.root):
-        yield ""
-        yield from _indent(_unit(unit))
-
-
-def _unit(unit: Unit) -> Iterator[str]:
-    yield f"unit {unit.name}: {unit.path or 'the model'}"
+def _unit(unit: Unit, title: str) -> Iterator[str]:
+    yield title
     yield from _indent(_members(unit))
     inputs = ", ".join(map(format_value, unit.inputs))
     yield f"  forward({inputs})"
@@ -66,22 +61,18 @@ def _members(unit: Unit) -> Iterator[str]:
     yield from (f"number {name} = {value}" for name, value in unit.numbers.items())
     yield from (f"group {axis}" for axis in unit.groups)
     yield from map(_parameter, unit.parameters)
-    yield from (f"layer {path} = {layer}" for path, layer in unit.layers.items())
     yield from (line for buffer in unit.buffers for line in _buffer(buffer))
+    yield from (f"layer {path} = {constructor}" for path, constructor in unit.layers.items())
     yield from (f"member {path}: {name}" for path, name in unit.members.items())
 
 
 def _parameter(parameter: Parameter) -> str:
-    states = ", ".join(
-        f"{axis}: S({dim}{f', blocks={blocks}' if blocks > 1 else ''})"
-        for axis, (dim, blocks) in parameter.sharded.items()
-    )
     calls = ", ".join(f"{name}({', '.join(map(str, arguments))})" for name, *arguments in parameter.recipe)
-    kind = "parameters" if parameter.stack else "parameter"
-    return (
-        f"{kind} {parameter.path}: {format_type(parameter.shape, parameter.dtype)} {{{states}}}"
-        f"{_sum_over(parameter.reduce)}, init {calls}{', an expert a row' if parameter.experts else ''}"
-    )
+    states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
+    whole = format_type(parameter.shape, parameter.dtype, states)
+    summed = f", gradient{_sum_over(parameter.reduce)}" if parameter.reduce else ""
+    experts = ", an expert a row" if parameter.experts or parameter.stack else ""
+    return f"parameter {parameter.path}: {whole}{summed}, init {calls}{experts}"
 
 
 def _buffer(buffer: Buffer) -> Iterator[str]:
@@ -100,9 +91,8 @@ def _events(events: Sequence[Event]) -> Iterator[str]:
             case Accumulate():
                 yield f"{event.buffer} += {event.value}"
             case Call():
-                operands = ", ".join(map(_operand, event.operands))
-                called = f"{event.member}({operands})"
-                yield f"{_bind(event.results, event.temporary)} = call {event.unit} {called}"
+                operands = ", ".join(str(operand.expression) for operand in event.operands)
+                yield f"{_bind(event.results, event.temporary)} = call {event.member}({operands})"
             case Repeat():
                 yield f"for layer in {event.layers}[{event.start}:{event.start + event.count}]"
                 yield from _indent(_events(event.body))
@@ -117,7 +107,7 @@ def _bind(results: Sequence[Value], temporary: bool) -> str:
 
 def _collective(event: Collective) -> str:
     states = f"{event.axis}: {event.src} -> {event.dst}"
-    return f"{event.verb}({_operand(event.operand)}, {states}){'' if event.grad else ', no gradient'}"
+    return f"{event.verb}({event.operand.expression}, {states}){'' if event.grad else ', no gradient'}"
 
 
 def _inside(event: Collective) -> str:
@@ -146,7 +136,7 @@ def format_type(shape: Shape, dtype: str, states: Mapping[str, State] | None = N
 
 
 def _sum_over(axes: Sequence[str]) -> str:
-    return f", summed over {', '.join(axes)}" if axes else ""
+    return f" summed over {', '.join(axes)}" if axes else ""
 
 
 def _indent(lines: Iterable[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from parc.diagnostic import CompileError, Label, error
 from parc.ir.collectives import ISSUED
 from parc.ir.dump import format_type, format_value
 from parc.ir.expression import Expression, names_in
@@ -30,11 +31,22 @@ from parc.ir.program import (
     Unit,
     Value,
 )
-from parc.ir.runtime_names import FORWARD, TOKEN_COUNTS
+from parc.ir.runtime_names import DECLARATIONS, FORWARD, TOKEN_COUNTS
 from parc.ir.states import Kind, State
+from parc.plan.blocks import Plan
 
 _GLOBALS = frozenset({"self", "torch", "F", "float"}).union(*FORWARD.values())
-_IN_CONSTRUCTORS = frozenset({"torch", "float", "device"})
+_IN_CONSTRUCTORS = frozenset({"torch", "nn", "float", "device"}).union(*DECLARATIONS.values())
+
+
+def verify_program(plan: Plan, program: Program) -> None:
+    """Raise CompileError where the compiler has made an inconsistent program: that is a fault of its own."""
+    faults = tuple(find_inconsistencies(program, {axis.name: axis.size for axis in plan.mesh.axes}))
+    if faults:
+        message = f"parc has made an inconsistent program: {faults[0]}"
+        help = "this is a fault of parc: report it with the plan and the model"
+        label = Label(plan.span, "compiled from here")
+        raise CompileError(error("P512", message, label, notes=faults[1:], help=help))
 
 
 def find_inconsistencies(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
@@ -81,6 +93,10 @@ class _Checker:
             if name not in self.units:
                 yield f"the member `{path}` is of a unit `{name}` that is not there before"
         yield from self._buffers()
+        for path, constructor in self.unit.layers.items():
+            yield from self._expression(constructor, _IN_CONSTRUCTORS)
+            if not any(parameter.path.startswith(f"{path}.") for parameter in self.unit.parameters):
+                yield f"the layer `{path}` has no parameters"
         self.bound |= {value.name: value for value in self.unit.inputs}
         yield from self._events(self.unit.events)
         yield from (fault for result in self.unit.results for fault in self._operand(result, "the result"))
@@ -120,8 +136,9 @@ class _Checker:
     def _bind(self, values: Sequence[Value]) -> None:
         self.bound |= {value.name: value for value in values if value.name != "_"}
 
-    def _expression(self, expression: Expression) -> Iterator[str]:
-        yield from _unbound(expression, self.bound.keys() | _GLOBALS)
+    def _expression(self, expression: Expression, known: Collection[str] = ()) -> Iterator[str]:
+        """`known` are variables besides those of the forward pass."""
+        yield from _unbound(expression, self.bound.keys() | _GLOBALS | {*known})
         for path in _attribute_paths(expression.tree):
             if not self._has(path):
                 yield f"`{expression}` reads `self.{path}`, which is not there"

@@ -9,13 +9,13 @@ from torch import fx
 from parc.capture.dump import dump_nodes, format_tensor, name_value
 from parc.capture.graph import is_item, operands_of, user_name
 from parc.ir.states import I
-from parc.shard.placed import Layout, Move, Placed, States, issues
+from parc.shard.placed import Layout, Move, Placed, PlacedModel, States, issues
 
 
-def dump_placed(placed: Placed, layout: Layout) -> str:
+def dump_placed(model: PlacedModel) -> str:
     """A model with every body that it calls, in each way in which it is called, callees first."""
-    found = {id(each): each for each in _below(placed)}
-    return "\n\n".join("\n".join(_body(each, layout)) for each in found.values()) + "\n"
+    found = {id(each): each for each in _below(model.root)}
+    return "\n\n".join("\n".join(_body(each, model.layout)) for each in found.values()) + "\n"
 
 
 def _below(placed: Placed) -> Iterator[Placed]:

@@ -88,9 +88,24 @@ BROKEN: Mapping[str, tuple[str, Callable[[Unit], Unit], str]] = {
         "reads `self.eps`, which is not there",
     ),
     "a parameter that is not there": (
+        "RMSNorm",
+        lambda unit: replace(unit, parameters=()),
+        "reads `self.weight`, which is not there",
+    ),
+    "a layer that is not there": (
+        "Attention",
+        lambda unit: replace(unit, layers={}),
+        "reads `self.wq`, which is not there",
+    ),
+    "a layer without parameters": (
         "Attention",
         lambda unit: replace(unit, parameters=unit.parameters[1:]),
-        "reads `self.wq.weight",
+        "the layer `wq` has no parameters",
+    ),
+    "a layer over a group that is not held": (
+        "Attention",
+        lambda unit: replace(unit, groups=()),
+        "`ColumnLinear(64, 64, self.tp)` reads `self.tp`, which is not there",
     ),
     "a buffer that reads a variable of no one": (
         "Stage",
@@ -106,7 +121,7 @@ BROKEN: Mapping[str, tuple[str, Callable[[Unit], Unit], str]] = {
     "a count without a buffer": (
         "Experts",
         lambda unit: replace(unit, experts=None),
-        "adds to `load`, which is not there",
+        "adds to `tokens_per_expert`, which is not there",
     ),
     "a member that is not there": (
         "MoE",

@@ -13,7 +13,7 @@ PARC = Path(__file__).parents[2] / "parc"
 
 
 def told() -> set[str]:
-    passes = ("capture", "shard", "lower", "emit")
+    passes = ("capture", "shard", "lower", "ir", "emit")
     files = [PARC / "driver.py", *(file for each in passes for file in (PARC / each).rglob("*.py"))]
     return {code for file in files for code in re.findall(r'"(P\d{3})"', file.read_text())}
 

@@ -95,6 +95,7 @@ def test_long_statements_are_broken_as_ruff_breaks_them(tmp_path: Path) -> None:
         f"result = {chain}",
         f"first, second = function_of_two({chain}, keyword={chain})",
         f"result = {' * '.join(['some_variable'] * 12)} + {chain}",
+        f"layers = [Layer({chain}) for _ in range(12)] + [Other({chain}) for _ in range(7)] + [Last(mesh)]",
         f"self.table = module(weight=parameter(mesh, {tuple(range(40))}, {{'tp': 0}}), bias=None)",
     ]
     file = tmp_path / "file.py"
