@@ -20,7 +20,6 @@ from parc.emit.program import Files, dump_files, emit
 from parc.emit.write import is_ours, write
 from parc.ir.dump import dump_program
 from parc.ir.program import Program
-from parc.ir.verifier import verify_program
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
 from parc.plan.dump import dump_plan
@@ -70,7 +69,6 @@ def compile_plan(
         watch("propagate", lambda: dump_placed(placed))
         program = lower(plan, captured, placed)
         watch("lower", lambda: dump_program(program))
-        verify_program(plan, program)
         files = emit(plan, program, _read_sources(loaded, plan))
         watch("emit", lambda: dump_files(files))
     except CompileError as refused:

@@ -14,28 +14,28 @@ import pytest
 from parc import driver
 from parc.ir.runtime_names import LOCALS
 from tests.build.conftest import EXAMPLES
+from tests.build.projects import Project
 
 USER = {"quickstart": "moe.py", "seed": "moe.py", "classic": "classic.py"}
 OURS = {"x", "counts", "route", "combined", "logits", "labels", "loss", "term"}
 
 
+def classes(folder: Path) -> Iterator[ast.ClassDef]:
+    """Those of the model, and the stages."""
+    for file in (folder / "model.py", *sorted(folder.glob("stage_*.py"))):
+        yield from (node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef))
+
+
+def method(node: ast.ClassDef, name: str) -> ast.FunctionDef:
+    return next(each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == name)
+
+
 def forwards(folder: Path) -> Iterator[ast.FunctionDef]:
-    """Every `forward` of the stages."""
-    for file in sorted(folder.glob("stage_*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name == "forward":
-                yield node
+    return (method(node, "forward") for node in classes(folder))
 
 
 def constructor(folder: Path, unit: str) -> ast.FunctionDef:
-    (found,) = [
-        method
-        for node in ast.walk(ast.parse((folder / "stage_0.py").read_text()))
-        if isinstance(node, ast.ClassDef) and node.name == unit
-        for method in node.body
-        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
-    ]
-    return found
+    return next(method(node, "__init__") for node in classes(folder) if node.name == unit)
 
 
 def bound(node: ast.AST) -> set[str]:
@@ -111,6 +111,50 @@ def test_no_variable_stands_for_another(example: Path) -> None:
             assert not (
                 isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name | ast.Attribute)
             ), ast.unparse(statement)
+
+
+def test_modules_beside_the_layers_in_a_container_stay(tmp_path: Path) -> None:
+    """`trunk.norm` beside `trunk.layers`: the program trains as the model does."""
+    project = Project(tmp_path / "project")
+    made = "nn.ModuleList([Layer(width, heads, kv_heads, inner, experts) for _ in range(layers)])"
+    project.model(
+        f"self.layers = {made}", "self.trunk = Trunk(layers, width, heads, kv_heads, inner, experts)"
+    )
+    project.model(
+        """        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)""",
+        "        return self.head(self.trunk(x))",
+    )
+    project.model(
+        "class Net(nn.Module):",
+        f"""class Norm(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return x * self.scale
+
+
+class Trunk(nn.Module):
+    def __init__(self, layers, width, heads, kv_heads, inner, experts):
+        super().__init__()
+        self.layers = {made}
+        self.norm = Norm(width)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)
+
+
+class Net(nn.Module):""",
+    )
+    assert project.build() == ()
+    command = [sys.executable, "train.py", "--base", str(project.folder), "--device", "cpu", "--steps", "1"]
+    done = subprocess.run(command, cwd=project.out, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("letters", [49, 200])
