@@ -22,6 +22,8 @@ from .test_divergence import line
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
+RETURN = "        return total.sqrt()"  # the gradient norm
+RANK = "        if dist.get_rank() == {}:\n"
 PLAN = """
 plan p for moe_run on c {
   mesh = [ep: 2]
@@ -80,7 +82,7 @@ def test_a_wrong_edit_is_refuted_at_its_line(
     folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "        return x + out, balance"
-    edit(folder, "stage_0.py", text, f"        # halved\n{text.replace('x + out', 'x + out / 2')}")
+    edit(folder, "model.py", text, f"        # halved\n{text.replace('x + out', 'x + out / 2')}")
     command = ["verify", str(plan), "--rungs", "numbers", "--folder", str(folder), "--format", "json"]
     assert main(command) == 1
     found = json.loads(capsys.readouterr().out)
@@ -88,13 +90,13 @@ def test_a_wrong_edit_is_refuted_at_its_line(
     assert finding["message"].startswith(
         "output 1 of `layers.1` differs first: step 0, microbatch 0, ranks 0-1"
     )
-    assert finding["file"] == "stage_0.py"
-    assert finding["line"] in (here := line(folder, "stage_0.py", "# halved"), here + 1)
+    assert finding["file"] == "model.py"
+    assert finding["line"] in (here := line(folder, "model.py", "# halved"), here + 1)
 
 
 def test_a_harmless_edit_is_proved(folder: Path, plan: Path) -> None:
     text = "        return x + out, balance"
-    edit(folder, "stage_0.py", text, text.replace("x + out", "out + x"))
+    edit(folder, "model.py", text, text.replace("x + out", "out + x"))
     assert main(["verify", str(plan), "--rungs", "numbers", "--folder", str(folder)]) == 0
 
 
@@ -103,21 +105,21 @@ def test_an_edit_that_leaves_a_collective_out_is_refuted_by_matching(
 ) -> None:
     edit(
         folder,
-        "stage_0.py",
+        "model.py",
         "        share = all_reduce(share, self.ep,",
         "        # share = all_reduce(share, self.ep,",
     )
     assert main(["verify", str(plan), "--folder", str(folder)]) == 1
     out = capsys.readouterr().out
-    here = line(folder, "stage_0.py", "# share = all_reduce")
-    assert f"stage_0.py:{here}: an operation is missing on ranks 0-1" in out
+    here = line(folder, "model.py", "# share = all_reduce")
+    assert f"model.py:{here}: an operation is missing on ranks 0-1" in out
     assert "numbers" not in out.splitlines()[-1]  # the first refutation is the last rung
 
 
 def test_an_edited_size_is_not_provable_and_the_reason_reported(
     folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit(folder, "train.py", '"sequences": 16', '"sequences": 24')
+    edit(folder, "train.py", "sequences=16", "sequences=24")
     assert main(["verify", str(plan), "--rungs", "numbers", "--folder", str(folder)]) == 2
     assert "the edit at train.py:" in capsys.readouterr().out
 
@@ -125,9 +127,8 @@ def test_an_edited_size_is_not_provable_and_the_reason_reported(
 def test_a_hang_ends_within_its_time_out(
     folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    group = "parameters[0].device_mesh.get_group('ep')"
-    receives = f"    if dist.get_rank() == 0:\n        dist.recv(total, 1, {group})\n"
-    edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{receives}    return total.sqrt()")
+    receives = f"{RANK.format(0)}            dist.recv(total, 1, self.mesh.get_group('ep'))\n"
+    edit(folder, "runtime/gradients.py", RETURN, receives + RETURN)
     command = ["verify", str(plan), "--rungs", "numbers", "--folder", str(folder), "--timeout", "5"]
     assert main(command) == 1
     out = capsys.readouterr().out
@@ -147,8 +148,8 @@ def test_a_hang_ends_within_its_time_out(
 def test_a_rank_that_exits_while_it_is_recorded_is_reported(
     leaves: str, status: str, folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leave = f"    import os, sys\n    if dist.get_rank() == 1:\n        {leaves}\n"
-    edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{leave}    return total.sqrt()")
+    leave = f"        import os, sys\n{RANK.format(1)}            {leaves}\n"
+    edit(folder, "runtime/gradients.py", RETURN, leave + RETURN)
     command = ["verify", str(plan), "--rungs", "matching", "--folder", str(folder), "--format", "json"]
     assert main(command) == 1
     (rung,) = json.loads(capsys.readouterr().out)["rungs"]
@@ -164,8 +165,8 @@ def test_a_rank_that_exits_while_it_is_recorded_is_reported(
 def test_a_kill_from_outside_is_no_difference(
     folder: Path, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kill = "    if dist.get_rank() == 1:\n        __import__('os').kill(__import__('os').getpid(), 9)\n"
-    edit(folder, "runtime/gradients.py", "    return total.sqrt()", f"{kill}    return total.sqrt()")
+    kill = f"{RANK.format(1)}            __import__('os').kill(__import__('os').getpid(), 9)\n"
+    edit(folder, "runtime/gradients.py", RETURN, kill + RETURN)
     assert main(["verify", str(plan), "--rungs", "numbers", "--folder", str(folder)]) == 2
     out = capsys.readouterr().out
     assert "rank 1 was ended by signal SIGKILL" in out

@@ -50,7 +50,7 @@ def test_a_wrong_program_is_refuted_by_the_first_tensor_that_differs(tmp_path: P
 
 
 def test_what_training_calls_is_what_is_run(tmp_path: Path) -> None:
-    edit = ("runtime/training.py", "self.gradients(step)", "self.gradients(0)")
+    edit = ("runtime/training.py", "self.compute_gradients(step)", "self.compute_gradients(0)")
     assert rung("moe", "one rank", tmp_path / "program", edit).verdict == "refuted"
 
 

@@ -85,7 +85,7 @@ WRONG = {
     "experts mixed where counts are uneven": (
         "classic",
         "experts inside data",  # two experts a rank
-        ("runtime/grouped.py", "accumulate(counts)", "accumulate(sorted(counts))"),
+        ("runtime/grouped.py", "self.counts.cumsum(0,", "self.counts.sort().values.cumsum(0,"),
     ),
     "a sum left out": (
         "moe",

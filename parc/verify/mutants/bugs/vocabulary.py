@@ -35,7 +35,7 @@ def vocabulary(subject: Subject) -> Iterator[Mutant]:
     """
     for pattern, edits in (
         (r"vocabulary=self\.(\w+)", LOSS),
-        (r"(?:VocabEmbedding|sharded_embedding)\([^)]*\)?[^)]*self\.(\w+)", EMBEDDING),
+        (r"(?:VocabEmbedding\([^)]*|sharded_embedding\([^)]*\)?[^)]*)self\.(\w+)[,)]", EMBEDDING),
     ):
         if axes := subject.said(pattern):
             for site, old, new in edits:
