@@ -73,7 +73,7 @@ def test_no_tensor_is_left_on_the_cpu(
     "edit",
     [
         ("runtime/training.py", "part.to(self.device)", "part"),
-        ("runtime/experts.py", "torch.arange(mine, device=counts.device)", "torch.arange(mine)"),
+        ("train.py", "with torch.device(device):", 'with torch.device("cpu"):'),
     ],
 )
 def test_one_that_is_left_there_is_noticed(
