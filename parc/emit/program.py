@@ -14,6 +14,7 @@ from parc.emit.readme import readme_facts
 from parc.emit.tables import launch_facts, lock, ranks
 from parc.emit.train import train_facts
 from parc.ir.program import Program
+from parc.ir.verifier import verify_program
 from parc.plan.blocks import Plan
 from parc.resources import PACKAGE, find_folder
 
@@ -34,8 +35,10 @@ class StageFile:
 def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     """Every file of the folder by its path. `sources` are the texts that all was made from, by name.
 
-    Raises CompileError where an axis, which becomes an attribute of modules, has the name of another one.
+    Raises CompileError where an axis, which becomes an attribute of modules, has the name of another one; and
+    where the program is inconsistent, which is a fault of the passes before.
     """
+    verify_program(plan, program)
     message = "the axis `{}` has the name of a part of the model, or one that Python or torch keeps"
     clashes = [
         error("P511", message.format(axis), Label(plan.at(f"mesh.{axis}"), "choose another name"))

@@ -203,7 +203,7 @@ class _Checker:
         before, after = ({**each.states} for each in (event.operand, event.result))
         for state, states, place in ((event.src, before, "an operand"), (event.dst, after, "a result")):
             held = states.pop(event.axis, None)
-            if not _is_alike(state, held):
+            if not _is_alike(state, held, event.grad):
                 yield f"{what}, {event.src} -> {event.dst}, has {place} that is {held or 'I'}"
         if before != after:
             yield f"{what} changes the state on another axis"
@@ -280,10 +280,13 @@ def _converted(shape: Shape, src: State, dst: State, ranks: int) -> Shape:
     return tuple(sizes)
 
 
-def _is_alike(state: State, held: State | None) -> bool:
-    """Whether a value that is `held` may be said to be in a state: blocks are those of a rank's own share."""
+def _is_alike(state: State, held: State | None, grad: bool) -> bool:
+    """Whether a value that is `held` may be said to be in a state: blocks are those of a rank's own share.
+
+    Invariant and replicate differ in the gradient alone.
+    """
     if held is None:
-        return state.kind is Kind.INVARIANT
+        return state.kind is Kind.INVARIANT or (state.kind is Kind.REPLICATE and not grad)
     return (state.kind, state.dim) == (held.kind, held.dim)
 
 

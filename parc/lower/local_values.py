@@ -55,14 +55,18 @@ class Shares:
         return Value(name, local, str(value(node).dtype), varying)
 
     def steps(self, node: fx.Node, place: int) -> list[dict[str, State]]:
-        """The states of an operand before each move that is made of it, and behind the last."""
+        """The states of an operand before each move that is made of it, and behind the last.
+
+        A move that issues nothing leaves the value as it is.
+        """
         states = self.by_axis(self.placed.wanted[node][place])
         moves = self.placed.moves[node][place]
-        states |= {move.axis: move.before for move in moves if not issues(move)}
+        for move in reversed(moves):
+            states[move.axis] = move.before
         found = [states]
-        for move in reversed([move for move in moves if issues(move)]):
-            found.append(found[-1] | {move.axis: move.before})
-        return found[::-1]
+        for move in filter(issues, moves):
+            found.append(found[-1] | {move.axis: move.after})
+        return found
 
     def conversion(self, move: Move, before: Mapping[str, State]) -> tuple[State, State]:
         """The states before and after a move, with the blocks of this rank's own share."""

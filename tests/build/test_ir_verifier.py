@@ -10,7 +10,8 @@ import pytest
 
 from parc.capture.capture import capture
 from parc.check.load import choose, load
-from parc.diagnostic import Diagnostic
+from parc.diagnostic import CompileError, Diagnostic
+from parc.emit.program import emit
 from parc.ir.expression import Expression, expr, name
 from parc.ir.program import Call, Collective, Compute, Event, Let, Operand, Program, Repeat, Send, Unit, Value
 from parc.ir.states import I, P, R, S
@@ -275,3 +276,14 @@ def test_a_layer_of_a_unit_that_is_not_there() -> None:
     first, second = program.stages
     broken = replace(program, stages=(replace(first, layers=("Nothing", "Nothing")), second))
     assert any("there is no unit `Nothing`" in fault for fault in faults(broken, plan))
+
+
+def test_an_inconsistent_program_is_not_emitted() -> None:
+    plan, program = compiled("quickstart", "quickstart")
+    broken = edited(program, "MoEBlock", lambda unit: replace(unit, groups=()))
+    with pytest.raises(CompileError) as refused:
+        emit(plan, broken, {})
+    (fault,) = refused.value.diagnostics
+    assert fault.code == "P512"
+    assert "unit `MoEBlock`: all_reduce over `tp`, whose group it does not hold" in fault.message
+    assert "report it" in str(fault.help)
