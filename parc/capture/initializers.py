@@ -101,7 +101,8 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = _name_of(func)
         fills = name in _OVERWRITES and args[0].is_meta  # there is nothing to fill
         out = args[0] if fills else func(*args, **(kwargs or {}))
-        self._add(_Entry(name, func, args, kwargs or {}, out, "" if fills else user_frames()))
+        names_nothing = fills or name in _EMPTY or name == "detach"  # parameters, of which there are many
+        self._add(_Entry(name, func, args, kwargs or {}, out, "" if names_nothing else user_frames()))
         return out
 
     def named(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
