@@ -13,17 +13,17 @@ from parc.capture.graph import Body, is_item, item_of, user_name
 
 def dump_captured(captured: Captured) -> str:
     """The graphs of a model, over global shapes."""
-    bodies = {id(body): body for body in (*captured.experts.values(), *_below(captured.root))}
-    return "\n\n".join("\n".join(_body(body)) for body in bodies.values()) + "\n"
+    bodies = {id(body): body for body in (*captured.experts.values(), *_list_below(captured.root))}
+    return "\n\n".join("\n".join(_format_body(body)) for body in bodies.values()) + "\n"
 
 
-def _below(body: Body) -> Iterator[Body]:
+def _list_below(body: Body) -> Iterator[Body]:
     for child in body.children.values():
-        yield from _below(child)
+        yield from _list_below(child)
     yield body
 
 
-def _body(body: Body) -> Iterator[str]:
+def _format_body(body: Body) -> Iterator[str]:
     yield f"body {body.name}: {user_name(body.path) or 'the model'}"
     yield from (f"  {line}" for line in dump_nodes(body, format_tensor))
 
@@ -37,11 +37,11 @@ def dump_nodes(body: Body, format_value: Callable[[fx.Node], str]) -> Iterator[s
         yield f"input {node.meta['name']}: {format_value(node)}"
     for node in body.operations():
         if not is_item(node):
-            yield f"{_results(node, format_value)} = {format_operation(node)}"
+            yield f"{_format_results(node, format_value)} = {format_operation(node)}"
     yield f"return {', '.join(map(name_value, body.results()))}"
 
 
-def _results(node: fx.Node, format_value: Callable[[fx.Node], str]) -> str:
+def _format_results(node: fx.Node, format_value: Callable[[fx.Node], str]) -> str:
     items = [user for user in node.users if is_item(user)]
     found = sorted(items, key=lambda each: item_of(each)[1]) if items else [node]
     return ", ".join(f"{name_value(each)}: {format_value(each)}" for each in found)
@@ -51,21 +51,21 @@ def format_operation(node: fx.Node) -> str:
     """An operator of torch, or a call of a body, with its arguments."""
     if node.target is CALL:
         operands, path = node.args
-        return f"call {path}({_argument(operands)[1:-1]})"
+        return f"call {path}({_format_argument(operands)[1:-1]})"
     if node.target is EXPERTS:
-        return f"experts {node.args[3]}({', '.join(map(_argument, node.args[:3]))})"
+        return f"experts {node.args[3]}({', '.join(map(_format_argument, node.args[:3]))})"
     arguments = [
-        *map(_argument, node.args),
-        *(f"{key}={_argument(value)}" for key, value in node.kwargs.items()),
+        *map(_format_argument, node.args),
+        *(f"{key}={_format_argument(value)}" for key, value in node.kwargs.items()),
     ]
     return f"{node.target}({', '.join(arguments)})"
 
 
-def _argument(value: object) -> str:
+def _format_argument(value: object) -> str:
     if isinstance(value, fx.Node):
         return name_value(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_argument, value))}]"
+        return f"[{', '.join(map(_format_argument, value))}]"
     return str(value)
 
 

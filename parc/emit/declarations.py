@@ -16,7 +16,7 @@ from parc.ir.states import S, local_shape
 _Attributes: TypeAlias = "dict[str, ast.expr | _Attributes]"  # by name, those of submodules below theirs
 
 
-def init_statements(
+def write_init(
     unit: Unit, takes_mesh: Collection[str], stage: Stage | None, sizes: Mapping[str, int]
 ) -> Iterator[ast.stmt]:
     """`stage` where the unit is the root of one; `takes_mesh` are the units whose constructors do.
@@ -32,18 +32,18 @@ def init_statements(
         if (layer := parameter.path.rpartition(".")[0]) in unit.layers:
             _put(attributes, layer, unit.layers[layer].tree)
         else:
-            _put(attributes, parameter.path, _parameter(parameter, sizes))
+            _put(attributes, parameter.path, _declare_parameter(parameter, sizes))
     for path, member in unit.members.items():
-        _put(attributes, path, _new(member, takes_mesh))
+        _put(attributes, path, _construct(member, takes_mesh))
     if stage is not None:
-        _put(attributes, stage.layers_path, _layers(stage, takes_mesh))
+        _put(attributes, stage.layers_path, _build_layers(stage, takes_mesh))
     for attr, value in attributes.items():
-        yield assign(attribute(attr), _module(value))
-    yield from _buffers(unit.buffers)
+        yield assign(attribute(attr), _build_module(value))
+    yield from _write_buffers(unit.buffers)
     if unit.experts is not None:
         count = literal(unit.experts.count)
         zeros = expr("torch.zeros(count, dtype=torch.int64, device=mesh.device_type)", count=count)
-        yield _register(TOKEN_COUNTS, zeros)
+        yield _register_buffer(TOKEN_COUNTS, zeros)
 
 
 def _put(attributes: _Attributes, path: str, tree: ast.expr) -> None:
@@ -55,21 +55,21 @@ def _put(attributes: _Attributes, path: str, tree: ast.expr) -> None:
     attributes[last] = tree
 
 
-def _module(value: ast.expr | _Attributes) -> ast.expr:
+def _build_module(value: ast.expr | _Attributes) -> ast.expr:
     """An attribute: a value, or a submodule that holds some."""
     if isinstance(value, ast.expr):
         return value
-    below = {attr: _module(child) for attr, child in value.items()}
+    below = {attr: _build_module(child) for attr, child in value.items()}
     if all(attr.isdigit() for attr in below):
         return call("nn.ModuleDict", literal(below))
     return call("Weights", **below)
 
 
-def _new(unit: str, takes_mesh: Collection[str]) -> ast.expr:
+def _construct(unit: str, takes_mesh: Collection[str]) -> ast.expr:
     return call(unit, name("mesh")) if unit in takes_mesh else call(unit)
 
 
-def _parameter(parameter: Parameter, sizes: Mapping[str, int]) -> ast.expr:
+def _declare_parameter(parameter: Parameter, sizes: Mapping[str, int]) -> ast.expr:
     """This rank's share, without values."""
     states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
     local = local_shape(parameter.shape, states, sizes)
@@ -78,40 +78,40 @@ def _parameter(parameter: Parameter, sizes: Mapping[str, int]) -> ast.expr:
     return expr("nn.Parameter(empty)", empty=call("torch.empty", *shape, **dtype))
 
 
-def _layers(stage: Stage, takes_mesh: Collection[str]) -> ast.expr:
+def _build_layers(stage: Stage, takes_mesh: Collection[str]) -> ast.expr:
     runs = [(unit, len(list(same))) for unit, same in groupby(stage.layers)]
     if len(runs) == 1:
         ((unit, count),) = runs
         template = "nn.ModuleDict({str(first_layer + i): layer for i in range(count)})"
-        return expr(template, layer=_new(unit, takes_mesh), count=literal(count))
-    kinds = _sum([_run(unit, count, takes_mesh) for unit, count in runs])
+        return expr(template, layer=_construct(unit, takes_mesh), count=literal(count))
+    kinds = _concatenate([_build_run(unit, count, takes_mesh) for unit, count in runs])
     template = "nn.ModuleDict({str(first_layer + i): layer for i, layer in enumerate(kinds)})"
     return expr(template, kinds=kinds)
 
 
-def _run(unit: str, count: int, takes_mesh: Collection[str]) -> ast.expr:
-    layer = _new(unit, takes_mesh)
+def _build_run(unit: str, count: int, takes_mesh: Collection[str]) -> ast.expr:
+    layer = _construct(unit, takes_mesh)
     return expr("[layer]" if count == 1 else "[layer for _ in range(n)]", layer=layer, n=literal(count))
 
 
-def _sum(trees: Sequence[ast.expr]) -> ast.expr:
+def _concatenate(trees: Sequence[ast.expr]) -> ast.expr:
     total, *rest = trees
     for tree in rest:
         total = expr("total + tree", total=total, tree=tree)
     return total
 
 
-def _buffers(buffers: Sequence[Buffer]) -> Iterator[ast.stmt]:
+def _write_buffers(buffers: Sequence[Buffer]) -> Iterator[ast.stmt]:
     values = [*(buffer.value for buffer in buffers), *(each.value for b in buffers for each in b.variables)]
     if "device" in names_in([value.tree for value in values]):
         yield assign(name("device"), expr("mesh.device_type"))
     for buffer in buffers:
         for variable in buffer.variables:
             yield assign(name(variable.name), variable.value.tree)
-        yield _register(buffer.path, buffer.value.tree)
+        yield _register_buffer(buffer.path, buffer.value.tree)
 
 
-def _register(path: str, tree: ast.expr) -> ast.stmt:
+def _register_buffer(path: str, tree: ast.expr) -> ast.stmt:
     owner, _, last = path.rpartition(".")
     module = attribute(owner) if owner else name("self")
     template = "module.register_buffer(last, tree, persistent=False)"

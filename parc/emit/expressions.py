@@ -24,64 +24,64 @@ from parc.emit.precedence import (
     limits,
     sign,
 )
-from parc.emit.quoting import quoted
+from parc.emit.quoting import quote
 
 
-def right_hand_side(node: ast.expr) -> Document:
+def lay_out_value(node: ast.expr) -> Document:
     """In parentheses only where it is too long and its own brackets are no place to break it."""
     if not isinstance(node, ast.BinOp | ast.Compare | ast.UnaryOp) and not is_chain(node):
-        return expression(node, inside=False)
-    held = held_if_broken(expression(node))
-    return Either(expression(node, inside=False), held) if breaks_at_brackets(node) else held
+        return lay_out(node, inside=False)
+    held = parenthesize_if_broken(lay_out(node))
+    return Either(lay_out(node, inside=False), held) if breaks_at_brackets(node) else held
 
 
-def held_if_broken(content: Document) -> Document:
+def parenthesize_if_broken(content: Document) -> Document:
     return Group((IfBroken("("), Indent((Line(), content)), Line(), IfBroken(")")))
 
 
-def bare(node: ast.expr) -> Document:
+def lay_out_bare(node: ast.expr) -> Document:
     """A tuple without its parentheses."""
     if not isinstance(node, ast.Tuple):
-        return expression(node)
+        return lay_out(node)
     last = "," if len(node.elts) == 1 else IfBroken(",")
-    return (*listed([expression(element) for element in node.elts]), last)
+    return (*separate([lay_out(element) for element in node.elts]), last)
 
 
-def expression(node: ast.expr, inside: bool = True) -> Document:
+def lay_out(node: ast.expr, inside: bool = True) -> Document:
     """`inside` brackets an expression may be broken at its operators, elsewhere in its own brackets only."""
     match node:
         case ast.Constant(value=value):
-            return quoted(value)
+            return quote(value)
         case ast.BinOp() | ast.Compare():
-            return _operation(list(_flat(node)), inside)
+            return _lay_out_operation(list(_flatten_operation(node)), inside)
         case ast.UnaryOp(op=op, operand=operand):
             return (
                 sign(op).text,
-                _operand(operand, binding(operand) != UNARY and binding(operand) < ATOM, inside),
+                _lay_out_operand(operand, binding(operand) != UNARY and binding(operand) < ATOM, inside),
             )
         case ast.Attribute() | ast.Call() | ast.Subscript():
-            chain = _chain(node, inside, is_chain(node))
+            chain = _lay_out_chain(node, inside, is_chain(node))
             return Group(chain) if inside else chain
         case ast.Tuple():
-            return bracketed("(", bare(node), ")")
+            return bracket("(", lay_out_bare(node), ")")
         case ast.List(elts=elements):
-            return bracketed("[", (*listed([expression(e) for e in elements]), IfBroken(",")), "]")
+            return bracket("[", (*separate([lay_out(e) for e in elements]), IfBroken(",")), "]")
         case ast.Dict(keys=keys, values=values):
-            pairs = [(expression(k), ": ", expression(v)) for k, v in zip(keys, values, strict=True) if k]
-            return bracketed("{", (*listed(pairs), IfBroken(",")), "}")
+            pairs = [(lay_out(k), ": ", lay_out(v)) for k, v in zip(keys, values, strict=True) if k]
+            return bracket("{", (*separate(pairs), IfBroken(",")), "}")
         case ast.ListComp(elt=element, generators=[loop]):
-            return bracketed("[", (expression(element), _for(loop)), "]")
+            return bracket("[", (lay_out(element), _lay_out_loop(loop)), "]")
         case ast.DictComp(key=key, value=value, generators=[loop]):
-            return bracketed("{", (expression(key), ": ", expression(value), _for(loop)), "}")
+            return bracket("{", (lay_out(key), ": ", lay_out(value), _lay_out_loop(loop)), "}")
         case ast.Slice():
-            return _slice(node)
+            return _lay_out_slice(node)
         case ast.Name(id=name):
             return name
     raise AssertionError(ast.dump(node))
 
 
-def _for(loop: ast.comprehension) -> Document:
-    return (Line(" "), "for ", bare(loop.target), " in ", expression(loop.iter))
+def _lay_out_loop(loop: ast.comprehension) -> Document:
+    return (Line(" "), "for ", lay_out_bare(loop.target), " in ", lay_out(loop.iter))
 
 
 class _Operand(NamedTuple):
@@ -89,12 +89,12 @@ class _Operand(NamedTuple):
     held: bool  # in parentheses
 
 
-def _flat(node: ast.expr) -> list[_Operand | Sign]:
+def _flatten_operation(node: ast.expr) -> list[_Operand | Sign]:
     """Operands and operators, left to right, of an operation with those operands that need no parentheses."""
 
     def part(operand: ast.expr, held: bool) -> list[_Operand | Sign]:
         plain = held or not isinstance(operand, ast.BinOp | ast.Compare)
-        return [_Operand(operand, held)] if plain else _flat(operand)
+        return [_Operand(operand, held)] if plain else _flatten_operation(operand)
 
     mine = binding(node)
     if isinstance(node, ast.Compare):
@@ -108,60 +108,59 @@ def _flat(node: ast.expr) -> list[_Operand | Sign]:
     return [*part(left, binding(left) < before), sign(node.op), *part(right, binding(right) < after)]
 
 
-def _operation(parts: Sequence[_Operand | Sign], inside: bool) -> Document:
+def _lay_out_operation(parts: Sequence[_Operand | Sign], inside: bool) -> Document:
     """Broken before each of the loosest operators, or before none; what binds tighter is its own group."""
     if len(parts) == 1:
         (only,) = parts
         assert isinstance(only, _Operand)
-        return _operand(only.node, only.held, inside)
+        return _lay_out_operand(only.node, only.held, inside)
     loosest = min(part.binds for part in parts if isinstance(part, Sign))
     found: list[Document] = []
     begin = 0
     for place, part in enumerate(parts):
         if isinstance(part, Sign) and part.binds == loosest:
-            found.append(_operation(parts[begin:place], inside))
-            space = (
-                "" if part.text == "**" and _simple(parts[place - 1]) and _simple(parts[place + 1]) else " "
-            )
+            found.append(_lay_out_operation(parts[begin:place], inside))
+            power = part.text == "**" and _is_simple(parts[place - 1]) and _is_simple(parts[place + 1])
+            space = "" if power else " "
             found += [Line(space) if inside else space, part.text + space]
             begin = place + 1
-    found.append(_operation(parts[begin:], inside))
+    found.append(_lay_out_operation(parts[begin:], inside))
     return Group(tuple(found)) if inside else tuple(found)
 
 
-def _simple(part: _Operand | Sign) -> bool:
+def _is_simple(part: _Operand | Sign) -> bool:
     return isinstance(part, _Operand) and not part.held and is_power_operand(part.node)
 
 
-def _operand(node: ast.expr, held: bool, inside: bool) -> Document:
-    return bracketed("(", expression(node), ")") if held else expression(node, inside)
+def _lay_out_operand(node: ast.expr, held: bool, inside: bool) -> Document:
+    return bracket("(", lay_out(node), ")") if held else lay_out(node, inside)
 
 
-def _chain(node: ast.expr, inside: bool, broken: bool) -> Document:
+def _lay_out_chain(node: ast.expr, inside: bool, broken: bool) -> Document:
     """Attributes, calls and items, one after the other; `broken` may be before a method of a result."""
     match node:
         case ast.Attribute(value=value, attr=name):
             held = is_held_owner(value)
             after = held or isinstance(value, ast.Call | ast.Subscript)
             line: Document = Line() if broken and after and inside else ""
-            before = _operand(value, True, inside) if held else _chain(value, inside, broken)
+            before = _lay_out_operand(value, True, inside) if held else _lay_out_chain(value, inside, broken)
             return (before, line, f".{name}")
         case ast.Call(func=func, args=args, keywords=keywords):
-            found = [expression(each) for each in args]
-            found += [(f"{each.arg}=", expression(each.value)) for each in keywords]
-            return (_chain(func, inside, broken), _called(found))
+            found = [lay_out(each) for each in args]
+            found += [(f"{each.arg}=", lay_out(each.value)) for each in keywords]
+            return (_lay_out_chain(func, inside, broken), _lay_out_arguments(found))
         case ast.Subscript(value=value, slice=index):
             held = binding(value) < ATOM
-            before = _operand(value, True, inside) if held else _chain(value, inside, broken)
-            return (before, bracketed("[", bare(index), "]"))
-    return expression(node, inside)
+            before = _lay_out_operand(value, True, inside) if held else _lay_out_chain(value, inside, broken)
+            return (before, bracket("[", lay_out_bare(index), "]"))
+    return lay_out(node, inside)
 
 
-def _called(arguments: Sequence[Document]) -> Document:
-    return bracketed("(", Group((*listed(arguments), IfBroken(","))), ")") if arguments else "()"
+def _lay_out_arguments(arguments: Sequence[Document]) -> Document:
+    return bracket("(", Group((*separate(arguments), IfBroken(","))), ")") if arguments else "()"
 
 
-def _slice(node: ast.Slice) -> Document:
+def _lay_out_slice(node: ast.Slice) -> Document:
     bounds = [node.lower, node.upper, *([node.step] if node.step else [])]
     space = "" if all(bound is None or is_bound(bound) for bound in bounds) else " "
     found: list[Document] = []
@@ -169,18 +168,18 @@ def _slice(node: ast.Slice) -> Document:
         if place:
             found.append((space if bounds[place - 1] else "") + ":" + (space if bound else ""))
         if bound:
-            found.append(expression(bound))
+            found.append(lay_out(bound))
     return tuple(found)
 
 
-def listed(parts: Sequence[Document]) -> tuple[Document, ...]:
+def separate(parts: Sequence[Document]) -> tuple[Document, ...]:
     found: list[Document] = []
     for place, part in enumerate(parts):
         found += [part] if not place else [",", Line(" "), part]
     return tuple(found)
 
 
-def bracketed(opening: str, content: Document, closing: str) -> Document:
+def bracket(opening: str, content: Document, closing: str) -> Document:
     if content in ((), (IfBroken(","),)):
         return opening + closing
     return Group((opening, Indent((Line(), content)), Line(), closing))

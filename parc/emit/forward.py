@@ -12,45 +12,45 @@ from parc.ir.program import Accumulate, Call, Collective, Compute, Event, Recv, 
 LONGEST = 80  # characters of what is written inside of another expression
 
 
-def forward_statements(unit: Unit) -> list[ast.stmt]:
+def write_forward(unit: Unit) -> list[ast.stmt]:
     """What comes in is bound by the signature, what goes out is returned."""
     events = [event for event in unit.events if not isinstance(event, Send | Recv)]
     results = [result.expression.tree for result in unit.results]
     returned = results[0] if len(results) == 1 else ast.Tuple(results, ast.Load())
-    writing = _Writing()
-    statements = [*writing.statements(events), *writing.held_for(returned)]
-    return [*statements, ast.Return(writing.nested(returned))]
+    writing = _ForwardWriter()
+    write_events = [*writing.write_events(events), *writing.flush_before(returned)]
+    return [*write_events, ast.Return(writing.nest(returned))]
 
 
-class _Writing:
+class _ForwardWriter:
     """Holds temporary values until the expression that reads them, if nothing is evaluated in between."""
 
     def __init__(self) -> None:
         self._held: list[tuple[str, ast.expr]] = []  # variables and values, in the order of evaluation
 
-    def statements(self, events: Iterable[Event]) -> Iterator[ast.stmt]:
+    def write_events(self, events: Iterable[Event]) -> Iterator[ast.stmt]:
         for event in events:
             if isinstance(event, Repeat):
-                yield from self.let_go()
-                yield self._loop(event)
+                yield from self.flush()
+                yield self._write_loop(event)
                 continue
-            tree = _expression(event)
-            yield from self.held_for(tree)
-            tree = self.nested(tree)
+            tree = _build_expression(event)
+            yield from self.flush_before(tree)
+            tree = self.nest(tree)
             if isinstance(event, Compute | Call) and event.temporary:
                 self._held.append((event.results[0].name, tree))
             else:
-                yield _statement(event, tree)
+                yield _build_statement(event, tree)
 
-    def held_for(self, tree: ast.expr) -> Iterator[ast.stmt]:
+    def flush_before(self, tree: ast.expr) -> Iterator[ast.stmt]:
         """Statements for the held values that cannot be written in an expression: all but a last few."""
-        read = [node.id for node in _in_order(tree) if isinstance(node, ast.Name)]
+        read = [node.id for node in _walk_in_order(tree) if isinstance(node, ast.Name)]
         kept = len(self._held)
-        while kept and self._reads(read, kept - 1) and self._fits(tree, kept - 1):
+        while kept and self._reads_in_order(read, kept - 1) and self._fits(tree, kept - 1):
             kept -= 1
-        yield from self.let_go(kept)
+        yield from self.flush(kept)
 
-    def _reads(self, read: Sequence[str], first: int) -> bool:
+    def _reads_in_order(self, read: Sequence[str], first: int) -> bool:
         """Whether the held values from `first` on are read once each, in their order."""
         variables = [variable for variable, _ in self._held[first:]]
         return [each for each in read if each in variables] == variables
@@ -59,29 +59,29 @@ class _Writing:
         """Whether a held value is short enough for the expression, or is all that it reads."""
         return isinstance(tree, ast.Name) or len(ast.unparse(self._held[number][1])) < LONGEST
 
-    def let_go(self, count: int | None = None) -> Iterator[ast.stmt]:
+    def flush(self, count: int | None = None) -> Iterator[ast.stmt]:
         """Statements for the first held values, or for all."""
         gone = self._held[:count]
         del self._held[:count]
         yield from (assign(name(variable), tree) for variable, tree in gone)
 
-    def nested(self, tree: ast.expr) -> ast.expr:
+    def nest(self, tree: ast.expr) -> ast.expr:
         """An expression with all held values in it."""
         tree = substitute(tree, dict(self._held))
         self._held.clear()
         return tree
 
-    def _loop(self, event: Repeat) -> ast.stmt:
+    def _write_loop(self, event: Repeat) -> ast.stmt:
         layers = expr("layers.values()", layers=attribute(event.layers))
         if (event.start, event.count) != (0, event.total):
             bounds = {"start": literal(event.start), "end": literal(event.start + event.count)}
             layers = expr("list(layers)[start:end]", layers=layers, **bounds)
-        inner = _Writing()
-        body = [*inner.statements(event.body), *inner.let_go()]
+        inner = _ForwardWriter()
+        body = [*inner.write_events(event.body), *inner.flush()]
         return ast.For(name("layer"), layers, body, [])
 
 
-def _expression(event: Event) -> ast.expr:
+def _build_expression(event: Event) -> ast.expr:
     match event:
         case Compute(value=value) | Accumulate(value=value):
             return value.tree
@@ -89,11 +89,11 @@ def _expression(event: Event) -> ast.expr:
             function = name(member) if member == "layer" else attribute(member)
             return call(function, *(operand.expression.tree for operand in operands))
         case Collective():
-            return _collective(event)
+            return _build_collective(event)
     raise AssertionError(event)
 
 
-def _collective(event: Collective) -> ast.expr:
+def _build_collective(event: Collective) -> ast.expr:
     src = (
         {} if event.src.partial else {"src": expr(str(event.src))}
     )  # reductions take nothing but partial sums
@@ -101,26 +101,26 @@ def _collective(event: Collective) -> ast.expr:
     return call(event.verb, event.operand.expression.tree, group, **src, dst=expr(str(event.dst)))
 
 
-def _statement(event: Event, tree: ast.expr) -> ast.stmt:
+def _build_statement(event: Event, tree: ast.expr) -> ast.stmt:
     match event:
         case Accumulate(buffer=path):
             target = attribute(path)
             assert isinstance(target, ast.Attribute)
             return ast.AugAssign(target, ast.Add(), tree)
         case Collective(result=result):
-            return assign(_target([result]), tree)
+            return assign(_build_target([result]), tree)
         case Compute(results=results) | Call(results=results):
-            return assign(_target(results), tree)
+            return assign(_build_target(results), tree)
     raise AssertionError(event)
 
 
-def _target(values: Sequence[Value]) -> ast.expr:
+def _build_target(values: Sequence[Value]) -> ast.expr:
     names = [name(value.name) for value in values]
     return names[0] if len(names) == 1 else ast.Tuple(names, ast.Store())
 
 
-def _in_order(tree: ast.AST) -> Iterator[ast.AST]:
+def _walk_in_order(tree: ast.AST) -> Iterator[ast.AST]:
     """The parts of an expression in the order in which they are evaluated."""
     for child in ast.iter_child_nodes(tree):
-        yield from _in_order(child)
+        yield from _walk_in_order(child)
     yield tree

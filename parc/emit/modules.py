@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from torch import nn
 
-from parc.emit.declarations import init_statements
-from parc.emit.forward import forward_statements
-from parc.emit.placements import placement_table
+from parc.emit.declarations import write_init
+from parc.emit.forward import write_forward
+from parc.emit.placements import build_placement_table
 from parc.emit.pretty import WIDTH
 from parc.emit.trees import docstring, function, import_from
 from parc.ir.expression import expr, item, literal, name, names_in
@@ -21,31 +21,31 @@ from parc.ir.runtime_names import RUNTIME, TOKEN_COUNTS
 DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
 
 
-def model_module(stages: Sequence[Stage], title: str, sizes: Mapping[str, int]) -> ast.Module:
+def build_model_module(stages: Sequence[Stage], title: str, sizes: Mapping[str, int]) -> ast.Module:
     """The table of placements, and every class of the model once, callees first; `title` is its docstring.
 
     `sizes` are those of the mesh's axes.
     """
-    units = _distinct_units(stages)
-    takes_mesh = _with_mesh(units)
-    body = [placement_table(stages), *(_class(unit, takes_mesh, None, sizes) for unit in units)]
-    return ast.Module([docstring(title), *_imports(names_in(body)), *body], [])
+    units = _list_distinct_units(stages)
+    takes_mesh = _find_units_with_mesh(units)
+    body = [build_placement_table(stages), *(_build_class(unit, takes_mesh, None, sizes) for unit in units)]
+    return ast.Module([docstring(title), *_build_imports(names_in(body)), *body], [])
 
 
-def stage_module(stage: Stage, title: str, sizes: Mapping[str, int]) -> ast.Module:
+def build_stage_module(stage: Stage, title: str, sizes: Mapping[str, int]) -> ast.Module:
     """The module of a stage, which says what parts of the model the stage has; `title` is its docstring."""
-    root = _class(stage.root, _with_mesh(stage.units), stage, sizes)
+    root = _build_class(stage.root, _find_units_with_mesh(stage.units), stage, sizes)
     used = names_in([root])
     parts = {unit.name for unit in stage.units}.intersection(used)
-    return ast.Module([docstring(title), *_imports(used, parts), root], [])
+    return ast.Module([docstring(title), *_build_imports(used, parts), root], [])
 
 
-def _distinct_units(stages: Sequence[Stage]) -> list[Unit]:
+def _list_distinct_units(stages: Sequence[Stage]) -> list[Unit]:
     """The units of all stages, callees first."""
     return list({unit.name: unit for stage in stages for unit in stage.units}.values())
 
 
-def taken(program: Program) -> set[str]:
+def find_clashing_axes(program: Program) -> set[str]:
     """The axes whose groups, which are attributes of modules, would take the place of something else."""
     found: set[str] = set()
     for stage in program.stages:
@@ -60,7 +60,7 @@ def taken(program: Program) -> set[str]:
 _RESERVED = {*dir(nn.Module()), TOKEN_COUNTS}
 
 
-def _imports(used: Collection[str], parts: Collection[str] = ()) -> Iterator[ast.stmt]:
+def _build_imports(used: Collection[str], parts: Collection[str] = ()) -> Iterator[ast.stmt]:
     """The imports of a file that uses these names, and these classes of the model."""
     yield import_from("__future__", ["annotations"])
     if "torch" in used:
@@ -71,18 +71,18 @@ def _imports(used: Collection[str], parts: Collection[str] = ()) -> Iterator[ast
     if "DeviceMesh" in used:
         yield import_from("torch.distributed.device_mesh", ["DeviceMesh"])
     if parts:
-        yield import_from("model", sorted(parts, key=_import_order))
+        yield import_from("model", sorted(parts, key=_order_import))
     for module, names in sorted(RUNTIME.items()):
-        if found := sorted(set(names).intersection(used), key=_import_order):
+        if found := sorted(set(names).intersection(used), key=_order_import):
             yield import_from(f"runtime.{module}", found)
 
 
-def _import_order(identifier: str) -> tuple[bool, bool, str]:
+def _order_import(identifier: str) -> tuple[bool, bool, str]:
     """Constants, classes, functions."""
     return not identifier.isupper(), identifier[0].islower(), identifier
 
 
-def _with_mesh(units: Sequence[Unit]) -> set[str]:
+def _find_units_with_mesh(units: Sequence[Unit]) -> set[str]:
     """The units whose constructor needs the mesh: for groups, buffers, counts of tokens, or such members."""
     found: set[str] = set()
     for unit in units:
@@ -91,11 +91,11 @@ def _with_mesh(units: Sequence[Unit]) -> set[str]:
     return found
 
 
-def _class(
+def _build_class(
     unit: Unit, takes_mesh: Collection[str], stage: Stage | None, sizes: Mapping[str, int]
 ) -> ast.ClassDef:
-    body: list[ast.stmt] = [docstring(_doc(unit, stage))]
-    declared = list(init_statements(unit, takes_mesh, stage, sizes))
+    body: list[ast.stmt] = [docstring(_describe_unit(unit, stage))]
+    declared = list(write_init(unit, takes_mesh, stage, sizes))
     with_mesh = stage is not None or unit.name in takes_mesh
     parameters = {"self": None} | ({"mesh": name("DeviceMesh")} if with_mesh else {})
     if stage is not None:
@@ -106,25 +106,25 @@ def _class(
     tensors = [name("Tensor")] * len(unit.results)
     returns = tensors[0] if len(tensors) == 1 else item(name("tuple"), *tensors)
     inputs = {"self": None} | {value.name: name("Tensor") for value in unit.inputs}
-    body.append(function("forward", inputs, returns, forward_statements(unit)))
+    body.append(function("forward", inputs, returns, write_forward(unit)))
     return ast.ClassDef(unit.name, [expr("nn.Module")], [], body, [])
 
 
-def _doc(unit: Unit, stage: Stage | None) -> str:
+def _describe_unit(unit: Unit, stage: Stage | None) -> str:
     if stage is not None:
         count = len(stage.layers)
         layers = f"{count} layer{'s' if count > 1 else ''} of the model"
-        return _wrapped(f"{layers}, from number `first_layer` on{_ends(stage)}.")
+        return _wrap(f"{layers}, from number `first_layer` on{_describe_ends(stage)}.")
     said = (unit.doc or "").strip().split("\n")[0].replace("\\", "/").replace('"', "'")
     stands = f"Stands for `{'.'.join('*' if part.isdigit() else part for part in unit.path.split('.'))}`."
-    return f"{_wrapped(said)}\n\n{stands}" if said else stands
+    return f"{_wrap(said)}\n\n{stands}" if said else stands
 
 
-def _wrapped(text: str) -> str:
+def _wrap(text: str) -> str:
     return "\n".join(textwrap.wrap(text, DOC))
 
 
-def _ends(stage: Stage) -> str:
+def _describe_ends(stage: Stage) -> str:
     """What a stage has besides layers."""
     receives = any(isinstance(event, Recv) for event in stage.root.events)
     sends = any(isinstance(event, Send) for event in stage.root.events)

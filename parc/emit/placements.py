@@ -12,13 +12,13 @@ from parc.ir.parameters import named_parameters
 from parc.ir.program import Parameter, Stage
 
 
-def placement_table(stages: Sequence[Stage]) -> ast.stmt:
+def build_placement_table(stages: Sequence[Stage]) -> ast.stmt:
     """`PLACEMENTS = {..}`, of the parameters of all stages."""
-    entries = {key: _placement(key, parameter) for key, parameter in _entries(stages)}
+    entries = {key: _build_placement(key, parameter) for key, parameter in _list_entries(stages)}
     return assign(name("PLACEMENTS"), literal(entries))
 
 
-def _entries(stages: Sequence[Stage]) -> Iterator[tuple[str, Parameter]]:
+def _list_entries(stages: Sequence[Stage]) -> Iterator[tuple[str, Parameter]]:
     """Keys of the table, in the order of the modules."""
     layers = f"{stages[0].layers_path}."
     named = (each for stage in stages for each in named_parameters(stage))
@@ -35,10 +35,10 @@ def _entries(stages: Sequence[Stage]) -> Iterator[tuple[str, Parameter]]:
             continue
         in_layers = {number: each for number, each in numbered.items() if number is not None}
         below = path.removeprefix(f"{layers}*.")
-        yield from ((f"{layers}{numbers}.{below}", each) for numbers, each in _alike(in_layers))
+        yield from ((f"{layers}{numbers}.{below}", each) for numbers, each in _group_alike(in_layers))
 
 
-def _alike(numbered: Mapping[int, Parameter]) -> Iterator[tuple[str, Parameter]]:
+def _group_alike(numbered: Mapping[int, Parameter]) -> Iterator[tuple[str, Parameter]]:
     """Parameters that differ, and the layers that have each: `*` where all have the same."""
     groups: list[tuple[Parameter, list[int]]] = []
     for number, parameter in numbered.items():
@@ -48,10 +48,10 @@ def _alike(numbered: Mapping[int, Parameter]) -> Iterator[tuple[str, Parameter]]
         else:
             same.append(number)
     for parameter, numbers in groups:
-        yield "*" if len(groups) == 1 else _ranges(numbers), parameter
+        yield "*" if len(groups) == 1 else _format_ranges(numbers), parameter
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def _format_ranges(numbers: Sequence[int]) -> str:
     """`0-2,5`, of numbers in order."""
     runs: list[list[int]] = []
     for number in numbers:
@@ -62,9 +62,9 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _placement(key: str, parameter: Parameter) -> ast.expr:
+def _build_placement(key: str, parameter: Parameter) -> ast.expr:
     cuts = {axis: dim if blocks == 1 else (dim, blocks) for axis, (dim, blocks) in parameter.sharded.items()}
-    keywords = {"init": _recipe(parameter.recipe)}
+    keywords = {"init": _build_recipe(parameter.recipe)}
     if parameter.reduce:
         keywords["reduce"] = literal(parameter.reduce)
     if parameter.experts:
@@ -75,7 +75,7 @@ def _placement(key: str, parameter: Parameter) -> ast.expr:
     return call("Placement", literal(parameter.shape), *sharded, **keywords)
 
 
-def _recipe(recipe: Sequence[Sequence[str | float]]) -> ast.expr:
+def _build_recipe(recipe: Sequence[Sequence[str | float]]) -> ast.expr:
     """By the name of a function of the runtime where there is one."""
     function, *arguments = recipe[0]
     if len(recipe) == 1 and function in _BEGINNINGS:

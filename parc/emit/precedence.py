@@ -85,48 +85,52 @@ def is_bound(node: ast.expr) -> bool:
 
 def is_chain(node: ast.expr) -> bool:
     """Two or more attributes of what a call, an item or parentheses give."""
-    return _attributes(node) > 1
+    return _count_attributes(node) > 1
 
 
-def _attributes(node: ast.expr) -> int:
+def _count_attributes(node: ast.expr) -> int:
     match node:
         case ast.Attribute(value=value):
             if is_held_owner(value):
                 return 1
-            return isinstance(value, ast.Call | ast.Subscript) + _attributes(value)
+            return isinstance(value, ast.Call | ast.Subscript) + _count_attributes(value)
         case ast.Call(func=inner) | ast.Subscript(value=inner):
-            return _attributes(inner)
+            return _count_attributes(inner)
     return 0
 
 
 def breaks_at_brackets(node: ast.expr) -> bool:
     """Whether its one loosest operator stands before or behind brackets that can be broken."""
-    loosest = _loosest(node, -1)
+    loosest = _list_bindings(node, -1)
     if not any(isinstance(part, _WITH_BRACKETS) for part in ast.walk(node)):
         return False
-    return not loosest or (loosest.count(min(loosest)) == 1 and (_begins(node, -1) or _ends(node, -1)))
+    return not loosest or (
+        loosest.count(min(loosest)) == 1 and (_begins_with_bracket(node, -1) or _ends_with_bracket(node, -1))
+    )
 
 
 _WITH_BRACKETS = (ast.Call, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.ListComp, ast.DictComp)
 
 
-def _loosest(node: ast.expr, within: int) -> list[int]:
+def _list_bindings(node: ast.expr, within: int) -> list[int]:
     """How tightly each operator outside of brackets binds; a method of what a call gives counts as one."""
     if binding(node) < within:
         return []
     match node:
         case ast.BinOp(left=left, op=op, right=right):
             before, after = limits(op)
-            return [sign(op).binds, *_loosest(left, before), *_loosest(right, after)]
+            return [sign(op).binds, *_list_bindings(left, before), *_list_bindings(right, after)]
         case ast.Compare(left=left, ops=ops, comparators=others):
             found = [binding(node)] * len(ops)
-            return found + [each for other in (left, *others) for each in _loosest(other, binding(node) + 1)]
+            return found + [
+                each for other in (left, *others) for each in _list_bindings(other, binding(node) + 1)
+            ]
         case ast.UnaryOp(op=op, operand=operand):
-            return [UNARY] * isinstance(op, ast.Invert) + _loosest(operand, ATOM)
+            return [UNARY] * isinstance(op, ast.Invert) + _list_bindings(operand, ATOM)
         case ast.Attribute(value=value):
-            return [ATOM] * (_attributes(node) - _attributes(value)) + _loosest(value, ATOM)
+            return [ATOM] * (_count_attributes(node) - _count_attributes(value)) + _list_bindings(value, ATOM)
         case ast.Call(func=inner) | ast.Subscript(value=inner):
-            return _loosest(inner, ATOM)
+            return _list_bindings(inner, ATOM)
     return []
 
 
@@ -136,33 +140,33 @@ def limits(op: ast.operator) -> tuple[int, int]:
     return (binds + 1, UNARY) if isinstance(op, ast.Pow) else (binds, binds + 1)
 
 
-def _begins(node: ast.expr, within: int) -> bool:
+def _begins_with_bracket(node: ast.expr, within: int) -> bool:
     """Whether its text begins with a bracket that holds something."""
     if binding(node) < within:
         return True
     match node:
         case ast.BinOp(left=left, op=op):
-            return _begins(left, limits(op)[0])
+            return _begins_with_bracket(left, limits(op)[0])
         case ast.Compare(left=left):
-            return _begins(left, binding(node) + 1)
+            return _begins_with_bracket(left, binding(node) + 1)
         case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Call(func=inner):
-            return _begins(inner, ATOM)
+            return _begins_with_bracket(inner, ATOM)
         case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
             return bool(parts)
     return False
 
 
-def _ends(node: ast.expr, within: int) -> bool:
+def _ends_with_bracket(node: ast.expr, within: int) -> bool:
     """Whether its text ends with a bracket that holds something; an index is no place to break a line."""
     if binding(node) < within:
         return True
     match node:
         case ast.BinOp(op=op, right=right):
-            return _ends(right, limits(op)[1])
+            return _ends_with_bracket(right, limits(op)[1])
         case ast.Compare(comparators=[*_, right]):
-            return _ends(right, binding(node) + 1)
+            return _ends_with_bracket(right, binding(node) + 1)
         case ast.UnaryOp(operand=operand):
-            return _ends(operand, ATOM)
+            return _ends_with_bracket(operand, ATOM)
         case ast.Call(args=args, keywords=keywords):
             return bool(args or keywords)
         case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):

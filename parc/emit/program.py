@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from parc.diagnostic import CompileError, Label, error
-from parc.emit.modules import model_module, stage_module, taken
+from parc.emit.modules import build_model_module, build_stage_module, find_clashing_axes
 from parc.emit.pretty import print_module
 from parc.emit.readme import readme_facts
 from parc.emit.tables import launch_facts, lock, ranks
@@ -42,22 +42,22 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     message = "the axis `{}` has the name of a part of the model, or one that Python or torch keeps"
     clashes = [
         error("P511", message.format(axis), Label(plan.at(f"mesh.{axis}"), "choose another name"))
-        for axis in sorted(taken(program))
+        for axis in sorted(find_clashing_axes(program))
     ]
     if clashes:
         raise CompileError(*clashes)
-    stages = _stage_files(plan, program)
+    stages = _print_stages(plan, program)
     modules = [each.name for each in stages]
     templates = {
         "train.py": ("train.py.jinja", train_facts(plan, program, modules)),
         "README.md": ("README.md.jinja", readme_facts(plan, program, modules)),
         "launch/torchrun.sh": ("torchrun.sh.jinja", launch_facts(plan)),
     }
-    environment = _environment()
+    environment = _create_environment()
     title = (
         f"The model of plan `{plan.name}`, as one rank runs it: where parameters lie, and every class once."
     )
-    found = {MODEL: print_module(model_module(program.stages, title, _axis_sizes(plan)))}
+    found = {MODEL: print_module(build_model_module(program.stages, title, _list_axis_sizes(plan)))}
     found |= {f"{each.name}.py": each.text for each in stages}
     for file, (template, facts) in templates.items():
         found[file] = environment.get_template(template).render(vars(facts))
@@ -77,7 +77,7 @@ def dump_files(files: Files) -> str:
     return "\n\n".join(["\n".join(sizes), *texts])
 
 
-def _environment() -> Environment:
+def _create_environment() -> Environment:
     """For Python and Markdown, so nothing is escaped as HTML would need; no text of a plan is a template."""
     return Environment(
         loader=FileSystemLoader(find_folder("templates")),
@@ -88,16 +88,16 @@ def _environment() -> Environment:
     )
 
 
-def _stage_files(plan: Plan, program: Program) -> list[StageFile]:
+def _print_stages(plan: Plan, program: Program) -> list[StageFile]:
     """For each stage its module, the first stage of the same text standing for all."""
     by_text: dict[str, StageFile] = {}
     title = f"A stage of plan `{plan.name}`: which parts of the model it has."
     found = []
     for number, stage in enumerate(program.stages):
-        text = print_module(stage_module(stage, title, _axis_sizes(plan)))
+        text = print_module(build_stage_module(stage, title, _list_axis_sizes(plan)))
         found.append(by_text.setdefault(text, StageFile(f"stage_{number}", text)))
     return found
 
 
-def _axis_sizes(plan: Plan) -> dict[str, int]:
+def _list_axis_sizes(plan: Plan) -> dict[str, int]:
     return {axis.name: axis.size for axis in plan.mesh.axes}

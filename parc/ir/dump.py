@@ -26,96 +26,96 @@ from parc.ir.states import S, State
 
 def dump_program(program: Program) -> str:
     """A program as lines of text: its units, then its stages."""
-    return "\n".join(_program(program)) + "\n"
+    return "\n".join(_format_program(program)) + "\n"
 
 
-def _program(program: Program) -> Iterator[str]:
+def _format_program(program: Program) -> Iterator[str]:
     loss = "mean loss of the model" if program.mean else "losses of tokens"
-    yield f"program: {loss}{_sum_over(program.loss_axes)}"
+    yield f"program: {loss}{_format_axes(program.loss_axes)}"
     if program.balanced:
-        yield f"  balance loss{_sum_over(program.balance_axes)}"
+        yield f"  balance loss{_format_axes(program.balance_axes)}"
     if program.load_axes is not None:
-        yield f"  tokens of experts{_sum_over(program.load_axes)}"
+        yield f"  tokens of experts{_format_axes(program.load_axes)}"
     units = {unit.name: unit for stage in program.stages for unit in stage.units}
     for unit in units.values():
-        yield from ("", *_unit(unit, f"unit {unit.name}: {unit.path}"))
+        yield from ("", *_format_unit(unit, f"unit {unit.name}: {unit.path}"))
     for number, stage in enumerate(program.stages):
         first, count = stage.first_layer, len(stage.layers)
         layers = f"{stage.layers_path} {first} to {first + count - 1} ({', '.join(stage.layers)})"
-        yield from ("", *_unit(stage.root, f"stage {number}: {layers}"))
+        yield from ("", *_format_unit(stage.root, f"stage {number}: {layers}"))
 
 
-def _unit(unit: Unit, title: str) -> Iterator[str]:
+def _format_unit(unit: Unit, title: str) -> Iterator[str]:
     yield title
-    yield from _indent(_members(unit))
+    yield from _indent(_format_members(unit))
     inputs = ", ".join(map(format_value, unit.inputs))
     yield f"  forward({inputs})"
-    yield from _indent(_indent(_events(unit.events)))
-    yield f"    return {', '.join(map(_operand, unit.results))}"
+    yield from _indent(_indent(_format_events(unit.events)))
+    yield f"    return {', '.join(map(_format_operand, unit.results))}"
 
 
-def _members(unit: Unit) -> Iterator[str]:
+def _format_members(unit: Unit) -> Iterator[str]:
     if unit.experts is not None:
         axis = f" over {unit.experts.axis}" if unit.experts.axis else ""
         yield f"experts {unit.experts.count}{axis}{', tokens travel' if unit.experts.travel else ''}"
     yield from (f"number {name} = {value}" for name, value in unit.numbers.items())
     yield from (f"group {axis}" for axis in unit.groups)
-    yield from map(_parameter, unit.parameters)
-    yield from (line for buffer in unit.buffers for line in _buffer(buffer))
+    yield from map(_format_parameter, unit.parameters)
+    yield from (line for buffer in unit.buffers for line in _format_buffer(buffer))
     yield from (f"layer {path} = {constructor}" for path, constructor in unit.layers.items())
     yield from (f"member {path}: {name}" for path, name in unit.members.items())
 
 
-def _parameter(parameter: Parameter) -> str:
+def _format_parameter(parameter: Parameter) -> str:
     calls = ", ".join(f"{name}({', '.join(map(str, arguments))})" for name, *arguments in parameter.recipe)
     states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
     whole = format_type(parameter.shape, parameter.dtype, states)
-    summed = f", gradient{_sum_over(parameter.reduce)}" if parameter.reduce else ""
+    summed = f", gradient{_format_axes(parameter.reduce)}" if parameter.reduce else ""
     experts = ", an expert a row" if parameter.experts or parameter.stack else ""
     return f"parameter {parameter.path}: {whole}{summed}, init {calls}{experts}"
 
 
-def _buffer(buffer: Buffer) -> Iterator[str]:
+def _format_buffer(buffer: Buffer) -> Iterator[str]:
     yield from (f"let {variable.name} = {variable.value}" for variable in buffer.variables)
     yield f"buffer {buffer.path} = {buffer.value}"
 
 
-def _events(events: Sequence[Event]) -> Iterator[str]:
+def _format_events(events: Sequence[Event]) -> Iterator[str]:
     for event in events:
         match event:
             case Compute():
-                issued = "".join(f", issues {_inside(each)}" for each in event.inside)
-                yield f"{_bind(event.results, event.temporary)} = {event.value}{issued}"
+                issued = "".join(f", issues {_format_issued(each)}" for each in event.inside)
+                yield f"{_format_results(event.results, event.temporary)} = {event.value}{issued}"
             case Collective():
-                yield f"{format_value(event.result)} = {_collective(event)}"
+                yield f"{format_value(event.result)} = {_format_collective(event)}"
             case Accumulate():
                 yield f"{event.buffer} += {event.value}"
             case Call():
                 operands = ", ".join(str(operand.expression) for operand in event.operands)
-                yield f"{_bind(event.results, event.temporary)} = call {event.member}({operands})"
+                yield f"{_format_results(event.results, event.temporary)} = call {event.member}({operands})"
             case Repeat():
                 yield f"for layer in {event.layers}[{event.start}:{event.start + event.count}]"
-                yield from _indent(_events(event.body))
+                yield from _indent(_format_events(event.body))
             case Send() | Recv():
                 verb = "send" if isinstance(event, Send) else "receive"
                 yield f"{verb} {', '.join(map(format_value, event.values))}"
 
 
-def _bind(results: Sequence[Value], temporary: bool) -> str:
+def _format_results(results: Sequence[Value], temporary: bool) -> str:
     return ("temporary " if temporary else "") + ", ".join(map(format_value, results))
 
 
-def _collective(event: Collective) -> str:
+def _format_collective(event: Collective) -> str:
     states = f"{event.axis}: {event.src} -> {event.dst}"
     return f"{event.verb}({event.operand.expression}, {states}){'' if event.grad else ', no gradient'}"
 
 
-def _inside(event: Collective) -> str:
+def _format_issued(event: Collective) -> str:
     reduction = "" if event.reduction == "sum" else f" ({event.reduction})"
     return f"{event.verb}({format_value(event.result)}, {event.axis}: {event.src} -> {event.dst}){reduction}"
 
 
-def _operand(operand: Operand) -> str:
+def _format_operand(operand: Operand) -> str:
     return f"{operand.expression}: {format_type(operand.shape, operand.dtype, operand.states)}"
 
 
@@ -135,7 +135,7 @@ def format_type(shape: Shape, dtype: str, states: Mapping[str, State] | None = N
     return f"{dtype.removeprefix('torch.')}[{sizes}]{f' {{{lies}}}' if lies else ''}"
 
 
-def _sum_over(axes: Sequence[str]) -> str:
+def _format_axes(axes: Sequence[str]) -> str:
     return f" summed over {', '.join(axes)}" if axes else ""
 
 

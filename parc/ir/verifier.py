@@ -52,23 +52,23 @@ def verify_program(plan: Plan, program: Program) -> None:
 def find_inconsistencies(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
     """What is wrong with a program on a mesh of these sizes, a sentence each; nothing where all is well."""
     for number, stage in enumerate(program.stages):
-        for fault in _in_stage(stage, sizes):
+        for fault in _check_stage(stage, sizes):
             yield f"stage {number}, {fault}"
     for number, (stage, following) in enumerate(zip(program.stages, program.stages[1:], strict=False)):
-        yield from _between(number, stage, following)
+        yield from _check_crossing(number, stage, following)
 
 
-def _in_stage(stage: Stage, sizes: Mapping[str, int]) -> Iterator[str]:
+def _check_stage(stage: Stage, sizes: Mapping[str, int]) -> Iterator[str]:
     known: dict[str, Unit] = {}
     for unit in (*stage.units, stage.root):
         layers = stage.layers if unit is stage.root else ()
-        for fault in _Checker(unit, known, layers, sizes).faults():
+        for fault in _Checker(unit, known, layers, sizes).check():
             yield f"unit `{unit.name}`: {fault}"
         known[unit.name] = unit
     yield from (f"there is no unit `{name}`" for name in sorted({*stage.layers} - known.keys()))
 
 
-def _between(number: int, stage: Stage, following: Stage) -> Iterator[str]:
+def _check_crossing(number: int, stage: Stage, following: Stage) -> Iterator[str]:
     sent = stage.gives
     received = [value for event in following.root.events if isinstance(event, Recv) for value in event.values]
     if [(v.name, v.shape, v.dtype) for v in sent] != [(v.name, v.shape, v.dtype) for v in received]:
@@ -88,58 +88,60 @@ class _Checker:
     sizes: Mapping[str, int]
     bound: dict[str, Value] = field(default_factory=dict)
 
-    def faults(self) -> Iterator[str]:
+    def check(self) -> Iterator[str]:
         for path, name in self.unit.members.items():
             if name not in self.units:
                 yield f"the member `{path}` is of a unit `{name}` that is not there before"
-        yield from self._buffers()
+        yield from self._check_buffers()
         for path, constructor in self.unit.layers.items():
-            yield from self._expression(constructor, _IN_CONSTRUCTORS)
+            yield from self._check_expression(constructor, _IN_CONSTRUCTORS)
             if not any(parameter.path.startswith(f"{path}.") for parameter in self.unit.parameters):
                 yield f"the layer `{path}` has no parameters"
         self.bound |= {value.name: value for value in self.unit.inputs}
-        yield from self._events(self.unit.events)
-        yield from (fault for result in self.unit.results for fault in self._operand(result, "the result"))
+        yield from self._check_events(self.unit.events)
+        yield from (
+            fault for result in self.unit.results for fault in self._check_operand(result, "the result")
+        )
 
-    def _buffers(self) -> Iterator[str]:
+    def _check_buffers(self) -> Iterator[str]:
         variables: set[str] = set(_IN_CONSTRUCTORS)
         for buffer in self.unit.buffers:
             for variable in buffer.variables:
-                yield from _unbound(variable.value, variables)
+                yield from _find_unbound(variable.value, variables)
                 variables.add(variable.name)
-            yield from _unbound(buffer.value, variables)
+            yield from _find_unbound(buffer.value, variables)
 
-    def _events(self, events: Sequence[Event]) -> Iterator[str]:
+    def _check_events(self, events: Sequence[Event]) -> Iterator[str]:
         for event in events:
             match event:
                 case Compute():
-                    yield from self._expression(event.value)
-                    yield from (fault for each in event.inside for fault in self._is_legal(each))
+                    yield from self._check_expression(event.value)
+                    yield from (fault for each in event.inside for fault in self._check_legality(each))
                     self._bind(event.results)
                 case Accumulate():
-                    yield from self._expression(event.value)
+                    yield from self._check_expression(event.value)
                     if not self._has(event.buffer):
                         yield f"adds to `{event.buffer}`, which is not there"
                 case Collective():
-                    yield from self._collective(event)
+                    yield from self._check_collective(event)
                     self._bind([event.result])
                 case Call():
-                    yield from self._call(event, self.unit.members.get(event.member))
+                    yield from self._check_call(event, self.unit.members.get(event.member))
                     self._bind(event.results)
                 case Repeat():
-                    yield from self._repeat(event)
+                    yield from self._check_repeat(event)
                 case Send():
-                    yield from self._sent(event)
+                    yield from self._check_sent(event)
                 case Recv():
                     self._bind(event.values)
 
     def _bind(self, values: Sequence[Value]) -> None:
         self.bound |= {value.name: value for value in values if value.name != "_"}
 
-    def _expression(self, expression: Expression, known: Collection[str] = ()) -> Iterator[str]:
+    def _check_expression(self, expression: Expression, known: Collection[str] = ()) -> Iterator[str]:
         """`known` are variables besides those of the forward pass."""
-        yield from _unbound(expression, self.bound.keys() | _GLOBALS | {*known})
-        for path in _attribute_paths(expression.tree):
+        yield from _find_unbound(expression, self.bound.keys() | _GLOBALS | {*known})
+        for path in _list_attribute_paths(expression.tree):
             if not self._has(path):
                 yield f"`{expression}` reads `self.{path}`, which is not there"
 
@@ -151,55 +153,55 @@ class _Checker:
         held |= {TOKEN_COUNTS} if self.unit.experts else set()
         return any(path == each or path.startswith(f"{each}.") for each in held)
 
-    def _operand(self, operand: Operand, of: str) -> Iterator[str]:
-        yield from self._expression(operand.expression)
+    def _check_operand(self, operand: Operand, of: str) -> Iterator[str]:
+        yield from self._check_expression(operand.expression)
         if isinstance(operand.expression.tree, ast.Name):
             bound = self.bound.get(operand.expression.tree.id)
-            if bound is not None and _type(bound) != _type(operand):
+            if bound is not None and _get_type(bound) != _get_type(operand):
                 yield f"{of} is {_describe(operand)}, but its variable is {_describe(bound)}"
 
-    def _call(self, call: Call, expected: str | None) -> Iterator[str]:
+    def _check_call(self, call: Call, expected: str | None) -> Iterator[str]:
         if expected is None:
             yield f"calls `{call.member}`, which is no member"
         elif call.unit != expected:
             yield f"calls `{call.member}` as `{call.unit}`, but it is `{expected}`"
         callee = self.units.get(call.unit)
         for operand in call.operands:
-            yield from self._operand(operand, f"an operand of `{call.member}`")
+            yield from self._check_operand(operand, f"an operand of `{call.member}`")
         if callee is not None:
-            yield from _agree(call, "operands", call.operands, callee.inputs)
-            yield from _agree(call, "results", call.results, callee.results)
+            yield from _compare_signatures(call, "operands", call.operands, callee.inputs)
+            yield from _compare_signatures(call, "results", call.results, callee.results)
 
-    def _repeat(self, repeat: Repeat) -> Iterator[str]:
+    def _check_repeat(self, repeat: Repeat) -> Iterator[str]:
         of = {*self.layers[repeat.start : repeat.start + repeat.count]}
         if repeat.start + repeat.count > len(self.layers) or len(of) != 1 or repeat.total != len(self.layers):
             yield f"repeats layers {repeat.start} to {repeat.start + repeat.count - 1} of {len(self.layers)}"
         for event in repeat.body:
             if isinstance(event, Call) and event.member == "layer":
-                yield from self._call(event, next(iter(of), None))
+                yield from self._check_call(event, next(iter(of), None))
                 self._bind(event.results)
             else:
-                yield from self._events([event])
+                yield from self._check_events([event])
 
-    def _sent(self, send: Send) -> Iterator[str]:
+    def _check_sent(self, send: Send) -> Iterator[str]:
         for value in send.values:
             if self.bound.get(value.name) != value:
                 yield f"sends {format_value(value)}, which is not bound"
 
-    def _collective(self, event: Collective) -> Iterator[str]:
-        yield from self._is_legal(event)
-        yield from self._operand(event.operand, f"the operand of {event.verb}")
+    def _check_collective(self, event: Collective) -> Iterator[str]:
+        yield from self._check_legality(event)
+        yield from self._check_operand(event.operand, f"the operand of {event.verb}")
         what = f"{event.verb} of `{event.operand.expression}` over `{event.axis}`"
         if event.operand.dtype != event.result.dtype:
             yield f"{what} changes {event.operand.dtype} to {event.result.dtype}"
         if self.unit.experts is None:  # whose rows have no states
-            yield from self._states(event, what)
-        expected = _converted(event.operand.shape, event.src, event.dst, self.sizes[event.axis])
+            yield from self._check_states(event, what)
+        expected = _convert_shape(event.operand.shape, event.src, event.dst, self.sizes[event.axis])
         if expected != event.result.shape:
             types = f"{_describe(event.result)} of {_describe(event.operand)}"
             yield f"{what}, {event.src} -> {event.dst}, gives {types}"
 
-    def _states(self, event: Collective, what: str) -> Iterator[str]:
+    def _check_states(self, event: Collective, what: str) -> Iterator[str]:
         before, after = ({**each.states} for each in (event.operand, event.result))
         for state, states, place in ((event.src, before, "an operand"), (event.dst, after, "a result")):
             held = states.pop(event.axis, None)
@@ -208,14 +210,14 @@ class _Checker:
         if before != after:
             yield f"{what} changes the state on another axis"
 
-    def _is_legal(self, event: Collective) -> Iterator[str]:
+    def _check_legality(self, event: Collective) -> Iterator[str]:
         if (event.verb, event.src.kind, event.dst.kind) not in ISSUED:
             yield f"there is no {event.verb} from {event.src} to {event.dst}"
         if event.axis not in self.unit.groups:
             yield f"{event.verb} over `{event.axis}`, whose group it does not hold"
 
 
-def _agree(
+def _compare_signatures(
     call: Call, what: str, given: Sequence[Value | Operand], declared: Sequence[Value | Operand]
 ) -> Iterator[str]:
     """What a call passes or binds, against what its unit takes or gives."""
@@ -225,16 +227,16 @@ def _agree(
     symbols: dict[str, int | str] = {}
     for mine, its in zip(given, declared, strict=True):
         unread = isinstance(mine, Value) and mine.name == "_"
-        if not unread and (mine.dtype != its.dtype or not _fits(mine.shape, its.shape, symbols)):
+        if not unread and (mine.dtype != its.dtype or not _matches(mine.shape, its.shape, symbols)):
             yield f"calls `{call.member}`: {what} have {_describe(mine)}, `{call.unit}` has {_describe(its)}"
 
 
-def _unbound(expression: Expression, known: Collection[str]) -> Iterator[str]:
+def _find_unbound(expression: Expression, known: Collection[str]) -> Iterator[str]:
     for name in sorted(names_in([expression.tree]) - {*known}):
         yield f"`{expression}` reads `{name}`, which is not bound before"
 
 
-def _attribute_paths(tree: ast.expr) -> Iterator[str]:
+def _list_attribute_paths(tree: ast.expr) -> Iterator[str]:
     """The attribute paths below `self` that an expression reads, each in full."""
 
     def path_of(node: ast.AST) -> str | None:
@@ -260,7 +262,7 @@ def _attribute_paths(tree: ast.expr) -> Iterator[str]:
     return visit(tree)
 
 
-def _fits(shape: Shape, declared: Shape, symbols: dict[str, int | str]) -> bool:
+def _matches(shape: Shape, declared: Shape, symbols: dict[str, int | str]) -> bool:
     """Whether a shape is the declared one, whose symbols stand for one size each."""
     if len(shape) != len(declared):
         return False
@@ -270,7 +272,7 @@ def _fits(shape: Shape, declared: Shape, symbols: dict[str, int | str]) -> bool:
     )
 
 
-def _converted(shape: Shape, src: State, dst: State, ranks: int) -> Shape:
+def _convert_shape(shape: Shape, src: State, dst: State, ranks: int) -> Shape:
     """The shape of a value after a collective."""
     sizes = list(shape)
     for state, factor in ((src, float(ranks)), (dst, 1 / ranks)):
@@ -290,7 +292,7 @@ def _is_alike(state: State, held: State | None, grad: bool) -> bool:
     return (state.kind, state.dim) == (held.kind, held.dim)
 
 
-def _type(value: Value | Operand) -> tuple[Shape, str, dict[str, State]]:
+def _get_type(value: Value | Operand) -> tuple[Shape, str, dict[str, State]]:
     return value.shape, value.dtype, {**value.states}
 
 

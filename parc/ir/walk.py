@@ -17,7 +17,7 @@ def flatten(events: Iterable[Event]) -> Iterator[Event]:
             yield event
 
 
-def expressions_of(unit: Unit) -> Iterator[Expression]:
+def list_expressions(unit: Unit) -> Iterator[Expression]:
     """What a unit's forward pass evaluates."""
     for event in flatten(unit.events):
         if isinstance(event, Compute | Accumulate):

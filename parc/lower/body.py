@@ -68,43 +68,43 @@ class Writer:
         """The events of all nodes."""
         for node in self.nodes:
             if node.target in (CALL, EXPERTS):
-                self._call(node)
+                self._write_call(node)
             elif not is_item(node):
-                self._compute(node)
+                self._write_compute(node)
 
-    def result(self, node: fx.Node) -> Operand:
+    def read_result(self, node: fx.Node) -> Operand:
         """A value as it is read once all is written."""
-        held = self._held(node)
+        held = self._find_value(node)
         return Operand(Expression(self.scope.tree(node)), held.shape, held.dtype, held.states)
 
-    def given(self, node: fx.Node) -> Value:
+    def read_variable(self, node: fx.Node) -> Value:
         """A value that has a variable, as it is once all is written."""
         tree = self.scope.tree(node)
         assert isinstance(tree, ast.Name), ast.dump(tree)
-        return replace(self._held(node), name=tree.id)
+        return replace(self._find_value(node), name=tree.id)
 
-    def _held(self, node: fx.Node) -> Value:
+    def _find_value(self, node: fx.Node) -> Value:
         if node in self._received and not self.scope.has_settled(node):
             return self._received[node]
         held = self._shares.now if self.scope.has_settled(node) else self._shares.made
         return held(node, "")
 
-    def _call(self, node: fx.Node) -> None:
-        operands = tuple(self._operand(node, place) for place in range(len(operands_of(node))))
+    def _write_call(self, node: fx.Node) -> None:
+        operands = tuple(self._read_operand(node, place) for place in range(len(operands_of(node))))
         if node.target is CALL:
             member = str(node.args[1])
             unit = self.units[id(self.placed.children[member])]
         else:
             member = self.placed.experts[node].path
             unit = self.units[id(self.placed.experts[node])]
-        results = _results(node)
+        results = _list_results(node)
         temporary = len(results) == 1 and self._drafter.is_read_once(results[0])
-        self.events.append(Call(self._bind(node, results), member, operands, unit, temporary))
+        self.events.append(Call(self._bind_results(node, results), member, operands, unit, temporary))
 
-    def _compute(self, node: fx.Node) -> None:
+    def _write_compute(self, node: fx.Node) -> None:
         printed = self._draft.printed[node]
         places = range(len(operands_of(node)))
-        operands = [self._operand(node, place).expression.tree for place in places]
+        operands = [self._read_operand(node, place).expression.tree for place in places]
         self.groups |= set(printed.axes)
         tree = substitute(printed.tree, {placeholder(place).id: operands[place] for place in places})
         if node in self._draft.joined:
@@ -114,11 +114,13 @@ class Writer:
         if node in self._draft.in_place:
             self.scope.stand_for(node, tree)
             return
-        results = _results(node)
+        results = _list_results(node)
         temporary = len(results) == 1 and self._drafter.is_read_once(node)
-        self.events.append(Compute(self._bind(node, results), Expression(tree), printed.inside, temporary))
+        self.events.append(
+            Compute(self._bind_results(node, results), Expression(tree), printed.inside, temporary)
+        )
 
-    def _bind(self, node: fx.Node, results: Sequence[fx.Node]) -> tuple[Value, ...]:
+    def _bind_results(self, node: fx.Node, results: Sequence[fx.Node]) -> tuple[Value, ...]:
         """Variables for what a node yields; what nobody reads has none."""
         found = []
         for result in results:
@@ -130,7 +132,7 @@ class Writer:
                 found.append(Value("_", (), ""))
         return tuple(found)
 
-    def _operand(self, node: fx.Node, place: int) -> Operand:
+    def _read_operand(self, node: fx.Node, place: int) -> Operand:
         """An operand once it is moved; each distinct move of a value is made once."""
         operand = operands_of(node)[place]
         moves = [move for move in self.placed.moves[node][place] if issues(move)]
@@ -141,11 +143,13 @@ class Writer:
             known = self.scope.moved(operand, key)
             if known is None:
                 at = (node, place)
-                known = self._move(operand, tree, moves[count - 1], key, steps[count - 1 : count + 1], at)
+                known = self._write_move(
+                    operand, tree, moves[count - 1], key, steps[count - 1 : count + 1], at
+                )
             tree = known
-        return self._read(operand, tree, steps[-1])
+        return self._build_operand(operand, tree, steps[-1])
 
-    def _move(
+    def _write_move(
         self,
         operand: fx.Node,
         tree: ast.expr,
@@ -159,17 +163,17 @@ class Writer:
         variable = self.scope.bind_moved(operand, tree, move, key, at)
         src, dst = self._shares.conversion(move, before)
         result = self._shares.value(operand, after, variable)
-        verb, read = verb_between(src, dst), self._read(operand, tree, before)
+        verb, read = verb_between(src, dst), self._build_operand(operand, tree, before)
         self.events.append(Collective(result, read, verb, src, dst, move.axis, move.grad))
         self.groups.add(move.axis)
         return name(variable)
 
-    def _read(self, operand: fx.Node, tree: ast.expr, states: Mapping[str, State]) -> Operand:
+    def _build_operand(self, operand: fx.Node, tree: ast.expr, states: Mapping[str, State]) -> Operand:
         held = self._shares.value(operand, states, "")
         return Operand(Expression(tree), held.shape, held.dtype, held.states)
 
 
-def _results(node: fx.Node) -> list[fx.Node]:
+def _list_results(node: fx.Node) -> list[fx.Node]:
     """The values that a node yields: itself, or its items in order; the node for one that nobody reads."""
     if isinstance(node.meta["val"], Tensor):
         return [node]

@@ -63,13 +63,13 @@ def compute_buffers(constants: Iterable[Constant]) -> tuple[Buffer, ...]:
     terms = _Terms()
     results = []
     for constant in constants:
-        result = _add(terms, constant)
+        result = _add_constant(terms, constant)
         terms.found[result].reads += 1
         results.append((constant.path, result))
-    return _Writing(terms.found).write(results)
+    return _Assembler(terms.found).assemble(results)
 
 
-def _add(terms: _Terms, constant: Constant) -> int:
+def _add_constant(terms: _Terms, constant: Constant) -> int:
     """The number of the term that is a buffer."""
     graph = constant.graph
     alone = any(_is_mutable(node) for node in graph.nodes)
@@ -108,13 +108,13 @@ def _is_mutable(node: fx.Node) -> bool:
     return bool(node.target._schema.is_mutable)
 
 
-class _Writing:
+class _Assembler:
     def __init__(self, terms: list[_Term]) -> None:
         self.terms = terms
         self.trees: dict[int, ast.expr] = {}
         self.variables: set[str] = set()
 
-    def write(self, results: Iterable[tuple[str, int]]) -> tuple[Buffer, ...]:
+    def assemble(self, results: Iterable[tuple[str, int]]) -> tuple[Buffer, ...]:
         found = []
         for path, result in results:
             variables = tuple(self._evaluate(result))
@@ -133,12 +133,12 @@ class _Writing:
             term = self.terms[current]
             tree = substitute(term.tree, {placeholder(each).id: self.trees[each] for each in term.operands})
             if term.alone or term.reads > 1:
-                variable = self._free(term.wish)
+                variable = self._choose_name(term.wish)
                 yield Let(variable, Expression(tree))
                 tree = name(variable)
             self.trees[current] = tree
 
-    def _free(self, wish: str) -> str:
+    def _choose_name(self, wish: str) -> str:
         variable, number = wish, 1
         while variable in self.variables or variable in _TAKEN or not variable.isidentifier():
             number += 1

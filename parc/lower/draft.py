@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.graph import is_item, name_of, operands_of, shape, user_name
 from parc.ir.expression import placeholder
-from parc.lower.local_names import last_reads
+from parc.lower.local_names import find_last_reads
 from parc.lower.local_values import Shares
 from parc.lower.operation import Operation, with_operands
 from parc.lower.sharded_op_printers import Printed, print_local
@@ -64,7 +64,7 @@ class Drafter:
         in_place = self.aliases | self.lengths.keys()
         values = [*self.placed.body.graph.nodes]
         return Draft(
-            self.printed, in_place, self.joined, self.order, last_reads(values, self.order, in_place)
+            self.printed, in_place, self.joined, self.order, find_last_reads(values, self.order, in_place)
         )
 
     def is_read_once(self, node: fx.Node) -> bool:
@@ -75,7 +75,7 @@ class Drafter:
         if user.op == "output":
             return True
         places = [place for place, operand in enumerate(operands_of(user)) if operand is node]
-        if user not in self.order or len(places) != 1 or self._moves(user, places[0]):
+        if user not in self.order or len(places) != 1 or self._is_moved(user, places[0]):
             return False
         return self.statements.together(node, user)
 
@@ -104,14 +104,14 @@ class Drafter:
             return
         if self.printed[node].inside or not isinstance(node.meta["val"], Tensor):
             return
-        length = len(ast.unparse(tree)) + sum(map(self._length, operands))
+        length = len(ast.unparse(tree)) + sum(map(self._measure, operands))
         longest = LONGEST_CHAIN if self._is_called_on(node) else LONGEST
         returned = [node] == self.placed.body.results() and not self.placed.body.is_expert
         written = returned or self._is_joined_product(node)
         if self.is_read_once(node) and (written or length < longest):
             self.lengths[node] = length
 
-    def _length(self, operand: fx.Node) -> int:
+    def _measure(self, operand: fx.Node) -> int:
         """The length of an operand's expression; a variable has no name yet, and counts for nothing."""
         if operand.op == "placeholder" and "tensor" in operand.meta:
             return len(user_name(operand.meta["tensor"]))
@@ -143,7 +143,7 @@ class Drafter:
     def _is_joined_product(self, node: fx.Node) -> bool:
         return any(user in self.joined and operands_of(user)[0] is node for user in node.users)
 
-    def _moves(self, user: fx.Node, place: int) -> bool:
+    def _is_moved(self, user: fx.Node, place: int) -> bool:
         moves = self.placed.moves.get(user, ())
         return bool(moves) and any(map(issues, moves[place]))
 

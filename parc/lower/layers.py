@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from parc.ir.expression import Expression, attribute, call, expr, literal
 from parc.ir.program import Call, Collective, Compute, Event, Operand, Parameter, Program, Repeat, Stage, Unit
-from parc.ir.walk import expressions_of
+from parc.ir.walk import list_expressions
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def form_layers(program: Program, axes: Sequence[str]) -> Program:
 def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
     parameters = {parameter.path: parameter for parameter in unit.parameters}
     uses: dict[str, list[_Use]] = {}
-    for expression in expressions_of(unit):
+    for expression in list_expressions(unit):
         for node in ast.walk(expression.tree):
             if isinstance(node, ast.Call) and (use := _find_use(node, parameters)):
                 uses.setdefault(use.path, []).append(use)

@@ -47,7 +47,7 @@ class Scope:
 
     def bind(self, node: fx.Node, wish: str, now: int) -> str:
         """A variable for a value that operation `now` makes."""
-        variable = self._free(wish, now)
+        variable = self._choose_name(wish, now)
         self.stand_for(node, name(variable))
         return variable
 
@@ -68,7 +68,7 @@ class Scope:
             variable = tree.id
         else:
             suffix = "all" if move.before.sharded else move.axis
-            variable = self._free(f"{_last_word(tree)}_{suffix}", now - 1)
+            variable = self._choose_name(f"{_last_word(tree)}_{suffix}", now - 1)
         self._moved[node, key] = name(variable)
         self._readers[variable].add(node)
         if settles:
@@ -96,7 +96,7 @@ class Scope:
                         return True
         return False
 
-    def _free(self, wish: str, now: int) -> str:
+    def _choose_name(self, wish: str, now: int) -> str:
         """A variable that nothing reads after operation `now`."""
         if not wish.isidentifier():
             wish = "value"
@@ -122,7 +122,7 @@ def _last_word(tree: ast.expr) -> str:
     return "value"
 
 
-def last_reads(
+def find_last_reads(
     nodes: Collection[fx.Node], order: Mapping[fx.Node, int], in_place: Collection[fx.Node]
 ) -> dict[fx.Node, int]:
     """By which operation each value is read last; values `in_place` are evaluated where they are read.

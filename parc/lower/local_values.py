@@ -26,14 +26,16 @@ class Shares:
 
     def local(self, node: fx.Node, states: States | None = None) -> tuple[int, ...]:
         """The shape of this rank's share of a value, as it is made where `states` do not say otherwise."""
-        return self._local(shape(node), self.placed.fact(node).states if states is None else states)
+        return self._compute_local(shape(node), self.placed.fact(node).states if states is None else states)
 
     def of_results(self, node: fx.Node) -> list[tuple[int, ...]]:
         """The same for each value that a node yields."""
         val = node.meta["val"]
         values = [val] if isinstance(val, Tensor) else val
         facts = self.placed.facts[node]
-        return [self._local(tuple(v.shape), fact.states) for v, fact in zip(values, facts, strict=True)]
+        return [
+            self._compute_local(tuple(v.shape), fact.states) for v, fact in zip(values, facts, strict=True)
+        ]
 
     def made(self, node: fx.Node, name: str) -> Value:
         """A value as it is made; an item of a tuple that nobody reads has neither shape nor name."""
@@ -80,7 +82,7 @@ class Shares:
                 blocks //= self.layout.sizes[axis]  # its ranks have divided the blocks among themselves
         return replace(state, blocks=blocks)
 
-    def _local(self, whole: tuple[int, ...], states: States) -> tuple[int, ...]:
+    def _compute_local(self, whole: tuple[int, ...], states: States) -> tuple[int, ...]:
         return local_shape(whole, self.by_axis(states), self.layout.sizes)
 
 

@@ -124,7 +124,7 @@ def print_operation(op: Operation) -> ast.expr:
         return expr(_TEMPLATES[name], a=op.first)
     if name in _INFIX and len(op.args) == 2 and not op.kwargs:
         return expr(_INFIX[name], a=op.number(op.args[0]), b=op.number(op.args[1]))
-    arguments, keywords = _arguments(op)
+    arguments, keywords = _list_arguments(op)
     if name in _FUNCTIONAL:
         return call(f"F.{name}", *arguments, **keywords)
     if name == "linalg_vector_norm":
@@ -140,7 +140,7 @@ def print_operation(op: Operation) -> ast.expr:
     return call(path, *arguments, **keywords)
 
 
-def _arguments(op: Operation) -> tuple[list[ast.expr], dict[str, ast.expr]]:
+def _list_arguments(op: Operation) -> tuple[list[ast.expr], dict[str, ast.expr]]:
     """The arguments as a person passes them: defaults left out, flags and many a dim by name."""
     positional: list[ast.expr] = []
     by_name: dict[str, ast.expr] = {}
@@ -160,7 +160,7 @@ def _arguments(op: Operation) -> tuple[list[ast.expr], dict[str, ast.expr]]:
         ):
             skipped = True
         else:
-            tree = _argument(op, known.name, value)
+            tree = _print_argument(op, known.name, value)
             named = known.name == "dim" and op.name in _DIM_BY_NAME
             if skipped or by_name or named or known.kwarg_only or isinstance(value, bool):
                 by_name[_PYTHON_NAMES.get(known.name, known.name)] = tree
@@ -169,35 +169,35 @@ def _arguments(op: Operation) -> tuple[list[ast.expr], dict[str, ast.expr]]:
     return positional, by_name
 
 
-def _argument(op: Operation, name: str, value: Any) -> ast.expr:
+def _print_argument(op: Operation, name: str, value: Any) -> ast.expr:
     if name == "dim" and isinstance(value, list | tuple) and len(value) == 1:
         return to_expression(value[0])
     return to_expression(value) if name in _POSITIONS else op.number(value)
 
 
-def _embedding(op: Operation) -> ast.expr:
+def _print_embedding(op: Operation) -> ast.expr:
     padding = argument(op.node, "padding_idx")
     keywords = {"padding_idx": to_expression(padding)} if padding >= 0 else {}
     return call("F.embedding", to_expression(op.args[1]), op.first, **keywords)
 
 
-def _rsub(op: Operation) -> ast.expr:
+def _print_rsub(op: Operation) -> ast.expr:
     """`aten::rsub` takes away the first operand from the second."""
     alpha = argument(op.node, "alpha")
     template = "b - a" if alpha == 1 else "b - alpha * a"
     return expr(template, a=op.first, b=op.number(op.args[1]), alpha=op.number(alpha))
 
 
-def _index(op: Operation) -> ast.expr:
+def _print_index(op: Operation) -> ast.expr:
     """`x[rows]`, `x[:, columns]`: a dim without an index is whole."""
     return item(op.first, *(ast.Slice() if at is None else to_expression(at) for at in op.args[1]))
 
 
-def _narrow(op: Operation) -> ast.expr:
+def _print_narrow(op: Operation) -> ast.expr:
     return op.first if op.before[0] == op.after[0] else op.method("narrow", *op.args[1:])
 
 
-def _split(op: Operation) -> ast.expr:
+def _print_split(op: Operation) -> ast.expr:
     """By the sizes of this rank's own parts."""
     dim = argument(op.node, "dim")
     sizes = [shape[dim] for shape in op.after]
@@ -206,13 +206,13 @@ def _split(op: Operation) -> ast.expr:
     return op.method("split", sizes, dim=dim)
 
 
-def _to(op: Operation) -> ast.expr:
+def _print_to(op: Operation) -> ast.expr:
     given = (*op.args[1:], *op.kwargs.values())
     asked = next((value for value in given if isinstance(value, torch.dtype)), None)
     return op.first if asked is None else op.method("to", asked)
 
 
-def _sized(op: Operation) -> ast.expr:
+def _print_sized(op: Operation) -> ast.expr:
     """`torch.zeros` and the like: sizes first, then what is not the default."""
     asked = op.kwargs.get("dtype")
     dtype = {"dtype": to_expression(asked)} if asked else {}
@@ -221,15 +221,15 @@ def _sized(op: Operation) -> ast.expr:
 
 _SPECIAL: Mapping[str, Printer] = {
     **VIEWS,
-    "embedding": _embedding,
-    "rsub": _rsub,
-    "index": _index,
-    "narrow": _narrow,
-    "split": _split,
-    "split_with_sizes": _split,
-    "to": _to,
-    "_to_copy": _to,
-    "zeros": _sized,
-    "ones": _sized,
-    "full": _sized,
+    "embedding": _print_embedding,
+    "rsub": _print_rsub,
+    "index": _print_index,
+    "narrow": _print_narrow,
+    "split": _print_split,
+    "split_with_sizes": _print_split,
+    "to": _print_to,
+    "_to_copy": _print_to,
+    "zeros": _print_sized,
+    "ones": _print_sized,
+    "full": _print_sized,
 }

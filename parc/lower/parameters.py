@@ -39,10 +39,10 @@ class Tensors:
             sharded = {axis: (state.dim, state.blocks) for axis, state in states.items() if state.sharded}
             if info is not None and info.axis is not None:
                 sharded[info.axis] = (0, 1)
-            found.append(self._parameter(placed, node, states, sharded, info))
+            found.append(self._declare_parameter(placed, node, states, sharded, info))
         return tuple(found)
 
-    def _parameter(
+    def _declare_parameter(
         self,
         placed: Placed,
         node: fx.Node,
@@ -70,7 +70,7 @@ class Tensors:
             stack=stack,
         )
 
-    def buffers_of(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
+    def declare_buffers(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
         """The buffers among `nodes`; what several of them read is computed once."""
         found = []
         for node in nodes:

@@ -26,13 +26,13 @@ class Cutter:
         found: set[fx.Node] = set()
         for node in self.nodes:
             plain = node.target not in (CALL, EXPERTS)
-            if plain and all(_is_given(made) or _made_by(made) in found for made in node.all_input_nodes):
+            if plain and all(_is_given(made) or _find_maker(made) in found for made in node.all_input_nodes):
                 found.add(node)
         return found
 
     def stage_of(self, node: fx.Node) -> int:
         """The stage that makes a value."""
-        return self._assigned[_made_by(node)]
+        return self._assigned[_find_maker(node)]
 
     def layer(self, node: fx.Node) -> int | None:
         """The number of the layer that a node calls."""
@@ -43,14 +43,14 @@ class Cutter:
 
     def constant(self, node: fx.Node) -> bool:
         """Whether every stage can compute a value for itself: from buffers and the batch, which all have."""
-        return _made_by(node) in self._constants
+        return _find_maker(node) in self._constants
 
     def of(self, stage: int) -> list[fx.Node]:
         """The nodes that a stage computes, in order."""
         mine = [node for node in self.nodes if not self.constant(node) and self.stage_of(node) == stage]
         needed = set(mine)
         for node in reversed(self.nodes):
-            if self.constant(node) and any(user in needed for user in _uses(node)):
+            if self.constant(node) and any(user in needed for user in _list_uses(node)):
                 needed.add(node)
         return [node for node in self.nodes if node in needed]
 
@@ -60,7 +60,7 @@ class Cutter:
         for node in self.placed.body.operations():
             if isinstance(node.meta["val"], (list, tuple)) or self.constant(node):
                 continue
-            later = any(user.op != "output" and self.stage_of(user) > stage for user in _uses(node))
+            later = any(user.op != "output" and self.stage_of(user) > stage for user in _list_uses(node))
             if self.stage_of(node) <= stage and (
                 later or (self._is_result(node) and stage < len(self.ends) - 1)
             ):
@@ -75,7 +75,7 @@ class Cutter:
         early: dict[fx.Node, int] = {}
         follows: set[fx.Node] = set()
         for node in self.nodes:
-            made = [_made_by(n) for n in node.all_input_nodes if n.op != "placeholder"]
+            made = [_find_maker(n) for n in node.all_input_nodes if n.op != "placeholder"]
             number = self.layer(node)
             if number is not None:
                 early[node] = next(stage for stage, end in enumerate(self.ends) if number < end)
@@ -86,7 +86,7 @@ class Cutter:
                 follows.add(node)
         for node in reversed(self.nodes):
             if node not in follows:
-                uses = [early[_made_by(u)] for u in _uses(node) if u.op != "output"]
+                uses = [early[_find_maker(u)] for u in _list_uses(node) if u.op != "output"]
                 early[node] = min(uses, default=len(self.ends) - 1)
         return early
 
@@ -96,11 +96,11 @@ def _is_given(node: fx.Node) -> bool:
     return node.op == "placeholder" and ("tensor" not in node.meta or bool(node.meta["buffer"]))
 
 
-def _made_by(node: fx.Node) -> fx.Node:
+def _find_maker(node: fx.Node) -> fx.Node:
     return item_of(node)[0] if is_item(node) else node
 
 
-def _uses(node: fx.Node) -> list[fx.Node]:
+def _list_uses(node: fx.Node) -> list[fx.Node]:
     """The users of a value, seen through the items of tuples."""
     found: list[fx.Node] = []
     for user in node.users:

@@ -9,7 +9,7 @@ from parc.capture.preconditions import Illegal
 from parc.diagnostic import CompileError, Label, error
 from parc.ir.program import Program
 from parc.lower.layers import form_layers
-from parc.lower.stages import cut
+from parc.lower.stages import cut_stages
 from parc.lower.units import Units
 from parc.plan.blocks import Plan
 from parc.shard.placed import Layout, Placed, PlacedModel, States
@@ -21,7 +21,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
     units = Units(layout, captured.recipes, captured.buffers, captured.banks)
     try:
         counts = pipeline.layers if pipeline else (captured.layer_count,)
-        stages = cut(placed.root, units, captured.layers, counts)
+        stages = cut_stages(placed.root, units, captured.layers, counts)
     except Illegal as fault:
         label = Label(pipeline.at("axes") if pipeline else plan.span, "in stages here")
         raise CompileError(error("P509", fault.reason, label)) from fault

@@ -29,17 +29,17 @@ def print_local(op: Operation, states: Sequence[Mapping[str, State]]) -> Printed
     """One operator as one rank computes it. `states` are those of the operands, by axis."""
     kind = name_of(op.node)
     if kind == "aten::mean":
-        return _mean(op, states[0])
+        return _print_mean(op, states[0])
     if kind == "aten::embedding":
-        return _embedding(op, states[0])
+        return _print_embedding(op, states[0])
     if kind == "aten::cross_entropy_loss":
-        return _cross_entropy(op, states)
+        return _print_cross_entropy(op, states)
     if kind.startswith("parc::grouped"):
         return Printed(call(op.name, *map(to_expression, op.args), name("counts")))
     return Printed(print_operation(op))
 
 
-def _mean(op: Operation, states: Mapping[str, State]) -> Printed:
+def _print_mean(op: Operation, states: Mapping[str, State]) -> Printed:
     """A mean over shards, which are of one size: each rank adds its own mean over the number of ranks."""
     dims, _ = dims_of(op.node.args[1:], op.node.kwargs, len(op.before[0]))
     axes = tuple(axis for axis, state in states.items() if state.sharded and state.dim in dims)
@@ -47,15 +47,15 @@ def _mean(op: Operation, states: Mapping[str, State]) -> Printed:
     if not axes:
         return Printed(own)
     sizes = [expr("group.size()", group=attribute(axis)) for axis in axes]
-    ranks = reduce(_product, sizes)
+    ranks = reduce(_multiply, sizes)
     return Printed(expr("own / ranks", own=own, ranks=ranks), axes=axes)
 
 
-def _product(one: ast.expr, other: ast.expr) -> ast.expr:
+def _multiply(one: ast.expr, other: ast.expr) -> ast.expr:
     return expr("one * other", one=one, other=other)
 
 
-def _embedding(op: Operation, weight: Mapping[str, State]) -> Printed:
+def _print_embedding(op: Operation, weight: Mapping[str, State]) -> Printed:
     """Rows of the table lie on different ranks: each looks up its own, and zeros stand for the rest."""
     axis = next((axis for axis, state in weight.items() if state.sharded and state.dim == 0), None)
     if axis is None:
@@ -67,7 +67,7 @@ def _embedding(op: Operation, weight: Mapping[str, State]) -> Printed:
     return Printed(tree, axes=(axis,))
 
 
-def _cross_entropy(op: Operation, states: Sequence[Mapping[str, State]]) -> Printed:
+def _print_cross_entropy(op: Operation, states: Sequence[Mapping[str, State]]) -> Printed:
     vocabulary = next((axis for axis, state in states[0].items() if state.sharded and state.dim == 1), None)
     tokens = [axis for axis, state in states[0].items() if state.sharded and state.dim == 0]
     logits, labels = op.args[:2]
@@ -83,12 +83,12 @@ def _cross_entropy(op: Operation, states: Sequence[Mapping[str, State]]) -> Prin
     summed = tokens if reduction == "mean" else []
     if summed:
         keywords["tokens"] = ast.Tuple([attribute(axis) for axis in summed], ast.Load())
-    inside = _cross_entropy_collectives(op, vocabulary, summed)
+    inside = _list_cross_entropy_collectives(op, vocabulary, summed)
     axes = tuple(collective.axis for collective in inside)
     return Printed(call("cross_entropy", logits, labels, **keywords), inside, axes)
 
 
-def _cross_entropy_collectives(
+def _list_cross_entropy_collectives(
     op: Operation, vocabulary: str | None, tokens: Sequence[str]
 ) -> tuple[Collective, ...]:
     """The reductions of `cross_entropy`, in its order: maximum, sum and label's logit, valid tokens."""

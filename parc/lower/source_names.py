@@ -15,7 +15,7 @@ from parc.lower.operation import Numbers
 
 
 @cache
-def _statements(file: Path) -> Mapping[int, ast.stmt]:
+def _parse_statements(file: Path) -> Mapping[int, ast.stmt]:
     """The innermost simple statement on each line of a source file."""
     try:
         tree = ast.parse(file.read_text())
@@ -29,9 +29,9 @@ def _statements(file: Path) -> Mapping[int, ast.stmt]:
     return found
 
 
-def statement_at(line: Line) -> ast.stmt | None:
+def find_statement(line: Line) -> ast.stmt | None:
     """The statement that a line of the user's source is part of."""
-    return _statements(line.file).get(line.number)
+    return _parse_statements(line.file).get(line.number)
 
 
 def targets(stmt: ast.stmt | None) -> tuple[str, ...]:
@@ -43,11 +43,11 @@ def targets(stmt: ast.stmt | None) -> tuple[str, ...]:
     else:
         return ()
     parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
-    found = [_target(part) for part in parts]
+    found = [_name_target(part) for part in parts]
     return tuple(each for each in found if each) if all(found) else ()
 
 
-def _target(node: ast.expr) -> str:
+def _name_target(node: ast.expr) -> str:
     match node:
         case ast.Name(id=name):
             return name
@@ -70,7 +70,7 @@ class Statements:
         of: dict[int, ast.stmt | None] = {}
         open_runs: list[int] = []
         for node in nodes:
-            frames = [statement_at(line) for line in lines_of(node)]
+            frames = [find_statement(line) for line in lines_of(node)]
             self._innermost[node] = frames[-1] if frames else None
             kept = 0
             while kept < min(len(open_runs), len(frames)) and of[open_runs[kept]] is frames[kept]:
@@ -85,7 +85,7 @@ class Statements:
                 members[run].append(node)
             self._runs[node] = tuple(open_runs)
         for run in reversed(of):  # a statement that was called comes behind the one that calls it
-            self._name(targets(of[run]), members[run])
+            self._assign_names(targets(of[run]), members[run])
 
     def together(self, a: fx.Node, b: fx.Node) -> bool:
         """Whether one execution of one statement of `forward` makes both."""
@@ -98,18 +98,18 @@ class Statements:
         """
         stmt = self._innermost.get(node)
         found: dict[tuple[type, int | float], set[str]] = {}
-        for attribute in _numbers_read(stmt, known) if stmt else ():
+        for attribute in _list_numbers_read(stmt, known) if stmt else ():
             value = known[attribute]
             found.setdefault((type(value), value), set()).add(attribute)
         return {number: names.pop() for number, names in found.items() if len(names) == 1}
 
-    def _name(self, names: Sequence[str], nodes: Sequence[fx.Node]) -> None:
+    def _assign_names(self, names: Sequence[str], nodes: Sequence[fx.Node]) -> None:
         """What a statement makes and does not use itself takes the names that it binds."""
         inside = set(nodes)
         made = [
             node for node in nodes if isinstance(node.meta["val"], Tensor) and inside.isdisjoint(node.users)
         ]
-        names = _with_starred(names, len(made))
+        names = _expand_starred(names, len(made))
         if len(made) == len(names):
             self.hints.update(zip(made, names, strict=True))
             return
@@ -122,7 +122,7 @@ class Statements:
                 self.hints[node] = names[place]
 
 
-def _with_starred(names: Sequence[str], count: int) -> Sequence[str]:
+def _expand_starred(names: Sequence[str], count: int) -> Sequence[str]:
     """The names of `count` values, where a starred target takes what the others leave."""
     place = next((place for place, name in enumerate(names) if name.startswith("*")), None)
     if place is None:
@@ -137,14 +137,14 @@ def _starts_again(node: fx.Node, before: Sequence[fx.Node]) -> bool:
         return False
     others = {str(other.args[1]) for other in before if other.target is CALL}
     path = str(node.args[1])
-    return path not in others and _numberless(path) in map(_numberless, others)
+    return path not in others and _drop_numbers(path) in map(_drop_numbers, others)
 
 
-def _numberless(path: str) -> str:
+def _drop_numbers(path: str) -> str:
     return ".".join("*" if part.isdigit() else part for part in path.split("."))
 
 
-def _numbers_read(stmt: ast.stmt, known: Mapping[str, int | float]) -> Iterator[str]:
+def _list_numbers_read(stmt: ast.stmt, known: Mapping[str, int | float]) -> Iterator[str]:
     """The attributes that are numbers, but for those that arithmetic joins with other numbers."""
 
     def is_number(node: ast.AST) -> bool:

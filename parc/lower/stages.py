@@ -12,69 +12,69 @@ from parc.capture.graph import user_name
 from parc.capture.preconditions import check_layers_follow, check_stages_share_nothing
 from parc.ir.program import ROOT, Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.lower.partition import Cutter
-from parc.lower.units import Units, numbers_read
+from parc.lower.units import Units, find_numbers_read
 from parc.shard.placed import Placed
 
 
-def cut(placed: Placed, units: Units, layers: str, counts: Sequence[int]) -> tuple[Stage, ...]:
+def cut_stages(placed: Placed, units: Units, layers: str, counts: Sequence[int]) -> tuple[Stage, ...]:
     """A stage for each entry of `counts`, the number of its layers."""
     cutter = Cutter(placed, layers, counts)
-    check_stages_share_nothing(_uses(cutter))
+    check_stages_share_nothing(_list_uses(cutter))
     check_layers_follow([number for node in cutter.nodes if (number := cutter.layer(node)) is not None])
     stages: list[Stage] = []
     for number in range(len(counts)):
-        stages.append(_stage(cutter, units, number, stages[-1].gives if stages else ()))
+        stages.append(_build_stage(cutter, units, number, stages[-1].gives if stages else ()))
     return tuple(stages)
 
 
-def _uses(cutter: Cutter) -> dict[str, list[int]]:
+def _list_uses(cutter: Cutter) -> dict[str, list[int]]:
     """By which stages each parameter of the root is used."""
     nodes = [cutter.of(number) for number in range(len(cutter.ends))]
     parameters = [node for node in cutter.placed.body.tensors() if not node.meta["buffer"]]
-    return {p.meta["tensor"]: [n for n, mine in enumerate(nodes) if _used(p, mine)] for p in parameters}
+    return {p.meta["tensor"]: [n for n, mine in enumerate(nodes) if _is_used(p, mine)] for p in parameters}
 
 
-def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) -> Stage:
+def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) -> Stage:
     placed, nodes = cutter.placed, cutter.of(number)
     units.below(placed, nodes)
     last = number == len(cutter.ends) - 1
     leaving = [] if last else cutter.crossing(number)
     received = cutter.crossing(number - 1) if number else []
-    inputs, keywords = _inputs(cutter, nodes, number)
+    inputs, keywords = _find_inputs(cutter, nodes, number)
     given = [value.name for value in takes] or [node.meta["name"] for node in inputs]
     writer = units.writer(placed, nodes, given, leaving)
     for node, value in zip(received, takes, strict=True):
         writer.receive(node, value)
     for node in (*inputs, *keywords):
         writer.bind(node, node.meta["name"])
-    takes = takes or tuple(writer.given(node) for node in inputs)
-    batch = tuple(writer.given(node) for node in keywords)
+    takes = takes or tuple(writer.read_variable(node) for node in inputs)
+    batch = tuple(writer.read_variable(node) for node in keywords)
     writer.write()
-    gives = tuple(writer.given(node) for node in leaving)
+    gives = tuple(writer.read_variable(node) for node in leaving)
     called = [node for node in nodes if node.target is CALL]
     units_called = {str(n.args[1]): units.names[id(placed.children[str(n.args[1])])] for n in called}
     layer_units = tuple(units_called[str(n.args[1])] for n in called if cutter.layer(n) is not None)
-    tensors = [node for node in placed.body.tensors() if _used(node, nodes)]
+    tensors = [node for node in placed.body.tensors() if _is_used(node, nodes)]
     root = Unit(
         ROOT,
         "",
         placed.body.doc,
         tuple(axis for axis in units.layout.axes if axis in writer.groups),
         units.tensors.parameters(placed, tensors),
-        units.tensors.buffers_of(tensors, ""),
+        units.tensors.declare_buffers(tensors, ""),
         {user_name(str(n.args[1])): units_called[str(n.args[1])] for n in called if cutter.layer(n) is None},
         (*takes, *batch),
         (
             *([Recv(takes)] if number else []),
-            *_folded(writer.events, cutter.layers),
+            *_fold_layers(writer.events, cutter.layers),
             *([] if last else [Send(gives)]),
         ),
-        tuple(map(writer.result, placed.body.results() if last else leaving)),
+        tuple(map(writer.read_result, placed.body.results() if last else leaving)),
     )
-    root = replace(root, numbers=numbers_read(root, writer.numbers))
+    root = replace(root, numbers=find_numbers_read(root, writer.numbers))
     return Stage(
         root,
-        _needed(units, root, layer_units),
+        _list_needed(units, root, layer_units),
         cutter.ends[number - 1] if number else 0,
         layer_units,
         user_name(cutter.layers),
@@ -82,18 +82,20 @@ def _stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) 
     )
 
 
-def _inputs(cutter: Cutter, nodes: Sequence[fx.Node], number: int) -> tuple[list[fx.Node], list[fx.Node]]:
+def _find_inputs(
+    cutter: Cutter, nodes: Sequence[fx.Node], number: int
+) -> tuple[list[fx.Node], list[fx.Node]]:
     """What of the batch comes first (the tokens, on the first stage), and what comes by name."""
     tokens, labels = cutter.placed.body.inputs()
-    used = [node for node in (tokens, labels) if _used(node, nodes)]
+    used = [node for node in (tokens, labels) if _is_used(node, nodes)]
     return ([tokens], [n for n in used if n is labels]) if number == 0 else ([], used)
 
 
-def _used(node: fx.Node, nodes: Sequence[fx.Node]) -> bool:
+def _is_used(node: fx.Node, nodes: Sequence[fx.Node]) -> bool:
     return any(user in nodes for user in node.users)
 
 
-def _needed(units: Units, root: Unit, layers: Sequence[str]) -> tuple[Unit, ...]:
+def _list_needed(units: Units, root: Unit, layers: Sequence[str]) -> tuple[Unit, ...]:
     """The units below a root, callees first."""
     by_name = {unit.name: unit for unit in units.made}
     needed: set[str] = set()
@@ -106,10 +108,10 @@ def _needed(units: Units, root: Unit, layers: Sequence[str]) -> tuple[Unit, ...]
     return tuple(unit for unit in units.made if unit.name in needed)
 
 
-def _folded(events: Sequence[Event], layers: str) -> list[Event]:
+def _fold_layers(events: Sequence[Event], layers: str) -> list[Event]:
     """Runs of layers whose events are the same become loops: the same statements in the same order."""
     starts = [i for i, event in enumerate(events) if _calls_layer(event, layers)]
-    plain = [_anonymous(event, layers) for event in events]
+    plain = [_rename_member(event, layers) for event in events]
     folded: list[Event] = list(plain[: starts[0]]) if starts else list(plain)
     place = 0
     while place < len(starts):
@@ -135,7 +137,7 @@ def _calls_layer(event: Event, layers: str) -> bool:
     return isinstance(event, Call) and event.member.removeprefix(layers + ".").isdigit()
 
 
-def _anonymous(event: Event, layers: str) -> Event:
+def _rename_member(event: Event, layers: str) -> Event:
     if not isinstance(event, Call):
         return event
     if _calls_layer(event, layers):

@@ -16,7 +16,7 @@ from parc.ir.expression import Expression, attribute, call, expr, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Unit, Value
 from parc.ir.runtime_names import GLOBALS, TOKEN_COUNTS
 from parc.ir.states import V
-from parc.ir.walk import expressions_of
+from parc.ir.walk import list_expressions
 from parc.lower.body import Writer
 from parc.lower.local_values import Shares
 from parc.lower.parameters import Tensors
@@ -43,11 +43,11 @@ class Units:
         """Make the units that `nodes` call."""
         for node in nodes:
             if node.target is CALL:
-                self._unit(placed.children[str(node.args[1])])
+                self._make_unit(placed.children[str(node.args[1])])
             elif node.target is EXPERTS:
-                self._experts(placed.experts[node])
+                self._make_experts(placed.experts[node])
 
-    def _unit(self, placed: Placed) -> None:
+    def _make_unit(self, placed: Placed) -> None:
         if id(placed) in self.names:
             return
         nodes = list(placed.body.operations())
@@ -58,7 +58,7 @@ class Units:
         for node, given in inputs.items():
             writer.bind(node, given.name)
         writer.write()
-        results = tuple(writer.result(node) for node in placed.body.results())
+        results = tuple(writer.read_result(node) for node in placed.body.results())
         members = {m: self.names[id(p)] for m, p in placed.children.items()}
         members |= {e.path: self.names[id(e)] for e in placed.experts.values()}
         self._keep(placed, placed, writer, tuple(inputs.values()), results, members)
@@ -98,23 +98,23 @@ class Units:
             placed.body.doc,
             tuple(axis for axis in self.layout.axes if axis in writer.groups),
             self.tensors.parameters(placed, placed.body.tensors(), info),
-            self.tensors.buffers_of(placed.body.tensors(), placed.body.path),
+            self.tensors.declare_buffers(placed.body.tensors(), placed.body.path),
             members,
             inputs,
             tuple(writer.events),
             results,
             experts=info,
         )
-        unit = replace(unit, numbers=numbers_read(unit, writer.numbers))
+        unit = replace(unit, numbers=find_numbers_read(unit, writer.numbers))
         same = next(
             (made for made in self.made if replace(unit, name=made.name, path=made.path) == made), None
         )
         if same is None:
-            same = replace(unit, name=self._name(unit.name))
+            same = replace(unit, name=self._choose_name(unit.name))
             self.made.append(same)
         self.names[id(key)] = same.name
 
-    def _name(self, wish: str) -> str:
+    def _choose_name(self, wish: str) -> str:
         taken = {unit.name for unit in self.made} | GLOBALS
         name, number = wish, 1
         while name in taken:
@@ -122,7 +122,7 @@ class Units:
             name = f"{wish}{number}"
         return name
 
-    def _experts(self, dealt: PlacedExperts) -> None:
+    def _make_experts(self, dealt: PlacedExperts) -> None:
         if id(dealt) in self.names:
             return
         placed = dealt.inside
@@ -141,10 +141,10 @@ class Units:
         weights = Value("weights", ("tokens", "k"), dtype)
         writer = self.writer(placed, nodes, [variable])
         writer.bind(rows, variable)
-        writer.events += _dispatch(Value(variable, ("rows", width), dtype), tokens, info)
+        writer.events += _write_dispatch(Value(variable, ("rows", width), dtype), tokens, info)
         writer.write()
         (result,) = placed.body.results()
-        combined = _combine(writer.result(result), tokens, info)
+        combined = _write_combine(writer.read_result(result), tokens, info)
         writer.events.append(combined)
         if dealt.axis:
             writer.groups.add(dealt.axis)
@@ -153,14 +153,14 @@ class Units:
         self._dealt[key] = self.names[id(dealt)]
 
 
-def numbers_read(unit: Unit, known: Mapping[str, int | float]) -> dict[str, int | float]:
+def find_numbers_read(unit: Unit, known: Mapping[str, int | float]) -> dict[str, int | float]:
     """The attributes among `known` that a unit's forward pass reads."""
-    trees = [expression.tree for expression in expressions_of(unit)]
+    trees = [expression.tree for expression in list_expressions(unit)]
     read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return {attribute: number for attribute, number in known.items() if attribute in read}
 
 
-def _dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event]:
+def _write_dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event]:
     """Tokens to the ranks of their experts, sorted by expert; how many each expert has got is counted."""
     results = (rows, Value("counts", ("experts",), "list"), Value("route", (), "Route"))
     group = [attribute(info.axis)] if info.axis else []
@@ -171,7 +171,7 @@ def _dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event]:
     yield Accumulate(TOKEN_COUNTS, Expression(expr("route.tokens_per_expert")))
 
 
-def _combine(rows: Operand, tokens: Value, info: Experts) -> Compute:
+def _write_combine(rows: Operand, tokens: Value, info: Experts) -> Compute:
     """Results back to their tokens, each with its weight."""
     result = replace(tokens, name="combined")
     tree = expr("combine(rows, weights, route)", rows=rows.expression.tree)

@@ -24,7 +24,7 @@ def name_unnamed(placed: Placed, node: fx.Node, result: fx.Node) -> str:
     for operand in operands_of(node):
         if operand.op == "placeholder" and "tensor" in operand.meta and not operand.meta["buffer"]:
             return _last_word(user_name(operand.meta["tensor"]).removesuffix(".weight").removesuffix(".bias"))
-    return _argument(placed, result) or ("hidden" if value(result).ndim else "term")
+    return _find_argument(placed, result) or ("hidden" if value(result).ndim else "term")
 
 
 def name_objective(body: Body) -> dict[fx.Node, str]:
@@ -38,7 +38,7 @@ def name_objective(body: Body) -> dict[fx.Node, str]:
     return {loss: "loss", logits: "logits"}
 
 
-def _argument(placed: Placed, result: fx.Node) -> str | None:
+def _find_argument(placed: Placed, result: fx.Node) -> str | None:
     """What the only reader of a value calls it."""
     if len(result.users) != 1:
         return None

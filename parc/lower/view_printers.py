@@ -10,15 +10,15 @@ from parc.ir.expression import item, literal
 from parc.lower.operation import Operation, Printer
 
 
-def _view(op: Operation) -> ast.expr:
+def _print_view(op: Operation) -> ast.expr:
     """As `flatten` or `unflatten` where one of them does it, which need no other sizes."""
     before, after = op.before[0], op.after[0]
     if before == after:
         return op.first
     whole = shape(operands_of(op.node)[0]), shape(op.node)
-    if (dim := _inserted(before, after)) and dim == _inserted(*whole):
+    if (dim := _find_inserted(before, after)) and dim == _find_inserted(*whole):
         return op.method("unsqueeze", dim)
-    front, back = _kept(before, after)
+    front, back = _count_kept(before, after)
     gone, made = before[front : len(before) - back], after[front : len(after) - back]
     if len(made) == 1 and len(gone) > 1:
         end = -1 if front + len(gone) == len(before) else -1 - back
@@ -26,11 +26,11 @@ def _view(op: Operation) -> ast.expr:
             "flatten", *([] if (front, end) == (0, -1) else [front] if end == -1 else [front, end])
         )
     if len(gone) == 1 and len(made) > 1:
-        return op.method("unflatten", front if back else -1, _asked(op, front, made))
-    return op.method("reshape", *(_size(op, dim) for dim in range(len(after))))
+        return op.method("unflatten", front if back else -1, _list_asked(op, front, made))
+    return op.method("reshape", *(_print_size(op, dim) for dim in range(len(after))))
 
 
-def _inserted(before: Sequence[int], after: Sequence[int]) -> int:
+def _find_inserted(before: Sequence[int], after: Sequence[int]) -> int:
     """The dim of size 1 that is new behind others of another size; 0 where that is not the difference."""
     if len(after) != len(before) + 1:
         return 0
@@ -38,7 +38,7 @@ def _inserted(before: Sequence[int], after: Sequence[int]) -> int:
     return kept[0] if kept and after[kept[0]] == 1 else 0
 
 
-def _kept(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
+def _count_kept(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
     """How many dims in front and at the back stay; at least one of each shape does not."""
     shorter = min(len(before), len(after))
     front = 0
@@ -52,45 +52,45 @@ def _kept(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
     return (front, back - 1) if back else (front - 1, back)
 
 
-def _asked(op: Operation, front: int, made: Sequence[int]) -> ast.expr:
+def _list_asked(op: Operation, front: int, made: Sequence[int]) -> ast.expr:
     """The sizes of the split dim, with the user's own -1, else one for the first."""
     sizes = op.args[1] if len(op.args) == 2 else None
     asked = sizes[front : front + len(made)] if isinstance(sizes, list | tuple) else []
     inferred = asked.index(-1) if -1 in asked else 0
-    found = [literal(-1) if i == inferred else _size(op, front + i) for i in range(len(made))]
+    found = [literal(-1) if i == inferred else _print_size(op, front + i) for i in range(len(made))]
     return ast.Tuple(found, ast.Load())
 
 
-def _size(op: Operation, dim: int) -> ast.expr:
+def _print_size(op: Operation, dim: int) -> ast.expr:
     """A size of the result; one that every rank has whole may have a name."""
     local, whole = op.after[0][dim], op.node.meta["val"].shape[dim]
     return op.number(local) if local == whole else literal(local)
 
 
-def _view_as(op: Operation) -> ast.expr:
+def _print_view_as(op: Operation) -> ast.expr:
     if op.before[0] == op.after[0]:
         return op.first
-    return op.method("view_as", op.args[1]) if op.before[1] == op.after[0] else _view(op)
+    return op.method("view_as", op.args[1]) if op.before[1] == op.after[0] else _print_view(op)
 
 
-def _flatten(op: Operation) -> ast.expr:
+def _print_flatten(op: Operation) -> ast.expr:
     if op.before[0] == op.after[0]:
         return op.first
-    return _flattened(op, argument(op.node, "start_dim"), argument(op.node, "end_dim"))
+    return _print_flattened(op, argument(op.node, "start_dim"), argument(op.node, "end_dim"))
 
 
-def _flattened(op: Operation, start: int, end: int) -> ast.expr:
+def _print_flattened(op: Operation, start: int, end: int) -> ast.expr:
     return op.method("flatten", *([] if (start, end) == (0, -1) else [start] if end == -1 else [start, end]))
 
 
-def _expand(op: Operation) -> ast.expr:
+def _print_expand(op: Operation) -> ast.expr:
     before, after = op.before[0], op.after[0]
     added = len(after) - len(before)
     kept = [dim >= added and before[dim - added] == size for dim, size in enumerate(after)]
-    return op.method("expand", *(-1 if same else _size(op, dim) for dim, same in enumerate(kept)))
+    return op.method("expand", *(-1 if same else _print_size(op, dim) for dim, same in enumerate(kept)))
 
 
-def _slice(op: Operation) -> ast.expr:
+def _print_slice(op: Operation) -> ast.expr:
     given = dict(zip(("dim", "start", "end", "step"), op.args[1:], strict=False))
     start, end, step = given.get("start"), given.get("end"), given.get("step", 1)
     dim = given.get("dim", 0) % len(op.before[0])
@@ -99,28 +99,28 @@ def _slice(op: Operation) -> ast.expr:
     upper = None if end is None or end >= whole else literal(end)
     if lower is None and upper is None and step == 1:
         return op.first
-    return _indexed(op, dim, ast.Slice(lower, upper, literal(step) if step != 1 else None))
+    return _print_indexed(op, dim, ast.Slice(lower, upper, literal(step) if step != 1 else None))
 
 
-def _select(op: Operation) -> ast.expr:
+def _print_select(op: Operation) -> ast.expr:
     dim, index = op.args[1:]
-    return _indexed(op, dim % len(op.before[0]), literal(index))
+    return _print_indexed(op, dim % len(op.before[0]), literal(index))
 
 
-def _indexed(op: Operation, dim: int, index: ast.expr) -> ast.expr:
+def _print_indexed(op: Operation, dim: int, index: ast.expr) -> ast.expr:
     if dim == len(op.before[0]) - 1 and dim > 1:
         return item(op.first, literal(...), index)
     return item(op.first, *[ast.Slice()] * dim, index)
 
 
 VIEWS: Mapping[str, Printer] = {
-    "view": _view,
-    "reshape": _view,
-    "view_as": _view_as,
-    "flatten": _flatten,
-    "unflatten": _view,
-    "_unsafe_view": _view,
-    "expand": _expand,
-    "slice": _slice,
-    "select": _select,
+    "view": _print_view,
+    "reshape": _print_view,
+    "view_as": _print_view_as,
+    "flatten": _print_flatten,
+    "unflatten": _print_view,
+    "_unsafe_view": _print_view,
+    "expand": _print_expand,
+    "slice": _print_slice,
+    "select": _print_select,
 }

@@ -14,24 +14,24 @@ from parc.shard.placed import Layout, Move, Placed, PlacedModel, States, issues
 
 def dump_placed(model: PlacedModel) -> str:
     """A model with every body that it calls, in each way in which it is called, callees first."""
-    found = {id(each): each for each in _below(model.root)}
-    return "\n\n".join("\n".join(_body(each, model.layout)) for each in found.values()) + "\n"
+    found = {id(each): each for each in _list_below(model.root)}
+    return "\n\n".join("\n".join(_format_body(each, model.layout)) for each in found.values()) + "\n"
 
 
-def _below(placed: Placed) -> Iterator[Placed]:
+def _list_below(placed: Placed) -> Iterator[Placed]:
     for child in placed.children.values():
-        yield from _below(child)
+        yield from _list_below(child)
     yield from (experts.inside for experts in placed.experts.values())
     yield placed
 
 
-def _body(placed: Placed, layout: Layout) -> Iterator[str]:
+def _format_body(placed: Placed, layout: Layout) -> Iterator[str]:
     def format_value(node: fx.Node) -> str:
         return f"{format_tensor(node)}{format_states(placed.fact(node).states, layout)}"
 
     yield f"body {placed.body.name}: {user_name(placed.body.path) or 'the model'}"
     conversions = {
-        name_value(node): list(_conversions(node, placed.moves.get(node, ())))
+        name_value(node): list(_format_conversions(node, placed.moves.get(node, ())))
         for node in placed.body.operations()
         if not is_item(node)
     }
@@ -40,7 +40,7 @@ def _body(placed: Placed, layout: Layout) -> Iterator[str]:
         yield f"  {line}"
 
 
-def _conversions(node: fx.Node, moves: Sequence[Sequence[Move]]) -> Iterator[str]:
+def _format_conversions(node: fx.Node, moves: Sequence[Sequence[Move]]) -> Iterator[str]:
     for operand, made in zip(operands_of(node), moves, strict=False):
         yield from (
             f"convert {name_value(operand)} over {move.axis}: {move.before} -> {move.after}"
