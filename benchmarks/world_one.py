@@ -69,7 +69,7 @@ def build_loop(model: nn.Module, losses: Losses, batches: Batches) -> Step:
         tokens, labels = batches[number]
         for ids, targets in zip(tokens, labels, strict=True):
             loss, balance = losses(ids, targets)
-            ((loss + BALANCE * balance) / len(tokens)).backward()
+            ((loss + BALANCE * balance) / len(tokens)).backward()  # type: ignore[no-untyped-call]
             total += loss.item() / len(tokens)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -25,12 +25,12 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, start: int, length: int) -> torch.Tensor:
-        """Ids [start, start + length): (length,) int64."""
+        """The ids [start, start + length): (length,) int64."""
         ...
 
 
 class ByteDataset:
-    """The bytes of `paths`, one file after the other. Each window is read when it is asked for."""
+    """The bytes of the files at `paths`, concatenated. Nothing is read before `read` asks for it."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
@@ -67,8 +67,14 @@ class TokenDataset:
 
 
 def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
-    """The files that match, each once, in a fixed order. A pattern is a glob relative to `base` (`**` crosses
-    folders), or `stdlib:` and a glob over the sources of Python's standard library, without its tests."""
+    """The files that match, each once, in a fixed order.
+
+    A pattern is a glob relative to `base`, in which `**` crosses folders; or `stdlib:` and a glob over the
+    sources of Python's standard library, without its tests.
+
+    Raises:
+        FileNotFoundError: no file matches one of the patterns.
+    """
     found: dict[Path, None] = {}
     for pattern in patterns:
         if pattern.startswith(STDLIB):
@@ -84,7 +90,7 @@ def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
 
 
 def compute_unigram_entropy(dataset: Dataset) -> float:
-    """Nats an id: the loss of a model that knows how often each id occurs and nothing else."""
+    """The entropy of single ids, in nats: the loss of a model that knows only how often each id occurs."""
     counts = torch.zeros(0, dtype=torch.int64)
     for start in range(0, len(dataset), PIECE):
         piece = dataset.read(start, min(PIECE, len(dataset) - start)).bincount(minlength=len(counts))

@@ -1,4 +1,4 @@
-"""The figures of each step, as JSON lines and, where TensorBoard is installed, for it."""
+"""The figures of each step as JSON lines, and for TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MetricsWriter:
             self.board = SummaryWriter(str(folder))
 
     def write(self, figures: Mapping[str, float]) -> None:
-        """One step; `figures["step"]` is its number. JSON knows no infinity and no NaN: they become null."""
+        """Writes one step, number `figures["step"]`. Infinity and NaN, which JSON lacks, become null."""
         finite = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         self.lines.write(json.dumps(finite) + "\n")
         self.lines.flush()

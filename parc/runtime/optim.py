@@ -1,4 +1,4 @@
-"""AdamW on the shards that this rank holds, and the learning rate of each step."""
+"""AdamW over the local tensors of this rank, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .placement import PlacedParameter
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWSettings:
-    """`clip` limits the global gradient norm; `warmup` and `steps` count optimizer steps."""
+    """`clip` is the largest global gradient norm; `warmup` and `steps` are numbers of optimizer steps."""
 
     lr: float
     beta1: float = 0.9
@@ -28,7 +28,7 @@ class AdamWSettings:
     steps: int = 1
 
     def learning_rate(self, step: int) -> float:
-        """A line up to `lr` at the end of the warm-up; then `lr`, or a cosine to `min_lr` at `steps`."""
+        """Rises linearly to `lr` in the warm-up; then constant, or a cosine to `min_lr` at `steps`."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         if self.decay == "constant":

@@ -1,4 +1,4 @@
-"""A fixed pseudo-random order of any number of things, without a table of them."""
+"""A pseudo-random order of any number of items, without a table of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ ROUNDS = 4  # of a Feistel network; 4 suffice for a pseudo-random permutation (L
 
 @dataclass(frozen=True)
 class Shuffle:
-    """A bijection of range(size), in O(1) memory: a Feistel network on the next power of four, applied again
-    to what falls outside the range. Another `key` is another order."""
+    """A bijection of range(size) in O(1) memory; another `key` gives another order.
+
+    It is a Feistel network on the next power of four, applied again while the result is outside of the range.
+    """
 
     size: int
     key: str

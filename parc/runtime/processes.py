@@ -1,7 +1,7 @@
-"""Starting the ranks: all of them here, forked from one parent that has imported torch, or one by torchrun.
+"""Starting the ranks: all of them, forked from one parent that has imported torch; or one, by torchrun.
 
-Whatever ends a run ends all of it: the first rank that fails is reported with its own traceback and the
-others are stopped; Ctrl-C and SIGTERM stop them; and if the parent is killed, Linux kills its children.
+No rank outlives a run that ends. The first rank that fails is reported with its traceback, and the others are
+stopped; Ctrl-C and SIGTERM stop all of them; if the parent is killed, Linux kills its children.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RankFailed(SystemExit):
 
 
 def launch(world: int, target: Callable[..., None], *args: object, device: str = "cpu") -> None:
-    """Runs `target(*args)` on `world` ranks: as this one of them under torchrun, else forked from here."""
+    """Runs `target(*args)` on `world` ranks: under torchrun as one of them, else as forked children."""
     if "RANK" not in os.environ:
         spawn(world, target, *args, device=device)
         return
@@ -78,7 +78,7 @@ def spawn(
 
 @dataclass(frozen=True)
 class _Start:
-    """What all forked ranks begin with."""
+    """What all forked ranks start with."""
 
     world: int
     store: str  # address of the rendezvous
@@ -96,7 +96,7 @@ class _Rank:
     status: int | None = None  # exit status, or minus the signal, once it has ended
 
     def drain(self) -> bool:
-        """Reads what there is; False at the end of the pipe."""
+        """Reads what the pipe holds; False at its end."""
         while True:
             try:
                 piece = os.read(self.pipe, 1 << 16)
@@ -107,19 +107,20 @@ class _Rank:
             self.report += piece
 
     def get_failure_time(self) -> float | None:
-        """When it failed, as far as is known by now; a death without a word counts as the first of all."""
+        """The time of its failure, if it is known to have failed; 0 where it died without a report."""
         if self.report:
             return float(self.report.partition(b"\n")[0])
         return 0.0 if self.status else None
 
     def describe_failure(self) -> str:
+        """Its traceback, or how it ended where it wrote none."""
         if self.report:
             return self.report.partition(b"\n")[2].decode(errors="replace")
         return f"ended by {_describe_status(self.status or 0)}"
 
 
 def _watch(ranks: list[_Rank]) -> None:
-    """Returns when all ranks have ended well, raises `RankFailed` soon after the first has not."""
+    """Returns when all ranks have succeeded; raises `RankFailed` soon after the first failure."""
     wait = None  # for ever, until a rank has failed
     with selectors.DefaultSelector() as pipes:
         for rank in ranks:
@@ -134,15 +135,15 @@ def _watch(ranks: list[_Rank]) -> None:
                         wait = 0
     failures = [(when, rank.number) for rank in ranks if (when := rank.get_failure_time()) is not None]
     if failures:
-        # a rank's pipe tells of its end before its sockets close: the earliest end caused the others
+        # a rank writes its report before its sockets close: the earliest failure caused the others
         rank = ranks[min(failures)[1]]
-        os.set_blocking(rank.pipe, True)  # the end of its report may still be on the way
+        os.set_blocking(rank.pipe, True)  # part of its report may not have arrived yet
         rank.drain()
         raise RankFailed(rank.number, rank.describe_failure())
 
 
 def _stop(ranks: list[_Rank]) -> None:
-    """Kills and reaps what still runs."""
+    """Kills and reaps the ranks that still run."""
     for rank in ranks:
         if rank.status is None:
             os.kill(rank.pid, signal.SIGKILL)
@@ -153,7 +154,7 @@ def _stop(ranks: list[_Rank]) -> None:
 
 
 def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[object, ...]) -> _Rank:
-    """One child that runs `target`, with SIGINT and SIGTERM held back until it has handlers of its own."""
+    """Forks one child that runs `target`; SIGINT and SIGTERM are blocked until it has its own handlers."""
     parent = os.getpid()
     reading, writing = os.pipe()
     pid = os.fork()
@@ -185,7 +186,7 @@ def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[o
 
 
 def die_with_parent(parent: int) -> None:
-    """Asks Linux to kill this process when its parent dies, however that happens."""
+    """Asks Linux to kill this process when its parent dies for any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
@@ -200,8 +201,8 @@ def exit_on_signal() -> Iterator[None]:
         pass
 
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
-        for other in STOPPING:  # a second one must not interrupt the cleaning up
-            signal.signal(other, ignore)  # not SIG_IGN: Python complains of one that is on its way already
+        for other in STOPPING:  # a second one must not interrupt the clean-up
+            signal.signal(other, ignore)  # not SIG_IGN: Python complains about a signal that is pending
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, leave) for number in STOPPING}
@@ -214,7 +215,7 @@ def exit_on_signal() -> Iterator[None]:
 
 @contextmanager
 def _hold_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM wait till the end of the block: they find every child either unborn or on record."""
+    """Delays SIGINT and SIGTERM to the end of the block, so that every child that they stop is on record."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+"""The progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Progress:
         self.terminal = stream.isatty()
 
     def update(self, figures: Mapping[str, float]) -> None:
-        """After a step; `figures` are those of `Trainer.step`."""
+        """Reports a step; `figures` are those that `Trainer.step` returned."""
         self.done += 1
         left = (self.clock() - self.start) / self.done * (self.steps - self.done)
         width = len(str(self.steps))
@@ -47,7 +47,7 @@ class Progress:
 
 
 def format_duration(seconds: float) -> str:
-    """`0:07`, `12:34` or `1:02:03`."""
+    """Seconds as `0:07`, `12:34` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
