@@ -124,7 +124,7 @@ class Trainer:
 
         Reads and clears the counts of tokens that the modules of experts keep.
         """
-        worst = torch.zeros((), device=self.device)
+        worst = torch.zeros((), dtype=torch.float32, device=self.device)
         if self.token_counts:
             counts = torch.cat(self.token_counts).to(torch.float32)
             torch._foreach_zero_(self.token_counts)

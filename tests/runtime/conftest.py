@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +28,10 @@ def ranks(tmp_path: Path) -> Ranks:
         return [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def default_dtype() -> Iterator[None]:
+    """A test may train in float64 by torch's default; the next one starts with float32."""
+    yield
+    torch.set_default_dtype(torch.float32)

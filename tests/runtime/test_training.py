@@ -182,6 +182,20 @@ def test_the_expert_load_is_that_of_all_data_ranks_and_of_one_step(ranks, batche
         assert found == pytest.approx([6 / 3, 4 / 4], rel=1e-6)  # float32 counts
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_stage_without_experts_sends_its_load_in_the_type_of_the_others(ranks, batches, dtype) -> None:
+    """Stages with experts hold float32; one of torch's default type would send another number of bytes."""
+
+    def load_dtype() -> torch.dtype:
+        torch.set_default_dtype(dtype)
+        topology, model = Topology.build({}), Stage(range(BLOCKS), balance=False)
+        parameters = place_parameters(model, placements(), topology.mesh)
+        trainer = Trainer(model, parameters, topology, batches, Objective(returns="loss"), SETTINGS)
+        return trainer.compute_expert_load(()).dtype
+
+    assert ranks(1, load_dtype) == [torch.float32]
+
+
 def test_utilisation_is_told_where_the_peak_is_known(ranks, batches) -> None:
     def figures(**known: float) -> dict[str, float]:
         topology, model = Topology.build({}), Loaded([[1]])
