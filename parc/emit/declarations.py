@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TypeAlias
 
@@ -84,17 +84,22 @@ def _build_layers(stage: Stage, takes_mesh: Collection[str]) -> ast.expr:
         ((unit, count),) = runs
         template = "nn.ModuleDict({str(first_layer + i): layer for i in range(count)})"
         return expr(template, layer=_construct(unit, takes_mesh), count=literal(count))
-    kinds = _concatenate([_build_run(unit, count, takes_mesh) for unit, count in runs])
+    kinds = _concatenate(_build_runs(runs, takes_mesh))
     template = "nn.ModuleDict({str(first_layer + i): layer for i, layer in enumerate(kinds)})"
     return expr(template, kinds=kinds)
 
 
-def _build_run(unit: str, count: int, takes_mesh: Collection[str]) -> ast.expr:
-    layer = _construct(unit, takes_mesh)
-    return expr("[layer]" if count == 1 else "[layer for _ in range(n)]", layer=layer, n=literal(count))
+def _build_runs(runs: Sequence[tuple[str, int]], takes_mesh: Collection[str]) -> Iterator[ast.expr]:
+    """Lists of layers: of several layers of one class, or of layers that have no neighbour of their class."""
+    for single, some in groupby(runs, key=lambda run: run[1] == 1):
+        if single:
+            yield ast.List([_construct(unit, takes_mesh) for unit, _ in some], ast.Load())
+        else:
+            template = "[layer for _ in range(n)]"
+            yield from (expr(template, layer=_construct(u, takes_mesh), n=literal(n)) for u, n in some)
 
 
-def _concatenate(trees: Sequence[ast.expr]) -> ast.expr:
+def _concatenate(trees: Iterable[ast.expr]) -> ast.expr:
     total, *rest = trees
     for tree in rest:
         total = expr("total + tree", total=total, tree=tree)

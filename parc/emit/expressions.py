@@ -81,7 +81,13 @@ def lay_out(node: ast.expr, inside: bool = True) -> Document:
 
 
 def _lay_out_loop(loop: ast.comprehension) -> Document:
-    return (Line(" "), "for ", lay_out_bare(loop.target), " in ", lay_out(loop.iter))
+    return (Line(" "), "for ", lay_out_target(loop.target), " in ", lay_out(loop.iter))
+
+
+def lay_out_target(node: ast.expr) -> Document:
+    """What is assigned to; one line, a tuple without its parentheses."""
+    first, *rest = node.elts if isinstance(node, ast.Tuple) else [node]
+    return (lay_out(first), *((", ", lay_out(each)) for each in rest))
 
 
 class _Operand(NamedTuple):
@@ -157,7 +163,10 @@ def _lay_out_chain(node: ast.expr, inside: bool, broken: bool) -> Document:
 
 
 def _lay_out_arguments(arguments: Sequence[Document]) -> Document:
-    return bracket("(", Group((*separate(arguments), IfBroken(","))), ")") if arguments else "()"
+    if not arguments:
+        return "()"
+    last = IfBroken(",") if len(arguments) > 1 else ""
+    return bracket("(", Group((*separate(arguments), last)), ")")
 
 
 def _lay_out_slice(node: ast.Slice) -> Document:

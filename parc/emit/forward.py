@@ -18,8 +18,14 @@ def write_forward(unit: Unit) -> list[ast.stmt]:
     results = [result.expression.tree for result in unit.results]
     returned = results[0] if len(results) == 1 else ast.Tuple(results, ast.Load())
     writing = _ForwardWriter()
-    write_events = [*writing.write_events(events), *writing.flush_before(returned)]
-    return [*write_events, ast.Return(writing.nest(returned))]
+    statements = [*writing.write_events(events), *writing.flush_before(returned)]
+    returned = writing.nest(returned)
+    match statements:
+        case [*before, ast.Assign(targets=[ast.Name(id=variable)], value=value)] if (
+            isinstance(returned, ast.Name) and returned.id == variable
+        ):
+            return [*before, ast.Return(value)]
+    return [*statements, ast.Return(returned)]
 
 
 class _ForwardWriter:

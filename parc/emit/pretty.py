@@ -10,6 +10,7 @@ from parc.emit.expressions import (
     bracket,
     lay_out,
     lay_out_bare,
+    lay_out_target,
     lay_out_value,
     parenthesize_if_broken,
     separate,
@@ -39,7 +40,7 @@ def print_statement(stmt: ast.stmt, indent: int = 0) -> list[str]:
         case ast.FunctionDef():
             return [*_print_signature(stmt, indent), *_print_block(stmt.body, indent + STEP)]
         case ast.For(target=target, iter=iterator, body=body):
-            head = ("for ", _print_target(target), " in ", lay_out(iterator, inside=False), ":")
+            head = ("for ", lay_out_target(target), " in ", lay_out(iterator, inside=False), ":")
             return [*fit(head, indent, WIDTH), *_print_block(body, indent + STEP)]
     return fit(_lay_out_simple(stmt), indent, WIDTH)
 
@@ -53,7 +54,7 @@ def print_expression(tree: ast.expr) -> str:
 def _lay_out_simple(stmt: ast.stmt) -> Document:
     match stmt:
         case ast.Assign(targets=[target], value=value):
-            return (_print_target(target), " = ", lay_out_value(value))
+            return (lay_out_target(target), " = ", lay_out_value(value))
         case ast.AugAssign(target=target, op=ast.Add(), value=value):
             return (lay_out(target), " += ", lay_out_value(value))
         case ast.Return(value=ast.Tuple(elts=[_, _, *_]) as value):
@@ -68,11 +69,6 @@ def _lay_out_simple(stmt: ast.stmt) -> Document:
             found = (*separate([_print_alias(each) for each in names]), IfBroken(","))
             return (f"from {module} import ", parenthesize_if_broken(found))
     raise AssertionError(ast.dump(stmt))
-
-
-def _print_target(node: ast.expr) -> str:
-    parts = node.elts if isinstance(node, ast.Tuple) else [node]
-    return ", ".join(map(print_expression, parts))
 
 
 def _print_alias(alias: ast.alias) -> str:
@@ -99,8 +95,8 @@ def _print_docstring(stmt: ast.stmt, indent: int) -> list[str]:
 
 
 def _print_signature(node: ast.FunctionDef, indent: int) -> list[str]:
-    parameters = Group(separate([_lay_out_parameter(each) for each in node.args.args]))
-    returns = (" -> ", lay_out(node.returns)) if node.returns else ""
+    parameters = Group((*separate([_lay_out_parameter(each) for each in node.args.args]), IfBroken(",")))
+    returns = f" -> {print_expression(node.returns)}" if node.returns else ""
     return fit((f"def {node.name}", bracket("(", parameters, ")"), returns, ":"), indent, WIDTH)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from parc import driver
 from parc.diagnostic import Diagnostic, Label
 
-NET = (Path(__file__).parent / "net.py").read_text()
+NET = (Path(__file__).parents[1] / "models" / "net.py").read_text()
 PLAN = """\
 cluster here { levels = [node: DEVICES] }
 model net {

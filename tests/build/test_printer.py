@@ -97,10 +97,17 @@ def test_long_statements_are_broken_as_ruff_breaks_them(tmp_path: Path) -> None:
         f"result = {' * '.join(['some_variable'] * 12)} + {chain}",
         f"layers = [Layer({chain}) for _ in range(12)] + [Other({chain}) for _ in range(7)] + [Last(mesh)]",
         f"self.table = module(weight=parameter(mesh, {tuple(range(40))}, {{'tp': 0}}), bias=None)",
+        f"layers = nn.ModuleDict({{str(i): layer for i, layer in enumerate([{', '.join(['Norm()'] * 9)}])}})",
+        f"layers = nn.ModuleDict({{{', '.join(f'{i}: Layer(mesh)' for i in range(12))}}})",
+    ]
+    inputs = [f"input_number_{i}: Tensor" for i in range(9)]
+    statements += [
+        f"def forward({', '.join(inputs[:count])}) -> tuple[Tensor, Tensor, Tensor]:\n    return x"
+        for count in (3, 4, 9)
     ]
     file = tmp_path / "file.py"
     lines = [line for text in statements for line in print_statement(ast.parse(text).body[0])]
-    file.write_text("\n".join(lines) + "\n")
+    file.write_text("\n".join(lines).replace("\ndef ", "\n\n\ndef ") + "\n")
     ruff = Path(sys.executable).parent / "ruff"
     command = [str(ruff), "format", "--isolated", "--line-length", "110", "--no-cache", "--diff", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -39,7 +39,7 @@ def odd(layout: str, ranks: int, **flags: object) -> Loaded:
     said = ", ".join(f"{name} = {str(value).lower()}" for name, value in flags.items())
     text = f"""
 model odd {{
-  source = "odd_models.py:Odd"
+  source = "../models/odd.py:Odd"
   arguments {{ depth = 4, width = 16, heads = 4, inner = 12, count = 4, vocabulary = 32
     {said} }}
   shape {{ layers = 4, hidden = 16, heads = 4, ffn = 12, gated = true, experts = 4, top_k = 2, vocab = 32 }}

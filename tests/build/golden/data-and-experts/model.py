@@ -1,0 +1,225 @@
+"""The model of plan `data_and_experts`, as one rank runs it: where parameters lie, and every class once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from runtime.collectives import I, all_reduce
+from runtime.experts import combine, dispatch
+from runtime.grouped import grouped_linear
+from runtime.init import constant, normal, trunc_normal
+from runtime.placement import Placement
+
+PLACEMENTS = {
+    "embedding.weight": Placement((256, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "head.weight": Placement((256, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
+    "layers.*.attention_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
+    "layers.*.attention.wq.weight": Placement((32, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.attention.wk.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.attention.wv.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.attention.wo.weight": Placement(
+        (32, 32),
+        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
+        reduce=("dp", "ep"),
+    ),
+    "layers.*.ffn_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
+    "layers.*.ffn.gate.weight": Placement((80, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.ffn.up.weight": Placement((80, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.ffn.down.weight": Placement(
+        (32, 80),
+        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
+        reduce=("dp", "ep"),
+    ),
+    "layers.*.moe_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
+    "layers.*.moe.router.proj.weight": Placement((8, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.moe.shared.gate.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.moe.shared.up.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.moe.shared.down.weight": Placement(
+        (32, 16),
+        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
+        reduce=("dp", "ep"),
+    ),
+    "layers.*.moe.experts.gate": Placement(
+        (8, 24, 32), {"ep": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
+    ),
+    "layers.*.moe.experts.up": Placement(
+        (8, 24, 32), {"ep": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
+    ),
+    "layers.*.moe.experts.down": Placement(
+        (8, 32, 24),
+        {"ep": 0},
+        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
+        reduce=("dp",),
+        experts=True,
+    ),
+}
+
+
+class RMSNorm(nn.Module):
+    """Stands for `layers.*.attention_norm`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eps = 1e-6
+        self.weight = nn.Parameter(torch.empty(32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(dim=-1, keepdim=True) + self.eps).rsqrt() * self.weight
+
+
+class Attention(nn.Module):
+    """Causal grouped-query attention: `n_heads / n_kv_heads` queries share a key and a value.
+
+    Stands for `layers.*.attention`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head_dim = 8
+        self.wq = nn.Linear(32, 32, bias=False)
+        self.wk = nn.Linear(32, 16, bias=False)
+        self.wv = nn.Linear(32, 16, bias=False)
+        self.wo = nn.Linear(32, 32, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        q = self.wq(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        k = self.wk(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        v = self.wv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        first, second = q.chunk(2, dim=-1)
+        q = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+        first, second = k.chunk(2, dim=-1)
+        k = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return self.wo(out.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: the dense layer, and the shared expert.
+
+    Stands for `layers.*.ffn`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(32, 80, bias=False)
+        self.up = nn.Linear(32, 80, bias=False)
+        self.down = nn.Linear(80, 32, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class DenseBlock(nn.Module):
+    """Stands for `layers.*`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm()
+        self.attention = Attention()
+        self.ffn_norm = RMSNorm()
+        self.ffn = FeedForward()
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        x = x + self.attention(self.attention_norm(x), cos, sin)
+        return x + self.ffn(self.ffn_norm(x)), x.new_zeros(())
+
+
+class Router(nn.Module):
+    """Softmax over the experts, the best `top_k` of each token, and the balance loss of the Switch paper.
+
+    Stands for `layers.*.moe.router`.
+    """
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.n_experts = 8
+        self.top_k = 2
+        self.dp = mesh.get_group("dp")
+        self.ep = mesh.get_group("ep")
+        self.proj = nn.Linear(32, 8, bias=False)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        probabilities = self.proj(tokens).softmax(dim=-1)
+        weights, indices = probabilities.topk(self.top_k)
+        weights = weights / weights.sum(dim=-1, keepdim=True)
+        chosen = F.one_hot(indices, self.n_experts).to(torch.float32)
+        share = chosen.mean(dim=(0, 1)) / (self.dp.size() * self.ep.size())
+        share = all_reduce(share, self.dp, dst=I)
+        share = all_reduce(share, self.ep, dst=I)
+        balance = (
+            share * (probabilities.mean(dim=0) / (self.dp.size() * self.ep.size()))
+        ).sum() * self.n_experts
+        return indices, weights, balance
+
+
+class Experts(nn.Module):
+    """Stands for `layers.*.moe.experts`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.ep = mesh.get_group("ep")
+        self.gate = nn.Parameter(torch.empty(4, 24, 32))
+        self.up = nn.Parameter(torch.empty(4, 24, 32))
+        self.down = nn.Parameter(torch.empty(4, 32, 24))
+        self.register_buffer(
+            "tokens_per_expert", torch.zeros(8, dtype=torch.int64, device=mesh.device_type), persistent=False
+        )
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        x, counts, route = dispatch(tokens, indices, 8, self.ep)
+        self.tokens_per_expert += route.tokens_per_expert
+        hidden = F.silu(grouped_linear(x, self.gate, counts)) * grouped_linear(x, self.up, counts)
+        return combine(grouped_linear(hidden, self.down, counts), weights, route)
+
+
+class FeedForward2(nn.Module):
+    """SwiGLU: the dense layer, and the shared expert.
+
+    Stands for `layers.*.moe.shared`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(32, 16, bias=False)
+        self.up = nn.Linear(32, 16, bias=False)
+        self.down = nn.Linear(16, 32, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class MoE(nn.Module):
+    """Stands for `layers.*.moe`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.router = Router(mesh)
+        self.shared = FeedForward2()
+        self.experts = Experts(mesh)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = x.flatten(0, 1)
+        indices, weights, balance = self.router(tokens)
+        out = self.experts(tokens, indices, weights).view_as(x)
+        out = out + self.shared(x)
+        return out, balance
+
+
+class MoEBlock(nn.Module):
+    """Stands for `layers.*`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm()
+        self.attention = Attention()
+        self.moe_norm = RMSNorm()
+        self.moe = MoE(mesh)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        x = x + self.attention(self.attention_norm(x), cos, sin)
+        out, balance = self.moe(self.moe_norm(x))
+        return x + out, balance

@@ -1,0 +1,54 @@
+"""A stage of plan `data_and_experts`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import DenseBlock, MoEBlock, RMSNorm
+from runtime.collectives import P, R, convert
+
+
+class Stage(nn.Module):
+    """4 layers of the model, from number `first_layer` on, after the embedding, and the loss."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.n_moe_layers = 3
+        self.dp = mesh.get_group("dp")
+        self.ep = mesh.get_group("ep")
+        self.embedding = nn.Embedding(256, 32)
+        self.head = nn.Linear(32, 256, bias=False)
+        self.norm = RMSNorm()
+        self.layers = nn.ModuleDict(
+            {
+                str(first_layer + i): layer
+                for i, layer in enumerate([DenseBlock()] + [MoEBlock(mesh) for _ in range(3)])
+            }
+        )
+        device = mesh.device_type
+        angles = torch.arange(20, device=device).unsqueeze(1) * 10000.0 ** (
+            -torch.arange(0, 8, 2, device=device) / 8
+        )
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.embedding(tokens)
+        balance = x.new_zeros(())
+        for layer in list(self.layers.values())[0:1]:
+            x, layer_balance = layer(x, self.cos, self.sin)
+        balance = balance + layer_balance
+        for layer in list(self.layers.values())[1:2]:
+            x, layer_balance = layer(x, self.cos, self.sin)
+        balance = convert(balance, self.dp, src=R, dst=P)
+        balance = convert(balance, self.ep, src=R, dst=P)
+        balance = balance + layer_balance
+        for layer in list(self.layers.values())[2:4]:
+            x, layer_balance = layer(x, self.cos, self.sin)
+            balance = balance + layer_balance
+        logits = self.head(self.norm(x))
+        loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+        return loss, balance / self.n_moe_layers

@@ -1,0 +1,36 @@
+"""A stage of plan `everything`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import MoEBlock
+from runtime.collectives import I, all_reduce
+from runtime.layers import VocabEmbedding
+
+
+class Stage(nn.Module):
+    """2 layers of the model, from number `first_layer` on, after the embedding."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.tp = mesh.get_group("tp")
+        self.embedding = VocabEmbedding(256, 16, self.tp, dtype=torch.float64)
+        self.layers = nn.ModuleDict({str(first_layer + i): MoEBlock(mesh) for i in range(2)})
+        device = mesh.device_type
+        angles = torch.arange(12, device=device).unsqueeze(1) * 10000.0 ** (
+            -torch.arange(0, 4, 2, device=device) / 4
+        )
+        self.register_buffer("cos", angles.cos().to(torch.float64), persistent=False)
+        self.register_buffer("sin", angles.sin().to(torch.float64), persistent=False)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.embedding(tokens)
+        balance = x.new_zeros(())
+        x = all_reduce(x, self.tp, dst=I)
+        for layer in self.layers.values():
+            x, layer_balance = layer(x, self.cos, self.sin)
+            balance = balance + layer_balance
+        return x, balance

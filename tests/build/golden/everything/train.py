@@ -1,0 +1,151 @@
+"""Trains plan `everything`: 8 ranks as ep 2 x pp 2 x tp 2.
+
+Starts all ranks on this machine, or runs as one of them under torchrun: see README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+import model
+import stage_0
+import stage_1
+from runtime.batches import Batches, BatchSettings
+from runtime.connect import choose_device
+from runtime.datasets import ByteDataset, Dataset, find_files
+from runtime.init import initialize
+from runtime.metrics import MetricsWriter
+from runtime.objective import Objective
+from runtime.optim import AdamWSettings
+from runtime.pipeline import Pipeline
+from runtime.placement import place_parameters
+from runtime.processes import launch
+from runtime.progress import Progress
+from runtime.stages import StageSpec
+from runtime.topology import Topology
+from runtime.training import Trainer
+
+# Outermost first: the last axis numbers neighbouring ranks.
+AXES = {"ep": 2, "pp": 2, "tp": 2}
+WORLD_SIZE = 8
+SEED = 1
+STEPS = 120
+DATA = ["stdlib:*.py"]
+BATCH = BatchSettings(sequences=32, length=12, microbatches=4, seed=SEED, shift="data", vocabulary=256)
+OBJECTIVE = Objective(returns="logits", loss_axes=("ep",), balance=0.01, balance_axes=("ep",))
+OPTIMIZER = AdamWSettings(
+    lr=0.005,
+    beta1=0.9,
+    beta2=0.95,
+    eps=1e-8,
+    weight_decay=0.1,
+    clip=1.0,
+    warmup=10,
+    decay="cosine",
+    min_lr=0.0005,
+)
+STAGES = (
+    StageSpec(
+        build=stage_0.Stage,
+        first_layer=0,
+        keywords=(),
+        outputs=(
+            torch.empty((4, 12, 16), dtype=torch.float64, device="meta"),
+            torch.empty((), dtype=torch.float64, device="meta"),
+        ),
+    ),
+    StageSpec(build=stage_1.Stage, first_layer=2, keywords=("labels",)),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    steps: int
+    lr: float
+    data: list[str]
+    base: Path
+    out: Path
+    device: str | None
+
+
+def main() -> None:
+    options = parse_arguments()
+    device = choose_device(int(os.environ.get("LOCAL_WORLD_SIZE", WORLD_SIZE)), options.device)
+    launch(WORLD_SIZE, train, options, device, device=device)
+
+
+def train(options: Options, device: str) -> None:
+    """One rank's part of the run. Rank 0 reports."""
+    trainer = build_trainer(open_dataset(options.data, options.base), options, device)
+    if torch.distributed.get_rank() != 0:
+        for step in range(options.steps):
+            trainer.step(step)
+        return
+    progress = Progress(options.steps)
+    with MetricsWriter(options.out) as metrics:
+        for step in range(options.steps):
+            figures = trainer.step(step)
+            metrics.write(figures)
+            progress.update(figures)
+
+
+def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
+    """The trainer of this rank's stage, with its initial values. All ranks call this together."""
+    topology = Topology.build(AXES, data=("ep",), pipeline="pp", device=device)
+    spec = STAGES[topology.stage]
+    with torch.device(device):
+        stage = spec.build(topology.mesh, spec.first_layer)
+    parameters = place_parameters(stage, model.PLACEMENTS, topology.mesh)
+    initialize(parameters, SEED)
+    return Trainer(
+        stage,
+        parameters,
+        topology,
+        Batches(dataset, BATCH),
+        OBJECTIVE,
+        replace(OPTIMIZER, lr=options.lr, steps=options.steps),
+        pipeline=build_pipeline(stage, topology, device),
+        keywords=spec.keywords,
+        load_axes=("ep",),
+    )
+
+
+def build_pipeline(stage: torch.nn.Module, topology: Topology, device: str) -> Pipeline:
+    """The schedule of the microbatches. Shapes are given: torch would run the stages to infer them."""
+    tokens = torch.empty((4, 12), dtype=torch.int64, device="meta")
+    return Pipeline(
+        stage,
+        topology,
+        inputs=(tokens,) if topology.stage == 0 else STAGES[topology.stage - 1].outputs,
+        outputs=STAGES[topology.stage].outputs,
+        microbatches=BATCH.microbatches,
+        schedule="1f1b",
+        device=torch.device(device),
+    )
+
+
+def open_dataset(patterns: list[str], base: Path) -> Dataset:
+    """The bytes of all files that match."""
+    return ByteDataset(find_files(patterns, base))
+
+
+def parse_arguments(arguments: list[str] | None = None) -> Options:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--lr", type=float, default=OPTIMIZER.lr)
+    parser.add_argument("--data", nargs="+", default=DATA, required=not DATA, metavar="GLOB")
+    parser.add_argument("--base", type=Path, default=Path(), help="the folder that the globs start from")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="the folder for metrics")
+    parser.add_argument("--device", choices=("cpu", "cuda"))
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    main()

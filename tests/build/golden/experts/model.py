@@ -1,0 +1,145 @@
+"""The model of plan `experts`, as one rank runs it: where parameters lie, and every class once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from runtime.collectives import I, all_reduce
+from runtime.experts import combine, dispatch
+from runtime.grouped import grouped_add, grouped_linear
+from runtime.init import constant, trunc_normal, uniform
+from runtime.layers import Weights
+from runtime.placement import Placement
+
+PLACEMENTS = {
+    "symbols.weight": Placement((256, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0), reduce=("ep",)),
+    "places.weight": Placement((24, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0), reduce=("ep",)),
+    "ln.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
+    "ln.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
+    "unembed.weight": Placement(
+        (256, 32), init=uniform(-0.14433756729740643, 0.14433756729740643), reduce=("ep",)
+    ),
+    "unembed.bias": Placement((256,), init=constant(0.0), reduce=("ep",)),
+    "blocks.*.ln1.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
+    "blocks.*.ln1.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
+    "blocks.*.ln2.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
+    "blocks.*.ln2.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
+    "blocks.*.attn.qkv.weight": Placement(
+        (96, 32), init=uniform(-0.21650635094610965, 0.21650635094610965), reduce=("ep",)
+    ),
+    "blocks.*.attn.qkv.bias": Placement((96,), init=constant(0.0), reduce=("ep",)),
+    "blocks.*.attn.out.weight": Placement(
+        (32, 32), init=uniform(-0.3061862178478973, 0.3061862178478973), reduce=("ep",)
+    ),
+    "blocks.*.attn.out.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
+    "blocks.*.switch.gate.weight": Placement(
+        (4, 32), init=uniform(-0.40824829046386296, 0.40824829046386296), reduce=("ep",)
+    ),
+    "blocks.*.switch.gate.bias": Placement((4,), init=constant(0.0), reduce=("ep",)),
+    "blocks.*.switch.bank.specialists.fc1.weight": Placement(
+        (4, 80, 32),
+        {"ep": 0},
+        init=uniform(-0.23145502494313785, 0.23145502494313785),
+        stack="blocks.*.switch.bank.specialists",
+    ),
+    "blocks.*.switch.bank.specialists.fc1.bias": Placement(
+        (4, 80), {"ep": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
+    ),
+    "blocks.*.switch.bank.specialists.fc2.weight": Placement(
+        (4, 32, 80),
+        {"ep": 0},
+        init=uniform(-0.23145502494313785, 0.23145502494313785),
+        stack="blocks.*.switch.bank.specialists",
+    ),
+    "blocks.*.switch.bank.specialists.fc2.bias": Placement(
+        (4, 32), {"ep": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
+    ),
+}
+
+
+class CausalSelfAttention(nn.Module):
+    """Stands for `blocks.*.attn`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.scale = 0.3535533905932738
+        self.qkv = nn.Linear(32, 96)
+        self.out = nn.Linear(32, 32)
+        device = mesh.device_type
+        self.register_buffer(
+            "visible", torch.ones((24, 24), dtype=torch.bool, device=device).tril(), persistent=False
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        q, k, v = self.qkv(h).unflatten(-1, (-1, 3, 8)).permute((3, 0, 2, 1, 4)).unbind()
+        scores = q @ k.transpose(-2, -1) * self.scale
+        scores = scores.masked_fill(~self.visible, float("-inf"))
+        mixed = scores.softmax(dim=-1) @ v
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class ExpertBank(nn.Module):
+    """Stands for `blocks.*.switch.bank`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.ep = mesh.get_group("ep")
+        self.specialists = Weights(
+            fc1=Weights(weight=nn.Parameter(torch.empty(1, 80, 32)), bias=nn.Parameter(torch.empty(1, 80))),
+            fc2=Weights(weight=nn.Parameter(torch.empty(1, 32, 80)), bias=nn.Parameter(torch.empty(1, 32))),
+        )
+        self.register_buffer(
+            "tokens_per_expert", torch.zeros(4, dtype=torch.int64, device=mesh.device_type), persistent=False
+        )
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        x, counts, route = dispatch(tokens, indices, 4, self.ep)
+        self.tokens_per_expert += route.tokens_per_expert
+        fc1 = grouped_add(
+            grouped_linear(x, self.specialists.fc1.weight, counts), self.specialists.fc1.bias, counts
+        )
+        fc2 = grouped_add(
+            grouped_linear(F.gelu(fc1), self.specialists.fc2.weight, counts),
+            self.specialists.fc2.bias,
+            counts,
+        )
+        return combine(fc2, weights, route)
+
+
+class SwitchLayer(nn.Module):
+    """Stands for `blocks.*.switch`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.count = 4
+        self.ep = mesh.get_group("ep")
+        self.gate = nn.Linear(32, 4)
+        self.bank = ExpertBank(mesh)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        flat = h.flatten(0, -2)
+        probs = self.gate(flat).softmax(dim=-1)
+        top, winner = probs.max(dim=-1, keepdim=True)
+        load = F.one_hot(winner.squeeze(-1), self.count).to(torch.float32).mean(dim=0) / self.ep.size()
+        load = all_reduce(load, self.ep, dst=I)
+        penalty = (load * (probs.mean(dim=0) / self.ep.size())).sum() * self.count
+        return self.bank(flat, winner, top).unflatten(0, (-1, 24)), penalty
+
+
+class SwitchBlock(nn.Module):
+    """Stands for `blocks.*`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.ln1 = nn.LayerNorm(32)
+        self.ln2 = nn.LayerNorm(32)
+        self.attn = CausalSelfAttention(mesh)
+        self.switch = SwitchLayer(mesh)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h + self.attn(self.ln1(h))
+        update, penalty = self.switch(self.ln2(h))
+        return h + update, penalty

@@ -1,0 +1,37 @@
+"""A stage of plan `one_rank`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import Layer, Layer2, Layer3
+
+
+class Stage(nn.Module):
+    """3 layers of the model, from number `first_layer` on, after the embedding, and the loss."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(256, 32, padding_idx=0)
+        self.head = nn.Linear(32, 256, bias=False)
+        self.stack = nn.ModuleDict(
+            {str(first_layer + i): layer for i, layer in enumerate([Layer(mesh), Layer2(mesh), Layer3(mesh)])}
+        )
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        causal = torch.ones((24, 24), dtype=torch.bool, device=tokens.device).tril()
+        first = torch.arange(24, device=tokens.device) == 0
+        mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
+        x = self.embed(tokens)
+        for layer in list(self.stack.values())[0:1]:
+            x, penalty = layer(x, mask)
+        for layer in list(self.stack.values())[1:2]:
+            x, penalty_2 = layer(x, mask)
+        for layer in list(self.stack.values())[2:3]:
+            x, penalty_3 = layer(x, mask)
+        logits = self.head(x)
+        loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+        return loss, torch.stack((penalty, penalty_2, penalty_3)).mean()

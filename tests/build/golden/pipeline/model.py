@@ -1,0 +1,239 @@
+"""The model of plan `pipeline`, as one rank runs it: where parameters lie, and every class once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from runtime.collectives import I, all_reduce
+from runtime.experts import combine, dispatch
+from runtime.grouped import grouped_linear
+from runtime.init import constant, normal, uniform
+from runtime.placement import Placement
+
+PLACEMENTS = {
+    "embed.weight": Placement((256, 32), init=(("normal_", 0.0, 1.0), ("row_zero", 0)), reduce=("dp",)),
+    "stack.*.before.weight": Placement((32,), init=constant(1.0), reduce=("dp",)),
+    "stack.*.between.weight": Placement((32,), init=constant(1.0), reduce=("dp",)),
+    "stack.*.attention.qkv.weight": Placement(
+        (96, 32), init=uniform(-0.17677669529663684, 0.17677669529663684), reduce=("dp",)
+    ),
+    "stack.*.attention.qkv.bias": Placement(
+        (96,), init=uniform(-0.17677669529663687, 0.17677669529663687), reduce=("dp",)
+    ),
+    "stack.0.attention.out.weight": Placement((32, 32), init=normal(0.0, 0.2), reduce=("dp",)),
+    "stack.1.attention.out.weight": Placement((32, 32), init=normal(0.0, 0.1), reduce=("dp",)),
+    "stack.2.attention.out.weight": Placement(
+        (32, 32), init=normal(0.0, 0.06666666666666667), reduce=("dp",)
+    ),
+    "stack.3.attention.out.weight": Placement((32, 32), init=normal(0.0, 0.05), reduce=("dp",)),
+    "stack.*.attention.out.bias": Placement(
+        (32,), init=uniform(-0.17677669529663687, 0.17677669529663687), reduce=("dp",)
+    ),
+    "stack.*.mixture.score.weight": Placement(
+        (4, 32), init=uniform(-0.17677669529663684, 0.17677669529663684), reduce=("dp",)
+    ),
+    "stack.*.mixture.score.bias": Placement(
+        (4,), init=uniform(-0.17677669529663687, 0.17677669529663687), reduce=("dp",)
+    ),
+    "stack.*.mixture.experts.gate_up": Placement(
+        (4, 80, 32), init=(("normal_", 0.0, 1.0), ("mul_", 0.2)), reduce=("dp",), experts=True
+    ),
+    "stack.*.mixture.experts.down": Placement(
+        (4, 32, 40), init=(("normal_", 0.0, 1.0), ("mul_", 0.2)), reduce=("dp",), experts=True
+    ),
+    "head.weight": Placement(
+        (256, 32), init=uniform(-0.17677669529663684, 0.17677669529663684), reduce=("dp",)
+    ),
+}
+
+
+class Attention(nn.Module):
+    """Query, key and value in one weight, one after the other, and a mask of padding.
+
+    Stands for `stack.*.attention`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(32, 96)
+        self.out = nn.Linear(32, 32)
+
+    def forward(self, x: Tensor, take: Tensor) -> Tensor:
+        parts_0, parts_1, parts_2 = self.qkv(x).chunk(3, dim=-1)
+        parts_0 = parts_0.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_1 = parts_1.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_2 = parts_2.unflatten(-1, (-1, 8)).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, take)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class PackedExperts(nn.Module):
+    """Stands for `stack.*.mixture.experts`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.gate_up = nn.Parameter(torch.empty(4, 80, 32))
+        self.down = nn.Parameter(torch.empty(4, 32, 40))
+        self.register_buffer(
+            "tokens_per_expert", torch.zeros(4, dtype=torch.int64, device=mesh.device_type), persistent=False
+        )
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        x, counts, route = dispatch(tokens, indices, 4)
+        self.tokens_per_expert += route.tokens_per_expert
+        hidden, hidden_2 = grouped_linear(x, self.gate_up, counts).chunk(2, dim=-1)
+        return combine(grouped_linear(F.silu(hidden) * hidden_2, self.down, counts), weights, route)
+
+
+class Mixture(nn.Module):
+    """Stands for `stack.*.mixture`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.dp = mesh.get_group("dp")
+        self.score = nn.Linear(32, 4)
+        self.experts = PackedExperts(mesh)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        flat = x.flatten(0, -2)
+        scores = self.score(flat).softmax(dim=-1).to(torch.float32)
+        share, chosen = scores.topk(2)
+        used = F.one_hot(chosen, 4).sum(dim=1).to(torch.float32).mean(dim=0) / self.dp.size()
+        experts = self.experts(flat, chosen, share)
+        used = all_reduce(used, self.dp, dst=I)
+        return experts.view_as(x), (used * (scores.mean(dim=0) / self.dp.size())).sum()
+
+
+class Layer(nn.Module):
+    """Stands for `stack.*`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.dp = mesh.get_group("dp")
+        self.before = nn.RMSNorm(32)
+        self.between = nn.RMSNorm(32)
+        self.attention = Attention()
+        self.mixture = Mixture(mesh)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x = x + self.attention(self.before(x), mask)
+        out, penalty = self.mixture(self.between(x))
+        penalty = all_reduce(penalty, self.dp, dst=I)
+        return x + out, 1 - penalty
+
+
+class Attention2(nn.Module):
+    """Query, key and value in one weight, one after the other, and a mask of padding.
+
+    Stands for `stack.*.attention`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(32, 96)
+        self.out = nn.Linear(32, 32)
+
+    def forward(self, x: Tensor, take: Tensor) -> Tensor:
+        parts_0, parts_1, parts_2 = self.qkv(x).chunk(3, dim=-1)
+        parts_0 = parts_0.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_1 = parts_1.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_2 = parts_2.unflatten(-1, (-1, 8)).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, take)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Layer2(nn.Module):
+    """Stands for `stack.*`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.dp = mesh.get_group("dp")
+        self.before = nn.RMSNorm(32)
+        self.between = nn.RMSNorm(32)
+        self.attention = Attention2()
+        self.mixture = Mixture(mesh)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x = x + self.attention(self.before(x), mask)
+        out, penalty = self.mixture(self.between(x))
+        penalty = all_reduce(penalty, self.dp, dst=I)
+        return x + out, 1 - penalty
+
+
+class Attention3(nn.Module):
+    """Query, key and value in one weight, one after the other, and a mask of padding.
+
+    Stands for `stack.*.attention`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(32, 96)
+        self.out = nn.Linear(32, 32)
+
+    def forward(self, x: Tensor, take: Tensor) -> Tensor:
+        parts_0, parts_1, parts_2 = self.qkv(x).chunk(3, dim=-1)
+        parts_0 = parts_0.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_1 = parts_1.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_2 = parts_2.unflatten(-1, (-1, 8)).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, take)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Layer3(nn.Module):
+    """Stands for `stack.*`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.dp = mesh.get_group("dp")
+        self.before = nn.RMSNorm(32)
+        self.between = nn.RMSNorm(32)
+        self.attention = Attention3()
+        self.mixture = Mixture(mesh)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x = x + self.attention(self.before(x), mask)
+        out, penalty = self.mixture(self.between(x))
+        penalty = all_reduce(penalty, self.dp, dst=I)
+        return x + out, 1 - penalty
+
+
+class Attention4(nn.Module):
+    """Query, key and value in one weight, one after the other, and a mask of padding.
+
+    Stands for `stack.*.attention`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(32, 96)
+        self.out = nn.Linear(32, 32)
+
+    def forward(self, x: Tensor, take: Tensor) -> Tensor:
+        parts_0, parts_1, parts_2 = self.qkv(x).chunk(3, dim=-1)
+        parts_0 = parts_0.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_1 = parts_1.unflatten(-1, (-1, 8)).transpose(1, 2)
+        parts_2 = parts_2.unflatten(-1, (-1, 8)).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, take)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Layer4(nn.Module):
+    """Stands for `stack.*`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.dp = mesh.get_group("dp")
+        self.before = nn.RMSNorm(32)
+        self.between = nn.RMSNorm(32)
+        self.attention = Attention4()
+        self.mixture = Mixture(mesh)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x = x + self.attention(self.before(x), mask)
+        out, penalty = self.mixture(self.between(x))
+        penalty = all_reduce(penalty, self.dp, dst=I)
+        return x + out, 1 - penalty

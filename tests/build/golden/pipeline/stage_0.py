@@ -1,0 +1,31 @@
+"""A stage of plan `pipeline`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import Layer, Layer2
+
+
+class Stage(nn.Module):
+    """2 layers of the model, from number `first_layer` on, after the embedding."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(256, 32, padding_idx=0)
+        self.stack = nn.ModuleDict(
+            {str(first_layer + i): layer for i, layer in enumerate([Layer(mesh), Layer2(mesh)])}
+        )
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        causal = torch.ones((24, 24), dtype=torch.bool, device=tokens.device).tril()
+        first = torch.arange(24, device=tokens.device) == 0
+        mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
+        x = self.embed(tokens)
+        for layer in list(self.stack.values())[0:1]:
+            x, penalty = layer(x, mask)
+        for layer in list(self.stack.values())[1:2]:
+            x, penalty_2 = layer(x, mask)
+        return penalty, x, penalty_2

@@ -1,0 +1,35 @@
+"""A stage of plan `pipeline`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import Layer3, Layer4
+
+
+class Stage(nn.Module):
+    """2 layers of the model, from number `first_layer` on, and the loss."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(32, 256, bias=False)
+        self.stack = nn.ModuleDict(
+            {str(first_layer + i): layer for i, layer in enumerate([Layer3(mesh), Layer4(mesh)])}
+        )
+
+    def forward(
+        self, penalty: Tensor, x: Tensor, penalty_2: Tensor, tokens: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        causal = torch.ones((24, 24), dtype=torch.bool, device=penalty.device).tril()
+        first = torch.arange(24, device=penalty.device) == 0
+        mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
+        for layer in list(self.stack.values())[0:1]:
+            x, penalty_3 = layer(x, mask)
+        for layer in list(self.stack.values())[1:2]:
+            x, penalty_4 = layer(x, mask)
+        logits = self.head(x)
+        loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+        return loss, torch.stack((penalty, penalty_2, penalty_3, penalty_4)).mean()

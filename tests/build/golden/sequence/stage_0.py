@@ -1,0 +1,58 @@
+"""A stage of plan `sequence`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import DenseBlock, MoEBlock, RMSNorm
+from runtime.collectives import P, R, S, all_gather, convert, reduce_scatter
+from runtime.layers import ColumnLinear, VocabEmbedding
+from runtime.vocabulary import cross_entropy
+
+
+class Stage(nn.Module):
+    """4 layers of the model, from number `first_layer` on, after the embedding, and the loss."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.n_moe_layers = 3
+        self.dp = mesh.get_group("dp")
+        self.tp = mesh.get_group("tp")
+        self.embedding = VocabEmbedding(256, 32, self.tp)
+        self.head = ColumnLinear(32, 256, self.tp)
+        self.norm = RMSNorm()
+        self.layers = nn.ModuleDict(
+            {
+                str(first_layer + i): layer
+                for i, layer in enumerate([DenseBlock(mesh)] + [MoEBlock(mesh) for _ in range(3)])
+            }
+        )
+        device = mesh.device_type
+        angles = torch.arange(20, device=device).unsqueeze(1) * 10000.0 ** (
+            -torch.arange(0, 8, 2, device=device) / 8
+        )
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.embedding(tokens)
+        balance = x.new_zeros(())
+        x = reduce_scatter(x, self.tp, dst=S(1))
+        for layer in list(self.layers.values())[0:1]:
+            x, layer_balance = layer(x, self.cos, self.sin)
+        balance = balance + layer_balance
+        for layer in list(self.layers.values())[1:2]:
+            x, layer_balance = layer(x, self.cos, self.sin)
+        balance = convert(balance, self.dp, src=R, dst=P)
+        balance = convert(balance, self.tp, src=R, dst=P)
+        balance = balance + layer_balance
+        for layer in list(self.layers.values())[2:4]:
+            x, layer_balance = layer(x, self.cos, self.sin)
+            balance = balance + layer_balance
+        norm = self.norm(x)
+        norm = all_gather(norm, self.tp, src=S(1), dst=R)
+        logits = self.head(norm)
+        loss = cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum", vocabulary=self.tp)
+        return loss, balance / self.n_moe_layers

@@ -1,0 +1,123 @@
+"""Trains plan `sequence`: 4 ranks as dp 2 x tp 2.
+
+Starts all ranks on this machine, or runs as one of them under torchrun: see README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+import model
+import stage_0
+from runtime.batches import Batches, BatchSettings
+from runtime.connect import choose_device
+from runtime.datasets import ByteDataset, Dataset, find_files
+from runtime.init import initialize
+from runtime.metrics import MetricsWriter
+from runtime.objective import Objective
+from runtime.optim import AdamWSettings
+from runtime.placement import place_parameters
+from runtime.processes import launch
+from runtime.progress import Progress
+from runtime.stages import StageSpec
+from runtime.topology import Topology
+from runtime.training import Trainer
+
+# Outermost first: the last axis numbers neighbouring ranks.
+AXES = {"dp": 2, "tp": 2}
+WORLD_SIZE = 4
+SEED = 3
+STEPS = 1000
+DATA = ["stdlib:*.py"]
+BATCH = BatchSettings(sequences=16, length=20, microbatches=2, seed=SEED, shift="data", vocabulary=256)
+OBJECTIVE = Objective(returns="logits", loss_axes=("dp",), balance=0.01, balance_axes=("dp", "tp"))
+OPTIMIZER = AdamWSettings(
+    lr=0.0003,
+    beta1=0.9,
+    beta2=0.95,
+    eps=1e-8,
+    weight_decay=0.1,
+    clip=1.0,
+    warmup=100,
+    decay="constant",
+    min_lr=0.0,
+)
+STAGES = (StageSpec(build=stage_0.Stage, first_layer=0, keywords=("labels",)),)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    steps: int
+    lr: float
+    data: list[str]
+    base: Path
+    out: Path
+    device: str | None
+
+
+def main() -> None:
+    options = parse_arguments()
+    device = choose_device(int(os.environ.get("LOCAL_WORLD_SIZE", WORLD_SIZE)), options.device)
+    launch(WORLD_SIZE, train, options, device, device=device)
+
+
+def train(options: Options, device: str) -> None:
+    """One rank's part of the run. Rank 0 reports."""
+    trainer = build_trainer(open_dataset(options.data, options.base), options, device)
+    if torch.distributed.get_rank() != 0:
+        for step in range(options.steps):
+            trainer.step(step)
+        return
+    progress = Progress(options.steps)
+    with MetricsWriter(options.out) as metrics:
+        for step in range(options.steps):
+            figures = trainer.step(step)
+            metrics.write(figures)
+            progress.update(figures)
+
+
+def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
+    """The trainer of this rank's stage, with its initial values. All ranks call this together."""
+    topology = Topology.build(AXES, data=("dp",), pipeline=None, device=device)
+    spec = STAGES[topology.stage]
+    with torch.device(device):
+        stage = spec.build(topology.mesh, spec.first_layer)
+    parameters = place_parameters(stage, model.PLACEMENTS, topology.mesh)
+    initialize(parameters, SEED)
+    return Trainer(
+        stage,
+        parameters,
+        topology,
+        Batches(dataset, BATCH),
+        OBJECTIVE,
+        replace(OPTIMIZER, lr=options.lr, steps=options.steps),
+        keywords=spec.keywords,
+        load_axes=("dp", "tp"),
+    )
+
+
+def open_dataset(patterns: list[str], base: Path) -> Dataset:
+    """The bytes of all files that match."""
+    return ByteDataset(find_files(patterns, base))
+
+
+def parse_arguments(arguments: list[str] | None = None) -> Options:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--lr", type=float, default=OPTIMIZER.lr)
+    parser.add_argument("--data", nargs="+", default=DATA, required=not DATA, metavar="GLOB")
+    parser.add_argument("--base", type=Path, default=Path(), help="the folder that the globs start from")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="the folder for metrics")
+    parser.add_argument("--device", choices=("cpu", "cuda"))
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    main()

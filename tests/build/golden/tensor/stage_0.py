@@ -1,0 +1,39 @@
+"""A stage of plan `tensor`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import Block
+from runtime.collectives import I, R, all_reduce, convert
+from runtime.layers import Weights
+from runtime.vocabulary import cross_entropy, sharded_embedding
+
+
+class Stage(nn.Module):
+    """3 layers of the model, from number `first_layer` on, after the embedding, and the loss."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.tp = mesh.get_group("tp")
+        self.transformer = Weights(
+            wte=Weights(weight=nn.Parameter(torch.empty(128, 48))),
+            wpe=nn.Embedding(32, 48),
+            ln_f=nn.LayerNorm(48),
+            h=nn.ModuleDict({str(first_layer + i): Block(mesh) for i in range(3)}),
+        )
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        positions = torch.arange(32, device=tokens.device)
+        wte = sharded_embedding(tokens, self.transformer.wte.weight, self.tp)
+        wte = all_reduce(wte, self.tp, dst=I)
+        x = wte + self.transformer.wpe(positions)
+        for layer in self.transformer.h.values():
+            x = layer(x)
+        ln_f = self.transformer.ln_f(x)
+        ln_f = convert(ln_f, self.tp, src=I, dst=R)
+        logits = F.linear(ln_f, self.transformer.wte.weight)
+        return cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum", vocabulary=self.tp)

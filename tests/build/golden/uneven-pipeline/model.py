@@ -1,0 +1,152 @@
+"""The model of plan `uneven_pipeline`, as one rank runs it: where parameters lie, and every class once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from runtime.collectives import I, R, all_reduce, convert
+from runtime.experts import combine, dispatch_local
+from runtime.grouped import grouped_add, grouped_linear
+from runtime.init import constant, trunc_normal, uniform
+from runtime.layers import ColumnLinear, RowLinear, Weights
+from runtime.placement import Placement
+
+PLACEMENTS = {
+    "symbols.weight": Placement((256, 32), {"tp": 0}, init=trunc_normal(0.0, 0.02, -2.0, 2.0)),
+    "places.weight": Placement((24, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0)),
+    "blocks.*.ln1.weight": Placement((32,), init=constant(1.0)),
+    "blocks.*.ln1.bias": Placement((32,), init=constant(0.0)),
+    "blocks.*.ln2.weight": Placement((32,), init=constant(1.0)),
+    "blocks.*.ln2.bias": Placement((32,), init=constant(0.0)),
+    "blocks.*.attn.qkv.weight": Placement(
+        (96, 32), {"tp": 0}, init=uniform(-0.21650635094610965, 0.21650635094610965)
+    ),
+    "blocks.*.attn.qkv.bias": Placement((96,), {"tp": 0}, init=constant(0.0)),
+    "blocks.*.attn.out.weight": Placement(
+        (32, 32), {"tp": 1}, init=uniform(-0.3061862178478973, 0.3061862178478973)
+    ),
+    "blocks.*.attn.out.bias": Placement((32,), init=constant(0.0)),
+    "blocks.*.switch.gate.weight": Placement(
+        (4, 32), init=uniform(-0.40824829046386296, 0.40824829046386296)
+    ),
+    "blocks.*.switch.gate.bias": Placement((4,), init=constant(0.0)),
+    "blocks.*.switch.bank.specialists.fc1.weight": Placement(
+        (4, 80, 32),
+        {"tp": 0},
+        init=uniform(-0.23145502494313785, 0.23145502494313785),
+        stack="blocks.*.switch.bank.specialists",
+    ),
+    "blocks.*.switch.bank.specialists.fc1.bias": Placement(
+        (4, 80), {"tp": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
+    ),
+    "blocks.*.switch.bank.specialists.fc2.weight": Placement(
+        (4, 32, 80),
+        {"tp": 0},
+        init=uniform(-0.23145502494313785, 0.23145502494313785),
+        stack="blocks.*.switch.bank.specialists",
+    ),
+    "blocks.*.switch.bank.specialists.fc2.bias": Placement(
+        (4, 32), {"tp": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
+    ),
+    "ln.weight": Placement((32,), init=constant(1.0)),
+    "ln.bias": Placement((32,), init=constant(0.0)),
+    "unembed.weight": Placement(
+        (256, 32), {"tp": 0}, init=uniform(-0.14433756729740643, 0.14433756729740643)
+    ),
+    "unembed.bias": Placement((256,), {"tp": 0}, init=constant(0.0)),
+}
+
+
+class CausalSelfAttention(nn.Module):
+    """Stands for `blocks.*.attn`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.scale = 0.3535533905932738
+        self.tp = mesh.get_group("tp")
+        self.qkv = ColumnLinear(32, 96, self.tp, bias=True)
+        self.out = RowLinear(32, 32, self.tp, bias=True)
+        device = mesh.device_type
+        self.register_buffer(
+            "visible", torch.ones((24, 24), dtype=torch.bool, device=device).tril(), persistent=False
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        h = convert(h, self.tp, src=I, dst=R)
+        q, k, v = self.qkv(h).unflatten(-1, (-1, 3, 8)).permute((3, 0, 2, 1, 4)).unbind()
+        scores = q @ k.transpose(-2, -1) * self.scale
+        scores = scores.masked_fill(~self.visible, float("-inf"))
+        mixed = scores.softmax(dim=-1) @ v
+        out = self.out(mixed.transpose(1, 2).flatten(2))
+        out = all_reduce(out, self.tp, dst=I)
+        return out + self.out.bias
+
+
+class ExpertBank(nn.Module):
+    """Stands for `blocks.*.switch.bank`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.tp = mesh.get_group("tp")
+        self.specialists = Weights(
+            fc1=Weights(weight=nn.Parameter(torch.empty(2, 80, 32)), bias=nn.Parameter(torch.empty(2, 80))),
+            fc2=Weights(weight=nn.Parameter(torch.empty(2, 32, 80)), bias=nn.Parameter(torch.empty(2, 32))),
+        )
+        self.register_buffer(
+            "tokens_per_expert", torch.zeros(4, dtype=torch.int64, device=mesh.device_type), persistent=False
+        )
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        x, counts, route = dispatch_local(tokens, indices, 4, self.tp)
+        self.tokens_per_expert += route.tokens_per_expert
+        fc1 = grouped_add(
+            grouped_linear(x, self.specialists.fc1.weight, counts), self.specialists.fc1.bias, counts
+        )
+        fc2 = grouped_add(
+            grouped_linear(F.gelu(fc1), self.specialists.fc2.weight, counts),
+            self.specialists.fc2.bias,
+            counts,
+        )
+        return combine(fc2, weights, route)
+
+
+class SwitchLayer(nn.Module):
+    """Stands for `blocks.*.switch`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.count = 4
+        self.tp = mesh.get_group("tp")
+        self.gate = nn.Linear(32, 4)
+        self.bank = ExpertBank(mesh)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        flat = h.flatten(0, -2)
+        probs = self.gate(flat).softmax(dim=-1)
+        top, winner = probs.max(dim=-1, keepdim=True)
+        load = F.one_hot(winner.squeeze(-1), self.count).to(torch.float32).mean(dim=0)
+        penalty = (load * probs.mean(dim=0)).sum() * self.count
+        flat = convert(flat, self.tp, src=I, dst=R)
+        top = convert(top, self.tp, src=I, dst=R)
+        return self.bank(flat, winner, top).unflatten(0, (-1, 24)), penalty
+
+
+class SwitchBlock(nn.Module):
+    """Stands for `blocks.*`."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.tp = mesh.get_group("tp")
+        self.ln1 = nn.LayerNorm(32)
+        self.ln2 = nn.LayerNorm(32)
+        self.attn = CausalSelfAttention(mesh)
+        self.switch = SwitchLayer(mesh)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h + self.attn(self.ln1(h))
+        update, penalty = self.switch(self.ln2(h))
+        update = all_reduce(update, self.tp, dst=I)
+        return h + update, penalty

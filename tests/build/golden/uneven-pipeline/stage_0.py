@@ -1,0 +1,32 @@
+"""A stage of plan `uneven_pipeline`: which parts of the model it has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from model import SwitchBlock
+from runtime.collectives import I, all_reduce
+from runtime.layers import VocabEmbedding
+
+
+class Stage(nn.Module):
+    """1 layer of the model, from number `first_layer` on, after the embedding."""
+
+    def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
+        super().__init__()
+        self.tp = mesh.get_group("tp")
+        self.symbols = VocabEmbedding(256, 32, self.tp)
+        self.places = nn.Embedding(24, 32)
+        self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(1)})
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        symbols = self.symbols(tokens)
+        symbols = all_reduce(symbols, self.tp, dst=I)
+        h = symbols + self.places(torch.arange(24, device=tokens.device))
+        penalties = h.new_zeros(())
+        for layer in self.blocks.values():
+            h, penalty = layer(h)
+        penalties = penalties + penalty
+        return h, penalties
