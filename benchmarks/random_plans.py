@@ -23,7 +23,9 @@ from table import Figure, show
 from parc.emit.write import write
 from parc.verify.execution.diagnose import Stopped
 from parc.verify.execution.watchdog import run_ranks
-from parc.verify.numbers.compare import Deviation, compare_rank, save_reference
+from parc.verify.numbers.compare import compare_rank, save_reference
+from parc.verify.numbers.deviation import Deviation
+from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.sample.tokens import Tokens
 
@@ -77,7 +79,8 @@ def run(seed: int, model: str, number: int, plans: int, most: int = drawn.RANKS[
     results = []
     with TemporaryDirectory() as scratch:
         reference = Path(scratch) / "reference.pt"
-        save_reference(first.plan, first.captured.recipes, Tokens(drawn.VOCABULARY), STEPS, reference)
+        on_one_device = Reference(first.plan, first.captured.recipes, Tokens(drawn.VOCABULARY))
+        save_reference(on_one_device, STEPS, reference)
         for world in sorted({program.plan.mesh.size for program in programs}):
             same = [program for program in programs if program.plan.mesh.size == world]
             results += _compare_programs(model, world, same, Path(scratch) / str(world), reference)
@@ -101,15 +104,15 @@ def _compare_programs(
     print(f"{len(programs)} plans of `{model}` on {world} ranks: {seconds:.1f} s each", flush=True)
     results = []
     for program, deviations in zip(programs, zip(*ranks, strict=True), strict=True):
-        worst = max(deviations, key=lambda deviation: deviation.error)
-        results.append(Result(model, world, worst.what, worst.error, seconds, program.text))
+        worst = max(deviations, key=lambda deviation: deviation.used)
+        results.append(Result(model, world, worst.what, worst.used * TOLERANCE, seconds, program.text))
     return results
 
 
 def _compare_rank(folders: list[Path], reference: Path) -> list[Deviation]:
     """The largest deviation of one rank in each program."""
-    found = (compare_rank(folder, reference, Tokens(drawn.VOCABULARY), STEPS) for folder in folders)
-    return [max(deviations, key=lambda deviation: deviation.error) for deviations in found]
+    found = (compare_rank(folder, Tokens(drawn.VOCABULARY), reference) for folder in folders)
+    return [max(deviations, key=lambda deviation: deviation.used) for deviations in found]
 
 
 def _report(results: list[Result], seconds: float) -> int:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Literal, TypeAlias
@@ -24,9 +23,8 @@ from parc.verify.numbers.rung import prove_numbers
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.choose import RANKS, choose_sample
-from parc.verify.sample.compile import LowPrecision, Sample
 from parc.verify.sample.merge_edits import merge_edits
-from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.sample_run import SampleRun
 from parc.verify.sample.uneven_routing import choose_tokens
 
 RungName: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]
@@ -74,7 +72,10 @@ def run_rungs(tested: ProgramUnderTest, options: ProofOptions) -> Iterator[Rung]
 
 def _run_rung(name: RungName, tested: ProgramUnderTest, options: ProofOptions) -> Rung:
     try:
-        return _PROVE[name](tested, options)
+        if name == "matching":
+            plan, program, folder = tested.plan, tested.program, tested.folder
+            return prove_matching(plan, program, folder, seed=options.seed, timeout=options.timeout)
+        return _prove_mutants(tested, options) if name == "mutants" else _run_sample(name, tested, options)
     except NotProvable as reason:
         return Rung(name, "not provable", (str(reason),))
     except CompileError as faulty:
@@ -85,31 +86,27 @@ def _run_rung(name: RungName, tested: ProgramUnderTest, options: ProofOptions) -
         return Rung(name, "not provable", (f"parc itself has failed, which is an error of parc: {failure}",))
 
 
-def _prove_matching(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
-    return prove_matching(
-        tested.plan, tested.program, tested.folder, seed=options.seed, timeout=options.timeout
-    )
-
-
-def _prove_numbers(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
-    sample = choose_sample(tested.plan, "fp64", RANKS)
-    return _run_sample("numbers", sample, tested, options, partial(prove_numbers, timeout=options.timeout))
-
-
-def _prove_fp32(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
-    return _prove_precision("fp32", "cpu", tested, options)
-
-
-def _prove_bf16(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
-    return _prove_precision("bf16", options.device, tested, options)
-
-
-def _prove_precision(
-    compute: LowPrecision, device: str, tested: ProgramUnderTest, options: ProofOptions
+def _run_sample(
+    name: Literal["numbers", "fp32", "bf16"], tested: ProgramUnderTest, options: ProofOptions
 ) -> Rung:
-    sample = choose_sample(tested.plan, compute, _limit_ranks(device))
-    prove = partial(prove_precision, precision=compute, timeout=options.timeout, device=device)
-    return _run_sample(compute, sample, tested, options, prove)
+    """Runs a rung on a sample with the edits of the folder. Its findings have the lines of that folder."""
+    device = options.device if name == "bf16" else "cpu"
+    if name == "numbers":
+        sample = choose_sample(tested.plan, "fp64", RANKS)
+    else:
+        sample = choose_sample(tested.plan, name, _limit_ranks(device))
+    merged = merge_edits(tested.files, tested.folder, sample.files)
+    tokens, routing = choose_tokens(sample, options.seed)
+    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
+        folder = Path(scratch) / "program"
+        write(merged.files, folder)
+        run = SampleRun(sample, folder, tokens, options.timeout, device)
+        try:
+            rung = prove_numbers(run) if name == "numbers" else prove_precision(run)
+        except Stopped as stopped:
+            rung = Rung(name, stopped.verdict, (), (stopped.finding,))
+    findings = tuple(map(merged.translate, rung.findings))
+    return replace(rung, compared=(*sample.notes, routing, *rung.compared), findings=findings)
 
 
 def _limit_ranks(device: str) -> int:
@@ -122,39 +119,9 @@ def _limit_ranks(device: str) -> int:
     return min(FEW, gpus)
 
 
-def _run_sample(
-    name: RungName,
-    sample: Sample,
-    tested: ProgramUnderTest,
-    options: ProofOptions,
-    prove: Callable[[Sample, Path, Tokens], Rung],
-) -> Rung:
-    """Runs a rung on a sample with the edits of the folder; the result, in the lines of that folder."""
-    merged = merge_edits(tested.files, tested.folder, sample.files)
-    tokens, routing = choose_tokens(sample, options.seed)
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        folder = Path(scratch) / "program"
-        write(merged.files, folder)
-        try:
-            rung = prove(sample, folder, tokens)
-        except Stopped as stopped:
-            rung = Rung(name, stopped.verdict, (), (stopped.finding,))
-    findings = tuple(map(merged.translate, rung.findings))
-    return replace(rung, compared=(*sample.notes, routing, *rung.compared), findings=findings)
-
-
 def _prove_mutants(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
-    """Of the program as it was emitted: the question is whether the rungs would notice a bug."""
+    """Of the program as it was emitted: the question is whether the rungs would detect a bug."""
     sample, low = choose_sample(tested.plan, "fp64", FEW), choose_sample(tested.plan, "fp32", FEW)
     tokens, _ = choose_tokens(sample, options.seed)
     rung = prove_mutants(sample, low, tokens, seed=options.seed, progress=options.progress)
     return replace(rung, compared=(*sample.notes, *rung.compared))
-
-
-_PROVE: Mapping[RungName, Callable[[ProgramUnderTest, ProofOptions], Rung]] = {
-    "matching": _prove_matching,
-    "numbers": _prove_numbers,
-    "fp32": _prove_fp32,
-    "bf16": _prove_bf16,
-    "mutants": _prove_mutants,
-}

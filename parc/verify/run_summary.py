@@ -12,7 +12,7 @@ from pathlib import Path
 from parc.capture.capture import Captured
 from parc.plan.blocks import Plan
 from parc.runtime.datasets import ByteDataset, Dataset, TokenDataset, compute_unigram_entropy, find_files
-from parc.verify.numbers.reference import train_reference
+from parc.verify.numbers.reference import Reference
 
 
 def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequence[str], count: int) -> str:
@@ -27,7 +27,7 @@ def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequenc
     entropy = compute_unigram_entropy(dataset)
     optimizer = replace(plan.train.optimizer, lr=options.lr)
     same = replace(plan, train=replace(plan.train, steps=options.steps, optimizer=optimizer))
-    steps = train_reference(same, captured.recipes, dataset, min(count, len(losses)))
+    steps = Reference(same, captured.recipes, dataset).train(min(count, len(losses)))
     differences = [
         abs(step.figures["loss"] - loss) for loss, step in zip(islice(losses, count), steps, strict=True)
     ]

@@ -176,10 +176,10 @@ def test_a_kill_from_outside_is_no_difference(
 def test_a_fault_of_parc_itself_refutes_nothing(
     plan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(*_: object) -> NoReturn:
+    def fails(*_: object, **__: object) -> NoReturn:
         raise ZeroDivisionError("float division by zero")
 
-    monkeypatch.setattr(ladder, "_PROVE", {"matching": fails})
+    monkeypatch.setattr(ladder, "prove_matching", fails)
     assert main(["verify", str(plan), "--rungs", "matching"]) == 2
     assert "an error of parc: ZeroDivisionError: float division by zero" in capsys.readouterr().out
 

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parc.emit.write import write
-from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.verify.execution.diagnose import Stopped
-from parc.verify.numbers.shards import States
 from parc.verify.precision import rung as precision
 from parc.verify.precision.compare_rank import RankReport, compare_rank
 from parc.verify.report import Rung
 from parc.verify.sample.compile import compile_sample
-from parc.verify.sample.tokens import Tokens
 
 from .fake_device import NAME, fake_device
-from .plans import VOCABULARY
+from .sample_runs import Edit, prepare
 from .test_precision import captured, plan_of
 
 DEVICES = 'choices=("cpu", "cuda")'
 
 
-def compare_there(
-    folder: Path,
-    dataset: Dataset,
-    states: Mapping[tuple[str, int], States],
-    plan: Plan,
-    device: str,
-    bounds_file: Path,
-) -> RankReport:
+def compare_there(folder: Path, dataset: Dataset, device: str, *args: Any) -> RankReport:
     """One rank, as `compare_rank`, on the fake device."""
     assert device == "cpu"
     with fake_device():
-        return compare_rank(folder, dataset, states, plan, NAME, bounds_file)
+        return compare_rank(folder, dataset, NAME, *args)
 
 
 def rung(
@@ -44,17 +33,13 @@ def rung(
     layout: str,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-    edit: tuple[str, str, str] = ("train.py", "", ""),
+    edit: Edit = ("train.py", "", ""),
 ) -> Rung:
     """The rung `bf16` on the fake device."""
-    given = compile_sample(plan_of(model, layout), "bf16", captured(model, "bf16"))
-    write(given.files, folder)
-    for name, old, new in (edit, ("train.py", DEVICES, f'choices=("{NAME}",)')):
-        text = (folder / name).read_text()
-        assert old in text
-        (folder / name).write_text(text.replace(old, new, 1))
+    sample = compile_sample(plan_of(model, layout), "bf16", captured(model, "bf16"))
+    device = ("train.py", DEVICES, f'choices=("{NAME}",)')
     monkeypatch.setattr(precision, "compare_rank", compare_there)
-    return precision.prove_precision(given, folder, Tokens(VOCABULARY), "bf16", 60.0, "cpu")
+    return precision.prove_precision(prepare(sample, folder, edit, device))
 
 
 @pytest.mark.parametrize(
@@ -74,10 +59,11 @@ def test_no_tensor_is_left_on_the_cpu(
     [
         ("runtime/training.py", "part.to(self.device)", "part"),
         ("train.py", "with torch.device(device):", 'with torch.device("cpu"):'),
+        ("runtime/grouped.py", "(counts.counts, dim=0", "(counts.counts.cpu(), dim=0"),
     ],
 )
 def test_one_that_is_left_there_is_noticed(
-    edit: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Stopped, match="is on the CPU, others are not"):
         rung("classic", "one rank", tmp_path / "program", monkeypatch, edit)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from parc.emit.write import write
 from parc.ir.states import P, S
 from parc.plan.mesh import Axis, Mesh
 from parc.verify.numbers.divergence import locate_divergence
@@ -15,24 +14,19 @@ from parc.verify.numbers.shards import select_share, sum_terms
 from parc.verify.numbers.tolerance import compare_tensors
 from parc.verify.report import RungFinding, format_ranks
 from parc.verify.sample.compile import compile_sample
-from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY, captured, loaded
+from .plans import captured, loaded
+from .sample_runs import Edit, prepare
 from .test_equality import LAYOUTS
 
 NOT_REPEATED = "the difference is gone when the program is run once more: it does not always compute alike"
 
 
-def locate(model: str, layout: str, folder: Path, *edits: tuple[str, str, str]) -> RungFinding:
-    """The divergence of a program after `edits`: a file, a text in it, and the text that replaces it."""
+def locate(model: str, layout: str, folder: Path, *edits: Edit) -> RungFinding:
+    """The divergence of a program after `edits`."""
     (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    given = compile_sample(plan, captured=captured(model))
-    write(given.files, folder)
-    for name, old, new in edits:
-        text = (folder / name).read_text()
-        assert old in text
-        (folder / name).write_text(text.replace(old, new, 1))
-    return locate_divergence(given, folder, Tokens(VOCABULARY), timeout=30.0)
+    sample = compile_sample(plan, captured=captured(model))
+    return locate_divergence(prepare(sample, folder, *edits, timeout=30.0))
 
 
 def line(folder: Path, name: str, text: str, within: str = "") -> int:

@@ -8,15 +8,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from parc.capture.flops import flops
-from parc.verify.numbers.reference import build_model
+from parc.verify.numbers.reference import Reference
+from parc.verify.sample.tokens import Tokens
 
-from .plans import captured, loaded
+from .plans import VOCABULARY, captured, loaded
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_a_forward_pass_is_counted_as_torch_counts_it(model: str) -> None:
     (plan,) = loaded(model, 1, "mesh = [dp: 1]\ndata over [dp]").plans
-    module = build_model(plan, captured(model).recipes)
+    module = Reference(plan, captured(model).recipes, Tokens(VOCABULARY)).build_model()
     tokens = torch.randint(32, (plan.train.batch.sequences // plan.train.batch.microbatches, 6))
     inputs = (tokens,) if model == "moe" else (tokens, tokens)
     with (

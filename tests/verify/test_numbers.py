@@ -6,25 +6,19 @@ from pathlib import Path
 
 import torch
 
-from parc.emit.write import write
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.report import Rung
 from parc.verify.sample.compile import compile_sample
 from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY, captured, loaded
+from .plans import captured, loaded
+from .sample_runs import Edit, prepare
 from .test_equality import LAYOUTS
 
 
-def rung(model: str, layout: str, folder: Path, edit: tuple[str, str, str] | None = None) -> Rung:
-    given = compile_sample(loaded(model, *LAYOUTS[layout]).plans[0], captured=captured(model))
-    write(given.files, folder)
-    if edit is not None:
-        name, old, new = edit
-        text = (folder / name).read_text()
-        assert old in text
-        (folder / name).write_text(text.replace(old, new))
-    return prove_numbers(given, folder, Tokens(VOCABULARY), timeout=60.0)
+def rung(model: str, layout: str, folder: Path, *edits: Edit) -> Rung:
+    sample = compile_sample(loaded(model, *LAYOUTS[layout]).plans[0], captured=captured(model))
+    return prove_numbers(prepare(sample, folder, *edits))
 
 
 def test_every_gradient_and_parameter_of_a_right_program_is_compared(tmp_path: Path) -> None:

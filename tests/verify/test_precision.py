@@ -10,16 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import Captured, capture
-from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.verify.precision.compare_rank import RankRouting
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection, find_flips
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.compile import LowPrecision, compile_sample, with_precision
-from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY, loaded
+from .plans import loaded
+from .sample_runs import Edit, prepare
 from .test_equality import LAYOUTS
 
 QUICK = ("experts with data", "everything")
@@ -36,22 +35,11 @@ def captured(model: str, precision: LowPrecision) -> Captured:
 
 
 def rung(
-    model: str,
-    layout: str,
-    precision: LowPrecision,
-    folder: Path,
-    edit: tuple[str, str, str] | None = None,
-    device: str = "cpu",
+    model: str, layout: str, precision: LowPrecision, folder: Path, *edits: Edit, device: str = "cpu"
 ) -> Rung:
-    """The rung of a program, after `edit`: a file, a text in it, and the text that replaces it."""
-    given = compile_sample(plan_of(model, layout), precision, captured(model, precision))
-    write(given.files, folder)
-    if edit is not None:
-        name, old, new = edit
-        text = (folder / name).read_text()
-        assert old in text
-        (folder / name).write_text(text.replace(old, new))
-    return prove_precision(given, folder, Tokens(VOCABULARY), precision, timeout=60.0, device=device)
+    """The rung of a program after `edits`."""
+    sample = compile_sample(plan_of(model, layout), precision, captured(model, precision))
+    return prove_precision(prepare(sample, folder, *edits, device=device))
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])

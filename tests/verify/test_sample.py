@@ -122,8 +122,9 @@ def test_one_expert_a_rank_stays_one() -> None:
 
 
 def test_the_batch_is_as_small_as_keeps_every_rank_busy() -> None:
-    assert (shrink.shrink_microbatches(SEED, SEED.mesh), shrink.shrink_length(SEED, SEED.mesh)) == (4, 8)
-    assert shrink.shrink_sequences(SEED, SEED.mesh, 4) == 4 * 8  # one a rank and microbatch, as it was
+    batch = shrink.shrink_batch(SEED, SEED.mesh)
+    assert (batch.microbatches, batch.length) == (4, 8)
+    assert batch.sequences == 4 * 8  # one a rank and microbatch, as it was
 
 
 BEFORE = {"layers": 16, "hidden": 1024, "heads": 16, "ffn": 2048, "experts": 16, "head_dim": 64}

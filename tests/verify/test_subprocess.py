@@ -10,15 +10,14 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from parc.emit.write import write
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
 from parc.verify.sample.compile import compile_sample
-from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY, captured, loaded
+from .plans import captured, loaded
+from .sample_runs import prepare
 from .test_equality import LAYOUTS
 
 
@@ -61,16 +60,11 @@ def test_no_rung_differentiates_where_ranks_are_forked(
 
     monkeypatch.setattr(torch.autograd, "backward", watched)
     plan = loaded("moe", *LAYOUTS["tensor"]).plans[0]
-    given, low = compile_sample(plan, captured=captured("moe")), compile_sample(plan, "fp32")
-    for made, name in ((given, "high"), (low, "low")):
-        files = dict(made.files)
-        if wrong:  # the first tensor that differs is then looked for
-            decay = b"weight_decay=settings.weight_decay"
-            assert decay in files["runtime/optim.py"]
-            files["runtime/optim.py"] = files["runtime/optim.py"].replace(decay, b"weight_decay=0.0")
-        write(files, tmp_path / name)
+    # where a program is wrong, the first tensor that differs is looked for
+    edits = [("runtime/optim.py", "weight_decay=settings.weight_decay", "weight_decay=0.0")] if wrong else []
+    high, low = compile_sample(plan, captured=captured("moe")), compile_sample(plan, "fp32")
     verdict = "refuted" if wrong else "proved"
-    assert prove_numbers(given, tmp_path / "high", Tokens(VOCABULARY), 60.0).verdict == verdict
-    assert prove_precision(low, tmp_path / "low", Tokens(VOCABULARY), "fp32", 60.0, "cpu").verdict == verdict
+    assert prove_numbers(prepare(high, tmp_path / "high", *edits)).verdict == verdict
+    assert prove_precision(prepare(low, tmp_path / "low", *edits)).verdict == verdict
     with pytest.raises(AssertionError):
         torch.ones((), requires_grad=True).backward()

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from parc.emit.write import write
 from parc.verify.execution.diagnose import Stopped
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.sample.compile import compile_sample
-from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY, captured, loaded
+from .plans import captured, loaded
+from .sample_runs import Edit, prepare
 from .test_divergence import line
 from .test_equality import LAYOUTS
 
@@ -28,18 +27,11 @@ GROUP = 'self.mesh.get_group("tp")'  # torch lets its groups wait for ten minute
 RECEIVES = f"        if dist.get_rank() == 0:\n            dist.recv(total, 1, {GROUP})\n"
 
 
-def stopped(
-    folder: Path, *edits: tuple[str, str, str], timeout: float = 60.0, layout: str = "tensor"
-) -> Stopped:
+def stopped(folder: Path, *edits: Edit, timeout: float = 60.0, layout: str = "tensor") -> Stopped:
     """How a program ends after edits."""
-    given = compile_sample(loaded("moe", *LAYOUTS[layout]).plans[0], captured=captured("moe"))
-    write(given.files, folder)
-    for name, old, new in edits:
-        text = (folder / name).read_text()
-        assert old in text
-        (folder / name).write_text(text.replace(old, new, 1))
+    sample = compile_sample(loaded("moe", *LAYOUTS[layout]).plans[0], captured=captured("moe"))
     with pytest.raises(Stopped) as found:
-        prove_numbers(given, folder, Tokens(VOCABULARY), timeout)
+        prove_numbers(prepare(sample, folder, *edits, timeout=timeout))
     return found.value
 
 

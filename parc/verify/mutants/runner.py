@@ -30,6 +30,7 @@ from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
 from parc.verify.sample.compile import Sample
+from parc.verify.sample.sample_run import SampleRun
 from parc.verify.sample.tokens import build_batches
 
 STEPS = (1, 3)  # most bugs show in the first step
@@ -66,8 +67,8 @@ class MutantRunner:
         self.ranks = sorted({rank for pair in list_stage_ends(sample.plan) for rank in pair})
         self.roles = derive(sample.plan, sample.program, first=True)
         self.least, self.limit = timeout, OWN_TIMEOUT
-        recipes = sample.captured.recipes
-        save_reference(sample.plan, recipes, dataset, STEPS[-1], self._reference(STEPS[-1]))
+        reference = SampleRun(sample, scratch, dataset, timeout).reference
+        save_reference(reference, STEPS[-1], self._reference(STEPS[-1]))
         self.steps = load_reference(self._reference(STEPS[-1]))
         torch.save(self.steps[: STEPS[0]], self._reference(STEPS[0]))
 
@@ -98,16 +99,14 @@ class MutantRunner:
 
     def detect_by_numbers(self, files: Files, steps: int) -> Detection | None:
         """Whether a program computes something else than the reference, in float64."""
-        arguments = (self.dataset, self._reference(steps), steps)
-        world = self.sample.plan.mesh.size
 
-        def compare(folder: Path) -> Detection | None:
-            worst = compare_program(world, folder, *arguments, timeout=self.limit)[0]
-            amount = f"{worst.error:.1e}" if math.isfinite(worst.error) else "no number"
+        def compare(run: SampleRun) -> Detection | None:
+            worst = compare_program(run, self._reference(steps))[0]
+            amount = f"{worst.used * TOLERANCE:.1e}" if math.isfinite(worst.used) else "no number"
             message = f"{worst.what} differs by {amount} in step {worst.step}"
-            return Detection("numbers", "difference", message) if worst.error > TOLERANCE else None
+            return Detection("numbers", "difference", message) if worst.used > 1 else None
 
-        return self._run_limited("numbers", files, compare)
+        return self._run_limited("numbers", self.sample, files, compare)
 
     def _detect_by_matching(self, files: Files) -> Detection | None:
         """A rank that issues something else is preferred to one that does not come to its end."""
@@ -122,23 +121,20 @@ class MutantRunner:
         return min(found, key=lambda each: get_args(Means).index(each.means), default=None)
 
     def _detect_in_fp32(self, edits: Files) -> Detection | None:
+        def compare(run: SampleRun) -> Detection | None:
+            findings = prove_precision(run).findings
+            return Detection("fp32", "difference", findings[0].message) if findings else None
+
         low = self.low
-        if low is None:
-            return None
-
-        def compare(folder: Path) -> Detection | None:
-            rung = prove_precision(low, folder, self.dataset, "fp32", self.limit, "cpu")
-            return Detection("fp32", "difference", rung.findings[0].message) if rung.findings else None
-
-        return self._run_limited("fp32", {**low.files, **edits}, compare)
+        return self._run_limited("fp32", low, {**low.files, **edits}, compare) if low else None
 
     def _run_limited(
-        self, rung: str, files: Files, compare: Callable[[Path], Detection | None]
+        self, rung: str, sample: Sample, files: Files, compare: Callable[[SampleRun], Detection | None]
     ) -> Detection | None:
         """What `compare` detects; a crash or a time-out is a detection too."""
         try:
             with self._write(files) as folder, limit_time(self.limit):
-                return compare(folder)
+                return compare(SampleRun(sample, folder, self.dataset, self.limit))
         except Stopped as stopped:
             if stopped.verdict == "not provable" and not stopped.timed_out:
                 raise NotProvable(stopped.finding.message) from stopped

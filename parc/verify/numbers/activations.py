@@ -3,19 +3,59 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from parc.capture.initializers import Recipe
-from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
-from parc.verify.numbers.activation_hooks import ActivationHooks, ActivationKey
-from parc.verify.numbers.reference import ReferenceStep, build_model, train_reference
+from parc.verify.numbers.reference import Reference, ReferenceStep
+
+
+class ActivationKey(NamedTuple):
+    """One tensor that a module returns for one microbatch. `output` counts the tensors that it returns."""
+
+    microbatch: int
+    path: str
+    output: int
+
+
+class ActivationHooks:
+    """Keeps the outputs of the modules at `paths` below `root` in the order of their calls, on the CPU.
+
+    `gradients` has the gradients of the same tensors in the order in which they are known.
+    """
+
+    def __init__(self, root: nn.Module, paths: Container[str]) -> None:
+        self.clear()
+        for path, module in root.named_modules():
+            if path in paths:
+                module.register_forward_hook(partial(self._keep_outputs, path))
+
+    def clear(self) -> None:
+        """Starts a new step."""
+        self.outputs: dict[ActivationKey, Tensor] = {}
+        self.gradients: dict[ActivationKey, Tensor] = {}
+        self._calls: Counter[str] = Counter()
+
+    def _keep_outputs(self, path: str, _module: nn.Module, _args: Any, out: Any) -> None:
+        microbatch = self._calls[path]
+        self._calls[path] += 1
+        tensors = [leaf for leaf in pytree.tree_leaves(out) if isinstance(leaf, Tensor)]
+        for number, tensor in enumerate(tensors):
+            key = ActivationKey(microbatch, path, number)
+            self.outputs[key] = tensor.detach().to("cpu", copy=True)
+            if tensor.requires_grad:
+                tensor.register_hook(partial(self._keep_gradient, key))  # type: ignore[no-untyped-call]
+
+    def _keep_gradient(self, key: ActivationKey, gradient: Tensor) -> None:
+        self.gradients[key] = gradient.detach().to("cpu", copy=True)
 
 
 @dataclass(frozen=True)
@@ -41,13 +81,11 @@ class RankActivations:
     parameters: Mapping[str, Tensor]  # after the update
 
 
-def run_reference(
-    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, paths: Collection[str]
-) -> Iterator[ReferenceActivations]:
-    """The first `count` steps of the model. Modules at `paths` are kept."""
-    model = build_model(plan, recipes)
+def run_reference(reference: Reference, count: int, paths: Collection[str]) -> Iterator[ReferenceActivations]:
+    """The first `count` steps of the model. The outputs of modules at `paths` are kept."""
+    model = reference.build_model()
     hooks = ActivationHooks(model, paths)
-    for step in train_reference(plan, recipes, dataset, count, model):
+    for step in reference.train(count, model):
         yield ReferenceActivations(step, hooks.outputs, hooks.gradients)
         hooks.clear()
 

@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from parc.capture.initializers import Recipe
-from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.verify.execution.subprocess import run_in_subprocess
-from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
-from parc.verify.execution.watchdog import run_ranks
-from parc.verify.numbers.reference import ReferenceStep, train_reference
-from parc.verify.numbers.tolerance import compare_figures, compare_tensors
-
-GRADIENT = "gradient of "
+from parc.verify.execution.trainer import load_trainer
+from parc.verify.numbers.deviation import Deviation, compare_step
+from parc.verify.numbers.reference import Reference, ReferenceStep
+from parc.verify.sample.sample_run import SampleRun
 
 
-@dataclass(frozen=True)
-class Deviation:
-    """How far a quantity of one rank and step is from the reference, relative to its size.
-
-    `what` is a figure ("loss"), "gradient of NAME", or NAME for a parameter.
-    """
-
-    what: str
-    step: int
-    rank: int
-    error: float
-
-
-def save_reference(
-    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path
-) -> None:
-    """Saves the first `count` steps of the model on one device. Every rank maps the file into its memory."""
-    run_in_subprocess(partial(_save_reference, plan, recipes, dataset, count, file))
-
-
-def _save_reference(
-    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, count: int, file: Path
-) -> None:
-    torch.save(list(train_reference(plan, recipes, dataset, count)), file)
+def save_reference(reference: Reference, count: int, file: Path) -> None:
+    """Saves the first `count` steps of the model. Every rank maps the file into its memory."""
+    run_in_subprocess(lambda: torch.save(list(reference.train(count)), file))
 
 
 def load_reference(file: Path) -> list[ReferenceStep]:
@@ -55,55 +26,23 @@ def load_reference(file: Path) -> list[ReferenceStep]:
     return steps
 
 
-def compare_program(
-    world: int, folder: Path, dataset: Dataset, file: Path, count: int = 3, timeout: float = 600.0
-) -> list[Deviation]:
-    """All deviations of the program in `folder` from the reference in `file`, the largest first.
+def compare_program(run: SampleRun, reference: Path) -> list[Deviation]:
+    """All deviations of a program in float64 from the steps in the file `reference`, the largest first.
 
-    `timeout` is that of a step, in seconds. Raises Stopped where the program does not run to its end.
+    Raises Stopped where the program does not run to its end.
     """
-    arguments = (folder, file, dataset, count)
-    found = [
-        each for rank in run_ranks(world, folder, compare_rank, *arguments, timeout=timeout) for each in rank
-    ]
-    compared = {each.what for each in found}
-    expected = [kind + name for name in load_reference(file)[0].parameters for kind in (GRADIENT, "")]
-    found += [Deviation(what, 0, 0, math.inf) for what in expected if what not in compared]
-    return sorted(found, key=lambda each: -each.error)
+    found = [each for rank in run.run_ranks(compare_rank, reference) for each in rank]
+    compared = {name for each in found for name in each.originals}
+    left_out = [name for name in load_reference(reference)[0].parameters if name not in compared]
+    found += [Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out]
+    return sorted(found, key=lambda each: -each.used)
 
 
-def compare_rank(folder: Path, file: Path, dataset: Dataset, count: int) -> list[Deviation]:
+def compare_rank(folder: Path, dataset: Dataset, reference: Path) -> list[Deviation]:
     """The deviations of this rank, on the CPU, from its share of the reference."""
-    trainer, rank = load_trainer(folder, dataset, "cpu"), torch.distributed.get_rank()
+    trainer = load_trainer(folder, dataset, "cpu")
     return [
-        Deviation(what, number, rank, error)
-        for number, expected in zip(range(count), load_reference(file), strict=True)
-        for what, error in _compare_step(trainer, number, expected).items()
+        deviation
+        for number, expected in enumerate(load_reference(reference))
+        for deviation in compare_step(trainer, number, expected)
     ]
-
-
-def _compare_step(trainer: Any, number: int, expected: ReferenceStep) -> dict[str, float]:
-    """The error of each quantity."""
-    errors: dict[str, float] = {}
-    figures = run_step(
-        trainer, number, lambda: errors.update(_compare_parameters(trainer, expected, GRADIENT))
-    )
-    errors |= {
-        name: compare_figures(figures[name], wanted).error for name, wanted in expected.figures.items()
-    }
-    return errors | _compare_parameters(trainer, expected, "")
-
-
-def _compare_parameters(trainer: Any, expected: ReferenceStep, kind: str) -> dict[str, float]:
-    """The errors of all gradients or parameters. Those that the model or the rank lacks are infinite."""
-    whole = expected.gradients if kind else expected.parameters
-    floor = expected.gradient_floor if kind else expected.parameter_floor
-    errors: dict[str, float] = {}
-    for parameter in list_parameters(trainer):
-        missing = kind and not parameter.has_gradient
-        error = math.inf
-        if not missing and all(name in whole for name in parameter.originals):
-            shard, share = parameter.read(gradient=bool(kind)), parameter.select_share(whole)
-            error = compare_tensors(shard, share, floor).error
-        errors |= {kind + name: error for name in parameter.originals}
-    return errors

@@ -8,13 +8,14 @@ from itertools import combinations
 from math import prod
 from pathlib import Path
 
-from parc.emit.program import MODEL, Files
+from parc.emit.program import MODEL
+from parc.ir.forward_sites import ForwardSite
 from parc.ir.program import ROOT, Collective, Parameter
 from parc.plan.blocks import Plan
 from parc.verify.numbers.activations import RankActivations
-from parc.verify.numbers.forward_sites import ForwardSite
 from parc.verify.numbers.tolerance import SAME, TensorError
 from parc.verify.report import RungFinding, format_ranks
+from parc.verify.sample.sample_run import SampleRun
 from parc.verify.source_lines import find_call, find_edit
 
 
@@ -34,26 +35,29 @@ class Divergence:
 
 
 def describe_divergence(
-    found: Divergence, step: int, plan: Plan, files: Files, folder: Path, ranks: Sequence[RankActivations]
+    found: Divergence, step: int, run: SampleRun, ranks: Sequence[RankActivations]
 ) -> RungFinding:
-    """`files` are the emitted ones, `folder` has them as they were run. `ranks` are of the step."""
+    """The finding of a divergence in `step` of a run, where `ranks` are the activations of the step."""
     module = next(each.module for each in ranks if each.stage == found.stage)
     when = f"step {step}" + ("" if found.microbatch is None else f", microbatch {found.microbatch}")
     where = format_ranks(found.errors) + (": all that hold it" if len(found.errors) == found.holders else "")
-    details = [_describe_size(found), *_describe_scale(found, plan), *_describe_sum(found.parameter)]
+    details = [
+        _describe_size(found),
+        *_describe_scale(found, run.sample.plan),
+        *_describe_sum(found.parameter),
+    ]
     details += [
-        _describe_collective(site, site.move, found.backward, module, folder)
+        _describe_collective(site, site.move, found.backward, module, run.folder)
         for site in found.before
         if site.move
     ]
     message = f"{found.what} differs first: {when}, {where}"
-    return RungFinding(
-        message, tuple(details), *find_edit(files, folder, _file_of(found.unit, module), found.unit)
-    )
+    edit = find_edit(run.sample.files, run.folder, _find_file(found.unit, module), found.unit)
+    return RungFinding(message, tuple(details), *edit)
 
 
-def _file_of(unit: str, module: str) -> str:
-    """The file that holds a class of a stage; `module` holds the root."""
+def _find_file(unit: str, module: str) -> str:
+    """The file with a class of a stage; `module` has the root."""
     return MODEL if unit and unit != ROOT else module
 
 
@@ -107,7 +111,7 @@ def _describe_sum(parameter: Parameter | None) -> Iterator[str]:
 def _describe_collective(
     site: ForwardSite, move: Collective, backward: bool, module: str, folder: Path
 ) -> str:
-    module = _file_of(site.unit.name, module)
+    module = _find_file(site.unit.name, module)
     line = find_call(folder / module, site.unit.name, move)
     at = f":{line}" if line else ""
     where = f"{module}{at}, class {site.unit.name}, for `{site.path or 'the model'}`"

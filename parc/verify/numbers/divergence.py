@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from parc.ir.forward_sites import ForwardSite, iterate_sites
 from parc.ir.program import Parameter, Program
 from parc.ir.states import S
 from parc.plan.mesh import Mesh
-from parc.runtime.datasets import Dataset
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import join_originals
-from parc.verify.execution.watchdog import run_ranks
-from parc.verify.numbers.activation_hooks import ActivationKey
-from parc.verify.numbers.activations import RankActivations, ReferenceActivations, run_rank, run_reference
+from parc.verify.numbers.activations import (
+    ActivationKey,
+    RankActivations,
+    ReferenceActivations,
+    run_rank,
+    run_reference,
+)
 from parc.verify.numbers.describe_divergence import Divergence, describe_divergence
-from parc.verify.numbers.forward_sites import ForwardSite, iterate_sites
 from parc.verify.numbers.shards import States, gradient_states, select_share, sum_terms
 from parc.verify.numbers.tolerance import (
     FLOOR,
@@ -31,38 +33,33 @@ from parc.verify.numbers.tolerance import (
     largest_entry,
 )
 from parc.verify.report import RungFinding
-from parc.verify.sample.compile import Sample
+from parc.verify.sample.sample_run import SampleRun
 
 STEPS = 3
 
 Ranks = Sequence[RankActivations]  # of one step, by rank
 
 
-def locate_divergence(sample: Sample, folder: Path, dataset: Dataset, timeout: float) -> RungFinding:
-    """Runs the program in `folder` once more, and the model, until a tensor differs.
+def locate_divergence(run: SampleRun) -> RungFinding:
+    """Runs the program once more, and its model, until a tensor differs.
 
-    `timeout` is that of a step, in seconds. Raises Stopped where the program does not run to its end.
+    Raises Stopped where the program does not run to its end.
     """
-    search = Search(sample.plan.mesh, sample.program)
+    search = Search(run.sample.plan.mesh, run.sample.program)
     for count in (1, STEPS):  # most bugs show in the first step, and a step of many ranks takes long
-        arguments = (folder, dataset, count, search.paths)
-        ranks = run_ranks(sample.plan.mesh.size, folder, run_rank, *arguments, timeout=timeout)
-        compared = partial(_compare_steps, search, sample, folder, dataset, list(zip(*ranks, strict=True)))
-        if found := run_in_subprocess(compared):
+        ranks = run.run_ranks(run_rank, count, search.paths)
+        if found := run_in_subprocess(partial(_compare_steps, run, search, list(zip(*ranks, strict=True)))):
             return found
     return RungFinding(
         "the difference is gone when the program is run once more: it does not always compute alike"
     )
 
 
-def _compare_steps(
-    search: Search, sample: Sample, folder: Path, dataset: Dataset, steps: Sequence[Ranks]
-) -> RungFinding | None:
-    plan, recipes = sample.plan, sample.captured.recipes
-    expected = run_reference(plan, recipes, dataset, len(steps), search.paths)
+def _compare_steps(run: SampleRun, search: Search, steps: Sequence[Ranks]) -> RungFinding | None:
+    expected = run_reference(run.reference, len(steps), search.paths)
     for number, (ranks, reference) in enumerate(zip(steps, expected, strict=True)):
         for divergence in search.find_differences(ranks, reference):
-            return describe_divergence(divergence, number, plan, sample.files, folder, ranks)
+            return describe_divergence(divergence, number, run, ranks)
     return None
 
 

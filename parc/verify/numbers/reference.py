@@ -18,12 +18,15 @@ from parc.capture.objective import names_of_inputs
 from parc.capture.promotion import promote_casts
 from parc.capture.user_model import find_factory, plain_arguments
 from parc.plan.blocks import Plan
+from parc.runtime.batches import Batches
 from parc.runtime.datasets import Dataset
 from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
-from parc.verify.execution.trainer import FIGURES
+from parc.verify.execution.trainer import FIGURES, LocalParameter
 from parc.verify.numbers.tolerance import FLOOR, TOLERANCE, largest_entry
 from parc.verify.sample.tokens import build_batches
+
+ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradient, as that of a key's bias
 
 
 @dataclass(frozen=True)
@@ -36,59 +39,107 @@ class ReferenceStep:
     gradient_floor: float  # a gradient below that is zero but for rounding
     parameter_floor: float  # rounding alone may have made a parameter of that size
 
+    def bound_figure(self, name: str) -> float:
+        """The largest error of a figure that is allowed in float64."""
+        return TOLERANCE * max(abs(self.figures[name]), FLOOR**2)
 
-ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradient, as that of a key's bias
-
-
-def build_model(plan: Plan, recipes: Mapping[str, Recipe]) -> nn.Module:
-    """The model on the CPU, with the initial values that every layout starts from."""
-    facts = plan.train.model
-    dtype = DTYPES[plan.train.precision.compute]
-    model = find_factory(facts)(**plain_arguments(facts))
-    assert isinstance(model, nn.Module)
-    model.to(dtype)
-    found = find_banks(model, find_layers(model, facts.shape.layers), facts.experts)
-    stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            bank = next((bank for path, bank in stacked.items() if name.startswith(f"{path}.")), None)
-            # each expert of a stacked parameter is drawn for itself
-            slices = [(None, parameter)] if bank is None else list(enumerate(parameter[: bank.count]))
-            for expert, part in slices:
-                part.copy_(draw(plan.train.seed, name, tuple(part.shape), dtype, recipes[name], expert))
-    return model
+    def bound_parameter(self, parameter: LocalParameter, share: Tensor, *, gradient: bool) -> Tensor:
+        """The largest error of each entry of a rank's share of a parameter or gradient."""
+        floor = self.gradient_floor if gradient else self.parameter_floor
+        return torch.tensor(TOLERANCE * max(largest_entry(share), floor), dtype=torch.float64)
 
 
-def train_reference(
-    plan: Plan,
-    recipes: Mapping[str, Recipe],
-    dataset: Dataset,
-    count: int,
-    model: nn.Module | None = None,
-) -> Iterator[ReferenceStep]:
-    """Trains `count` steps on the whole batch: `model`, else one with the initial values of every layout."""
-    model = build_model(plan, recipes) if model is None else model
-    batches, given, schedule = build_batches(plan.train, dataset), plan.train.optimizer, build_schedule(plan)
-    adamw = torch.optim.AdamW(
-        model.parameters(), betas=(given.beta1, given.beta2), eps=given.eps, weight_decay=given.weight_decay
-    )
-    floor = 0.0
-    for step in range(count):
-        loss, balance = _compute_gradients(plan, model, *batches.load(step))
-        gradients = {name: _gradient(parameter).clone() for name, parameter in model.named_parameters()}
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf")).item()
-        rate = schedule.learning_rate(step)
-        for group in adamw.param_groups:
-            group["lr"] = rate
-        # AdamW moves an entry by rate * g / (|g| + eps): an error d of g moves it by up to rate * d / eps
-        largest = max(map(largest_entry, gradients.values()))
-        floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
-        adamw.step()
-        adamw.zero_grad()
-        parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-        values = (loss, balance, norm, rate)
-        figures = dict(zip(FIGURES.values(), values, strict=True))
-        yield ReferenceStep(figures, gradients, parameters, FLOOR * largest, floor)
+@dataclass(frozen=True)
+class Reference:
+    """The model of a plan on the CPU. Its initial values follow `recipes`, as those of every layout."""
+
+    plan: Plan
+    recipes: Mapping[str, Recipe]
+    dataset: Dataset
+
+    def build_model(self) -> nn.Module:
+        """The model with its initial values."""
+        facts, dtype, seed = self.plan.train.model, self._dtype, self.plan.train.seed
+        model = find_factory(facts)(**plain_arguments(facts))
+        assert isinstance(model, nn.Module)
+        model.to(dtype)
+        found = find_banks(model, find_layers(model, facts.shape.layers), facts.experts)
+        stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                bank = next((bank for path, bank in stacked.items() if name.startswith(f"{path}.")), None)
+                # each expert of a stacked parameter is drawn for itself
+                slices = [(None, parameter)] if bank is None else list(enumerate(parameter[: bank.count]))
+                for expert, part in slices:
+                    part.copy_(draw(seed, name, tuple(part.shape), dtype, self.recipes[name], expert))
+        return model
+
+    def train(self, count: int, model: nn.Module | None = None) -> Iterator[ReferenceStep]:
+        """Trains `model`, else a new one, for `count` steps on the whole batch."""
+        model = model or self.build_model()
+        given, schedule, batches = self.plan.train.optimizer, build_schedule(self.plan), self.batches
+        betas = (given.beta1, given.beta2)
+        adamw = torch.optim.AdamW(
+            model.parameters(), betas=betas, eps=given.eps, weight_decay=given.weight_decay
+        )
+        floor = 0.0
+        for step in range(count):
+            loss, balance = self._compute_gradients(model, *batches.load(step))
+            gradients = {name: _gradient(parameter).clone() for name, parameter in model.named_parameters()}
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf")).item()
+            rate = schedule.learning_rate(step)
+            for group in adamw.param_groups:
+                group["lr"] = rate
+            # AdamW moves an entry by rate * g / (|g| + eps): an error d of g moves it by up to rate * d / eps
+            largest = max(map(largest_entry, gradients.values()))
+            floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
+            adamw.step()
+            adamw.zero_grad()
+            parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+            figures = dict(zip(FIGURES.values(), (loss, balance, norm, rate), strict=True))
+            yield ReferenceStep(figures, gradients, parameters, FLOOR * largest, floor)
+
+    @property
+    def batches(self) -> Batches:
+        """The batch of each step."""
+        return build_batches(self.plan.train, self.dataset)
+
+    def run_microbatches(
+        self, model: nn.Module, tokens: Tensor, labels: Tensor
+    ) -> Iterator[tuple[Any, Tensor]]:
+        """What the model returns for each microbatch, and its labels.
+
+        `tokens` and `labels`: (microbatches, sequences, length).
+        """
+        facts = self.plan.train.model
+        token_name, label_name = names_of_inputs(model, facts.tokens, facts.labels)
+        for ids, its in zip(tokens, labels, strict=True):
+            with promote_casts(self._dtype):
+                out = model(**{token_name: ids}, **({label_name: its} if label_name else {}))
+            yield out, its
+
+    def _compute_gradients(self, model: nn.Module, tokens: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Backward passes of all microbatches; the loss of the step, and the mean balance loss."""
+        options, microbatches = self.plan.train.loss, len(tokens)
+        valid = int((labels != options.ignore_index).sum())
+        losses, balances = 0.0, 0.0
+        for out, its in self.run_microbatches(model, tokens, labels):
+            first, *rest = out if isinstance(out, (tuple, list)) else (out,)
+            if first.ndim == 0:
+                loss = first / microbatches
+            else:
+                flat = first.flatten(0, 1), its.flatten()
+                loss = F.cross_entropy(*flat, reduction="sum", ignore_index=options.ignore_index) / valid
+            losses += loss.item()
+            if rest:
+                balances += rest[0].item() / microbatches
+                loss = loss + options.balance * rest[0] / microbatches
+            loss.backward()
+        return losses, balances
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return DTYPES[self.plan.train.precision.compute]
 
 
 def build_schedule(plan: Plan) -> AdamWSettings:
@@ -103,38 +154,3 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     if parameter.grad is None:  # an expert that no token has reached
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
-
-
-def run_microbatches(
-    plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor
-) -> Iterator[tuple[Any, Tensor]]:
-    """What the model returns for each microbatch, and the labels of that microbatch.
-
-    `tokens` and `labels`: (microbatches, sequences, length).
-    """
-    facts = plan.train.model
-    token_name, label_name = names_of_inputs(model, facts.tokens, facts.labels)
-    for one, its in zip(tokens, labels, strict=True):
-        with promote_casts(DTYPES[plan.train.precision.compute]):
-            out = model(**{token_name: one}, **({label_name: its} if label_name else {}))
-        yield out, its
-
-
-def _compute_gradients(plan: Plan, model: nn.Module, tokens: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Backward passes of all microbatches; the loss of the step, and the mean balance loss."""
-    options, microbatches = plan.train.loss, len(tokens)
-    valid = int((labels != options.ignore_index).sum())
-    losses, balances = 0.0, 0.0
-    for out, its in run_microbatches(plan, model, tokens, labels):
-        first, *rest = out if isinstance(out, (tuple, list)) else (out,)
-        if first.ndim == 0:
-            loss = first / microbatches
-        else:
-            flat = first.flatten(0, 1), its.flatten()
-            loss = F.cross_entropy(*flat, reduction="sum", ignore_index=options.ignore_index) / valid
-        losses += loss.item()
-        if rest:
-            balances += rest[0].item() / microbatches
-            loss = loss + options.balance * rest[0] / microbatches
-        loss.backward()
-    return losses, balances

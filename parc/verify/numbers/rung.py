@@ -6,43 +6,35 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from parc.runtime.datasets import Dataset
-from parc.verify.execution.trainer import FIGURES
-from parc.verify.numbers.compare import GRADIENT, Deviation, compare_program, save_reference
+from parc.verify.numbers.compare import compare_program, save_reference
+from parc.verify.numbers.deviation import GRADIENT, Deviation, count_originals, group_by_kind
 from parc.verify.numbers.divergence import STEPS, locate_divergence
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.report import Rung
-from parc.verify.sample.compile import Sample
+from parc.verify.sample.sample_run import SampleRun
 
 
-def prove_numbers(sample: Sample, folder: Path, dataset: Dataset, timeout: float) -> Rung:
-    """Runs `STEPS` steps of the program in `folder`, which may be edited, and of its model.
+def prove_numbers(run: SampleRun) -> Rung:
+    """Runs `STEPS` steps of a program, which computes in float64, and of its model.
 
-    `sample` computes in float64. `timeout` is that of a step, in seconds. Raises Stopped where the program
-    does not run to its end.
+    Raises Stopped where the program does not run to its end.
     """
-    plan = sample.plan
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         reference = Path(scratch) / "reference.pt"
-        save_reference(plan, sample.captured.recipes, dataset, STEPS, reference)
-        found = compare_program(plan.mesh.size, folder, dataset, reference, STEPS, timeout)
+        save_reference(run.reference, STEPS, reference)
+        found = compare_program(run, reference)
     compared = tuple(_describe(found))
-    if found[0].error <= TOLERANCE:
+    if found[0].used <= 1:
         return Rung("numbers", "proved", compared)
-    return Rung("numbers", "refuted", compared, (locate_divergence(sample, folder, dataset, timeout),))
+    return Rung("numbers", "refuted", compared, (locate_divergence(run),))
 
 
 def _describe(found: Sequence[Deviation]) -> Iterator[str]:
     """A line for each figure, for gradients and for parameters. `found` has the largest error first."""
-    figures = list(FIGURES.values())
-    kinds: dict[str, list[Deviation]] = {kind: [] for kind in (*figures, "gradients", "parameters")}
-    for each in found:
-        other = "gradients" if each.what.startswith(GRADIENT) else "parameters"
-        kinds[each.what if each.what in figures else other].append(each)
-    for kind, deviations in kinds.items():
-        worst = f"at most {deviations[0].error:.1e} apart in {STEPS} steps"
-        if kind in figures:
-            yield f"{kind}: {worst}"
+    for kind, deviations in group_by_kind(found).items():
+        worst = deviations[0]
+        line = f"at most {worst.used * TOLERANCE:.1e} apart in {STEPS} steps"
+        if count := count_originals(deviations):
+            yield f"{count} {kind}: {line}, of `{worst.what.removeprefix(GRADIENT)}`"
         else:
-            count = len({each.what for each in deviations})
-            yield f"{count} {kind}: {worst}, of `{deviations[0].what.removeprefix(GRADIENT)}`"
+            yield f"{kind}: {line}"

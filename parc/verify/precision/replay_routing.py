@@ -11,21 +11,25 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from parc.ir.expression import Expression
+from parc.ir.forward_sites import iterate_sites
 from parc.ir.program import Call, Compute, Operand, Program, Unit, Value
 from parc.ir.walk import flatten
-from parc.verify.numbers.forward_sites import iterate_sites
 from parc.verify.numbers.shards import States
 
 PAIRS = {"topk": 2, "max": 1, "min": 1, "sort": 1}  # operators that return (values, indices)
 INDICES = {"argmax": 1, "argmin": 1, "argsort": 1}  # operators that return indices
 DIM_POSITION = PAIRS | INDICES  # of the argument `dim`
+
+
+ChoiceStates: TypeAlias = Mapping[tuple[str, int], States]
+"""By the path of the module that chooses, and the number of the choice in it."""
 
 
 class ChoiceKey(NamedTuple):
@@ -118,8 +122,8 @@ def find_flips(own: Selection, expected: Tensor) -> Tensor:
     return torch.ne(*pairs).any(own.dim)
 
 
-def list_choice_states(program: Program) -> dict[tuple[str, int], States]:
-    """The states of each choice that a program uses, by the module's path and the choice's number there."""
+def list_choice_states(program: Program) -> ChoiceStates:
+    """The states of each choice that a program uses."""
     return {
         (site.path, number): value.states
         for stage in program.stages

@@ -23,16 +23,14 @@ s(c g) - s(c g - d): nothing where |c g| is well above d, up to 2 where rounding
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES
-from parc.capture.initializers import Recipe
-from parc.plan.blocks import Plan
-from parc.runtime.datasets import Dataset
-from parc.verify.numbers.reference import ReferenceStep, build_model, build_schedule, train_reference
+from parc.verify.execution.trainer import LocalParameter
+from parc.verify.numbers.reference import Reference, ReferenceStep, build_schedule
 from parc.verify.numbers.tolerance import largest_entry
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection
 from parc.verify.sample.compile import with_precision
@@ -44,39 +42,40 @@ UPDATE_ROUNDINGS = 16  # of what is subtracted from it: moments, their correctio
 
 
 @dataclass(frozen=True)
-class RoundingBounds:
+class BoundedStep(ReferenceStep):
     """A step in float64, the choices in it, and how far the same step in low precision may be from it."""
 
-    step: ReferenceStep
     choices: Mapping[ChoiceKey, Tensor]
-    figures: Mapping[str, float]
-    gradients: Mapping[str, Tensor]  # for each entry
-    parameters: Mapping[str, Tensor]  # for each entry
+    figure_bounds: Mapping[str, float]
+    gradient_bounds: Mapping[str, Tensor]  # of each entry
+    parameter_bounds: Mapping[str, Tensor]  # of each entry
+
+    def bound_figure(self, name: str) -> float:
+        return self.figure_bounds[name]
+
+    def bound_parameter(self, parameter: LocalParameter, share: Tensor, *, gradient: bool) -> Tensor:
+        return parameter.select_share(self.gradient_bounds if gradient else self.parameter_bounds)
 
 
-def measure_bounds(
-    plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, paths: Collection[str]
-) -> RoundingBounds:
-    """The bounds of the first step of `plan`, whose precision is the low one. Modules at `paths` choose."""
-    return _Runs(plan, recipes, dataset, paths).measure()
+def measure_bounds(reference: Reference, paths: Collection[str]) -> BoundedStep:
+    """The bounds of the first step of a plan in low precision. Modules at `paths` choose."""
+    return _Runs(reference, paths).measure()
 
 
 class _Runs:
     """Runs of the model on one device."""
 
-    def __init__(
-        self, plan: Plan, recipes: Mapping[str, Recipe], dataset: Dataset, paths: Collection[str]
-    ) -> None:
-        self.low, self.high = plan, with_precision(plan, "fp64")
-        self.recipes, self.dataset, self.paths = recipes, dataset, paths
-        self.unit = torch.finfo(DTYPES[plan.train.precision.compute]).eps / 2
-        self.choices: dict[ChoiceKey, Tensor] = {}
+    def __init__(self, reference: Reference, paths: Collection[str]) -> None:
+        self.plan = reference.plan
+        self.low, self.high = reference, replace(reference, plan=with_precision(self.plan, "fp64"))
+        self.unit = torch.finfo(DTYPES[self.plan.train.precision.compute]).eps / 2
+        self.paths, self.choices = paths, dict[ChoiceKey, Tensor]()
 
-    def measure(self) -> RoundingBounds:
+    def measure(self) -> BoundedStep:
         step = self._run(self.high, self._build_in_float64())
-        others = [self._run(self.low, build_model(self.low, self.recipes))]
+        others = [self._run(self.low, self.low.build_model())]
         others += [self._run(self.high, self._disturb(seed)) for seed in range(SAMPLES)]
-        terms = self.unit * (1 + self.low.mesh.size)
+        terms = self.unit * (1 + self.plan.mesh.size)
         figures = {
             name: FACTOR * max(abs(each.figures[name] - value) for each in others) + terms * abs(value)
             for name, value in step.figures.items()
@@ -94,11 +93,17 @@ class _Runs:
             name: torch.tensor(bound, dtype=torch.float64).expand_as(step.gradients[name])
             for name, bound in gradients.items()
         }
-        return RoundingBounds(step, self.choices, figures, of_entries, parameters)
+        return BoundedStep(
+            **vars(step),
+            choices=self.choices,
+            figure_bounds=figures,
+            gradient_bounds=of_entries,
+            parameter_bounds=parameters,
+        )
 
-    def _run(self, plan: Plan, model: nn.Module) -> ReferenceStep:
+    def _run(self, reference: Reference, model: nn.Module) -> ReferenceStep:
         with RoutingReplay(model, self.paths, self._choose):
-            return next(train_reference(plan, self.recipes, self.dataset, 1, model))
+            return next(reference.train(1, model))
 
     def _choose(self, key: ChoiceKey, own: Selection) -> Tensor:
         """The first run chooses for all."""
@@ -106,7 +111,7 @@ class _Runs:
 
     def _build_in_float64(self) -> nn.Module:
         """The model with the initial values of the low precision: rounding those is no error of a run."""
-        model, rounded = (build_model(plan, self.recipes) for plan in (self.high, self.low))
+        model, rounded = (each.build_model() for each in (self.high, self.low))
         with torch.no_grad():
             for parameter, value in zip(model.parameters(), rounded.parameters(), strict=True):
                 parameter.copy_(value)
@@ -124,7 +129,7 @@ class _Runs:
 
     def _bound_update(self, step: ReferenceStep, name: str, of_gradient: float, of_norm: float) -> Tensor:
         """The bound of a parameter, from those of its gradient and of the gradient norm."""
-        optimizer, norm = self.low.train.optimizer, step.figures["gradient norm"]
+        optimizer, norm = self.plan.train.optimizer, step.figures["gradient norm"]
         clip = min(1.0, optimizer.clip / (norm + 1e-6)) if optimizer.clip else 1.0
         gradient = clip * step.gradients[name]
         error = clip * of_gradient + gradient.abs() * (of_norm / norm if optimizer.clip else 0.0)
@@ -134,6 +139,6 @@ class _Runs:
 
         here = direction(gradient)
         jump = torch.maximum(direction(gradient + error) - here, here - direction(gradient - error))
-        rate = build_schedule(self.low).learning_rate(0)
+        rate = build_schedule(self.plan).learning_rate(0)
         size = step.parameters[name].abs() + 2 * rate  # of the parameter before, after, and in between
         return rate * jump + self.unit * (PARAMETER_ROUNDINGS * size + UPDATE_ROUNDINGS * rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import islice
@@ -20,15 +20,7 @@ from parc.plan.mesh import Mesh
 from parc.verify.report import NotProvable
 from parc.verify.sample.compile import Precision, Sample, compile_sample, with_precision
 from parc.verify.sample.factory_arguments import iterate_arguments
-from parc.verify.sample.shrink import (
-    format_changes,
-    shrink_layers,
-    shrink_length,
-    shrink_mesh,
-    shrink_microbatches,
-    shrink_sequences,
-    shrink_sizes,
-)
+from parc.verify.sample.shrink import format_changes, shrink_batch, shrink_layers, shrink_mesh, shrink_sizes
 
 RANKS = 128  # as many processes as a machine of two cores runs a step of in less than a minute
 LAYERS = (2, 4, 8)  # of a stage, tried until every kind of layer is there
@@ -82,24 +74,14 @@ def _iterate_cuts(plan: Plan, mesh: Mesh, whole: nn.Module) -> Iterator[Plan]:
 
 def _read_sizes(shape: Shape) -> dict[str, int]:
     """The sizes that a shape states."""
-    found = {each.name: getattr(shape, each.name) for each in fields(Shape)}
-    return {
-        name: size for name, size in found.items() if isinstance(size, int) and not isinstance(size, bool)
-    }
+    return {each.name: size for each in fields(shape) if type(size := getattr(shape, each.name)) is int}
 
 
 def _fit_to_mesh(plan: Plan, mesh: Mesh, model: Model, layers: tuple[int, ...]) -> Plan:
     """The plan on another mesh, with the smallest batch of its kind and without its cluster's properties."""
-    microbatches = shrink_microbatches(plan, mesh)
-    batch = replace(
-        plan.train.batch,
-        sequences=shrink_sequences(plan, mesh, microbatches),
-        length=shrink_length(plan, mesh),
-        microbatches=microbatches,
-    )
     return replace(
         plan,
-        train=replace(plan.train, model=model, batch=batch),
+        train=replace(plan.train, model=model, batch=shrink_batch(plan, mesh)),
         cluster=replace(plan.cluster, levels=(Level("here", mesh.size),), device=None, links=()),
         mesh=mesh,
         pipeline=replace(plan.pipeline, layers=layers) if plan.pipeline else None,
@@ -158,21 +140,21 @@ def _add_notes(plan: Plan, sample: Sample) -> Sample:
 
 def _describe(plan: Plan, sample: Plan) -> Iterator[str]:
     """How a sample was made from the plan."""
-    before, after = ({axis.name: axis.size for axis in each.mesh.axes} for each in (plan, sample))
-    mesh = " x ".join(f"{name} {size}" for name, size in after.items())
-    if before == after:
-        yield f"the plan's whole mesh: {sample.mesh.size} ranks as {mesh}"
+
+    def compare(read: Callable[[Plan], Mapping[str, float]]) -> str:
+        return format_changes(read(plan), read(sample))
+
+    mesh = " x ".join(f"{name} {size}" for name, size in sample.mesh.axes)
+    if axes := compare(lambda of: dict(of.mesh.axes)):
+        yield f"{sample.mesh.size} ranks as {mesh}, of {plan.mesh.size:,}: {axes}"
     else:
-        yield f"{sample.mesh.size} ranks as {mesh}, of {plan.mesh.size:,}: {format_changes(before, after)}"
-    sizes = format_changes(*(_read_sizes(each.train.model.shape) for each in (plan, sample)))
+        yield f"the plan's whole mesh: {sample.mesh.size} ranks as {mesh}"
+    sizes = compare(lambda of: _read_sizes(of.train.model.shape))
     yield f"the model cut to {sizes}" if sizes else "the whole model: no smaller one of its kind can be built"
-    if batch := format_changes(
-        *({key: getattr(each.train.batch, key) for key in _BATCH} for each in (plan, sample))
-    ):
+    if batch := compare(lambda of: {key: getattr(of.train.batch, key) for key in _BATCH}):
         yield f"the batch cut to {batch}"
-    optimizers = ({key: getattr(each.train.optimizer, key) for key in _OPTIMIZER} for each in (plan, sample))
-    if changed := format_changes(*optimizers):
-        yield f"so that a wrong update shows, the optimizer has {changed}"
+    if optimizer := compare(lambda of: {key: getattr(of.train.optimizer, key) for key in _OPTIMIZER}):
+        yield f"so that a wrong update shows, the optimizer has {optimizer}"
 
 
 _BATCH = ("sequences", "length", "microbatches")

@@ -8,10 +8,10 @@ confusion of two dims is noticed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from parc.plan.blocks import Plan
+from parc.plan.blocks import Batch, Plan
 from parc.plan.mesh import Axis, Mesh
 
 HEAD_DIMS = (6, 8, 10, 12, 16)  # even, as rotary positions need; six heads of four equal few other sizes
@@ -84,20 +84,22 @@ def shrink_layers(plan: Plan, small: Mesh, most: int) -> KeptLayers:
     return KeptLayers(tuple(counts), dense, tuple(kept))
 
 
-def shrink_microbatches(plan: Plan, small: Mesh) -> int:
-    """As many as there are stages, and enough for a pipeline to be in its steady state for a while."""
-    stages = small.product(plan.pipeline.axes) if plan.pipeline else 0
-    return min(plan.train.batch.microbatches, max(4, stages) if stages else 2)
+def shrink_batch(plan: Plan, small: Mesh) -> Batch:
+    """A batch of the same kind.
 
-
-def shrink_sequences(plan: Plan, small: Mesh, microbatches: int) -> int:
-    """Sequences of the whole batch: one a rank and microbatch where it was one, else two."""
+    It has as many microbatches as there are stages, and enough for a pipeline to be in its steady state for a
+    while. A rank has one sequence of a microbatch where it had one, else two.
+    """
     batch, axes = plan.train.batch, plan.data.axes if plan.data else ()
+    stages = small.product(plan.pipeline.axes) if plan.pipeline else 0
+    microbatches = min(batch.microbatches, max(4, stages) if stages else 2)
     each = batch.sequences // (batch.microbatches * plan.mesh.product(axes))
-    return microbatches * small.product(axes) * min(each, 2)
+    sequences = microbatches * small.product(axes) * min(each, 2)
+    length = _shrink_length(plan, small)
+    return replace(batch, sequences=sequences, length=length, microbatches=microbatches)
 
 
-def shrink_length(plan: Plan, small: Mesh) -> int:
+def _shrink_length(plan: Plan, small: Mesh) -> int:
     """Positions of a sequence."""
     data, tensor = (each.axes if each else () for each in (plan.data, plan.tensor))
     experts = tuple(axis for axis in (plan.experts.axes if plan.experts else ()) if axis not in data)
@@ -112,7 +114,7 @@ def shrink_sizes(plan: Plan, small: Mesh) -> dict[str, int]:
     found = _shrink_heads(plan, small)
     if shape.experts:
         found |= _shrink_experts(plan, small, shape.experts, shape.top_k)
-    used = set(found.values()) | {shrink_length(plan, small)}
+    used = set(found.values()) | {_shrink_length(plan, small)}
     tensor = _count_ways(plan, small, plan.tensor.axes if plan.tensor else ())
     split = _count_ways(plan, small, plan.experts.tensor if plan.experts else ())
     fused = [(FUSED * was, FUSED * now) for was, now in (tensor, split)]

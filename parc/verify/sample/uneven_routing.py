@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -15,9 +16,9 @@ from torch.utils import _pytree as pytree
 from parc.capture.capture import Captured
 from parc.capture.graph import user_name
 from parc.plan.blocks import Plan
-from parc.verify.numbers.reference import build_model, run_microbatches
+from parc.verify.numbers.reference import Reference
 from parc.verify.sample.compile import Sample
-from parc.verify.sample.tokens import SKEW, Tokens, build_batches
+from parc.verify.sample.tokens import SKEW, Tokens
 
 SKEWS = range(SKEW, 4 * SKEW)  # tried until an expert gets no token, with two draws each
 SECOND_DRAW = 1000  # added to the seed
@@ -28,18 +29,19 @@ Counts = Mapping[str, list[Tensor]]  # tokens of each expert, by module and micr
 
 def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
     """Tokens for a sample, and a line on how its first step routes them."""
-    plan, captured = sample.plan, sample.captured
-    vocabulary = find_vocabulary(plan, captured)
+    captured = sample.captured
+    vocabulary = find_vocabulary(sample.plan, captured)
     tokens = Tokens(vocabulary, seed)
     if not captured.banks:
         return tokens, "the model has no experts"
-    model = build_model(plan, captured.recipes)
-    counts = _count_routed(plan, model, captured, tokens)
+    reference = Reference(sample.plan, captured.recipes, tokens)
+    model = reference.build_model()
+    counts = _count_routed(reference, model, captured)
     for skew, draw in product(SKEWS, (seed, seed + SECOND_DRAW)):
         if any(not bool(each.all()) for found in counts.values() for each in found):
             break
         tokens = Tokens(vocabulary, draw, skew)
-        counts = _count_routed(plan, model, captured, tokens)
+        counts = _count_routed(replace(reference, dataset=tokens), model, captured)
     return tokens, _describe(counts)
 
 
@@ -51,18 +53,19 @@ def find_vocabulary(plan: Plan, captured: Captured) -> int:
     """
     if plan.train.model.shape.vocab:
         return plan.train.model.shape.vocab
-    model = build_model(plan, captured.recipes)
+    reference = Reference(plan, captured.recipes, Tokens(DEFAULT_VOCABULARY))
+    model = reference.build_model()
     tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     smallest = min((table.num_embeddings for table in tables), default=DEFAULT_VOCABULARY)
     lookups: list[tuple[int, Tensor]] = []
     for table in tables:
         table.register_forward_pre_hook(lambda table, args: lookups.append((table.num_embeddings, args[0])))
-    inputs = _run_first_step(plan, model, Tokens(smallest))
+    inputs = _run_first_step(replace(reference, dataset=Tokens(smallest)), model)
     of_tokens = [size for size, ids in lookups if any(torch.equal(ids, one) for one in inputs)]
     return min(of_tokens, default=smallest)
 
 
-def _count_routed(plan: Plan, model: nn.Module, captured: Captured, tokens: Tokens) -> Counts:
+def _count_routed(reference: Reference, model: nn.Module, captured: Captured) -> Counts:
     """Tokens of each expert in the first step, as the model on one device routes them."""
     found: dict[str, list[Tensor]] = {}
     hooks = []
@@ -71,7 +74,7 @@ def _count_routed(plan: Plan, model: nn.Module, captured: Captured, tokens: Toke
         hook = partial(_count_choices, counts, bank.count)
         module = model.get_submodule(user_name(path))
         hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
-    _run_first_step(plan, model, tokens)
+    _run_first_step(reference, model)
     for each in hooks:
         each.remove()
     return found
@@ -83,12 +86,12 @@ def _count_choices(counts: list[Tensor], experts: int, _module: nn.Module, args:
     counts += [each.flatten().bincount(minlength=experts) for each in tensors if not each.is_floating_point()]
 
 
-def _run_first_step(plan: Plan, model: nn.Module, tokens: Tokens) -> Tensor:
+def _run_first_step(reference: Reference, model: nn.Module) -> Tensor:
     """The forward passes of the first step; its tokens: (microbatches, sequences, length)."""
-    inputs, labels = build_batches(plan.train, tokens).load(0)
+    tokens, labels = reference.batches.load(0)
     with torch.no_grad():
-        deque(run_microbatches(plan, model, inputs, labels), maxlen=0)
-    return inputs
+        deque(reference.run_microbatches(model, tokens, labels), maxlen=0)
+    return tokens
 
 
 def _describe(counts: Counts) -> str:

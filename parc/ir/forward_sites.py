@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from parc.ir.program import Call, Collective, Compute, Event, Operand, Repeat, Stage, Unit, Value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ForwardSite:
-    """A move that a module makes; without a move, the end of the module, where it returns `values`."""
+    """A collective of a module; without one, the end of the module, where it returns `values`."""
 
     path: str  # of the module, in the program and in the user's model
     unit: Unit
@@ -19,7 +19,7 @@ class ForwardSite:
 
 
 def iterate_sites(stage: Stage) -> Iterator[ForwardSite]:
-    """All sites of a stage, in the order of the forward pass."""
+    """All sites of a stage. Those of a repeated layer come once for each repetition."""
     yield from _Sites(stage).of(stage.root, "", stage.root.results)
 
 
@@ -29,26 +29,21 @@ class _Sites:
         self.units = {unit.name: unit for unit in stage.units}
 
     def of(self, unit: Unit, path: str, values: Sequence[Value | Operand]) -> Iterator[ForwardSite]:
-        yield from self._events(unit, path, unit.events)
+        yield from self._visit(unit, path, unit.events, 0)
         yield ForwardSite(path, unit, None, values)
 
-    def _events(
-        self, unit: Unit, path: str, events: Sequence[Event], layer: int = 0
-    ) -> Iterator[ForwardSite]:
+    def _visit(self, unit: Unit, path: str, events: Iterable[Event], layer: int) -> Iterator[ForwardSite]:
         for event in events:
             if isinstance(event, Collective):
                 yield ForwardSite(path, unit, event)
             elif isinstance(event, Compute):
                 yield from (ForwardSite(path, unit, move) for move in event.inside)
             elif isinstance(event, Call):
-                yield from self._call(event, path, layer)
+                member = f"{self.stage.layers_path}.{layer}" if event.member == "layer" else event.member
+                called = self.units[event.unit]
+                # the results of experts have the states of their call: the unit itself sees rows
+                values = event.results if called.experts else called.results
+                yield from self.of(called, f"{path}.{member}" if path else member, values)
             elif isinstance(event, Repeat):
                 for number in range(event.start, event.start + event.count):
-                    yield from self._events(unit, path, event.body, self.stage.first_layer + number)
-
-    def _call(self, call: Call, path: str, layer: int) -> Iterator[ForwardSite]:
-        """The results of an experts unit have the states of its call: the unit itself sees rows."""
-        member = f"{self.stage.layers_path}.{layer}" if call.member == "layer" else call.member
-        unit = self.units[call.unit]
-        values = call.results if unit.experts else unit.results
-        yield from self.of(unit, f"{path}.{member}" if path else member, values)
+                    yield from self._visit(unit, path, event.body, self.stage.first_layer + number)
