@@ -15,7 +15,7 @@ from parc.verify.mutants.outcome import Outcome, format_table
 from parc.verify.mutants.registry import BUGS, Bug
 from parc.verify.mutants.rung import inject_bugs, prove_mutants
 from parc.verify.mutants.runner import Detection, MutantRunner
-from parc.verify.mutants.target import Subject
+from parc.verify.mutants.target import MutationTarget
 from parc.verify.report import NotProvable
 from parc.verify.sample.compile import Sample, compile_sample
 from parc.verify.sample.tokens import Tokens
@@ -65,7 +65,7 @@ def runner(small: Sample, low: Sample, tmp_path_factory: pytest.TempPathFactory)
 def detect(runner: MutantRunner, bug: str, site: str) -> Detection | None:
     """What detects the one mutant of a class whose site has these words."""
     edits, low_edits = (
-        next(each.files for each in inject_bugs(Subject(sample))[bug] if site in each.site)
+        next(each.files for each in inject_bugs(MutationTarget(sample))[bug] if site in each.site)
         for sample in (runner.sample, runner.low)
         if sample is not None
     )
@@ -102,7 +102,7 @@ def test_the_cheapest_rung_that_can_detect_a_bug_does(
 def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:
     """Of the class of ranks fed the wrong data, the one that is no bug. Low precision would see other tokens
     than those whose routing is replayed."""
-    its = inject_bugs(Subject(runner.sample))["ranks fed the wrong data"]
+    its = inject_bugs(MutationTarget(runner.sample))["ranks fed the wrong data"]
     (traded,) = (each for each in its if "trade" in each.site)
     assert traded.equivalent
     assert runner.detect_by_numbers({**runner.sample.files, **traded.files}, 3) is None
@@ -158,18 +158,18 @@ def test_a_difference_on_one_rank_is_preferred_to_a_crash_on_another(runner: Mut
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_every_mutant_is_another_program_that_parses(model: str) -> None:
-    target = Subject(compiled(model, EVERYTHING))
+    target = MutationTarget(compiled(model, EVERYTHING))
     found = [mutant for its in inject_bugs(target).values() for mutant in its]
     assert len(found) > 100
     for mutant in found:
         for name, text in mutant.files.items():
-            assert target.trial.files[name] != text, mutant.site
+            assert target.sample.files[name] != text, mutant.site
             ast.parse(text)
 
 
 def test_most_classes_apply_to_a_plan() -> None:
     for model in ("moe", "classic"):
-        found = inject_bugs(Subject(compiled(model, EVERYTHING)))
+        found = inject_bugs(MutationTarget(compiled(model, EVERYTHING)))
         assert sum(any(not mutant.equivalent for mutant in its) for its in found.values()) >= 25
 
 
@@ -198,15 +198,17 @@ def test_the_table_adds_up() -> None:
 
 def test_mutants_with_the_same_edit_are_one() -> None:
     """Two axes of one size: an edit that divides by the size of either is the same."""
-    found = inject_bugs(Subject(compiled("moe", EVERYTHING)))["balance loss wrongly scaled or not attached"]
+    found = inject_bugs(MutationTarget(compiled("moe", EVERYTHING)))[
+        "balance loss wrongly scaled or not attached"
+    ]
     (joined,) = (each for each in found if "the size of" in each.site)
     assert "`ep`; the same edit: train.py: its weight times the size of `tp`" in joined.site
 
 
 def test_a_mutant_that_survives_refutes_the_rung(small: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unseen(target: Subject) -> Iterator[Mutant]:
+    def unseen(target: MutationTarget) -> Iterator[Mutant]:
         comment = b"# a bug that no rung can see\n"
-        yield Mutant("train.py", {"train.py": target.trial.files["train.py"] + comment})
+        yield Mutant("train.py", {"train.py": target.sample.files["train.py"] + comment})
 
     for name in list(BUGS):
         monkeypatch.delitem(BUGS, name)
@@ -220,7 +222,9 @@ def test_a_mutant_that_survives_refutes_the_rung(small: Sample, monkeypatch: pyt
 
 def test_a_wrong_program_is_not_mutated(small: Sample) -> None:
     broken = next(
-        each for each in inject_bugs(Subject(small))["scaled by microbatches"] if "divided" in each.site
+        each
+        for each in inject_bugs(MutationTarget(small))["scaled by microbatches"]
+        if "divided" in each.site
     )
     wrong = replace(small, files={**small.files, **broken.files})
     with pytest.raises(NotProvable, match="numbers, by difference: gradient of"):
@@ -235,7 +239,9 @@ def test_a_wrong_program_is_not_mutated(small: Sample) -> None:
 def test_equivalent_mutants_compute_the_same(name: str, tmp_path: Path) -> None:
     samples = benchmark.compile_plan(name)
     runner = MutantRunner(samples[0], None, benchmark.build_tokens(), tmp_path, timeout=300)
-    its = [each for its in inject_bugs(Subject(samples[0])).values() for each in its if each.equivalent]
+    its = [
+        each for its in inject_bugs(MutationTarget(samples[0])).values() for each in its if each.equivalent
+    ]
     by_reason = {(mutant.equivalent, mutant.site.partition(":")[0]): mutant for mutant in its}
     assert by_reason
     for mutant in by_reason.values():

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from parc.verify.mutants.mutant import Mutant
-from parc.verify.mutants.target import Subject
+from parc.verify.mutants.target import MutationTarget
 
-Inject: TypeAlias = Callable[[Subject], Iterator[Mutant]]
+Inject: TypeAlias = Callable[[MutationTarget], Iterator[Mutant]]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.outcome import Outcome, format_table, list_reasons
 from parc.verify.mutants.registry import BUGS
 from parc.verify.mutants.runner import MutantRunner
-from parc.verify.mutants.target import Subject
+from parc.verify.mutants.target import MutationTarget
 from parc.verify.report import NotProvable, Rung, RungFinding
 from parc.verify.sample.compile import Sample
 
@@ -62,7 +62,7 @@ def run_mutants(
         runner = MutantRunner(sample, low, dataset, Path(scratch), timeout=TIMEOUT)
         if alarm := runner.check_original():
             raise NotProvable(f"the rungs refute the program itself: {alarm}")
-        low_mutants = inject_bugs(Subject(low)) if low else {}
+        low_mutants = inject_bugs(MutationTarget(low)) if low else {}
         found = draw_mutants(inject_bugs(runner.describe_target()), seed, sites)
         total = sum(mutant.run for mutants in found.values() for mutant in mutants)
         done = 0
@@ -79,7 +79,7 @@ def run_mutants(
             yield Outcome(bug, mutant, detection)
 
 
-def inject_bugs(target: Subject) -> dict[str, list[Mutant]]:
+def inject_bugs(target: MutationTarget) -> dict[str, list[Mutant]]:
     """All mutants of a program, by class. Mutants with the same edit are one."""
     return {name: list(_join_duplicates(bug.inject(target))) for name, bug in BUGS.items()}
 

@@ -24,7 +24,7 @@ from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
 from parc.verify.matching.compare import Departure, OpDifference, describe_departure, find_departures
 from parc.verify.matching.record_ranks import record_ranks
 from parc.verify.matching.rung import list_stage_ends
-from parc.verify.mutants.target import Subject
+from parc.verify.mutants.target import MutationTarget
 from parc.verify.numbers.compare import compare_program, load_reference, save_reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.precision.rung import prove_precision
@@ -72,9 +72,9 @@ class MutantRunner:
         self.steps = load_reference(self._reference(STEPS[-1]))
         torch.save(self.steps[: STEPS[0]], self._reference(STEPS[0]))
 
-    def describe_target(self) -> Subject:
+    def describe_target(self) -> MutationTarget:
         """The program that bugs are injected into, and which bugs this sample can show."""
-        return Subject(
+        return MutationTarget(
             self.sample,
             idle=any(_has_idle_expert(each) for step in self.steps for each in step.gradients.values()),
             uneven=_has_uneven_labels(self.sample.plan, self.dataset),

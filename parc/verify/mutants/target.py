@@ -1,28 +1,27 @@
-"""The program that bugs are injected into, as those that inject them want to see it."""
+"""The program that bugs are injected into: its parameters, its collectives, and edits of them."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from parc.emit.program import MODEL
 from parc.ir.collectives import Verb, Wire
-from parc.ir.program import Call, Collective, Compute, Event, Unit
+from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
 from parc.plan.blocks import Plan
 from parc.verify.mutants.mutant import Mutant
-from parc.verify.mutants.stage_source import Made, Source, patched
+from parc.verify.mutants.stage_source import CallSite, StageSource, replace_once
 from parc.verify.sample.compile import Sample
 
 
 @dataclass(frozen=True)
-class Declared:
-    """A parameter as the table of placements of a stage declares it."""
+class DeclaredParameter:
+    """A parameter in the table of placements."""
 
     file: str
     key: str
@@ -38,53 +37,53 @@ class Declared:
     @property
     def experts(self) -> bool:
         """Whether dim 0 counts experts."""
-        return self.keyword("experts") is not None or self.keyword("stack") is not None
+        return self.find_keyword("experts") is not None or self.find_keyword("stack") is not None
 
-    def keyword(self, name: str) -> ast.expr | None:
+    def find_keyword(self, name: str) -> ast.expr | None:
         """The value of a keyword argument."""
         return next((each.value for each in self.call.keywords if each.arg == name), None)
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A collective in the forward pass of a stage, as it is written and as it was planned."""
+class CollectiveSite:
+    """A collective in a forward pass, as it is written and as it was planned."""
 
     file: str
-    made: Made
-    move: Collective
+    written: CallSite
+    planned: Collective
 
     @property
     def operand(self) -> str:
         """The value that is converted, as text."""
-        return ast.unparse(self.made.call.args[0])
+        return ast.unparse(self.written.call.args[0])
 
-    def call(self, verb: str, *, src: State | None = None, dst: State) -> str:
+    def format_call(self, verb: str, *, src: State | None = None, dst: State) -> str:
         """Another call for the same operand and group. Reductions have no `src`."""
-        operand, group = map(ast.unparse, self.made.call.args)
+        operand, group = map(ast.unparse, self.written.call.args)
         states = f"dst={dst}" if src is None else f"src={src}, dst={dst}"
         return f"{verb}({operand}, {group}, {states})"
 
 
-class Subject:
-    """A trial's program: its sites, and which of them are alive.
+class MutationTarget:
+    """The program of a sample, its sites, and which bugs its run can show.
 
-    `idle` tells whether, in the steps that are compared, some expert is given no token; `uneven` whether data
-    ranks have unlike numbers of labels; `low` whether the program is also run in a type that fuses the
-    experts' products.
+    `idle`: in the steps that are compared, some expert gets no token. `uneven`: data ranks have different
+    numbers of labels. `low`: the program is also run in a type that fuses the experts' products.
     """
 
-    def __init__(self, trial: Sample, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
-        self.trial, self.idle, self.uneven, self.low = trial, idle, uneven, low
+    def __init__(self, sample: Sample, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
+        self.sample, self.idle, self.uneven, self.low = sample, idle, uneven, low
 
     @property
     def plan(self) -> Plan:
-        return self.trial.plan
+        return self.sample.plan
 
     @property
-    def microbatches(self) -> int:
-        return self.plan.train.batch.microbatches
+    def one_microbatch(self) -> str | None:
+        """The reason why edits of sums over microbatches are equivalent, if there is one microbatch."""
+        return "one microbatch" if self.plan.train.batch.microbatches == 1 else None
 
-    def size(self, axis: str) -> int:
+    def count_ranks(self, axis: str) -> int:
         return self.plan.mesh.axis(axis).size
 
     @cached_property
@@ -93,7 +92,7 @@ class Subject:
 
     @cached_property
     def inner(self) -> tuple[str, ...]:
-        """The axes that a stage's ranks lie on."""
+        """The axes that the ranks of a stage lie on."""
         return tuple(axis for axis in self.plan.mesh.names if axis not in self.pipeline)
 
     @cached_property
@@ -101,121 +100,135 @@ class Subject:
         return self.plan.data.axes if self.plan.data else ()
 
     @cached_property
-    def stages(self) -> dict[str, Source]:
-        """The files that hold classes: of the model, and of the root of each distinct stage."""
-        files = self.trial.files
-        return {name: Source(files[name].decode()) for name in files if name == MODEL or _is_stage(name)}
+    def files(self) -> dict[str, StageSource]:
+        """The files that define classes: of the model, and of the root of each distinct stage."""
+        texts = self.sample.files.items()
+        return {name: StageSource(text.decode()) for name, text in texts if name == MODEL or _is_stage(name)}
 
     @cached_property
-    def parameters(self) -> list[Declared]:
-        return list(self._parameters())
+    def parameters(self) -> list[DeclaredParameter]:
+        return list(self._find_parameters())
 
     @cached_property
-    def moves(self) -> list[Moved]:
-        """Moves of tensors that the stages write out themselves.
+    def collectives(self) -> list[CollectiveSite]:
+        """The collectives of tensors in forward passes.
 
         Those of scalars are left out: a balance loss is zero before the first layer that has one.
         """
-        return [each for each in self._moves() if each.move.operand.shape]
+        return [each for each in self._find_collectives() if each.planned.operand.shape]
 
     @cached_property
-    def inside(self) -> set[tuple[str, str, str]]:
-        """(file, unit, axis) of what the runtime moves for a unit."""
-        return {
-            (file, unit.name, move.axis)
-            for file in self.stages
-            for unit in self.units(file)
-            for move in flat(unit.events)
-            if move not in list(flat(unit.events, inside=False))
+    def communicating(self) -> set[tuple[str, str, str]]:
+        """(file, unit, axis) of all collectives, those of tensors and those that the runtime makes."""
+        written = {(each.file, each.written.unit, each.planned.axis) for each in self.collectives}
+        return written | {
+            (file, unit.name, collective.axis)
+            for file in self.files
+            for unit in self.list_units(file)
+            for event in flatten(unit.events)
+            if isinstance(event, Compute)
+            for collective in event.inside
         }
 
     @cached_property
+    def banks(self) -> list[Experts]:
+        units = [unit for file in self.files for unit in self.list_units(file)]
+        return [unit.experts for unit in units if unit.experts]
+
+    @cached_property
     def choices(self) -> set[int]:
-        """How many experts a token has, where the program says so."""
-        found = set()
-        for file in self.stages:
-            banks = {unit.name for unit in self.units(file) if unit.experts}
-            for unit in self.units(file):
-                for event in flatten(unit.events):
-                    if isinstance(event, Call) and event.unit in banks:
-                        _, indices, _ = event.operands
-                        found |= {size for size in indices.shape[-1:] if isinstance(size, int)}
-        return found
+        """The numbers of experts that a token has, as far as the program states them."""
+        units = [unit for file in self.files for unit in self.list_units(file)]
+        banks = {unit.name for unit in units if unit.experts}
+        calls = [event for unit in units for event in flatten(unit.events) if isinstance(event, Call)]
+        shapes = [call.operands[1].shape for call in calls if call.unit in banks]
+        return {size for shape in shapes for size in shape[-1:] if isinstance(size, int)}
 
-    def axes_that_issue(self, wire: Wire) -> tuple[str, ...]:
-        """The axes over which the collectives of the stages issue an operation, in either pass."""
-        found = {each.move.axis for each in self._moves() if wire in (each.move.forward, each.move.backward)}
-        return tuple(sorted(found))
+    def list_issuing_axes(self, wire: Wire) -> tuple[str, ...]:
+        """The axes over which written collectives issue an operation, in either pass."""
+        planned = (each.planned for each in self._find_collectives())
+        return tuple(sorted({each.axis for each in planned if wire in (each.forward, each.backward)}))
 
-    def axes_of(self, verb: Verb, src: Kind, dst: Kind) -> tuple[str, ...]:
-        """The axes over which the stages have a collective that a gradient flows back through."""
-        moves = (each.move for each in self._moves() if each.move.grad)
-        found = {move.axis for move in moves if (move.verb, move.src.kind, move.dst.kind) == (verb, src, dst)}
-        return tuple(sorted(found))
+    def list_axes(self, verb: Verb, src: Kind, dst: Kind) -> tuple[str, ...]:
+        """The axes with a written collective of that kind that a gradient flows back through."""
+        planned = [each.planned for each in self._find_collectives() if each.planned.grad]
+        wanted = (verb, src, dst)
+        return tuple(sorted({p.axis for p in planned if (p.verb, p.src.kind, p.dst.kind) == wanted}))
 
-    def units(self, file: str) -> Sequence[Unit]:
-        """Those whose classes the file holds."""
-        stages = self.trial.program.stages
+    def find_axes(self, functions: Container[str], keyword: str | None = None) -> tuple[str, ...]:
+        """The axes whose groups calls of the runtime's functions are given, or given as a keyword."""
+        calls = [site.call for source in self.files.values() for site in source.find_calls(functions)]
+        keywords = [each.value for call in calls for each in call.keywords if each.arg == keyword]
+        nodes = [node for given in (keywords if keyword else calls) for node in ast.walk(given)]
+        texts = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+        return tuple(axis for axis in self.inner if f"self.{axis}" in texts)
+
+    def list_units(self, file: str) -> Sequence[Unit]:
+        """The units whose classes a file defines."""
+        stages = self.sample.program.stages
         if file == MODEL:
             return list({unit.name: unit for stage in stages for unit in stage.units}.values())
         return [stages[int(file.removeprefix("stage_").removesuffix(".py"))].root]
 
-    def said(self, pattern: str) -> tuple[str, ...]:
-        """What the group of a pattern matches in the stages: the axes in calls of the runtime, say."""
-        found = [match for source in self.stages.values() for match in re.findall(pattern, source.text)]
-        return tuple(sorted(set(found)))
-
-    def alone(self, axes: Iterable[str]) -> str | None:
-        """Why nothing that happens over these axes matters, if it does not."""
+    def explain_single_rank(self, axes: Iterable[str]) -> str | None:
+        """The reason why edits of what happens over `axes` are equivalent, if they have one rank."""
         named = tuple(axes)
-        if all(self.size(axis) == 1 for axis in named):
-            return f"one rank along {' and '.join(f'`{axis}`' for axis in named)}"
-        return None
+        if any(self.count_ranks(axis) > 1 for axis in named):
+            return None
+        return f"one rank along {' and '.join(f'`{axis}`' for axis in named)}"
 
-    def patch(self, file: str, old: str, new: str, site: str, same: str | None = None) -> Mutant:
-        """A mutant by text of a file, `old` being there once."""
-        changed = patched(self.trial.files[file].decode(), old, new)
-        return Mutant(f"{file}: {site}", {file: changed.encode()}, same)
+    def iterate_coordinates(self) -> Iterator[tuple[str, str, Sequence[str]]]:
+        """(expression in train.py, description, axes) of a rank's place on each axis, and of its stage."""
+        for axis in self.inner:
+            yield f"topology.mesh.get_local_rank({axis!r})", f"along `{axis}`", [axis]
+        if self.pipeline:
+            yield "topology.stage", "by the stage", self.pipeline
 
-    def edit(self, file: str, node: ast.expr, text: str, site: str, same: str | None = None) -> Mutant:
-        """A mutant by one expression of a stage."""
-        return Mutant(site, {file: self.stages[file].replaced(node, text)}, same)
+    def patch(
+        self,
+        file: str,
+        old: str,
+        new: str,
+        site: str,
+        *,
+        over: Iterable[str] | None = None,
+        equivalent: str | None = None,
+        undetectable: str | None = None,
+    ) -> Mutant:
+        """A mutant by a piece of text that occurs once in a file. `over`: axes that the edit is about."""
+        changed = replace_once(self.sample.files[file].decode(), old, new)
+        same = equivalent or (None if over is None else self.explain_single_rank(over))
+        return Mutant(f"{file}: {site}", {file: changed.encode()}, same, None if same else undetectable)
 
-    def move(self, moved: Moved, text: str, same: str | None = None) -> Mutant:
+    def edit(self, file: str, node: ast.expr, text: str, site: str, over: Iterable[str]) -> Mutant:
+        """A mutant by one expression of a file."""
+        return Mutant(site, {file: self.files[file].replace(node, text)}, self.explain_single_rank(over))
+
+    def replace_collective(self, at: CollectiveSite, text: str, equivalent: str | None = None) -> Mutant:
         """A mutant by another expression in the place of a collective."""
         names = (node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
         used = sorted({name for name in names if name in FORWARD["collectives"]})
         imports = f"from runtime.collectives import {', '.join(used)}" if used else ""
-        changed = self.stages[moved.file].replaced(moved.made.call, text, imports)
-        site = f"{moved.file}, {moved.made.unit}: `{text}` for `{moved.made.name}`"
-        return Mutant(site, {moved.file: changed}, same)
+        changed = self.files[at.file].replace(at.written.call, text, imports)
+        site = f"{at.file}, {at.written.unit}: `{text}` for `{ast.unparse(at.written.call)}`"
+        return Mutant(site, {at.file: changed}, self.explain_single_rank([at.planned.axis]) or equivalent)
 
-    def _parameters(self) -> Iterator[Declared]:
-        for file, source in self.stages.items():
-            for key, call in source.placements():
+    def _find_parameters(self) -> Iterator[DeclaredParameter]:
+        for file, source in self.files.items():
+            for key, call in source.find_placements():
                 shape, *sharded = map(ast.literal_eval, call.args)
                 reduce = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "reduce"), ())
-                yield Declared(file, key, call, shape, sharded[0] if sharded else {}, reduce)
+                yield DeclaredParameter(file, key, call, shape, sharded[0] if sharded else {}, reduce)
 
-    def _moves(self) -> Iterator[Moved]:
-        for file, source in self.stages.items():
-            calls = list(source.calls(COLLECTIVES))
-            for unit in self.units(file):
-                written = [made for made in calls if made.unit == unit.name]
-                planned = list(flat(unit.events, inside=False))
-                if [ast.unparse(made.call.func) for made in written] == [move.verb for move in planned]:
-                    pairs = zip(written, planned, strict=True)
-                    yield from (Moved(file, made, move) for made, move in pairs)
+    def _find_collectives(self) -> Iterator[CollectiveSite]:
+        for file, source in self.files.items():
+            calls = list(source.find_calls(COLLECTIVES))
+            for unit in self.list_units(file):
+                written = [site for site in calls if site.unit == unit.name]
+                planned = [event for event in flatten(unit.events) if isinstance(event, Collective)]
+                if [ast.unparse(site.call.func) for site in written] == [each.verb for each in planned]:
+                    yield from map(CollectiveSite, [file] * len(written), written, planned)
 
 
 def _is_stage(file: str) -> bool:
     return file.startswith("stage_") and file.endswith(".py")
-
-
-def flat(events: Iterable[Event], inside: bool = True) -> Iterator[Collective]:
-    """The moves among events, those that the runtime makes for a computation too."""
-    for event in flatten(events):
-        if isinstance(event, Compute) and inside:
-            yield from event.inside
-        elif isinstance(event, Collective):
-            yield event

@@ -1,12 +1,12 @@
-"""The bugs, one subject a file; each is registered as its module is imported."""
+"""The bugs, by subject. A bug is registered when its module is imported."""
 
 from parc.verify.mutants.bugs import (  # noqa: F401
+    collectives,
     data,
     gradients,
     groups,
     initial,
     loss,
-    moves,
     norm,
     routing,
     scaled,

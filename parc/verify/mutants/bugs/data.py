@@ -1,87 +1,65 @@
-"""Ranks that read what they should not."""
+"""Ranks that read the wrong data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import Subject
+from parc.verify.mutants.target import MutationTarget
 from parc.verify.numbers.reference import build_schedule
 
 TRAINING = "runtime/training.py"
+TOPOLOGY = "runtime/topology.py"
 RANK = "        return rank\n"
 BATCHES = "Batches(dataset, BATCH)"
 
 
 @silent_bug("ranks fed the wrong data")
-def fed(subject: Subject) -> Iterator[Mutant]:
+def feed_wrong_data(target: MutationTarget) -> Iterator[Mutant]:
     """Ranks of one replica read different batches, or replicas the same ones (DeepSpeed #7199).
 
-    Applies to every axis. That data ranks trade their slices is no bug: all is summed over them.
+    Applies to every axis. Data ranks may trade their slices: everything is summed over them.
     """
-    for axis in subject.inner:
-        text = _reseed(f"topology.mesh.get_local_rank({axis!r})")
-        yield subject.patch(
-            "train.py", BATCHES, text, f"shuffled apart along `{axis}`", subject.alone([axis])
-        )
-    if subject.pipeline:
-        text = _reseed("topology.stage")
-        same = subject.alone(subject.pipeline)
-        yield subject.patch("train.py", BATCHES, text, "shuffled apart by the stage", same)
-    if subject.data:
-        same = subject.alone(subject.data)
-        yield subject.patch(
-            "runtime/topology.py", RANK, "        return 0\n", "all replicas read the first slice", same
-        )
-        yield subject.patch(
-            "runtime/topology.py",
-            RANK,
-            "        return self.data_ranks - 1 - rank\n",
-            "replicas trade their slices",
-            same or "the slices of a microbatch are permuted among ranks over which all is summed",
-        )
+    for coordinate, where, axes in target.iterate_coordinates():
+        text = BATCHES.replace("BATCH", f"replace(BATCH, seed=SEED + {coordinate})")
+        yield target.patch("train.py", BATCHES, text, f"shuffled apart {where}", over=axes)
+    if target.data:
+        first, last = "        return 0\n", "        return self.data_ranks - 1 - rank\n"
+        yield target.patch(TOPOLOGY, RANK, first, "all replicas read the first slice", over=target.data)
+        traded = "the slices of a microbatch are permuted among ranks over which everything is summed"
+        same = target.explain_single_rank(target.data) or traded
+        yield target.patch(TOPOLOGY, RANK, last, "replicas trade their slices", equivalent=same)
 
 
 @silent_bug("position in the data lost")
-def position(subject: Subject) -> Iterator[Mutant]:
-    """Every step reads the first batch (accelerate #4071: after a restart). Told from the second step on.
+def lose_position(target: MutationTarget) -> Iterator[Mutant]:
+    """Every step reads the first batch (accelerate #4071: after a restart). It shows from the second step on.
 
     Applies to every plan.
     """
     first = "first = step * of.sequences + data_rank * of_rank"
-    yield subject.patch(
-        "runtime/batches.py", first, "first = data_rank * of_rank", "every step reads the first batch"
-    )
+    text = "first = data_rank * of_rank"
+    yield target.patch("runtime/batches.py", first, text, "every step reads the first batch")
 
 
 @silent_bug("number of the step lost")
-def number(subject: Subject) -> Iterator[Mutant]:
-    """A step takes the batch or the learning rate of the first. Told from the second step on.
+def lose_step_number(target: MutationTarget) -> Iterator[Mutant]:
+    """Every step has the batch or the learning rate of the first. It shows from the second step on.
 
     Applies to every plan; the rate where it changes.
     """
-    call, rates = (
-        "self.compute_gradients(step)",
-        [build_schedule(subject.plan).learning_rate(step) for step in range(3)],
-    )
-    yield subject.patch(TRAINING, call, "self.compute_gradients(0)", "every step has the batch of the first")
-    optimizer = subject.plan.train.optimizer
-    flat = optimizer.decay == "constant" and optimizer.warmup <= 1
-    found = subject.patch(
+    call = "self.compute_gradients(step)"
+    yield target.patch(TRAINING, call, "self.compute_gradients(0)", "every step has the batch of the first")
+    optimizer, schedule = target.plan.train.optimizer, build_schedule(target.plan)
+    rates = [schedule.learning_rate(step) for step in range(3)]
+    constant = optimizer.decay == "constant" and optimizer.warmup <= 1
+    changes = max(rates) - min(rates) > 1e-3 * max(rates)
+    yield target.patch(
         TRAINING,
         "self.update(step)",
         "self.update(0)",
         "every step has the learning rate of the first",
-        "the learning rate never changes" if flat else None,
+        equivalent="the learning rate never changes" if constant else None,
+        undetectable=None if changes else "the learning rate hardly changes in three steps",
     )
-    told = max(rates) - min(rates) > 1e-3 * max(rates)
-    yield replace(
-        found, undetectable=None if told or flat else "the learning rate hardly changes in three steps"
-    )
-
-
-def _reseed(offset: str) -> str:
-    """The batches of another seed on some ranks."""
-    return BATCHES.replace("BATCH", f"replace(BATCH, seed=SEED + {offset})")

@@ -1,16 +1,16 @@
-"""Gradients that are not completed."""
+"""Gradients that are not completed, and updates that are not made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import Declared, Subject
+from parc.verify.mutants.target import DeclaredParameter, MutationTarget
 
 TRAINING = "runtime/training.py"
 OPTIMIZER = "runtime/optim.py"
+STEP = "        self.adamw.step()\n"
 TERM = """        def term(packed: Tensor) -> Tensor:
             return self.objective.compute_term(packed, divisor, microbatches)
 """
@@ -18,106 +18,103 @@ BACKWARD = "                term(each[-1]).backward()  # type: ignore[no-untyped
 
 
 @silent_bug("router gradient not summed")
-def router(subject: Subject) -> Iterator[Mutant]:
+def skip_router_sum(target: MutationTarget) -> Iterator[Mutant]:
     """A router's gradient stays the term of one rank (Megatron-LM #599, over tensor ranks that share tokens).
 
     Applies to every axis over which a router's gradient is a sum.
     """
-    yield from _unsummed(subject, lambda parameter: _routes(subject, parameter))
+    for parameter in target.parameters:
+        if _is_router(target, parameter):
+            yield from _skip_sums(target, parameter)
 
 
 @silent_bug("norm or bias gradient not summed")
-def vectors(subject: Subject) -> Iterator[Mutant]:
+def skip_vector_sum(target: MutationTarget) -> Iterator[Mutant]:
     """A vector's gradient stays the term of one rank: norms under sequence sharding (TransformerEngine #435).
 
     Applies to every axis over which the gradient of a norm or bias is a sum.
     """
-    yield from _unsummed(
-        subject, lambda parameter: len(parameter.shape) == 1 and not _routes(subject, parameter)
-    )
+    for parameter in target.parameters:
+        if len(parameter.shape) == 1 and not _is_router(target, parameter):
+            yield from _skip_sums(target, parameter)
 
 
 @silent_bug("replica gradient not summed")
-def replicas(subject: Subject) -> Iterator[Mutant]:
+def skip_replica_sum(target: MutationTarget) -> Iterator[Mutant]:
     """A matrix's gradient stays the term of one data rank (of one tensor rank, where it is replicated).
 
     Applies to every axis over which the gradient of a matrix is a sum.
     """
-    yield from _unsummed(
-        subject, lambda parameter: len(parameter.shape) > 1 and not _routes(subject, parameter)
-    )
+    for parameter in target.parameters:
+        if len(parameter.shape) > 1 and not _is_router(target, parameter):
+            yield from _skip_sums(target, parameter)
 
 
 @silent_bug("one microbatch's gradient kept")
-def microbatch(subject: Subject) -> Iterator[Mutant]:
+def keep_one_microbatch(target: MutationTarget) -> Iterator[Mutant]:
     """Gradients are those of one microbatch instead of all (Automodel #3530: of the last).
 
     Applies where a step has several microbatches.
     """
-    same = "one microbatch" if subject.microbatches == 1 else None
+    same = target.one_microbatch
     for which, condition in (("last", "len(seen) == microbatches"), ("first", "len(seen) == 1")):
-        counted = TERM.replace("return ", "seen.append(packed)\n            return ").replace(
-            "microbatches)\n", f"microbatches) * ({condition})\n"
-        )
+        counted = TERM.replace("return ", "seen.append(packed)\n            return ")
+        counted = counted.replace("microbatches)\n", f"microbatches) * ({condition})\n")
         text = f"        seen: list[Tensor] = []\n\n{counted}"
-        yield subject.patch(TRAINING, TERM, text, f"only the {which} one's loss counts", same)
-    if subject.pipeline:
+        yield target.patch(TRAINING, TERM, text, f"only the {which} one's loss counts", equivalent=same)
+    if target.pipeline:
         return
-    forgets = "                self.stage.zero_grad()\n" + BACKWARD
-    yield subject.patch(TRAINING, BACKWARD, forgets, "cleared before each backward pass", same)
-    axes = sorted({axis for parameter in subject.parameters for axis in parameter.reduce})
-    again = BACKWARD + "                self.gradients.complete()\n"
-    unsummed = subject.alone(axes) if axes else "no gradient is a sum over ranks"
-    yield subject.patch(TRAINING, BACKWARD, again, "summed after each backward pass", unsummed)
+    cleared = "                self.stage.zero_grad()\n" + BACKWARD
+    yield target.patch(TRAINING, BACKWARD, cleared, "cleared before each backward pass", equivalent=same)
+    axes = sorted({axis for parameter in target.parameters for axis in parameter.reduce})
+    same = target.explain_single_rank(axes) if axes else "no gradient is a sum over ranks"
+    summed = BACKWARD + "                self.gradients.complete()\n"
+    yield target.patch(TRAINING, BACKWARD, summed, "summed after each backward pass", equivalent=same)
 
 
 @silent_bug("idle expert skipped")
-def idle(subject: Subject) -> Iterator[Mutant]:
+def skip_idle_expert(target: MutationTarget) -> Iterator[Mutant]:
     """The optimizer leaves out an expert that got no token, decay and momentum too (Automodel #2995).
 
-    Applies where there are experts; told where one is idle for a whole step.
+    Applies where there are experts. It shows where one is idle for a whole step.
     """
-    if not any(len(parameter.shape) > 2 for parameter in subject.parameters):
+    if not any(len(parameter.shape) > 2 for parameter in target.parameters):
         return
-    step = "        self.adamw.step()\n"
     skips = (
-        "        banks = [each.detach() for each in self.adamw.param_groups[0]['params'] if each.ndim > 2]\n"
-        "        idle = [(each.grad == 0).flatten(1).all(1) for each in self.adamw.param_groups[0]['params']"
-        " if each.ndim > 2]\n"
-        "        before = [bank.clone() for bank in banks]\n"
-        f"{step}"
-        "        for bank, rows, values in zip(banks, idle, before):\n"
-        "            bank[rows] = values[rows]\n"
+        "        banks = [each for each in self.adamw.param_groups[0]['params'] if each.ndim > 2]\n"
+        "        kept = [(bank.detach(), bank.detach().clone(), (bank.grad == 0).flatten(1).all(1))\n"
+        "                for bank in banks]\n"
+        f"{STEP}"
+        "        for bank, before, idle in kept:\n"
+        "            bank[idle] = before[idle]\n"
     )
-    found = subject.patch(OPTIMIZER, step, skips, "rows without a gradient are not updated")
-    told = subject.idle and subject.plan.train.optimizer.weight_decay
-    yield replace(found, undetectable=None if told else "no expert is idle in this trial, or nothing decays")
+    shows = target.idle and target.plan.train.optimizer.weight_decay
+    unseen = None if shows else "no expert is idle in this sample, or nothing decays"
+    site = "rows without a gradient are not updated"
+    yield target.patch(OPTIMIZER, STEP, skips, site, undetectable=unseen)
 
 
 @silent_bug("optimizer state lost")
-def state(subject: Subject) -> Iterator[Mutant]:
-    """Moments start again (Fast-LLM #436: at a change of layout). Told from the second step on.
+def lose_optimizer_state(target: MutationTarget) -> Iterator[Mutant]:
+    """Moments start again (Fast-LLM #436: at a change of layout). It shows from the second step on.
 
     Applies to every plan.
     """
-    step = "        self.adamw.step()\n"
-    cleared = f"        self.adamw.state.clear()\n{step}"
-    yield subject.patch(OPTIMIZER, step, cleared, "cleared before each step")
+    cleared = f"        self.adamw.state.clear()\n{STEP}"
+    yield target.patch(OPTIMIZER, STEP, cleared, "cleared before each step")
 
 
-def _routes(subject: Subject, parameter: Declared) -> bool:
-    """A router's weight or bias: a row an expert, without being one."""
-    experts = {unit.experts.count for file in subject.stages for unit in subject.units(file) if unit.experts}
-    return parameter.shape[0] in experts and not parameter.experts and not parameter.sharded
+def _is_router(target: MutationTarget, parameter: DeclaredParameter) -> bool:
+    """A router's weight or bias has a row for each expert, without being of experts."""
+    counts = {bank.count for bank in target.banks}
+    return parameter.shape[0] in counts and not parameter.experts and not parameter.sharded
 
 
-def _unsummed(subject: Subject, chosen: Callable[[Declared], bool]) -> Iterator[Mutant]:
-    """For each axis over which a parameter's gradient is summed, without that."""
-    for parameter in filter(chosen, subject.parameters):
-        node = parameter.keyword("reduce")
-        if node is None:
-            continue
-        for axis in parameter.reduce:
-            left = tuple(each for each in parameter.reduce if each != axis)
-            site = f"{parameter.site} over `{axis}`"
-            yield subject.edit(parameter.file, node, repr(left), site, subject.alone([axis]))
+def _skip_sums(target: MutationTarget, parameter: DeclaredParameter) -> Iterator[Mutant]:
+    """For each axis over which a parameter's gradient is summed, a mutant without that sum."""
+    node = parameter.find_keyword("reduce")
+    for axis in parameter.reduce if node else ():
+        assert node is not None
+        left = tuple(each for each in parameter.reduce if each != axis)
+        site = f"{parameter.site} over `{axis}`"
+        yield target.edit(parameter.file, node, repr(left), site, over=[axis])

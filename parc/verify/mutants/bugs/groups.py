@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import Subject
+from parc.verify.mutants.target import MutationTarget
 
 
 @silent_bug("wrong process group")
-def groups(subject: Subject) -> Iterator[Mutant]:
+def swap_groups(target: MutationTarget) -> Iterator[Mutant]:
     """A module communicates over another axis of the mesh (Megatron-LM #7452). Of one size, nothing crashes.
 
-    Applies to every module that moves a tensor over an axis, where the mesh has another one.
+    Applies to every module that communicates over an axis, where the mesh has another one.
     """
-    moved = {(each.file, each.made.unit, each.move.axis) for each in subject.moves} | subject.inside
-    for file, source in subject.stages.items():
-        for made in source.groups():
-            if (file, made.unit, made.name) not in moved:
-                continue
-            for other in subject.inner:
-                if other != made.name:
-                    site = f"{file}, {made.unit}: `{other}` for `{made.name}`"
-                    same = subject.alone([made.name, other])
-                    yield subject.edit(file, made.call, f"mesh.get_group({other!r})", site, same)
+    for file, source in target.files.items():
+        for unit, call in source.find_calls(("mesh.get_group",)):
+            axis = ast.literal_eval(call.args[0])
+            others = target.inner if (file, unit, axis) in target.communicating else ()
+            for other in others:
+                if other != axis:
+                    site = f"{file}, {unit}: `{other}` for `{axis}`"
+                    yield target.edit(file, call, f"mesh.get_group({other!r})", site, over=[axis, other])

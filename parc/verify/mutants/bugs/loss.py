@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import Subject
+from parc.verify.mutants.target import MutationTarget
 
 OBJECTIVE = "runtime/objective.py"
 TERM = "return loss if self.balance is None else loss + self.balance * packed[1] / microbatches"
@@ -15,68 +14,65 @@ VALID = "        topology.sum(valid, topology.data)\n        return valid.clamp(
 TOKENS = (
     "    for group in tokens:\n        dist.all_reduce(valid, group=group)\n    return losses.sum() / valid\n"
 )
-ALL_VALID = "no id is ignored: every data rank has as many labels"
 
 
 @silent_bug("mean of each rank alone")
-def mean(subject: Subject) -> Iterator[Mutant]:
+def average_per_rank(target: MutationTarget) -> Iterator[Mutant]:
     """Each data rank divides by its own number of valid labels; the means are averaged (torchtitan #2206).
 
     Applies where the loss is a mean over tokens that several ranks hold.
     """
-    if not subject.trial.program.mean:
-        if not subject.data:
-            return
-        same = subject.alone(subject.data)
+    if target.sample.program.mean:
+        if axes := target.find_axes(("cross_entropy",), keyword="tokens"):
+            own = "    return losses.sum() / valid\n"
+            yield target.patch("runtime/vocabulary.py", TOKENS, own, "means of ranks summed", over=axes)
+    elif target.data:
         own = VALID.replace("        topology.sum(valid, topology.data)\n", "")
-        yield subject.patch(OBJECTIVE, VALID, own, "means of ranks summed", same)
+        yield target.patch(OBJECTIVE, VALID, own, "means of ranks summed", over=target.data)
         averaged = own.replace("clamp(min=1)", "clamp(min=1) * topology.data_ranks")
-        if subject.plan.train.loss.ignore_index < 0:  # ids are not
-            same = same or ALL_VALID
-        found = subject.patch(OBJECTIVE, VALID, averaged, "means of ranks averaged", same)
-        even = None if same or subject.uneven else "every data rank has as many labels in this trial"
-        yield replace(found, undetectable=even)
-    elif axes := subject.said(r"tokens=\(.*?self\.(\w+)"):
-        same = subject.alone(axes)
-        own = "    return losses.sum() / valid\n"
-        yield subject.patch("runtime/vocabulary.py", TOKENS, own, "means of ranks summed", same)
+        same = target.explain_single_rank(target.data)
+        if target.plan.train.loss.ignore_index < 0:  # no id is negative
+            same = same or "no id is ignored: every data rank has as many labels"
+        unseen = None if target.uneven else "every data rank has as many labels in this sample"
+        site = "means of ranks averaged"
+        yield target.patch(OBJECTIVE, VALID, averaged, site, equivalent=same, undetectable=unseen)
 
 
 @silent_bug("balance loss wrongly scaled or not attached")
-def balance(subject: Subject) -> Iterator[Mutant]:
+def scale_balance(target: MutationTarget) -> Iterator[Mutant]:
     """The balance loss is reported, but its gradient is missing (Megatron-LM #1652) or a multiple of what it
     should be (Megatron-LM #5047).
 
     Applies where the model returns one beside its logits.
     """
-    if not subject.trial.program.balanced:
+    if not target.sample.program.balanced:
         return
-    weight = subject.plan.train.loss.balance
-    nothing = None if weight else "its weight is 0"
-    yield subject.patch(OBJECTIVE, TERM, "return loss", "not added to the loss", nothing)
+    weight = target.plan.train.loss.balance
+    same = None if weight else "its weight is 0"
+    yield target.patch(OBJECTIVE, TERM, "return loss", "not added to the loss", equivalent=same)
     packs = "torch.zeros_like(loss) if balance is None else balance]"
-    yield subject.patch(OBJECTIVE, packs, packs.replace("balance]", "balance.detach()]"), "detached", nothing)
-    one = nothing or ("one microbatch" if subject.microbatches == 1 else None)
-    yield subject.patch(OBJECTIVE, TERM, TERM.replace(" / microbatches", ""), "times the microbatches", one)
+    detached = packs.replace("balance]", "balance.detach()]")
+    yield target.patch(OBJECTIVE, packs, detached, "detached", equivalent=same)
+    text, site = TERM.replace(" / microbatches", ""), "times the microbatches"
+    yield target.patch(OBJECTIVE, TERM, text, site, equivalent=same or target.one_microbatch)
     given = f"balance={weight!r}, "
-    for axis in subject.inner:
-        size = subject.size(axis)
-        text = given.replace(",", f" * {size},")
-        same = nothing or subject.alone([axis])
-        yield subject.patch("train.py", given, text, f"its weight times the size of `{axis}`", same)
+    for axis in target.inner:
+        text = given.replace(",", f" * {target.count_ranks(axis)},")
+        site = f"its weight times the size of `{axis}`"
+        yield target.patch("train.py", given, text, site, over=[axis], equivalent=same)
 
 
 @silent_bug("figure of one rank reported")
-def reported(subject: Subject) -> Iterator[Mutant]:
-    """What is logged is one rank's share, though the gradients are right.
+def report_one_rank(target: MutationTarget) -> Iterator[Mutant]:
+    """The reported figure is one rank's share, though the gradients are right.
 
     Applies where losses lie on several ranks.
     """
-    program = subject.trial.program
+    program = target.sample.program
     for index, axes, what in ((0, program.loss_axes, "loss"), (1, program.balance_axes, "balance")):
         if axes and (what == "loss" or program.balanced):
             call = f"topology.sum(total[{index}], self.{what}_axes)"
-            yield subject.patch(OBJECTIVE, call, "pass", f"its {what}", subject.alone(axes))
-    if subject.pipeline:
+            yield target.patch(OBJECTIVE, call, "pass", f"its {what}", over=axes)
+    if target.pipeline:
         call = "dist.broadcast(total, group_src=topology.stages - 1, group=topology.pipeline)"
-        yield subject.patch(OBJECTIVE, call, "pass", "its stage's", subject.alone(subject.pipeline))
+        yield target.patch(OBJECTIVE, call, "pass", "its stage's", over=target.pipeline)

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import Subject
-
-VOCABULARY = "runtime/vocabulary.py"
+from parc.verify.mutants.target import MutationTarget
 
 LOSS = (
     ("largest logit of each rank", "        dist.all_reduce(largest, dist.ReduceOp.MAX, group=group)\n", ""),
@@ -28,15 +26,14 @@ EMBEDDING = (
 
 
 @silent_bug("vocabulary-parallel loss or lookup off")
-def vocabulary(subject: Subject) -> Iterator[Mutant]:
+def break_vocabulary(target: MutationTarget) -> Iterator[Mutant]:
     """Softmax over a part of the vocabulary, or ids looked up in the wrong part (Megatron-LM #7452).
 
     Applies where logits, or the table of the embedding, lie on several ranks.
     """
-    for pattern, edits in (
-        (r"vocabulary=self\.(\w+)", LOSS),
-        (r"(?:VocabEmbedding\([^)]*|sharded_embedding\([^)]*\)?[^)]*)self\.(\w+)[,)]", EMBEDDING),
+    for axes, edits in (
+        (target.find_axes(("cross_entropy",), keyword="vocabulary"), LOSS),
+        (target.find_axes(("VocabEmbedding", "sharded_embedding")), EMBEDDING),
     ):
-        if axes := subject.said(pattern):
-            for site, old, new in edits:
-                yield subject.patch(VOCABULARY, old, new, site, subject.alone(axes))
+        for site, old, new in edits if axes else ():
+            yield target.patch("runtime/vocabulary.py", old, new, site, over=axes)

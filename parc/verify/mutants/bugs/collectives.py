@@ -1,0 +1,122 @@
+"""Collectives that are left out, or replaced by others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parc.ir.states import I, Kind, P, R, S
+from parc.verify.mutants.mutant import Mutant
+from parc.verify.mutants.registry import silent_bug
+from parc.verify.mutants.target import CollectiveSite, MutationTarget
+
+COLLECTIVES = "runtime/collectives.py"
+GRADIENTS = "runtime/gradients.py"
+NO_GRADIENT = "no gradient flows back through it"
+
+
+@silent_bug("gather without its backward")
+def drop_gather_backward(target: MutationTarget) -> Iterator[Mutant]:
+    """Each rank keeps its share of its own gradient of a gathered tensor, and the others' terms are lost
+    (Automodel #1260).
+
+    Applies to every all-gather that a gradient flows back through.
+    """
+    for site in target.collectives:
+        planned = site.planned
+        if planned.verb == "all_gather" and planned.dst == R:
+            text = site.format_call("all_gather", src=planned.src, dst=I)
+            yield target.replace_collective(site, text, None if planned.grad else NO_GRADIENT)
+    if axes := target.list_axes("all_gather", Kind.SHARDED, Kind.REPLICATE):
+        scatters = "        return _sum_and_scatter(gradient, ctx.group, ctx.at), None, None\n"
+        selects = scatters.replace("_sum_and_scatter", "_select_share")
+        yield target.patch(COLLECTIVES, scatters, selects, "of all all-gathers", over=axes)
+
+
+@silent_bug("gradient of a copy not summed")
+def skip_copy_sum(target: MutationTarget) -> Iterator[Mutant]:
+    """Ranks that share an input keep each its own term of the gradient: the conjugate of a sum is missing.
+
+    Applies where a tensor that is whole on every rank is used by each in its own way, or is split.
+    """
+    for site in target.collectives:
+        planned = site.planned
+        if planned.verb == "convert" and planned.src == I:
+            text = site.operand if planned.dst == R else site.format_call("convert", src=R, dst=planned.dst)
+            yield target.replace_collective(site, text, None if planned.grad else NO_GRADIENT)
+
+
+@silent_bug("partial sum not summed")
+def skip_partial_sum(target: MutationTarget) -> Iterator[Mutant]:
+    """The terms of a sum are taken for the sum: row-parallel products, a balance loss of each rank alone.
+
+    Applies to every all-reduce and reduce-scatter of a tensor.
+    """
+    for site in target.collectives:
+        if site.planned.verb == "all_reduce":
+            yield target.replace_collective(site, site.operand)
+        elif site.planned.verb == "reduce_scatter":
+            text = site.format_call("convert", src=R, dst=site.planned.dst)
+            yield target.replace_collective(site, text)
+
+
+@silent_bug("term counted on every rank")
+def count_term_everywhere(target: MutationTarget) -> Iterator[Mutant]:
+    """What one rank should add to a sum is added by all: a row-parallel layer's bias, tensor-size times.
+
+    Applies where a tensor that is whole becomes a term of a sum.
+    """
+    for site in target.collectives:
+        if site.planned.dst == P:
+            yield target.replace_collective(site, site.operand)
+
+
+@silent_bug("shards in another order")
+def reorder_shards(target: MutationTarget) -> Iterator[Mutant]:
+    """A dim is divided among the ranks, or put together, in another order than elsewhere.
+
+    Applies to every collective of a shard whose dim has more than one row a rank.
+    """
+    for site in target.collectives:
+        planned = site.planned
+        sharded = planned.src if planned.src.sharded else planned.dst
+        blocks = 1 if sharded.blocks > 1 else _count_rows(target, site, sharded.dim) if sharded.sharded else 0
+        if blocks not in (0, sharded.blocks):
+            states = (planned.src, planned.dst)
+            src, dst = (S(state.dim, blocks) if state.sharded else state for state in states)
+            text = site.format_call(planned.verb, src=None if src.partial else src, dst=dst)
+            yield target.replace_collective(site, text)
+
+
+@silent_bug("maximum for a sum")
+def replace_sum_by_maximum(target: MutationTarget) -> Iterator[Mutant]:
+    """Another reduction: backends do not compare them, and a maximum instead of a sum is silent.
+
+    Applies to every place where the runtime sums and something is summed.
+    """
+    scatter = "dist.reduce_scatter_single(total, terms.flatten(0, 1).contiguous(), group=group)"
+    squares = "dist.all_reduce(partial, group=self.mesh.get_group(axis))"
+    pending = {axis for parameter in target.parameters for axis in parameter.reduce}
+    sharded = {axis for parameter in target.parameters for axis in parameter.sharded}
+    vocabulary = target.find_axes(("cross_entropy",), keyword="vocabulary")
+    summed, scattered = target.list_issuing_axes("all_reduce"), target.list_issuing_axes("reduce_scatter")
+    stages = "dist.all_reduce(total, group=self.pipeline)"
+    places = (
+        (COLLECTIVES, "dist.all_reduce(total, group=group)", summed, "of collectives"),
+        (COLLECTIVES, scatter, scattered, "of scattered sums"),
+        (GRADIENTS, "dist.all_reduce(flat, group=group)", pending, "of gradients"),
+        (GRADIENTS, squares, sharded, "of squares"),
+        (GRADIENTS, stages, target.pipeline, "of the stages' squares"),
+        ("runtime/vocabulary.py", "dist.all_reduce(parts, group=group)", vocabulary, "over the vocabulary"),
+    )
+    for file, call, axes, site in places:
+        if axes:
+            text = call.replace(", group=", ", op=dist.ReduceOp.MAX, group=")
+            yield target.patch(file, call, text, site, over=sorted(axes))
+
+
+def _count_rows(target: MutationTarget, site: CollectiveSite, dim: int) -> int:
+    """Entries of a sharded dim on one rank; 0 where routing decides."""
+    rows = site.planned.operand.shape[dim]
+    if not isinstance(rows, int):
+        return 0
+    return rows if site.planned.verb == "all_gather" else rows // target.count_ranks(site.planned.axis)
