@@ -16,7 +16,7 @@ from table import Figure, show
 if TYPE_CHECKING:
     from parc.runtime.datasets import Dataset
     from parc.verify.mutants.outcome import Outcome
-    from parc.verify.sample.compile import Sample
+    from parc.verify.sample.sample import Sample
 
 PLANS = Path(__file__).with_suffix(".parc")
 VOCABULARY = 32  # of both models
@@ -57,7 +57,7 @@ def compile_plan(name: str) -> tuple[Sample, Sample]:
     """A plan of `mutants.parc`, in float64 and in float32."""
     from parc.check.load import choose, load
     from parc.diagnostic import Diagnostic
-    from parc.verify.sample.compile import compile_sample
+    from parc.verify.sample.sample import compile_sample
 
     plan = choose(load(PLANS, ()), name)
     assert not isinstance(plan, Diagnostic), plan

@@ -23,8 +23,7 @@ from table import Figure, show
 from parc.emit.write import write
 from parc.verify.execution.diagnose import Stopped
 from parc.verify.execution.watchdog import run_ranks
-from parc.verify.numbers.compare import compare_rank, save_reference
-from parc.verify.numbers.deviation import Deviation
+from parc.verify.numbers.compare import Deviation, compare_rank, save_reference
 from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.sample.tokens import Tokens

@@ -13,12 +13,11 @@ from math import prod
 from typing import NamedTuple
 
 from parc.cost.memory.peak import ModelStates
-from parc.ir.parameters import named_parameters
+from parc.ir.parameters import count_local_elements, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
 from parc.trace.derive import derive
 from parc.trace.ops import Op
-from parc.trace.parameters import count_local_elements
 
 DTYPE_BYTES = {"bool": 1, "bfloat16": 2, "float16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
 MOMENTS = 2  # of AdamW, each as large as the parameter

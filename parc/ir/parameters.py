@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import prod
 from typing import TypeAlias
 
 from parc.ir.program import Parameter, Stage, Unit
@@ -22,6 +23,11 @@ def named_units(stage: Stage) -> Iterator[tuple[str, Unit]]:
     for path, found in _Modules(stage).walk(stage.root, ""):
         if isinstance(found, Unit):
             yield path, found
+
+
+def count_local_elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:
+    """Elements of a parameter on one rank."""
+    return prod(parameter.shape) // prod(sizes[axis] for axis in parameter.sharded)
 
 
 class _Modules:

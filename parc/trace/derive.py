@@ -2,55 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 
-from parc.ir.parameters import named_parameters, named_units
-from parc.ir.program import Program
+from parc.ir.parameters import count_local_elements, named_parameters, named_units
+from parc.ir.program import Parameter, Program
 from parc.plan.blocks import Plan
-from parc.trace.groups import list_member_stages
+from parc.plan.mesh import Mesh
 from parc.trace.ops import IssuedOp, Op, Role, Tape
-from parc.trace.parameters import bucket_gradients
 from parc.trace.passes import derive_passes
 from parc.trace.schedule import SCHEDULES, exchange_shapes, run_sequentially
 
 BUCKET = 1 << 24  # elements of gradients that the runtime sums in one call
 
 
-def derive(plan: Plan, program: Program, *, first: bool = False) -> tuple[Role, ...]:
+def derive(plan: Plan, program: Program, steps: Sequence[int] = (1,)) -> tuple[Role, ...]:
     """A role for each pipeline stage: the place of a rank on any other axis changes none of its operations.
 
-    In the `first` step the stages of a pipeline exchange their shapes as well.
+    Steps after step 0 are alike. In step 0 the stages of a pipeline exchange their shapes as well.
     """
-    steps = (_StageStep(plan, program, number, first) for number in range(len(program.stages)))
-    return tuple(build_role(plan, number, step.issued()) for number, step in enumerate(steps))
+    stages = (_Stage(plan, program, number) for number in range(len(program.stages)))
+    return tuple(build_role(plan, number, stage.derive(steps)) for number, stage in enumerate(stages))
 
 
 def build_role(plan: Plan, number: int, issued: tuple[IssuedOp, ...]) -> Role:
     """The role of stage `number`, whose ranks issue so."""
     pipeline = plan.pipeline.axes[0] if plan.pipeline else None
     axes = dict.fromkeys(each.op.axis for each in issued)
-    groups = {axis: list_member_stages(plan.mesh, pipeline, axis, number) for axis in axes}
+    groups = {axis: _list_member_stages(plan.mesh, pipeline, axis, number) for axis in axes}
     return Role(f"stage {number}" if plan.pipeline else "every rank", issued, groups)
 
 
-class _StageStep:
-    """One step of one stage."""
+class _Stage:
+    """The steps of one stage."""
 
-    def __init__(self, plan: Plan, program: Program, number: int, first: bool) -> None:
-        self.plan, self.program, self.number, self.first = plan, program, number, first
+    def __init__(self, plan: Plan, program: Program, number: int) -> None:
+        self.plan, self.program, self.number = plan, program, number
         self.stage, self.stages = program.stages[number], len(program.stages)
         self.sizes = {axis.name: axis.size for axis in plan.mesh.axes}
         self.pipeline = plan.pipeline.axes[0] if plan.pipeline else None
         self.parameters = [parameter for _, parameter in named_parameters(self.stage)]
         self.tape = Tape()
 
-    def issued(self) -> tuple[IssuedOp, ...]:
-        self._run("before the first microbatch", self._count_labels())
-        self._run_microbatches()
-        self._run("after the last microbatch", self._sum_gradients())
-        self._run("loss of the step", self._report_loss())
-        self._run("gradient norm", self._sum_squares())
-        self._run("load of the experts", self._report_load())
+    def derive(self, steps: Iterable[int]) -> tuple[IssuedOp, ...]:
+        for step in steps:
+            self._run("before the first microbatch", self._count_labels())
+            self._run_microbatches(first=step == 0)
+            self._run("after the last microbatch", self._sum_gradients())
+            self._run("loss of the step", self._report_loss())
+            self._run("gradient norm", self._sum_squares())
+            self._run("load of the experts", self._report_load())
         return self.tape.issued()
 
     def _run(self, phase: str, ops: Iterable[Op]) -> None:
@@ -61,16 +63,16 @@ class _StageStep:
         data = self.plan.data.axes if self.plan.data and not self.program.mean else ()
         yield from (_sum(axis, (), "torch.int64", "valid labels") for axis in self.sizes if axis in data)
 
-    def _run_microbatches(self) -> None:
+    def _run_microbatches(self, first: bool) -> None:
         pipeline, axis = self.plan.pipeline, self.pipeline or ""
         run = SCHEDULES[pipeline.schedule] if pipeline else run_sequentially
-        if pipeline and self.first:
+        if pipeline and first:
             exchange_shapes(self.tape, axis, self.number, self.stages)
         part = derive_passes(self.stage, self.number, axis, self.sizes)
         run(self.tape, part, self.plan.train.batch.microbatches, self.number, self.stages)
 
     def _sum_gradients(self) -> Iterator[Op]:
-        for axes, dtype, count in bucket_gradients(self.parameters, self.sizes, BUCKET):
+        for axes, dtype, count in _bucket_gradients(self.parameters, self.sizes, BUCKET):
             yield from (_sum(axis, (count,), dtype, "gradients") for axis in axes)
 
     def _report_loss(self) -> Iterator[Op]:
@@ -104,3 +106,34 @@ class _StageStep:
 
 def _sum(axis: str, shape: tuple[int, ...], dtype: str, where: str) -> Op:
     return Op("all_reduce", axis, shape, dtype, "sum", where=where)
+
+
+def _bucket_gradients(
+    parameters: Iterable[Parameter], sizes: Mapping[str, int], most: int
+) -> Iterator[tuple[tuple[str, ...], str, int]]:
+    """(axes, dtype, elements) of each sum of gradients: those over the same axes together, up to `most`."""
+    pending: dict[tuple[tuple[str, ...], str], list[int]] = defaultdict(list)
+    for parameter in parameters:
+        if axes := tuple(axis for axis in sorted(parameter.reduce) if sizes[axis] > 1):
+            pending[axes, parameter.dtype].append(count_local_elements(parameter, sizes))
+    for (axes, dtype), counts in pending.items():
+        held = 0
+        for count in counts:
+            if held and held + count > most:
+                yield axes, dtype, held
+                held = 0
+            held += count
+        yield axes, dtype, held
+
+
+def _list_member_stages(mesh: Mesh, pipeline: str | None, axis: str, stage: int) -> tuple[int, ...]:
+    """The stage of each member of the group over `axis` that a rank of `stage` is in, in order.
+
+    Empty where `axis` does not name axes of the mesh.
+    """
+    names = axis.split("+")
+    if not set(names) <= set(mesh.names):
+        return ()
+    sizes = [mesh.axis(name).size for name in names]
+    places = product(*map(range, sizes))
+    return tuple(place[names.index(pipeline)] if pipeline in names else stage for place in places)

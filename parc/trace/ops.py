@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
@@ -126,17 +126,3 @@ class Tape:
             IssuedOp(op, self._awaited_before.get(number, end), batch, phase)
             for number, (op, batch, phase) in enumerate(self._ops)
         )
-
-
-def concatenate(first: Sequence[IssuedOp], second: Sequence[IssuedOp]) -> tuple[IssuedOp, ...]:
-    """Two sequences as one."""
-    by = len(first)
-    moved = (
-        replace(
-            each,
-            awaited_before=each.awaited_before + by,
-            batch=None if each.batch is None else each.batch + by,
-        )
-        for each in second
-    )
-    return (*first, *moved)

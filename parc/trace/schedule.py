@@ -21,18 +21,12 @@ def run_sequentially(tape: Tape, part: Passes, microbatches: int, _stage: int, _
 
 def run_gpipe(tape: Tape, part: Passes, microbatches: int, _stage: int, _stages: int) -> None:
     """All microbatches forward, then all backward."""
-    sent: list[int] = []
-    for number in range(microbatches):
-        _receive(tape, part.receive_inputs)
-        _run_forward(tape, part, number)
-        sent += tape.post(part.send_outputs)
-    tape.wait(sent)
-    sent = []
-    for number in range(microbatches):
-        _receive(tape, part.receive_gradients)
-        _run_backward(tape, part, number)
-        sent += tape.post(part.send_gradients)
-    tape.wait(sent)
+    for run, messages in ((_run_forward, part.send_outputs), (_run_backward, part.send_gradients)):
+        sent: list[int] = []
+        for number in range(microbatches):
+            run(tape, part, number)
+            sent += tape.post(messages)
+        tape.wait(sent)
 
 
 def run_1f1b(tape: Tape, part: Passes, microbatches: int, stage: int, stages: int) -> None:
@@ -40,22 +34,19 @@ def run_1f1b(tape: Tape, part: Passes, microbatches: int, stage: int, stages: in
     warm = min(microbatches, stages - stage)
     sent: list[int] = []
     for number in range(warm):
-        _receive(tape, part.receive_inputs)
         _run_forward(tape, part, number)
         tape.wait(sent)
         if number < warm - 1:  # the last one goes out together with what comes back
             sent = tape.post(part.send_outputs)
-    done = 0
-    for number in range(warm, microbatches + 1):
+    left = microbatches - warm
+    for number in range(left + 1):
         tape.wait(_post_batch(tape, part.send_outputs, part.receive_gradients))
-        _run_backward(tape, part, done)
-        done += 1
-        if number < microbatches:
+        _run_backward(tape, part, number, receive=False)
+        if number < left:
             tape.wait(_post_batch(tape, part.send_gradients, part.receive_inputs))
-            _run_forward(tape, part, number)
+            _run_forward(tape, part, warm + number, receive=False)
     sent = tape.post(part.send_gradients)
-    for number in range(done, microbatches):
-        _receive(tape, part.receive_gradients)
+    for number in range(left + 1, microbatches):
         _run_backward(tape, part, number)
         tape.wait(sent)
         sent = tape.post(part.send_gradients)
@@ -80,18 +71,16 @@ def exchange_shapes(tape: Tape, axis: str, stage: int, stages: int) -> None:
     tape.run([message("recv", stage + 1)] * after + [message("send", stage - 1)] * before)
 
 
-def _run_forward(tape: Tape, part: Passes, number: int) -> None:
+def _run_forward(tape: Tape, part: Passes, number: int, receive: bool = True) -> None:
     tape.phase = f"forward pass of microbatch {number}"
+    tape.wait(tape.post(part.receive_inputs if receive else ()))
     tape.run(part.forward)
 
 
-def _run_backward(tape: Tape, part: Passes, number: int) -> None:
+def _run_backward(tape: Tape, part: Passes, number: int, receive: bool = True) -> None:
     tape.phase = f"backward pass of microbatch {number}"
+    tape.wait(tape.post(part.receive_gradients if receive else ()))
     tape.run(part.backward)
-
-
-def _receive(tape: Tape, ops: Sequence[Op]) -> None:
-    tape.wait(tape.post(ops))
 
 
 def _post_batch(tape: Tape, one: Sequence[Op], other: Sequence[Op]) -> list[int]:

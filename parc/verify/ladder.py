@@ -18,13 +18,13 @@ from parc.ir.program import Program
 from parc.plan.blocks import Plan
 from parc.verify.execution.diagnose import Stopped
 from parc.verify.matching.rung import prove_matching
-from parc.verify.mutants.rung import prove_mutants
+from parc.verify.mutants.rung import prove_mutants, run_mutants
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.choose import RANKS, choose_sample
 from parc.verify.sample.merge_edits import merge_edits
-from parc.verify.sample.sample_run import SampleRun
+from parc.verify.sample.sample import SampleRun
 from parc.verify.sample.uneven_routing import choose_tokens
 
 RungName: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]
@@ -123,5 +123,6 @@ def _prove_mutants(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
     """Of the program as it was emitted: the question is whether the rungs would detect a bug."""
     sample, low = choose_sample(tested.plan, "fp64", FEW), choose_sample(tested.plan, "fp32", FEW)
     tokens, _ = choose_tokens(sample, options.seed)
-    rung = prove_mutants(sample, low, tokens, seed=options.seed, progress=options.progress)
+    outcomes = run_mutants(sample, low, tokens, seed=options.seed, progress=options.progress)
+    rung = prove_mutants(list(outcomes))
     return replace(rung, compared=(*sample.notes, *rung.compared))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["proved", "refuted", "not provable"]
@@ -81,14 +82,6 @@ def format_json(plan: str, rungs: Sequence[Rung], seconds: float) -> str:
 def format_ranks(ranks: Iterable[int]) -> str:
     """Ranks in words, neighbours as one range: "rank 3", "ranks 0-3, 8"."""
     ordered = sorted(ranks)
-    ranges = ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in _find_ranges(ordered))
+    runs = (list(run) for _, run in groupby(ordered, key=lambda rank: rank - ordered.index(rank)))
+    ranges = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
     return f"rank{'s' if len(ordered) > 1 else ''} {ranges}"
-
-
-def _find_ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    start = None
-    for number, after in zip(numbers, [*numbers[1:], None], strict=True):
-        start = number if start is None else start
-        if after != number + 1:
-            yield start, number
-            start = None

@@ -1,16 +1,31 @@
-"""Source lines of an emitted folder that a finding is about: edited lines, and the calls of collectives."""
+"""Source lines of a program that a finding is about: frames of stacks, edits, and calls of collectives."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from parc.emit.program import Files
 from parc.ir.program import Collective
 
 Location: TypeAlias = tuple[str | None, int | None]  # file and line, or neither
+
+
+class ProgramFrame(NamedTuple):
+    """A line of a file. The file is relative to the program's folder where it lies there."""
+
+    file: str
+    line: int
+
+
+def select_frames(frames: Iterable[ProgramFrame]) -> list[ProgramFrame]:
+    """The innermost frame outside the program's runtime, if there is one, and the innermost of all."""
+    own = list(frames)
+    outside = [frame for frame in own if not frame.file.startswith("runtime/")]
+    return list(dict.fromkeys([*outside[:1], *own[:1]]))
 
 
 def find_edit(files: Files, folder: Path, module: str = "", unit: str = "") -> Location:
@@ -31,7 +46,9 @@ def find_call(file: Path, unit: str, move: Collective) -> int | None:
     found = _find_class(file, unit)
     calls = [node for node in ast.walk(found) if isinstance(node, ast.Call)] if found else []
     makers = [call for call in calls if _makes(call, move)]
-    makers += [call for call in calls if _is_given_group(call, move)]
+    # a function of the runtime that is given the group may make the move
+    group = f"self.{move.axis}"
+    makers += [call for call in calls if isinstance(call.func, ast.Name) and group in ast.unparse(call)]
     return makers[0].lineno if makers else None
 
 
@@ -41,11 +58,6 @@ def _makes(call: ast.Call, move: Collective) -> bool:
     dst = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))
     operand = ast.unparse(call.args[0]) if call.args else str(move.operand.expression)
     return operand == str(move.operand.expression) and dst == str(move.dst)
-
-
-def _is_given_group(call: ast.Call, move: Collective) -> bool:
-    """Whether a function of the runtime may make the move: it is given the group."""
-    return isinstance(call.func, ast.Name) and f"self.{move.axis}" in ast.unparse(call)
 
 
 def _find_changes(emitted: str, file: Path) -> list[int]:

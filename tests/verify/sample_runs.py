@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from parc.emit.write import write
-from parc.verify.numbers.compare import compare_program, save_reference
-from parc.verify.numbers.deviation import Deviation
-from parc.verify.sample.compile import Sample
-from parc.verify.sample.sample_run import SampleRun
+from parc.verify.numbers.compare import Deviation, compare_program, save_reference
+from parc.verify.sample.sample import Sample, SampleRun
 from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY

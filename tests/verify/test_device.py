@@ -12,7 +12,7 @@ from parc.verify.execution.diagnose import Stopped
 from parc.verify.precision import rung as precision
 from parc.verify.precision.compare_rank import RankReport, compare_rank
 from parc.verify.report import Rung
-from parc.verify.sample.compile import compile_sample
+from parc.verify.sample.sample import compile_sample
 
 from .fake_device import NAME, fake_device
 from .sample_runs import Edit, prepare

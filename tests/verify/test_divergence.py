@@ -13,7 +13,7 @@ from parc.verify.numbers.divergence import locate_divergence
 from parc.verify.numbers.shards import select_share, sum_terms
 from parc.verify.numbers.tolerance import compare_tensors
 from parc.verify.report import RungFinding, format_ranks
-from parc.verify.sample.compile import compile_sample
+from parc.verify.sample.sample import compile_sample
 
 from .plans import captured, loaded
 from .sample_runs import Edit, prepare

@@ -45,8 +45,8 @@ def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path:
 def test_roles_fit_together_in_the_first_step_and_after_it(layout: str) -> None:
     (plan,) = loaded("classic", *LAYOUTS[layout]).plans
     program = compile_program(plan, captured("classic"))
-    for first in (True, False):
-        roles = derive(plan, program, first=first)
+    for steps in ((0,), (1,), (0, 1)):
+        roles = derive(plan, program, steps)
         assert len(roles) == (plan.mesh.axis("pp").size if plan.pipeline else 1)
         assert match(roles) == ()
 

@@ -8,7 +8,7 @@ import torch
 
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.report import Rung
-from parc.verify.sample.compile import compile_sample
+from parc.verify.sample.sample import compile_sample
 from parc.verify.sample.tokens import Tokens
 
 from .plans import captured, loaded

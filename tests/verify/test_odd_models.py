@@ -10,7 +10,7 @@ from parc.capture.capture import capture
 from parc.check.load import Loaded, load_text
 from parc.diagnostic import CompileError
 from parc.source import Source
-from parc.verify.sample.compile import compile_sample
+from parc.verify.sample.sample import compile_sample
 
 from .plans import compile_program
 from .sample_runs import find_worst

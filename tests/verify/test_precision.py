@@ -15,7 +15,7 @@ from parc.verify.precision.compare_rank import RankRouting
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection, find_flips
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
-from parc.verify.sample.compile import LowPrecision, compile_sample, with_precision
+from parc.verify.sample.sample import LowPrecision, compile_sample, with_precision
 
 from .plans import loaded
 from .sample_runs import Edit, prepare

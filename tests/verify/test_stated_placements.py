@@ -8,7 +8,7 @@ import pytest
 
 from parc.diagnostic import CompileError
 from parc.ir.program import Program
-from parc.verify.sample.compile import compile_sample
+from parc.verify.sample.sample import compile_sample
 
 from .plans import captured, compile_program, loaded
 from .sample_runs import find_worst

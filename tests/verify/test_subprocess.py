@@ -14,7 +14,7 @@ from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
-from parc.verify.sample.compile import compile_sample
+from parc.verify.sample.sample import compile_sample
 
 from .plans import captured, loaded
 from .sample_runs import prepare

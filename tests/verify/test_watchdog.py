@@ -12,7 +12,7 @@ import pytest
 
 from parc.verify.execution.diagnose import Stopped
 from parc.verify.numbers.rung import prove_numbers
-from parc.verify.sample.compile import compile_sample
+from parc.verify.sample.sample import compile_sample
 
 from .plans import captured, loaded
 from .sample_runs import Edit, prepare

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parc.runtime.processes import RankFailed
-from parc.verify.execution.stack_frames import ProgramFrame, select_frames
 from parc.verify.report import NotProvable, RungFinding, Verdict, format_ranks
+from parc.verify.source_lines import ProgramFrame, select_frames
 
 EXTERNAL_SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")  # that no program sends itself by mistake
 OUT_OF_RESOURCES = ("out of memory", "allocate memory", "MemoryError", "No space left", "Too many open files")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,39 +57,16 @@ def run_step(trainer: Any, number: int, inspect: Callable[[], None]) -> Mapping[
     return {name: {**defaults, **figures}.get(key, float("nan")) for key, name in FIGURES.items()}
 
 
-@dataclass(frozen=True)
-class LocalParameter:
-    """A parameter of a running stage."""
-
-    placed: PlacedParameter
-
-    @property
-    def name(self) -> str:
-        return self.placed.name
-
-    @property
-    def originals(self) -> tuple[str, ...]:
-        """Its names in the user's model: one, or one an expert where the model has its experts in a list."""
-        return self.placed.user_names
-
-    @property
-    def has_gradient(self) -> bool:
-        return self.placed.tensor.grad is not None
-
-    def read(self, *, gradient: bool) -> Tensor:
-        """This rank's shard of the value or of the gradient, on the CPU. A missing gradient is zero."""
-        return (self.placed.ensure_gradient() if gradient else self.placed.tensor.detach()).cpu()
-
-    def select_share(self, whole: Mapping[str, Tensor]) -> Tensor:
-        """This rank's share of a value that `whole` has by original name."""
-        return self.placed.select_share(join_originals(self.name, self.originals, whole))
+def read_shard(parameter: PlacedParameter, *, gradient: bool) -> Tensor:
+    """This rank's shard of the value or of the gradient, on the CPU. A missing gradient is zero."""
+    return (parameter.ensure_gradient() if gradient else parameter.tensor.detach()).cpu()
 
 
-def list_parameters(trainer: Any) -> list[LocalParameter]:
-    """All parameters of this rank's stage."""
-    return [LocalParameter(placed) for placed in trainer.parameters]
+def select_share(parameter: PlacedParameter, whole: Mapping[str, Tensor]) -> Tensor:
+    """This rank's share of a value that `whole` has by the names of the user's model."""
+    return parameter.select_share(join_experts(parameter.name, parameter.user_names, whole))
 
 
-def join_originals(name: str, originals: Sequence[str], values: Mapping[str, Tensor]) -> Tensor:
-    """The value of a parameter from those of its originals: experts of a list are stacked on dim 0."""
-    return values[name] if originals == (name,) else torch.stack([values[each] for each in originals])
+def join_experts(name: str, user_names: Sequence[str], values: Mapping[str, Tensor]) -> Tensor:
+    """The value of a parameter of a program: experts that the user's model has in a list are stacked."""
+    return values[name] if user_names == (name,) else torch.stack([values[each] for each in user_names])

@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 from parc.plan.blocks import Plan
 from parc.trace.ops import IssuedOp, Role
-from parc.verify.execution.stack_frames import ProgramFrame
 from parc.verify.matching.record_rank import FailedStep, RecordedOps, StepResult
 from parc.verify.report import format_ranks
+from parc.verify.source_lines import ProgramFrame
 
 AHEAD = 3  # operations that must agree again where one is missing or extra
 

@@ -127,10 +127,6 @@ def _drop_data(value: Any) -> Any:
     return value
 
 
-def _read_one(tensor: Tensor) -> float | int:
-    return 1.0 if tensor.dtype.is_floating_point else 1
-
-
 def _copy_ones(tensor: Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
     return torch.ones((), dtype=dtype or tensor.dtype).expand(tensor.shape)
 
@@ -142,7 +138,7 @@ def _bincount(tensor: Tensor, weights: None = None, minlength: int = 0) -> Tenso
 
 
 _ANSWERS: Mapping[Any, Callable[..., Any]] = {
-    aten._local_scalar_dense.default: _read_one,
+    aten._local_scalar_dense.default: lambda tensor: 1.0 if tensor.dtype.is_floating_point else 1,
     aten._to_copy.default: _copy_ones,  # to where numbers can be read
     aten.bincount.default: _bincount,
     aten._fused_adamw_.default: lambda *_, **__: None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,9 +16,8 @@ from torch._C._distributed_c10d import _resolve_process_group
 from torch.distributed import ProcessGroup
 
 from parc.plan.mesh import Mesh
-from parc.trace.groups import name_group
 from parc.trace.ops import Kind, Op, Tape
-from parc.verify.execution.stack_frames import ProgramFrame
+from parc.verify.source_lines import ProgramFrame
 
 _FUNCTIONAL: dict[str, Kind] = {
     "all_reduce": "all_reduce",
@@ -46,7 +46,7 @@ class OperationLog:
         """Records an operation; its number, or none where the group is a single rank."""
         if group.size() == 1:
             return []
-        axis = name_group(self._mesh, tuple(dist.get_process_group_ranks(group)))
+        axis = _name_group(self._mesh, tuple(dist.get_process_group_ranks(group)))
         self.frames.append(tuple(self._find_frames(sys._getframe(1))))
         op = Op(kind, axis, tuple(tensor.shape), str(tensor.dtype), reduction, peer)
         return self.tape.post([op], self._batch)
@@ -77,3 +77,14 @@ class OperationLog:
             if frame.f_code.co_filename.startswith(self._inside):
                 yield ProgramFrame(frame.f_code.co_filename.removeprefix(self._inside), frame.f_lineno)
             frame = frame.f_back
+
+
+def _name_group(mesh: Mesh, ranks: Sequence[int]) -> str:
+    """The axis whose group is `ranks`, or "dp+tp"; the ranks where they are no group of the mesh."""
+    axes = [axis for axis in mesh.axes if axis.size > 1]
+    for count in range(1, len(axes) + 1):
+        for some in combinations(axes, count):
+            names = [axis.name for axis in some]
+            if mesh.product(names) == len(ranks) and list(mesh.group(ranks[0], names)) == list(ranks):
+                return "+".join(names)
+    return f"ranks {', '.join(map(str, ranks))}"

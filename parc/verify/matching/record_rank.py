@@ -21,12 +21,12 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from parc.plan.mesh import Mesh
 from parc.trace.ops import IssuedOp
-from parc.verify.execution.stack_frames import ProgramFrame
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
 from parc.verify.execution.trainer import load_trainer
 from parc.verify.matching.dataless import dataless_mode
 from parc.verify.matching.fake_process_group import FakeProcessGroup
 from parc.verify.matching.operation_log import OperationLog
+from parc.verify.source_lines import ProgramFrame
 
 BACKEND = "parc_fake"
 

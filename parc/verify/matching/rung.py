@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from parc.ir.program import Program
 from parc.plan.blocks import Plan
 from parc.trace.derive import build_role, derive
 from parc.trace.match import match
-from parc.trace.ops import Role, concatenate
-from parc.verify.execution.stack_frames import select_frames
+from parc.trace.ops import Role
 from parc.verify.matching.compare import describe_departure, find_departures, find_stage
 from parc.verify.matching.record_rank import FailedStep, RecordedOps, StepResult
 from parc.verify.matching.record_ranks import record_ranks
 from parc.verify.report import Rung, RungFinding
-from parc.verify.source_lines import find_edit
+from parc.verify.source_lines import find_edit, select_frames
 
 ALL_RANKS = 16  # of plans up to this size every rank is recorded
 DRAWN = 4  # ranks drawn besides those that are recorded in any case
@@ -31,18 +29,14 @@ def prove_matching(plan: Plan, program: Program, folder: Path, *, seed: int, tim
 
     `seed` draws the ranks of a large plan. `timeout` is that of recording one rank, in seconds.
     """
-    first, later = derive(plan, program, first=True), derive(plan, program)
-    two_steps = [
-        replace(a, issued=concatenate(a.issued, b.issued)) for a, b in zip(first, later, strict=True)
-    ]
-    if faults := match(two_steps):
+    if faults := match(derive(plan, program, steps=(0, 1))):
         findings = [
             RungFinding(f"the plan's own operations: {each.message}", each.details) for each in faults
         ]
         return Rung("matching", "refuted", (), tuple(findings))
-    compared = _describe_match(plan, later)
+    compared = _describe_match(plan, derive(plan, program))
     results = record_ranks(folder, plan.mesh, choose_ranks(plan, seed), timeout)
-    if findings := list(_find_faults(plan, program, folder, first, results)):
+    if findings := list(_find_faults(plan, program, folder, results)):
         return Rung("matching", "refuted", (compared,), tuple(findings))
     failed = {each.reason for each in results.values() if isinstance(each, FailedStep)}
     if failed:
@@ -94,9 +88,10 @@ def _describe_records(plan: Plan, results: Mapping[int, StepResult]) -> str:
 
 
 def _find_faults(
-    plan: Plan, program: Program, folder: Path, roles: Sequence[Role], results: Mapping[int, StepResult]
+    plan: Plan, program: Program, folder: Path, results: Mapping[int, StepResult]
 ) -> Iterator[RungFinding]:
-    """How the program in `folder` departs from its roles."""
+    """How the program in `folder` departs from its roles in step 0."""
+    roles = derive(plan, program, steps=(0,))
     departures = find_departures(plan, roles, results)
     if not departures:
         return

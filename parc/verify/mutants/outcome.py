@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from parc.verify.mutants.absent import ABSENT
-from parc.verify.mutants.mutant import Mutant
-from parc.verify.mutants.registry import BUGS
+from parc.verify.mutants.registry import ABSENT, BUGS
 from parc.verify.mutants.runner import Detection, Means
+from parc.verify.mutants.target import Mutant
 
 RUNGS = ("matching", "numbers", "fp32")
 COLUMNS = ("mutants", *RUNGS, *get_args(Means), "survived", "equivalent")

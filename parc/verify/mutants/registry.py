@@ -1,40 +1,40 @@
-"""The registry of known silent bugs."""
+"""Known silent bugs: those that are injected, and those that no program of parc can have today."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from parc.verify.mutants.mutant import Mutant
-from parc.verify.mutants.target import MutationTarget
+from parc.verify.mutants.target import Mutant, MutationTarget
 
-Inject: TypeAlias = Callable[[MutationTarget], Iterator[Mutant]]
-
-
-@dataclass(frozen=True)
-class Bug:
-    """A class of mutants."""
-
-    name: str
-    inject: Inject
-
-    @property
-    def page(self) -> str:
-        """What goes wrong, where it was seen, and where it applies: the docstring of `inject`."""
-        return inspect.cleandoc(self.inject.__doc__ or "")
-
+Bug: TypeAlias = Callable[[MutationTarget], Iterator[Mutant]]
+"""Yields a mutant for every site of a program. The docstring states what goes wrong, where it was seen, and
+where it applies."""
 
 BUGS: dict[str, Bug] = {}
+"""By the name of the class of mutants."""
+
+ABSENT = {
+    "tied embeddings not summed": (  # Megatron-LM #844
+        "a parameter that two stages share is refused; within a stage there is one tensor"
+    ),
+    "dropout drawn a rank": "dropout is refused",  # Megatron-LM #206
+    "tokens counted again by recompute": "recompute is refused (P406)",  # torchtitan #1593
+    "state lost at a change of layout": (  # Fast-LLM #436; a loss within a run is a class of its own
+        "there are no checkpoints: nothing changes its layout"
+    ),
+    "torn checkpoint loaded": "there are no checkpoints",
+    "stale sharded parameters": "sharded parameters and optimizer states are refused (P401)",
+}
+"""Why no program can have a bug. When parc builds what is refused here, the class gets mutants."""
 
 
-def silent_bug(name: str) -> Callable[[Inject], Inject]:
-    """Registers a function that yields a mutant for every site where a program could have the bug."""
+def silent_bug(name: str) -> Callable[[Bug], Bug]:
+    """Registers a bug."""
 
-    def register(inject: Inject) -> Inject:
+    def register(bug: Bug) -> Bug:
         assert name not in BUGS, name
-        BUGS[name] = Bug(name, inject)
-        return inject
+        BUGS[name] = bug
+        return bug
 
     return register

@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from parc.runtime.datasets import Dataset
 from parc.verify.mutants import bugs  # noqa: F401 - registers them
-from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.outcome import Outcome, format_table, list_reasons
 from parc.verify.mutants.registry import BUGS
 from parc.verify.mutants.runner import MutantRunner
-from parc.verify.mutants.target import MutationTarget
+from parc.verify.mutants.target import Mutant, MutationTarget
 from parc.verify.report import NotProvable, Rung, RungFinding
-from parc.verify.sample.compile import Sample
+from parc.verify.sample.sample import Sample
 
 SITES = 2  # of a class, drawn where there are more
 TIMEOUT = 60.0  # seconds that a mutant may take at least
 
 
-def prove_mutants(
-    sample: Sample,
-    low: Sample | None,
-    dataset: Dataset,
-    *,
-    seed: int = 0,
-    sites: int = SITES,
-    progress: Callable[[str], None],
-) -> Rung:
-    """Injects every known silent bug into the program of a sample. A mutant that survives refutes the rung.
-
-    The arguments are those of `run_mutants`, which see for the errors raised.
-    """
-    outcomes = list(run_mutants(sample, low, dataset, seed=seed, sites=sites, progress=progress))
-    findings = tuple(
-        RungFinding(f"not detected: {each.bug}, {each.mutant.site}") for each in outcomes if each.survived
-    )
+def prove_mutants(outcomes: Sequence[Outcome]) -> Rung:
+    """The rung of mutants that have been run. A mutant that survived refutes it."""
+    survivors = [each for each in outcomes if each.survived]
+    findings = tuple(RungFinding(f"not detected: {each.bug}, {each.mutant.site}") for each in survivors)
     lines = (*format_table(outcomes), *list_reasons(outcomes))
     return Rung("mutants", "refuted" if findings else "proved", lines, findings)
 
@@ -48,8 +34,8 @@ def run_mutants(
     low: Sample | None,
     dataset: Dataset,
     *,
-    seed: int,
-    sites: int,
+    seed: int = 0,
+    sites: int = SITES,
     progress: Callable[[str], None],
 ) -> Iterator[Outcome]:
     """The outcome of up to `sites` mutants of each class, drawn by `seed`.
@@ -81,7 +67,7 @@ def run_mutants(
 
 def inject_bugs(target: MutationTarget) -> dict[str, list[Mutant]]:
     """All mutants of a program, by class. Mutants with the same edit are one."""
-    return {name: list(_join_duplicates(bug.inject(target))) for name, bug in BUGS.items()}
+    return {name: list(_join_duplicates(bug(target))) for name, bug in BUGS.items()}
 
 
 def _join_duplicates(found: Iterable[Mutant]) -> Iterator[Mutant]:

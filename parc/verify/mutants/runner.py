@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -16,7 +17,6 @@ from torch import Tensor
 
 from parc.emit.program import Files
 from parc.emit.write import write
-from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.trace.derive import derive
 from parc.verify.execution.diagnose import Stopped
@@ -26,12 +26,11 @@ from parc.verify.matching.record_ranks import record_ranks
 from parc.verify.matching.rung import list_stage_ends
 from parc.verify.mutants.target import MutationTarget
 from parc.verify.numbers.compare import compare_program, load_reference, save_reference
+from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
-from parc.verify.sample.compile import Sample
-from parc.verify.sample.sample_run import SampleRun
-from parc.verify.sample.tokens import build_batches
+from parc.verify.sample.sample import Sample, SampleRun
 
 STEPS = (1, 3)  # most bugs show in the first step
 OWN_TIMEOUT = 900.0  # seconds that the program itself may take
@@ -65,10 +64,10 @@ class MutantRunner:
     ) -> None:
         self.sample, self.low, self.dataset, self.scratch = sample, low, dataset, scratch
         self.ranks = sorted({rank for pair in list_stage_ends(sample.plan) for rank in pair})
-        self.roles = derive(sample.plan, sample.program, first=True)
+        self.roles = derive(sample.plan, sample.program, steps=(0,))
         self.least, self.limit = timeout, OWN_TIMEOUT
-        reference = SampleRun(sample, scratch, dataset, timeout).reference
-        save_reference(reference, STEPS[-1], self._reference(STEPS[-1]))
+        self.reference = SampleRun(sample, scratch, dataset, timeout).reference
+        save_reference(self.reference, STEPS[-1], self._reference(STEPS[-1]))
         self.steps = load_reference(self._reference(STEPS[-1]))
         torch.save(self.steps[: STEPS[0]], self._reference(STEPS[0]))
 
@@ -77,7 +76,7 @@ class MutantRunner:
         return MutationTarget(
             self.sample,
             idle=any(_has_idle_expert(each) for step in self.steps for each in step.gradients.values()),
-            uneven=_has_uneven_labels(self.sample.plan, self.dataset),
+            uneven=_has_uneven_labels(self.reference),
             low=self.low is not None,
         )
 
@@ -91,22 +90,16 @@ class MutantRunner:
     def detect(self, edits: Files, low_edits: Files) -> Detection | None:
         """The first detection of `edits` to the program, and of `low_edits` to the program in float32."""
         files = {**self.sample.files, **edits}
-        return (
-            self._detect_by_matching(files)
-            or next(filter(None, (self.detect_by_numbers(files, steps) for steps in STEPS)), None)
-            or self._detect_in_fp32(low_edits)
-        )
+        found = self._detect_by_matching(files)
+        for steps in STEPS:
+            found = found or self.detect_by_numbers(files, steps)
+        if found is None and self.low is not None:
+            return self._run(self.low, "fp32", {**self.low.files, **low_edits}, _find_excess)
+        return found
 
     def detect_by_numbers(self, files: Files, steps: int) -> Detection | None:
         """Whether a program computes something else than the reference, in float64."""
-
-        def compare(run: SampleRun) -> Detection | None:
-            worst = compare_program(run, self._reference(steps))[0]
-            amount = f"{worst.used * TOLERANCE:.1e}" if math.isfinite(worst.used) else "no number"
-            message = f"{worst.what} differs by {amount} in step {worst.step}"
-            return Detection("numbers", "difference", message) if worst.used > 1 else None
-
-        return self._run_limited("numbers", self.sample, files, compare)
+        return self._run(self.sample, "numbers", files, partial(_find_deviation, self._reference(steps)))
 
     def _detect_by_matching(self, files: Files) -> Detection | None:
         """A rank that issues something else is preferred to one that does not come to its end."""
@@ -120,21 +113,14 @@ class MutantRunner:
         ]
         return min(found, key=lambda each: get_args(Means).index(each.means), default=None)
 
-    def _detect_in_fp32(self, edits: Files) -> Detection | None:
-        def compare(run: SampleRun) -> Detection | None:
-            findings = prove_precision(run).findings
-            return Detection("fp32", "difference", findings[0].message) if findings else None
-
-        low = self.low
-        return self._run_limited("fp32", low, {**low.files, **edits}, compare) if low else None
-
-    def _run_limited(
-        self, rung: str, sample: Sample, files: Files, compare: Callable[[SampleRun], Detection | None]
+    def _run(
+        self, sample: Sample, rung: str, files: Files, find: Callable[[SampleRun], str | None]
     ) -> Detection | None:
-        """What `compare` detects; a crash or a time-out is a detection too."""
+        """The difference that `find` describes; a crash or a time-out is a detection too."""
         try:
             with self._write(files) as folder, limit_time(self.limit):
-                return compare(SampleRun(sample, folder, self.dataset, self.limit))
+                message = find(SampleRun(sample, folder, self.dataset, self.limit))
+                return Detection(rung, "difference", message) if message else None
         except Stopped as stopped:
             if stopped.verdict == "not provable" and not stopped.timed_out:
                 raise NotProvable(stopped.finding.message) from stopped
@@ -159,14 +145,24 @@ def _classify(departure: Departure) -> Means:
     return "time-out" if departure.timed_out else "crash"
 
 
-def _has_uneven_labels(plan: Plan, dataset: Dataset) -> bool:
+def _find_deviation(reference: Path, run: SampleRun) -> str | None:
+    worst = compare_program(run, reference)[0]
+    amount = f"{worst.used * TOLERANCE:.1e}" if math.isfinite(worst.used) else "no number"
+    return f"{worst.what} differs by {amount} in step {worst.step}" if worst.used > 1 else None
+
+
+def _find_excess(run: SampleRun) -> str | None:
+    return next((finding.message for finding in prove_precision(run).findings), None)
+
+
+def _has_uneven_labels(reference: Reference) -> bool:
     """Whether data ranks have different numbers of labels in some step that is compared."""
-    train, ranks = plan.train, plan.mesh.product(plan.data.axes if plan.data else ())
-    batches = build_batches(train, dataset)
+    plan, batches = reference.plan, reference.batches
+    ranks = plan.mesh.product(plan.data.axes if plan.data else ())
 
     def count_labels(step: int, rank: int) -> int:
         predicted = batches.select_predicted(batches.load(step, rank, ranks)[1])
-        return int((predicted != train.loss.ignore_index).sum())
+        return int((predicted != plan.train.loss.ignore_index).sum())
 
     return any(len({count_labels(step, rank) for rank in range(ranks)}) > 1 for step in range(STEPS[-1]))
 

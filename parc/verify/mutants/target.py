@@ -1,22 +1,43 @@
-"""The program that bugs are injected into: its parameters, its collectives, and edits of them."""
+"""The program that bugs are injected into: its parameters, its collectives, and mutants by edits of them."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from parc.emit.program import MODEL
+from parc.emit.program import MODEL, Files
 from parc.ir.collectives import Verb, Wire
 from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
 from parc.plan.blocks import Plan
-from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.stage_source import CallSite, StageSource, replace_once
-from parc.verify.sample.compile import Sample
+from parc.verify.sample.sample import Sample
+
+CLASSES = re.compile(rf"{re.escape(MODEL)}|stage_(\d+)\.py")  # the files that define classes
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One edit of an emitted program.
+
+    `equivalent` is the reason why it computes what the program computes, on any data; None where it does not.
+    `undetectable` is the reason why this sample cannot show the difference, though others can.
+    """
+
+    site: str
+    files: Files  # the edited ones
+    equivalent: str | None = None
+    undetectable: str | None = None
+
+    @property
+    def run(self) -> bool:
+        """Whether some rung should detect it here."""
+        return not (self.equivalent or self.undetectable)
 
 
 @dataclass(frozen=True)
@@ -103,7 +124,7 @@ class MutationTarget:
     def files(self) -> dict[str, StageSource]:
         """The files that define classes: of the model, and of the root of each distinct stage."""
         texts = self.sample.files.items()
-        return {name: StageSource(text.decode()) for name, text in texts if name == MODEL or _is_stage(name)}
+        return {name: StageSource(text.decode()) for name, text in texts if CLASSES.fullmatch(name)}
 
     @cached_property
     def parameters(self) -> list[DeclaredParameter]:
@@ -168,7 +189,8 @@ class MutationTarget:
         stages = self.sample.program.stages
         if file == MODEL:
             return list({unit.name: unit for stage in stages for unit in stage.units}.values())
-        return [stages[int(file.removeprefix("stage_").removesuffix(".py"))].root]
+        number = CLASSES.fullmatch(file)
+        return [stages[int(number[1])].root] if number else []
 
     def explain_single_rank(self, axes: Iterable[str]) -> str | None:
         """The reason why edits of what happens over `axes` are equivalent, if they have one rank."""
@@ -228,7 +250,3 @@ class MutationTarget:
                 planned = [event for event in flatten(unit.events) if isinstance(event, Collective)]
                 if [ast.unparse(site.call.func) for site in written] == [each.verb for each in planned]:
                     yield from map(CollectiveSite, [file] * len(written), written, planned)
-
-
-def _is_stage(file: str) -> bool:
-    return file.startswith("stage_") and file.endswith(".py")

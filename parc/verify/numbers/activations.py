@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from parc.runtime.datasets import Dataset
-from parc.verify.execution.trainer import list_parameters, load_trainer, run_step
+from parc.verify.execution.trainer import load_trainer, read_shard, run_step
 from parc.verify.numbers.reference import Reference, ReferenceStep
 
 
@@ -76,7 +76,7 @@ class RankActivations:
     figures: Mapping[str, float]
     outputs: Mapping[ActivationKey, Tensor]
     gradients: Mapping[ActivationKey, Tensor]
-    originals: Mapping[str, tuple[str, ...]]  # of each parameter: its names in the user's model
+    user_names: Mapping[str, tuple[str, ...]]  # of each parameter, in the user's model
     parameter_gradients: Mapping[str, Tensor]  # before clipping
     parameters: Mapping[str, Tensor]  # after the update
 
@@ -107,7 +107,7 @@ def _run_step(trainer: Any, hooks: ActivationHooks, number: int) -> RankActivati
         figures=figures,
         outputs=hooks.outputs,
         gradients=hooks.gradients,
-        originals={each.name: each.originals for each in list_parameters(trainer)},
+        user_names={each.name: each.user_names for each in trainer.parameters},
         parameter_gradients=gradients,
         parameters=_copy_parameters(trainer, gradient=False),
     )
@@ -115,4 +115,4 @@ def _run_step(trainer: Any, hooks: ActivationHooks, number: int) -> RankActivati
 
 def _copy_parameters(trainer: Any, *, gradient: bool) -> dict[str, Tensor]:
     """Every parameter's shard, or that of its gradient, which is zero where it is missing."""
-    return {each.name: each.read(gradient=gradient).clone() for each in list_parameters(trainer)}
+    return {each.name: read_shard(each, gradient=gradient).clone() for each in trainer.parameters}

@@ -15,7 +15,7 @@ from parc.plan.blocks import Plan
 from parc.verify.numbers.activations import RankActivations
 from parc.verify.numbers.tolerance import SAME, TensorError
 from parc.verify.report import RungFinding, format_ranks
-from parc.verify.sample.sample_run import SampleRun
+from parc.verify.sample.sample import SampleRun
 from parc.verify.source_lines import find_call, find_edit
 
 

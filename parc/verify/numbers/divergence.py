@@ -14,7 +14,7 @@ from parc.ir.program import Parameter, Program
 from parc.ir.states import S
 from parc.plan.mesh import Mesh
 from parc.verify.execution.subprocess import run_in_subprocess
-from parc.verify.execution.trainer import join_originals
+from parc.verify.execution.trainer import join_experts
 from parc.verify.numbers.activations import (
     ActivationKey,
     RankActivations,
@@ -33,7 +33,7 @@ from parc.verify.numbers.tolerance import (
     largest_entry,
 )
 from parc.verify.report import RungFinding
-from parc.verify.sample.sample_run import SampleRun
+from parc.verify.sample.sample import SampleRun
 
 STEPS = 3
 
@@ -166,9 +166,9 @@ class Search:
                 rank: (each.parameter_gradients if gradient else each.parameters)[name]
                 for rank, each in mine.items()
             }
-            originals = next(each.originals[name] for each in mine.values())
+            user_names = next(each.user_names[name] for each in mine.values())
             states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
-            if errors := self._measure(states, held, join_originals(name, originals, expected), floor):
+            if errors := self._measure(states, held, join_experts(name, user_names, expected), floor):
                 what = f"the gradient of `{name}`" if gradient else f"`{name}`"
                 summed = parameter if gradient else None
                 yield Divergence(what, None, errors, len(held), stage, (), False, summed, unit)

@@ -18,13 +18,13 @@ from parc.capture.objective import names_of_inputs
 from parc.capture.promotion import promote_casts
 from parc.capture.user_model import find_factory, plain_arguments
 from parc.plan.blocks import Plan
-from parc.runtime.batches import Batches
+from parc.runtime.batches import Batches, BatchSettings
 from parc.runtime.datasets import Dataset
 from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
-from parc.verify.execution.trainer import FIGURES, LocalParameter
+from parc.runtime.placement import PlacedParameter
+from parc.verify.execution.trainer import FIGURES
 from parc.verify.numbers.tolerance import FLOOR, TOLERANCE, largest_entry
-from parc.verify.sample.tokens import build_batches
 
 ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradient, as that of a key's bias
 
@@ -43,7 +43,7 @@ class ReferenceStep:
         """The largest error of a figure that is allowed in float64."""
         return TOLERANCE * max(abs(self.figures[name]), FLOOR**2)
 
-    def bound_parameter(self, parameter: LocalParameter, share: Tensor, *, gradient: bool) -> Tensor:
+    def bound_parameter(self, parameter: PlacedParameter, share: Tensor, *, gradient: bool) -> Tensor:
         """The largest error of each entry of a rank's share of a parameter or gradient."""
         floor = self.gradient_floor if gradient else self.parameter_floor
         return torch.tensor(TOLERANCE * max(largest_entry(share), floor), dtype=torch.float64)
@@ -102,7 +102,15 @@ class Reference:
     @property
     def batches(self) -> Batches:
         """The batch of each step."""
-        return build_batches(self.plan.train, self.dataset)
+        train, batch = self.plan.train, self.plan.train.batch
+        settings = BatchSettings(
+            sequences=batch.sequences,
+            length=batch.length,
+            microbatches=batch.microbatches,
+            seed=train.seed,
+            shift=train.loss.shift,
+        )
+        return Batches(self.dataset, settings)
 
     def run_microbatches(
         self, model: nn.Module, tokens: Tensor, labels: Tensor

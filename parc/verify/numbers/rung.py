@@ -6,12 +6,18 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from parc.verify.numbers.compare import compare_program, save_reference
-from parc.verify.numbers.deviation import GRADIENT, Deviation, count_originals, group_by_kind
+from parc.verify.numbers.compare import (
+    GRADIENT,
+    Deviation,
+    compare_program,
+    count_parameters,
+    group_by_kind,
+    save_reference,
+)
 from parc.verify.numbers.divergence import STEPS, locate_divergence
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.report import Rung
-from parc.verify.sample.sample_run import SampleRun
+from parc.verify.sample.sample import SampleRun
 
 
 def prove_numbers(run: SampleRun) -> Rung:
@@ -34,7 +40,7 @@ def _describe(found: Sequence[Deviation]) -> Iterator[str]:
     for kind, deviations in group_by_kind(found).items():
         worst = deviations[0]
         line = f"at most {worst.used * TOLERANCE:.1e} apart in {STEPS} steps"
-        if count := count_originals(deviations):
+        if count := count_parameters(deviations):
             yield f"{count} {kind}: {line}, of `{worst.what.removeprefix(GRADIENT)}`"
         else:
             yield f"{kind}: {line}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -40,21 +40,15 @@ def gradient_states(states: States) -> States:
     return {axis: state for axis, state in found.items() if state != I}
 
 
-def _order_shards(states: States, mesh: Mesh) -> list[tuple[str, int, int]]:
+def _order_shards(states: States, mesh: Mesh) -> Iterator[tuple[str, int, int]]:
     """(axis, dim, blocks) of the axes that shard, in the order in which they do; `blocks` as each finds them.
 
     A dim that was flattened from two is sharded by the axes of the outer one first, which share its blocks.
     """
-    sharded = {axis: state for axis, state in states.items() if state.sharded}
-    ordered = sorted(sharded.items(), key=lambda entry: entry[1].blocks)
-    return [(axis, at.dim, at.blocks // _outer_ranks(at, sharded, mesh)) for axis, at in ordered]
-
-
-def _outer_ranks(state: State, sharded: States, mesh: Mesh) -> int:
-    outer = (
-        axis for axis, other in sharded.items() if other.dim == state.dim and other.blocks < state.blocks
-    )
-    return mesh.product(outer)
+    sharded = [(axis, state) for axis, state in states.items() if state.sharded]
+    for axis, state in sorted(sharded, key=lambda entry: entry[1].blocks):
+        outer = [name for name, at in sharded if at.dim == state.dim and at.blocks < state.blocks]
+        yield axis, state.dim, state.blocks // mesh.product(outer)
 
 
 def _first_of_group(rank: int, axis: str, mesh: Mesh) -> int:

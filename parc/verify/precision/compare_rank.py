@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import load_trainer
-from parc.verify.numbers.deviation import Deviation, compare_step
+from parc.verify.numbers.compare import Deviation, compare_step
 from parc.verify.numbers.shards import select_share
 from parc.verify.precision.replay_routing import ChoiceKey, ChoiceStates, RoutingReplay, Selection, find_flips
 from parc.verify.precision.rounding_bounds import BoundedStep

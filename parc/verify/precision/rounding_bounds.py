@@ -29,11 +29,12 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES
-from parc.verify.execution.trainer import LocalParameter
+from parc.runtime.placement import PlacedParameter
+from parc.verify.execution.trainer import select_share
 from parc.verify.numbers.reference import Reference, ReferenceStep, build_schedule
 from parc.verify.numbers.tolerance import largest_entry
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection
-from parc.verify.sample.compile import with_precision
+from parc.verify.sample.sample import with_precision
 
 FACTOR = 8
 SAMPLES = 2  # of models with changed parameters
@@ -53,8 +54,8 @@ class BoundedStep(ReferenceStep):
     def bound_figure(self, name: str) -> float:
         return self.figure_bounds[name]
 
-    def bound_parameter(self, parameter: LocalParameter, share: Tensor, *, gradient: bool) -> Tensor:
-        return parameter.select_share(self.gradient_bounds if gradient else self.parameter_bounds)
+    def bound_parameter(self, parameter: PlacedParameter, share: Tensor, *, gradient: bool) -> Tensor:
+        return select_share(parameter, self.gradient_bounds if gradient else self.parameter_bounds)
 
 
 def measure_bounds(reference: Reference, paths: Collection[str]) -> BoundedStep:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import FIGURES
-from parc.verify.numbers.deviation import Deviation, count_originals, group_by_kind
+from parc.verify.numbers.compare import Deviation, count_parameters, group_by_kind
 from parc.verify.precision.compare_rank import RankReport, compare_rank
 from parc.verify.precision.replay_routing import list_choice_states
 from parc.verify.precision.rounding_bounds import measure_bounds
 from parc.verify.report import NotProvable, Rung, RungFinding, format_ranks
-from parc.verify.sample.sample_run import SampleRun
+from parc.verify.sample.sample import SampleRun
 from parc.verify.source_lines import Location, find_edit
 
 FINDINGS = 3  # that are reported, the worst first
@@ -61,17 +62,21 @@ def _judge(precision: str, reports: Sequence[RankReport], edit: Location) -> Run
     for each in deviations:
         if each.used > 1:
             exceeded[each.what].append(each)
-    findings = [RungFinding(_describe_excess(found), (), *edit) for found in exceeded.values()]
-    return Rung(precision, "refuted" if exceeded else "proved", compared, tuple(findings[:FINDINGS]))
+    findings = []
+    for worst, *others in islice(exceeded.values(), FINDINGS):
+        ranks = format_ranks({each.rank for each in (worst, *others)})
+        excess = f"is off by {worst.error:.1e} on {ranks}: rounding allows {worst.bound:.1e}"
+        findings.append(RungFinding(f"{worst.what} {excess}", (), *edit))
+    return Rung(precision, "refuted" if exceeded else "proved", compared, tuple(findings))
 
 
 def _describe(deviations: Sequence[Deviation]) -> Iterator[str]:
     """How much of the bounds is used. `deviations` has the worst first."""
-    count = count_originals(deviations)
+    count = count_parameters(deviations)
     yield f"{count} gradients and parameters, and {len(FIGURES)} figures, of one step against float64"
     for kind, (worst, *_) in group_by_kind(deviations).items():
         error = f"{worst.error:.1e} of {worst.bound:.1e}"
-        of = f": {worst.what}" if worst.originals else ""
+        of = f": {worst.what}" if worst.user_names else ""
         yield f"{kind}: at most {worst.used:.2f} of what rounding allows, {error}{of}"
 
 
@@ -81,8 +86,3 @@ def _describe_routing(reports: Sequence[RankReport]) -> Iterator[str]:
         yield f"routing of the reference replayed: {flips} of {choices} choices would differ"
         fused = any(report.fused for report in reports)
         yield f"the experts' products are {'fused' if fused else 'loops: rows are no multiples of 16 bytes'}"
-
-
-def _describe_excess(found: Sequence[Deviation]) -> str:
-    worst, ranks = found[0], format_ranks({each.rank for each in found})
-    return f"{worst.what} is off by {worst.error:.1e} on {ranks}: rounding allows {worst.bound:.1e}"

@@ -18,8 +18,8 @@ from parc.diagnostic import CompileError, has_errors
 from parc.plan.blocks import Level, Model, Plan, Shape
 from parc.plan.mesh import Mesh
 from parc.verify.report import NotProvable
-from parc.verify.sample.compile import Precision, Sample, compile_sample, with_precision
 from parc.verify.sample.factory_arguments import iterate_arguments
+from parc.verify.sample.sample import Precision, Sample, compile_sample, with_precision
 from parc.verify.sample.shrink import format_changes, shrink_batch, shrink_layers, shrink_mesh, shrink_sizes
 
 RANKS = 128  # as many processes as a machine of two cores runs a step of in less than a minute

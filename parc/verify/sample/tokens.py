@@ -5,10 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from parc.plan.blocks import Train
-from parc.runtime.batches import Batches, BatchSettings
-from parc.runtime.datasets import Dataset
-
 SKEW = 3  # a uniform number to this power: half of the ids lie in the first eighth of the vocabulary
 
 
@@ -25,16 +21,3 @@ class Tokens:
     def read(self, start: int, length: int) -> Tensor:
         """Ids [start, start + length)."""
         return self.ids[start : start + length]
-
-
-def build_batches(train: Train, dataset: Dataset) -> Batches:
-    """The batch of each step of a training run."""
-    batch = train.batch
-    settings = BatchSettings(
-        sequences=batch.sequences,
-        length=batch.length,
-        microbatches=batch.microbatches,
-        seed=train.seed,
-        shift=train.loss.shift,
-    )
-    return Batches(dataset, settings)

@@ -17,7 +17,7 @@ from parc.capture.capture import Captured
 from parc.capture.graph import user_name
 from parc.plan.blocks import Plan
 from parc.verify.numbers.reference import Reference
-from parc.verify.sample.compile import Sample
+from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import SKEW, Tokens
 
 SKEWS = range(SKEW, 4 * SKEW)  # tried until an expert gets no token, with two draws each

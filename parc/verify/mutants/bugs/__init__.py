@@ -4,7 +4,6 @@ from parc.verify.mutants.bugs import (  # noqa: F401
     collectives,
     data,
     gradients,
-    groups,
     initial,
     loss,
     norm,

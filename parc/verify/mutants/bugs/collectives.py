@@ -1,13 +1,13 @@
-"""Collectives that are left out, or replaced by others."""
+"""Collectives that are left out, replaced by others, or among the wrong ranks."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from parc.ir.states import I, Kind, P, R, S
-from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import CollectiveSite, MutationTarget
+from parc.verify.mutants.target import CollectiveSite, Mutant, MutationTarget
 
 COLLECTIVES = "runtime/collectives.py"
 GRADIENTS = "runtime/gradients.py"
@@ -112,6 +112,22 @@ def replace_sum_by_maximum(target: MutationTarget) -> Iterator[Mutant]:
         if axes:
             text = call.replace(", group=", ", op=dist.ReduceOp.MAX, group=")
             yield target.patch(file, call, text, site, over=sorted(axes))
+
+
+@silent_bug("wrong process group")
+def swap_groups(target: MutationTarget) -> Iterator[Mutant]:
+    """A module communicates over another axis of the mesh (Megatron-LM #7452). Of one size, nothing crashes.
+
+    Applies to every module that communicates over an axis, where the mesh has another one.
+    """
+    for file, source in target.files.items():
+        for unit, call in source.find_calls(("mesh.get_group",)):
+            axis = ast.literal_eval(call.args[0])
+            others = target.inner if (file, unit, axis) in target.communicating else ()
+            for other in others:
+                if other != axis:
+                    site = f"{file}, {unit}: `{other}` for `{axis}`"
+                    yield target.edit(file, call, f"mesh.get_group({other!r})", site, over=[axis, other])
 
 
 def _count_rows(target: MutationTarget, site: CollectiveSite, dim: int) -> int:

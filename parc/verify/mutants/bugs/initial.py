@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import DeclaredParameter, MutationTarget
+from parc.verify.mutants.target import DeclaredParameter, Mutant, MutationTarget
 
 INIT = "runtime/init.py"
 KEYED = "name, key = (names[expert], None) if placement.stack else (parameter.name, expert)"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import MutationTarget
+from parc.verify.mutants.target import Mutant, MutationTarget
 
 OBJECTIVE = "runtime/objective.py"
 TERM = "return loss if self.balance is None else loss + self.balance * packed[1] / microbatches"

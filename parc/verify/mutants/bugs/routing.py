@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import MutationTarget
+from parc.verify.mutants.target import Mutant, MutationTarget
 
 EXPERTS = "runtime/experts.py"
 ALIGNED = 16  # bytes

@@ -6,9 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from parc.ir.states import I, Kind, R
-from parc.verify.mutants.mutant import Mutant
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import MutationTarget
+from parc.verify.mutants.target import Mutant, MutationTarget
 
 OBJECTIVE = "runtime/objective.py"
 COMPLETE = "        self.gradients.complete()\n"

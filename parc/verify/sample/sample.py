@@ -1,16 +1,23 @@
-"""Compiles a plan to be run here, in a precision that the proof chooses."""
+"""A sample: a plan that is compiled to be run here, in a precision that the proof chooses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar
 
 from parc.capture.capture import Captured, capture
 from parc.emit.program import Files, emit
 from parc.ir.program import Program
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
+from parc.runtime.datasets import Dataset
 from parc.shard.placement import propagate
+from parc.verify.execution.watchdog import run_ranks
+from parc.verify.numbers.reference import Reference
+
+T = TypeVar("T")
 
 LowPrecision: TypeAlias = Literal["fp32", "bf16"]
 Precision: TypeAlias = Literal["fp64"] | LowPrecision
@@ -46,3 +53,26 @@ def with_precision(plan: Plan, compute: Precision) -> Plan:
     master: Literal["fp32", "fp64"] = "fp64" if compute == "fp64" else "fp32"
     precision = replace(plan.train.precision, compute=compute, master=master)
     return replace(plan, train=replace(plan.train, precision=precision))
+
+
+@dataclass(frozen=True)
+class SampleRun:
+    """`folder` has the program of `sample`, perhaps edited. `timeout` is that of a step, in seconds."""
+
+    sample: Sample
+    folder: Path
+    dataset: Dataset
+    timeout: float
+    device: str = "cpu"
+
+    @property
+    def reference(self) -> Reference:
+        return Reference(self.sample.plan, self.sample.captured.recipes, self.dataset)
+
+    def run_ranks(self, target: Callable[..., T], *args: object) -> list[T]:
+        """Calls `target(folder, dataset, *args)` on each rank; the results, in the order of the ranks.
+
+        Raises Stopped where the program does not run to its end.
+        """
+        world, arguments = self.sample.plan.mesh.size, (self.folder, self.dataset, *args)
+        return run_ranks(world, self.folder, target, *arguments, timeout=self.timeout, device=self.device)
