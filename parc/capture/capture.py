@@ -23,11 +23,13 @@ from parc.capture.module_tree import Places, find_layers, find_places
 from parc.capture.objective import Objective
 from parc.capture.preconditions import Illegal
 from parc.capture.promotion import promote_casts
+from parc.capture.sizes import BatchSize
 from parc.capture.source_lines import describe_fault, label_fault, label_operation
+from parc.capture.symbols import FixedSizes, find_symbols
 from parc.capture.used_parameters import list_used_parameters
 from parc.capture.user_model import UserModel, load_model
 from parc.diagnostic import CompileError, Label, error
-from parc.plan.blocks import Batch, Model, Plan
+from parc.plan.blocks import Model, Plan
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
 
@@ -41,6 +43,7 @@ class Captured:
     banks: dict[str, Bank]
     layers: str  # the path of the list of layers
     layer_count: int
+    fixed: tuple[FixedSizes, ...]  # what of the batch the graphs are bound to
     recipes: dict[str, Recipe]  # how parameters begin, by their names in the user's model
     buffers: dict[str, fx.Graph]  # what computes buffers, likewise
     mean: bool  # whether the model returns a loss itself
@@ -66,11 +69,12 @@ def capture(plan: Plan) -> Captured:
         user = load_model(model, compute)
         structure = _find_structure(user, model, plan.train.loss.ignore_index)
         with promote_casts(compute):
-            forward = _record_forward(model, structure, plan.train.batch)
+            forward = _record_forward(model, structure, _batch_size(plan))
             _check_sizes(model, structure)
             _check_parameters(model, structure, forward)
             root = _export(model, structure, forward)
             experts = _capture_experts(model, structure, forward)
+            fixed = _find_symbols(structure, root, _batch_size(plan))
         _check_used(model, structure, root, experts)
     objective = structure.objective
     return Captured(
@@ -79,6 +83,7 @@ def capture(plan: Plan) -> Captured:
         structure.banks,
         structure.layers,
         structure.layer_count,
+        fixed,
         user.recipes,
         user.buffers,
         objective.mean,
@@ -115,23 +120,32 @@ def _find_beginnings(user: UserModel, places: Places) -> dict[int, Hashable]:
     return found
 
 
-def _record_forward(model: Model, structure: _Structure, batch: Batch) -> Forward:
+def _batch_size(plan: Plan) -> BatchSize:
+    batch = plan.train.batch
+    return BatchSize(batch.sequences // batch.microbatches, batch.length)
+
+
+def _run_forward(structure: _Structure, batch: BatchSize) -> Forward:
     """One forward pass without data, to see which modules are called with what."""
-    size = (batch.sequences // batch.microbatches, batch.length)
-    tokens, labels = (torch.empty(size, dtype=torch.long, device="meta") for _ in range(2))
+    inputs = (torch.empty(batch.sequences, batch.length, dtype=torch.long, device="meta") for _ in range(2))
+    banks = structure.banks.keys()
+    return record_forward(structure.objective, structure.layers, banks, structure.signatures, *inputs)
+
+
+def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Forward:
     try:
-        return record_forward(
-            structure.objective,
-            structure.layers,
-            structure.banks.keys(),
-            structure.signatures,
-            tokens,
-            labels,
-        )
+        return _run_forward(structure, batch)
     except Exception as fault:
         message = f"`{model.source}` does not run on its own: {describe_fault(fault)}"
         label = Label(model.at("source"), "run for this plan", primary=False)
         raise CompileError(error("P505", message, *label_fault(fault), label)) from fault
+
+
+def _find_symbols(structure: _Structure, root: Body, batch: BatchSize) -> tuple[FixedSizes, ...]:
+    def capture_at(other: BatchSize) -> Body:
+        return export_model(_run_forward(structure, other), structure.places, structure.signatures)
+
+    return find_symbols(root, batch, capture_at)
 
 
 def _check_sizes(model: Model, structure: _Structure) -> None:

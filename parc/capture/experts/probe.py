@@ -46,8 +46,12 @@ def is_weighted_sum(
     for expert in chosen:
         parameters = _of_expert(module, bank, expert)
         token, choice = torch.where(indices == expert)
-        rows = torch.cat([_run_graph(graph, group, parameters) for group in tokens[token].tensor_split([1])])
-        expected.index_add_(0, token, rows * weights[token, choice, None])
+        groups = tokens[token].tensor_split([1])
+        try:
+            rows = torch.cat([_run_graph(graph, group, parameters) for group in groups])
+            expected.index_add_(0, token, rows * weights[token, choice, None])
+        except RuntimeError:  # it holds for the number of rows of the trace alone
+            return False
     error = (found - expected).abs().max() / expected.abs().max()
     return bool(error <= _ROUNDING[dtype])
 
