@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verify": BACK | {"trace", "runtime", "capture", "shard", "lower", "emit", "check"},
     "driver": EVERYTHING,
     "commands": FRONT | {"report", "render", "search"},
-    "commands.build": {"commands", "driver"},
+    "commands.build": {"commands", "diagnostic", "driver"},
     "commands.run": {"driver"},
     "commands.verify": EVERYTHING | {"commands"},
     "commands.lsp": {"commands", "diagnostic", "lsp"},
