@@ -75,7 +75,7 @@ def programs(draw: Random, run: str, count: int, most: int = RANKS[-1]) -> Itera
     from parc.diagnostic import CompileError
     from parc.emit.program import emit
     from parc.lower.program import lower
-    from parc.shard.placement import propagate
+    from parc.shard.propagate import propagate
 
     captured = None
     seen: set[str] = set()

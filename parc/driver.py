@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from parc.capture.capture import Captured, capture
 from parc.capture.dump import dump_captured
-from parc.capture.user_model import read_sources
+from parc.capture.model.user_model import read_sources
 from parc.check.load import Loaded, choose, load
 from parc.check.unsupported import find_unsupported
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
@@ -26,7 +26,7 @@ from parc.plan.dump import dump_plan
 from parc.plan.imports import HARDWARE_PREFIX
 from parc.render.text import render, summarize
 from parc.shard.dump import dump_placed
-from parc.shard.placement import propagate
+from parc.shard.propagate import propagate
 
 
 @dataclass(frozen=True)

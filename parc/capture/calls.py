@@ -49,7 +49,7 @@ class ExpertsCall:
     tokens: torch.Size
     roles: tuple[int | str, int | str, int | str]  # of tokens, indices, weights: a position, or a keyword
 
-    def arguments(self, *values: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    def bind(self, *values: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Tokens, indices and weights as the module takes them: by position, and by keyword."""
         placed = dict(zip(self.roles, values, strict=True))
         positions = sorted(role for role in placed if isinstance(role, int))
@@ -61,7 +61,7 @@ def is_spec(leaf: object) -> bool:
     return isinstance(leaf, tuple) and len(leaf) == 2 and isinstance(leaf[0], torch.Size)
 
 
-def as_specs(tree: object) -> tuple[tuple[Any, ...], pytree.TreeSpec]:
+def to_specs(tree: object) -> tuple[tuple[Any, ...], pytree.TreeSpec]:
     """A tree's leaves, with a Spec for every tensor, and its structure."""
     leaves, structure = pytree.tree_flatten(tree)
     return tuple((x.shape, x.dtype) if isinstance(x, Tensor) else x for x in leaves), structure

@@ -17,17 +17,17 @@ from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
 from parc.capture.graph import Body, user_name
-from parc.capture.initializers import Recipe
-from parc.capture.module_signature import Signatures
-from parc.capture.module_tree import Places, find_layers, find_places
-from parc.capture.objective import Objective
+from parc.capture.model.objective import Objective
+from parc.capture.model.promotion import promote_casts
+from parc.capture.model.recipes import Recipe
+from parc.capture.model.signatures import Signatures
+from parc.capture.model.tree import Places, find_layers, find_places
+from parc.capture.model.user_model import UserModel, load_model
 from parc.capture.preconditions import Illegal
-from parc.capture.promotion import promote_casts
 from parc.capture.sizes import BatchSize
 from parc.capture.source_lines import describe_fault, label_fault, label_operation
 from parc.capture.symbols import FixedSizes, find_symbols
 from parc.capture.used_parameters import list_used_parameters
-from parc.capture.user_model import UserModel, load_model
 from parc.diagnostic import CompileError, Label, error
 from parc.plan.blocks import Model, Plan
 

@@ -37,7 +37,7 @@ CALL, EXPERTS = torch.ops.parc.call.default, torch.ops.parc.experts.default  # a
 
 
 @contextmanager
-def known_outputs(outputs: dict[str, tuple[tuple[torch.Size, torch.dtype], ...]]) -> Iterator[None]:
+def declare_outputs(outputs: dict[str, tuple[tuple[torch.Size, torch.dtype], ...]]) -> Iterator[None]:
     """Let `call` answer for these sites while parents are captured."""
     _outputs.update(outputs)
     try:

@@ -20,15 +20,16 @@ from torch.fx.proxy import TracerBase
 from torch.utils import _pytree as pytree
 
 from parc.capture.calls import Call, is_spec
-from parc.capture.custom_ops import CALL, known_outputs
+from parc.capture.custom_ops import CALL, declare_outputs
 from parc.capture.forward import Forward, opaque_calls
-from parc.capture.functionalize import is_view, made_functional
-from parc.capture.graph import Body, argument, is_item, is_users, item_of, name_of, numbers_of
-from parc.capture.module_signature import Signatures
-from parc.capture.module_tree import Place, Places
-from parc.capture.objective import Objective
+from parc.capture.functionalize import functionalize, is_view
+from parc.capture.graph import Body, argument, is_item, item_of, name_of, numbers_of
+from parc.capture.model.objective import Objective
+from parc.capture.model.signatures import Signatures
+from parc.capture.model.tree import Place, Places
 from parc.capture.preconditions import check_operations
-from parc.capture.split_bias import biases_apart
+from parc.capture.source_lines import is_users_file
+from parc.capture.split_bias import split_biases
 from parc.ir.runtime_names import LOCALS
 
 aten = torch.ops.aten
@@ -41,7 +42,7 @@ def export_model(forward: Forward, places: Places, signatures: Signatures) -> Bo
     `places` are those of its parameters and buffers. Raises Illegal for an operation, and ValueError for what
     else cannot be captured.
     """
-    with known_outputs({path: made[0].tensors_out for path, made in forward.calls.items()}):
+    with declare_outputs({path: made[0].tensors_out for path, made in forward.calls.items()}):
         return _Exporter(forward, places, signatures).export("")
 
 
@@ -58,17 +59,17 @@ class _Exporter:
             raise ValueError(f"`{path}` is called {count} times with arguments of different shapes")
         key = (self._signatures.number(call.module), call.arguments, call.structure)
         if key not in self._known:
-            self._known[key] = body = self._body(path, call)
+            self._known[key] = body = self._export_body(path, call)
             self._attach_children(body)
-            made_functional(body.graph, partial(_aliases, body))
-            biases_apart(body.graph)
+            functionalize(body.graph, partial(_may_alias, body))
+            split_biases(body.graph)
         return self._known[key]
 
-    def _body(self, path: str, call: Call) -> Body:
-        tensors = self._tensors_read(path)
+    def _export_body(self, path: str, call: Call) -> Body:
+        tensors = self._list_tensors_read(path)
         inputs = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in call.tensors_in]
         entry = _Entry(call, tensors)
-        with opaque_calls(self._forward, call.module), _frames_of_helpers():
+        with opaque_calls(self._forward, call.module), _keep_helper_frames():
             program = torch.export.export(entry, (*entry.tensors, *inputs), strict=False)
         if program.graph_signature.inputs_to_lifted_tensor_constants:
             raise ValueError(
@@ -78,16 +79,16 @@ class _Exporter:
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
         for node, (first, *_) in zip(placeholders, tensors, strict=False):
             node.meta.update(tensor=first.name.removeprefix(f"{path}."), buffer=first.is_buffer)
-        for node, name in zip(placeholders[len(tensors) :], _argument_names(call), strict=True):
+        for node, name in zip(placeholders[len(tensors) :], _name_arguments(call), strict=True):
             node.meta["name"] = f"{name}_" if name in LOCALS or keyword.iskeyword(name) else name
-        _tidy(graph)
+        _remove_noise(graph)
         check_operations(graph)
         kind = type(call.module)
         doc = inspect.cleandoc(vars(kind).get("__doc__") or "")
         owner = call.module.model if isinstance(call.module, Objective) else call.module
         return Body(kind.__name__, path, graph, doc, numbers=numbers_of(owner))
 
-    def _tensors_read(self, path: str) -> list[list[Place]]:
+    def _list_tensors_read(self, path: str) -> list[list[Place]]:
         """The tensors of a module that its own operations read, each by all its places in the module."""
         read = (self._places[key] for key in self._forward.reads[path] if key in self._places)
         inside = ([place for place in places if place.is_below(path)] for places in read)
@@ -103,7 +104,7 @@ class _Exporter:
 
 
 @contextmanager
-def _frames_of_helpers() -> Iterator[None]:
+def _keep_helper_frames() -> Iterator[None]:
     """Within it torch notes the frames of functions that `forward` calls too, not those of `forward` alone.
 
     They have the user's names for the values, and are where an operation stands.
@@ -112,7 +113,7 @@ def _frames_of_helpers() -> Iterator[None]:
 
     def since_forward(self: TracerBase, user_stack_summary: StackSummary) -> StackSummary:
         since = dropwhile(lambda frame: frame.name != "forward", user_stack_summary)
-        return StackSummary.from_list([frame for frame in since if is_users(frame.filename)])
+        return StackSummary.from_list([frame for frame in since if is_users_file(frame.filename)])
 
     TracerBase._filter_traceback_frames = since_forward  # type: ignore[method-assign]
     try:
@@ -138,13 +139,13 @@ class _Entry(nn.Module):
         left = iter(tensors[count:])
         leaves = [next(left) if is_spec(leaf) else leaf for leaf in call.arguments]
         args, kwargs = pytree.tree_unflatten(leaves, call.structure)
-        with _replaced(self.places, tensors[:count]):
+        with _replace_tensors(self.places, tensors[:count]):
             out, _ = pytree.tree_flatten(call.module(*args, **kwargs))
         return [leaf for leaf in out if isinstance(leaf, Tensor)]
 
 
 @contextmanager
-def _replaced(tensors: Sequence[Sequence[Place]], values: Sequence[Tensor]) -> Iterator[None]:
+def _replace_tensors(tensors: Sequence[Sequence[Place]], values: Sequence[Tensor]) -> Iterator[None]:
     """Modules have other values for their parameters and buffers."""
     for places, value in zip(tensors, values, strict=True):
         for place in places:
@@ -157,7 +158,7 @@ def _replaced(tensors: Sequence[Sequence[Place]], values: Sequence[Tensor]) -> I
                 place.replace(place.tensor)
 
 
-def _argument_names(call: Call) -> list[str]:
+def _name_arguments(call: Call) -> list[str]:
     """A name for every tensor among the arguments: the user's own where an argument is one tensor."""
     args, kwargs = pytree.tree_unflatten(list(call.arguments), call.structure)
     bound = inspect.signature(type(call.module).forward).bind(call.module, *args, **kwargs)
@@ -168,10 +169,10 @@ def _argument_names(call: Call) -> list[str]:
     return names
 
 
-def _tidy(graph: fx.Graph) -> None:
+def _remove_noise(graph: fx.Graph) -> None:
     """Drop what only torch's own passes read, and values that nobody uses."""
     for node in list(graph.nodes):
-        if node.op == "call_function" and (node.target in _NOISE or _drops_nothing(node)):
+        if node.op == "call_function" and (node.target in _NOISE or _is_idle_dropout(node)):
             if node.users:
                 node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
@@ -184,7 +185,7 @@ def _tidy(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
-def _aliases(body: Body, node: fx.Node) -> bool:
+def _may_alias(body: Body, node: fx.Node) -> bool:
     """Whether an item of a tuple may be a view: of chunks it is, of a call if that hands on what it got."""
     if not is_item(node):
         return False
@@ -195,5 +196,5 @@ def _aliases(body: Body, node: fx.Node) -> bool:
     return result.op == "placeholder" or is_view(result) or is_item(result)
 
 
-def _drops_nothing(node: fx.Node) -> bool:
+def _is_idle_dropout(node: fx.Node) -> bool:
     return name_of(node) == "aten::dropout" and not (argument(node, "p") and argument(node, "train"))

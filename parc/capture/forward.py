@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from parc.capture.calls import Call, ExpertsCall, as_specs, find_roles
+from parc.capture.calls import Call, ExpertsCall, find_roles, to_specs
 from parc.capture.custom_ops import call, experts
-from parc.capture.module_signature import Signatures
-from parc.capture.module_tree import walk_modules
+from parc.capture.model.signatures import Signatures
+from parc.capture.model.tree import walk_modules
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Forward:
     experts: dict[str, ExpertsCall]
     reads: dict[str, set[int]]  # the ids of the tensors that the operations of a module that ran have read
 
-    def home_of(self, name: str) -> str:
+    def find_home(self, name: str) -> str:
         """The path of the innermost boundary that holds a parameter."""
         path = name
         while path not in self.boundaries and path:
@@ -60,9 +60,9 @@ def record_forward(
     def record(path: str, module: nn.Module) -> Callable[..., Any]:
         run = module.forward
 
-        def recorded(*args: Any, **kwargs: Any) -> Any:
+        def run_recorded(*args: Any, **kwargs: Any) -> Any:
             reads.add((args, kwargs))
-            arguments = as_specs((args, kwargs))
+            arguments = to_specs((args, kwargs))
             key = signatures.number(module), *arguments
             if key in known:
                 like, call = known[key]
@@ -72,16 +72,16 @@ def record_forward(
             with reads.inside(path):
                 out = run(*args, **kwargs)
                 reads.add(out)
-            call = Call(module, *arguments, *as_specs(out))
+            call = Call(module, *arguments, *to_specs(out))
             forward.calls[path].append(call)
             known[key] = path, call
             return out
 
-        return recorded
+        return run_recorded
 
     stubs = {path: record(path, module) for path, module in forward.boundaries.items()}
-    stubs |= {path: _experts_operator(path, forward.experts) for path in experts_paths}
-    with _patched(forward.boundaries, stubs), reads:
+    stubs |= {path: _make_experts_operator(path, forward.experts) for path in experts_paths}
+    with _patch(forward.boundaries, stubs), reads:
         record("", model)(*inputs)
     return forward
 
@@ -90,13 +90,13 @@ def record_forward(
 def opaque_calls(forward: Forward, around: nn.Module) -> Iterator[None]:
     """Every boundary but `around` itself becomes one operator."""
     stubs = {
-        path: _experts_operator(path, {})
+        path: _make_experts_operator(path, {})
         if path in forward.experts
-        else _call_operator(path, forward.calls[path])
+        else _make_call_operator(path, forward.calls[path])
         for path, module in forward.boundaries.items()
         if module is not around
     }
-    with _patched(forward.boundaries, stubs):
+    with _patch(forward.boundaries, stubs):
         yield
 
 
@@ -113,7 +113,7 @@ def _find_boundaries(model: nn.Module, layers: str, experts_paths: Set[str]) -> 
 
 
 @contextmanager
-def _patched(boundaries: Mapping[str, nn.Module], stubs: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+def _patch(boundaries: Mapping[str, nn.Module], stubs: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Modules have other functions for their `forward`."""
     for path, stub in stubs.items():
         boundaries[path].forward = stub
@@ -124,7 +124,7 @@ def _patched(boundaries: Mapping[str, nn.Module], stubs: Mapping[str, Callable[.
             del boundaries[path].forward
 
 
-def _experts_operator(path: str, calls: dict[str, ExpertsCall]) -> Callable[..., Tensor]:
+def _make_experts_operator(path: str, calls: dict[str, ExpertsCall]) -> Callable[..., Tensor]:
     """The operator that stands for a module of experts; notes in `calls` how it was called."""
 
     def forward(*args: Tensor, **kwargs: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def _experts_operator(path: str, calls: dict[str, ExpertsCall]) -> Callable[...,
     return forward
 
 
-def _call_operator(path: str, calls: Sequence[Call]) -> Callable[..., Any]:
+def _make_call_operator(path: str, calls: Sequence[Call]) -> Callable[..., Any]:
     """The operator that stands for a module that was called before."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:

@@ -8,11 +8,11 @@ import torch
 from torch import fx
 
 
-def made_functional(graph: fx.Graph, aliases: Callable[[fx.Node], bool]) -> None:
+def functionalize(graph: fx.Graph, aliases: Callable[[fx.Node], bool]) -> None:
     """Replace `x.add_(y)` by `add(x, y)` and every later use of x by the result.
 
-    Raises ValueError where x is a view of, or viewed by, another value that is used later: the two would
-    drift apart. `aliases` tells of an item of a tuple, or a result of a call, whether it may be such a view.
+    Raises ValueError where x is a view of another value, or another is a view of x: both change at once.
+    `aliases` says whether an item of a tuple, or a result of a call, may be a view.
     """
     for node in list(graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
@@ -22,19 +22,19 @@ def made_functional(graph: fx.Graph, aliases: Callable[[fx.Node], bool]) -> None
             continue
         changed = node.args[0]
         assert isinstance(changed, fx.Node)
-        if not _alone(changed, node) or aliases(changed):
+        if not _is_alone(changed, node) or aliases(changed):
             raise ValueError(f"`{node.target}` changes a tensor of which a view is used as well")
-        node.target = _functional(node.target)
-        changed.replace_all_uses_with(node, delete_user_cb=_nodes_after(node).__contains__)
+        node.target = _find_functional(node.target)
+        changed.replace_all_uses_with(node, delete_user_cb=_list_nodes_after(node).__contains__)
 
 
-def _functional(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
+def _find_functional(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
     packet = getattr(torch.ops.aten, target._schema.name.split("::")[1].rstrip("_"))
     overload: torch._ops.OpOverload = getattr(packet, target._overloadname)
     return overload
 
 
-def _alone(changed: fx.Node, at: fx.Node) -> bool:
+def _is_alone(changed: fx.Node, at: fx.Node) -> bool:
     if changed.op == "placeholder" or is_view(changed):
         return False
     return not any(is_view(user) for user in changed.users if user is not at)
@@ -48,10 +48,6 @@ def is_view(node: fx.Node) -> bool:
     return any(a.alias_info is not None and not a.alias_info.is_write for a in target._schema.arguments)
 
 
-def _nodes_after(node: fx.Node) -> set[fx.Node]:
-    after: set[fx.Node] = set()
-    current = node.next
-    while current.op != "root":
-        after.add(current)
-        current = current.next
-    return after
+def _list_nodes_after(node: fx.Node) -> set[fx.Node]:
+    nodes = list(node.graph.nodes)
+    return set(nodes[nodes.index(node) + 1 :])

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import operator
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the user's source."""
-
-    file: Path
-    number: int
 
 
 @dataclass(eq=False)
@@ -66,6 +54,12 @@ def value(node: fx.Node) -> Tensor:
     return val
 
 
+def list_values(node: fx.Node) -> list[Tensor]:
+    """The tensors without data of a node's value: one, or those of its tuple."""
+    val = node.meta["val"]
+    return [val] if isinstance(val, Tensor) else list(val)
+
+
 def shape(node: fx.Node) -> tuple[int, ...]:
     """The global shape of a node's value."""
     return tuple(value(node).shape)
@@ -82,41 +76,6 @@ def item_of(node: fx.Node) -> tuple[fx.Node, int]:
     assert isinstance(source, fx.Node)
     assert isinstance(place, int)
     return source, place
-
-
-def lines_of(node: fx.Node) -> list[Line]:
-    """Where in the user's source an operation stands, callers first: frames neither of torch nor of ours."""
-    found = []
-    for text in (node.meta.get("stack_trace") or "").splitlines():
-        if frame := _FRAME.match(text):
-            file, number = frame.groups()
-            if is_users(file):
-                found.append(Line(Path(file), int(number)))
-    return found
-
-
-def user_frames() -> str:
-    """The lines of the user's code that called the module that asks, callers first: see `lines_of`."""
-    asking = sys._getframe(1)
-    frame: FrameType | None = asking
-    lines = []
-    while frame is not None and frame.f_code.co_filename == asking.f_code.co_filename:
-        frame = frame.f_back
-    while frame is not None and not frame.f_code.co_filename.startswith(_PARC):
-        if is_users(frame.f_code.co_filename):
-            lines.append(f'File "{frame.f_code.co_filename}", line {frame.f_lineno}')
-        frame = frame.f_back
-    return "\n".join(reversed(lines))
-
-
-def is_users(file: str) -> bool:
-    """Whether a source file is neither of torch nor of ours."""
-    return not file.startswith((_TORCH, _PARC))
-
-
-_FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
-_TORCH = str(Path(torch.__file__).parent)
-_PARC = str(Path(__file__).parents[1])
 
 
 def name_of(node: fx.Node) -> str:

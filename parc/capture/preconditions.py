@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import torch
 from torch import fx
 
 from parc.capture.forward import Forward
 from parc.capture.graph import argument, name_of, user_name
-from parc.capture.module_tree import Places
+from parc.capture.model.tree import Places
 
 _RANDOM = (
     "bernoulli",
@@ -18,11 +18,8 @@ _RANDOM = (
     "normal",
     "poisson",
     "rand",
-    "randint",
-    "randn",
-    "randperm",
     "uniform",
-)
+)  # prefixes
 
 
 class Illegal(Exception):
@@ -44,12 +41,12 @@ def check_parameters_have_one_home(forward: Forward, places: Places) -> None:
     """A parameter is shared inside one captured module, or not at all: each module has its own."""
     for first, *others in places.values():
         for other in others:
-            if not other.is_buffer and forward.home_of(other.name) != forward.home_of(first.name):
+            if not other.is_buffer and forward.find_home(other.name) != forward.find_home(first.name):
                 names = f"`{user_name(first.name)}` is also `{user_name(other.name)}`"
                 raise Illegal(f"{names}: modules cannot share parameters, so far")
     for reader, read in forward.reads.items():
         for first, *_ in (places[key] for key in read if key in places):
-            home = forward.home_of(first.name)
+            home = forward.find_home(first.name)
             is_called = home in forward.calls or home in forward.experts
             if not first.is_buffer and first.is_below(reader) and home != reader and is_called:
                 names = f"`{user_name(home)}` and `{user_name(reader) or 'the model'}`"
@@ -65,9 +62,9 @@ def check_operations(graph: fx.Graph) -> None:
             what = "/".join(name_of(user) for user in node.users)
             raise Illegal(
                 f"`{what}` holds a graph of its own: forward may not use torch.no_grad() or control flow",
-                next(iter(_operations(node)), node),
+                next(iter(node.users), node),
             )
-        if buffer := _changed_buffer(node):
+        if buffer := _find_changed_buffer(node):
             raise Illegal(f"forward changes the buffer `{buffer}`: every rank would keep another one", node)
         if node.op == "call_function" and _is_random(node):
             raise Illegal(
@@ -75,11 +72,7 @@ def check_operations(graph: fx.Graph) -> None:
             )
 
 
-def _operations(node: fx.Node) -> Iterator[fx.Node]:
-    yield from (user for user in node.users if user.op == "call_function")
-
-
-def _changed_buffer(node: fx.Node) -> str | None:
+def _find_changed_buffer(node: fx.Node) -> str | None:
     """The name of a buffer that an operation writes to, perhaps through a view."""
     if not isinstance(node.target, torch._ops.OpOverload) or not node.target._schema.is_mutable:
         return None

@@ -1,27 +1,65 @@
-"""Labels on lines of the user's source: of an operation, or of what raised an exception."""
+"""Lines of the user's source: of an operation, of what raised an exception, of what is running."""
 
 from __future__ import annotations
 
 import importlib
+import re
+import sys
 import traceback
 from pathlib import Path
+from types import FrameType
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import fx
 
-from parc.capture.graph import lines_of
 from parc.diagnostic import Label
 from parc.source import Source
 
-_NOT_THE_USERS = (
-    *(str(Path(__file__).parents[1]), str(Path(torch.__file__).parent)),
-    *("<frozen", str(Path(importlib.__file__).parent)),
-)
+_PARC = str(Path(__file__).parents[1])
+_OTHERS = (_PARC, str(Path(torch.__file__).parent), str(Path(importlib.__file__).parent), "<frozen")
+_FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
+
+
+Frames: TypeAlias = list[tuple[str, int]]  # of a stack, innermost first: file and line
+
+
+class Line(NamedTuple):
+    """A line of the user's source."""
+
+    file: Path
+    number: int
+
+
+def find_lines(node: fx.Node) -> list[Line]:
+    """The user's lines in which an operation stands, callers first."""
+    frames = map(_FRAME.match, (node.meta.get("stack_trace") or "").splitlines())
+    lines = (frame.groups() for frame in frames if frame)
+    return [Line(Path(file), int(number)) for file, number in lines if is_users_file(file)]
+
+
+def list_frames() -> Frames:
+    """The lines that have called the module which asks, up to the next of ours."""
+    asking = sys._getframe(1)
+    frame: FrameType | None = asking
+    found = []
+    while frame is not None and frame.f_code.co_filename == asking.f_code.co_filename:
+        frame = frame.f_back
+    while frame is not None and not frame.f_code.co_filename.startswith(_PARC):
+        found.append((frame.f_code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    return found
+
+
+def format_frames(frames: Frames) -> str:
+    """The user's lines among frames, as `find_lines` reads them in `meta["stack_trace"]`."""
+    lines = (f'File "{file}", line {number}' for file, number in reversed(frames) if is_users_file(file))
+    return "\n".join(lines)
 
 
 def label_operation(node: fx.Node | None) -> tuple[Label, ...]:
-    """The user's line that an operation stands in; none where it is not known."""
-    lines = lines_of(node) if node is not None else []
+    """The user's line in which an operation stands; none where it is not known."""
+    lines = find_lines(node) if node is not None else []
     return _label_line(lines[-1].file, lines[-1].number, "this operation") if lines else ()
 
 
@@ -29,14 +67,18 @@ def label_fault(fault: BaseException) -> tuple[Label, ...]:
     """The innermost line of the user's in a traceback, or the line that Python cannot read."""
     if isinstance(fault, SyntaxError) and fault.filename and fault.lineno:
         return _label_line(Path(fault.filename), fault.lineno, "here")
-    frames = traceback.extract_tb(fault.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)]
-    return _label_line(Path(users[-1].filename), users[-1].lineno or 1, "raised here") if users else ()
+    frames = [each for each in traceback.extract_tb(fault.__traceback__) if is_users_file(each.filename)]
+    return _label_line(Path(frames[-1].filename), frames[-1].lineno or 1, "raised here") if frames else ()
 
 
 def describe_fault(fault: BaseException) -> str:
     """The first line of an exception's message, or its type where it has none."""
     return str(fault).strip().split("\n")[0] or type(fault).__name__
+
+
+def is_users_file(file: str) -> bool:
+    """Whether a source file is neither Python's, nor torch's, nor ours."""
+    return not file.startswith(_OTHERS)
 
 
 def _label_line(file: Path, number: int, text: str) -> tuple[Label, ...]:

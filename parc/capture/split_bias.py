@@ -8,7 +8,7 @@ from torch import fx
 aten = torch.ops.aten
 
 
-def biases_apart(graph: fx.Graph) -> None:
+def split_biases(graph: fx.Graph) -> None:
     """`linear(x, w, b)` becomes `linear(x, w) + b`: where the product is a partial sum, the bias must wait.
 
     Emission joins the two again where nothing comes between.

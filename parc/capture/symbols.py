@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, fx
 
-from parc.capture.graph import Body, lines_of, name_of, user_name
+from parc.capture.graph import Body, name_of, user_name
 from parc.capture.sizes import BatchSize, Comparison, Size, vary_batch
-from parc.capture.source_lines import describe_fault
+from parc.capture.source_lines import describe_fault, find_lines
 from parc.capture.whole_slices import insert_whole_slices
 
 
@@ -117,7 +117,7 @@ class _Explanation:
                 return tuple(map(self._sizes, ones, others))
             case None, None:
                 return ()
-        raise self._differ(first, second)
+        raise self._refuse(first, second)
 
     def _argument(self, first: Any, second: Any) -> Any:
         """An argument of the node, with a Size in place of every number that depends on the batch."""
@@ -133,16 +133,16 @@ class _Explanation:
                 return first if size.is_constant else size
         if repr(first) == repr(second):  # as numbers are that do not equal themselves
             return first
-        raise self._differ(first, second)
+        raise self._refuse(first, second)
 
     def _size(self, first: int, second: int) -> Size:
         size = self._comparison.explain(first, second)
         if size is None:
-            raise self._differ(first, second)
+            raise self._refuse(first, second)
         return size
 
-    def _differ(self, first: object, second: object) -> _NotExplained:
-        lines = lines_of(self._node)
+    def _refuse(self, first: object, second: object) -> _NotExplained:
+        lines = find_lines(self._node)
         where = f" ({lines[-1].file.name}, line {lines[-1].number})" if lines else ""
         batches = self._comparison.first, self._comparison.second
         values = zip((first, second), batches, strict=True)

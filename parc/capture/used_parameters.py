@@ -20,10 +20,10 @@ def list_used_parameters(
         if node.target is EXPERTS:
             path = str(node.args[3])
             below = f"{prefix}{path.removeprefix(body.path + '.') if body.path else path}."
-            yield from _of_experts(experts[path], banks[path], below)
+            yield from _list_of_experts(experts[path], banks[path], below)
 
 
-def _of_experts(body: Body, bank: Bank, prefix: str) -> Iterator[str]:
+def _list_of_experts(body: Body, bank: Bank, prefix: str) -> Iterator[str]:
     for node in body.tensors():
         name = node.meta["tensor"]
         if bank.list_name is None:

@@ -20,7 +20,8 @@ from parc.lower.local_names import Key, Scope
 from parc.lower.local_values import Shares
 from parc.lower.source_names import Statements
 from parc.lower.value_names import name_objective, name_unnamed
-from parc.shard.placed import Layout, Move, Placed, issues
+from parc.shard.layout import Layout
+from parc.shard.placed import Move, Placed
 
 
 class Writer:
@@ -135,7 +136,7 @@ class Writer:
     def _read_operand(self, node: fx.Node, place: int) -> Operand:
         """An operand once it is moved; each distinct move of a value is made once."""
         operand = operands_of(node)[place]
-        moves = [move for move in self.placed.moves[node][place] if issues(move)]
+        moves = [move for move in self.placed.moves[node][place] if move.has_effect]
         steps = self._shares.steps(node, place)
         tree = self.scope.tree(operand)
         for count in range(1, len(moves) + 1):

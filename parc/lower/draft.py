@@ -16,7 +16,7 @@ from parc.lower.local_values import Shares
 from parc.lower.operation import Operation, with_operands
 from parc.lower.sharded_op_printers import Printed, print_local
 from parc.lower.source_names import Statements
-from parc.shard.placed import Placed, issues
+from parc.shard.placed import Placed
 
 LONGEST = 80  # characters of an expression that is written inside of another
 LONGEST_CHAIN = 110  # of one whose method is called
@@ -145,7 +145,7 @@ class Drafter:
 
     def _is_moved(self, user: fx.Node, place: int) -> bool:
         moves = self.placed.moves.get(user, ())
-        return bool(moves) and any(map(issues, moves[place]))
+        return bool(moves) and any(move.has_effect for move in moves[place])
 
 
 def _is_method_of(tree: ast.expr, owner: ast.Name) -> bool:

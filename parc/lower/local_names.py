@@ -14,7 +14,7 @@ from parc.capture.graph import operands_of
 from parc.ir.expression import name, names_in
 from parc.ir.runtime_names import LOCALS
 from parc.ir.states import State
-from parc.shard.placed import Move, Placed, issues
+from parc.shard.placed import Move, Placed
 
 Key: TypeAlias = tuple[tuple[str, State], ...]
 """The moves that a value has behind it: axes, and the states that it has on them since."""
@@ -91,7 +91,7 @@ class Scope:
                 continue
             for other, operand in enumerate(operands_of(user)):
                 if operand is node and (user, other) != at:
-                    moves = tuple((m.axis, m.after) for m in self._placed.moves[user][other] if issues(m))
+                    moves = tuple((m.axis, m.after) for m in self._placed.moves[user][other] if m.has_effect)
                     if moves[: len(key)] != key:
                         return True
         return False

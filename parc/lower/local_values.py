@@ -10,7 +10,8 @@ from torch import Tensor, fx
 from parc.capture.graph import Body, shape, value
 from parc.ir.program import Value
 from parc.ir.states import FREE, I, State, local_shape
-from parc.shard.placed import Layout, Move, Placed, States, issues
+from parc.shard.layout import Layout
+from parc.shard.placed import Move, Placed, States
 
 
 class Shares:
@@ -26,7 +27,7 @@ class Shares:
 
     def local(self, node: fx.Node, states: States | None = None) -> tuple[int, ...]:
         """The shape of this rank's share of a value, as it is made where `states` do not say otherwise."""
-        return self._compute_local(shape(node), self.placed.fact(node).states if states is None else states)
+        return self._compute_local(shape(node), self.placed.get_fact(node).states if states is None else states)
 
     def of_results(self, node: fx.Node) -> list[tuple[int, ...]]:
         """The same for each value that a node yields."""
@@ -41,11 +42,11 @@ class Shares:
         """A value as it is made; an item of a tuple that nobody reads has neither shape nor name."""
         if not isinstance(node.meta["val"], Tensor):
             return Value("_", (), "")
-        return self.value(node, self.by_axis(self.placed.fact(node).states), name)
+        return self.value(node, self.by_axis(self.placed.get_fact(node).states), name)
 
     def now(self, node: fx.Node, name: str) -> Value:
         """A value as it is since it was last settled."""
-        return self.value(node, self.by_axis(self.placed.now(node).states), name)
+        return self.value(node, self.by_axis(self.placed.get_settled(node).states), name)
 
     def value(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
         """A value in some states."""
@@ -66,7 +67,7 @@ class Shares:
         for move in reversed(moves):
             states[move.axis] = move.before
         found = [states]
-        for move in filter(issues, moves):
+        for move in (move for move in moves if move.has_effect):
             found.append(found[-1] | {move.axis: move.after})
         return found
 

@@ -8,11 +8,12 @@ from torch import fx
 
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
-from parc.capture.initializers import Recipe
+from parc.capture.model.recipes import Recipe
 from parc.ir.program import Buffer, Experts, Parameter
 from parc.ir.states import Kind, State
 from parc.lower.buffers import Constant, compute_buffers
-from parc.shard.placed import Layout, Placed
+from parc.shard.layout import Layout
+from parc.shard.placed import Placed
 
 
 class Tensors:
@@ -35,7 +36,7 @@ class Tensors:
         for node in nodes:
             if node.meta["buffer"]:
                 continue
-            states = dict(zip(self.layout.axes, placed.fact(node).states, strict=True))
+            states = dict(zip(self.layout.axes, placed.get_fact(node).states, strict=True))
             sharded = {axis: (state.dim, state.blocks) for axis, state in states.items() if state.sharded}
             if info is not None and info.axis is not None:
                 sharded[info.axis] = (0, 1)

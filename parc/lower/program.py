@@ -12,7 +12,8 @@ from parc.lower.layers import form_layers
 from parc.lower.stages import cut_stages
 from parc.lower.units import Units
 from parc.plan.blocks import Plan
-from parc.shard.placed import Layout, Placed, PlacedModel, States
+from parc.shard.layout import Layout
+from parc.shard.placed import Placed, PlacedModel, States
 
 
 def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:

@@ -13,7 +13,7 @@ from parc.ir.program import Collective, Operand, Value
 from parc.ir.states import I, P, State
 from parc.lower.op_printers import print_operation
 from parc.lower.operation import Operation, to_expression
-from parc.shard.rules.reduce import dims_of
+from parc.shard.rules.reduce import read_dims
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def print_local(op: Operation, states: Sequence[Mapping[str, State]]) -> Printed
 
 def _print_mean(op: Operation, states: Mapping[str, State]) -> Printed:
     """A mean over shards, which are of one size: each rank adds its own mean over the number of ranks."""
-    dims, _ = dims_of(op.node.args[1:], op.node.kwargs, len(op.before[0]))
+    dims, _ = read_dims(op.node, len(op.before[0]))
     axes = tuple(axis for axis, state in states.items() if state.sharded and state.dim in dims)
     own = print_operation(op)
     if not axes:

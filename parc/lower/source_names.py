@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import Line, is_item, item_of, lines_of
+from parc.capture.graph import is_item, item_of
+from parc.capture.source_lines import Line, find_lines
 from parc.lower.operation import Numbers
 
 
@@ -70,7 +71,7 @@ class Statements:
         of: dict[int, ast.stmt | None] = {}
         open_runs: list[int] = []
         for node in nodes:
-            frames = [find_statement(line) for line in lines_of(node)]
+            frames = [find_statement(line) for line in find_lines(node)]
             self._innermost[node] = frames[-1] if frames else None
             kept = 0
             while kept < min(len(open_runs), len(frames)) and of[open_runs[kept]] is frames[kept]:

@@ -11,7 +11,7 @@ from torch import fx
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
-from parc.capture.initializers import Recipe
+from parc.capture.model.recipes import Recipe
 from parc.ir.expression import Expression, attribute, call, expr, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Unit, Value
 from parc.ir.runtime_names import GLOBALS, TOKEN_COUNTS
@@ -20,7 +20,8 @@ from parc.ir.walk import list_expressions
 from parc.lower.body import Writer
 from parc.lower.local_values import Shares
 from parc.lower.parameters import Tensors
-from parc.shard.placed import Layout, Placed, PlacedExperts
+from parc.shard.layout import Layout
+from parc.shard.placed import Placed, PlacedExperts
 
 
 class Units:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, lines_of, name_of, operands_of, user_name, value
+from parc.capture.graph import Body, name_of, operands_of, user_name, value
+from parc.capture.source_lines import find_lines
 from parc.shard.placed import Placed
 
 _ROLES = ("tokens", "indices", "weights")  # of what a module of experts takes
@@ -30,10 +31,10 @@ def name_unnamed(placed: Placed, node: fx.Node, result: fx.Node) -> str:
 def name_objective(body: Body) -> dict[fx.Node, str]:
     """The logits, and the loss that parc takes of them: no statement of the user's names either."""
     loss, *_ = body.results()
-    if name_of(loss) != "aten::cross_entropy_loss" or lines_of(loss):
+    if name_of(loss) != "aten::cross_entropy_loss" or find_lines(loss):
         return {}
     logits = loss
-    while logits.op == "call_function" and not lines_of(logits):
+    while logits.op == "call_function" and not find_lines(logits):
         logits = operands_of(logits)[0]
     return {loss: "loss", logits: "logits"}
 

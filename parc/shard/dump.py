@@ -9,7 +9,8 @@ from torch import fx
 from parc.capture.dump import dump_nodes, format_tensor, name_value
 from parc.capture.graph import is_item, operands_of, user_name
 from parc.ir.states import I
-from parc.shard.placed import Layout, Move, Placed, PlacedModel, States, issues
+from parc.shard.layout import Layout
+from parc.shard.placed import Move, Placed, PlacedModel, States
 
 
 def dump_placed(model: PlacedModel) -> str:
@@ -27,7 +28,7 @@ def _list_below(placed: Placed) -> Iterator[Placed]:
 
 def _format_body(placed: Placed, layout: Layout) -> Iterator[str]:
     def format_value(node: fx.Node) -> str:
-        return f"{format_tensor(node)}{format_states(placed.fact(node).states, layout)}"
+        return f"{format_tensor(node)}{format_states(placed.get_fact(node).states, layout)}"
 
     yield f"body {placed.body.name}: {user_name(placed.body.path) or 'the model'}"
     conversions = {
@@ -45,7 +46,7 @@ def _format_conversions(node: fx.Node, moves: Sequence[Sequence[Move]]) -> Itera
         yield from (
             f"convert {name_value(operand)} over {move.axis}: {move.before} -> {move.after}"
             for move in made
-            if issues(move)
+            if move.has_effect
         )
 
 

@@ -1,14 +1,16 @@
-"""What is decided about parameters while states are propagated, and what is found wrong on the way."""
+"""Where parameters lie, as it is decided while states are propagated, and what is refused on the way."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import fx
 
 from parc.capture.graph import Body, user_name, value
 from parc.ir.states import FREE, I, R, S, State
-from parc.shard.placed import Cut, Layout, Refused, States, Uncut
+from parc.shard.layout import Layout
+from parc.shard.placed import States, Uncut
 from parc.shard.routing import only_routes
 from parc.shard.rules import Conflict
 from parc.shard.rules.dims import Chunked
@@ -16,21 +18,38 @@ from parc.shard.rules.dims import Chunked
 BLOCKS = 64  # more in one parameter are taken for a mistake
 
 
-class Again(Exception):
-    """A decision about a parameter came after it had been used: start over."""
+class Restart(Exception):
+    """A decision about a parameter came after it had been used: propagation starts again."""
 
 
-class Decisions:
-    """They outlive a propagation, and the next one starts with them. Each parameter has a key."""
+class Refused(Exception):
+    """There is no legal placement."""
+
+    def __init__(self, reason: str, axis: str, body: Body, node: fx.Node | None) -> None:
+        super().__init__(reason)
+        self.reason, self.axis, self.body, self.node = reason, axis, body, node
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How the tensor axis cuts a parameter."""
+
+    name: str
+    state: State
+    stated: bool  # by the plan; else inferred
+
+
+class ParameterPlacements:
+    """Decisions about parameters, each by a key. A propagation that starts again starts with them."""
 
     def __init__(self, layout: Layout, root: Body) -> None:
         self.layout, self.root = layout, root
         self.uncut: dict[str, Uncut] = {}
-        self.faults: dict[tuple[object, ...], Refused] = {}
-        self._cuts: dict[str, Cut] = {}
+        self.refused: dict[tuple[object, ...], Refused] = {}
+        self._cuts: dict[str, _Cut] = {}
         self._decided: dict[tuple[str, str], State] = {}
 
-    def stated(self, name: str) -> str | None:
+    def find_statement(self, name: str) -> str | None:
         """What the plan states of a parameter, by its name in the model: `column`, `row` or `replicate`."""
         name = user_name(name)
         for word in ("replicate", "column", "row"):
@@ -38,33 +57,27 @@ class Decisions:
                 return word
         return None
 
-    def first_states(self, key: str, node: fx.Node, path: str, is_expert: bool) -> States:
+    def find_states(self, key: str, node: fx.Node, path: str, is_expert: bool) -> States:
         """The states of a parameter or buffer before its first use."""
-        stated = self.stated(path + node.meta["tensor"])
+        name, axes = path + node.meta["tensor"], self.layout.axes
+        if node.meta["buffer"]:
+            return tuple(self._decided.get((key, axis), I) for axis in axes)
         return tuple(
-            self._first(key, path + node.meta["tensor"], node, stated, axis, is_expert)
-            for axis in self.layout.axes
+            self._decided.get((key, axis)) or self._find_state(key, name, value(node).ndim, axis, is_expert)
+            for axis in axes
         )
 
-    def _first(
-        self, key: str, name: str, node: fx.Node, stated: str | None, axis: str, is_expert: bool
-    ) -> State:
-        ndim = value(node).ndim
-        if (key, axis) in self._decided:
-            return self._decided[key, axis]
-        if (
-            axis in self.layout.data
-            and not (is_expert and axis == self.layout.experts)
-            and not node.meta["buffer"]
-        ):
+    def _find_state(self, key: str, name: str, ndim: int, axis: str, is_expert: bool) -> State:
+        layout, stated = self.layout, self.find_statement(name)
+        if axis in layout.data and not (is_expert and axis == layout.experts):
             return R  # every token's gradient is on one rank of it alone
-        if axis != self.layout.tensor or node.meta["buffer"] or stated == "replicate":
+        if axis != layout.tensor or stated == "replicate":
             return I
-        if is_expert and axis != self.layout.experts_tensor:
+        if is_expert and axis != layout.experts_tensor:
             return I
         if stated and ndim >= 2:
             state = S(ndim - 2 if stated == "column" else ndim - 1)
-            self._cuts[key] = Cut(name, state, stated=True)
+            self._cuts[key] = _Cut(name, state, stated=True)
             return state
         return FREE
 
@@ -73,10 +86,10 @@ class Decisions:
         self._decided[key, axis] = state
         if state.sharded:
             stated = key in self._cuts and self._cuts[key].stated
-            self._cuts[key] = Cut(name, state, stated)
+            self._cuts[key] = _Cut(name, state, stated)
 
-    def take_back(self, key: str, conflict: Conflict, axis: str, body: Body, node: fx.Node) -> None:
-        """Undo a cut that an operator cannot bear, or make it of more blocks. Raises Refused if stated."""
+    def retract(self, key: str, conflict: Conflict, axis: str, body: Body, node: fx.Node) -> None:
+        """Undo a cut that has no rule, or make it of more blocks. Raises Refused where the plan states it."""
         cut = self._cuts[key]
         blocks = cut.state.blocks * conflict.count if isinstance(conflict, Chunked) else 0
         if 0 < blocks <= BLOCKS:
@@ -88,6 +101,6 @@ class Decisions:
             routes = only_routes(self.root, body, node)
             self.uncut[key] = Uncut(cut.name, body, node, conflict.reason, routes)
 
-    def fault(self, refused: Refused) -> None:
-        """Keep what is wrong, and go on: there may be more."""
-        self.faults.setdefault((id(refused.body), refused.node, refused.axis), refused)
+    def refuse(self, reason: str, axis: str, body: Body, node: fx.Node) -> None:
+        """Note what is wrong, and go on: there may be more."""
+        self.refused.setdefault((body, node, axis), Refused(reason, axis, body, node))

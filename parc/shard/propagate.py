@@ -1,189 +1,85 @@
-"""One walk over one body: states forward, node by node."""
+"""Propagation: the state of every value of every module on every mesh axis.
+
+The parameters of the tensor axis start undecided and are cut where they are first used: by column where their
+result is free, by row where they continue a cut. A cut that meets an operator which has no rule for it is
+retracted, and propagation starts again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-
-from torch import Tensor, fx
-
-from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, is_item, item_of, name_of, operands_of, shape, value
-from parc.ir.states import I, R
-from parc.shard.parameter_placements import Decisions
-from parc.shard.placed import Fact, Placed, PlacedExperts, Refused, States
-from parc.shard.redistribute import ZEROS, Moves
-from parc.shard.rules import Conflict, Decision, Operand, Site, rule_for
-
-_CONSTANTS = (
-    *ZEROS,
-    "aten::detach",
-    "aten::new_ones",
-    "aten::new_full",
-    "aten::ones_like",
-    "aten::full_like",
-    "aten::one_hot",
-)
+from parc.capture.capture import Captured
+from parc.capture.graph import Body
+from parc.diagnostic import CompileError
+from parc.ir.states import I, P, S
+from parc.plan.blocks import Plan
+from parc.shard import rules
+from parc.shard.layout import Layout, derive_layout
+from parc.shard.parameter_placements import ParameterPlacements, Refused, Restart
+from parc.shard.place_body import BodyPlacer
+from parc.shard.placed import Fact, Placed, PlacedModel
+from parc.shard.refusals import report_refusals, report_uneven_experts
 
 
-class Walk:
-    """Places the values of one body, called in one way."""
+def propagate(plan: Plan, captured: Captured) -> PlacedModel:
+    """Lay a plan over a captured model. Raises CompileError."""
+    propagation = _Propagation(derive_layout(plan), captured)
+    try:
+        root = propagation.run()
+    except Refused as refused:
+        raise CompileError(*report_refusals(plan, [refused], [])) from refused
+    parameters = propagation.parameters
+    faults = report_refusals(plan, parameters.refused.values(), parameters.uncut.values())
+    faults += report_uneven_experts(plan, (bank.count for bank in captured.banks.values()))
+    if faults:
+        raise CompileError(*faults)
+    return PlacedModel(propagation.layout, root, tuple(parameters.uncut.values()))
 
-    def __init__(
-        self,
-        decisions: Decisions,
-        place: Callable[[Body, tuple[Fact, ...], str], Placed],
-        experts: Mapping[str, Body],
-        body: Body,
-        inputs: tuple[Fact, ...],
-        path: str,
-        number: int,
-    ) -> None:
-        self.layout = decisions.layout
-        self._place, self._bodies = place, experts
-        self.body, self.path = body, path
-        self.placed = Placed(body)
-        self._moves = Moves(decisions, self.placed, path, number)
-        for node, fact in zip(body.inputs(), inputs, strict=True):
-            self.placed.facts[node] = (fact,)
-        for node in body.tensors():
-            grad = not node.meta["buffer"] and value(node).is_floating_point()
-            states = decisions.first_states(self._moves.key(node), node, path, body.is_expert)
-            cut = (
-                self.layout.tensor is not None and states[self.layout.axes.index(self.layout.tensor)].sharded
-            )
-            origins = frozenset({self._moves.key(node)}) if cut else frozenset[str]()
-            self.placed.facts[node] = (Fact(states, grad, varies=False, origins=origins),)
+
+class _Propagation:
+    """Places a model's bodies, each once for every way in which it is called."""
+
+    def __init__(self, layout: Layout, captured: Captured) -> None:
+        rules.load()
+        self.layout, self._root, self._experts = layout, captured.root, captured.experts
+        self.parameters = ParameterPlacements(layout, captured.root)
+        self._numbers: dict[object, int] = {}  # of the ways of calling a body, the same after a restart
+        self._placed: dict[int, Placed] = {}
 
     def run(self) -> Placed:
-        """Every node in order. Raises Again, or Refused."""
-        for node in self.body.operations():
-            if is_item(node):
-                source, place = item_of(node)
-                self.placed.facts[node] = (self.placed.facts[source][place],)
-            elif node.target is CALL:
-                self._call(node)
-            else:
-                self._operator(node)
-        return self.placed
-
-    def _call(self, node: fx.Node) -> None:
-        """Partial sums are settled by the caller, so that all who read one share it; scalars pass."""
-        name = node.args[1]
-        assert isinstance(name, str)
-        operands = operands_of(node)
-        wanted = [self._settled_states(operand) for operand in operands]
-        self._moves.record(node, operands, wanted)
-        inputs = tuple(
-            replace(self.placed.now(o), states=states) for o, states in zip(operands, wanted, strict=True)
-        )
-        child = self._place(self.body.children[name], inputs, f"{self.path}{name}.")
-        if self.placed.children.setdefault(name, child) is not child:
-            raise Refused(
-                f"`{name}` is called twice, with values that are sharded differently",
-                self.layout.axes[0],
-                self.body,
-                node,
-            )
-        self.placed.facts[node] = tuple(child.results())
-
-    def _settled_states(self, operand: fx.Node) -> States:
-        states = zip(self.placed.now(operand).states, self.layout.axes, strict=True)
-        of = shape(operand)
-        return tuple(
-            self.layout.settled(of, axis) if of and state.partial else state for state, axis in states
-        )
-
-    def _operator(self, node: fx.Node) -> None:
-        operands = operands_of(node)
-        shapes = [tuple(v.shape) for v in _values(node)]
-        decisions = []
-        for axis in self.layout.axes:
+        """Raises Refused where nothing can be legal; `parameters` has what else is wrong."""
+        states = tuple(S(0) if axis in self.layout.data else I for axis in self.layout.axes)
+        batch = tuple(Fact(states, grad=False, varies=True) for _ in self._root.inputs())
+        while True:
+            self._placed.clear()
+            self.parameters.refused.clear()
             try:
-                decisions.append(self._decide(self._site(node, operands, shapes, axis)))
-            except Conflict as conflict:
-                self._moves.blame(conflict, node, operands, axis)
-            self._moves.check(node, shapes, decisions[-1].results, axis)
-        self._moves.record(
-            node, operands, [tuple(d.wanted[place] for d in decisions) for place in range(len(operands))]
-        )
-        self.placed.facts[node] = tuple(
-            self._fact(node, operands, index, tuple(d.results[index] for d in decisions))
-            for index in range(len(shapes))
-        )
-        if node.target is EXPERTS:
-            self._experts(node)
+                root = self._place(self._root, batch, "")
+            except Restart:
+                continue
+            self._check_results(root)
+            return root
 
-    def _decide(self, site: Site) -> Decision:
-        rule = rule_for(site.node)
-        if rule is not None:
-            return rule(site)
-        if any(state.sharded or state.partial for state in site.states):
-            raise Conflict(f"`{name_of(site.node)}` has no rule for sharded operands")
-        state = R if R in site.states else I
-        return Decision([state] * len(site.operands), [state] * len(site.shapes))
+    def _place(self, body: Body, inputs: tuple[Fact, ...], path: str) -> Placed:
+        """The body at `path`, which ends with a dot, called with these inputs."""
+        key = (body, inputs, self._find_statements(body, path))
+        number = self._numbers.setdefault(key, len(self._numbers))
+        if number not in self._placed:
+            placer = BodyPlacer(self.parameters, self._place, self._experts, body, path, number)
+            self._placed[number] = placer.place(inputs)
+        return self._placed[number]
 
-    def _site(
-        self, node: fx.Node, operands: Sequence[fx.Node], shapes: Sequence[tuple[int, ...]], axis: str
-    ) -> Site:
-        place = self.layout.axes.index(axis)
-        seen = []
-        for operand in operands:
-            fact, of = self.placed.now(operand), shape(operand)
-            settled = self.layout.settled(of, axis)
-            seen.append(Operand(operand, of, fact.states[place], fact.grad, fact.varies, settled))
-        return Site(
-            node,
-            seen,
-            shapes,
-            lazy=self.body.is_expert,
-            dispatches=axis == self.layout.experts,
-            splits_experts=axis == self.layout.experts_tensor,
-        )
+    def _find_statements(self, body: Body, path: str) -> object:
+        """What the plan states of each parameter below `path`: modules that differ in it are placed apart."""
+        if not (self.layout.column or self.layout.row or self.layout.replicate):
+            return None
+        own = tuple(self.parameters.find_statement(path + node.meta["tensor"]) for node in body.tensors())
+        below = (self._find_statements(child, f"{path}{name}.") for name, child in body.children.items())
+        return own, tuple(below)
 
-    def _fact(self, node: fx.Node, operands: Sequence[fx.Node], index: int, states: States) -> Fact:
-        facts = [self.placed.now(operand) for operand in operands]
-        grad = any(fact.grad for fact in facts) and name_of(node) not in _CONSTANTS
-        origins: frozenset[str] = frozenset()
-        if self.layout.tensor and states[self.layout.axes.index(self.layout.tensor)].sharded:
-            origins = origins.union(*(fact.origins for fact in facts))
-        return Fact(
-            states,
-            grad and _values(node)[index].is_floating_point(),
-            any(fact.varies for fact in facts),
-            origins,
-        )
-
-    def _experts(self, node: fx.Node) -> None:
-        """Inside, rows are dealt out already: only the axis that splits each expert is propagated."""
-        path = node.args[3]
-        assert isinstance(path, str)
-        tokens = self.placed.wanted[node][0]
-        states = []
-        for axis, state in zip(self.layout.axes, tokens, strict=True):
-            whole = I if axis == self.layout.experts or state == I else R
-            states.append(R if axis == self.layout.experts_tensor else whole)
-        body = self._bodies[path]
-        relative = path.removeprefix(self.path)
-        inside = self._place(body, (Fact(tuple(states), True, True),), f"{self.path}{relative}.")
-        self._check_experts(node, inside)
-        over = self.layout.experts
-        travel = over is not None and tokens[self.layout.axes.index(over)].sharded
-        self.placed.experts[node] = PlacedExperts(relative, inside, over, travel)
-
-    def _check_experts(self, node: fx.Node, inside: Placed) -> None:
-        axis = self.layout.experts_tensor
-        if axis is not None:
-            state = inside.results()[0].states[self.layout.axes.index(axis)]
-            if not state.partial:
-                raise Refused(
-                    f"an expert cannot be split over it: its result ends {state.describe()}",
-                    axis,
-                    self.body,
-                    node,
-                )
-
-
-def _values(node: fx.Node) -> list[Tensor]:
-    val = node.meta["val"]
-    return [val] if isinstance(val, Tensor) else list(val)
+    def _check_results(self, root: Placed) -> None:
+        """A loss that every rank holds with a partial gradient would be counted once a rank."""
+        for fact in root.results():
+            for axis, state in zip(self.layout.axes, fact.states, strict=True):
+                if state not in (I, P):
+                    reason = f"the loss ends {state.describe()} over it, where every rank must agree on it"
+                    raise Refused(reason, axis, root.body, None)

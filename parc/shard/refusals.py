@@ -10,17 +10,18 @@ from parc.capture.graph import user_name
 from parc.capture.source_lines import label_operation
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.blocks import Plan
-from parc.shard.placed import Refused, Uncut
+from parc.shard.parameter_placements import Refused
+from parc.shard.placed import Uncut
 
 
 def report_refusals(plan: Plan, refused: Iterable[Refused], uncut: Iterable[Uncut]) -> list[Diagnostic]:
     """A diagnostic for every fault; parameters that only route tokens stay whole by right."""
-    found = [_refusal(plan, each) for each in refused]
+    found = [_report_refused(plan, each) for each in refused]
     by_node: dict[fx.Node, list[Uncut]] = {}
     for each in uncut:
         if not each.routes:
             by_node.setdefault(each.node, []).append(each)
-    return found + [_uncut(plan, group) for group in by_node.values()]
+    return found + [_report_uncut(plan, group) for group in by_node.values()]
 
 
 def report_uneven_experts(plan: Plan, counts: Iterable[int]) -> list[Diagnostic]:
@@ -38,33 +39,33 @@ def report_uneven_experts(plan: Plan, counts: Iterable[int]) -> list[Diagnostic]
     return found
 
 
-def _refusal(plan: Plan, refused: Refused) -> Diagnostic:
+def _report_refused(plan: Plan, refused: Refused) -> Diagnostic:
     where = user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
-    return error("P507", message, *label_operation(refused.node), _axis(plan, refused.axis))
+    return error("P507", message, *label_operation(refused.node), _label_axis(plan, refused.axis))
 
 
-def _uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
+def _report_uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
     names = [user_name(each.parameter) for each in group]
     first = group[0]
     assert plan.tensor is not None
     axis = plan.tensor.axes[0]
     listed = ", ".join(f"`{name}`" for name in names)
-    globs = ", ".join(f'"{_glob(name)}"' for name in names)
+    globs = ", ".join(f'"{_make_glob(name)}"' for name in names)
     return error(
         "P508",
         f"{listed} cannot be cut over `{axis}`: {first.reason}",
         *label_operation(first.node),
-        _axis(plan, axis),
+        _label_axis(plan, axis),
         help=f"to keep it whole on every rank of `{axis}`, state `replicate = [{globs}]` in `tensor`",
     )
 
 
-def _glob(name: str) -> str:
+def _make_glob(name: str) -> str:
     return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
-def _axis(plan: Plan, axis: str) -> Label:
+def _label_axis(plan: Plan, axis: str) -> Label:
     """Where the plan lays something over the axis."""
     for strategy in (plan.tensor, plan.experts, plan.data):
         if strategy is not None and axis in strategy.axes:

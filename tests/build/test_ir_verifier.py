@@ -18,7 +18,7 @@ from parc.ir.states import I, P, R, S
 from parc.ir.verifier import find_inconsistencies
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
-from parc.shard.placement import propagate
+from parc.shard.propagate import propagate
 from tests.build.conftest import EXAMPLES, PLANS
 
 

@@ -21,8 +21,8 @@ from parc.lower.operation import Operation, with_operands
 from parc.lower.sharded_op_printers import print_local
 from parc.runtime.vocabulary import sharded_embedding
 from parc.shard import rules
-from parc.shard.placed import Layout
-from parc.shard.rules import Conflict, Decision, Operand, Site, rule_for
+from parc.shard.layout import Layout
+from parc.shard.rules import Conflict, Decision, Operand, Site, find_rule
 
 rules.load()
 AXIS = "x"
@@ -169,7 +169,7 @@ def site_of(case: Case) -> Site:
             state,
             grad=sample.grad and tensor.is_floating_point() and place != case.constant,
             varies=place not in sample.parameters,
-            settled=layout.settled(tuple(tensor.shape), AXIS),
+            settled=layout.settle(tuple(tensor.shape), AXIS),
         )
         for place, (node, tensor, state) in enumerate(zip(nodes, sample.operands(), case.states, strict=True))
     ]
@@ -179,7 +179,7 @@ def site_of(case: Case) -> Site:
 def decide(case: Case) -> Decision:
     """Raises Conflict."""
     site = site_of(case)
-    rule = rule_for(site.node)
+    rule = find_rule(site.node)
     assert rule is not None, f"{name_of(site.node)} has no rule"
     return rule(site)
 
@@ -190,7 +190,7 @@ def verify(case: Case) -> bool:
     Where it does, its ranks compute what one device does, and get the gradients that the states say.
     """
     site = site_of(case)
-    rule = rule_for(site.node)
+    rule = find_rule(site.node)
     assert rule is not None, f"{name_of(site.node)} has no rule"
     try:
         decision = rule(site)

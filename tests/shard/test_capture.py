@@ -13,9 +13,9 @@ from torch import Tensor, fx, nn
 from parc.capture.export import export_model
 from parc.capture.forward import record_forward
 from parc.capture.graph import Body
-from parc.capture.module_signature import Signatures
-from parc.capture.module_tree import find_layers, find_places
-from parc.capture.objective import Objective
+from parc.capture.model.objective import Objective
+from parc.capture.model.signatures import Signatures
+from parc.capture.model.tree import find_layers, find_places
 from parc.capture.preconditions import Illegal
 
 B, L, H, VOCABULARY = 2, 3, 4, 8

@@ -16,8 +16,9 @@ from parc.capture.calls import ExpertsCall
 from parc.capture.experts.bank import find_bank
 from parc.capture.experts.capture import capture_expert
 from parc.capture.experts.trace import UnsupportedExperts
-from parc.capture.graph import Body, lines_of, name_of
-from parc.capture.module_signature import Signatures
+from parc.capture.graph import Body, name_of
+from parc.capture.model.signatures import Signatures
+from parc.capture.source_lines import find_lines
 from parc.runtime import grouped
 from parc.runtime.experts import combine, dispatch
 from tests.shard.expert_styles import (
@@ -62,7 +63,7 @@ def refusal(style: Callable[[], nn.Module]) -> UnsupportedExperts:
 def source_line(fault: UnsupportedExperts) -> str:
     """The line of the user's that the fault points to."""
     assert fault.node is not None
-    line = lines_of(fault.node)[-1]
+    line = find_lines(fault.node)[-1]
     return line.file.read_text().splitlines()[line.number - 1].strip()
 
 

@@ -9,19 +9,20 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from parc.capture.initializers import Recipe, Recording, Unrecorded
+from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_recipe
+from parc.capture.model.recording import Recording
 from parc.runtime.init import draw
 
 
 def recorded(make: Callable[[], nn.Module]) -> tuple[nn.Module, Recording]:
     recording = Recording()
-    with torch.device("meta"), recording.recording():
+    with torch.device("meta"), recording.record():
         return make(), recording
 
 
 def recipe(make: Callable[[], nn.Module], name: str = "weight") -> Recipe:
     module, recording = recorded(make)
-    return recording.recipe(module.get_parameter(name))
+    return derive_recipe(recording, module.get_parameter(name))
 
 
 class Own(nn.Module):
@@ -216,7 +217,9 @@ class Buffers(nn.Module):
 def test_a_buffer_is_computed_again(name: str) -> None:
     module, recording = recorded(Buffers)
     assert module.get_buffer(name).is_meta
-    assert torch.equal(computed(recording.computation(module.get_buffer(name))), Buffers().get_buffer(name))
+    assert torch.equal(
+        computed(derive_computation(recording, module.get_buffer(name))), Buffers().get_buffer(name)
+    )
 
 
 def test_a_random_buffer_is_refused() -> None:
@@ -227,4 +230,4 @@ def test_a_random_buffer_is_refused() -> None:
 
     module, recording = recorded(Noise)
     with pytest.raises(Unrecorded, match="random"):
-        recording.computation(module.get_buffer("noise"))
+        derive_computation(recording, module.get_buffer("noise"))

@@ -14,7 +14,7 @@ from parc.check.load import Loaded, load_text
 from parc.ir.program import Program
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
-from parc.shard.placement import propagate
+from parc.shard.propagate import propagate
 from parc.source import Source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

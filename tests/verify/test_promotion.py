@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from parc.capture import capture as compiling
-from parc.capture.promotion import promote_casts
+from parc.capture.model.promotion import promote_casts
 from parc.verify.numbers import reference
 
 from .test_odd_models import ALL, TENSOR, odd, use_of_bound

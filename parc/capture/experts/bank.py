@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from parc.capture.module_tree import walk_modules
+from parc.capture.model.tree import walk_modules
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Bank:
     count: int
     list_name: str | None  # of the ModuleList; None where the parameters are stacked
 
-    def expert_of(self, name: str) -> tuple[int | None, str]:
+    def locate_expert(self, name: str) -> tuple[int | None, str]:
         """The expert that a parameter belongs to (None: all, stacked), and its name without the expert."""
         if self.list_name is None:
             return None, name

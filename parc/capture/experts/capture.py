@@ -23,7 +23,7 @@ from parc.capture.experts.rows import ROWS
 from parc.capture.experts.stack import stack_experts
 from parc.capture.experts.trace import ExpertTracer, UnsupportedExperts
 from parc.capture.graph import Body, numbers_of
-from parc.capture.module_signature import Signatures
+from parc.capture.model.signatures import Signatures
 
 
 def capture_expert(
@@ -74,12 +74,12 @@ def _trace(module: nn.Module, bank: Bank, call: ExpertsCall) -> tuple[list[fx.Gr
         tracer.add_tensor(buffer, "buffer", name)
     with tracer:
         out = _run(module, call, tokens, indices, torch.ones(len(tokens), 1, dtype=dtype))
-    results = tracer.results(out)
-    return [stack_experts(result, bank, expert) for expert, result in enumerate(results)], tracer.weighted
+    results = enumerate(tracer.find_results(out))
+    return [stack_experts(result, bank, expert) for expert, result in results], tracer.weighted
 
 
 def _run(module: nn.Module, call: ExpertsCall, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-    args, kwargs = call.arguments(tokens, indices, weights)
+    args, kwargs = call.bind(tokens, indices, weights)
     try:
         out = module(*args, **kwargs)
     except UnsupportedExperts:

@@ -23,7 +23,7 @@ def lend_memory(module: nn.Module, bank: Bank) -> Iterator[None]:
     before. So all experts differ, and take the memory of one.
     """
     kept = [(each, dict(each._parameters), dict(each._buffers)) for each in module.modules()]
-    lent = _parameters(module, bank)
+    lent = _allocate(module, bank)
     try:
         for each, parameters, buffers in kept:
             each._parameters.update({name: lent[id(p)] for name, p in parameters.items() if p is not None})
@@ -37,14 +37,14 @@ def lend_memory(module: nn.Module, bank: Bank) -> Iterator[None]:
             each._buffers.update(buffers)
 
 
-def _parameters(module: nn.Module, bank: Bank) -> dict[int, nn.Parameter]:
+def _allocate(module: nn.Module, bank: Bank) -> dict[int, nn.Parameter]:
     """Parameters with memory, by the id of those without. Values of (.., n) have the variance 1 / n."""
     named = list(module.named_parameters())
     alike: dict[tuple[torch.dtype, int], dict[str, int]] = defaultdict(dict)  # type, n: elements by role
     for name, parameter in named:
-        number, role = bank.expert_of(name)
+        number, role = bank.locate_expert(name)
         shape = parameter.shape if number is not None else parameter.shape[1:]
-        alike[parameter.dtype, _last(parameter)][role] = math.prod(shape)
+        alike[parameter.dtype, _count_inputs(parameter)][role] = math.prod(shape)
     generator = torch.Generator().manual_seed(0)
     memory = {}
     for (dtype, last), roles in alike.items():
@@ -52,8 +52,8 @@ def _parameters(module: nn.Module, bank: Bank) -> dict[int, nn.Parameter]:
         memory[dtype, last] = (torch.randn(size, generator=generator) / last**0.5).to(dtype)
     lent = {}
     for name, parameter in named:
-        number, role = bank.expert_of(name)
-        key = parameter.dtype, _last(parameter)
+        number, role = bank.locate_expert(name)
+        key = parameter.dtype, _count_inputs(parameter)
         start = (list(alike[key]).index(role) * bank.count + (number or 0)) * _STEP
         stride = parameter.stride() if number is not None else (_STEP, *parameter.stride()[1:])
         values = memory[key].as_strided(parameter.shape, stride, start)
@@ -61,5 +61,5 @@ def _parameters(module: nn.Module, bank: Bank) -> dict[int, nn.Parameter]:
     return lent
 
 
-def _last(parameter: Tensor) -> int:
+def _count_inputs(parameter: Tensor) -> int:
     return parameter.shape[-1] if parameter.ndim else 1

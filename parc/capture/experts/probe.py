@@ -44,7 +44,7 @@ def is_weighted_sum(
     found = run(tokens, indices, weights)
     expected = torch.zeros_like(tokens)
     for expert in chosen:
-        parameters = _of_expert(module, bank, expert)
+        parameters = _select_expert(module, bank, expert)
         token, choice = torch.where(indices == expert)
         groups = tokens[token].tensor_split([1])
         try:
@@ -56,11 +56,11 @@ def is_weighted_sum(
     return bool(error <= _ROUNDING[dtype])
 
 
-def _of_expert(module: nn.Module, bank: Bank, expert: int) -> dict[str, Tensor]:
-    """One expert's parameters, by the names that `Bank.expert_of` gives."""
+def _select_expert(module: nn.Module, bank: Bank, expert: int) -> dict[str, Tensor]:
+    """One expert's parameters, by the names that `Bank.locate_expert` gives."""
     found = {}
     for name, parameter in module.named_parameters():
-        number, role = bank.expert_of(name)
+        number, role = bank.locate_expert(name)
         if number in (None, expert):
             found[role] = parameter.detach()[expert] if number is None else parameter.detach()
     return found

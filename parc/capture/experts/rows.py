@@ -30,7 +30,7 @@ class Rows:
         """The expert of each block."""
         return tuple(self.nodes)
 
-    def computed(self) -> list[fx.Node]:
+    def list_nodes(self) -> list[fx.Node]:
         """The nodes of the blocks that are not zeros."""
         return [node for node in self.nodes.values() if node is not None]
 
@@ -50,6 +50,35 @@ class Rows:
         if add and any(self.nodes[expert] for expert in values.nodes):
             return None
         return Rows(self.nodes | values.nodes)
+
+
+class TraceTable:
+    """What is known of the tensors of a run, by their ids: rows, and what is made of parameters alone."""
+
+    def __init__(self, experts: int) -> None:
+        self.experts = experts  # how many
+        self.weights: dict[int, fx.Node] = {}
+        self._rows: dict[int, Rows] = {}
+        self._alive: list[Tensor] = []  # no id is met twice
+
+    def add(self, tensor: Tensor, rows: Rows) -> Tensor:
+        """The tensor, known from now on as these rows."""
+        self._rows[id(tensor)] = rows
+        self._alive.append(tensor)
+        return tensor
+
+    def add_weight(self, tensor: Tensor, node: fx.Node) -> None:
+        """A parameter, a buffer, or what is made of them alone."""
+        self.weights[id(tensor)] = node
+        self._alive.append(tensor)
+
+    def find(self, value: object) -> Rows | None:
+        """The rows that a value is known as."""
+        return self._rows.get(id(value))
+
+    def knows(self, value: object) -> bool:
+        """Whether a value depends on rows or parameters."""
+        return id(value) in self._rows or id(value) in self.weights
 
 
 def join_rows(parts: Iterable[Rows]) -> Rows | None:
@@ -75,6 +104,6 @@ def slice_blocks(start: int, end: int) -> list[int] | None:
     return list(range(start // ROWS, end // ROWS)) if whole else None
 
 
-def blank(block: Tensor, count: int) -> Tensor:
+def allocate_blank(block: Tensor, count: int) -> Tensor:
     """Memory that is never read, for as many blocks as `count` says, each like `block`."""
     return torch.empty_strided((count * ROWS, *block.shape[1:]), block.stride(), dtype=block.dtype)

@@ -48,28 +48,28 @@ class _Lift:
         self.turned: set[fx.Node] = set()  # expert's weights that are read transposed
 
     def run(self) -> fx.Graph:
-        needed = _needed(self.result)
-        self._inputs([node for node in needed if node.op == "placeholder"], needed)
+        needed = _list_needed(self.result)
+        self._add_inputs([node for node in needed if node.op == "placeholder"], needed)
         for node in needed:
             if node.op == "call_function":
-                self.now[node] = self._lifted(node)
+                self.now[node] = self._lift(node)
         self.graph.output((self.now[self.result],))
         return self.graph
 
-    def _inputs(self, placeholders: Sequence[fx.Node], needed: Sequence[fx.Node]) -> None:
+    def _add_inputs(self, placeholders: Sequence[fx.Node], needed: Sequence[fx.Node]) -> None:
         for node in placeholders:
             if "buffer" in node.meta:
                 reader = next(reader for reader in needed if node in reader.all_input_nodes)
                 raise UnsupportedExperts(f"it reads its buffer `{node.meta['buffer']}`", reader)
             if "parameter" in node.meta:
-                self._parameter(node)
+                self._add_parameter(node)
         for node in placeholders:
             if "name" in node.meta:
                 new = self.now[node] = self.graph.placeholder("x")
                 new.meta.update({"name": "x", "val": node.meta["val"]})
 
-    def _parameter(self, node: fx.Node) -> None:
-        number, name = self.bank.expert_of(node.meta["parameter"])
+    def _add_parameter(self, node: fx.Node) -> None:
+        number, name = self.bank.locate_expert(node.meta["parameter"])
         if number is not None and number != self.expert:
             raise UnsupportedExperts(f"expert {self.expert} reads a parameter of expert {number}")
         new = self.stacked[name] = self.graph.placeholder(name.replace(".", "_"))
@@ -79,7 +79,7 @@ class _Lift:
         if number is not None:
             self.now[node] = new
 
-    def _lifted(self, node: fx.Node) -> fx.Node:
+    def _lift(self, node: fx.Node) -> fx.Node:
         name = name_of(node).removeprefix("aten::")
         first = node.args[0]
         if isinstance(first, fx.Node):
@@ -98,12 +98,12 @@ class _Lift:
                 self.turned.add(node)
                 return self.stacked[first.meta["parameter"]]
         if name in ("linear", "mm", "matmul", "addmm", "_grouped_mm"):
-            return self._product(node, name)
+            return self._lift_product(node, name)
         if any(self._is_weight(argument) for argument in node.args):
-            return self._with_vector(node, name)
+            return self._lift_vector(node, name)
         if name in _RESHAPES:
             raise UnsupportedExperts(f"`{name}` between the products of an expert is not row-wise", node)
-        return self._copied(node)
+        return self._copy(node)
 
     def _check_own(self, node: fx.Node, own: bool, other: object) -> None:
         if not own:
@@ -122,7 +122,7 @@ class _Lift:
         dims = {argument(node, "dim0") % 3, argument(node, "dim1") % 3}
         return of.meta.get("parameter") in self.stacked and of.meta["val"].ndim == 3 and dims == {1, 2}
 
-    def _product(self, node: fx.Node, name: str) -> fx.Node:
+    def _lift_product(self, node: fx.Node, name: str) -> fx.Node:
         args = list(node.args)
         bias = None
         if name == "addmm":
@@ -141,11 +141,11 @@ class _Lift:
         assert isinstance(weight, fx.Node)
         by_row = (name == "linear") != (weight in self.turned)
         target = GROUPED_LINEAR if by_row else GROUPED_MATMUL
-        product = self._call(target, (self.now[rows], self.now[weight]), node)
+        product = self._add_call(target, (self.now[rows], self.now[weight]), node)
         if bias is None:
             return product
         assert isinstance(bias, fx.Node)
-        return self._call(GROUPED_ADD, (product, self.now[bias]), node)
+        return self._add_call(GROUPED_ADD, (product, self.now[bias]), node)
 
     def _check_ends(self, node: fx.Node) -> None:
         """All rows must be this expert's: `ends` says after which row each expert's end."""
@@ -154,7 +154,7 @@ class _Lift:
                 f"it reads other experts' weights for a token of expert {self.expert}", node
             )
 
-    def _with_vector(self, node: fx.Node, name: str) -> fx.Node:
+    def _lift_vector(self, node: fx.Node, name: str) -> fx.Node:
         rows, vector = node.args[:2]
         if self._is_weight(rows):
             rows, vector = vector, rows
@@ -164,22 +164,22 @@ class _Lift:
         if not plain or self.now[vector].meta["val"].ndim != 2:
             raise UnsupportedExperts(f"`{name}` with an expert's parameter has no rule", node)
         target = GROUPED_ADD if name == "add" else GROUPED_MUL
-        return self._call(target, (self.now[rows], self.now[vector]), node)
+        return self._add_call(target, (self.now[rows], self.now[vector]), node)
 
-    def _copied(self, node: fx.Node) -> fx.Node:
+    def _copy(self, node: fx.Node) -> fx.Node:
         if any(operand not in self.now for operand in node.all_input_nodes):
             raise UnsupportedExperts(f"`{name_of(node)}` reads the weights of all experts", node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.now.__getitem__)
-        return self._call(node.target, args, node, kwargs)
+        return self._add_call(node.target, args, node, kwargs)
 
-    def _call(self, target: Any, args: Any, of: fx.Node, kwargs: Any = None) -> fx.Node:
+    def _add_call(self, target: Any, args: Any, of: fx.Node, kwargs: Any = None) -> fx.Node:
         new = self.graph.call_function(target, args, kwargs)
         new.meta["stack_trace"] = of.meta.get("stack_trace")
         new.meta["val"] = of.meta["val"]
         return new
 
 
-def _needed(result: fx.Node) -> list[fx.Node]:
+def _list_needed(result: fx.Node) -> list[fx.Node]:
     """All that a result is made of, in the order of the graph."""
     found, left = {result}, [result]
     while left:

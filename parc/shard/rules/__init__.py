@@ -7,7 +7,7 @@ axes or of other nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib import import_module
@@ -15,8 +15,8 @@ from importlib import import_module
 import torch
 from torch import Tensor, fx
 
-from parc.capture.graph import name_of
-from parc.ir.states import FREE, I, State, join_states
+from parc.capture.graph import list_values, name_of
+from parc.ir.states import FREE, I, S, State, join_states
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,14 @@ class Site:
 
     @property
     def states(self) -> list[State]:
+        """The states of the operands."""
         return [operand.state for operand in self.operands]
 
 
 @dataclass(frozen=True)
 class Decision:
+    """The states that a rule wants the operands in, and those of the results."""
+
     wanted: Sequence[State]
     results: Sequence[State]
 
@@ -88,49 +91,62 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def _check_lazy(site: Site, decision: Decision) -> None:
-    asked = zip(site.operands, decision.wanted, strict=True)
-    reduced = [
-        place for place, (operand, want) in enumerate(asked) if operand.state.partial and not want.partial
-    ]
+    pairs = enumerate(zip(site.states, decision.wanted, strict=True))
+    reduced = [place for place, (before, after) in pairs if before.partial and not after.partial]
     if reduced:
-        raise Conflict(
-            f"`{name_of(site.node)}` needs the whole of its operand, which is a partial sum", reduced
-        )
+        reason = f"`{name_of(site.node)}` needs the whole of its operand, which is a partial sum"
+        raise Conflict(reason, reduced)
 
 
-def rule_for(node: fx.Node) -> Rule | None:
+def find_rule(node: fx.Node) -> Rule | None:
+    """The rule of a node's operator."""
     return _rules.get(name_of(node))
 
 
-def rounds(site: Site) -> bool:
+def is_rounding(site: Site) -> bool:
     """Whether numbers become whole numbers, or either become truths: no sum survives that."""
-    made = min(_fineness(value) for value in _values(site.node))
-    return any(_fineness(operand.node.meta["val"]) > made for operand in site.operands)
+    result = min(map(_rank_type, list_values(site.node)))
+    return any(_rank_type(operand.node.meta["val"]) > result for operand in site.operands)
 
 
-def _fineness(tensor: Tensor) -> int:
+def _rank_type(tensor: Tensor) -> int:
     return 2 if tensor.is_floating_point() else int(tensor.dtype != torch.bool)
 
 
-def _values(node: fx.Node) -> Sequence[Tensor]:
-    value = node.meta["val"]
-    return [value] if isinstance(value, Tensor) else list(value)
-
-
-def unsharded(site: Site, reason: str) -> Decision:
+def require_whole(site: Site, reason: str) -> Decision:
     """Every operand is whole on every rank already. Raises Conflict where one is not."""
     at_fault = [place for place, state in enumerate(site.states) if state.sharded or state.partial]
     if at_fault:
         raise Conflict(reason, at_fault)
-    state = join_states(site.states)
+    return keep_alike(site, join_states(site.states))
+
+
+def keep_alike(site: Site, state: State) -> Decision:
+    """Every operand and every result in one state."""
     return Decision([state] * len(site.operands), [state] * len(site.shapes))
 
 
-def whole(operand: Operand) -> State:
+def settle(operand: Operand) -> State:
     """The operand's state where it must not be a term of a sum, nor undecided."""
     if operand.state == FREE:
         return I
     return operand.settled if operand.state.partial else operand.state
+
+
+def settle_all(site: Site) -> Decision:
+    """Every operand settled, and none of them sharded."""
+    return keep_alike(site, join_states(map(settle, site.operands)))
+
+
+def read_first(site: Site) -> State:
+    """The state of the first operand, which may be a term of a sum; invariant where it is undecided."""
+    state = site.operands[0].state
+    return I if state == FREE else state
+
+
+def drop_dims(state: State, dims: Iterable[int]) -> State:
+    """The state of a value without some of its dims, of which none is sharded."""
+    return S(state.dim - sum(dim < state.dim for dim in dims), state.blocks) if state.sharded else state
 
 
 def load() -> None:

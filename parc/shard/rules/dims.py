@@ -5,49 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from parc.capture.graph import argument, name_of
-from parc.ir.states import FREE, I, Kind, P, R, S, State, join_states
-from parc.shard.rules import Conflict, Decision, Site, rule, whole
+from parc.ir.states import I, Kind, P, R, S, State
+from parc.shard.rules import (
+    Conflict,
+    Decision,
+    Site,
+    drop_dims,
+    keep_alike,
+    read_first,
+    rule,
+    settle,
+    settle_all,
+)
 
 
-def dim_of(site: Site) -> int:
+def read_dim(site: Site) -> int:
+    """The dim that an operator is asked to act along."""
     dim: int = argument(site.node, "dim")
     return dim % max(len(site.operands[0].shape), 1)
 
 
-def refuse(site: Site, state: State, dims: Iterable[int]) -> None:
-    """Raise Conflict where the operand is sharded on one of `dims`."""
+def check_not_sharded(site: Site, state: State, dims: Iterable[int]) -> None:
+    """Raise Conflict where the first operand is sharded on one of `dims`."""
     if state.sharded and state.dim in list(dims):
         size = site.operands[0].shape[state.dim]
         raise Conflict(f"`{name_of(site.node)}` reads the whole of dim {state.dim}, of {size}", [0])
 
 
-def _along(site: Site, dims: Iterable[int], state: State) -> Decision:
-    refuse(site, state, dims)
-    return Decision([state] * len(site.operands), [state] * len(site.shapes))
-
-
 @rule(
-    "aten::softmax",
-    "aten::log_softmax",
-    "aten::cumsum",
-    "aten::sort",
-    "aten::argsort",
-    "aten::glu",
-    "aten::topk",
+    *("aten::softmax", "aten::log_softmax", "aten::cumsum", "aten::sort", "aten::argsort"),
+    *("aten::glu", "aten::topk"),
 )
-def along_one(site: Site) -> Decision:
-    return _along(site, [dim_of(site)], whole(site.operands[0]))
+def act_along(site: Site) -> Decision:
+    """Reads the whole of one dim."""
+    state = settle(site.operands[0])
+    check_not_sharded(site, state, [read_dim(site)])
+    return keep_alike(site, state)
 
 
 @rule("aten::layer_norm", "aten::rms_norm")
-def norm(site: Site) -> Decision:
+def normalize(site: Site) -> Decision:
     """The normalised dims are the last ones; weight and bias have these alone."""
-    state = whole(site.operands[0])
+    state = settle(site.operands[0])
     shape = site.node.args[1]
     assert isinstance(shape, (list, tuple))
     ndim = len(site.operands[0].shape)
-    refuse(site, state, range(ndim - len(shape), ndim))
-    rest = [whole(operand) for operand in site.operands[1:]]
+    check_not_sharded(site, state, range(ndim - len(shape), ndim))
+    rest = [settle(operand) for operand in site.operands[1:]]
     varying = state.sharded or Kind.REPLICATE in (s.kind for s in (state, *rest))
     weight = R if varying else I
     first = state if state.sharded else weight
@@ -55,42 +59,41 @@ def norm(site: Site) -> Decision:
 
 
 @rule("aten::slice", "aten::narrow")
-def cut(site: Site) -> Decision:
+def slice_dim(site: Site) -> Decision:
     """Linear, and blind to the other dims. What cuts nothing off is nothing."""
-    state = _passing(site)
+    state = read_first(site)
     if site.shapes[0] != site.operands[0].shape:
-        refuse(site, state, [dim_of(site)])
+        check_not_sharded(site, state, [read_dim(site)])
     return Decision([state], [state])
 
 
 @rule("aten::tril", "aten::triu", "aten::flip", "aten::roll")
-def rearranged(site: Site) -> Decision:
+def rearrange(site: Site) -> Decision:
     """Linear, and blind to the other dims."""
-    state = _passing(site)
+    state = read_first(site)
     ndim = len(site.operands[0].shape)
     triangle = name_of(site.node) in ("aten::tril", "aten::triu")
     dims = [ndim - 2, ndim - 1] if triangle else argument(site.node, "dims")
-    refuse(site, state, [dim % ndim for dim in dims] or range(ndim))
+    check_not_sharded(site, state, [dim % ndim for dim in dims] or range(ndim))
     return Decision([state], [state])
 
 
 @rule("aten::index_select")
 def index_select(site: Site) -> Decision:
     """Linear in the rows that it picks."""
-    state, index = _passing(site), site.operands[1].state
-    refuse(site, state, [dim_of(site)])
+    state, index = read_first(site), site.operands[1].state
+    check_not_sharded(site, state, [read_dim(site)])
     return Decision([state, index if index == I else R], [state])
 
 
 @rule("aten::gather", "aten::scatter", "aten::scatter_add")
-def picked(site: Site) -> Decision:
+def gather(site: Site) -> Decision:
     """Operands aligned on every dim but one."""
-    states = [whole(operand) for operand in site.operands]
+    states = [settle(operand) for operand in site.operands]
     target = next((state for state in states if state.sharded), None)
     if target is None:
-        state = join_states(states)
-        return Decision([state] * len(states), [state])
-    refuse(site, target, [dim_of(site)])
+        return settle_all(site)
+    check_not_sharded(site, target, [read_dim(site)])
     if len({operand.shape[target.dim] for operand in site.operands}) > 1:
         raise Conflict(f"its operands differ in dim {target.dim}, which is sharded", range(len(states)))
     return Decision([target] * len(states), [target])
@@ -99,35 +102,26 @@ def picked(site: Site) -> Decision:
 @rule("aten::repeat_interleave")
 def repeat_interleave(site: Site) -> Decision:
     """Each entry of a dim some times over: those of a share stay in it."""
-    state = _passing(site)
-    if state.sharded and (
-        argument(site.node, "dim") is None or not isinstance(argument(site.node, "repeats"), int)
-    ):
+    state = read_first(site)
+    dim, repeats = argument(site.node, "dim"), argument(site.node, "repeats")
+    if state.sharded and (dim is None or not isinstance(repeats, int)):
         raise Conflict("`repeat_interleave` of a sharded value needs a number and a dim", [0])
     return Decision([state], [state])
 
 
-@rule("aten::select")
-def select(site: Site) -> Decision:
-    state = _passing(site)
-    dim = dim_of(site)
-    refuse(site, state, [dim])
-    return Decision([state], [_without(state, dim)])
-
-
-@rule("aten::unbind")
-def unbind(site: Site) -> Decision:
-    state = _passing(site)
-    dim = dim_of(site)
-    refuse(site, state, [dim])
-    return Decision([state], [_without(state, dim)] * len(site.shapes))
+@rule("aten::select", "aten::unbind")
+def drop_dim(site: Site) -> Decision:
+    """One entry of a dim, or each by itself."""
+    state, dim = read_first(site), read_dim(site)
+    check_not_sharded(site, state, [dim])
+    return Decision([state], [drop_dims(state, [dim])] * len(site.shapes))
 
 
 @rule("aten::chunk", "aten::split", "aten::split_with_sizes")
-def chunk(site: Site) -> Decision:
+def split(site: Site) -> Decision:
     """A dim cut in as many blocks as there are chunks is sharded inside each of them."""
-    state = _passing(site)
-    dim = dim_of(site)
+    state = read_first(site)
+    dim = read_dim(site)
     count = len(site.shapes)
     if not state.sharded or state.dim != dim:
         return Decision([state], [state] * count)
@@ -147,17 +141,16 @@ class Chunked(Conflict):
 
 
 @rule("aten::cat", "aten::stack")
-def cat(site: Site) -> Decision:
+def concatenate(site: Site) -> Decision:
     states = site.states
     dim = argument(site.node, "dim") % len(site.shapes[0])
     if all(state.partial for state in states):
         return Decision(states, [P])
-    settled = [whole(operand) for operand in site.operands]
+    settled = [settle(operand) for operand in site.operands]
     stacked = name_of(site.node) == "aten::stack"
     sharded = [state for state in settled if state.sharded]
     if not sharded:
-        state = join_states(settled)
-        return Decision([state] * len(settled), [state])
+        return settle_all(site)
     target = sharded[0]
     if any(state != target for state in sharded):
         raise Conflict("its operands are sharded differently", range(len(states)))
@@ -168,12 +161,3 @@ def cat(site: Site) -> Decision:
         raise Conflict(f"it joins along dim {dim}, which is sharded", range(len(states)))
     result = S(target.dim + (stacked and dim <= target.dim), target.blocks)
     return Decision([target] * len(settled), [result])
-
-
-def _without(state: State, dim: int) -> State:
-    return S(state.dim - (dim < state.dim), state.blocks) if state.sharded else state
-
-
-def _passing(site: Site) -> State:
-    state = site.operands[0].state
-    return I if state == FREE else state

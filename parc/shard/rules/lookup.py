@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from parc.capture.graph import argument
-from parc.ir.states import FREE, I, Kind, P, R, S, State, join_states
-from parc.shard.rules import Conflict, Decision, Site, rule, whole
+from parc.ir.states import FREE, I, P, R, S, State, join_states
+from parc.shard.rules import Conflict, Decision, Site, keep_alike, rule, settle
 
 
 @rule("aten::embedding")
-def embedding(site: Site) -> Decision:
+def embed(site: Site) -> Decision:
     """weight (rows, H), indices (..) -> (.., H).
 
     A table that the data indexes is cut by rows: each rank adds its own.
@@ -16,7 +16,7 @@ def embedding(site: Site) -> Decision:
     weight, indices = site.operands
     if argument(site.node, "scale_grad_by_freq"):
         raise Conflict("an embedding whose gradient depends on how often a row occurs has no rule")
-    at = whole(indices)
+    at = settle(indices)
     if at.sharded:
         return Decision([R, at], [at])
     if weight.state == FREE and indices.varies:
@@ -29,18 +29,18 @@ def embedding(site: Site) -> Decision:
         return Decision([weight.state, at], [S(len(indices.shape), weight.state.blocks)])
     if indices.settled.sharded and indices.varies:  # the sequence is sharded from here on
         return Decision([R, indices.settled], [indices.settled])
-    state = join_states(whole(operand) for operand in site.operands)
+    state = join_states(map(settle, site.operands))
     return Decision([state, at], [state])
 
 
 @rule("aten::one_hot")
-def one_hot(site: Site) -> Decision:
-    state = whole(site.operands[0])
-    return Decision([state], [state])
+def encode_one_hot(site: Site) -> Decision:
+    """Adds a dim behind the others."""
+    return keep_alike(site, settle(site.operands[0]))
 
 
 @rule("aten::cross_entropy_loss")
-def cross_entropy(site: Site) -> Decision:
+def measure_loss(site: Site) -> Decision:
     """logits (N, V), labels (N).
 
     With V sharded the ranks exchange maxima and sums; over N it is a sum like any other.
@@ -50,11 +50,8 @@ def cross_entropy(site: Site) -> Decision:
     if argument(site.node, "label_smoothing"):
         raise Conflict("cross-entropy with label smoothing has no rule")
     logits, labels = site.operands
-    at = _read(labels.state)
-    if at.sharded and logits.state.kind is not Kind.SHARDED:
-        state = at
-    else:
-        state = whole(logits)
+    at = _require_sum(labels.state)
+    state = at if at.sharded and not logits.state.sharded else settle(logits)
     if state.sharded and state.dim == 1:
         if state.blocks > 1:
             raise Conflict("a vocabulary is cut in one block a rank", [0])
@@ -64,31 +61,28 @@ def cross_entropy(site: Site) -> Decision:
     return Decision([state, at], [state])
 
 
-def _read(state: State) -> State:
+def _require_sum(state: State) -> State:
     """The state of numbers that are read and never differentiated: a sum of them must be whole."""
     return R if state.partial else state
 
 
 @rule(
-    "aten::zeros",
-    "aten::ones",
-    "aten::full",
-    "aten::arange",
-    "aten::eye",
-    "aten::scalar_tensor",
+    *("aten::zeros", "aten::ones", "aten::full", "aten::arange", "aten::eye", "aten::scalar_tensor"),
     "aten::empty",
 )
-def constant(site: Site) -> Decision:
+def make_constant(site: Site) -> Decision:
+    """Every rank makes the same."""
     return Decision([], [I])
 
 
 @rule("aten::new_zeros", "aten::new_ones", "aten::new_full", "aten::new_empty")
-def constant_beside(site: Site) -> Decision:
+def make_constant_beside(site: Site) -> Decision:
     """Of the operand only dtype and device are read."""
     return Decision(site.states, [I])
 
 
 @rule("aten::zeros_like", "aten::ones_like", "aten::full_like")
-def constant_like(site: Site) -> Decision:
+def make_constant_like(site: Site) -> Decision:
+    """Of the operand only the shape is read."""
     state = site.operands[0].state
     return Decision([state], [state if state.sharded else I])

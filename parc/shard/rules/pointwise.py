@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from parc.capture.graph import argument, name_of
-from parc.ir.states import FREE, I, Kind, P, R, S, State, join_states, shift
-from parc.shard.rules import Conflict, Decision, Operand, Site, rounds, rule
+from parc.ir.states import P, R, S, State, join_states, shift
+from parc.shard.rules import Conflict, Decision, Operand, Site, is_rounding, keep_alike, rule, settle
 
 # f(x + y) = f(x) + f(y) in all tensor operands at once.
 ADDITIVE = (
-    "aten::add",
-    "aten::sub",
-    "aten::neg",
-    "aten::clone",
-    "aten::contiguous",
-    "aten::detach",
-    "aten::to",
-    "aten::_to_copy",
+    *("aten::add", "aten::sub", "aten::neg", "aten::clone", "aten::contiguous", "aten::detach"),
+    *("aten::to", "aten::_to_copy"),
 )
 # Additive in each operand alone.
 PRODUCTS = ("aten::mul", "aten::div")
@@ -30,50 +22,50 @@ OTHERS = (
 
 
 @rule(*ADDITIVE)
-def additive(site: Site) -> Decision:
+def add(site: Site) -> Decision:
     """A sum of partial sums is one; anything else joins a partial sum once that is reduced."""
-    target = sharded_target(site)
+    target = find_target(site)
     if target is not None:
-        return spread(site, target)
+        return shard_operands(site, target)
     partial = [operand.state.partial for operand in site.operands]
     if not any(partial):
-        return together(site)
+        return keep_whole(site)
     free = not site.shapes[0] and all(o.state.partial or not o.grad for o in site.operands)
-    if (all(partial) or free or site.lazy) and not _has_offset(site) and not rounds(site):
+    if (all(partial) or free or site.lazy) and not _has_offset(site) and not is_rounding(site):
         return Decision([P] * len(partial), [P])
-    return _settle_all(site)
+    return _settle_partial(site)
 
 
 @rule(*PRODUCTS)
-def product(site: Site) -> Decision:
+def multiply(site: Site) -> Decision:
     """A partial sum times a whole value is a partial sum; of two, the one without a gradient is reduced."""
-    target = sharded_target(site)
+    target = find_target(site)
     if target is not None:
-        return spread(site, target)
+        return shard_operands(site, target)
     partial = [place for place, operand in enumerate(site.operands) if operand.state.partial]
     divided = name_of(site.node) == "aten::div" and len(site.operands) == 2
     if not partial or (divided and 1 in partial) or argument(site.node, "rounding_mode"):
-        return _settle_all(site)
+        return _settle_partial(site)
     kept = max(partial, key=lambda place: (site.operands[place].grad, -place))
     return Decision([P if place == kept else R for place in range(len(site.operands))], [P])
 
 
 @rule(*(f"aten::{name}" for name in OTHERS.split()))
-def pointwise(site: Site) -> Decision:
-    target = sharded_target(site)
+def act_pointwise(site: Site) -> Decision:
+    target = find_target(site)
     if target is not None:
-        return spread(site, target)
-    return _settle_all(site)
+        return shard_operands(site, target)
+    return _settle_partial(site)
 
 
-def _settle_all(site: Site) -> Decision:
+def _settle_partial(site: Site) -> Decision:
     settled = (
-        _in_result(site, operand.settled, operand)
+        _shift_to_result(site, operand.settled, operand)
         for operand in site.operands
         if operand.state.partial and operand.settled.sharded
     )
     target = next(settled, None)
-    return together(site) if target is None else spread(site, target)
+    return keep_whole(site) if target is None else shard_operands(site, target)
 
 
 def _has_offset(site: Site) -> bool:
@@ -82,23 +74,23 @@ def _has_offset(site: Site) -> bool:
     return adds and any(isinstance(argument, (int, float)) for argument in site.node.args[:2])
 
 
-def _in_result(site: Site, state: State, operand: Operand) -> State:
+def _shift_to_result(site: Site, state: State, operand: Operand) -> State:
     return shift(state, len(site.shapes[0]) - len(operand.shape))
 
 
-def sharded_target(site: Site) -> State | None:
+def find_target(site: Site) -> State | None:
     """The one way in which the operands are sharded, in dims of the result; None where none is."""
     targets: dict[State, list[int]] = {}
     for place, operand in enumerate(site.operands):
         if operand.state.sharded:
-            targets.setdefault(_in_result(site, operand.state, operand), []).append(place)
+            targets.setdefault(_shift_to_result(site, operand.state, operand), []).append(place)
     if len(targets) > 1:
         ways = " and ".join(target.describe() for target in targets)
         raise Conflict(f"its operands are {ways}", [place for places in targets.values() for place in places])
     return next(iter(targets), None)
 
 
-def spread(site: Site, target: State) -> Decision:
+def shard_operands(site: Site, target: State) -> Decision:
     """Every operand that has the sharded dim takes its share of it; the others are whole."""
     wanted = []
     for operand in site.operands:
@@ -108,10 +100,7 @@ def spread(site: Site, target: State) -> Decision:
     return Decision(wanted, [target] * len(site.shapes))
 
 
-def together(site: Site) -> Decision:
+def keep_whole(site: Site) -> Decision:
     """All whole: invariant, or replicated where one of them is."""
-    settled: Sequence[State] = [
-        o.settled if o.state.partial else I if o.state == FREE else o.state for o in site.operands
-    ]
-    state = join_states(s for s in settled if s.kind is not Kind.SHARDED)
-    return Decision([state] * len(site.operands), [state] * len(site.shapes))
+    settled = map(settle, site.operands)
+    return keep_alike(site, join_states(state for state in settled if not state.sharded))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from parc.capture.graph import argument, name_of
-from parc.ir.states import FREE, I
-from parc.shard.rules import Conflict, Decision, Site, rule
+from parc.shard.rules import Conflict, Decision, Site, keep_alike, read_first, rule
 
 _DRAWS = (
     "alpha_dropout bernoulli feature_alpha_dropout feature_dropout multinomial native_dropout normal rand"
@@ -15,15 +14,14 @@ _DRAWS = (
 
 @rule(*(f"aten::{name}" for name in _DRAWS.split()))
 def draw(site: Site) -> Decision:
-    raise Conflict(
-        f"`{name_of(site.node)}` is random, and would differ from rank to rank", range(len(site.operands))
-    )
+    """Has no rule."""
+    reason = f"`{name_of(site.node)}` is random, and would differ from rank to rank"
+    raise Conflict(reason, range(len(site.operands)))
 
 
 @rule("aten::dropout")
-def dropout(site: Site) -> Decision:
+def drop(site: Site) -> Decision:
     """With probability 0 it does nothing."""
     if argument(site.node, "p") and argument(site.node, "train"):
         raise Conflict("`dropout` is random, and would differ from rank to rank", [0])
-    state = I if site.operands[0].state == FREE else site.operands[0].state
-    return Decision([state], [state])
+    return keep_alike(site, read_first(site))

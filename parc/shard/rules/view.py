@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch import fx
 
 from parc.capture.graph import argument, name_of
-from parc.ir.states import FREE, I, S, State, shift
-from parc.shard.rules import Conflict, Decision, Site, rule
-from parc.shard.rules.pointwise import sharded_target, spread
+from parc.ir.states import S, State, shift
+from parc.shard.rules import Conflict, Decision, Site, read_first, rule
+from parc.shard.rules.pointwise import find_target, shard_operands
 
 
 @rule(
-    "aten::view",
-    "aten::reshape",
-    "aten::flatten",
-    "aten::unflatten",
-    "aten::unsqueeze",
+    *("aten::view", "aten::reshape", "aten::flatten", "aten::unflatten", "aten::unsqueeze"),
     "aten::_unsafe_view",
 )
 def view(site: Site) -> Decision:
-    state = _of_first(site)
+    state = read_first(site)
     if argument(site.node, "size") is None and argument(site.node, "dtype") is not None:
         raise Conflict("a view as another dtype has no rule", [0])
-    return Decision([state], [viewed(state, site.operands[0].shape, site.shapes[0])])
+    return Decision([state], [map_view(state, site.operands[0].shape, site.shapes[0])])
 
 
 @rule("aten::squeeze")
 def squeeze(site: Site) -> Decision:
     """A share of one entry must not be mistaken for a dim of one."""
-    state = _of_first(site)
+    state = read_first(site)
     ndim = len(site.operands[0].shape)
     asked = argument(site.node, "dim")
     dims = range(ndim) if asked is None else [asked] if isinstance(asked, int) else asked
     if state.sharded and state.dim in [dim % ndim for dim in dims]:
-        raise Conflict(
-            f"`squeeze` asks about dim {state.dim}, which is sharded: name the dims of size 1", [0]
-        )
-    return Decision([state], [viewed(state, site.operands[0].shape, site.shapes[0])])
+        reason = f"`squeeze` asks about dim {state.dim}, which is sharded: name the dims of size 1"
+        raise Conflict(reason, [0])
+    return Decision([state], [map_view(state, site.operands[0].shape, site.shapes[0])])
 
 
 @rule("aten::view_as")
 def view_as(site: Site) -> Decision:
     """Only the shape of the second operand is read, and that is known."""
-    state = _of_first(site)
-    return Decision([state, site.operands[1].state], [viewed(state, site.operands[0].shape, site.shapes[0])])
+    state = read_first(site)
+    return Decision(
+        [state, site.operands[1].state], [map_view(state, site.operands[0].shape, site.shapes[0])]
+    )
 
 
-def viewed(state: State, before: tuple[int, ...], after: tuple[int, ...]) -> State:
+def map_view(state: State, before: tuple[int, ...], after: tuple[int, ...]) -> State:
     """Where a sharded dim lands when a tensor of shape `before` is seen as `after`.
 
     The dims in front of the shards span `prefix` blocks in either shape; the shards start in the dim of
@@ -69,44 +66,39 @@ def viewed(state: State, before: tuple[int, ...], after: tuple[int, ...]) -> Sta
 
 @rule("aten::transpose", "aten::permute", "aten::t", "aten::movedim", "aten::mT", "aten::numpy_T")
 def permute(site: Site) -> Decision:
-    state = _of_first(site)
-    if not state.sharded:
-        return Decision([state], [state])
-    return Decision([state], [S(_order(site).index(state.dim), state.blocks)])
+    state = read_first(site)
+    order = _find_order(site.node, len(site.operands[0].shape)) if state.sharded else []
+    return Decision([state], [S(order.index(state.dim), state.blocks) if state.sharded else state])
 
 
-def _order(site: Site) -> list[int]:
+def _find_order(node: fx.Node, ndim: int) -> list[int]:
     """For every dim of the result, the dim of the operand that it was."""
-    ndim = len(site.operands[0].shape)
+
+    def read(name: str, default: int = 0) -> list[int]:
+        dims = argument(node, name, default)
+        return [dim % ndim for dim in ([dims] if isinstance(dims, int) else dims)]
+
     order = list(range(ndim))
-    if name_of(site.node) == "aten::permute":
-        return [dim % ndim for dim in _list(argument(site.node, "dims"))]
-    if name_of(site.node) == "aten::movedim":
-        return _moved(ndim, _list(argument(site.node, "source")), _list(argument(site.node, "destination")))
-    if name_of(site.node) == "aten::numpy_T":
-        return order[::-1]
-    if name_of(site.node) == "aten::mT":
-        return [*order[:-2], order[-1], order[-2]]
-    first, second = argument(site.node, "dim0", 0) % ndim, argument(site.node, "dim1", 1) % ndim
+    match name_of(node):
+        case "aten::permute":
+            return read("dims")
+        case "aten::movedim":
+            sources = read("source")
+            others = iter(dim for dim in order if dim not in sources)
+            at = dict(zip(read("destination"), sources, strict=True))
+            return [at[dim] if dim in at else next(others) for dim in order]
+        case "aten::numpy_T":
+            return order[::-1]
+        case "aten::mT":
+            return [*order[:-2], order[-1], order[-2]]
+    (first,), (second,) = read("dim0"), read("dim1", 1)
     order[first], order[second] = order[second], order[first]
     return order
 
 
-def _moved(ndim: int, source: list[int], destination: list[int]) -> list[int]:
-    """The dims of `source` stand at `destination`, and the others keep their order."""
-    sources = [dim % ndim for dim in source]
-    others = iter(dim for dim in range(ndim) if dim not in sources)
-    at = dict(zip((dim % ndim for dim in destination), sources, strict=True))
-    return [at[dim] if dim in at else next(others) for dim in range(ndim)]
-
-
-def _list(dims: Any) -> list[int]:
-    return [dims] if isinstance(dims, int) else list(dims)
-
-
 @rule("aten::expand", "aten::broadcast_to")
 def expand(site: Site) -> Decision:
-    state = _of_first(site)
+    state = read_first(site)
     added = len(site.shapes[0]) - len(site.operands[0].shape)
     return Decision([state], [shift(state, added)])
 
@@ -114,13 +106,8 @@ def expand(site: Site) -> Decision:
 @rule("aten::expand_as")
 def expand_as(site: Site) -> Decision:
     """Only the shape of the second operand is read: its share of it where the result has one."""
-    target = sharded_target(site)
+    target = find_target(site)
     if target is not None:
-        return spread(site, target)
-    state = _of_first(site)
+        return shard_operands(site, target)
+    state = read_first(site)
     return Decision([state, site.operands[1].state], [state])
-
-
-def _of_first(site: Site) -> State:
-    state = site.operands[0].state
-    return I if state == FREE else state

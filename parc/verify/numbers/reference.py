@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES
 from parc.capture.experts.bank import find_banks
-from parc.capture.initializers import Recipe
-from parc.capture.module_tree import find_layers
-from parc.capture.objective import names_of_inputs
-from parc.capture.promotion import promote_casts
-from parc.capture.user_model import find_factory, plain_arguments
+from parc.capture.model.objective import find_inputs
+from parc.capture.model.promotion import promote_casts
+from parc.capture.model.recipes import Recipe
+from parc.capture.model.tree import find_layers
+from parc.capture.model.user_model import find_factory, plain_arguments
 from parc.plan.blocks import Plan
 from parc.runtime.batches import Batches, BatchSettings
 from parc.runtime.datasets import Dataset
@@ -120,7 +120,7 @@ class Reference:
         `tokens` and `labels`: (microbatches, sequences, length).
         """
         facts = self.plan.train.model
-        token_name, label_name = names_of_inputs(model, facts.tokens, facts.labels)
+        token_name, label_name = find_inputs(model, facts.tokens, facts.labels)
         for ids, its in zip(tokens, labels, strict=True):
             with promote_casts(self._dtype):
                 out = model(**{token_name: ids}, **({label_name: its} if label_name else {}))

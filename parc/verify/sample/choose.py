@@ -11,7 +11,7 @@ from itertools import islice
 from torch import nn
 
 from parc.capture.capture import DTYPES
-from parc.capture.user_model import load_model
+from parc.capture.model.user_model import load_model
 from parc.check.engine import check_plan
 from parc.check.unsupported import find_unsupported
 from parc.diagnostic import CompileError, has_errors

@@ -13,7 +13,7 @@ from parc.ir.program import Program
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
-from parc.shard.placement import propagate
+from parc.shard.propagate import propagate
 from parc.verify.execution.watchdog import run_ranks
 from parc.verify.numbers.reference import Reference
 

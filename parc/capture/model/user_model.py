@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
-from parc.capture.initializers import Recipe, Recording, Unrecorded
-from parc.capture.module_tree import Place, find_places, walk_modules
+from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_recipe
+from parc.capture.model.recording import Recording
+from parc.capture.model.tree import Place, find_places, walk_modules
 from parc.capture.source_lines import label_fault
 from parc.diagnostic import CompileError, Label, error
 from parc.plan.blocks import Argument, Model
@@ -55,7 +56,7 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     recording = Recording()
     label = Label(model.at("source"), "built for this plan")
     try:
-        with torch.device("meta"), recording.recording():
+        with torch.device("meta"), recording.record():
             built = factory(**plain_arguments(model))
     except (Exception, SystemExit) as fault:
         where = Label(model.at("arguments"), "with these arguments")
@@ -88,7 +89,7 @@ def _derive_recipes(tensors: Sequence[Place], recording: Recording, label: Label
     for place in tensors:
         try:
             if not place.is_buffer:
-                recipes[place.name] = recording.recipe(place.tensor)
+                recipes[place.name] = derive_recipe(recording, place.tensor)
         except Unrecorded as fault:
             message = f"`{place.name}` {fault}"
             faults.append(error("P503", message, label, help="fill it with a function of torch.nn.init"))
@@ -99,7 +100,7 @@ def _derive_recipes(tensors: Sequence[Place], recording: Recording, label: Label
 
 def _derive_buffer(buffer: Place, recording: Recording, label: Label) -> fx.Graph:
     try:
-        return recording.computation(buffer.tensor)
+        return derive_computation(recording, buffer.tensor)
     except Unrecorded as fault:
         raise CompileError(error("P503", f"buffer `{buffer.name}` {fault}", label)) from fault
 

@@ -25,19 +25,19 @@ def promote_casts(compute: torch.dtype) -> AbstractContextManager[object]:
 
 
 class _Promoted(TorchFunctionMode):
-    """Types that a function is told become float64, and so does what it makes in less without being told."""
+    """Types among a function's arguments become float64, and so does what it computes in less."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func not in _READS_BITS:
-            args = tuple(map(_at_least, args))
-            kwargs = {name: _at_least(value) for name, value in kwargs.items()}
+            args = tuple(map(_raise_type, args))
+            kwargs = {name: _raise_type(value) for name, value in kwargs.items()}
         result = (Tensor.double if func in _CASTS else func)(*args, **kwargs)
         if not isinstance(result, Tensor) or result.dtype not in _LESS:
             return result
-        in_place = any(result is given for given in (*args, *kwargs.values()))
+        in_place = any(result is operand for operand in (*args, *kwargs.values()))
         return result if in_place else result.double()
 
 
-def _at_least(argument: Any) -> Any:
+def _raise_type(argument: Any) -> Any:
     return torch.float64 if isinstance(argument, torch.dtype) and argument in _LESS else argument

@@ -13,17 +13,17 @@ TOKENS = ("tokens", "input_ids", "idx", "x", "inputs")
 LABELS = ("labels", "targets", "target", "y")
 
 
-def argument(model: nn.Module, names: Sequence[str], first: bool = False) -> str | None:
+def find_parameter(model: nn.Module, names: Sequence[str], first: bool = False) -> str | None:
     """The parameter of `forward` that has one of `names`; with `first`, its first one where none has."""
     parameters = list(inspect.signature(model.forward).parameters)
-    return next(
-        (name for name in names if name in parameters), parameters[0] if first and parameters else None
-    )
+    found = [name for name in names if name in parameters] or (parameters if first else [])
+    return found[0] if found else None
 
 
-def names_of_inputs(model: nn.Module, tokens: str | None, labels: str | None) -> tuple[str, str | None]:
-    """The parameters of `forward` for tokens and for labels: as stated, else found; None: it takes none."""
-    return tokens or argument(model, TOKENS, first=True) or TOKENS[0], labels or argument(model, LABELS)
+def find_inputs(model: nn.Module, tokens: str | None, labels: str | None) -> tuple[str, str | None]:
+    """The parameters of `forward` for tokens and, if it takes them, labels: as stated or by name."""
+    tokens = tokens or find_parameter(model, TOKENS, first=True) or TOKENS[0]
+    return tokens, labels or find_parameter(model, LABELS)
 
 
 class Objective(nn.Module):
@@ -38,34 +38,34 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.ignore_index = ignore_index
-        self.tokens, self.labels = names_of_inputs(model, tokens, labels)
+        self.tokens, self.labels = find_inputs(model, tokens, labels)
         self.mean = False
         self.balanced = False
         self.vocabulary: int | None = None  # of the logits
 
     def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        """Notes what the model returns in `mean` and `balanced`."""
+        """Also notes what the model returns, in `mean`, `balanced` and `vocabulary`."""
         inputs = {self.tokens: tokens}
         if self.labels is not None:
             inputs[self.labels] = labels
         out = self.model(**inputs)
-        wrong = _wrong(out)
+        wrong = describe_wrong_results(out)
         if wrong:
             raise ValueError(wrong)
         first, *rest = out if isinstance(out, (tuple, list)) else (out,)
         self.mean = first.ndim == 0
         self.balanced = bool(rest)
         self.vocabulary = None if self.mean else first.shape[-1]
-        loss = first if self.mean else self._token_losses(first, labels)
+        loss = first if self.mean else self._sum_losses(first, labels)
         return (loss, *rest)
 
-    def _token_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _sum_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(
             logits.flatten(0, -2), labels.flatten(), reduction="sum", ignore_index=self.ignore_index
         )
 
 
-def _wrong(out: Any) -> str | None:
+def describe_wrong_results(out: Any) -> str | None:
     """What is wrong with the values that a model's `forward` returned; None where nothing is."""
     values = out if isinstance(out, (tuple, list)) else (out,)
     if not 1 <= len(values) <= 2 or not all(isinstance(value, Tensor) for value in values):

@@ -26,21 +26,21 @@ class Signatures:
     def number(self, module: nn.Module) -> int:
         """Equal for modules that are alike."""
         if id(module) not in self._known:
-            number = self._numbers.setdefault(self._key(module), len(self._numbers))
+            number = self._numbers.setdefault(self._describe(module), len(self._numbers))
             self._known[id(module)] = module, number
         return self._known[id(module)][1]
 
-    def _key(self, module: nn.Module) -> Hashable:
+    def _describe(self, module: nn.Module) -> Hashable:
         return (
             type(module),
             module.training,
             tuple((name, _freeze(vars(module)[name])) for name in sorted(vars(module).keys() - _OF_TORCH)),
-            self._tensors(module._parameters),
-            self._tensors(module._buffers),
+            self._describe_tensors(module._parameters),
+            self._describe_tensors(module._buffers),
             tuple((name, self.number(child)) for name, child in module._modules.items() if child is not None),
         )
 
-    def _tensors(self, tensors: Mapping[str, Tensor | None]) -> Hashable:
+    def _describe_tensors(self, tensors: Mapping[str, Tensor | None]) -> Hashable:
         return tuple(
             (name, tensor.shape, tensor.dtype, tensor.requires_grad, self._beginnings.get(id(tensor)))
             for name, tensor in tensors.items()

@@ -1,0 +1,139 @@
+"""What a constructor does with tensors on the meta device, recorded operation by operation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from parc.capture.source_lines import Frames, list_frames
+
+# Operations that overwrite all of a tensor, with their default arguments.
+FILLS: dict[str, tuple[float, ...]] = {
+    "normal_": (0.0, 1.0),
+    "uniform_": (0.0, 1.0),
+    "zero_": (),
+    "fill_": (),
+    "trunc_normal_": (),
+    "orthogonal_": (),
+}
+
+
+_PLAIN = ("empty", "detach")  # what every parameter is made with, and no value is computed by
+
+
+class Entry(NamedTuple):
+    """One operation. `target` is None for a function of torch.nn.init that is recorded by its name."""
+
+    name: str  # of the operator, without namespace and overload
+    target: Callable[..., Any] | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+    frames: Frames  # of the user's constructor
+
+
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records every operation on tensors. All tensors are kept alive, so that no memory is met twice."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._log: list[Entry] = []
+        self._by_storage: dict[int, list[int]] = defaultdict(list)  # entries that make or change a storage
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled, and the guard against it costs more than the recording
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = _get_name(func)
+        fills = name in FILLS and args[0].is_meta  # there is nothing to fill
+        out = args[0] if fills else func(*args, **(kwargs or {}))
+        frames = [] if fills or name in _PLAIN else list_frames()
+        self._add(Entry(name, func, args, kwargs or {}, out, frames))
+        return out
+
+    @contextmanager
+    def record(self) -> Iterator[None]:
+        """Record what is done inside, with the functions of torch.nn.init that do nothing on the meta device.
+
+        What the default of linear layers draws depends on the shape alone, and is asked for once: a model has
+        many thousands of them.
+        """
+        init = nn.init
+        kept = init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_
+        bounds: dict[Hashable, tuple[float, ...]] = {}
+
+        def trunc_normal(
+            tensor: Tensor, mean: float, std: float, a: float, b: float, generator: object = None
+        ) -> Tensor:
+            return self._add_fill("trunc_normal_", tensor, mean, std, a, b)
+
+        def orthogonal(tensor: Tensor, gain: float = 1, generator: object = None) -> Tensor:
+            return self._add_fill("orthogonal_", tensor, gain)
+
+        def kaiming_uniform(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+            key = tensor.shape, arguments, tuple(keywords.items())
+            if tensor.is_meta and key in bounds:
+                return self._add_fill("uniform_", tensor, *bounds[key])
+            kept[2](tensor, *arguments, **keywords)
+            if self._log[-1].out is tensor and self._log[-1].name == "uniform_":
+                bounds[key] = self._log[-1].args[1:]
+            return tensor
+
+        init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal
+        init.kaiming_uniform_ = kaiming_uniform
+        try:
+            with self:
+                yield
+        finally:
+            init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_ = kept
+
+    def find_entries(self, tensor: Tensor) -> list[Entry]:
+        """What has made or changed the memory of a tensor, in order."""
+        return [self._log[number] for number in self._by_storage[get_storage(tensor)]]
+
+    def find_sources(self, tensor: Tensor) -> list[Entry]:
+        """What has made or changed a tensor, and all that it was made from, in order."""
+        found: set[int] = set()
+        left = [get_storage(tensor)]
+        while left:
+            new = set(self._by_storage[left.pop()]) - found
+            found |= new
+            for number in new:
+                left += map(get_storage, list_tensors(self._log[number][2:4]))
+        return [self._log[number] for number in sorted(found)]
+
+    def _add_fill(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
+        self._add(Entry(name, None, (tensor, *arguments), {}, tensor, []))
+        return tensor
+
+    def _add(self, entry: Entry) -> None:
+        out = entry.out
+        for tensor in (out,) if isinstance(out, Tensor) else list_tensors(out):
+            self._by_storage[get_storage(tensor)].append(len(self._log))
+        self._log.append(entry)
+
+
+@cache
+def _get_name(operator: Any) -> str:
+    """The name of an operator, without namespace and overload."""
+    name: str = operator._schema.name
+    return name.split("::")[1]
+
+
+def list_tensors(tree: Any) -> list[Tensor]:
+    """The tensors among the leaves of a tree."""
+    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def get_storage(tensor: Tensor) -> int:
+    """What is the same for all tensors that share memory."""
+    key: int = tensor.untyped_storage()._cdata
+    return key

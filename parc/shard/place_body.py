@@ -1,0 +1,168 @@
+"""Places the values of one body, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from torch import fx
+
+from parc.capture.custom_ops import CALL, EXPERTS
+from parc.capture.graph import Body, is_item, item_of, list_values, name_of, operands_of, shape, value
+from parc.ir.states import I, R, State
+from parc.shard.parameter_placements import ParameterPlacements, Refused
+from parc.shard.placed import Fact, Placed, PlacedExperts, States
+from parc.shard.redistribute import ZEROS, MoveRecorder
+from parc.shard.rules import Conflict, Decision, Operand, Site, find_rule
+
+# Operators whose results have no gradient, whatever their operands have.
+_CONSTANTS = (
+    *ZEROS,
+    *("aten::detach", "aten::new_ones", "aten::new_full", "aten::ones_like", "aten::full_like"),
+    "aten::one_hot",
+)
+
+
+class BodyPlacer:
+    """Places a body that is called in one way. `place_child` places what it calls."""
+
+    def __init__(
+        self,
+        parameters: ParameterPlacements,
+        place_child: Callable[[Body, tuple[Fact, ...], str], Placed],
+        experts: Mapping[str, Body],
+        body: Body,
+        path: str,
+        number: int,
+    ) -> None:
+        self.layout, self.body, self.path = parameters.layout, body, path
+        self.placed = Placed(body)
+        self._parameters, self._place_child, self._experts = parameters, place_child, experts
+        self._moves = MoveRecorder(parameters, self.placed, path, number)
+
+    def place(self, inputs: tuple[Fact, ...]) -> Placed:
+        """Every node in order. Raises Restart, or Refused."""
+        for node, fact in zip(self.body.inputs(), inputs, strict=True):
+            self.placed.facts[node] = (fact,)
+        for node in self.body.tensors():
+            self._place_tensor(node)
+        for node in self.body.operations():
+            if is_item(node):
+                source, place = item_of(node)
+                self.placed.facts[node] = (self.placed.facts[source][place],)
+            elif node.target is CALL:
+                self._place_call(node)
+            else:
+                self._place_operator(node)
+        return self.placed
+
+    def _place_tensor(self, node: fx.Node) -> None:
+        key = self._moves.key(node)
+        states = self._parameters.find_states(key, node, self.path, self.body.is_expert)
+        tensor = self._get_state(states, self.layout.tensor)
+        origins = frozenset({key}) if tensor is not None and tensor.sharded else frozenset[str]()
+        grad = not node.meta["buffer"] and value(node).is_floating_point()
+        self.placed.facts[node] = (Fact(states, grad, varies=False, origins=origins),)
+
+    def _place_call(self, node: fx.Node) -> None:
+        """Partial sums are settled by the caller, so that all who read one share it; scalars pass."""
+        name = str(node.args[1])
+        operands = operands_of(node)
+        wanted = [self._settle(operand) for operand in operands]
+        self._moves.record(node, operands, wanted)
+        facts = [self.placed.get_settled(operand) for operand in operands]
+        inputs = tuple(replace(fact, states=states) for fact, states in zip(facts, wanted, strict=True))
+        child = self._place_child(self.body.children[name], inputs, f"{self.path}{name}.")
+        if self.placed.children.setdefault(name, child) is not child:
+            reason = f"`{name}` is called twice, with values that are sharded differently"
+            raise Refused(reason, self.layout.axes[0], self.body, node)
+        self.placed.facts[node] = tuple(child.results())
+
+    def _settle(self, operand: fx.Node) -> States:
+        """The states of an operand once its partial sums are reduced; those of a scalar are kept."""
+        sizes, axes = shape(operand), self.layout.axes
+        states = zip(self.placed.get_settled(operand).states, axes, strict=True)
+        return tuple(
+            self.layout.settle(sizes, axis) if sizes and state.partial else state for state, axis in states
+        )
+
+    def _place_operator(self, node: fx.Node) -> None:
+        operands = operands_of(node)
+        shapes = [tuple(v.shape) for v in list_values(node)]
+        decisions = []
+        for axis in self.layout.axes:
+            try:
+                decisions.append(_decide(self._make_site(node, operands, shapes, axis)))
+            except Conflict as conflict:
+                self._moves.retract(conflict, node, operands, axis)
+            self._moves.check_division(node, shapes, decisions[-1].results, axis)
+        wanted = [tuple(each.wanted[place] for each in decisions) for place in range(len(operands))]
+        self._moves.record(node, operands, wanted)
+        self.placed.facts[node] = tuple(
+            self._derive_fact(node, operands, place, tuple(each.results[place] for each in decisions))
+            for place in range(len(shapes))
+        )
+        if node.target is EXPERTS:
+            self._place_experts(node)
+
+    def _make_site(
+        self, node: fx.Node, operands: Sequence[fx.Node], shapes: Sequence[tuple[int, ...]], axis: str
+    ) -> Site:
+        place = self.layout.axes.index(axis)
+        seen = []
+        for operand in operands:
+            fact, sizes = self.placed.get_settled(operand), shape(operand)
+            settled = self.layout.settle(sizes, axis)
+            seen.append(Operand(operand, sizes, fact.states[place], fact.grad, fact.varies, settled))
+        return Site(
+            node,
+            seen,
+            shapes,
+            lazy=self.body.is_expert,
+            dispatches=axis == self.layout.experts,
+            splits_experts=axis == self.layout.experts_tensor,
+        )
+
+    def _derive_fact(self, node: fx.Node, operands: Sequence[fx.Node], place: int, states: States) -> Fact:
+        facts = [self.placed.get_settled(operand) for operand in operands]
+        grad = any(fact.grad for fact in facts) and name_of(node) not in _CONSTANTS
+        tensor = self._get_state(states, self.layout.tensor)
+        carried = facts if tensor is not None and tensor.sharded else []
+        return Fact(
+            states,
+            grad and list_values(node)[place].is_floating_point(),
+            any(fact.varies for fact in facts),
+            frozenset[str]().union(*(fact.origins for fact in carried)),
+        )
+
+    def _place_experts(self, node: fx.Node) -> None:
+        """Inside, rows are distributed already: only the axis that splits each expert is propagated."""
+        path = str(node.args[3])
+        tokens = self.placed.wanted[node][0]
+        states = []
+        for axis, state in zip(self.layout.axes, tokens, strict=True):
+            whole = I if axis == self.layout.experts or state == I else R
+            states.append(R if axis == self.layout.experts_tensor else whole)
+        inputs = (Fact(tuple(states), grad=True, varies=True),)
+        inside = self._place_child(self._experts[path], inputs, f"{path}.")
+        split = self._get_state(inside.results()[0].states, self.layout.experts_tensor)
+        if split is not None and not split.partial:
+            reason = f"an expert cannot be split over it: its result ends {split.describe()}"
+            raise Refused(reason, str(self.layout.experts_tensor), self.body, node)
+        spread = self._get_state(tokens, self.layout.experts)
+        travel = spread is not None and spread.sharded
+        relative = path.removeprefix(self.path)
+        self.placed.experts[node] = PlacedExperts(relative, inside, self.layout.experts, travel)
+
+    def _get_state(self, states: States, axis: str | None) -> State | None:
+        return None if axis is None else states[self.layout.axes.index(axis)]
+
+
+def _decide(site: Site) -> Decision:
+    rule = find_rule(site.node)
+    if rule is not None:
+        return rule(site)
+    if any(state.sharded or state.partial for state in site.states):
+        raise Conflict(f"`{name_of(site.node)}` has no rule for sharded operands")
+    state = R if R in site.states else I
+    return Decision([state] * len(site.operands), [state] * len(site.shapes))
