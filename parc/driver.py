@@ -91,7 +91,7 @@ def build(
     if os.path.lexists(out) and not is_ours(out):
         return (error("P510", f"`{out}` exists and was not written by parc", help="choose another folder"),)
     made = compile_plan(load(file, overrides, outside), plan)
-    return _written(made, out) or made.warnings if isinstance(made, Compiled) else made
+    return _write_files(made, out) or made.warnings if isinstance(made, Compiled) else made
 
 
 def dump_after(
@@ -108,7 +108,7 @@ def dump_after(
     return next(iter(found), None), made.warnings if isinstance(made, Compiled) else made
 
 
-def _written(made: Compiled, out: Path) -> tuple[Diagnostic, ...]:
+def _write_files(made: Compiled, out: Path) -> tuple[Diagnostic, ...]:
     """Put the files in their folder; what stands in the way."""
     try:
         write(made.files, out)

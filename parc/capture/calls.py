@@ -70,7 +70,7 @@ def to_specs(tree: object) -> tuple[tuple[Any, ...], pytree.TreeSpec]:
 def find_roles(given: dict[int | str, Tensor]) -> tuple[int | str, int | str, int | str]:
     """Which argument is tokens, which indices, which weights, by what they are.
 
-    Raises ValueError where the three cannot be told apart.
+    Raises ValueError where these do not tell the three apart.
     """
     indices = [key for key, t in given.items() if not t.is_floating_point()]
     floats = [key for key, t in given.items() if t.is_floating_point()]

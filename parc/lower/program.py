@@ -48,7 +48,7 @@ def _list_partial_axes(layout: Layout, states: States) -> tuple[str, ...]:
 
 
 def _find_load_axes(layout: Layout, placed: Placed) -> tuple[str, ...] | None:
-    """The axes over which counts of tokens, taken where they are sent from, are terms of a sum."""
+    """The axes over which counts of tokens, as each rank that sends has them, are terms of a sum."""
     left = [placed]
     while left:
         here = left.pop()

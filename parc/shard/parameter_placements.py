@@ -15,7 +15,7 @@ from parc.shard.routing import only_routes
 from parc.shard.rules import Conflict
 from parc.shard.rules.dims import Chunked
 
-BLOCKS = 64  # more in one parameter are taken for a mistake
+BLOCKS = 64  # of one parameter: more are a mistake
 
 
 class Restart(Exception):

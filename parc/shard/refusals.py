@@ -1,4 +1,4 @@
-"""What propagation refuses, told to the user: the operation, its source line, the axis, and what to do."""
+"""What propagation refuses, as diagnostics: the operation, its source line, the axis, and what to do."""
 
 from __future__ import annotations
 
