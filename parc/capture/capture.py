@@ -69,12 +69,12 @@ def capture(plan: Plan) -> Captured:
         user = load_model(model, compute)
         structure = _find_structure(user, model, plan.train.loss.ignore_index)
         with promote_casts(compute):
-            forward = _record_forward(model, structure, _batch_size(plan))
+            forward = _record_forward(model, structure, _read_batch(plan))
             _check_sizes(model, structure)
             _check_parameters(model, structure, forward)
             root = _export(model, structure, forward)
             experts = _capture_experts(model, structure, forward)
-            fixed = _find_symbols(structure, root, _batch_size(plan))
+            fixed = _find_symbols(structure, root, _read_batch(plan))
         _check_used(model, structure, root, experts)
     objective = structure.objective
     return Captured(
@@ -120,7 +120,7 @@ def _find_beginnings(user: UserModel, places: Places) -> dict[int, Hashable]:
     return found
 
 
-def _batch_size(plan: Plan) -> BatchSize:
+def _read_batch(plan: Plan) -> BatchSize:
     batch = plan.train.batch
     return BatchSize(batch.sequences // batch.microbatches, batch.length)
 

@@ -111,11 +111,11 @@ def _keep_helper_frames() -> Iterator[None]:
     """
     kept = TracerBase._filter_traceback_frames
 
-    def since_forward(self: TracerBase, user_stack_summary: StackSummary) -> StackSummary:
+    def keep_since_forward(self: TracerBase, user_stack_summary: StackSummary) -> StackSummary:
         since = dropwhile(lambda frame: frame.name != "forward", user_stack_summary)
         return StackSummary.from_list([frame for frame in since if is_users_file(frame.filename)])
 
-    TracerBase._filter_traceback_frames = since_forward  # type: ignore[method-assign]
+    TracerBase._filter_traceback_frames = keep_since_forward  # type: ignore[method-assign]
     try:
         yield
     finally:

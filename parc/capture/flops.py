@@ -13,10 +13,10 @@ from parc.capture.graph import Body, name_of, operands_of, shape
 
 def flops(body: Body, experts: Mapping[str, Body]) -> int:
     """FLOPs of one forward pass over global shapes; attention is counted in full, causal or not."""
-    return sum(_node(body, node, experts) for node in body.operations())
+    return sum(_count_node(body, node, experts) for node in body.operations())
 
 
-def _node(body: Body, node: fx.Node, experts: Mapping[str, Body]) -> int:
+def _count_node(body: Body, node: fx.Node, experts: Mapping[str, Body]) -> int:
     if node.target is CALL:
         return flops(body.children[str(node.args[1])], experts)
     if node.target is EXPERTS:

@@ -69,7 +69,7 @@ def record_forward(
                 forward.calls[path].append(replace(call, module=module))
                 forward.copy_experts(like, path)
                 return call.make_results()
-            with reads.inside(path):
+            with reads.enter(path):
                 out = run(*args, **kwargs)
                 reads.add(out)
             call = Call(module, *arguments, *to_specs(out))
@@ -166,7 +166,7 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
     @contextmanager
-    def inside(self, path: str) -> Iterator[None]:
+    def enter(self, path: str) -> Iterator[None]:
         """The module at `path` runs."""
         self._path.append(path)
         yield

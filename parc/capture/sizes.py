@@ -39,7 +39,7 @@ class Size:
 
     def evaluate(self, batch: BatchSize) -> int:
         """The size for a batch. Raises ValueError where it would not be whole."""
-        value = self.coefficient * _product(batch, self.batch, self.length)
+        value = self.coefficient * _multiply(batch, self.batch, self.length)
         if value.denominator != 1:
             raise ValueError(f"{self} is no whole number for {batch}")
         return value.numerator
@@ -63,26 +63,26 @@ class Comparison:
         """The size that is `first` at the first batch and `second` at the second; None where none is."""
         if first == second:
             return Size(Fraction(first))
-        for batch, length in self._powers():
-            at_first, at_second = (_product(each, batch, length) for each in (self.first, self.second))
+        for batch, length in self._list_powers():
+            at_first, at_second = (_multiply(each, batch, length) for each in (self.first, self.second))
             if first * at_second == second * at_first:
                 return Size(Fraction(first, at_first), batch, length)
         return None
 
     def is_unambiguous(self) -> bool:
         """Whether no two products of powers differ by the same factor."""
-        powers = self._powers()
-        factors = {Fraction(_product(self.second, *each), _product(self.first, *each)) for each in powers}
+        powers = self._list_powers()
+        factors = {Fraction(_multiply(self.second, *each), _multiply(self.first, *each)) for each in powers}
         return len(factors) == len(powers)
 
-    def _powers(self) -> list[tuple[int, int]]:
+    def _list_powers(self) -> list[tuple[int, int]]:
         """The powers of B and L that a size may have. What does not vary has none."""
         batch = POWERS if self.first.sequences != self.second.sequences else (0,)
         length = POWERS if self.first.length != self.second.length else (0,)
         return list(product(batch, length))
 
 
-def _product(at: BatchSize, batch: int, length: int) -> int:
+def _multiply(at: BatchSize, batch: int, length: int) -> int:
     value: int = at.sequences**batch * at.length**length
     return value
 

@@ -104,38 +104,38 @@ class _Explanation:
 
     def explain(self) -> Symbols:
         node, other = self._node, self._same[self._node]
-        sizes = self._sizes(node.meta.get("val"), other.meta.get("val"))
-        args, kwargs = map(self._argument, (node.args, node.kwargs), (other.args, other.kwargs))
+        sizes = self._explain_sizes(node.meta.get("val"), other.meta.get("val"))
+        args, kwargs = map(self._explain_argument, (node.args, node.kwargs), (other.args, other.kwargs))
         return Symbols(sizes, args, kwargs)
 
-    def _sizes(self, first: object, second: object) -> Any:
+    def _explain_sizes(self, first: object, second: object) -> Any:
         """The sizes of a value: of a tensor, or of each tensor of a tuple."""
         match first, second:
             case Tensor(), Tensor() if first.ndim == second.ndim:
-                return tuple(map(self._size, first.shape, second.shape))
+                return tuple(map(self._explain_size, first.shape, second.shape))
             case [*ones], [*others] if len(ones) == len(others):
-                return tuple(map(self._sizes, ones, others))
+                return tuple(map(self._explain_sizes, ones, others))
             case None, None:
                 return ()
         raise self._refuse(first, second)
 
-    def _argument(self, first: Any, second: Any) -> Any:
+    def _explain_argument(self, first: Any, second: Any) -> Any:
         """An argument of the node, with a Size in place of every number that depends on the batch."""
         match first, second:
             case fx.Node(), fx.Node() if second is self._same[first]:
                 return first
             case [*ones], [*others] if len(ones) == len(others):
-                return tuple(map(self._argument, ones, others))
+                return tuple(map(self._explain_argument, ones, others))
             case dict(), dict() if first.keys() == second.keys():
-                return {key: self._argument(first[key], second[key]) for key in first}
+                return {key: self._explain_argument(first[key], second[key]) for key in first}
             case int(), int() if not isinstance(first, bool):
-                size = self._size(first, second)
+                size = self._explain_size(first, second)
                 return first if size.is_constant else size
         if repr(first) == repr(second):  # as numbers are that do not equal themselves
             return first
         raise self._refuse(first, second)
 
-    def _size(self, first: int, second: int) -> Size:
+    def _explain_size(self, first: int, second: int) -> Size:
         size = self._comparison.explain(first, second)
         if size is None:
             raise self._refuse(first, second)

@@ -11,7 +11,7 @@ from parc.capture.graph import Body, user_name, value
 from parc.ir.states import FREE, I, R, S, State
 from parc.shard.layout import Layout
 from parc.shard.placed import States, Uncut
-from parc.shard.routing import only_routes
+from parc.shard.routing import is_only_routing
 from parc.shard.rules import Conflict
 from parc.shard.rules.dims import Chunked
 
@@ -98,7 +98,7 @@ class ParameterPlacements:
             raise Refused(f"the plan cuts `{user_name(cut.name)}`, but {conflict.reason}", axis, body, node)
         else:
             self.decide(key, cut.name, axis, I)
-            routes = only_routes(self.root, body, node)
+            routes = is_only_routing(self.root, body, node)
             self.uncut[key] = Uncut(cut.name, body, node, conflict.reason, routes)
 
     def refuse(self, reason: str, axis: str, body: Body, node: fx.Node) -> None:

@@ -57,7 +57,7 @@ class BodyPlacer:
         return self.placed
 
     def _place_tensor(self, node: fx.Node) -> None:
-        key = self._moves.key(node)
+        key = self._moves.make_key(node)
         states = self._parameters.find_states(key, node, self.path, self.body.is_expert)
         tensor = self._get_state(states, self.layout.tensor)
         origins = frozenset({key}) if tensor is not None and tensor.sharded else frozenset[str]()

@@ -24,7 +24,7 @@ class MoveRecorder:
         self.placed, self.path, self.number = placed, path, number
         self._used: set[tuple[fx.Node, str]] = set()
 
-    def key(self, node: fx.Node) -> str:
+    def make_key(self, node: fx.Node) -> str:
         """Of a parameter in this way of calling the body: what is decided of it holds for this one alone."""
         return f"{self.number}/{node.meta['tensor']}"
 
@@ -71,12 +71,12 @@ class MoveRecorder:
         if before not in (FREE, I):
             return before
         state = after if before == FREE and (after.sharded or after == I) else R
-        self.parameters.decide(self.key(node), self.path + node.meta["tensor"], axis, state)
+        self.parameters.decide(self.make_key(node), self.path + node.meta["tensor"], axis, state)
         if before == I and (node, axis) in self._used:
             raise Restart
         if state.sharded:
             fact = self.placed.get_fact(node)
-            self.placed.facts[node] = (replace(fact, origins=frozenset({self.key(node)})),)
+            self.placed.facts[node] = (replace(fact, origins=frozenset({self.make_key(node)})),)
             self.check_division(node, [shape(node)], [state], axis)
         return state
 

@@ -18,7 +18,7 @@ _COMPUTES = (
 )
 
 
-def only_routes(root: Body, body: Body, node: fx.Node) -> bool:
+def is_only_routing(root: Body, body: Body, node: fx.Node) -> bool:
     """True where all that is computed from `node` ends in the indices and weights of experts, or in scalars.
 
     That is the router: its softmax reads the score of every expert, so a tensor axis leaves it whole.
@@ -37,7 +37,7 @@ def only_routes(root: Body, body: Body, node: fx.Node) -> bool:
                     return False
                 routed = True
             elif user.op == "output":
-                left += _callers(root, where, where.results().index(current))
+                left += _find_callers(root, where, where.results().index(current))
             elif name_of(user) in _COMPUTES or user.target is CALL:
                 return False
             elif isinstance(user.meta["val"], tuple | list) or shape(user):
@@ -45,15 +45,15 @@ def only_routes(root: Body, body: Body, node: fx.Node) -> bool:
     return routed
 
 
-def _callers(root: Body, body: Body, result: int) -> Iterator[tuple[Body, fx.Node]]:
+def _find_callers(root: Body, body: Body, result: int) -> Iterator[tuple[Body, fx.Node]]:
     """The values that a result of `body` becomes, wherever below `root` it is called."""
-    for caller in every(root):
+    for caller in iterate_bodies(root):
         for node in caller.operations():
             if node.target is CALL and caller.children[str(node.args[1])] is body:
                 yield from ((caller, user) for user in node.users if user.args[1] == result)
 
 
-def every(root: Body) -> Iterator[Body]:
+def iterate_bodies(root: Body) -> Iterator[Body]:
     """All distinct bodies, callers first."""
     seen: set[int] = set()
     left = [root]

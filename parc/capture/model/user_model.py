@@ -57,7 +57,7 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     label = Label(model.at("source"), "built for this plan")
     try:
         with torch.device("meta"), recording.record():
-            built = factory(**plain_arguments(model))
+            built = factory(**list_arguments(model))
     except (Exception, SystemExit) as fault:
         where = Label(model.at("arguments"), "with these arguments")
         message = f"`{model.source}` cannot be built: {_describe(fault)}"
@@ -75,13 +75,13 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     return UserModel(built, recipes, buffers)
 
 
-def plain_arguments(model: Model) -> dict[str, object]:
+def list_arguments(model: Model) -> dict[str, object]:
     """The arguments of the factory, lists as Python has them."""
 
-    def as_plain(value: Argument) -> object:
-        return [as_plain(item) for item in value] if isinstance(value, tuple) else value
+    def to_plain(value: Argument) -> object:
+        return [to_plain(item) for item in value] if isinstance(value, tuple) else value
 
-    return {key: as_plain(value) for key, value in model.arguments.items()}
+    return {key: to_plain(value) for key, value in model.arguments.items()}
 
 
 def _derive_recipes(tensors: Sequence[Place], recording: Recording, label: Label) -> dict[str, Recipe]:
