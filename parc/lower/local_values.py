@@ -27,7 +27,9 @@ class Shares:
 
     def local(self, node: fx.Node, states: States | None = None) -> tuple[int, ...]:
         """The shape of this rank's share of a value, as it is made where `states` do not say otherwise."""
-        return self._compute_local(shape(node), self.placed.get_fact(node).states if states is None else states)
+        return self._compute_local(
+            shape(node), self.placed.get_fact(node).states if states is None else states
+        )
 
     def of_results(self, node: fx.Node) -> list[tuple[int, ...]]:
         """The same for each value that a node yields."""
