@@ -136,9 +136,11 @@ def test_a_failing_rank_ends_the_run_with_its_own_error_first(tmp_path: Path) ->
     source = stage.read_text()
     head = source.index("    def forward(", source.index("class Stage("))
     body = source.index("\n", head) + 1
-    guilty = (
-        '        if torch.distributed.get_rank() == 3:\n            raise ValueError("rank three is ill")\n'
-    )
+    guilty = """\
+        from torch.distributed import get_rank
+        if get_rank() == 3:
+            raise ValueError("rank three is ill")
+"""
     stage.write_text(source[:body] + guilty + source[body:])
     begun = time.monotonic()
     finished = done(train(project, tmp_path / "runs"), project.out)
