@@ -44,7 +44,7 @@ Losses = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # mean loss and bala
 
 def build_emitted(plan: str, out: Path, steps: int) -> tuple[Any, Batches]:
     """The trainer of a plan's program, and what it reads in its first steps."""
-    found = driver.build(PLANS, plan, out)
+    found = driver.build(PLANS, plan, out).diagnostics
     assert not found, found
     sys.path.insert(0, str(out))
     train = importlib.import_module("train")

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -17,7 +17,8 @@ from parc.check.load import Loaded, choose, load
 from parc.check.unsupported import find_unsupported
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
 from parc.emit.program import Files, dump_files, emit
-from parc.emit.write import is_ours, write
+from parc.emit.tables import add_validation
+from parc.emit.write import MARK, is_ours, write
 from parc.ir.dump import dump_program
 from parc.ir.program import Program
 from parc.lower.program import lower
@@ -38,6 +39,15 @@ class Compiled:
     program: Program
     files: Files
     warnings: tuple[Diagnostic, ...]
+    validation: str | None = None  # a line on what was compared with the model
+
+
+@dataclass(frozen=True)
+class Built:
+    """Everything that there is to say about a build, and a line on what was compared with the model."""
+
+    diagnostics: tuple[Diagnostic, ...]
+    validation: str | None = None
 
 
 Pass: TypeAlias = Literal["load", "capture", "propagate", "lower", "emit"]
@@ -85,13 +95,40 @@ def _read_sources(loaded: Loaded, plan: Plan) -> dict[str, bytes]:
 
 
 def build(
-    file: Path, plan: str | None, out: Path, overrides: Sequence[str] = (), outside: bool = False
-) -> tuple[Diagnostic, ...]:
-    """Compile a plan into `out`, replacing a folder of parc's; everything that there is to say about it."""
+    file: Path,
+    plan: str | None,
+    out: Path,
+    overrides: Sequence[str] = (),
+    outside: bool = False,
+    check: bool = True,
+) -> Built:
+    """Compiles a plan into `out`, replacing a folder of parc's.
+
+    Nothing is written where there are errors. With `check` the program is compared with the model before.
+    """
     if os.path.lexists(out) and not is_ours(out):
-        return (error("P510", f"`{out}` exists and was not written by parc", help="choose another folder"),)
-    made = compile_plan(load(file, overrides, outside), plan)
-    return _write_files(made, out) or made.warnings if isinstance(made, Compiled) else made
+        fault = error("P510", f"`{out}` exists and was not written by parc", help="choose another folder")
+        return Built((fault,))
+    made = _compile_and_check(load(file, overrides, outside), plan, check)
+    if not isinstance(made, Compiled):
+        return Built(made)
+    return Built(_write_files(made, out) or made.warnings, made.validation)
+
+
+def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compiled | tuple[Diagnostic, ...]:
+    """The program of a plan, compared with the model if asked for; or why there is none."""
+    made = compile_plan(loaded, name)
+    if not isinstance(made, Compiled) or not check:
+        return made
+    from parc.verify.validation.validate import validate  # noqa: PLC0415 - start-up time: imports more of torch
+
+    validation, found = validate(made.plan, made.files)
+    if has_errors(found):
+        return made.warnings + found
+    record = validation.as_record() if validation else None
+    files = {**made.files, MARK: add_validation(made.files[MARK], record)}
+    line = str(validation) if validation else None
+    return replace(made, files=files, warnings=made.warnings + found, validation=line)
 
 
 def dump_after(
@@ -125,18 +162,22 @@ def run(
     overrides: Sequence[str] = (),
     compare: int = 0,
     outside: bool = False,
+    check: bool = True,
 ) -> int:
-    """Compile a plan and train here; the program's exit status, or 1 where there is none.
+    """Compiles a plan and trains here; the program's exit status, or 1 where there is none.
 
-    The first `compare` losses are then held against those of the model on one device.
+    With `check` the program is compared with the model before it starts. Its first `compare` losses are
+    compared afterwards, with those of the model on one device.
     """
     from parc.verify.execution.subprocess import run_program  # noqa: PLC0415 - start-up time: imports more of torch
     from parc.verify.run_summary import summarize_run  # noqa: PLC0415 - start-up time
 
-    made = compile_plan(load(file, overrides, outside), plan)
+    made = _compile_and_check(load(file, overrides, outside), plan, check)
     if not isinstance(made, Compiled):
         print(render(made, sys.stdout.isatty()), summarize(made), sep="\n")
         return 1
+    if made.validation:
+        print(made.validation)
     base = file.parent.absolute()
     with tempfile.TemporaryDirectory(prefix="parc-") as folder:
         write(made.files, Path(folder) / "program")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 import traceback
@@ -69,6 +70,15 @@ def label_fault(fault: BaseException) -> tuple[Label, ...]:
         return _label_line(Path(fault.filename), fault.lineno, "here")
     frames = [each for each in traceback.extract_tb(fault.__traceback__) if is_users_file(each.filename)]
     return _label_line(Path(frames[-1].filename), frames[-1].lineno or 1, "raised here") if frames else ()
+
+
+def label_class(of: type, text: str) -> tuple[Label, ...]:
+    """The line that a class of the user's begins at; none where it is torch's, or not known."""
+    try:
+        file, (_, number) = inspect.getsourcefile(of), inspect.getsourcelines(of)
+    except (OSError, TypeError):
+        return ()
+    return _label_line(Path(file), number, text) if file and is_users_file(file) else ()
 
 
 def describe_fault(fault: BaseException) -> str:

@@ -108,6 +108,7 @@ def add_build(parser: ArgumentParser) -> None:
         choices=["load", "capture", "propagate", "lower", "emit"],
         help="write nothing; print the program as it is after this pass of the compiler",
     )
+    _add_validate(parser)
     add_plan(parser)
     add_overrides(parser)
 
@@ -122,8 +123,18 @@ def add_run(parser: ArgumentParser) -> None:
         metavar="STEPS",
         help="afterwards, compare the losses of the first steps with those of a single device",
     )
+    _add_validate(parser)
     add_plan(parser)
     add_overrides(parser)
+
+
+def _add_validate(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-validate",
+        dest="validate",
+        action="store_false",
+        help="do not compare the program with the model at a tiny size",
+    )
 
 
 def add_verify(parser: ArgumentParser) -> None:

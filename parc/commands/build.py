@@ -13,8 +13,11 @@ from parc.commands.status import choose_status
 def run(options: Namespace) -> int:
     given = (options.set, options.allow_outside_imports)
     if options.dump_after is None:
-        found = driver.build(options.file, options.plan, options.out, *given)
+        built = driver.build(options.file, options.plan, options.out, *given, check=options.validate)
+        found = built.diagnostics
         print_diagnostics(found, sys.stdout)
+        if built.validation:
+            print(built.validation)
     else:
         text, found = driver.dump_after(options.file, options.plan, options.dump_after, *given)
         print(text or "", end="")

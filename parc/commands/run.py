@@ -16,4 +16,5 @@ def run(options: Namespace) -> int:
         options.set,
         options.compare,
         options.allow_outside_imports,
+        options.validate,
     )

@@ -97,6 +97,11 @@ def lock(plan: Plan, sources: Mapping[str, bytes], written: Sequence[str]) -> st
     return json.dumps(facts, indent=2) + "\n"
 
 
+def add_validation(lock: bytes, record: Mapping[str, object] | None) -> bytes:
+    """The text of `plan.lock.json` with what was compared with the model; null where nothing was."""
+    return (json.dumps({**json.loads(lock), "validation": record}, indent=2) + "\n").encode()
+
+
 def _facts(block: Spanned) -> dict[str, Any]:
     return {key: value for key, value in asdict(block).items() if key not in ("span", "spans")}
 

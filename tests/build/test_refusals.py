@@ -99,7 +99,7 @@ def test_a_module_of_bytes_that_are_no_text(project: Project) -> None:
     (file.parent / "net.py").write_bytes(b"\xff\xfe\0 class")
     from parc import driver
 
-    (fault,) = driver.build(file, None, project.out)
+    (fault,) = driver.build(file, None, project.out).diagnostics
     assert fault.code == "P501"
     assert not project.out.exists()
 

@@ -59,13 +59,15 @@ def _iterate_cuts(plan: Plan, mesh: Mesh, whole: nn.Module) -> Iterator[Plan]:
     before = _read_sizes(model.shape)
     if model.shape.hidden and model.shape.heads and not model.shape.head_dim:
         before["head_dim"] = model.shape.hidden // model.shape.heads
+    length, short = plan.train.batch.length, shrink_batch(plan, mesh).length
     for most in LAYERS:
         layers = shrink_layers(plan, mesh, most)
         all_sizes = {**sizes, "layers": sum(layers.stages), "dense_layers": layers.dense}
         after = {key: size for key, size in all_sizes.items() if key in before}
         stated = {key: size for key, size in after.items() if getattr(model.shape, key) is not None}
         shape = replace(model.shape, **stated)  # type: ignore[arg-type]
-        for arguments in iterate_arguments(model.arguments, before, {**before, **after}, layers.kept):
+        old, new = {**before, "length": length}, {**before, **after, "length": short}
+        for arguments in iterate_arguments(model.arguments, old, new, layers.kept):
             cut = replace(model, arguments=arguments, shape=shape)
             candidate = _fit_to_mesh(plan, mesh, cut, layers.stages)
             if _is_legal(candidate) and _build_kinds(candidate) == kinds:

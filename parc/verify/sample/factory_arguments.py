@@ -20,6 +20,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "experts": ("experts", "local_experts", "routed_experts"),
     "top_k": ("top_k", "topk", "k", "experts_per_tok", "experts_per_token"),
     "vocab": ("vocab", "vocab_size", "vocabulary", "symbols"),
+    "length": (
+        *("length", "max_length", "seq_len", "max_seq_len", "sequence_length", "max_sequence_length"),
+        *("context", "context_length", "block_size", "max_position_embeddings", "positions", "max_positions"),
+    ),
 }
 """Usual names of the arguments, without the prefix `n_` or `num_`."""
 

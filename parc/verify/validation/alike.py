@@ -1,0 +1,86 @@
+"""Which parts of an emitted program have no counterpart in the smaller program that was run in its place.
+
+The two are compared as syntax trees, by parts: a class, an entry of a table, a statement of `train.py`. Parts
+correspond if they differ in numbers, floating-point types and numbers of stages alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from parc.emit.program import Files
+
+_DTYPES = {"torch.float16", "torch.bfloat16", "torch.float32", "torch.float64"}
+_FIGURES = {"flops", "peak_flops"}  # of the cost model: for metrics alone
+
+
+def find_unmatched(emitted: Files, sample: Files) -> list[str]:
+    """The parts of `emitted` that `sample` lacks, each as "class `Name` of `file.py`"."""
+    known = {key for name, content in _list_modules(sample) for _, key in _split_parts(name, content)}
+    return [
+        f"{part} of `{name}`"
+        for name, content in _list_modules(emitted)
+        for part, key in _split_parts(name, content)
+        if key not in known
+    ]
+
+
+def _list_modules(files: Files) -> Iterator[tuple[str, bytes]]:
+    """The modules that are made for a plan; those of the runtime are the same in every program."""
+    return ((name, content) for name, content in files.items() if re.fullmatch(r"\w+\.py", name))
+
+
+def _split_parts(name: str, content: bytes) -> Iterator[tuple[str, str]]:
+    """A name for each part of a module, and a text that corresponding parts share."""
+    module = re.sub(r"\d+", "N", name)
+    for statement in ast.parse(content).body:
+        match statement:
+            case ast.Import() | ast.ImportFrom() | ast.Expr():
+                continue  # what a module imports follows from its other parts
+            case ast.Assign(targets=[ast.Name(constant)]) if constant.lower() in _FIGURES:
+                continue
+            case ast.ClassDef() | ast.FunctionDef():
+                yield f"`{statement.name}`", f"{module} {_mask(statement)}"
+            case ast.Assign(targets=[ast.Name(table)], value=ast.Dict(keys, values)):
+                for key, value in zip(keys, values, strict=True):
+                    assert key is not None
+                    yield f"`{ast.unparse(key)}`", f"{module} {table} {_mask(key)} {_mask(value)}"
+            case ast.Assign(targets=[ast.Name(table)], value=ast.Tuple(elements)):
+                for number, element in enumerate(elements):
+                    yield f"`{table}[{number}]`", f"{module} {table} {_mask(element)}"
+            case _:
+                yield f"`{ast.unparse(statement)}`", f"{module} {_mask(statement)}"
+
+
+def _mask(tree: ast.AST) -> str:
+    """A text of a tree without what depends on sizes, on the precision, and on the number of a stage."""
+    return ast.dump(_Mask().visit(ast.parse(ast.unparse(tree))))
+
+
+class _Mask(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, str):
+            return ast.Constant(re.sub(r"\d+([-,]\d+)*", "N", node.value))
+        is_number = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+        return ast.Constant(0) if is_number else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """A call without its `dtype` and the cost model's figures; of a conversion to a type, the operand."""
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "to" and _is_dtype(node.args[0]):
+            operand: ast.AST = self.visit(node.func.value)
+            return operand
+        kept = [each for each in node.keywords if each.arg not in _FIGURES and not _is_dtype(each.value)]
+        return self.generic_visit(ast.Call(node.func, node.args, kept))
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        inner = self.visit(node.operand)  # -1 and 1 are numbers alike
+        return inner if isinstance(inner, ast.Constant) else ast.UnaryOp(node.op, inner)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Name(re.sub(r"^stage_\d+$", "stage_N", node.id))
+
+
+def _is_dtype(node: ast.expr) -> bool:
+    return ast.unparse(node) in _DTYPES

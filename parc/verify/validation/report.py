@@ -1,0 +1,52 @@
+"""Diagnostics of a translation validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from parc.capture.source_lines import describe_fault, label_class, label_fault
+from parc.diagnostic import Diagnostic, Label, Severity, error
+from parc.plan.blocks import Plan
+from parc.verify.numbers.compare import GRADIENT, Deviation
+from parc.verify.sample.sample import Sample
+
+
+def report_difference(plan: Plan, sample: Sample, model: nn.Module, wrong: Sequence[Deviation]) -> Diagnostic:
+    """The first quantity that differs: the losses, then the gradients in the order of the backward pass."""
+    order = {name: -place for place, name in enumerate(dict(model.named_parameters()))}
+    figures = [each for each in wrong if not each.user_names]
+    others = [each for each in wrong if each.user_names]
+    others.sort(key=lambda each: (not each.what.startswith(GRADIENT), order.get(each.user_names[0], 1)))
+    first = figures[0] if figures and figures[0].what in ("loss", "balance loss") else (others or figures)[0]
+    module = model.get_submodule(first.user_names[0].rpartition(".")[0]) if first.user_names else model
+    at = ", ".join(f"{axis} {place}" for axis, place in sample.plan.mesh.coordinates(first.rank).items())
+    values = "value differs" if len(wrong) == 1 else "values differ"
+    return error(
+        "P513",
+        f"the program of plan `{plan.name}` does not compute what `{plan.train.model.source}` computes",
+        *label_class(type(module), f"the {first.what} of the program differs"),
+        Label(plan.train.model.at("source"), "of this model"),
+        notes=(
+            f"off by {first.error:.2g} at rank {first.rank} ({at}), more than {first.bound:.2g}",
+            f"{len(wrong):,} {values} in all; compared at a tiny size: {'; '.join(sample.notes)}",
+        ),
+        help="nothing was written; this is a fault of parc: report it with the plan and the model",
+    )
+
+
+def report_end(plan: Plan, fault: Exception) -> Diagnostic:
+    """A program that does not come to the end of its first step."""
+    return error(
+        "P513",
+        f"the program of plan `{plan.name}` does not come to the end of a step: {describe_fault(fault)}",
+        *label_fault(fault),
+        Label(plan.train.model.at("source"), "the program of this model"),
+        help="nothing was written; this is a fault of parc: report it with the plan and the model",
+    )
+
+
+def warn_unchecked(plan: Plan, message: str) -> Diagnostic:
+    label = Label(plan.train.model.at("source"), "of this model")
+    return Diagnostic("P514", Severity.WARNING, message, (label,))

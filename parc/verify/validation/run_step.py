@@ -1,0 +1,68 @@
+"""One step of a program whose ranks are threads of this process, compared with the user's module."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parc.runtime.datasets import Dataset
+from parc.verify.execution.trainer import select_share
+from parc.verify.numbers.compare import Deviation, compare_step
+from parc.verify.numbers.reference import ReferenceStep
+from parc.verify.validation.thread_group import run_ranks_as_threads
+
+
+def compare_program_here(
+    world: int, folder: Path, dataset: Dataset, values: Mapping[str, Tensor], expected: ReferenceStep
+) -> list[Deviation]:
+    """The deviations of the first step of the program in `folder`, of all ranks.
+
+    The program begins with `values`, by the names of the user's model, as the reference has. Raises what the
+    program raises, Mismatch, and Deadlock.
+    """
+    with _imported_program(folder) as train:
+        options = train.parse_arguments(["--data", "unused", "--device", "cpu"])
+
+        def take_step(_rank: int) -> list[Deviation]:
+            trainer = train.build_trainer(dataset, options, "cpu")
+            with torch.no_grad():
+                for parameter in trainer.parameters:
+                    parameter.tensor.copy_(select_share(parameter, values))
+            return compare_step(trainer, 0, expected)
+
+        return [each for rank in run_ranks_as_threads(world, take_step) for each in rank]
+
+
+@contextmanager
+def _imported_program(folder: Path) -> Iterator[Any]:
+    """The module `train` of a program, whose modules stand for any others of their names meanwhile."""
+    own = {path.stem for path in folder.iterdir()}
+    before, writes, threads = dict(sys.modules), sys.dont_write_bytecode, torch.get_num_threads()
+    _forget_modules(own)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    importlib.invalidate_caches()
+    torch.set_num_threads(1)  # tensors are tiny: a pool of threads would only spin
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Set timeout is now only supported")  # threads do not time out
+            yield importlib.import_module("train")
+    finally:
+        torch.set_num_threads(threads)
+        sys.dont_write_bytecode = writes
+        sys.path.remove(str(folder))
+        _forget_modules(own)
+        sys.modules.update({name: before[name] for name in before if name.partition(".")[0] in own})
+
+
+def _forget_modules(names: set[str]) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        del sys.modules[name]

@@ -1,0 +1,125 @@
+"""Translation validation: a plan's program, made at a tiny size, computes what the user's module computes."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from parc.capture.capture import DTYPES
+from parc.capture.model.user_model import find_factory, list_arguments
+from parc.capture.source_lines import describe_fault
+from parc.diagnostic import CompileError, Diagnostic
+from parc.emit.program import Files
+from parc.emit.write import write
+from parc.plan.blocks import Plan
+from parc.verify.numbers.compare import GRADIENT, Deviation
+from parc.verify.numbers.reference import Reference
+from parc.verify.numbers.tolerance import TOLERANCE
+from parc.verify.report import NotProvable
+from parc.verify.sample.choose import choose_sample
+from parc.verify.sample.sample import Sample
+from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.uneven_routing import find_vocabulary
+from parc.verify.validation.alike import find_unmatched
+from parc.verify.validation.report import report_difference, report_end, warn_unchecked
+from parc.verify.validation.run_step import compare_program_here
+
+RANKS = 16  # at most, where the axes allow it: each axis at its smallest, and a middle stage
+NOISE = 0.05  # of initial values: a small part of usual activations, and far above rounding
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was compared; `largest` is the largest error, relative to the largest entry of its tensor."""
+
+    roles: int
+    gradients: int
+    largest: float
+
+    def as_record(self) -> dict[str, object]:
+        """For `plan.lock.json`. One digit of the difference is kept: the others are rounding."""
+        return {
+            "roles": self.roles,
+            "gradients": self.gradients,
+            "largest_difference": float(f"{self.largest:.0e}"),
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"checked: {self.roles} roles, {self.gradients} gradients, largest difference {self.largest:.0e}"
+        )
+
+
+def validate(plan: Plan, files: Files) -> tuple[Validation | None, tuple[Diagnostic, ...]]:
+    """Compares a step of the plan's program, at a tiny size and in float64, with the user's module.
+
+    `files` are the program as it will be written. An error where it computes something else; a warning where
+    nothing could be compared, or where a part of it has no counterpart at the tiny size.
+    """
+    try:
+        sample = choose_sample(plan, "fp64", RANKS)
+    except NotProvable as reason:
+        return None, (warn_unchecked(plan, f"the program is not checked: {reason}"),)
+    except CompileError as faulty:
+        why = "; ".join(each.message for each in faulty.diagnostics)
+        return None, (warn_unchecked(plan, f"the program is not checked: at a tiny size, {why}"),)
+    try:
+        model, deviations = _compare(sample)
+    except NotImplementedError as reason:
+        return None, (warn_unchecked(plan, f"the program is not checked: {describe_fault(reason)}"),)
+    except Exception as fault:  # noqa: BLE001 - whatever ends the program is reported
+        return None, (report_end(plan, fault),)
+    if wrong := [each for each in deviations if not each.used <= 1]:
+        return None, (report_difference(plan, sample, model, wrong),)
+    warnings = [
+        warn_unchecked(plan, f"the {part} is not checked: no smaller program has it")
+        for part in find_unmatched(files, sample.files)
+    ]
+    gradients = {each.what for each in deviations if each.what.startswith(GRADIENT)}
+    largest = TOLERANCE * max(each.used for each in deviations)
+    return Validation(sample.plan.mesh.size, len(gradients), largest), tuple(warnings)
+
+
+def _compare(sample: Sample) -> tuple[nn.Module, list[Deviation]]:
+    """The user's module after a step, and how far the program's step is from it."""
+    plan = sample.plan
+    dataset = Tokens(find_vocabulary(plan, sample.captured))
+    model = _build_user_model(plan)
+    values = _draw_values(model, plan.train.seed)
+    (expected,) = Reference(plan, sample.captured.recipes, dataset).train(1, model)
+    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
+        folder = Path(scratch) / "program"
+        write(sample.files, folder)
+        deviations = compare_program_here(plan.mesh.size, folder, dataset, values, expected)
+    compared = {name for each in deviations for name in each.user_names}
+    left_out = [name for name in values if name not in compared]
+    missing = [Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out]
+    return model, [*deviations, *missing]
+
+
+def _build_user_model(plan: Plan) -> nn.Module:
+    """The user's module as its own constructor makes it, in the precision of the sample."""
+    facts = plan.train.model
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(plan.train.seed)
+        model = find_factory(facts)(**list_arguments(facts))
+    assert isinstance(model, nn.Module)
+    return model.to(DTYPES[plan.train.precision.compute])
+
+
+def _draw_values(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Adds a little noise to every parameter, in place; the values by name.
+
+    Noise tells the shares of a constant apart, moves a zero, and breaks ties between experts.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.add_(noise, alpha=NOISE)
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
