@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from parc.emit.pretty import print_expression, print_statement
+from parc.emit.pretty import WIDTH, print_expression, print_statement
 from parc.emit.trees import assign
 from parc.ir.expression import call, expr, literal, name
 from parc.ir.program import Program, Stage, Value
@@ -29,7 +30,7 @@ class TrainFacts:
     title: str
     stage_modules: Sequence[str]
     pipeline: bool
-    pipeline_axis: str
+    topology: str
     schedule: str
     axes: str
     world: int
@@ -39,7 +40,6 @@ class TrainFacts:
     settings: Sequence[str]  # assignments of constants
     stages: str
     tokens_shape: tuple[int, int]
-    data_axes: str
     load_axes: str
     flops: str | None
     peak: str | None
@@ -53,10 +53,10 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
     peak = plan.cluster.device.compute if plan.cluster.device else None
     stages = [_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)]
     return TrainFacts(
-        title=f"Trains plan `{plan.name}`: {_describe_mesh(plan)}.",
+        title=textwrap.fill(f"Trains plan `{plan.name}`: {_describe_mesh(plan)}.", WIDTH - len('"""')),
         stage_modules=list(dict.fromkeys(modules)),
         pipeline=bool(plan.pipeline),
-        pipeline_axis=_python(plan.pipeline.axes[0] if plan.pipeline else None),
+        topology=_assign("topology", call("Topology.build", name("AXES"), **_topology_settings(plan)), 4),
         schedule=_python(plan.pipeline.schedule if plan.pipeline else None),
         axes=_assign("AXES", literal({axis.name: axis.size for axis in plan.mesh.axes})),
         world=plan.mesh.size,
@@ -74,7 +74,6 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
         ],
         stages=_assign("STAGES", literal(tuple(stages))),
         tokens_shape=(sequences, train.batch.length),
-        data_axes=_python(tuple(data)),
         load_axes=_python(program.load_axes),
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
         peak=format_large(peak) if peak else None,
@@ -134,8 +133,14 @@ def _meta(value: Value) -> ast.expr:
     return call("torch.empty", literal(value.shape), **dtype, device=literal("meta"))
 
 
-def _assign(variable: str, tree: ast.expr) -> str:
-    return "\n".join(print_statement(assign(name(variable), tree)))
+def _topology_settings(plan: Plan) -> Mapping[str, ast.expr]:
+    data = {"data": literal(plan.data.axes)} if plan.data else {}
+    pipeline = {"pipeline": literal(plan.pipeline.axes[0])} if plan.pipeline else {}
+    return {**data, **pipeline, "device": name("device")}
+
+
+def _assign(variable: str, tree: ast.expr, indent: int = 0) -> str:
+    return "\n".join(print_statement(assign(name(variable), tree), indent))
 
 
 def _python(value: object) -> str:

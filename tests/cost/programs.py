@@ -21,8 +21,7 @@ from parc.check.unsupported import find_unsupported
 from parc.diagnostic import has_errors
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
-from tests.verify.plans import captured, compile_program, loaded
-from tests.verify.test_equality import LAYOUTS
+from tests.verify.plans import captured, compile_program, find_plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,7 +33,7 @@ class Compiled(NamedTuple):
 
 
 def compile_fixed(model: str, layout: str) -> Compiled:
-    (plan,) = loaded(model, *LAYOUTS[layout]).plans
+    plan = find_plan(model, layout)
     return Compiled(plan, captured(model), compile_program(plan, captured(model)))
 
 

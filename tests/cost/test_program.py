@@ -20,7 +20,7 @@ from parc.trace.ops import IssuedOp
 from parc.verify.matching.record_rank import RecordedOps
 from parc.verify.matching.record_ranks import record_ranks
 from tests.cost.programs import Compiled, compile_fixed, compile_random, measure_states
-from tests.verify.test_equality import LAYOUTS
+from tests.verify.plans import LAYOUTS
 
 Bytes = Counter[tuple[str, str]]
 VOTE = "torch.int32"  # of what the stages tell each other in their first step alone
@@ -67,7 +67,7 @@ def assert_agreement(compiled: Compiled, folder: Path) -> None:
 
 
 CASES = [(model, layout) for model in ("moe", "classic") for layout in LAYOUTS]
-QUICK = [("moe", "experts split, sequence"), ("moe", "everything"), ("classic", "everything")]
+QUICK = [("moe", "experts-split-sequence"), ("moe", "everything"), ("classic", "everything")]
 
 
 @pytest.mark.parametrize(("model", "layout"), QUICK)
@@ -101,7 +101,7 @@ def test_so_do_plans_drawn_at_random(model: str, tmp_path: Path) -> None:
 
 def test_bytes_that_depend_on_routing_are_a_mean() -> None:
     """4 sequences of 6 tokens, 2 choices each, 16 numbers of 8 bytes: dispatched there and back."""
-    compiled = compile_fixed("moe", "experts with data")
+    compiled = compile_fixed("moe", "experts-with-data")
     routed = [each for each in derive_program_traffic(compiled.plan, compiled.program)[0] if each.routed]
     assert len(routed) == 4
     assert {each.bytes for each in routed} == {2 * 6 * 2 * 16 * 8}

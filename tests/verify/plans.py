@@ -1,16 +1,13 @@
-"""Two small models of `examples/`, and layouts of them as plan text.
-
-Sizes are unlike each other, so that no two dims can be mixed up; the first model's first layer is dense, and
-the second model's router leaves experts without tokens in many a microbatch.
-"""
+"""The plans of two small models in `tests/plans/run/`, and others of these models."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
 from parc.capture.capture import Captured, capture
-from parc.check.load import Loaded, load_text
+from parc.check.load import Loaded, choose, load, load_text
 from parc.ir.program import Program
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
@@ -18,39 +15,16 @@ from parc.shard.propagate import propagate
 from parc.source import Source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PLANS = Path(__file__).parents[1] / "plans"
+RUN = sorted((PLANS / "run").glob("*.parc"))
 VOCABULARY = 32  # of both models
 
-MODELS = """
-model moe {
-  source = "moe.py:MoETransformer"
-  arguments {
-    n_layers = 3, dim = 16, n_heads = 4, n_kv_heads = 2, ffn = 12, n_experts = 4, top_k = 2, vocab = 32
-    max_length = 6, n_dense_layers = 1, dense_ffn = 20, shared_ffn = 8, init_std = 0.3
-  }
-  shape {
-    layers = 3, hidden = 16, heads = 4, kv_heads = 2, ffn = 12, dense_ffn = 20, shared_ffn = 8
-    dense_layers = 1, gated = true, experts = 4, top_k = 2, vocab = 32
-  }
-}
-model classic {
-  source = "classic.py:SwitchGPT"
-  arguments { depth = 3, width = 16, heads = 4, inner = 24, count = 4, symbols = 32, context = 6 }
-  shape { layers = 3, hidden = 16, heads = 4, kv_heads = 4, ffn = 24, experts = 4, top_k = 1, vocab = 32 }
-}
-train moe_run {
-  model = moe, seed = 3, steps = 10
-  batch { sequences = 16, length = 6, microbatches = 2 }
-  loss { balance = 0.05 }
-  optimizer = adamw { lr = 2e-3, warmup = 2, clip = 0.5 }
-  precision { compute = fp64, master = fp64 }
-}
-train classic_run {
-  model = classic, seed = 3, steps = 10
-  batch { sequences = 16, length = 6, microbatches = 2 }
-  optimizer = adamw { lr = 2e-3, warmup = 2, clip = 0.5 }
-  precision { compute = fp64, master = fp64 }
-}
-"""
+LAYOUTS = [
+    file.stem for file in RUN if re.findall(r"^plan (\w+)", file.read_text(), re.M) == ["moe", "classic"]
+]
+"""The files of `tests/plans/run/` that lay out both models."""
+MODELS = (PLANS / "library" / "small.parc").read_text().replace("../../../examples/", "")
+"""Both models and how they are trained, as text of a plan in `examples/`."""
 
 
 def loaded(model: str, ranks: int, layout: str) -> Loaded:
@@ -59,10 +33,17 @@ def loaded(model: str, ranks: int, layout: str) -> Loaded:
     return load_text(Source(str(EXAMPLES / "of-a-test.parc"), text))
 
 
+def find_plan(model: str, layout: str) -> Plan:
+    """The plan of a model and a layout that are named in `tests/plans/run/`."""
+    plan = choose(load(PLANS / "run" / f"{layout}.parc"), model)
+    assert isinstance(plan, Plan), plan
+    return plan
+
+
 @cache
 def captured(model: str) -> Captured:
     """No plan changes what is captured, so that all of them share it."""
-    return capture(loaded(model, 1, "mesh = [dp: 1]\ndata over [dp]").plans[0])
+    return capture(find_plan(model, "one-rank"))
 
 
 def compile_program(plan: Plan, model: Captured) -> Program:

@@ -27,12 +27,17 @@ def prepare(
 
 
 def find_worst(sample: Sample, folder: Path) -> Deviation:
+    """The largest deviation of a program in `folder`; see `find_worst_in`."""
+    return find_worst_in(prepare(sample, folder, timeout=600.0))
+
+
+def find_worst_in(run: SampleRun) -> Deviation:
     """The largest deviation of a program from the model on one device, in three steps. It may use its bound.
 
     The bound is 1e-9 of the largest entry: sums are taken in other orders, some 1e3 roundings of 1e-16 each,
     amplified where a gradient is almost zero (a key's bias has none but rounding) and by AdamW, whose first
     steps divide a gradient by its own size.
     """
-    run, reference = prepare(sample, folder, timeout=600.0), folder.with_name("reference.pt")
+    reference = run.folder.with_name("reference.pt")
     save_reference(run.reference, 3, reference)
     return compare_program(run, reference)[0]

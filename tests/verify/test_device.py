@@ -15,8 +15,9 @@ from parc.verify.report import Rung
 from parc.verify.sample.sample import compile_sample
 
 from .fake_device import NAME, fake_device
+from .plans import find_plan
 from .sample_runs import Edit, prepare
-from .test_precision import captured, plan_of
+from .test_precision import captured
 
 DEVICES = 'choices=("cpu", "cuda")'
 
@@ -36,7 +37,7 @@ def rung(
     edit: Edit = ("train.py", "", ""),
 ) -> Rung:
     """The rung `bf16` on the fake device."""
-    sample = compile_sample(plan_of(model, layout), "bf16", captured(model, "bf16"))
+    sample = compile_sample(find_plan(model, layout), "bf16", captured(model, "bf16"))
     device = ("train.py", DEVICES, f'choices=("{NAME}",)')
     monkeypatch.setattr(precision, "compare_rank", compare_there)
     return precision.prove_precision(prepare(sample, folder, edit, device))
@@ -44,7 +45,7 @@ def rung(
 
 @pytest.mark.parametrize(
     ("model", "layout"),
-    [("moe", "one rank"), ("classic", "experts with data"), ("moe", "everything")],
+    [("moe", "one-rank"), ("classic", "experts-with-data"), ("moe", "everything")],
 )
 def test_no_tensor_is_left_on_the_cpu(
     model: str, layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,4 +67,4 @@ def test_one_that_is_left_there_is_noticed(
     edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Stopped, match="is on the CPU, others are not"):
-        rung("classic", "one rank", tmp_path / "program", monkeypatch, edit)
+        rung("classic", "one-rank", tmp_path / "program", monkeypatch, edit)

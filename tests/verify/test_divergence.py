@@ -15,16 +15,15 @@ from parc.verify.numbers.tolerance import compare_tensors
 from parc.verify.report import RungFinding, format_ranks
 from parc.verify.sample.sample import compile_sample
 
-from .plans import captured, loaded
+from .plans import LAYOUTS, captured, find_plan
 from .sample_runs import Edit, prepare
-from .test_equality import LAYOUTS
 
 NOT_REPEATED = "the difference is gone when the program is run once more: it does not always compute alike"
 
 
 def locate(model: str, layout: str, folder: Path, *edits: Edit) -> RungFinding:
     """The divergence of a program after `edits`."""
-    (plan,) = loaded(model, *LAYOUTS[layout]).plans
+    plan = find_plan(model, layout)
     sample = compile_sample(plan, captured=captured(model))
     return locate_divergence(prepare(sample, folder, *edits, timeout=30.0))
 

@@ -18,10 +18,9 @@ from parc.trace.match import match
 from parc.verify.matching.rung import prove_matching
 from parc.verify.report import Rung
 
-from .plans import EXAMPLES, MODELS, captured, compile_program, loaded
-from .test_equality import LAYOUTS
+from .plans import EXAMPLES, LAYOUTS, MODELS, captured, compile_program, find_plan
 
-QUICK = ("everything", "experts on the sequence", "1f1b, uneven")
+QUICK = ("everything", "experts-on-the-sequence", "1f1b-uneven")
 
 
 def prove(plan: Plan, model: Captured, folder: Path) -> Rung:
@@ -35,7 +34,7 @@ def prove(plan: Plan, model: Captured, folder: Path) -> Rung:
     "layout", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS]
 )
 def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path: Path) -> None:
-    (plan,) = loaded(model, *LAYOUTS[layout]).plans
+    plan = find_plan(model, layout)
     found = prove(plan, captured(model), tmp_path / "program")
     assert found.verdict == "proved", found
     assert f"all {plan.mesh.size} ranks recorded" in found.compared[1]
@@ -43,7 +42,7 @@ def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_roles_fit_together_in_the_first_step_and_after_it(layout: str) -> None:
-    (plan,) = loaded("classic", *LAYOUTS[layout]).plans
+    plan = find_plan("classic", layout)
     program = compile_program(plan, captured("classic"))
     for steps in ((0,), (1,), (0, 1)):
         roles = derive(plan, program, steps)
@@ -52,7 +51,7 @@ def test_roles_fit_together_in_the_first_step_and_after_it(layout: str) -> None:
 
 
 def test_rows_of_experts_are_symbols_and_all_else_is_numbers() -> None:
-    (plan,) = loaded("moe", *LAYOUTS["experts with data"]).plans
+    plan = find_plan("moe", "experts-with-data")
     (role,) = derive(plan, compile_program(plan, captured("moe")))
     shapes = {issue.op.kind: issue.op.shape for issue in role.issued if issue.op.axis == "ep"}
     assert isinstance(shapes["all_to_all"][0], str)

@@ -11,18 +11,17 @@ from parc.verify.report import Rung
 from parc.verify.sample.sample import compile_sample
 from parc.verify.sample.tokens import Tokens
 
-from .plans import captured, loaded
+from .plans import captured, find_plan
 from .sample_runs import Edit, prepare
-from .test_equality import LAYOUTS
 
 
 def rung(model: str, layout: str, folder: Path, *edits: Edit) -> Rung:
-    sample = compile_sample(loaded(model, *LAYOUTS[layout]).plans[0], captured=captured(model))
+    sample = compile_sample(find_plan(model, layout), captured=captured(model))
     return prove_numbers(prepare(sample, folder, *edits))
 
 
 def test_every_gradient_and_parameter_of_a_right_program_is_compared(tmp_path: Path) -> None:
-    found = rung("moe", "experts with data", tmp_path / "program")
+    found = rung("moe", "experts-with-data", tmp_path / "program")
     assert found.verdict == "proved"
     count = len(captured("moe").recipes)
     assert [line.partition(":")[0] for line in found.compared] == [
@@ -45,7 +44,7 @@ def test_a_wrong_program_is_refuted_by_the_first_tensor_that_differs(tmp_path: P
 
 def test_what_training_calls_is_what_is_run(tmp_path: Path) -> None:
     edit = ("runtime/training.py", "self.compute_gradients(step)", "self.compute_gradients(0)")
-    assert rung("moe", "one rank", tmp_path / "program", edit).verdict == "refuted"
+    assert rung("moe", "one-rank", tmp_path / "program", edit).verdict == "refuted"
 
 
 def test_tokens_are_skewed_and_the_same_for_a_seed() -> None:

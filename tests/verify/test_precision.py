@@ -10,35 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import Captured, capture
-from parc.plan.blocks import Plan
 from parc.verify.precision.compare_rank import RankRouting
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection, find_flips
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.sample import LowPrecision, compile_sample, with_precision
 
-from .plans import loaded
+from .plans import LAYOUTS, find_plan
 from .sample_runs import Edit, prepare
-from .test_equality import LAYOUTS
 
-QUICK = ("experts with data", "everything")
-
-
-def plan_of(model: str, layout: str) -> Plan:
-    (plan,) = loaded(model, *LAYOUTS[layout]).plans
-    return plan
+QUICK = ("experts-with-data", "everything")
 
 
 @cache
 def captured(model: str, precision: LowPrecision) -> Captured:
-    return capture(with_precision(plan_of(model, "one rank"), precision))
+    return capture(with_precision(find_plan(model, "one-rank"), precision))
 
 
 def rung(
     model: str, layout: str, precision: LowPrecision, folder: Path, *edits: Edit, device: str = "cpu"
 ) -> Rung:
     """The rung of a program after `edits`."""
-    sample = compile_sample(plan_of(model, layout), precision, captured(model, precision))
+    sample = compile_sample(find_plan(model, layout), precision, captured(model, precision))
     return prove_precision(prepare(sample, folder, *edits, device=device))
 
 
@@ -56,7 +49,7 @@ def test_a_right_program_is_within_its_bounds(model: str, layout: str, tmp_path:
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_in_bfloat16_choices_that_would_differ_are_counted_apart(model: str, tmp_path: Path) -> None:
-    found = rung(model, "experts with data", "bf16", tmp_path / "program")
+    found = rung(model, "experts-with-data", "bf16", tmp_path / "program")
     assert found.verdict == "proved", found
     flipped = int(found.compared[-2].split(":")[1].split()[0])
     assert 0 < flipped < 20
@@ -66,13 +59,13 @@ def test_without_replay_a_single_other_choice_refutes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RankRouting, "choose", lambda *_: None)
-    assert rung("classic", "one rank", "bf16", tmp_path / "program").verdict == "refuted"
+    assert rung("classic", "one-rank", "bf16", tmp_path / "program").verdict == "refuted"
 
 
 WRONG = {
     "experts mixed where counts are uneven": (
         "classic",
-        "experts inside data",  # two experts a rank
+        "experts-inside-data",  # two experts a rank
         ("runtime/grouped.py", "self.counts.cumsum(0,", "self.counts.sort().values.cumsum(0,"),
     ),
     "a sum left out": (
@@ -108,8 +101,8 @@ def test_a_wrong_program_exceeds_its_bounds(what: str, tmp_path: Path) -> None:
 
 
 def test_products_of_experts_are_fused_where_their_rows_fit(tmp_path: Path) -> None:
-    assert rung("moe", "one rank", "fp32", tmp_path / "a").compared[-1] == "the experts' products are fused"
-    split = rung("moe", "experts split", "fp32", tmp_path / "b")  # 6 of 12 columns: 24 bytes
+    assert rung("moe", "one-rank", "fp32", tmp_path / "a").compared[-1] == "the experts' products are fused"
+    split = rung("moe", "experts-split", "fp32", tmp_path / "b")  # 6 of 12 columns: 24 bytes
     assert split.compared[-1] == "the experts' products are loops: rows are no multiples of 16 bytes"
 
 

@@ -16,9 +16,8 @@ from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
 from parc.verify.sample.sample import compile_sample
 
-from .plans import captured, loaded
+from .plans import captured, find_plan
 from .sample_runs import prepare
-from .test_equality import LAYOUTS
 
 
 class Unpicklable(Exception):
@@ -59,7 +58,7 @@ def test_no_rung_differentiates_where_ranks_are_forked(
         backward(*args, **kwargs)
 
     monkeypatch.setattr(torch.autograd, "backward", watched)
-    plan = loaded("moe", *LAYOUTS["tensor"]).plans[0]
+    plan = find_plan("moe", "tensor")
     # where a program is wrong, the first tensor that differs is looked for
     edits = [("runtime/optim.py", "weight_decay=settings.weight_decay", "weight_decay=0.0")] if wrong else []
     high, low = compile_sample(plan, captured=captured("moe")), compile_sample(plan, "fp32")

@@ -14,10 +14,9 @@ from parc.verify.execution.diagnose import Stopped
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.sample.sample import compile_sample
 
-from .plans import captured, loaded
+from .plans import captured, find_plan
 from .sample_runs import Edit, prepare
 from .test_divergence import line
-from .test_equality import LAYOUTS
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
@@ -29,7 +28,7 @@ RECEIVES = f"        if dist.get_rank() == 0:\n            dist.recv(total, 1, {
 
 def stopped(folder: Path, *edits: Edit, timeout: float = 60.0, layout: str = "tensor") -> Stopped:
     """How a program ends after edits."""
-    sample = compile_sample(loaded("moe", *LAYOUTS[layout]).plans[0], captured=captured("moe"))
+    sample = compile_sample(find_plan("moe", layout), captured=captured("moe"))
     with pytest.raises(Stopped) as found:
         prove_numbers(prepare(sample, folder, *edits, timeout=timeout))
     return found.value
@@ -62,7 +61,7 @@ def test_sizes_that_do_not_fit_are_a_crash_of_the_program(tmp_path: Path) -> Non
 
 def test_a_loop_without_end_ends_as_well(tmp_path: Path) -> None:
     edit = (*END, "        while True:\n            pass")
-    found = stopped(tmp_path / "program", edit, timeout=10.0, layout="one rank")
+    found = stopped(tmp_path / "program", edit, timeout=10.0, layout="one-rank")
     here = line(tmp_path / "program", "runtime/gradients.py", "while True")
     assert found.verdict == "not provable"  # it may be slow
     assert found.finding.message.startswith("a step was not done after 10 s, and not all ranks wait")
@@ -90,13 +89,13 @@ def test_a_program_that_crashes_is_refuted_with_its_line(tmp_path: Path) -> None
 def test_a_rank_that_exits_as_if_it_had_succeeded_is_refuted(tmp_path: Path) -> None:
     leaves = "        if step == 2:\n            import os\n\n            os._exit(0)\n"
     start = "        start = time.perf_counter()\n"
-    found = stopped(tmp_path / "program", ("runtime/training.py", start, leaves + start), layout="one rank")
+    found = stopped(tmp_path / "program", ("runtime/training.py", start, leaves + start), layout="one-rank")
     assert found.verdict == "refuted"
     assert found.finding.message.startswith("rank 0 ended before all steps were done")
 
 
 def test_a_step_whose_gradients_cannot_be_inspected_is_not_provable(tmp_path: Path) -> None:
     edit = ("runtime/training.py", "self.update(step)", "type(self).update(self, step)")
-    found = stopped(tmp_path / "program", edit, layout="one rank")
+    found = stopped(tmp_path / "program", edit, layout="one-rank")
     assert found.verdict == "not provable"
     assert found.finding.message.startswith("the edited `step` does not call `update`")

@@ -87,7 +87,7 @@ def train(options: Options, device: str) -> None:
 
 def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
     """The trainer of this rank's stage, with its initial values. All ranks call this together."""
-    topology = Topology.build(AXES, data=("dp", "ep"), pipeline=None, device=device)
+    topology = Topology.build(AXES, data=("dp", "ep"), device=device)
     spec = STAGES[topology.stage]
     with torch.device(device):
         stage = spec.build(topology.mesh, spec.first_layer)
@@ -114,7 +114,7 @@ def open_dataset(patterns: list[str], base: Path) -> Dataset:
 
 
 def parse_arguments(arguments: list[str] | None = None) -> Options:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--lr", type=float, default=OPTIMIZER.lr)
     parser.add_argument("--data", nargs="+", default=DATA, required=not DATA, metavar="GLOB")

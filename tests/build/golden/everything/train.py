@@ -137,7 +137,7 @@ def open_dataset(patterns: list[str], base: Path) -> Dataset:
 
 
 def parse_arguments(arguments: list[str] | None = None) -> Options:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--lr", type=float, default=OPTIMIZER.lr)
     parser.add_argument("--data", nargs="+", default=DATA, required=not DATA, metavar="GLOB")

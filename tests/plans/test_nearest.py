@@ -14,7 +14,7 @@ from parc.check.load import load, load_text
 from parc.diagnostic import Diagnostic
 from parc.plan.blocks import Plan
 from parc.source import Source, Span
-from tests.corpus.test_corpus import FAULTY
+from tests.plans.test_fail import FILES
 
 NEAREST, SIZES = "nearest that (?:divide|line up|suit)", "sizes that (?:fit|leave none idle)"
 OFFERS = re.compile(rf"(?:{NEAREST}|{SIZES}|always do): (.*)")
@@ -72,7 +72,7 @@ def offered(file: Path) -> Iterator[tuple[Diagnostic, Offer]]:
                 yield from ((found, offer) for offer in offers(found, plan))
 
 
-@pytest.mark.parametrize("file", FAULTY, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_what_is_offered_brings_up_no_other_fault_of_the_number(file: Path) -> None:
     """Unless the message says so."""
     for found, offer in offered(file):
@@ -81,7 +81,7 @@ def test_what_is_offered_brings_up_no_other_fault_of_the_number(file: Path) -> N
 
 def test_values_are_offered_of_every_kind_of_number() -> None:
     """So that the test above has something to look at."""
-    texts = [offer.text for file in FAULTY for _, offer in offered(file)]
+    texts = [offer.text for file in FILES for _, offer in offered(file)]
     axes = [text for text in texts if ":" in text]
     assert len(axes) > 30
     assert len(texts) - len(axes) > 40

@@ -8,7 +8,7 @@ that touches the `#` begins where that stands, at the first column. A span that 
 line ends in `..`, an empty one is `|` or, if it is not primary, `:`. Places in other files, and faults
 without a place, are listed in lines of their own: `# elsewhere P207 - library.parc:3:12 "64"`.
 
-    python -m tests.corpus.marks FILE ..
+    python -m tests.plans.marks FILE ..
 
 writes the marks of a file anew, as things stand: look at the difference before you believe it.
 """

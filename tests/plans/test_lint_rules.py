@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from parc.check.pages import list_rules
-from tests.corpus.marks import parse_marks
+from tests.plans.marks import parse_marks
 
 ROOT = Path(__file__).parents[2]
 GAPS = {f"G{number}" for number in range(1, 11)}

@@ -1,1 +1,0 @@
-"""Plans that are faulty, each with its faults marked beside the source, and plans that are right."""

@@ -1,0 +1,41 @@
+"""A plan changes where things run, never what is computed.
+
+Every program is emitted to a folder and run under real gloo processes for 3 optimizer steps, in float64:
+its losses, gradient norm, and every gradient and parameter on every rank equal those of the model itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parc.capture.capture import Captured, capture
+from parc.check.load import load
+from parc.plan.blocks import Plan
+from parc.verify.sample.sample import compile_sample
+from tests.verify.plans import RUN
+from tests.verify.sample_runs import find_worst
+
+PLANS = [(file.stem, plan) for file in RUN for plan in load(file).plans]
+captured: dict[tuple[str, str], Captured] = {}
+
+
+def capture_once(plan: Plan) -> Captured:
+    """No layout changes what is captured, so that all plans of a training run share it."""
+    run = plan.train.span.source.path, plan.train.name
+    if run not in captured:
+        captured[run] = capture(plan)
+    return captured[run]
+
+
+@pytest.mark.parametrize(
+    "plan", [plan for _, plan in PLANS], ids=[f"{file}-{plan.name}" for file, plan in PLANS]
+)
+def test_a_plan_changes_nothing_that_is_computed(plan: Plan, tmp_path: Path) -> None:
+    worst = find_worst(compile_sample(plan, captured=capture_once(plan)), tmp_path / "program")
+    assert worst.used < 1, worst
+
+
+def test_every_file_has_a_plan() -> None:
+    assert {file.stem for file in RUN} == {file for file, _ in PLANS}
