@@ -108,15 +108,24 @@ def _find_structure(user: UserModel, model: Model, ignore_index: int) -> _Struct
     layers = find_layers(objective, model.shape.layers)
     count = len(objective.get_submodule(layers)._modules) if layers else 0
     banks, places = find_banks(objective, layers, model.experts), find_places(objective)
-    return _Structure(objective, layers, count, banks, places, Signatures(_find_beginnings(user, places)))
+    return _Structure(
+        objective, layers, count, banks, places, Signatures(_find_beginnings(user, places, banks))
+    )
 
 
-def _find_beginnings(user: UserModel, places: Places) -> dict[int, Hashable]:
-    """How every tensor begins, by its id: modules that begin differently are not alike."""
+def _find_beginnings(user: UserModel, places: Places, banks: Mapping[str, Bank]) -> dict[int, Hashable]:
+    """How tensors begin, by their ids: modules with other buffers, or experts with other beginnings, differ.
+
+    Other parameters may begin differently, such as those whose deviation is scaled with depth.
+    """
+    lists = tuple(f"{path}." for path, bank in banks.items() if bank.list_name is not None)
     found: dict[int, Hashable] = {}
     for key, (first, *_) in places.items():
         name = user_name(first.name)
-        found[key] = str(user.buffers[name]) if first.is_buffer else user.recipes[name]
+        if first.is_buffer:
+            found[key] = str(user.buffers[name])
+        elif first.name.startswith(lists):
+            found[key] = user.recipes[name]
     return found
 
 

@@ -21,14 +21,15 @@ from parc.ir.runtime_names import RUNTIME, TOKEN_COUNTS
 DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
 
 
-def build_model_module(stages: Sequence[Stage], title: str, sizes: Mapping[str, int]) -> ast.Module:
+def build_model_module(program: Program, title: str, sizes: Mapping[str, int]) -> ast.Module:
     """The table of placements, and every class of the model once, callees first; `title` is its docstring.
 
     `sizes` are those of the mesh's axes.
     """
-    units = _list_distinct_units(stages)
+    units = _list_distinct_units(program.stages)
     takes_mesh = _find_units_with_mesh(units)
-    body = [build_placement_table(stages), *(_build_class(unit, takes_mesh, None, sizes) for unit in units)]
+    classes = [_build_class(unit, takes_mesh, None, sizes) for unit in units]
+    body = [build_placement_table(program), *classes]
     return ast.Module([docstring(title), *_build_imports(names_in(body)), *body], [])
 
 

@@ -5,30 +5,34 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from parc.emit.trees import assign
 from parc.ir.expression import call, literal, name
-from parc.ir.parameters import named_parameters
-from parc.ir.program import Parameter, Stage
+from parc.ir.parameters import find_recipe, named_parameters
+from parc.ir.program import Parameter, Program, Recipe
+
+_Entry: TypeAlias = tuple[Parameter, Recipe]
 
 
-def build_placement_table(stages: Sequence[Stage]) -> ast.stmt:
+def build_placement_table(program: Program) -> ast.stmt:
     """`PLACEMENTS = {..}`, of the parameters of all stages."""
-    entries = {key: _build_placement(key, parameter) for key, parameter in _list_entries(stages)}
+    entries = {key: _build_placement(key, *entry) for key, entry in _list_entries(program)}
     return assign(name("PLACEMENTS"), literal(entries))
 
 
-def _list_entries(stages: Sequence[Stage]) -> Iterator[tuple[str, Parameter]]:
+def _list_entries(program: Program) -> Iterator[tuple[str, _Entry]]:
     """Keys of the table, in the order of the modules."""
-    layers = f"{stages[0].layers_path}."
-    named = (each for stage in stages for each in named_parameters(stage))
-    found: dict[str, dict[int | None, Parameter]] = defaultdict(dict)  # by path, `*` for the layer's number
+    layers = f"{program.stages[0].layers_path}."
+    named = (each for stage in program.stages for each in named_parameters(stage))
+    found: dict[str, dict[int | None, _Entry]] = defaultdict(dict)  # by path, `*` for the layer's number
     for path, parameter in named:
+        entry = parameter, find_recipe(program.recipes, path, parameter)
         number, _, below = path.removeprefix(layers).partition(".")
         if path.startswith(layers) and number.isdigit():
-            found[f"{layers}*.{below}"][int(number)] = parameter
+            found[f"{layers}*.{below}"][int(number)] = entry
         else:
-            found[path][None] = parameter
+            found[path][None] = entry
     for path, numbered in found.items():
         if None in numbered:
             yield path, numbered[None]
@@ -38,17 +42,17 @@ def _list_entries(stages: Sequence[Stage]) -> Iterator[tuple[str, Parameter]]:
         yield from ((f"{layers}{numbers}.{below}", each) for numbers, each in _group_alike(in_layers))
 
 
-def _group_alike(numbered: Mapping[int, Parameter]) -> Iterator[tuple[str, Parameter]]:
-    """Parameters that differ, and the layers that have each: `*` where all have the same."""
-    groups: list[tuple[Parameter, list[int]]] = []
-    for number, parameter in numbered.items():
-        same = next((numbers for each, numbers in groups if each == parameter), None)
+def _group_alike(numbered: Mapping[int, _Entry]) -> Iterator[tuple[str, _Entry]]:
+    """Entries that differ, and the layers that have each: `*` where all have the same."""
+    groups: list[tuple[_Entry, list[int]]] = []
+    for number, entry in numbered.items():
+        same = next((numbers for each, numbers in groups if each == entry), None)
         if same is None:
-            groups.append((parameter, [number]))
+            groups.append((entry, [number]))
         else:
             same.append(number)
-    for parameter, numbers in groups:
-        yield "*" if len(groups) == 1 else _format_ranges(numbers), parameter
+    for entry, numbers in groups:
+        yield "*" if len(groups) == 1 else _format_ranges(numbers), entry
 
 
 def _format_ranges(numbers: Sequence[int]) -> str:
@@ -62,9 +66,9 @@ def _format_ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _build_placement(key: str, parameter: Parameter) -> ast.expr:
+def _build_placement(key: str, parameter: Parameter, recipe: Recipe) -> ast.expr:
     cuts = {axis: dim if blocks == 1 else (dim, blocks) for axis, (dim, blocks) in parameter.sharded.items()}
-    keywords = {"init": _build_recipe(parameter.recipe)}
+    keywords = {"init": _build_recipe(recipe)}
     if parameter.reduce:
         keywords["reduce"] = literal(parameter.reduce)
     if parameter.experts:
@@ -75,7 +79,7 @@ def _build_placement(key: str, parameter: Parameter) -> ast.expr:
     return call("Placement", literal(parameter.shape), *sharded, **keywords)
 
 
-def _build_recipe(recipe: Sequence[Sequence[str | float]]) -> ast.expr:
+def _build_recipe(recipe: Recipe) -> ast.expr:
     """By the name of a function of the runtime where there is one."""
     function, *arguments = recipe[0]
     if len(recipe) == 1 and function in _BEGINNINGS:

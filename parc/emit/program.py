@@ -57,7 +57,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     title = (
         f"The model of plan `{plan.name}`, as one rank runs it: where parameters lie, and every class once."
     )
-    found = {MODEL: print_module(build_model_module(program.stages, title, _list_axis_sizes(plan)))}
+    found = {MODEL: print_module(build_model_module(program, title, _list_axis_sizes(plan)))}
     found |= {f"{each.name}.py": each.text for each in stages}
     for file, (template, facts) in templates.items():
         found[file] = environment.get_template(template).render(vars(facts))

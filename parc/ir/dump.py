@@ -67,12 +67,11 @@ def _format_members(unit: Unit) -> Iterator[str]:
 
 
 def _format_parameter(parameter: Parameter) -> str:
-    calls = ", ".join(f"{name}({', '.join(map(str, arguments))})" for name, *arguments in parameter.recipe)
     states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
     whole = format_type(parameter.shape, parameter.dtype, states)
     summed = f", gradient{_format_axes(parameter.reduce)}" if parameter.reduce else ""
     experts = ", an expert a row" if parameter.experts or parameter.stack else ""
-    return f"parameter {parameter.path}: {whole}{summed}, init {calls}{experts}"
+    return f"parameter {parameter.path}: {whole}{summed}{experts}"
 
 
 def _format_buffer(buffer: Buffer) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TypeAlias
 
-from parc.ir.program import Parameter, Stage, Unit
+from parc.ir.program import Parameter, Recipe, Stage, Unit
 
 _Tree: TypeAlias = "dict[str, _Tree | Parameter | Unit]"
 
@@ -23,6 +23,14 @@ def named_units(stage: Stage) -> Iterator[tuple[str, Unit]]:
     for path, found in _Modules(stage).walk(stage.root, ""):
         if isinstance(found, Unit):
             yield path, found
+
+
+def find_recipe(recipes: Mapping[str, Recipe], path: str, parameter: Parameter) -> Recipe:
+    """The initial value of the parameter at `path` of a stage; of a list of experts, that of the first."""
+    if parameter.stack is None:
+        return recipes[path]
+    owner = path.removesuffix(parameter.path)
+    return recipes[f"{owner}{parameter.stack}.0{parameter.path.removeprefix(parameter.stack)}"]
 
 
 def count_local_elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:

@@ -18,6 +18,9 @@ from parc.ir.states import State
 ROOT = "Stage"
 """The name of the class of every stage's root."""
 
+Recipe: TypeAlias = tuple[tuple[str | float, ...], ...]
+"""Calls that fill an empty tensor, each a name and its arguments."""
+
 Shape: TypeAlias = tuple[int | str, ...]
 """The sizes of one rank's share: numbers, or the name of a count that routing decides."""
 
@@ -143,14 +146,13 @@ Event: TypeAlias = "Compute | Collective | Accumulate | Call | Repeat | Send | R
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a unit, by its attribute path."""
+    """A parameter of a unit. Modules that differ in the initial values of parameters alone are one unit."""
 
     path: str
     shape: tuple[int, ...]  # global
     dtype: str
     sharded: Mapping[str, tuple[int, int]]  # axis -> dim, and in how many blocks it is cut
     reduce: tuple[str, ...]  # axes over which each rank's gradient is a term of a sum
-    recipe: tuple[tuple[str | float, ...], ...]
     experts: bool = False  # dim 0 counts experts
     stack: str | None = None  # the part of the path that was a list of experts
 
@@ -228,4 +230,5 @@ class Program:
     balance_axes: tuple[str, ...]
     load_axes: tuple[str, ...] | None
     flops: float  # of a step, on all devices
+    recipes: Mapping[str, Recipe]  # the initial value of each parameter of the user's model
     notes: tuple[str, ...] = field(default=())

@@ -8,7 +8,6 @@ from torch import fx
 
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
-from parc.capture.model.recipes import Recipe
 from parc.ir.program import Buffer, Experts, Parameter
 from parc.ir.states import Kind, State
 from parc.lower.buffers import Constant, compute_buffers
@@ -22,11 +21,10 @@ class Tensors:
     def __init__(
         self,
         layout: Layout,
-        recipes: Mapping[str, Recipe],
         buffers: Mapping[str, fx.Graph],
         banks: Mapping[str, Bank],
     ) -> None:
-        self.layout, self.recipes, self.buffers, self.banks = layout, recipes, buffers, banks
+        self.layout, self.buffers, self.banks = layout, buffers, banks
 
     def parameters(
         self, placed: Placed, nodes: Sequence[fx.Node], info: Experts | None = None
@@ -54,8 +52,6 @@ class Tensors:
         name = node.meta["tensor"]
         bank = self.banks[placed.body.path] if info else None
         stack = bank.list_name if bank else None
-        original = name if stack is None else f"{stack}.0{name.removeprefix(stack)}"
-        path = f"{placed.body.path}.{original}" if placed.body.path else original
         return Parameter(
             user_name(name),
             tuple(value(node).shape),
@@ -66,7 +62,6 @@ class Tensors:
                 for axis in self.layout.axes
                 if states[axis].kind is Kind.REPLICATE and axis not in sharded
             ),
-            self.recipes[user_name(path)],
             experts=info is not None and stack is None,
             stack=stack,
         )

@@ -19,7 +19,7 @@ from parc.shard.placed import Placed, PlacedModel, States
 def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
     """Write the program of a placed model, stage by stage. Raises CompileError."""
     layout, pipeline = placed.layout, plan.pipeline
-    units = Units(layout, captured.recipes, captured.buffers, captured.banks)
+    units = Units(layout, captured.buffers, captured.banks)
     try:
         counts = pipeline.layers if pipeline else (captured.layer_count,)
         stages = cut_stages(placed.root, units, captured.layers, counts)
@@ -35,6 +35,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         _list_partial_axes(layout, results[1].states) if captured.balanced else (),
         _find_load_axes(layout, placed.root),
         3.0 * flops(captured.root, captured.experts) * plan.train.batch.microbatches,
+        captured.recipes,
         tuple(
             f"`{user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"
             for uncut in placed.uncut

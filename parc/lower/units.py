@@ -11,7 +11,6 @@ from torch import fx
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
-from parc.capture.model.recipes import Recipe
 from parc.ir.expression import Expression, attribute, call, expr, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Unit, Value
 from parc.ir.runtime_names import GLOBALS, TOKEN_COUNTS
@@ -30,12 +29,11 @@ class Units:
     def __init__(
         self,
         layout: Layout,
-        recipes: Mapping[str, Recipe],
         buffers: Mapping[str, fx.Graph],
         banks: Mapping[str, Bank],
     ) -> None:
         self.layout, self.banks = layout, banks
-        self.tensors = Tensors(layout, recipes, buffers, banks)
+        self.tensors = Tensors(layout, buffers, banks)
         self.made: list[Unit] = []
         self.names: dict[int, str] = {}  # of units, by the id of what they stand for
         self._dealt: dict[tuple[int, str | None, bool], str] = {}  # units of experts

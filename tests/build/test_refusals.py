@@ -262,6 +262,36 @@ def test_experts_whose_arithmetic_depends_on_the_data(project: Project) -> None:
     assert (fault.code, fault.file, fault.line) == ("P506", "net.py", guilty)
 
 
+LISTED = """class Experts(nn.Module):
+    def __init__(self, count, width, inner):
+        super().__init__()
+        self.each = nn.ModuleList([Feed(width, inner) for _ in range(count)])
+        for number, expert in enumerate(self.each):
+            nn.init.normal_(expert.up.weight, std=DEVIATION)
+
+    def forward(self, tokens, indices, weights):
+        out = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.each):
+            row, choice = torch.where(indices == number)
+            out.index_add_(0, row, expert(tokens[row]) * weights[row, choice, None])
+        return out
+
+
+"""
+
+
+def test_experts_of_a_list_that_begin_differently_are_refused(project: Project) -> None:
+    """They are emitted as one tensor with one initial value; layers may begin differently."""
+    begin, end = (project.net.index(f"class {name}(") for name in ("Experts", "Layer"))
+    listed = project.net[:begin] + LISTED + project.net[end:]
+    project.net = listed.replace("DEVIATION", "0.1 * (number + 1)")
+    (fault,) = project.faults()
+    assert fault.code == "P506"
+    assert "its expert 1 is not like its expert 0" in fault.words
+    project.net = listed.replace("DEVIATION", "0.1")
+    assert project.build() == ()
+
+
 def test_experts_that_look_at_each_others_tokens(project: Project) -> None:
     guilty = "hidden = F.relu(F.linear(tokens[row] - tokens[row].mean(0), self.up[expert]))"
     project.layout, project.devices = EXPERTS, 2

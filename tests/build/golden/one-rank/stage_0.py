@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from model import Layer, Layer2, Layer3
+from model import Layer
 
 
 class Stage(nn.Module):
@@ -17,9 +17,7 @@ class Stage(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(256, 32, padding_idx=0)
         self.head = nn.Linear(32, 256, bias=False)
-        self.stack = nn.ModuleDict(
-            {str(first_layer + i): layer for i, layer in enumerate([Layer(mesh), Layer2(mesh), Layer3(mesh)])}
-        )
+        self.stack = nn.ModuleDict({str(first_layer + i): Layer(mesh) for i in range(3)})
 
     def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         causal = torch.ones((24, 24), dtype=torch.bool, device=tokens.device).tril()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from model import Layer, Layer2
+from model import Layer
 
 
 class Stage(nn.Module):
@@ -15,9 +15,7 @@ class Stage(nn.Module):
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(256, 32, padding_idx=0)
-        self.stack = nn.ModuleDict(
-            {str(first_layer + i): layer for i, layer in enumerate([Layer(mesh), Layer2(mesh)])}
-        )
+        self.stack = nn.ModuleDict({str(first_layer + i): Layer(mesh) for i in range(2)})
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         causal = torch.ones((24, 24), dtype=torch.bool, device=tokens.device).tril()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from model import Layer3, Layer4
+from model import Layer
 
 
 class Stage(nn.Module):
@@ -16,9 +16,7 @@ class Stage(nn.Module):
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.head = nn.Linear(32, 256, bias=False)
-        self.stack = nn.ModuleDict(
-            {str(first_layer + i): layer for i, layer in enumerate([Layer3(mesh), Layer4(mesh)])}
-        )
+        self.stack = nn.ModuleDict({str(first_layer + i): Layer(mesh) for i in range(2)})
 
     def forward(
         self, penalty: Tensor, x: Tensor, penalty_2: Tensor, tokens: Tensor, labels: Tensor
