@@ -115,4 +115,4 @@ def numbers_of(module: nn.Module) -> dict[str, int | float]:
 
 def user_name(name: str) -> str:
     """The name in the user's model of what the objective calls `model.…`."""
-    return name.removeprefix("model.")
+    return "" if name == "model" else name.removeprefix("model.")

@@ -68,8 +68,7 @@ def _note_symbols(root: Body, other: Body, comparison: Comparison) -> tuple[Fixe
             if any(each != symbols for each in more):
                 raise _NotExplained("it is called with sizes that agree for this batch alone")
         except _NotExplained as reason:
-            path = "" if body.path in ("", "model") else user_name(body.path)
-            fixed.append(FixedSizes(path, "sequences and length", str(reason)))
+            fixed.append(FixedSizes(user_name(body.path), "sequences and length", str(reason)))
             symbols = _compare(body, body, comparison)  # constants
         for node, each in zip(body.graph.nodes, symbols, strict=True):
             node.meta["symbols"] = each

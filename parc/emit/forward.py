@@ -7,7 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from parc.emit.trees import assign
 from parc.ir.expression import attribute, call, expr, literal, name, substitute
-from parc.ir.program import Accumulate, Call, Collective, Compute, Event, Recv, Repeat, Send, Unit, Value
+from parc.ir.program import (
+    Accumulate,
+    Call,
+    Collective,
+    Compute,
+    Event,
+    Recv,
+    Repeat,
+    Requirement,
+    Send,
+    Unit,
+    Value,
+)
 
 LONGEST = 80  # characters of what is written inside of another expression
 
@@ -18,7 +30,8 @@ def write_forward(unit: Unit) -> list[ast.stmt]:
     results = [result.expression.tree for result in unit.results]
     returned = results[0] if len(results) == 1 else ast.Tuple(results, ast.Load())
     writing = _ForwardWriter()
-    statements = [*writing.write_events(events), *writing.flush_before(returned)]
+    checks = [_build_assertion(unit.requirement)] if unit.requirement else []
+    statements = [*checks, *writing.write_events(events), *writing.flush_before(returned)]
     returned = writing.nest(returned)
     match statements:
         case [*before, ast.Assign(targets=[ast.Name(id=variable)], value=value)] if (
@@ -26,6 +39,13 @@ def write_forward(unit: Unit) -> list[ast.stmt]:
         ):
             return [*before, ast.Return(value)]
     return [*statements, ast.Return(returned)]
+
+
+def _build_assertion(bound: Requirement) -> ast.stmt:
+    """`assert x.shape[1:] == (24, 64), "reason"`."""
+    template = "x.shape[first:]" if bound.first else "x.shape"
+    shape = expr(template, x=name(bound.input), first=literal(bound.first))
+    return ast.Assert(expr("shape == sizes", shape=shape, sizes=literal(bound.sizes)), literal(bound.reason))
 
 
 class _ForwardWriter:

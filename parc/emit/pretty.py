@@ -61,6 +61,8 @@ def _lay_out_simple(stmt: ast.stmt) -> Document:
             return ("return ", parenthesize_if_broken(lay_out_bare(value)))
         case ast.Return(value=ast.expr() as value):
             return ("return ", lay_out_value(value))
+        case ast.Assert(test=test, msg=ast.expr() as message):
+            return ("assert ", lay_out_value(test), ", ", lay_out_value(message))
         case ast.Expr(value=value):
             return lay_out_value(value)
         case ast.Import(names=[alias]):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from parc.emit.pretty import WIDTH, print_expression, print_statement
 from parc.emit.trees import assign
-from parc.ir.expression import call, expr, literal, name
+from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import Plan
 
@@ -39,7 +39,7 @@ class TrainFacts:
     dataset: DatasetFacts
     settings: Sequence[str]  # assignments of constants
     stages: str
-    tokens_shape: tuple[int, int]
+    sequences: str  # of a microbatch, on one rank
     load_axes: str
     flops: str | None
     peak: str | None
@@ -49,7 +49,6 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
     """`modules` names the module that each stage is written to."""
     train, dataset = plan.train, plan.train.dataset
     data = plan.data.axes if plan.data else ()
-    sequences = train.batch.sequences // train.batch.microbatches // plan.mesh.product(data)
     peak = plan.cluster.device.compute if plan.cluster.device else None
     stages = [_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)]
     return TrainFacts(
@@ -73,7 +72,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
             _assign("OPTIMIZER", call("AdamWSettings", **_optimizer_settings(plan))),
         ],
         stages=_assign("STAGES", literal(tuple(stages))),
-        tokens_shape=(sequences, train.batch.length),
+        sequences=_assign("SEQUENCES", _count_sequences(data)),
         load_axes=_python(program.load_axes),
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
         peak=format_large(peak) if peak else None,
@@ -124,13 +123,22 @@ def _stage(module: str, stage: Stage) -> ast.expr:
         "keywords": literal(stage.keywords),
     }
     if stage.gives:
-        settings["outputs"] = literal(tuple(map(_meta, stage.gives)))
+        settings["outputs"] = literal(tuple(map(_meta, stage.gives, stage.shapes)))
     return call("StageSpec", **settings)
 
 
-def _meta(value: Value) -> ast.expr:
+def _meta(value: Value, shape: Expression) -> ast.expr:
     dtype = {"dtype": expr(value.dtype)} if value.dtype != "torch.float32" else {}
-    return call("torch.empty", literal(value.shape), **dtype, device=literal("meta"))
+    sizes = substitute(shape.tree, {"sequences": name("SEQUENCES"), "length": expr("BATCH.length")})
+    return call("torch.empty", sizes, **dtype, device=literal("meta"))
+
+
+def _count_sequences(data: Sequence[str]) -> ast.expr:
+    """The sequences of a microbatch on one rank of the `data` axes."""
+    count = expr("BATCH.sequences // BATCH.microbatches")
+    for axis in data:
+        count = expr("count // AXES[axis]", count=count, axis=literal(axis))
+    return count
 
 
 def _topology_settings(plan: Plan) -> Mapping[str, ast.expr]:

@@ -50,6 +50,9 @@ def _format_unit(unit: Unit, title: str) -> Iterator[str]:
     yield from _indent(_format_members(unit))
     inputs = ", ".join(map(format_value, unit.inputs))
     yield f"  forward({inputs})"
+    if unit.requirement is not None:
+        bound = unit.requirement
+        yield f"    require {bound.input}.shape[{bound.first}:] == {bound.sizes}: {bound.reason}"
     yield from _indent(_indent(_format_events(unit.events)))
     yield f"    return {', '.join(map(_format_operand, unit.results))}"
 

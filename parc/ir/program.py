@@ -175,6 +175,16 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Requirement:
+    """The sizes of an input that a forward pass is bound to: those of its dims from `first` on."""
+
+    input: str
+    first: int
+    sizes: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """One module class."""
 
@@ -191,6 +201,7 @@ class Unit:
     numbers: Mapping[str, int | float] = field(default_factory=dict)  # the user's attributes that are read
     layers: Mapping[str, Expression] = field(default_factory=dict)  # constructors, by attribute path
     experts: Experts | None = None
+    requirement: Requirement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +223,7 @@ class Stage:
     layers: tuple[str, ...]  # the units of its layers
     layers_path: str
     keywords: tuple[str, ...]  # of the batch, by name, besides what comes first
+    shapes: tuple[Expression, ...] = ()  # of what it gives, over `sequences` and `length` of a microbatch
 
     @property
     def gives(self) -> tuple[Value, ...]:

@@ -15,6 +15,7 @@ from parc.ir.expression import Expression, name, placeholder, substitute
 from parc.ir.program import Call, Collective, Compute, Event, Operand, Value
 from parc.ir.runtime_names import TOKEN_COUNTS
 from parc.ir.states import State
+from parc.lower.batch_sizes import BatchSizes, find_sizes
 from parc.lower.draft import Drafter
 from parc.lower.local_names import Key, Scope
 from parc.lower.local_values import Shares
@@ -47,14 +48,21 @@ class Writer:
         self._shares = Shares(placed, layout)
         reserved = {*layout.axes, TOKEN_COUNTS}  # attributes of the emitted module
         self.numbers = {key: number for key, number in placed.body.numbers.items() if key not in reserved}
-        self._drafter = Drafter(placed, self._shares, self._statements, device, self.numbers, kept)
+        self._sizes = BatchSizes(layout)
+        self._drafter = Drafter(
+            placed, self._shares, self._statements, device, self.numbers, kept, self._sizes
+        )
         self._draft = self._drafter.draft(nodes)
         self.scope = Scope(placed, self._draft.order, self._draft.last_read)
         self._received: dict[fx.Node, Value] = {}
+        self.bound_by = ""  # the reason why the events hold for one batch alone
+        self._size_trees: dict[str, ast.expr] = {}
 
     def bind(self, node: fx.Node, variable: str) -> None:
         """A value that is there from the start: an input."""
         self.scope.stand_for(node, name(variable))
+        states = self._shares.by_axis(self.placed.get_fact(node).states)
+        self._sizes.add_input(variable, find_sizes(node), states)
 
     def refer(self, node: fx.Node, tree: ast.expr) -> None:
         """A parameter or buffer."""
@@ -62,11 +70,18 @@ class Writer:
 
     def receive(self, node: fx.Node, given: Value) -> None:
         """A value from the stage before, as it was given: perhaps settled there."""
-        self.bind(node, given.name)
+        self.scope.stand_for(node, name(given.name))
         self._received[node] = given
+        self._sizes.add_input(given.name, find_sizes(node), given.states)
 
     def write(self) -> None:
         """The events of all nodes."""
+        trees = [printed.tree for printed in self._draft.printed.values()]
+        events, self._size_trees = self._sizes.resolve(trees, self.scope.reserve)
+        self.events += events
+        self.groups |= self._sizes.groups
+        if self._sizes.unknown:
+            self.bound_by = f"no input has the size {self._sizes.unknown[0]}"
         for node in self.nodes:
             if node.target in (CALL, EXPERTS):
                 self._write_call(node)
@@ -107,7 +122,8 @@ class Writer:
         places = range(len(operands_of(node)))
         operands = [self._read_operand(node, place).expression.tree for place in places]
         self.groups |= set(printed.axes)
-        tree = substitute(printed.tree, {placeholder(place).id: operands[place] for place in places})
+        known = {placeholder(place).id: operands[place] for place in places}
+        tree = substitute(printed.tree, known | self._size_trees)
         if node in self._draft.joined:
             product, bias = operands
             assert isinstance(product, ast.Call)
@@ -165,9 +181,18 @@ class Writer:
         src, dst = self._shares.conversion(move, before)
         result = self._shares.value(operand, after, variable)
         verb, read = verb_between(src, dst), self._build_operand(operand, tree, before)
+        if any(self._counts_sequences(operand, state, move.axis) for state in (src, dst)):
+            self.bound_by = f"{verb} reads tokens in one block for each sequence"
         self.events.append(Collective(result, read, verb, src, dst, move.axis, move.grad))
         self.groups.add(move.axis)
         return name(variable)
+
+    def _counts_sequences(self, operand: fx.Node, state: State, axis: str) -> bool:
+        """Whether the number of blocks of a shard is that of the sequences, or may be where both are one."""
+        if not state.sharded or not find_sizes(operand)[state.dim].batch:
+            return False
+        layout = self._shares.layout
+        return state.blocks > 1 or (layout.sequence and axis == layout.tensor)
 
     def _build_operand(self, operand: fx.Node, tree: ast.expr, states: Mapping[str, State]) -> Operand:
         held = self._shares.value(operand, states, "")

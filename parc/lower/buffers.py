@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from parc.capture.graph import operands_of
 from parc.ir.expression import Expression, expr, name, placeholder, substitute
 from parc.ir.program import Buffer, Let
 from parc.ir.runtime_names import GLOBALS
+from parc.lower.batch_sizes import BatchSizes, find_sizes, list_sizes
 from parc.lower.op_printers import print_operation
 from parc.lower.operation import Operation, to_expression, with_operands
 from parc.lower.source_names import Statements
+from parc.shard.layout import Layout
 
 _TAKEN = GLOBALS | {"device", "first_layer", "float", "i"}
 
@@ -94,11 +96,10 @@ def _add_constant(terms: _Terms, constant: Constant) -> int:
 
 
 def _print(node: fx.Node, trees: Mapping[fx.Node, ast.expr]) -> ast.expr:
-    args, kwargs = with_operands(node, trees.__getitem__)
-    before = [tuple(operand.meta["val"].shape) for operand in operands_of(node)]
-    val = node.meta["val"]
-    after = [tuple(each.shape) for each in ([val] if isinstance(val, Tensor) else val)]
-    return print_operation(Operation(node, args, kwargs, before, after, name("device")))
+    sizes = BatchSizes(Layout((), {}))  # none depends on a batch
+    args, kwargs = with_operands(node, trees.__getitem__, sizes)
+    before, after = map(find_sizes, operands_of(node)), list_sizes(node)
+    return print_operation(Operation(node, args, kwargs, [*before], [*after], sizes, name("device")))
 
 
 def _is_mutable(node: fx.Node) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.graph import is_item, name_of, operands_of, shape, user_name
 from parc.ir.expression import placeholder
+from parc.lower.batch_sizes import BatchSizes
 from parc.lower.local_names import find_last_reads
 from parc.lower.local_values import Shares
 from parc.lower.operation import Operation, with_operands
@@ -44,9 +45,10 @@ class Drafter:
         device: ast.expr,
         numbers: Mapping[str, int | float],
         kept: Collection[fx.Node],
+        sizes: BatchSizes,
     ) -> None:
         self.placed, self.shares, self.statements, self.kept = placed, shares, statements, kept
-        self.device, self.numbers = device, numbers
+        self.device, self.numbers, self.sizes = device, numbers, sizes
         self.order: dict[fx.Node, int] = {}
         self.printed: dict[fx.Node, Printed] = {}
         self.lengths: dict[fx.Node, int] = {}  # of the expressions that are computed in place
@@ -82,14 +84,15 @@ class Drafter:
     def _print(self, node: fx.Node) -> Printed:
         operands = operands_of(node)
         places = iter(range(len(operands)))
-        args, kwargs = with_operands(node, lambda _: placeholder(next(places)))
+        args, kwargs = with_operands(node, lambda _: placeholder(next(places)), self.sizes)
         states = self.placed.wanted[node]
         operation = Operation(
             node,
             args,
             kwargs,
-            [self.shares.local(operand, wanted) for operand, wanted in zip(operands, states, strict=True)],
-            self.shares.of_results(node),
+            list(map(self.shares.divide, operands, states)),
+            self.shares.divide_results(node),
+            self.sizes,
             self.device,
             self.statements.numbers(node, self.numbers),
         )

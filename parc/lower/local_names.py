@@ -34,6 +34,7 @@ class Scope:
         self._moved: dict[tuple[fx.Node, Key], ast.expr] = {}
         self._readers: dict[str, set[fx.Node]] = defaultdict(set)  # values whose expressions read a variable
         self._settled: set[fx.Node] = set()
+        self._reserved: set[str] = set()
 
     def tree(self, node: fx.Node) -> ast.expr:
         """The expression that stands for a value now."""
@@ -49,6 +50,12 @@ class Scope:
         """A variable for a value that operation `now` makes."""
         variable = self._choose_name(wish, now)
         self.stand_for(node, name(variable))
+        return variable
+
+    def reserve(self, wish: str) -> str:
+        """A variable that is bound first of all, and never anew."""
+        variable = self._choose_name(wish, -1)
+        self._reserved.add(variable)
         return variable
 
     def moved(self, node: fx.Node, key: Key) -> ast.expr | None:
@@ -111,7 +118,9 @@ class Scope:
     def _is_read(self, variable: str, after: int, besides: fx.Node | None = None) -> bool:
         """Whether an expression that reads a variable is evaluated behind operation `after`."""
         readers = self._readers.get(variable, ())
-        return any(self._last_read.get(node, -1) > after for node in readers if node is not besides)
+        return variable in self._reserved or any(
+            self._last_read.get(node, -1) > after for node in readers if node is not besides
+        )
 
 
 def _last_word(tree: ast.expr) -> str:

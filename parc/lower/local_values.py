@@ -8,8 +8,10 @@ from dataclasses import replace
 from torch import Tensor, fx
 
 from parc.capture.graph import Body, shape, value
+from parc.capture.sizes import Size
 from parc.ir.program import Value
 from parc.ir.states import FREE, I, State, local_shape
+from parc.lower.batch_sizes import divide, find_sizes, list_sizes
 from parc.shard.layout import Layout
 from parc.shard.placed import Move, Placed, States
 
@@ -25,19 +27,15 @@ class Shares:
         """States by the names of their axes."""
         return dict(zip(self.layout.axes, states, strict=True))
 
-    def local(self, node: fx.Node, states: States | None = None) -> tuple[int, ...]:
-        """The shape of this rank's share of a value, as it is made where `states` do not say otherwise."""
-        return self._compute_local(
-            shape(node), self.placed.get_fact(node).states if states is None else states
-        )
+    def divide(self, node: fx.Node, states: States) -> tuple[Size, ...]:
+        """The sizes of this rank's share of a value."""
+        return divide(find_sizes(node), self.by_axis(states), self.layout.sizes)
 
-    def of_results(self, node: fx.Node) -> list[tuple[int, ...]]:
-        """The same for each value that a node yields."""
-        val = node.meta["val"]
-        values = [val] if isinstance(val, Tensor) else val
-        facts = self.placed.facts[node]
+    def divide_results(self, node: fx.Node) -> list[tuple[Size, ...]]:
+        """The same for each value that a node yields, as it is made."""
         return [
-            self._compute_local(tuple(v.shape), fact.states) for v, fact in zip(values, facts, strict=True)
+            divide(sizes, self.by_axis(fact.states), self.layout.sizes)
+            for sizes, fact in zip(list_sizes(node), self.placed.facts[node], strict=True)
         ]
 
     def made(self, node: fx.Node, name: str) -> Value:
@@ -84,9 +82,6 @@ class Shares:
             if other.sharded and other.dim == state.dim and other.blocks < state.blocks:
                 blocks //= self.layout.sizes[axis]  # its ranks have divided the blocks among themselves
         return replace(state, blocks=blocks)
-
-    def _compute_local(self, whole: tuple[int, ...], states: States) -> tuple[int, ...]:
-        return local_shape(whole, self.by_axis(states), self.layout.sizes)
 
 
 def _rows(body: Body) -> frozenset[fx.Node]:

@@ -200,10 +200,10 @@ def _print_narrow(op: Operation) -> ast.expr:
 def _print_split(op: Operation) -> ast.expr:
     """By the sizes of this rank's own parts."""
     dim = argument(op.node, "dim")
-    sizes = [shape[dim] for shape in op.after]
+    sizes = [each[dim] for each in op.after]
     if len(set(sizes)) == 1:
         return op.method("chunk", len(sizes), dim=dim)
-    return op.method("split", sizes, dim=dim)
+    return op.method("split", [op.sizes.express(size) for size in sizes], dim=dim)
 
 
 def _print_to(op: Operation) -> ast.expr:

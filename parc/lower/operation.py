@@ -11,7 +11,9 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
+from parc.capture.sizes import Size
 from parc.ir.expression import attribute, expr, literal, method
+from parc.lower.batch_sizes import BatchSizes
 
 Numbers: TypeAlias = Mapping[tuple[type, int | float], str]
 """The attributes that one statement of the user's reads numbers from, by the type and the number."""
@@ -24,8 +26,9 @@ class Operation:
     node: fx.Node
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
-    before: Sequence[tuple[int, ...]]  # local shapes of the tensor operands
-    after: Sequence[tuple[int, ...]]  # and of the results
+    before: Sequence[tuple[Size, ...]]  # of this rank's shares of the tensor operands
+    after: Sequence[tuple[Size, ...]]  # and of the results
+    sizes: BatchSizes
     device: ast.expr
     numbers: Numbers = field(default_factory=dict)
 
@@ -62,10 +65,24 @@ Printer = Callable[[Operation], ast.expr]
 
 
 def with_operands(
-    node: fx.Node, operand: Callable[[fx.Node], ast.expr]
+    node: fx.Node, operand: Callable[[fx.Node], ast.expr], sizes: BatchSizes
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments of a node with expressions in the place of tensors."""
-    args, kwargs = fx.map_arg((node.args, node.kwargs), operand)  # type: ignore[arg-type]  # maps to anything
+    """The arguments of a node, with expressions in the place of tensors and of sizes that vary."""
+    symbols = node.meta.get("symbols", node)
+
+    def convert(value: Any) -> Any:
+        match value:
+            case fx.Node():
+                return operand(value)
+            case Size():
+                return sizes.express(value)
+            case list() | tuple():
+                return type(value)(map(convert, value))
+            case dict():
+                return {key: convert(each) for key, each in value.items()}
+        return value
+
+    args, kwargs = convert(list(symbols.args)), convert(dict(symbols.kwargs))
     return args, kwargs
 
 

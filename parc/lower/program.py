@@ -19,7 +19,7 @@ from parc.shard.placed import Placed, PlacedModel, States
 def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
     """Write the program of a placed model, stage by stage. Raises CompileError."""
     layout, pipeline = placed.layout, plan.pipeline
-    units = Units(layout, captured.buffers, captured.banks)
+    units = Units(layout, captured.buffers, captured.banks, captured.fixed)
     try:
         counts = pipeline.layers if pipeline else (captured.layer_count,)
         stages = cut_stages(placed.root, units, captured.layers, counts)

@@ -92,7 +92,7 @@ def _list_cross_entropy_collectives(
     op: Operation, vocabulary: str | None, tokens: Sequence[str]
 ) -> tuple[Collective, ...]:
     """The reductions of `cross_entropy`, in its order: maximum, sum and label's logit, valid tokens."""
-    rows = op.before[0][0]
+    rows = op.sizes.evaluate(op.before[0][0])
     logits = op.node.args[0]
     dtype = str(logits.meta["val"].dtype)  # type: ignore[union-attr]
     found = []

@@ -11,6 +11,7 @@ from parc.capture.custom_ops import CALL
 from parc.capture.graph import user_name
 from parc.capture.preconditions import check_layers_follow, check_stages_share_nothing
 from parc.ir.program import ROOT, Call, Event, Recv, Repeat, Send, Stage, Unit, Value
+from parc.lower.batch_sizes import BatchSizes, find_sizes
 from parc.lower.partition import Cutter
 from parc.lower.units import Units, find_numbers_read
 from parc.shard.placed import Placed
@@ -70,6 +71,7 @@ def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, 
             *([] if last else [Send(gives)]),
         ),
         tuple(map(writer.read_result, placed.body.results() if last else leaving)),
+        requirement=units.find_requirement(placed, writer, takes, received or inputs),
     )
     root = replace(root, numbers=find_numbers_read(root, writer.numbers))
     return Stage(
@@ -79,6 +81,10 @@ def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, 
         layer_units,
         user_name(cutter.layers),
         tuple(node.meta["name"] for node in keywords),
+        tuple(
+            BatchSizes(units.layout).express_shape(find_sizes(node), value.states)
+            for node, value in zip(leaving, gives, strict=True)
+        ),
     )
 
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from textwrap import shorten
 
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import user_name, value
+from parc.capture.symbols import FixedSizes
 from parc.ir.expression import Expression, attribute, call, expr, literal, name
-from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Unit, Value
+from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Requirement, Unit, Value
 from parc.ir.runtime_names import GLOBALS, TOKEN_COUNTS
 from parc.ir.states import V
 from parc.ir.walk import list_expressions
+from parc.lower.batch_sizes import find_sizes
 from parc.lower.body import Writer
 from parc.lower.local_values import Shares
 from parc.lower.parameters import Tensors
 from parc.shard.layout import Layout
 from parc.shard.placed import Placed, PlacedExperts
+
+LONGEST_REASON = 90  # characters of the message of an assertion
 
 
 class Units:
@@ -31,8 +36,10 @@ class Units:
         layout: Layout,
         buffers: Mapping[str, fx.Graph],
         banks: Mapping[str, Bank],
+        fixed: Sequence[FixedSizes],
     ) -> None:
         self.layout, self.banks = layout, banks
+        self._fixed = {each.path: each.reason for each in fixed}
         self.tensors = Tensors(layout, buffers, banks)
         self.made: list[Unit] = []
         self.names: dict[int, str] = {}  # of units, by the id of what they stand for
@@ -81,6 +88,22 @@ class Units:
             writer.refer(node, tree)
         return writer
 
+    def find_requirement(
+        self, placed: Placed, writer: Writer, inputs: Sequence[Value], nodes: Sequence[fx.Node]
+    ) -> Requirement | None:
+        """The sizes that a forward pass of `nodes`, which are called `inputs`, is bound to, if it is."""
+        reason = self._fixed.get(user_name(placed.body.path))
+        if reason is None and not writer.bound_by:
+            return None
+        for given, node in zip(inputs, nodes, strict=True):
+            varies = [not size.is_constant for size in find_sizes(node)]
+            first = varies.index(False) if reason and False in varies else 0
+            sizes = tuple(size for size in given.shape[first:] if isinstance(size, int))
+            if sizes:
+                why = shorten(reason or writer.bound_by, LONGEST_REASON)
+                return Requirement(given.name, first, sizes, why)
+        return None
+
     def _keep(
         self,
         key: object,
@@ -103,6 +126,7 @@ class Units:
             tuple(writer.events),
             results,
             experts=info,
+            requirement=None if info else self.find_requirement(placed, writer, inputs, placed.body.inputs()),
         )
         unit = replace(unit, numbers=find_numbers_read(unit, writer.numbers))
         same = next(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Mapping, Sequence
 
-from parc.capture.graph import argument, operands_of, shape
+from parc.capture.graph import argument, operands_of
+from parc.capture.sizes import Size
 from parc.ir.expression import item, literal
+from parc.lower.batch_sizes import find_argument, find_sizes, make_constant
 from parc.lower.operation import Operation, Printer
 
 
@@ -15,7 +18,7 @@ def _print_view(op: Operation) -> ast.expr:
     before, after = op.before[0], op.after[0]
     if before == after:
         return op.first
-    whole = shape(operands_of(op.node)[0]), shape(op.node)
+    whole = find_sizes(operands_of(op.node)[0]), find_sizes(op.node)
     if (dim := _find_inserted(before, after)) and dim == _find_inserted(*whole):
         return op.method("unsqueeze", dim)
     front, back = _count_kept(before, after)
@@ -27,18 +30,19 @@ def _print_view(op: Operation) -> ast.expr:
         )
     if len(gone) == 1 and len(made) > 1:
         return op.method("unflatten", front if back else -1, _list_asked(op, front, made))
-    return op.method("reshape", *(_print_size(op, dim) for dim in range(len(after))))
+    inferred = next((dim for dim, size in enumerate(after) if not size.is_constant), None)
+    return op.method("reshape", *(-1 if d == inferred else _print_size(op, d) for d in range(len(after))))
 
 
-def _find_inserted(before: Sequence[int], after: Sequence[int]) -> int:
+def _find_inserted(before: Sequence[Size], after: Sequence[Size]) -> int:
     """The dim of size 1 that is new behind others of another size; 0 where that is not the difference."""
     if len(after) != len(before) + 1:
         return 0
     kept = [dim for dim in range(1, len(after)) if (*after[:dim], *after[dim + 1 :]) == tuple(before)]
-    return kept[0] if kept and after[kept[0]] == 1 else 0
+    return kept[0] if kept and after[kept[0]] == make_constant(1) else 0
 
 
-def _count_kept(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
+def _count_kept(before: Sequence[Size], after: Sequence[Size]) -> tuple[int, int]:
     """How many dims in front and at the back stay; at least one of each shape does not."""
     shorter = min(len(before), len(after))
     front = 0
@@ -52,7 +56,7 @@ def _count_kept(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
     return (front, back - 1) if back else (front - 1, back)
 
 
-def _list_asked(op: Operation, front: int, made: Sequence[int]) -> ast.expr:
+def _list_asked(op: Operation, front: int, made: Sequence[Size]) -> ast.expr:
     """The sizes of the split dim, with the user's own -1, else one for the first."""
     sizes = op.args[1] if len(op.args) == 2 else None
     asked = sizes[front : front + len(made)] if isinstance(sizes, list | tuple) else []
@@ -63,8 +67,10 @@ def _list_asked(op: Operation, front: int, made: Sequence[int]) -> ast.expr:
 
 def _print_size(op: Operation, dim: int) -> ast.expr:
     """A size of the result; one that every rank has whole may have a name."""
-    local, whole = op.after[0][dim], op.node.meta["val"].shape[dim]
-    return op.number(local) if local == whole else literal(local)
+    local, whole = op.after[0][dim], find_sizes(op.node)[dim]
+    if local == whole and local.is_constant:
+        return op.number(op.sizes.evaluate(local))
+    return op.sizes.express(local)
 
 
 def _print_view_as(op: Operation) -> ast.expr:
@@ -94,12 +100,19 @@ def _print_slice(op: Operation) -> ast.expr:
     given = dict(zip(("dim", "start", "end", "step"), op.args[1:], strict=False))
     start, end, step = given.get("start"), given.get("end"), given.get("step", 1)
     dim = given.get("dim", 0) % len(op.before[0])
-    whole = op.before[0][dim]
     lower = literal(start) if start else None
-    upper = None if end is None or end >= whole else literal(end)
+    upper = None if _ends_behind(op, dim) else literal(end)
     if lower is None and upper is None and step == 1:
         return op.first
     return _print_indexed(op, dim, ast.Slice(lower, upper, literal(step) if step != 1 else None))
+
+
+def _ends_behind(op: Operation, dim: int) -> bool:
+    """Whether a slice reaches the end of its operand, for every batch."""
+    whole, end = op.before[0][dim], find_argument(op.node, 3)
+    if isinstance(end, Size) or not whole.is_constant:
+        return end in (None, sys.maxsize, find_sizes(operands_of(op.node)[0])[dim])
+    return end is None or (isinstance(end, int) and end >= whole.coefficient)
 
 
 def _print_select(op: Operation) -> ast.expr:
