@@ -17,7 +17,7 @@ from tests.build.conftest import EXAMPLES
 from tests.build.projects import Project
 
 USER = {"quickstart": "moe.py", "seed": "moe.py", "classic": "classic.py"}
-OURS = {"x", "counts", "route", "combined", "logits", "labels", "loss", "term"}
+OURS = {"x", "batch", "length", "n_tokens", "counts", "route", "combined", "logits", "labels", "loss", "term"}
 
 
 def classes(folder: Path) -> Iterator[ast.ClassDef]:

@@ -47,7 +47,7 @@ OPTIMIZER = AdamWSettings(
     decay="cosine",
     min_lr=3e-5,
 )
-FLOPS = 25_190_400  # of a step, on one device
+FLOPS = 25_190_400  # of a step with this batch, on one device
 PEAK_FLOPS = 400e12  # of a device, in a second
 STAGES = (StageSpec(build=stage_0.Stage, first_layer=0, keywords=("labels",)),)
 

@@ -27,10 +27,13 @@ class Stage(nn.Module):
         self.register_buffer("sin", angles.sin().to(torch.float64), persistent=False)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        length = tokens.shape[1]
+        cos = self.cos[:length]
+        sin = self.sin[:length]
         x = self.embedding(tokens)
         balance = x.new_zeros(())
         x = all_reduce(x, self.tp, dst=I)
         for layer in self.layers.values():
-            x, layer_balance = layer(x, self.cos, self.sin)
+            x, layer_balance = layer(x, cos, sin)
             balance = balance + layer_balance
         return x, balance

@@ -30,8 +30,11 @@ class Stage(nn.Module):
         self.register_buffer("sin", angles.sin().to(torch.float64), persistent=False)
 
     def forward(self, x: Tensor, balance: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        length = x.shape[1]
+        cos = self.cos[:length]
+        sin = self.sin[:length]
         for layer in self.layers.values():
-            x, layer_balance = layer(x, self.cos, self.sin)
+            x, layer_balance = layer(x, cos, sin)
             balance = balance + layer_balance
         norm = self.norm(x)
         norm = convert(norm, self.tp, src=I, dst=R)

@@ -49,13 +49,14 @@ OPTIMIZER = AdamWSettings(
     decay="cosine",
     min_lr=0.0005,
 )
+SEQUENCES = BATCH.sequences // BATCH.microbatches // AXES["ep"]  # of a microbatch, on one rank
 STAGES = (
     StageSpec(
         build=stage_0.Stage,
         first_layer=0,
         keywords=(),
         outputs=(
-            torch.empty((4, 12, 16), dtype=torch.float64, device="meta"),
+            torch.empty((SEQUENCES, BATCH.length, 16), dtype=torch.float64, device="meta"),
             torch.empty((), dtype=torch.float64, device="meta"),
         ),
     ),
@@ -119,7 +120,7 @@ def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
 
 def build_pipeline(stage: torch.nn.Module, topology: Topology, device: str) -> Pipeline:
     """The schedule of the microbatches. Shapes are given: torch would run the stages to infer them."""
-    tokens = torch.empty((4, 12), dtype=torch.int64, device="meta")
+    tokens = torch.empty((SEQUENCES, BATCH.length), dtype=torch.int64, device="meta")
     return Pipeline(
         stage,
         topology,

@@ -74,9 +74,10 @@ class CausalSelfAttention(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
+        length = h.shape[1]
         q, k, v = self.qkv(h).unflatten(-1, (-1, 3, 8)).permute((3, 0, 2, 1, 4)).unbind()
         scores = q @ k.transpose(-2, -1) * self.scale
-        scores = scores.masked_fill(~self.visible, float("-inf"))
+        scores = scores.masked_fill(~self.visible[:length][:, :length], float("-inf"))
         mixed = scores.softmax(dim=-1) @ v
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -120,13 +121,14 @@ class SwitchLayer(nn.Module):
         self.bank = ExpertBank(mesh)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        length = h.shape[1]
         flat = h.flatten(0, -2)
         probs = self.gate(flat).softmax(dim=-1)
         top, winner = probs.max(dim=-1, keepdim=True)
         load = F.one_hot(winner.squeeze(-1), self.count).to(torch.float32).mean(dim=0) / self.ep.size()
         load = all_reduce(load, self.ep, dst=I)
         penalty = (load * (probs.mean(dim=0) / self.ep.size())).sum() * self.count
-        return self.bank(flat, winner, top).unflatten(0, (-1, 24)), penalty
+        return self.bank(flat, winner, top).unflatten(0, (-1, length)), penalty
 
 
 class SwitchBlock(nn.Module):

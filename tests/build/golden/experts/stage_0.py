@@ -24,7 +24,7 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(3)})
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        h = self.symbols(tokens) + self.places(torch.arange(24, device=tokens.device))
+        h = self.symbols(tokens) + self.places(torch.arange(tokens.shape[1], device=tokens.device))
         penalties = h.new_zeros(())
         for layer in self.blocks.values():
             h, penalty = layer(h)

@@ -20,8 +20,9 @@ class Stage(nn.Module):
         self.stack = nn.ModuleDict({str(first_layer + i): Layer(mesh) for i in range(3)})
 
     def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        causal = torch.ones((24, 24), dtype=torch.bool, device=tokens.device).tril()
-        first = torch.arange(24, device=tokens.device) == 0
+        length = tokens.shape[1]
+        causal = torch.ones((length, length), dtype=torch.bool, device=tokens.device).tril()
+        first = torch.arange(length, device=tokens.device) == 0
         mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
         x = self.embed(tokens)
         for layer in list(self.stack.values())[0:1]:

@@ -18,8 +18,9 @@ class Stage(nn.Module):
         self.stack = nn.ModuleDict({str(first_layer + i): Layer(mesh) for i in range(2)})
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        causal = torch.ones((24, 24), dtype=torch.bool, device=tokens.device).tril()
-        first = torch.arange(24, device=tokens.device) == 0
+        length = tokens.shape[1]
+        causal = torch.ones((length, length), dtype=torch.bool, device=tokens.device).tril()
+        first = torch.arange(length, device=tokens.device) == 0
         mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
         x = self.embed(tokens)
         for layer in list(self.stack.values())[0:1]:

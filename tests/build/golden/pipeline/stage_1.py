@@ -21,8 +21,9 @@ class Stage(nn.Module):
     def forward(
         self, penalty: Tensor, x: Tensor, penalty_2: Tensor, tokens: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        causal = torch.ones((24, 24), dtype=torch.bool, device=penalty.device).tril()
-        first = torch.arange(24, device=penalty.device) == 0
+        length = x.shape[1]
+        causal = torch.ones((length, length), dtype=torch.bool, device=penalty.device).tril()
+        first = torch.arange(length, device=penalty.device) == 0
         mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
         for layer in list(self.stack.values())[0:1]:
             x, penalty_3 = layer(x, mask)

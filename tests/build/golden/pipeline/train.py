@@ -49,6 +49,7 @@ OPTIMIZER = AdamWSettings(
     decay="constant",
     min_lr=0.0,
 )
+SEQUENCES = BATCH.sequences // BATCH.microbatches // AXES["dp"]  # of a microbatch, on one rank
 STAGES = (
     StageSpec(
         build=stage_0.Stage,
@@ -56,7 +57,7 @@ STAGES = (
         keywords=(),
         outputs=(
             torch.empty((), device="meta"),
-            torch.empty((2, 24, 32), device="meta"),
+            torch.empty((SEQUENCES, BATCH.length, 32), device="meta"),
             torch.empty((), device="meta"),
         ),
     ),
@@ -120,7 +121,7 @@ def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
 
 def build_pipeline(stage: torch.nn.Module, topology: Topology, device: str) -> Pipeline:
     """The schedule of the microbatches. Shapes are given: torch would run the stages to infer them."""
-    tokens = torch.empty((2, 24), dtype=torch.int64, device="meta")
+    tokens = torch.empty((SEQUENCES, BATCH.length), dtype=torch.int64, device="meta")
     return Pipeline(
         stage,
         topology,

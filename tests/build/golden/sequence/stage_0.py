@@ -37,19 +37,22 @@ class Stage(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
 
     def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        length = tokens.shape[1]
+        cos = self.cos[:length]
+        sin = self.sin[:length]
         x = self.embedding(tokens)
         balance = x.new_zeros(())
         x = reduce_scatter(x, self.tp, dst=S(1))
         for layer in list(self.layers.values())[0:1]:
-            x, layer_balance = layer(x, self.cos, self.sin)
+            x, layer_balance = layer(x, cos, sin)
         balance = balance + layer_balance
         for layer in list(self.layers.values())[1:2]:
-            x, layer_balance = layer(x, self.cos, self.sin)
+            x, layer_balance = layer(x, cos, sin)
         balance = convert(balance, self.dp, src=R, dst=P)
         balance = convert(balance, self.tp, src=R, dst=P)
         balance = balance + layer_balance
         for layer in list(self.layers.values())[2:4]:
-            x, layer_balance = layer(x, self.cos, self.sin)
+            x, layer_balance = layer(x, cos, sin)
             balance = balance + layer_balance
         norm = self.norm(x)
         norm = all_gather(norm, self.tp, src=S(1), dst=R)

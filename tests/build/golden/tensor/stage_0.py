@@ -27,7 +27,7 @@ class Stage(nn.Module):
         )
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        positions = torch.arange(32, device=tokens.device)
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
         wte = sharded_embedding(tokens, self.transformer.wte.weight, self.tp)
         wte = all_reduce(wte, self.tp, dst=I)
         x = wte + self.transformer.wpe(positions)

@@ -75,10 +75,11 @@ class CausalSelfAttention(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
+        length = h.shape[1]
         h = convert(h, self.tp, src=I, dst=R)
         q, k, v = self.qkv(h).unflatten(-1, (-1, 3, 8)).permute((3, 0, 2, 1, 4)).unbind()
         scores = q @ k.transpose(-2, -1) * self.scale
-        scores = scores.masked_fill(~self.visible, float("-inf"))
+        scores = scores.masked_fill(~self.visible[:length][:, :length], float("-inf"))
         mixed = scores.softmax(dim=-1) @ v
         out = self.out(mixed.transpose(1, 2).flatten(2))
         out = all_reduce(out, self.tp, dst=I)
@@ -124,6 +125,7 @@ class SwitchLayer(nn.Module):
         self.bank = ExpertBank(mesh)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        length = h.shape[1]
         flat = h.flatten(0, -2)
         probs = self.gate(flat).softmax(dim=-1)
         top, winner = probs.max(dim=-1, keepdim=True)
@@ -131,7 +133,7 @@ class SwitchLayer(nn.Module):
         penalty = (load * probs.mean(dim=0)).sum() * self.count
         flat = convert(flat, self.tp, src=I, dst=R)
         top = convert(top, self.tp, src=I, dst=R)
-        return self.bank(flat, winner, top).unflatten(0, (-1, 24)), penalty
+        return self.bank(flat, winner, top).unflatten(0, (-1, length)), penalty
 
 
 class SwitchBlock(nn.Module):

@@ -22,9 +22,10 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(1)})
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        length = tokens.shape[1]
         symbols = self.symbols(tokens)
         symbols = all_reduce(symbols, self.tp, dst=I)
-        h = symbols + self.places(torch.arange(24, device=tokens.device))
+        h = symbols + self.places(torch.arange(length, device=tokens.device))
         penalties = h.new_zeros(())
         for layer in self.blocks.values():
             h, penalty = layer(h)

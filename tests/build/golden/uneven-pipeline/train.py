@@ -49,12 +49,13 @@ OPTIMIZER = AdamWSettings(
     decay="constant",
     min_lr=0.0,
 )
+SEQUENCES = BATCH.sequences // BATCH.microbatches  # of a microbatch, on one rank
 STAGES = (
     StageSpec(
         build=stage_0.Stage,
         first_layer=0,
         keywords=(),
-        outputs=(torch.empty((4, 24, 32), device="meta"), torch.empty((), device="meta")),
+        outputs=(torch.empty((SEQUENCES, BATCH.length, 32), device="meta"), torch.empty((), device="meta")),
     ),
     StageSpec(build=stage_1.Stage, first_layer=1, keywords=("labels",)),
 )
@@ -116,7 +117,7 @@ def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
 
 def build_pipeline(stage: torch.nn.Module, topology: Topology, device: str) -> Pipeline:
     """The schedule of the microbatches. Shapes are given: torch would run the stages to infer them."""
-    tokens = torch.empty((4, 24), dtype=torch.int64, device="meta")
+    tokens = torch.empty((SEQUENCES, BATCH.length), dtype=torch.int64, device="meta")
     return Pipeline(
         stage,
         topology,
