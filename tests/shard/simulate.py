@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -14,9 +14,11 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from parc.capture.graph import name_of
+from parc.capture.sizes import Size
 from parc.emit.pretty import print_expression
 from parc.ir.expression import expr, name
-from parc.ir.states import FREE, I, Kind, P, R, S, State, local_shape
+from parc.ir.states import FREE, I, Kind, P, R, S, State
+from parc.lower.batch_sizes import BatchSizes, divide, make_constant
 from parc.lower.operation import Operation, with_operands
 from parc.lower.sharded_op_printers import print_local
 from parc.runtime.vocabulary import sharded_embedding
@@ -317,15 +319,17 @@ class _Run:
 
     def __init__(self, case: Case, site: Site, decision: Decision) -> None:
         operands = case.sample.operands()
-        sizes = {AXIS: case.ranks}
         states = [{AXIS: state} for state in _held(decision.wanted)]
-        before = [local_shape(tuple(t.shape), s, sizes) for t, s in zip(operands, states, strict=True)]
-        after = [
-            local_shape(shape, {AXIS: state}, sizes)
-            for shape, state in zip(site.shapes, decision.results, strict=True)
-        ]
-        args, kwargs = with_operands(site.node, lambda node: name(node.name))
-        operation = Operation(site.node, args, kwargs, before, after, expr('"cpu"'))
+
+        def divide_shape(shape: Sequence[int], local: Mapping[str, State]) -> tuple[Size, ...]:
+            return divide([*map(make_constant, shape)], local, {AXIS: case.ranks})
+
+        before = [divide_shape(t.shape, local) for t, local in zip(operands, states, strict=True)]
+        results = [{AXIS: state} for state in decision.results]
+        after = [divide_shape(shape, local) for shape, local in zip(site.shapes, results, strict=True)]
+        sizes = BatchSizes(Layout((AXIS,), {AXIS: case.ranks}))
+        args, kwargs = with_operands(site.node, lambda node: name(node.name), sizes)
+        operation = Operation(site.node, args, kwargs, before, after, sizes, expr('"cpu"'))
         self.ranks, self.whole = case.ranks, operands
         self.text = print_expression(print_local(operation, states).tree)
         self.code = compile(self.text, "<printed>", "eval")
