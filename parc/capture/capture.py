@@ -17,6 +17,7 @@ from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
 from parc.capture.graph import Body, user_name
+from parc.capture.hidden_code import HiddenCode, find_hooks, observe_forward
 from parc.capture.model.objective import Objective
 from parc.capture.model.promotion import promote_casts
 from parc.capture.model.recipes import Recipe
@@ -25,10 +26,10 @@ from parc.capture.model.tree import Places, find_layers, find_places
 from parc.capture.model.user_model import UserModel, load_model
 from parc.capture.preconditions import Illegal
 from parc.capture.sizes import BatchSize
-from parc.capture.source_lines import describe_fault, label_fault, label_operation
+from parc.capture.source_lines import describe_fault, label_fault, label_line, label_operation
 from parc.capture.symbols import FixedSizes, find_symbols
 from parc.capture.used_parameters import list_used_parameters
-from parc.diagnostic import CompileError, Label, error
+from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Model, Plan
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
@@ -68,7 +69,7 @@ def capture(plan: Plan) -> Captured:
     with _pause_collector():
         user = load_model(model, compute)
         structure = _find_structure(user, model, plan.train.loss.ignore_index)
-        with promote_casts(compute):
+        with promote_casts(compute), _refuse_hidden_code(model, user):
             forward = _record_forward(model, structure, _read_batch(plan))
             _check_sizes(model, structure)
             _check_parameters(model, structure, forward)
@@ -101,6 +102,26 @@ def _pause_collector() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def _refuse_hidden_code(model: Model, user: UserModel) -> Iterator[None]:
+    """Raises CompileError for what the model does beside the graph of `forward`, also where that fails."""
+    found = list(find_hooks(user.module))
+    try:
+        if not found:
+            with observe_forward(found):
+                yield
+    finally:
+        if found:
+            raise CompileError(*(_report_hidden(model, each) for each in found))
+
+
+def _report_hidden(model: Model, code: HiddenCode) -> Diagnostic:
+    message = f"{code.what} is not part of the graph of `forward`, and would be lost"
+    line = label_line(*code.line, "here") if code.line else ()
+    label = Label(model.at("source"), "captured for this plan", primary=False)
+    return error("P515", message, *line, label, help=code.cure)
 
 
 def _find_structure(user: UserModel, model: Model, ignore_index: int) -> _Structure:

@@ -61,15 +61,15 @@ def format_frames(frames: Frames) -> str:
 def label_operation(node: fx.Node | None) -> tuple[Label, ...]:
     """The user's line in which an operation stands; none where it is not known."""
     lines = find_lines(node) if node is not None else []
-    return _label_line(lines[-1].file, lines[-1].number, "this operation") if lines else ()
+    return label_line(lines[-1].file, lines[-1].number, "this operation") if lines else ()
 
 
 def label_fault(fault: BaseException) -> tuple[Label, ...]:
     """The innermost line of the user's in a traceback, or the line that Python cannot read."""
     if isinstance(fault, SyntaxError) and fault.filename and fault.lineno:
-        return _label_line(Path(fault.filename), fault.lineno, "here")
+        return label_line(Path(fault.filename), fault.lineno, "here")
     frames = [each for each in traceback.extract_tb(fault.__traceback__) if is_users_file(each.filename)]
-    return _label_line(Path(frames[-1].filename), frames[-1].lineno or 1, "raised here") if frames else ()
+    return label_line(Path(frames[-1].filename), frames[-1].lineno or 1, "raised here") if frames else ()
 
 
 def label_class(of: type, text: str) -> tuple[Label, ...]:
@@ -78,7 +78,7 @@ def label_class(of: type, text: str) -> tuple[Label, ...]:
         file, (_, number) = inspect.getsourcefile(of), inspect.getsourcelines(of)
     except (OSError, TypeError):
         return ()
-    return _label_line(Path(file), number, text) if file and is_users_file(file) else ()
+    return label_line(Path(file), number, text) if file and is_users_file(file) else ()
 
 
 def describe_fault(fault: BaseException) -> str:
@@ -91,7 +91,7 @@ def is_users_file(file: str) -> bool:
     return not file.startswith(_OTHERS)
 
 
-def _label_line(file: Path, number: int, text: str) -> tuple[Label, ...]:
+def label_line(file: Path, number: int, text: str) -> tuple[Label, ...]:
     """A label on a whole line of a source file; none where it cannot be read."""
     try:
         source = Source(str(file), file.read_text())

@@ -21,7 +21,7 @@ def write_init(
 ) -> Iterator[ast.stmt]:
     """`stage` where the unit is the root of one; `takes_mesh` are the units whose constructors do.
 
-    `sizes` are those of the mesh's axes.
+    `sizes` are those of the mesh's axes. Layers that are no units are parameters of the root.
     """
     for attr, number in unit.numbers.items():
         yield assign(attribute(attr), literal(number))
@@ -35,7 +35,7 @@ def write_init(
             _put(attributes, parameter.path, _declare_parameter(parameter, sizes))
     for path, member in unit.members.items():
         _put(attributes, path, _construct(member, takes_mesh))
-    if stage is not None:
+    if stage is not None and stage.layers:
         _put(attributes, stage.layers_path, _build_layers(stage, takes_mesh))
     for attr, value in attributes.items():
         yield assign(attribute(attr), _build_module(value))

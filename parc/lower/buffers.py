@@ -103,7 +103,7 @@ def _print(node: fx.Node, trees: Mapping[fx.Node, ast.expr]) -> ast.expr:
 
 
 def _is_mutable(node: fx.Node) -> bool:
-    if node.op != "call_function" or node.target is operator.getitem:
+    if node.op != "call_function" or node.target in (operator.getitem, torch.tensor):
         return False
     assert isinstance(node.target, torch._ops.OpOverload)
     return bool(node.target._schema.is_mutable)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from parc.capture.graph import argument
-from parc.ir.expression import call, expr, item
+from parc.ir.expression import call, expr, item, literal
 from parc.lower.operation import Operation, Printer, to_expression
 from parc.lower.view_printers import VIEWS
 
@@ -117,6 +117,9 @@ def print_operation(op: Operation) -> ast.expr:
     """One operator as Python, wherever its operands lie."""
     if op.node.target is operator.getitem:
         return item(op.first, to_expression(op.args[1]))
+    if op.node.target is torch.tensor:
+        dtype = {key: to_expression(value) for key, value in op.kwargs.items()}
+        return call("torch.tensor", literal(op.args[0]), **dtype, device=op.device)
     name = op.name
     if name in _SPECIAL:
         return _SPECIAL[name](op)

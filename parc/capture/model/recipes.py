@@ -59,6 +59,8 @@ def _extend(recipe: Recipe, entry: Entry, recording: Recording, tensor: Tensor) 
         return (*recipe, _zero_row(entry, tensor))
     if plain in _MAKERS:
         return (_MAKERS[plain],)
+    if name == "tensor" and len(numbers := set(pytree.tree_leaves(args[0]))) == 1:
+        return (("fill_", _read_number(numbers.pop())),)
     if plain == "full":
         return (("fill_", _read_number(args[1])),)
     if name == "normal" and not isinstance(args[0], Tensor):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -90,10 +92,16 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal
         init.kaiming_uniform_ = kaiming_uniform
         try:
-            with self:
+            with self, _Literals(self):
                 yield
         finally:
             init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_ = kept
+
+    def add_literal(self, data: Any, made: Tensor, keywords: Mapping[str, Any]) -> None:
+        """Adds a call of `torch.tensor` with numbers, which keeps no values on the meta device."""
+        if made.is_meta and all(isinstance(leaf, bool | int | float) for leaf in pytree.tree_leaves(data)):
+            dtype = {} if keywords.get("dtype") is None else {"dtype": made.dtype}
+            self._add(Entry("tensor", torch.tensor, (data,), dtype, made, list_frames()))
 
     def find_entries(self, tensor: Tensor) -> list[Entry]:
         """What has made or changed the memory of a tensor, in order."""
@@ -119,6 +127,20 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in (out,) if isinstance(out, Tensor) else list_tensors(out):
             self._by_storage[get_storage(tensor)].append(len(self._log))
         self._log.append(entry)
+
+
+class _Literals(TorchFunctionMode):
+    """Observes `torch.tensor`, which calls no operator."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self.recording = recording
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.tensor and args:
+            self.recording.add_literal(args[0], out, kwargs or {})
+        return out
 
 
 @cache

@@ -70,7 +70,17 @@ def _walk(model: nn.Module, is_leaf: Callable[[str], object]) -> Iterator[tuple[
 
 def find_layers(model: nn.Module, count: int | None) -> str:
     """The path of the list of layers: the outermost with `count` entries, else the longest; "" for none."""
-    lists = ((path, module) for path, module in walk_modules(model) if isinstance(module, nn.ModuleList))
-    lengths = {path: len(module) for path, module in lists if len(module)}
+    lists = ((path, module) for path, module in walk_modules(model) if _is_list(module))
+    lengths = {path: len(module._modules) for path, module in lists if module._modules}
     fitting = [path for path, length in lengths.items() if length == count]
     return fitting[0] if fitting else max(lengths, key=lengths.__getitem__, default="")
+
+
+def _is_list(module: nn.Module) -> bool:
+    """Whether a module holds numbered modules; of what is not a ModuleList, layers of the user's alone."""
+    if isinstance(module, nn.ModuleList):
+        return True
+    numbered = list(module._modules) == [str(place) for place in range(len(module._modules))]
+    kinds = (type(child).__module__ for child in module._modules.values())
+    own = not any(kind.startswith("torch.") for kind in kinds)
+    return isinstance(module, nn.ModuleDict | nn.Sequential) and numbered and own

@@ -1,0 +1,152 @@
+"""Code of the user's that runs beside the graph of `forward`, and that a program would lose.
+
+Hooks are found on the modules and parameters. What else there is (autograd functions with a backward pass of
+their own, checkpointing, modes of autograd and of autocast, hooks on tensors) is noted while `forward` runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.amp.autocast_mode import autocast
+from torch.autograd import Function
+from torch.autograd.graph import saved_tensors_hooks
+
+from parc.capture.model.tree import walk_modules
+from parc.capture.source_lines import Line, is_users_file, list_frames
+
+
+class HiddenCode(NamedTuple):
+    """Code that the graph does not hold: what it is, what to do instead, and the user's line."""
+
+    what: str
+    cure: str
+    line: Line | None
+
+
+_MODULE_HOOKS = {
+    "_forward_hooks": "a forward hook",
+    "_forward_pre_hooks": "a forward hook",
+    "_backward_hooks": "a backward hook",
+    "_backward_pre_hooks": "a backward hook",
+}
+_PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+_IN_FORWARD = "write what the hook does into `forward`"
+_IN_LOSS = "add a term to the loss that has this gradient, in `forward`"
+
+
+def find_hooks(model: nn.Module) -> Iterator[HiddenCode]:
+    """The hooks on modules and parameters of a model, once a function."""
+    seen = set()
+    for hook, what, cure in _list_hooks(model):
+        line = _find_definition(hook)
+        if (line or hook) not in seen:
+            seen.add(line or hook)
+            yield HiddenCode(what, cure, line)
+
+
+def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]]:
+    """Every hook, what it is, and what to do instead."""
+    for path, module in walk_modules(model):
+        for attribute, kind in _MODULE_HOOKS.items():
+            for hook in getattr(module, attribute).values():
+                yield hook, f"{kind} on `{path or 'the model'}`", _IN_FORWARD
+        for name, parameter in module._parameters.items():
+            for attribute in _PARAMETER_HOOKS:
+                for hook in (getattr(parameter, attribute, None) or {}).values():
+                    yield hook, f"a hook on `{path}{path and '.'}{name}`", _IN_LOSS
+
+
+def _find_definition(function: Callable[..., Any]) -> Line | None:
+    plain = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
+    code = getattr(plain, "__code__", None)
+    return Line(Path(code.co_filename), code.co_firstlineno) if code else None
+
+
+_DETACH = "detach the tensors instead: `x.detach()`"
+_CHECKPOINT = "call the function itself: what is recomputed belongs to the plan, as `recompute`"
+_ENTERED: tuple[tuple[type, str, str], ...] = (
+    (torch.no_grad, "`torch.no_grad()`", _DETACH),
+    (torch.inference_mode, "`torch.inference_mode()`", _DETACH),
+    (torch.enable_grad, "`torch.enable_grad()`", "leave it out: gradients are enabled in training"),
+    (saved_tensors_hooks, "activation checkpointing", _CHECKPOINT),
+    (autocast, "`torch.autocast`", "cast the tensors instead: `x.to(torch.bfloat16)`"),
+)
+_WRAPPERS = (  # where torch itself calls what is observed for the user
+    *("torch/utils/_contextlib.py", "torch/utils/checkpoint.py", "torch/amp/autocast_mode.py"),
+    *("torch/_compile.py", "torch/_dynamo/eval_frame.py", "contextlib.py"),
+)
+
+
+@contextmanager
+def observe_forward(found: list[HiddenCode]) -> Iterator[None]:
+    """Adds to `found` what the user's code does inside that no graph holds, once a line."""
+
+    def note(what: str, cure: str) -> None:
+        line = _find_caller()
+        if line is not None and all(each.line != line for each in found):
+            found.append(HiddenCode(what, cure, line))
+
+    with ExitStack() as stack:
+        for kind, what, cure in _ENTERED:
+            stack.enter_context(_note_calls(kind, "__enter__", functools.partial(note, what, cure)))
+        for name in ("register_hook", "register_post_accumulate_grad_hook"):
+            stack.enter_context(
+                _note_calls(Tensor, name, functools.partial(note, "a hook on a tensor", _IN_LOSS))
+            )
+        stack.enter_context(_note_functions(note))
+        yield
+
+
+@contextmanager
+def _note_calls(owner: type, name: str, note: Callable[[], None]) -> Iterator[None]:
+    run = getattr(owner, name)
+
+    @functools.wraps(run)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        note()
+        return run(*args, **kwargs)
+
+    own = name in vars(owner)
+    setattr(owner, name, noted)
+    try:
+        yield
+    finally:
+        setattr(owner, name, run) if own else delattr(owner, name)
+
+
+@contextmanager
+def _note_functions(note: Callable[[str, str], None]) -> Iterator[None]:
+    """Notes autograd functions that are applied."""
+    kept = vars(Function)["apply"]
+
+    def apply(cls: type[Function], *args: Any, **kwargs: Any) -> Any:
+        if cls.__name__ == "CheckpointFunction":
+            note("activation checkpointing", _CHECKPOINT)
+        else:
+            note(f"`{cls.__name__}`, an autograd function with a backward pass of its own,", _IN_LOSS)
+        return kept.__func__(cls, *args, **kwargs)
+
+    function: Any = Function
+    function.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        function.apply = kept
+
+
+def _find_caller() -> Line | None:
+    """The user's line that has called an observed function, itself or through a wrapper of torch's."""
+    for file, number in list_frames():
+        if is_users_file(file):
+            return Line(Path(file), number)
+        if not file.endswith(_WRAPPERS):
+            return None
+    return None
