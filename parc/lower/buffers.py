@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx
 
-from parc.capture.graph import operands_of
+from parc.capture.graph import name_of, operands_of
 from parc.ir.expression import Expression, expr, name, placeholder, substitute
 from parc.ir.program import Buffer, Let
 from parc.ir.runtime_names import GLOBALS
@@ -87,6 +87,9 @@ def _add_constant(terms: _Terms, constant: Constant) -> int:
             tree = expr("value.to(dtype)", value=placeholder(number), dtype=to_expression(constant.dtype))
             return terms.add(_Term(tree, (number,), default, alone))
         operands = tuple(numbers[operand] for operand in operands_of(node))
+        if name_of(node) == "aten::detach":  # a buffer has no gradient
+            (numbers[node],) = operands
+            continue
         tree = _print(node, dict(zip(operands_of(node), map(placeholder, operands), strict=True)))
         if isinstance(tree, ast.Name):
             (numbers[node],) = operands

@@ -46,7 +46,7 @@ _TEMPLATES = {
     "contiguous": "a",
     "clone": "a",
     "alias": "a",
-    "detach": "a",
+    "detach": "a.detach()",
 }
 _FUNCTIONAL = frozenset(
     {
