@@ -24,6 +24,7 @@ from parc.capture.model.recipes import Recipe
 from parc.capture.model.signatures import Signatures
 from parc.capture.model.tree import Places, find_layers, find_places
 from parc.capture.model.user_model import UserModel, load_model
+from parc.capture.model_sizes import NOUNS, list_sizes
 from parc.capture.preconditions import Illegal
 from parc.capture.sizes import BatchSize
 from parc.capture.source_lines import describe_fault, label_fault, label_line, label_operation
@@ -74,6 +75,8 @@ def capture(plan: Plan) -> Captured:
             _check_sizes(model, structure)
             _check_parameters(model, structure, forward)
             root = _export(model, structure, forward)
+            _check_shape(model, structure, root)
+            _check_experts(plan, forward)
             experts = _capture_experts(model, structure, forward)
             fixed = _find_symbols(structure, root, _read_batch(plan))
         _check_used(model, structure, root, experts)
@@ -179,19 +182,38 @@ def _find_symbols(structure: _Structure, root: Body, batch: BatchSize) -> tuple[
 
 
 def _check_sizes(model: Model, structure: _Structure) -> None:
-    """What the checks and the table of ranks have believed, against the model."""
-    faults = []
+    """The numbers of layers and of entries in the vocabulary, on which the capture itself relies."""
     vocabulary = structure.objective.vocabulary
-    sizes = [("layers", structure.layer_count), ("vocab", vocabulary)]
-    sizes += [("experts", bank.count) for bank in structure.banks.values()]
-    nouns = {"layers": "layers", "experts": "experts a layer", "vocab": "entries in its vocabulary"}
-    for key, have in dict.fromkeys(sizes):
+    known = set() if vocabulary is None else {vocabulary}
+    _refuse_other_sizes(model, {"layers": {structure.layer_count}, "vocab": known})
+
+
+def _check_shape(model: Model, structure: _Structure, root: Body) -> None:
+    """What the checks and the table of ranks have believed, against the model."""
+    sizes = list_sizes(root, structure.layers, structure.banks, structure.objective)
+    _refuse_other_sizes(model, sizes)
+
+
+def _refuse_other_sizes(model: Model, sizes: Mapping[str, set[int]]) -> None:
+    """Raises CompileError where a key of `shape` has a value that the model has not."""
+    faults = []
+    for key, have in sizes.items():
         stated = getattr(model.shape, key)
-        if stated is not None and have is not None and stated != have:
-            message = f"`{model.source}` has {have} {nouns[key]}, the plan says {stated}"
-            faults.append(error("P504", message, Label(model.shape.at(key), f"{stated} here")))
+        if stated is not None and have and stated not in have:
+            listed = " or ".join(f"{size:,}" for size in sorted(have))
+            message = f"`{model.source}` has {listed} {NOUNS[key]}, the plan says {stated:,}"
+            faults.append(error("P504", message, Label(model.shape.at(key), f"{stated:,} here")))
     if faults:
         raise CompileError(*faults)
+
+
+def _check_experts(plan: Plan, forward: Forward) -> None:
+    """`experts over` has experts to distribute."""
+    if plan.experts is not None and not forward.experts:
+        message = f"`{plan.train.model.source}` has no module of experts that `experts over` could distribute"
+        label = Label(plan.experts.span, "asked for by this plan")
+        cure = "put them into a module whose `forward` takes tokens, indices and weights"
+        raise CompileError(error("P506", message, label, help=cure))
 
 
 def _check_parameters(model: Model, structure: _Structure, forward: Forward) -> None:

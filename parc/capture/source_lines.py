@@ -40,13 +40,13 @@ def find_lines(node: fx.Node) -> list[Line]:
 
 
 def list_frames() -> Frames:
-    """The lines that have called the module which asks, up to the next of ours."""
+    """The lines that have called the module which asks, up to the next of ours but for those of modes."""
     asking = sys._getframe(1)
     frame: FrameType | None = asking
     found = []
     while frame is not None and frame.f_code.co_filename == asking.f_code.co_filename:
         frame = frame.f_back
-    while frame is not None and not frame.f_code.co_filename.startswith(_PARC):
+    while frame is not None and not _is_ours(frame):
         found.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
     return found
@@ -56,6 +56,11 @@ def format_frames(frames: Frames) -> str:
     """The user's lines among frames, as `find_lines` reads them in `meta["stack_trace"]`."""
     lines = (f'File "{file}", line {number}' for file, number in reversed(frames) if is_users_file(file))
     return "\n".join(lines)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether a frame is parc's own; one of a mode stands between an operation and the user's call of it."""
+    return frame.f_code.co_filename.startswith(_PARC) and frame.f_code.co_name != "__torch_function__"
 
 
 def label_operation(node: fx.Node | None) -> tuple[Label, ...]:

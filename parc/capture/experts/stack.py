@@ -91,7 +91,7 @@ class _Lift:
             if name == "getitem" and name_of(first) == "aten::unbind" and self._is_weight(first):
                 self._check_own(node, bool(node.args[1] == self.expert), node.args[1])
                 return self.now[first]
-            if name in ("t", "transpose") and self._is_weight(first):
+            if _swaps_two_dims(node, name) and self._is_weight(first):
                 self.turned.add(node)
                 return self.now[first]
             if name == "transpose" and self._turns_every_weight(node, first):
@@ -155,13 +155,14 @@ class _Lift:
             )
 
     def _lift_vector(self, node: fx.Node, name: str) -> fx.Node:
+        rows: Any
+        vector: Any
         rows, vector = node.args[:2]
         if self._is_weight(rows):
             rows, vector = vector, rows
-        assert isinstance(rows, fx.Node)
-        assert isinstance(vector, fx.Node)
         plain = name in ("add", "mul") and len(node.args) == 2 and not node.kwargs
-        if not plain or self.now[vector].meta["val"].ndim != 2:
+        known = isinstance(rows, fx.Node) and isinstance(vector, fx.Node)
+        if not plain or not known or self.now[vector].meta["val"].ndim != 2:
             raise UnsupportedExperts(f"`{name}` with an expert's parameter has no rule", node)
         target = GROUPED_ADD if name == "add" else GROUPED_MUL
         return self._add_call(target, (self.now[rows], self.now[vector]), node)
@@ -177,6 +178,11 @@ class _Lift:
         new.meta["stack_trace"] = of.meta.get("stack_trace")
         new.meta["val"] = of.meta["val"]
         return new
+
+
+def _swaps_two_dims(node: fx.Node, name: str) -> bool:
+    """Whether an operation transposes a matrix."""
+    return name in ("t", "transpose", "mT") or (name == "permute" and list(node.args[1]) == [1, 0])  # type: ignore[arg-type]
 
 
 def _list_needed(result: fx.Node) -> list[fx.Node]:

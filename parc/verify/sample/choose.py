@@ -25,6 +25,7 @@ from parc.verify.sample.shrink import format_changes, shrink_batch, shrink_layer
 RANKS = 128  # as many processes as a machine of two cores runs a step of in less than a minute
 LAYERS = (2, 4, 8)  # of a stage, tried until every kind of layer is there
 MAX_PARAMETERS = 8 << 20  # of a model that is run whole
+MAX_LENGTH = 64  # of a sequence that a whole model is given as it is
 WARMUP = 2  # steps: the last of three has the whole learning rate
 RATE = 1e-3  # at least: the larger an update, the better an error in it is told from rounding
 EPS = 1e-12  # at least: with 0, a gradient that is rounding alone moves a parameter by a whole step
@@ -127,6 +128,9 @@ def _compile_whole(plan: Plan, mesh: Mesh, model: nn.Module, compute: Precision,
     if pipeline and mesh.product(pipeline.axes) != plan.mesh.product(pipeline.axes):
         raise NotProvable("the model cannot be cut in depth, and its stages are more than this machine runs")
     candidate = _fit_to_mesh(plan, mesh, plan.train.model, pipeline.layers if pipeline else ())
+    if plan.train.batch.length <= MAX_LENGTH:  # the model may have a table of just so many positions
+        batch = replace(candidate.train.batch, length=plan.train.batch.length)
+        candidate = replace(candidate, train=replace(candidate.train, batch=batch))
     legal = _is_legal(with_precision(candidate, compute))
     if not legal and plan.mesh.size > ranks:
         raise NotProvable(
