@@ -42,7 +42,7 @@ def test_the_same_input_gives_the_same_bytes_in_any_process(small: Project, tmp_
     for seed in ("1", "2"):
         out = tmp_path / seed
         command = (sys.executable, "-m", "parc", "build", str(small.folder / "plan.parc"), "-o", str(out))
-        done = run(*command, PYTHONHASHSEED=seed)
+        done = run(*command, "--no-validate", PYTHONHASHSEED=seed)
         assert done.returncode == 0, done.stdout + done.stderr
         built.append(contents(out))
     assert built[0] == built[1]

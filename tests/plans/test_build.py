@@ -1,7 +1,7 @@
 """Plans beside models of every kind that people write: built and equal to the model, or refused at a line.
 
-A comment `# P515` at the end of a line, of the plan or of its model, is what building reports there; `# P504 x 4`
-are four. A plan
+A comment `# P515` at the end of a line, of the plan or of its model, is what building reports there, and
+`# P504 x 4` four of it. A plan
 without such a comment is built without a word, and a step of its program equals one of the model.
 """
 

@@ -14,7 +14,7 @@ class GPT(nn.Module):
     def __init__(self):
         super().__init__()
         self.transformer = nn.ModuleDict(
-            dict(wte=nn.Embedding(256, 16), h=nn.ModuleList([Block() for _ in range(2)]))
+            {"wte": nn.Embedding(256, 16), "h": nn.ModuleList([Block() for _ in range(2)])}
         )
         self.lm_head = nn.Linear(16, 256, bias=False)
 

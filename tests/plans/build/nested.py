@@ -1,4 +1,4 @@
-"""Layers in an inner module beside other parameters, the head outside: how Hugging Face, nanoGPT and many others nest."""
+"""The layers lie in a module of their own, beside an embedding and a norm, as in Hugging Face models."""
 
 import torch.nn.functional as F
 from torch import nn
