@@ -65,8 +65,10 @@ class Comparison:
             return Size(Fraction(first))
         for batch, length in self._list_powers():
             at_first, at_second = (_multiply(each, batch, length) for each in (self.first, self.second))
-            if first * at_second == second * at_first:
-                return Size(Fraction(first, at_first), batch, length)
+            size = Size(Fraction(first, at_first), batch, length)
+            is_plausible = size.coefficient.denominator == 1 or max(batch, length) == 1  # L / 2, not L^2 / 2
+            if first * at_second == second * at_first and is_plausible:
+                return size
         return None
 
     def is_unambiguous(self) -> bool:
@@ -88,8 +90,11 @@ def _multiply(at: BatchSize, batch: int, length: int) -> int:
 
 
 def vary_batch(first: BatchSize) -> Comparison:
-    """A comparison with a shorter length, for which tables of positions suffice, and more sequences."""
+    """A comparison with a shorter length, for which tables of positions suffice, and many more sequences.
+
+    What is no product of powers of these sizes hardly grows or shrinks by such factors by chance.
+    """
     half = (first.length + 1) // 2
     length = half if half > 1 else 2 * first.length
-    comparisons = (Comparison(first, BatchSize(k * first.sequences, length)) for k in (3, 5, 7, 11))
+    comparisons = (Comparison(first, BatchSize(k * first.sequences, length)) for k in (7, 11, 13, 17))
     return next(comparison for comparison in comparisons if comparison.is_unambiguous())

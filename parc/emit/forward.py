@@ -30,7 +30,7 @@ def write_forward(unit: Unit) -> list[ast.stmt]:
     results = [result.expression.tree for result in unit.results]
     returned = results[0] if len(results) == 1 else ast.Tuple(results, ast.Load())
     writing = _ForwardWriter()
-    checks = [_build_assertion(unit.requirement)] if unit.requirement else []
+    checks = [_build_check(unit.requirement)] if unit.requirement else []
     statements = [*checks, *writing.write_events(events), *writing.flush_before(returned)]
     returned = writing.nest(returned)
     match statements:
@@ -41,11 +41,11 @@ def write_forward(unit: Unit) -> list[ast.stmt]:
     return [*statements, ast.Return(returned)]
 
 
-def _build_assertion(bound: Requirement) -> ast.stmt:
-    """`assert x.shape[1:] == (24, 64), "reason"`."""
-    template = "x.shape[first:]" if bound.first else "x.shape"
-    shape = expr(template, x=name(bound.input), first=literal(bound.first))
-    return ast.Assert(expr("shape == sizes", shape=shape, sizes=literal(bound.sizes)), literal(bound.reason))
+def _build_check(bound: Requirement) -> ast.stmt:
+    """`if x.shape[1:] != (24, 64): raise ValueError("reason")`."""
+    template = "x.shape[first:] != sizes" if bound.first else "x.shape != sizes"
+    names = {"x": name(bound.input), "first": literal(bound.first), "sizes": literal(bound.sizes)}
+    return ast.If(expr(template, **names), [ast.Raise(call("ValueError", literal(bound.reason)))], [])
 
 
 class _ForwardWriter:

@@ -42,6 +42,9 @@ def print_statement(stmt: ast.stmt, indent: int = 0) -> list[str]:
         case ast.For(target=target, iter=iterator, body=body):
             head = ("for ", lay_out_target(target), " in ", lay_out(iterator, inside=False), ":")
             return [*fit(head, indent, WIDTH), *_print_block(body, indent + STEP)]
+        case ast.If(test=test, body=body, orelse=[]):
+            lines = fit(("if ", lay_out(test), ":"), indent, WIDTH)
+            return [*lines, *_print_block(body, indent + STEP)]
     return fit(_lay_out_simple(stmt), indent, WIDTH)
 
 
@@ -61,8 +64,8 @@ def _lay_out_simple(stmt: ast.stmt) -> Document:
             return ("return ", parenthesize_if_broken(lay_out_bare(value)))
         case ast.Return(value=ast.expr() as value):
             return ("return ", lay_out_value(value))
-        case ast.Assert(test=test, msg=ast.expr() as message):
-            return ("assert ", lay_out_value(test), ", ", lay_out_value(message))
+        case ast.Raise(exc=ast.expr() as fault):
+            return ("raise ", lay_out_value(fault))
         case ast.Expr(value=value):
             return lay_out_value(value)
         case ast.Import(names=[alias]):

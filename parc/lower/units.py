@@ -25,7 +25,7 @@ from parc.lower.parameters import Tensors
 from parc.shard.layout import Layout
 from parc.shard.placed import Placed, PlacedExperts
 
-LONGEST_REASON = 90  # characters of the message of an assertion
+LONGEST_REASON = 90  # characters of the message of an exception
 
 
 class Units:

@@ -47,6 +47,12 @@ def test_the_other_length_is_shorter(sequences: int, length: int) -> None:
     assert 1 < vary_batch(BatchSize(sequences, length)).second.length < length
 
 
+def test_a_number_that_changes_by_chance_is_no_product() -> None:
+    comparison = vary_batch(BatchSize(8, 8))
+    assert comparison.explain(4, 3) is None
+    assert comparison.explain(4, 7) is None
+
+
 def test_a_share_of_the_tokens_is_a_size_where_it_is_whole() -> None:
     comparison = vary_batch(BatchSize(4, 6))
     size = comparison.explain(12, comparison.second.sequences * comparison.second.length // 2)
@@ -190,15 +196,15 @@ def test_a_model_of_one_batch_has_constants(tmp_path: Path) -> None:
     [
         (
             "return torch.cat((x[:, 1:], x[:, :1]), dim=1)",
-            "has 5 for 4 sequences of length 6 and 2 for 12 sequences of length 3",
+            "has 5 for 4 sequences of length 6 and 2 for 28 sequences of length 3",
         ),
         (
             "return x / float(x.shape[1])",
-            "has 6.0 for 4 sequences of length 6 and 3.0 for 12 sequences of length 3",
+            "has 6.0 for 4 sequences of length 6 and 3.0 for 28 sequences of length 3",
         ),
         (
             "return x if x.shape[1] > 4 else x * 2",
-            "it computes other things for 12 sequences of length 3",
+            "it computes other things for 28 sequences of length 3",
         ),
     ],
 )

@@ -15,12 +15,12 @@ from parc.check.load import load_text
 from parc.source import Source
 from parc.verify.execution.watchdog import Stopped
 from parc.verify.numbers.compare import compare_program, save_reference
-from parc.verify.sample.sample import SampleRun, compile_sample
+from parc.verify.sample.sample import Sample, SampleRun, compile_sample
 
 from .plans import captured, loaded
 from .sample_runs import prepare
 
-COMPILED, OTHER = (16, 6), (24, 4)  # sequences of a batch, and their length
+OTHER = (24, 4)  # sequences of the other batch, and their length
 
 LAYOUTS = {
     "one rank": (
@@ -57,42 +57,43 @@ LAYOUTS = {
 }
 
 
-def with_other_batch(model: str, layout: str, folder: Path) -> SampleRun:
-    """A program of a plan for one batch, edited to run with another; its reference has the other as well."""
-    ranks, text = LAYOUTS[layout]
-    (plan,) = loaded(model, ranks, text).plans
-    sample = compile_sample(plan, captured=captured(model))
-    (before, after) = (f"sequences={each[0]}, length={each[1]}" for each in (COMPILED, OTHER))
+def edit_batch(sample: Sample, folder: Path) -> SampleRun:
+    """The program of a sample, edited to run with another batch, which its reference has as well."""
+    train = sample.plan.train
+    sizes = (train.batch.sequences, train.batch.length), OTHER
+    before, after = (f"sequences={sequences}, length={length}" for sequences, length in sizes)
     run = prepare(sample, folder / "program", ("train.py", before, after), timeout=600.0)
-    batch = replace(plan.train.batch, sequences=OTHER[0], length=OTHER[1])
-    other = replace(sample.plan, train=replace(sample.plan.train, batch=batch))
-    return replace(run, sample=replace(sample, plan=other))
+    batch = replace(train.batch, sequences=OTHER[0], length=OTHER[1])
+    return replace(run, sample=replace(sample, plan=replace(sample.plan, train=replace(train, batch=batch))))
 
 
 @pytest.mark.parametrize("model", ["moe", "classic"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_another_batch_gives_the_numbers_of_the_model(model: str, layout: str, tmp_path: Path) -> None:
     """Every gradient and parameter of three steps, in float64."""
-    run, reference = with_other_batch(model, layout, tmp_path), tmp_path / "reference.pt"
+    ranks, text = LAYOUTS[layout]
+    sample = compile_sample(loaded(model, ranks, text).plans[0], captured=captured(model))
+    run, reference = edit_batch(sample, tmp_path), tmp_path / "reference.pt"
     save_reference(run.reference, 3, reference)
     worst = compare_program(run, reference)[0]
     assert worst.used <= 1, worst
 
 
-BOUND = """
+NET = """
 import torch
 from torch import nn
-class Shift(nn.Module):
+class Layer(nn.Module):
     def __init__(self):
         super().__init__()
         self.mix = nn.Linear(16, 16)
     def forward(self, x):
-        return x + self.mix(torch.cat((x[:, 1:], x[:, :1]), dim=1))
+        batch, length, width = x.shape
+        {body}
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.embedding, self.head = nn.Embedding(32, 16), nn.Linear(16, 32)
-        self.layers = nn.ModuleList([Shift(), Shift()])
+        self.layers = nn.ModuleList([Layer(), Layer()])
     def forward(self, tokens):
         x = self.embedding(tokens)
         for layer in self.layers:
@@ -100,27 +101,58 @@ class Net(nn.Module):
         return self.head(x)
 """
 PLAN = """
-cluster one { levels = [node: 1] }
-model m { source = "net.py:Net" }
-train t {
-  model = m, seed = 1, steps = 3, batch { sequences = 16, length = 6, microbatches = 2 }
-  optimizer = adamw { lr = 1e-3 }, precision { compute = fp64, master = fp64 }
-}
-plan p for t on one {
-  mesh = [dp: 1]
+cluster one {{ levels = [node: {ranks}] }}
+model m {{ source = "net.py:Net" }}
+train t {{
+  model = m, seed = 1, steps = 3, batch {{ sequences = 16, length = 8, microbatches = 2 }}
+  optimizer = adamw {{ lr = 1e-3 }}, precision {{ compute = fp64, master = fp64 }}
+}}
+plan p for t on one {{
+  mesh = [dp: {ranks}]
   data over [dp]
-}
+}}
 """
 
 
+def compile_net(body: str, ranks: int, folder: Path) -> Sample:
+    """The model `NET` whose layers return what `body` says, with its sequences over `ranks`."""
+    (folder / "net.py").write_text(NET.format(body=body))
+    text = PLAN.format(ranks=ranks)
+    return compile_sample(load_text(Source(str(folder / "plan.parc"), text)).plans[0])
+
+
+SIZES = {
+    "a number of tokens": "return x + self.mix(x).flatten(0, 1).sum(0) / (batch * length)",
+    "a number of sequences": "return x * batch + self.mix(x)",
+    "a new tensor": (
+        "return x + self.mix(x) + torch.ones(batch, length, width, dtype=x.dtype, device=x.device)"
+    ),
+    "a mask": "return torch.ones(length, length, dtype=x.dtype, device=x.device).tril() @ self.mix(x)",
+    "positions of each sequence": (
+        "return self.mix(x) * torch.arange(length, device=x.device).expand(batch, length).unsqueeze(-1)"
+    ),
+    "half of a sequence": "return x + self.mix(x[:, : length // 2].repeat_interleave(2, 1))",
+    "rows of all sequences": (
+        "return x + self.mix(x.transpose(0, 1)).reshape(length, -1).sum(0).view(-1, 1, width)"
+    ),
+}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("body", SIZES.values(), ids=SIZES)
+def test_a_size_in_the_code_of_the_model_follows_the_batch(body: str, ranks: int, tmp_path: Path) -> None:
+    run, reference = edit_batch(compile_net(body, ranks, tmp_path), tmp_path), tmp_path / "reference.pt"
+    save_reference(run.reference, 3, reference)
+    worst = compare_program(run, reference)[0]
+    assert worst.used <= 1, worst
+
+
 def test_a_module_that_is_bound_to_its_batch_refuses_another(tmp_path: Path) -> None:
-    """A length of the model's own minus one is no product of powers: the program asserts its sizes."""
-    (tmp_path / "net.py").write_text(BOUND)
-    (plan,) = load_text(Source(str(tmp_path / "plan.parc"), PLAN)).plans
-    sample, reference = compile_sample(plan), tmp_path / "reference.pt"
-    run = prepare(sample, tmp_path / "program", timeout=600.0)
+    """A length of the model's own minus one is no product of powers: the program checks its sizes."""
+    body = "return x + self.mix(torch.cat((x[:, 1:], x[:, :1]), dim=1))"
+    sample, reference = compile_net(body, 1, tmp_path), tmp_path / "reference.pt"
+    run = prepare(sample, tmp_path / "as_compiled", timeout=600.0)
     save_reference(run.reference, 3, reference)
     assert compare_program(run, reference)[0].used <= 1
-    run = prepare(sample, tmp_path / "other", ("train.py", "length=6", "length=4"), timeout=600.0)
-    with pytest.raises(Stopped, match=r"`slice` \(net\.py, line 9\) has 5 for .* and 2 for "):
-        compare_program(run, reference)
+    with pytest.raises(Stopped, match=r"`slice` \(net\.py, line 10\) has 7 for .* and 3 for "):
+        compare_program(edit_batch(sample, tmp_path), reference)
