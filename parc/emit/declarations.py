@@ -83,6 +83,7 @@ def _build_layers(stage: Stage, takes_mesh: Collection[str]) -> ast.expr:
     if len(runs) == 1:
         ((unit, count),) = runs
         template = "nn.ModuleDict({str(first_layer + i): layer for i in range(count)})"
+        template = template if count > 1 else "nn.ModuleDict({str(first_layer): layer})"
         return expr(template, layer=_construct(unit, takes_mesh), count=literal(count))
     kinds = _concatenate(_build_runs(runs, takes_mesh))
     template = "nn.ModuleDict({str(first_layer + i): layer for i, layer in enumerate(kinds)})"

@@ -51,16 +51,17 @@ def _build_check(bound: Requirement) -> ast.stmt:
 class _ForwardWriter:
     """Holds temporary values until the expression that reads them, if nothing is evaluated in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: str = "layer") -> None:
+        self._layer = expr(layer)  # of the run whose events are written
         self._held: list[tuple[str, ast.expr]] = []  # variables and values, in the order of evaluation
 
     def write_events(self, events: Iterable[Event]) -> Iterator[ast.stmt]:
         for event in events:
             if isinstance(event, Repeat):
                 yield from self.flush()
-                yield self._write_loop(event)
+                yield from _write_run(event)
                 continue
-            tree = _build_expression(event)
+            tree = _build_expression(event, self._layer)
             yield from self.flush_before(tree)
             tree = self.nest(tree)
             if isinstance(event, Compute | Call) and event.temporary:
@@ -97,22 +98,27 @@ class _ForwardWriter:
         self._held.clear()
         return tree
 
-    def _write_loop(self, event: Repeat) -> ast.stmt:
-        layers = expr("layers.values()", layers=attribute(event.layers))
-        if (event.start, event.count) != (0, event.total):
-            bounds = {"start": literal(event.start), "end": literal(event.start + event.count)}
-            layers = expr("list(layers)[start:end]", layers=layers, **bounds)
-        inner = _ForwardWriter()
-        body = [*inner.write_events(event.body), *inner.flush()]
-        return ast.For(name("layer"), layers, body, [])
+
+def _write_run(run: Repeat) -> Iterator[ast.stmt]:
+    """A loop over all layers, or over some of the list of them; a layer that is alone needs none."""
+    layers, end = expr("layers.values()", layers=attribute(run.layers)), run.start + run.count
+    if run.count < run.total:
+        if run.start == 0:
+            yield assign(name("layers"), expr("list(layers)", layers=layers))
+        lower, upper = (f"{run.start or ''}", f"{end if end < run.total else ''}")
+        layers = expr(f"layers[{lower}:{upper}]")
+    alone = run.count == 1 < run.total
+    writer = _ForwardWriter(f"layers[{run.start}]" if alone else "layer")
+    body = [*writer.write_events(run.body), *writer.flush()]
+    yield from body if alone else [ast.For(name("layer"), layers, body, [])]
 
 
-def _build_expression(event: Event) -> ast.expr:
+def _build_expression(event: Event, layer: ast.expr) -> ast.expr:
     match event:
         case Compute(value=value) | Accumulate(value=value):
             return value.tree
         case Call(member=member, operands=operands):
-            function = name(member) if member == "layer" else attribute(member)
+            function = layer if member == "layer" else attribute(member)
             return call(function, *(operand.expression.tree for operand in operands))
         case Collective():
             return _build_collective(event)

@@ -113,21 +113,22 @@ def _build_class(
 
 def _describe_unit(unit: Unit, stage: Stage | None) -> str:
     if stage is not None:
-        count = len(stage.layers)
-        layers = f"{count} layer{'s' if count > 1 else ''} of the model"
-        return _wrap(f"{layers}, from number `first_layer` on{_describe_ends(stage)}.")
+        return _wrap(_describe_stage(stage))
     said = (unit.doc or "").strip().split("\n")[0].replace("\\", "/").replace('"', "'")
-    stands = f"Stands for `{'.'.join('*' if part.isdigit() else part for part in unit.path.split('.'))}`."
-    return f"{_wrap(said)}\n\n{stands}" if said else stands
+    place = f"`{'.'.join('*' if part.isdigit() else part for part in unit.path.split('.'))}` of the model."
+    return f"{_wrap(said)}\n\n{place}" if said else place
 
 
 def _wrap(text: str) -> str:
     return "\n".join(textwrap.wrap(text, DOC))
 
 
-def _describe_ends(stage: Stage) -> str:
-    """What a stage has besides layers."""
+def _describe_stage(stage: Stage) -> str:
+    """`The embedding, 4 layers from number `first_layer` on, and the loss.`"""
     receives = any(isinstance(event, Recv) for event in stage.root.events)
     sends = any(isinstance(event, Send) for event in stage.root.events)
-    embedding = stage.root.parameters and not receives
-    return (", after the embedding" if embedding else "") + ("" if sends else ", and the loss")
+    count = len(stage.layers)
+    embedding = ["the embedding"] if stage.root.parameters and not receives else []
+    layers = "layer `first_layer`" if count == 1 else f"{count} layers from number `first_layer` on"
+    text = " and ".join([*embedding, layers]) if sends else ", ".join([*embedding, layers, "and the loss"])
+    return f"{text[0].upper()}{text[1:]}."

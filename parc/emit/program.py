@@ -54,9 +54,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
         "launch/torchrun.sh": ("torchrun.sh.jinja", launch_facts(plan)),
     }
     environment = _create_environment()
-    title = (
-        f"The model of plan `{plan.name}`, as one rank runs it: where parameters lie, and every class once."
-    )
+    title = f"The model of plan `{plan.name}` as every rank runs it: placements of parameters and classes."
     found = {MODEL: print_module(build_model_module(program, title, _list_axis_sizes(plan)))}
     found |= {f"{each.name}.py": each.text for each in stages}
     for file, (template, facts) in templates.items():
@@ -91,7 +89,7 @@ def _create_environment() -> Environment:
 def _print_stages(plan: Plan, program: Program) -> list[StageFile]:
     """For each stage its module, the first stage of the same text standing for all."""
     by_text: dict[str, StageFile] = {}
-    title = f"A stage of plan `{plan.name}`: which parts of the model it has."
+    title = f"A stage of plan `{plan.name}`: the parts of the model that it runs."
     found = []
     for number, stage in enumerate(program.stages):
         text = print_module(build_stage_module(stage, title, _list_axis_sizes(plan)))

@@ -40,7 +40,7 @@ class TrainFacts:
     settings: Sequence[str]  # assignments of constants
     stages: str
     sequences: str  # of a microbatch, on one rank
-    load_axes: str
+    load_axes: str | None
     flops: str | None
     peak: str | None
 
@@ -73,7 +73,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
         ],
         stages=_assign("STAGES", literal(tuple(stages))),
         sequences=_assign("SEQUENCES", _count_sequences(data)),
-        load_axes=_python(program.load_axes),
+        load_axes=_python(program.load_axes) if program.load_axes is not None else None,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
         peak=format_large(peak) if peak else None,
     )
@@ -120,8 +120,9 @@ def _stage(module: str, stage: Stage) -> ast.expr:
     settings = {
         "build": expr(f"{module}.Stage"),
         "first_layer": literal(stage.first_layer),
-        "keywords": literal(stage.keywords),
     }
+    if stage.keywords:
+        settings["keywords"] = literal(stage.keywords)
     if stage.gives:
         settings["outputs"] = literal(tuple(map(_meta, stage.gives, stage.shapes)))
     return call("StageSpec", **settings)

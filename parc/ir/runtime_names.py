@@ -31,9 +31,9 @@ RUNTIME: Mapping[str, tuple[str, ...]] = dict(sorted({**FORWARD, **DECLARATIONS}
 TOKEN_COUNTS = "tokens_per_expert"
 """The buffer in which a module of experts counts the tokens that it has sent to each."""
 
-LOCALS = frozenset({"self", "torch", "F", "nn", "layer", "mesh", "list", "Tensor", "counts", "route"}).union(
-    *FORWARD.values()
-)
+LOCALS = frozenset(
+    {"self", "torch", "F", "nn", "layer", "layers", "mesh", "list", "Tensor", "counts", "route"}
+).union(*FORWARD.values())
 """Names that the values of a forward pass cannot have."""
 
 GLOBALS = LOCALS.union({"DeviceMesh", "PLACEMENTS", "Stage"}, *DECLARATIONS.values())

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from parc.capture.graph import argument
+from parc.capture.graph import argument, operands_of, value
 from parc.ir.expression import call, expr, item, literal
 from parc.lower.operation import Operation, Printer, to_expression
 from parc.lower.view_printers import VIEWS
@@ -164,7 +164,7 @@ def _list_arguments(op: Operation) -> tuple[list[ast.expr], dict[str, ast.expr]]
             skipped = True
         else:
             tree = _print_argument(op, known.name, value)
-            named = known.name == "dim" and op.name in _DIM_BY_NAME
+            named = (known.name == "dim" and op.name in _DIM_BY_NAME) or known.name == "attn_mask"
             if skipped or by_name or named or known.kwarg_only or isinstance(value, bool):
                 by_name[_PYTHON_NAMES.get(known.name, known.name)] = tree
             else:
@@ -211,8 +211,10 @@ def _print_split(op: Operation) -> ast.expr:
 
 def _print_to(op: Operation) -> ast.expr:
     given = (*op.args[1:], *op.kwargs.values())
-    asked = next((value for value in given if isinstance(value, torch.dtype)), None)
-    return op.first if asked is None else op.method("to", asked)
+    asked = next((each for each in given if isinstance(each, torch.dtype)), None)
+    (operand,) = operands_of(op.node)
+    changes = asked is not None and asked != value(operand).dtype
+    return op.method("to", asked) if changes else op.first
 
 
 def _print_sized(op: Operation) -> ast.expr:

@@ -1,4 +1,4 @@
-"""A stage of plan `data_and_experts`: which parts of the model it has."""
+"""A stage of plan `data_and_experts`: the parts of the model that it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.collectives import P, R, convert
 
 
 class Stage(nn.Module):
-    """4 layers of the model, from number `first_layer` on, after the embedding, and the loss."""
+    """The embedding, 4 layers from number `first_layer` on, and the loss."""
 
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
@@ -41,15 +41,14 @@ class Stage(nn.Module):
         sin = self.sin[:length]
         x = self.embedding(tokens)
         balance = x.new_zeros(())
-        for layer in list(self.layers.values())[0:1]:
-            x, layer_balance = layer(x, cos, sin)
+        layers = list(self.layers.values())
+        x, layer_balance = layers[0](x, cos, sin)
         balance = balance + layer_balance
-        for layer in list(self.layers.values())[1:2]:
-            x, layer_balance = layer(x, cos, sin)
+        x, layer_balance = layers[1](x, cos, sin)
         balance = convert(balance, self.dp, src=R, dst=P)
         balance = convert(balance, self.ep, src=R, dst=P)
         balance = balance + layer_balance
-        for layer in list(self.layers.values())[2:4]:
+        for layer in layers[2:]:
             x, layer_balance = layer(x, cos, sin)
             balance = balance + layer_balance
         logits = self.head(self.norm(x))

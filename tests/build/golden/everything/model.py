@@ -1,4 +1,4 @@
-"""The model of plan `everything`, as one rank runs it: where parameters lie, and every class once."""
+"""The model of plan `everything` as every rank runs it: placements of parameters and classes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PLACEMENTS = {
 
 
 class RMSNorm(nn.Module):
-    """Stands for `layers.*.attention_norm`."""
+    """`layers.*.attention_norm` of the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Causal grouped-query attention: `n_heads / n_kv_heads` queries share a key and a value.
 
-    Stands for `layers.*.attention`.
+    `layers.*.attention` of the model.
     """
 
     def __init__(self, mesh: DeviceMesh) -> None:
@@ -88,7 +88,7 @@ class Attention(nn.Module):
 class Router(nn.Module):
     """Softmax over the experts, the best `top_k` of each token, and the balance loss of the Switch paper.
 
-    Stands for `layers.*.moe.router`.
+    `layers.*.moe.router` of the model.
     """
 
     def __init__(self, mesh: DeviceMesh) -> None:
@@ -110,7 +110,7 @@ class Router(nn.Module):
 
 
 class Experts(nn.Module):
-    """Stands for `layers.*.moe.experts`."""
+    """`layers.*.moe.experts` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Experts(nn.Module):
 
 
 class MoE(nn.Module):
-    """Stands for `layers.*.moe`."""
+    """`layers.*.moe` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class MoE(nn.Module):
 
 
 class MoEBlock(nn.Module):
-    """Stands for `layers.*`."""
+    """`layers.*` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()

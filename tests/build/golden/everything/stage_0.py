@@ -1,4 +1,4 @@
-"""A stage of plan `everything`: which parts of the model it has."""
+"""A stage of plan `everything`: the parts of the model that it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.layers import VocabEmbedding
 
 
 class Stage(nn.Module):
-    """2 layers of the model, from number `first_layer` on, after the embedding."""
+    """The embedding and 2 layers from number `first_layer` on."""
 
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()

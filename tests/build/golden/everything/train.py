@@ -54,7 +54,6 @@ STAGES = (
     StageSpec(
         build=stage_0.Stage,
         first_layer=0,
-        keywords=(),
         outputs=(
             torch.empty((SEQUENCES, BATCH.length, 16), dtype=torch.float64, device="meta"),
             torch.empty((), dtype=torch.float64, device="meta"),

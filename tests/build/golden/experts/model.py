@@ -1,4 +1,4 @@
-"""The model of plan `experts`, as one rank runs it: where parameters lie, and every class once."""
+"""The model of plan `experts` as every rank runs it: placements of parameters and classes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ PLACEMENTS = {
 
 
 class CausalSelfAttention(nn.Module):
-    """Stands for `blocks.*.attn`."""
+    """`blocks.*.attn` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class CausalSelfAttention(nn.Module):
 
 
 class ExpertBank(nn.Module):
-    """Stands for `blocks.*.switch.bank`."""
+    """`blocks.*.switch.bank` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class ExpertBank(nn.Module):
 
 
 class SwitchLayer(nn.Module):
-    """Stands for `blocks.*.switch`."""
+    """`blocks.*.switch` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class SwitchLayer(nn.Module):
 
 
 class SwitchBlock(nn.Module):
-    """Stands for `blocks.*`."""
+    """`blocks.*` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A stage of plan `experts`: which parts of the model it has."""
+"""A stage of plan `experts`: the parts of the model that it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.vocabulary import cross_entropy
 
 
 class Stage(nn.Module):
-    """3 layers of the model, from number `first_layer` on, after the embedding, and the loss."""
+    """The embedding, 3 layers from number `first_layer` on, and the loss."""
 
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The model of plan `one_rank`, as one rank runs it: where parameters lie, and every class once."""
+"""The model of plan `one_rank` as every rank runs it: placements of parameters and classes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PLACEMENTS = {
 class CastNorm(nn.Module):
     """RMSNorm in float32, whatever the model computes in.
 
-    Stands for `stack.*.before`.
+    `stack.*.before` of the model.
     """
 
     def __init__(self) -> None:
@@ -49,16 +49,15 @@ class CastNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(32))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.to(torch.float32)
-        hidden = (wide.square().mean(dim=-1, keepdim=True) + torch.full((), 1e-6, device=x.device)).rsqrt()
-        wide = wide * hidden
-        return (wide * self.weight.to(torch.float32)).to(torch.float32)
+        hidden = (x.square().mean(dim=-1, keepdim=True) + torch.full((), 1e-6, device=x.device)).rsqrt()
+        wide = x * hidden
+        return wide * self.weight
 
 
 class Attention(nn.Module):
     """Query, key and value in one weight, one after the other, and a mask of padding.
 
-    Stands for `stack.*.attention`.
+    `stack.*.attention` of the model.
     """
 
     def __init__(self) -> None:
@@ -71,12 +70,12 @@ class Attention(nn.Module):
         parts_0 = parts_0.unflatten(-1, (-1, 8)).transpose(1, 2)
         parts_1 = parts_1.unflatten(-1, (-1, 8)).transpose(1, 2)
         parts_2 = parts_2.unflatten(-1, (-1, 8)).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, take)
+        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, attn_mask=take)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class PackedExperts(nn.Module):
-    """Stands for `stack.*.mixture.experts`."""
+    """`stack.*.mixture.experts` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -94,7 +93,7 @@ class PackedExperts(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Stands for `stack.*.mixture`."""
+    """`stack.*.mixture` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -103,14 +102,14 @@ class Mixture(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         flat = x.flatten(0, -2)
-        scores = self.score(flat).softmax(dim=-1, dtype=torch.float32).to(torch.float32)
+        scores = self.score(flat).softmax(dim=-1, dtype=torch.float32)
         share, chosen = scores.topk(2)
         used = F.one_hot(chosen, 4).sum(dim=1).to(torch.float32).mean(dim=0)
         return self.experts(flat, chosen, share).view_as(x), (used * scores.mean(dim=0)).sum()
 
 
 class Layer(nn.Module):
-    """Stands for `stack.*`."""
+    """`stack.*` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The model of plan `pipeline`, as one rank runs it: where parameters lie, and every class once."""
+"""The model of plan `pipeline` as every rank runs it: placements of parameters and classes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ PLACEMENTS = {
 class Attention(nn.Module):
     """Query, key and value in one weight, one after the other, and a mask of padding.
 
-    Stands for `stack.*.attention`.
+    `stack.*.attention` of the model.
     """
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class Attention(nn.Module):
         parts_0 = parts_0.unflatten(-1, (-1, 8)).transpose(1, 2)
         parts_1 = parts_1.unflatten(-1, (-1, 8)).transpose(1, 2)
         parts_2 = parts_2.unflatten(-1, (-1, 8)).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, take)
+        mixed = F.scaled_dot_product_attention(parts_0, parts_1, parts_2, attn_mask=take)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class PackedExperts(nn.Module):
-    """Stands for `stack.*.mixture.experts`."""
+    """`stack.*.mixture.experts` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class PackedExperts(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Stands for `stack.*.mixture`."""
+    """`stack.*.mixture` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Mixture(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         flat = x.flatten(0, -2)
-        scores = self.score(flat).softmax(dim=-1).to(torch.float32)
+        scores = self.score(flat).softmax(dim=-1)
         share, chosen = scores.topk(2)
         used = F.one_hot(chosen, 4).sum(dim=1).to(torch.float32).mean(dim=0) / self.dp.size()
         experts = self.experts(flat, chosen, share)
@@ -108,7 +108,7 @@ class Mixture(nn.Module):
 
 
 class Layer(nn.Module):
-    """Stands for `stack.*`."""
+    """`stack.*` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()

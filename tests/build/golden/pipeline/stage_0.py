@@ -1,4 +1,4 @@
-"""A stage of plan `pipeline`: which parts of the model it has."""
+"""A stage of plan `pipeline`: the parts of the model that it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model import Layer
 
 
 class Stage(nn.Module):
-    """2 layers of the model, from number `first_layer` on, after the embedding."""
+    """The embedding and 2 layers from number `first_layer` on."""
 
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
@@ -23,8 +23,7 @@ class Stage(nn.Module):
         first = torch.arange(length, device=tokens.device) == 0
         mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
         x = self.embed(tokens)
-        for layer in list(self.stack.values())[0:1]:
-            x, penalty = layer(x, mask)
-        for layer in list(self.stack.values())[1:2]:
-            x, penalty_2 = layer(x, mask)
+        layers = list(self.stack.values())
+        x, penalty = layers[0](x, mask)
+        x, penalty_2 = layers[1](x, mask)
         return penalty, x, penalty_2

@@ -1,4 +1,4 @@
-"""A stage of plan `pipeline`: which parts of the model it has."""
+"""A stage of plan `pipeline`: the parts of the model that it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model import Layer
 
 
 class Stage(nn.Module):
-    """2 layers of the model, from number `first_layer` on, and the loss."""
+    """2 layers from number `first_layer` on, and the loss."""
 
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
@@ -25,10 +25,9 @@ class Stage(nn.Module):
         causal = torch.ones((length, length), dtype=torch.bool, device=penalty.device).tril()
         first = torch.arange(length, device=penalty.device) == 0
         mask = causal & ((tokens != 0).unsqueeze(1).unsqueeze(2) | first)
-        for layer in list(self.stack.values())[0:1]:
-            x, penalty_3 = layer(x, mask)
-        for layer in list(self.stack.values())[1:2]:
-            x, penalty_4 = layer(x, mask)
+        layers = list(self.stack.values())
+        x, penalty_3 = layers[0](x, mask)
+        x, penalty_4 = layers[1](x, mask)
         logits = self.head(x)
         loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
         return loss, torch.stack((penalty, penalty_2, penalty_3, penalty_4)).mean()

@@ -54,7 +54,6 @@ STAGES = (
     StageSpec(
         build=stage_0.Stage,
         first_layer=0,
-        keywords=(),
         outputs=(
             torch.empty((), device="meta"),
             torch.empty((SEQUENCES, BATCH.length, 32), device="meta"),

@@ -1,4 +1,4 @@
-"""The model of plan `sequence`, as one rank runs it: where parameters lie, and every class once."""
+"""The model of plan `sequence` as every rank runs it: placements of parameters and classes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ PLACEMENTS = {
 
 
 class RMSNorm(nn.Module):
-    """Stands for `layers.*.attention_norm`."""
+    """`layers.*.attention_norm` of the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Causal grouped-query attention: `n_heads / n_kv_heads` queries share a key and a value.
 
-    Stands for `layers.*.attention`.
+    `layers.*.attention` of the model.
     """
 
     def __init__(self, mesh: DeviceMesh) -> None:
@@ -106,7 +106,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """SwiGLU: the dense layer, and the shared expert.
 
-    Stands for `layers.*.ffn`.
+    `layers.*.ffn` of the model.
     """
 
     def __init__(self, mesh: DeviceMesh) -> None:
@@ -122,7 +122,7 @@ class FeedForward(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Stands for `layers.*`."""
+    """`layers.*` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class DenseBlock(nn.Module):
 class Router(nn.Module):
     """Softmax over the experts, the best `top_k` of each token, and the balance loss of the Switch paper.
 
-    Stands for `layers.*.moe.router`.
+    `layers.*.moe.router` of the model.
     """
 
     def __init__(self, mesh: DeviceMesh) -> None:
@@ -170,7 +170,7 @@ class Router(nn.Module):
 
 
 class Experts(nn.Module):
-    """Stands for `layers.*.moe.experts`."""
+    """`layers.*.moe.experts` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class Experts(nn.Module):
 class FeedForward2(nn.Module):
     """SwiGLU: the dense layer, and the shared expert.
 
-    Stands for `layers.*.moe.shared`.
+    `layers.*.moe.shared` of the model.
     """
 
     def __init__(self, mesh: DeviceMesh) -> None:
@@ -208,7 +208,7 @@ class FeedForward2(nn.Module):
 
 
 class MoE(nn.Module):
-    """Stands for `layers.*.moe`."""
+    """`layers.*.moe` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ class MoE(nn.Module):
 
 
 class MoEBlock(nn.Module):
-    """Stands for `layers.*`."""
+    """`layers.*` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The model of plan `tensor`, as one rank runs it: where parameters lie, and every class once."""
+"""The model of plan `tensor` as every rank runs it: placements of parameters and classes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLACEMENTS = {
 
 
 class CausalSelfAttention(nn.Module):
-    """Stands for `transformer.h.*.attn`."""
+    """`transformer.h.*.attn` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class CausalSelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Stands for `transformer.h.*.mlp`."""
+    """`transformer.h.*.mlp` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Stands for `transformer.h.*`."""
+    """`transformer.h.*` of the model."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()

@@ -99,7 +99,6 @@ def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
         OBJECTIVE,
         replace(OPTIMIZER, lr=options.lr, steps=options.steps),
         keywords=spec.keywords,
-        load_axes=None,
     )
 
 

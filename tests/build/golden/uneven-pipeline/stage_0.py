@@ -1,4 +1,4 @@
-"""A stage of plan `uneven_pipeline`: which parts of the model it has."""
+"""A stage of plan `uneven_pipeline`: the parts of the model that it runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from runtime.layers import VocabEmbedding
 
 
 class Stage(nn.Module):
-    """1 layer of the model, from number `first_layer` on, after the embedding."""
+    """The embedding and layer `first_layer`."""
 
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.tp = mesh.get_group("tp")
         self.symbols = VocabEmbedding(256, 32, self.tp)
         self.places = nn.Embedding(24, 32)
-        self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(1)})
+        self.blocks = nn.ModuleDict({str(first_layer): SwitchBlock(mesh)})
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         length = tokens.shape[1]

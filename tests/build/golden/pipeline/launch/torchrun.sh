@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One torchrun on each of 1 node(s). The rendezvous is static, so that ranks lie where the plan puts them.
+# Starts the ranks of the one node. The rendezvous is static, so that ranks lie where the plan puts them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # without it a restart finds the addresses of ranks that are gone
