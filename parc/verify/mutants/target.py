@@ -14,7 +14,6 @@ from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
-from parc.plan.blocks import Plan
 from parc.verify.mutants.stage_source import CallSite, StageSource, replace_once
 from parc.verify.sample.sample import Sample
 
@@ -94,31 +93,16 @@ class MutationTarget:
 
     def __init__(self, sample: Sample, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
         self.sample, self.idle, self.uneven, self.low = sample, idle, uneven, low
-
-    @property
-    def plan(self) -> Plan:
-        return self.sample.plan
-
-    @property
-    def one_microbatch(self) -> str | None:
-        """The reason why edits of sums over microbatches are equivalent, if there is one microbatch."""
-        return "one microbatch" if self.plan.train.batch.microbatches == 1 else None
+        self.plan = plan = sample.plan
+        self.data = plan.data.axes if plan.data else ()
+        self.experts = plan.experts.axes if plan.experts else ()
+        self.pipeline = plan.pipeline.axes if plan.pipeline else ()
+        self.inner = tuple(axis for axis in plan.mesh.names if axis not in self.pipeline)  # of a stage
+        # the reason why edits of sums over microbatches are equivalent, if it holds
+        self.one_microbatch = "one microbatch" if plan.train.batch.microbatches == 1 else None
 
     def count_ranks(self, axis: str) -> int:
         return self.plan.mesh.axis(axis).size
-
-    @cached_property
-    def pipeline(self) -> tuple[str, ...]:
-        return self.plan.pipeline.axes if self.plan.pipeline else ()
-
-    @cached_property
-    def inner(self) -> tuple[str, ...]:
-        """The axes that the ranks of a stage lie on."""
-        return tuple(axis for axis in self.plan.mesh.names if axis not in self.pipeline)
-
-    @cached_property
-    def data(self) -> tuple[str, ...]:
-        return self.plan.data.axes if self.plan.data else ()
 
     @cached_property
     def files(self) -> dict[str, StageSource]:
@@ -127,8 +111,19 @@ class MutationTarget:
         return {name: StageSource(text.decode()) for name, text in texts if CLASSES.fullmatch(name)}
 
     @cached_property
+    def units(self) -> list[tuple[str, Unit]]:
+        """The units of the program, each with the file that defines its class."""
+        return [(file, unit) for file in self.files for unit in self._list_units(file)]
+
+    @cached_property
     def parameters(self) -> list[DeclaredParameter]:
-        return list(self._find_parameters())
+        found = []
+        for file, source in self.files.items():
+            for key, call in source.find_placements():
+                shape, *sharded = map(ast.literal_eval, call.args)
+                reduce = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "reduce"), ())
+                found.append(DeclaredParameter(file, key, call, shape, *(sharded or [{}]), reduce))
+        return found
 
     @cached_property
     def collectives(self) -> list[CollectiveSite]:
@@ -144,8 +139,7 @@ class MutationTarget:
         written = {(each.file, each.written.unit, each.planned.axis) for each in self.collectives}
         return written | {
             (file, unit.name, collective.axis)
-            for file in self.files
-            for unit in self.list_units(file)
+            for file, unit in self.units
             for event in flatten(unit.events)
             if isinstance(event, Compute)
             for collective in event.inside
@@ -153,15 +147,13 @@ class MutationTarget:
 
     @cached_property
     def banks(self) -> list[Experts]:
-        units = [unit for file in self.files for unit in self.list_units(file)]
-        return [unit.experts for unit in units if unit.experts]
+        return [unit.experts for _, unit in self.units if unit.experts]
 
     @cached_property
     def choices(self) -> set[int]:
         """The numbers of experts that a token has, as far as the program states them."""
-        units = [unit for file in self.files for unit in self.list_units(file)]
-        banks = {unit.name for unit in units if unit.experts}
-        calls = [event for unit in units for event in flatten(unit.events) if isinstance(event, Call)]
+        banks = {unit.name for _, unit in self.units if unit.experts}
+        calls = [event for _, unit in self.units for event in flatten(unit.events) if isinstance(event, Call)]
         shapes = [call.operands[1].shape for call in calls if call.unit in banks]
         return {size for shape in shapes for size in shape[-1:] if isinstance(size, int)}
 
@@ -183,14 +175,6 @@ class MutationTarget:
         nodes = [node for given in (keywords if keyword else calls) for node in ast.walk(given)]
         texts = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
         return tuple(axis for axis in self.inner if f"self.{axis}" in texts)
-
-    def list_units(self, file: str) -> Sequence[Unit]:
-        """The units whose classes a file defines."""
-        stages = self.sample.program.stages
-        if file == MODEL:
-            return list({unit.name: unit for stage in stages for unit in stage.units}.values())
-        number = CLASSES.fullmatch(file)
-        return [stages[int(number[1])].root] if number else []
 
     def explain_single_rank(self, axes: Iterable[str]) -> str | None:
         """The reason why edits of what happens over `axes` are equivalent, if they have one rank."""
@@ -235,18 +219,16 @@ class MutationTarget:
         site = f"{at.file}, {at.written.unit}: `{text}` for `{ast.unparse(at.written.call)}`"
         return Mutant(site, {at.file: changed}, self.explain_single_rank([at.planned.axis]) or equivalent)
 
-    def _find_parameters(self) -> Iterator[DeclaredParameter]:
-        for file, source in self.files.items():
-            for key, call in source.find_placements():
-                shape, *sharded = map(ast.literal_eval, call.args)
-                reduce = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "reduce"), ())
-                yield DeclaredParameter(file, key, call, shape, sharded[0] if sharded else {}, reduce)
+    def _list_units(self, file: str) -> Sequence[Unit]:
+        stages = self.sample.program.stages
+        if file == MODEL:
+            return list({unit.name: unit for stage in stages for unit in stage.units}.values())
+        number = CLASSES.fullmatch(file)
+        return [stages[int(number[1])].root] if number else []
 
     def _find_collectives(self) -> Iterator[CollectiveSite]:
-        for file, source in self.files.items():
-            calls = list(source.find_calls(COLLECTIVES))
-            for unit in self.list_units(file):
-                written = [site for site in calls if site.unit == unit.name]
-                planned = [event for event in flatten(unit.events) if isinstance(event, Collective)]
-                if [ast.unparse(site.call.func) for site in written] == [each.verb for each in planned]:
-                    yield from map(CollectiveSite, [file] * len(written), written, planned)
+        for file, unit in self.units:
+            written = [site for site in self.files[file].find_calls(COLLECTIVES) if site.unit == unit.name]
+            planned = [event for event in flatten(unit.events) if isinstance(event, Collective)]
+            if [ast.unparse(site.call.func) for site in written] == [each.verb for each in planned]:
+                yield from map(CollectiveSite, [file] * len(written), written, planned)

@@ -1,17 +1,21 @@
-"""Ranks that read the wrong data."""
+"""Ranks that begin with the wrong data, or with other initial values than one device."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import Mutant, MutationTarget
+from parc.verify.mutants.target import DeclaredParameter, Mutant, MutationTarget
 from parc.verify.numbers.reference import build_schedule
 
-TRAINING = "runtime/training.py"
+INIT = "runtime/init.py"
 TOPOLOGY = "runtime/topology.py"
+TRAINING = "runtime/training.py"
 RANK = "        return rank\n"
 BATCHES = "Batches(dataset, BATCH)"
+INITIALIZE = "    initialize(parameters, SEED)\n"
+KEYED = "name, key = (names[expert], None) if placement.stack else (parameter.name, expert)"
 
 
 @silent_bug("ranks fed the wrong data")
@@ -37,9 +41,8 @@ def lose_position(target: MutationTarget) -> Iterator[Mutant]:
 
     Applies to every plan.
     """
-    first = "first = step * of.sequences + data_rank * of_rank"
-    text = "first = data_rank * of_rank"
-    yield target.patch("runtime/batches.py", first, text, "every step reads the first batch")
+    first, site = "first = step * of.sequences + data_rank * of_rank", "every step reads the first batch"
+    yield target.patch("runtime/batches.py", first, "first = data_rank * of_rank", site)
 
 
 @silent_bug("number of the step lost")
@@ -62,3 +65,36 @@ def lose_step_number(target: MutationTarget) -> Iterator[Mutant]:
         equivalent="the learning rate never changes" if constant else None,
         undetectable=None if changes else "the learning rate hardly changes in three steps",
     )
+
+
+@silent_bug("experts initialised alike")
+def initialize_experts_alike(target: MutationTarget) -> Iterator[Mutant]:
+    """Experts begin with the same values: all of them, or those at the same place of each rank (fastmoe #4).
+
+    Applies where experts are drawn at random.
+    """
+    drawn = [each for each in target.parameters if each.experts and _is_random(each)]
+    of_ranks = target.explain_single_rank(target.experts) if target.experts else "each rank has all experts"
+    for stacked, key in ((True, "(parameter.name, expert)"), (False, "names[expert]")):
+        counts = {each.shape[0] for each in drawn if (each.find_keyword("experts") is not None) is stacked}
+        one = "one expert" if counts == {1} else None
+        edits = (("0", "all of a bank", one), ("row", "of all ranks", of_ranks))
+        for expert, whose, same in edits if counts else ():
+            text = KEYED.replace(key, key.replace("expert", expert))
+            yield target.patch(INIT, KEYED, text, f"{whose}, {key}", equivalent=same)
+
+
+@silent_bug("replicas initialised apart")
+def initialize_replicas_apart(target: MutationTarget) -> Iterator[Mutant]:
+    """Ranks draw from seeds of their own (torchtitan #166).
+
+    Applies to every axis; to those of a pipeline as well, whose stages would draw from other streams.
+    """
+    for coordinate, where, axes in target.iterate_coordinates():
+        text = INITIALIZE.replace("SEED", f"SEED + {coordinate}")
+        yield target.patch("train.py", INITIALIZE, text, where, over=axes)
+
+
+def _is_random(parameter: DeclaredParameter) -> bool:
+    init = parameter.find_keyword("init")
+    return init is not None and not ast.unparse(init).startswith("constant(")

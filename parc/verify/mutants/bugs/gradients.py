@@ -1,4 +1,4 @@
-"""Gradients that are not completed, and updates that are not made."""
+"""Gradients that are not completed, norms of a part of them, and updates that are not made."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import DeclaredParameter, Mutant, MutationTarget
 
-TRAINING = "runtime/training.py"
+GRADIENTS = "runtime/gradients.py"
 OPTIMIZER = "runtime/optim.py"
+TRAINING = "runtime/training.py"
+SPLIT = "if split := [axes for axes in squares if axis in axes]:"
 STEP = "        self.adamw.step()\n"
 TERM = """        def term(packed: Tensor) -> Tensor:
             return self.objective.compute_term(packed, divisor, microbatches)
@@ -22,9 +24,7 @@ def skip_router_sum(target: MutationTarget) -> Iterator[Mutant]:
 
     Applies to every axis over which a router's gradient is a sum.
     """
-    for parameter in target.parameters:
-        if _is_router(target, parameter):
-            yield from _skip_sums(target, parameter)
+    yield from _skip_sums(target, "router")
 
 
 @silent_bug("norm or bias gradient not summed")
@@ -33,9 +33,7 @@ def skip_vector_sum(target: MutationTarget) -> Iterator[Mutant]:
 
     Applies to every axis over which the gradient of a norm or bias is a sum.
     """
-    for parameter in target.parameters:
-        if len(parameter.shape) == 1 and not _is_router(target, parameter):
-            yield from _skip_sums(target, parameter)
+    yield from _skip_sums(target, "vector")
 
 
 @silent_bug("replica gradient not summed")
@@ -44,9 +42,34 @@ def skip_replica_sum(target: MutationTarget) -> Iterator[Mutant]:
 
     Applies to every axis over which the gradient of a matrix is a sum.
     """
-    for parameter in target.parameters:
-        if len(parameter.shape) > 1 and not _is_router(target, parameter):
-            yield from _skip_sums(target, parameter)
+    yield from _skip_sums(target, "matrix")
+
+
+@silent_bug("norm counts replicas several times")
+def count_replicas(target: MutationTarget) -> Iterator[Mutant]:
+    """Squares of a parameter that repeats along an axis are summed over it (NeMo-RL #3788).
+
+    Applies to every axis along which some parameter repeats.
+    """
+    for axis in target.inner:
+        if any(axis not in parameter.sharded for parameter in target.parameters):
+            text = SPLIT.replace("in axes]", f"in axes or axis == {axis!r}]")
+            yield target.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", over=[axis])
+
+
+@silent_bug("norm of one rank's shards")
+def count_own_shards(target: MutationTarget) -> Iterator[Mutant]:
+    """Of parameters that are sharded over an axis only this rank's shards count: experts (Megatron-LM #5916).
+
+    Applies to every axis that shards a parameter, and to a pipeline.
+    """
+    for axis in target.inner:
+        if any(axis in parameter.sharded for parameter in target.parameters):
+            text = SPLIT.replace("in axes]", f"in axes and axis != {axis!r}]")
+            yield target.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", over=[axis])
+    if target.pipeline:
+        given, site = "if self.pipeline is not None:", "each stage by itself"
+        yield target.patch(GRADIENTS, given, "if False:", site, over=target.pipeline)
 
 
 @silent_bug("one microbatch's gradient kept")
@@ -103,17 +126,20 @@ def lose_optimizer_state(target: MutationTarget) -> Iterator[Mutant]:
     yield target.patch(OPTIMIZER, STEP, cleared, "cleared before each step")
 
 
-def _is_router(target: MutationTarget, parameter: DeclaredParameter) -> bool:
+def _skip_sums(target: MutationTarget, kind: str) -> Iterator[Mutant]:
+    """For each parameter of a kind and axis over which its gradient is summed, a mutant without that sum."""
+    for parameter in target.parameters:
+        node = parameter.find_keyword("reduce")
+        if node and _classify(target, parameter) == kind:
+            for axis in parameter.reduce:
+                left = tuple(each for each in parameter.reduce if each != axis)
+                site = f"{parameter.site} over `{axis}`"
+                yield target.edit(parameter.file, node, repr(left), site, over=[axis])
+
+
+def _classify(target: MutationTarget, parameter: DeclaredParameter) -> str:
     """A router's weight or bias has a row for each expert, without being of experts."""
     counts = {bank.count for bank in target.banks}
-    return parameter.shape[0] in counts and not parameter.experts and not parameter.sharded
-
-
-def _skip_sums(target: MutationTarget, parameter: DeclaredParameter) -> Iterator[Mutant]:
-    """For each axis over which a parameter's gradient is summed, a mutant without that sum."""
-    node = parameter.find_keyword("reduce")
-    for axis in parameter.reduce if node else ():
-        assert node is not None
-        left = tuple(each for each in parameter.reduce if each != axis)
-        site = f"{parameter.site} over `{axis}`"
-        yield target.edit(parameter.file, node, repr(left), site, over=[axis])
+    if parameter.shape[0] in counts and not parameter.experts and not parameter.sharded:
+        return "router"
+    return "vector" if len(parameter.shape) == 1 else "matrix"

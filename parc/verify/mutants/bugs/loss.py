@@ -1,4 +1,4 @@
-"""A loss that is another number, or whose gradient is another loss's."""
+"""A loss that is another number, or whose gradient is another loss's; a vocabulary on several ranks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Mutant, MutationTarget
 
 OBJECTIVE = "runtime/objective.py"
+VOCABULARY = "runtime/vocabulary.py"
 TERM = "return loss if self.balance is None else loss + self.balance * packed[1] / microbatches"
 VALID = "        topology.sum(valid, topology.data)\n        return valid.clamp(min=1)\n"
-TOKENS = (
-    "    for group in tokens:\n        dist.all_reduce(valid, group=group)\n    return losses.sum() / valid\n"
+TOKENS = "    for group in tokens:\n        dist.all_reduce(valid, group=group)\n"
+EDITS_OF_LOSS = (
+    ("largest logit of each rank", "        dist.all_reduce(largest, dist.ReduceOp.MAX, group=group)\n", ""),
+    ("sums of each rank", "        dist.all_reduce(parts, group=group)\n", ""),
+    ("off by the logarithm of the ranks", "total.log() - label", "(total * group.size()).log() - label"),
+    ("labels of the first rank", "labels - group.rank() * logits.shape[-1]", "labels"),
+    (
+        "every rank takes a label for its own",
+        "-mine.to(wrong.dtype).unsqueeze(-1)",
+        "-torch.ones_like(mine, dtype=wrong.dtype).unsqueeze(-1)",
+    ),
+)
+EDITS_OF_EMBEDDING = (
+    ("others' rows not zero", "    return torch.where(mine.unsqueeze(-1), found, 0)\n", "    return found\n"),
+    ("rows of the first rank", "indices - group.rank() * table.shape[0]", "indices"),
 )
 
 
@@ -23,8 +37,7 @@ def average_per_rank(target: MutationTarget) -> Iterator[Mutant]:
     """
     if target.sample.program.mean:
         if axes := target.find_axes(("cross_entropy",), keyword="tokens"):
-            own = "    return losses.sum() / valid\n"
-            yield target.patch("runtime/vocabulary.py", TOKENS, own, "means of ranks summed", over=axes)
+            yield target.patch(VOCABULARY, TOKENS, "", "means of ranks summed", over=axes)
     elif target.data:
         own = VALID.replace("        topology.sum(valid, topology.data)\n", "")
         yield target.patch(OBJECTIVE, VALID, own, "means of ranks summed", over=target.data)
@@ -54,9 +67,8 @@ def scale_balance(target: MutationTarget) -> Iterator[Mutant]:
     yield target.patch(OBJECTIVE, packs, detached, "detached", equivalent=same)
     text, site = TERM.replace(" / microbatches", ""), "times the microbatches"
     yield target.patch(OBJECTIVE, TERM, text, site, equivalent=same or target.one_microbatch)
-    given = f"balance={weight!r}, "
     for axis in target.inner:
-        text = given.replace(",", f" * {target.count_ranks(axis)},")
+        given, text = f"balance={weight!r}, ", f"balance={weight!r} * {target.count_ranks(axis)}, "
         site = f"its weight times the size of `{axis}`"
         yield target.patch("train.py", given, text, site, over=[axis], equivalent=same)
 
@@ -75,3 +87,16 @@ def report_one_rank(target: MutationTarget) -> Iterator[Mutant]:
     if target.pipeline:
         call = "dist.broadcast(total, group_src=topology.stages - 1, group=topology.pipeline)"
         yield target.patch(OBJECTIVE, call, "pass", "its stage's", over=target.pipeline)
+
+
+@silent_bug("vocabulary-parallel loss or lookup off")
+def break_vocabulary(target: MutationTarget) -> Iterator[Mutant]:
+    """Softmax over a part of the vocabulary, or ids looked up in the wrong part (Megatron-LM #7452).
+
+    Applies where logits, or the table of the embedding, lie on several ranks.
+    """
+    of_loss = target.find_axes(("cross_entropy",), keyword="vocabulary")
+    of_embedding = target.find_axes(("VocabEmbedding", "sharded_embedding"))
+    for axes, edits in ((of_loss, EDITS_OF_LOSS), (of_embedding, EDITS_OF_EMBEDDING)):
+        for site, old, new in edits if axes else ():
+            yield target.patch(VOCABULARY, old, new, site, over=axes)

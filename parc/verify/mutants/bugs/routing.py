@@ -8,6 +8,8 @@ from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Mutant, MutationTarget
 
 EXPERTS = "runtime/experts.py"
+GROUPED = "runtime/grouped.py"
+ENDS = "self.counts.cumsum(0, dtype=torch.int32)"
 ALIGNED = 16  # bytes
 
 
@@ -33,7 +35,7 @@ def reorder_rows(target: MutationTarget) -> Iterator[Mutant]:
         yield target.patch(EXPERTS, there, text, "not sorted after the exchange", over=axes, equivalent=same)
         ctx, text = "ctx.back = received, sent, group", "ctx.back = sent, received, group"
         yield target.patch(EXPERTS, ctx, text, "gradients sent on", over=axes)
-    if axes := list(target.find_axes(("dispatch_local",))):
+    if axes := target.find_axes(("dispatch_local",)):
         mine, site = "first = group.rank() * mine", "the first rank's experts on all"
         yield target.patch(EXPERTS, mine, "first = 0", site, over=axes)
 
@@ -66,31 +68,19 @@ def shift_fused_ends(target: MutationTarget) -> Iterator[Mutant]:
     # a bank without an axis is whole on every rank
     one = all(bank.count == (target.count_ranks(bank.axis) if bank.axis else 1) for bank in target.banks)
     last = "a rank has one expert: its rows end with the last one" if one else None
-    for site, text, same in (
-        ("starts for ends", "(self.counts.cumsum(0) - self.counts).to(torch.int32)", loops),
-        (
-            "a row late",
-            "(self.counts.cumsum(0) + 1).clamp(max=int(self.counts.sum())).to(torch.int32)",
-            loops or last,
-        ),
-    ):
-        yield target.patch(
-            "runtime/grouped.py",
-            "self.counts.cumsum(0, dtype=torch.int32)",
-            text,
-            site,
-            equivalent=same,
-            undetectable=None if target.low else "the program is not run in float32 here",
-        )
+    unseen = None if target.low else "the program is not run in float32 here"
+    starts = "(self.counts.cumsum(0) - self.counts).to(torch.int32)"
+    late = "(self.counts.cumsum(0) + 1).clamp(max=int(self.counts.sum())).to(torch.int32)"
+    for site, text, same in (("starts for ends", starts, loops), ("a row late", late, loops or last)):
+        yield target.patch(GROUPED, ENDS, text, site, equivalent=same, undetectable=unseen)
 
 
 def _fuses(target: MutationTarget) -> bool:
     """Whether some product of experts is fused in float32: by the widths of a rank, in bytes."""
     for parameter in target.parameters:
-        if parameter.experts and len(parameter.shape) == 3:
-            sizes = list(parameter.shape)
-            for axis, dim in parameter.sharded.items():
-                sizes[dim if isinstance(dim, int) else dim[0]] //= target.count_ranks(axis)
-            if all(width * 4 % ALIGNED == 0 for width in sizes[1:]):
-                return True
+        sizes = list(parameter.shape)
+        for axis, dim in parameter.sharded.items():
+            sizes[dim if isinstance(dim, int) else dim[0]] //= target.count_ranks(axis)
+        if parameter.experts and len(sizes) == 3 and all(width * 4 % ALIGNED == 0 for width in sizes[1:]):
+            return True
     return False

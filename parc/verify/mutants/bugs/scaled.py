@@ -28,8 +28,7 @@ def scale_expert_gradient(target: MutationTarget) -> Iterator[Mutant]:
     """
     if not any(len(parameter.shape) > 2 for parameter in target.parameters):
         return
-    spread = target.plan.experts.axes if target.plan.experts else ()
-    for axis in dict.fromkeys((*spread, *target.data)):
+    for axis in dict.fromkeys((*target.experts, *target.data)):
         for how, call in (("divided", "div_"), ("multiplied", "mul_")):
             text = (
                 f"{COMPLETE}        for parameter in self.parameters:\n"
@@ -87,6 +86,5 @@ def scale_in_pipeline(target: MutationTarget) -> Iterator[Mutant]:
     Applies where there is a pipeline.
     """
     if target.pipeline:
-        unscaled, scaled = "scale_grads=False,", "scale_grads=True,"
-        same = target.one_microbatch
-        yield target.patch("runtime/pipeline.py", unscaled, scaled, "scale_grads", equivalent=same)
+        file, same = "runtime/pipeline.py", target.one_microbatch
+        yield target.patch(file, "scale_grads=False,", "scale_grads=True,", "scale_grads", equivalent=same)
