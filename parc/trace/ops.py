@@ -72,6 +72,11 @@ class IssuedOp:
     batch: int | None = None  # the first of the operations that are issued as one; None: issued alone
     phase: str = field(default="", compare=False)
 
+    def matches(self, other: IssuedOp) -> bool:
+        """Whether it is the same operation, issued and awaited at the same places."""
+        placed = self.awaited_before == other.awaited_before and self.batch == other.batch
+        return placed and self.op.matches(other.op)
+
     def __str__(self) -> str:
         origin = ", ".join(part for part in (self.op.where, self.phase) if part)
         return f"{self.op} ({origin})" if origin else str(self.op)

@@ -25,7 +25,7 @@ from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.choose import RANKS, choose_sample
 from parc.verify.sample.merge_edits import merge_edits
 from parc.verify.sample.sample import SampleRun
-from parc.verify.sample.uneven_routing import choose_tokens
+from parc.verify.sample.tokens import choose_tokens
 
 RungName: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]
 RUNGS: tuple[RungName, ...] = ("matching", "numbers", "fp32", "bf16", "mutants")

@@ -58,18 +58,14 @@ def find_stage(plan: Plan, rank: int) -> int:
 
 def _compare(derived: Role, recorded: RecordedOps) -> OpDifference | None:
     mine, theirs = derived.issued, recorded.issued
-    pairs = enumerate(zip(mine, theirs, strict=False))
-    number = next((n for n, pair in pairs if not _alike(*pair)), min(len(mine), len(theirs)))
+    number = 0
+    while number < min(len(mine), len(theirs)) and mine[number].matches(theirs[number]):
+        number += 1
     if number == len(mine) == len(theirs):
         return None
     details = (f"derived: {_describe_op(mine, number)}", f"recorded: {_describe_op(theirs, number)}")
     frames = recorded.frames[number] if number < len(theirs) else ()
     return OpDifference(derived.name, number, _classify(mine[number:], theirs[number:]), details, frames)
-
-
-def _alike(one: IssuedOp, other: IssuedOp) -> bool:
-    waits = one.awaited_before == other.awaited_before and one.batch == other.batch
-    return waits and one.op.matches(other.op)
 
 
 def _describe_op(issued: Sequence[IssuedOp], number: int) -> str:

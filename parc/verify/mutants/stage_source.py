@@ -1,4 +1,4 @@
-"""Edits of Python source: an expression is replaced, or a piece of text."""
+"""Calls in an emitted file that defines classes, and edits of its expressions."""
 
 from __future__ import annotations
 
@@ -53,10 +53,3 @@ class StageSource:
             assert IMPORTS_END.encode() in changed
             changed = changed.replace(IMPORTS_END.encode(), f"{IMPORTS_END}{imports}\n".encode(), 1)
         return changed
-
-
-def replace_once(text: str, old: str, new: str) -> str:
-    """The text with a piece replaced that occurs once. Raises LookupError where it does not."""
-    if text.count(old) != 1:
-        raise LookupError(f"{text.count(old)} times instead of once: {old!r}")
-    return text.replace(old, new)

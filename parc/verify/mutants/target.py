@@ -14,7 +14,7 @@ from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
-from parc.verify.mutants.stage_source import CallSite, StageSource, replace_once
+from parc.verify.mutants.stage_source import CallSite, StageSource
 from parc.verify.sample.sample import Sample
 
 CLASSES = re.compile(rf"{re.escape(MODEL)}|stage_(\d+)\.py")  # the files that define classes
@@ -122,7 +122,7 @@ class MutationTarget:
             for key, call in source.find_placements():
                 shape, *sharded = map(ast.literal_eval, call.args)
                 reduce = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "reduce"), ())
-                found.append(DeclaredParameter(file, key, call, shape, *(sharded or [{}]), reduce))
+                found.append(DeclaredParameter(file, key, call, shape, sharded[0] if sharded else {}, reduce))
         return found
 
     @cached_property
@@ -202,9 +202,12 @@ class MutationTarget:
         undetectable: str | None = None,
     ) -> Mutant:
         """A mutant by a piece of text that occurs once in a file. `over`: axes that the edit is about."""
-        changed = replace_once(self.sample.files[file].decode(), old, new)
+        text = self.sample.files[file].decode()
+        if text.count(old) != 1:
+            raise LookupError(f"{file} has {text.count(old)} times instead of once: {old!r}")
         same = equivalent or (None if over is None else self.explain_single_rank(over))
-        return Mutant(f"{file}: {site}", {file: changed.encode()}, same, None if same else undetectable)
+        changed = text.replace(old, new).encode()
+        return Mutant(f"{file}: {site}", {file: changed}, same, None if same else undetectable)
 
     def edit(self, file: str, node: ast.expr, text: str, site: str, over: Iterable[str]) -> Mutant:
         """A mutant by one expression of a file."""

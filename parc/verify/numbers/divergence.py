@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from parc.ir.forward_sites import ForwardSite, iterate_sites
-from parc.ir.program import Parameter, Program
-from parc.ir.states import S
+from parc.ir.program import Program
+from parc.ir.states import S, gradient_state
 from parc.plan.mesh import Mesh
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import join_experts
@@ -23,7 +22,7 @@ from parc.verify.numbers.activations import (
     run_reference,
 )
 from parc.verify.numbers.describe_divergence import Divergence, describe_divergence
-from parc.verify.numbers.shards import States, gradient_states, select_share, sum_terms
+from parc.verify.numbers.shards import States, select_share, sum_terms
 from parc.verify.numbers.tolerance import (
     FLOOR,
     TOLERANCE,
@@ -63,14 +62,6 @@ def _compare_steps(run: SampleRun, search: Search, steps: Sequence[Ranks]) -> Ru
     return None
 
 
-class StageParameter(NamedTuple):
-    """A parameter of a program, and the unit of the stage that has it."""
-
-    stage: int
-    unit: str
-    parameter: Parameter
-
-
 class Search:
     """All tensors of a step, in the order in which they are computed."""
 
@@ -85,9 +76,7 @@ class Search:
         }
         self.paths = sorted(self.ends)
         self.parameters = {  # by name, in the order in which a backward pass completes their gradients
-            f"{site.path}.{parameter.path}" if site.path else parameter.path: StageParameter(
-                stage, site.unit.name, parameter
-            )
+            f"{site.path}.{parameter.path}".removeprefix("."): (stage, site.unit.name, parameter)
             for stage, sites in reversed(list(enumerate(self.stages)))
             for site in reversed(sites)
             if site.move is None
@@ -113,13 +102,15 @@ class Search:
         for key, whole in expected.items():
             stage, end = self.ends[key.path]
             site = self.stages[stage][end]
-            states = site.values[key.output].states
+            states: States = site.values[key.output].states
+            if backward:
+                states = {axis: gradient_state(state) for axis, state in states.items()}
             held = {
                 rank: (each.gradients if backward else each.outputs).get(key)
                 for rank, each in enumerate(ranks)
                 if each.stage == stage
             }
-            if errors := self._measure(gradient_states(states) if backward else states, held, whole, floor):
+            if errors := self._measure(states, held, whole, floor):
                 output = f"output {key.output + 1}" if len(site.values) > 1 else "the output"
                 what = f"{'the gradient of ' if backward else ''}{output} of `{key.path}`"
                 before = self._find_preceding(stage, end, backward)
@@ -161,12 +152,12 @@ class Search:
         self, ranks: Ranks, expected: Mapping[str, Tensor], floor: float, *, gradient: bool
     ) -> Iterator[Divergence]:
         for name, (stage, unit, parameter) in self.parameters.items():
-            mine = {rank: each for rank, each in enumerate(ranks) if each.stage == stage}
             held: dict[int, Tensor | None] = {
                 rank: (each.parameter_gradients if gradient else each.parameters)[name]
-                for rank, each in mine.items()
+                for rank, each in enumerate(ranks)
+                if each.stage == stage
             }
-            user_names = next(each.user_names[name] for each in mine.values())
+            user_names = ranks[min(held)].user_names[name]
             states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
             if errors := self._measure(states, held, join_experts(name, user_names, expected), floor):
                 what = f"the gradient of `{name}`" if gradient else f"`{name}`"

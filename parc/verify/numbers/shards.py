@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from parc.ir.states import I, State, gradient_state
+from parc.ir.states import State
 from parc.plan.mesh import Mesh
 
 States = Mapping[str, State]  # by axis; invariant on all others
@@ -26,18 +26,9 @@ def sum_terms(states: States, held: Mapping[int, Tensor], mesh: Mesh) -> dict[in
     """The value of each rank after pending sums are completed. `held` has all ranks of each sum."""
     for axis, state in states.items():
         if state.partial:
-            totals: dict[int, Tensor] = {}
-            for rank, term in held.items():
-                first = _first_of_group(rank, axis, mesh)
-                totals[first] = totals[first] + term if first in totals else term
-            held = {rank: totals[_first_of_group(rank, axis, mesh)] for rank in held}
+            terms = {rank: [held[each] for each in mesh.group(rank, [axis])] for rank in held}
+            held = {rank: torch.stack(each).sum(0) for rank, each in terms.items()}
     return dict(held)
-
-
-def gradient_states(states: States) -> States:
-    """The states of the gradient of a value."""
-    found = {axis: gradient_state(state) for axis, state in states.items()}
-    return {axis: state for axis, state in found.items() if state != I}
 
 
 def _order_shards(states: States, mesh: Mesh) -> Iterator[tuple[str, int, int]]:
@@ -49,8 +40,3 @@ def _order_shards(states: States, mesh: Mesh) -> Iterator[tuple[str, int, int]]:
     for axis, state in sorted(sharded, key=lambda entry: entry[1].blocks):
         outer = [name for name, at in sharded if at.dim == state.dim and at.blocks < state.blocks]
         yield axis, state.dim, state.blocks // mesh.product(outer)
-
-
-def _first_of_group(rank: int, axis: str, mesh: Mesh) -> int:
-    """The first rank of a rank's group over an axis."""
-    return rank - mesh.coordinates(rank)[axis] * mesh.stride(axis)

@@ -58,13 +58,8 @@ class BoundedStep(ReferenceStep):
         return select_share(parameter, self.gradient_bounds if gradient else self.parameter_bounds)
 
 
-def measure_bounds(reference: Reference, paths: Collection[str]) -> BoundedStep:
-    """The bounds of the first step of a plan in low precision. Modules at `paths` choose."""
-    return _Runs(reference, paths).measure()
-
-
-class _Runs:
-    """Runs of the model on one device."""
+class ReferenceRuns:
+    """Runs of the model on one device. Modules at `paths` choose."""
 
     def __init__(self, reference: Reference, paths: Collection[str]) -> None:
         self.plan = reference.plan
@@ -72,7 +67,8 @@ class _Runs:
         self.unit = torch.finfo(DTYPES[self.plan.train.precision.compute]).eps / 2
         self.paths, self.choices = paths, dict[ChoiceKey, Tensor]()
 
-    def measure(self) -> BoundedStep:
+    def measure_bounds(self) -> BoundedStep:
+        """The bounds of the first step of a plan in low precision."""
         step = self._run(self.high, self._build_in_float64())
         others = [self._run(self.low, self.low.build_model())]
         others += [self._run(self.high, self._disturb(seed)) for seed in range(SAMPLES)]

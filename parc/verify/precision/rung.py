@@ -19,7 +19,7 @@ from parc.verify.execution.trainer import FIGURES
 from parc.verify.numbers.compare import Deviation, count_parameters, group_by_kind
 from parc.verify.precision.compare_rank import RankReport, compare_rank
 from parc.verify.precision.replay_routing import list_choice_states
-from parc.verify.precision.rounding_bounds import measure_bounds
+from parc.verify.precision.rounding_bounds import ReferenceRuns
 from parc.verify.report import NotProvable, Rung, RungFinding, format_ranks
 from parc.verify.sample.sample import SampleRun
 from parc.verify.source_lines import Location, find_edit
@@ -39,7 +39,7 @@ def prove_precision(run: SampleRun) -> Rung:
     paths = {path for path, _ in states}
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         file = Path(scratch) / "bounds.pt"
-        run_in_subprocess(lambda: torch.save(measure_bounds(run.reference, paths), file))
+        run_in_subprocess(lambda: torch.save(ReferenceRuns(run.reference, paths).measure_bounds(), file))
         reports = run.run_ranks(compare_rank, run.device, states, plan, file)
     edit = find_edit(run.sample.files, run.folder)
     return _judge(plan.train.precision.compute, reports, edit)

@@ -1,11 +1,30 @@
-"""The data of a proof: ids that are far from uniform, so that experts get unequal numbers of tokens."""
+"""The data of a proof: ids whose routing is uneven. Some experts get many, and one, if possible, none."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from parc.capture.capture import Captured
+from parc.capture.graph import user_name
+from parc.plan.blocks import Plan
+from parc.verify.numbers.reference import Reference
+from parc.verify.sample.sample import Sample
 
 SKEW = 3  # a uniform number to this power: half of the ids lie in the first eighth of the vocabulary
+SKEWS = range(SKEW, 4 * SKEW)  # tried until an expert gets no token, with two draws each
+SECOND_DRAW = 1000  # added to the seed
+DEFAULT_VOCABULARY = 32  # where nothing states its size
+
+Counts = Mapping[str, list[Tensor]]  # tokens of each expert, by module and microbatch
 
 
 class Tokens:
@@ -21,3 +40,83 @@ class Tokens:
     def read(self, start: int, length: int) -> Tensor:
         """Ids [start, start + length)."""
         return self.ids[start : start + length]
+
+
+def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
+    """Tokens for a sample, and a line on how its first step routes them."""
+    captured = sample.captured
+    vocabulary = find_vocabulary(sample.plan, captured)
+    tokens = Tokens(vocabulary, seed)
+    if not captured.banks:
+        return tokens, "the model has no experts"
+    reference = Reference(sample.plan, captured.recipes, tokens)
+    model = reference.build_model()
+    counts = _count_routed(reference, model, captured)
+    for skew, draw in product(SKEWS, (seed, seed + SECOND_DRAW)):
+        if any(not bool(each.all()) for found in counts.values() for each in found):
+            break
+        tokens = Tokens(vocabulary, draw, skew)
+        counts = _count_routed(replace(reference, dataset=tokens), model, captured)
+    return tokens, _describe(counts)
+
+
+def find_vocabulary(plan: Plan, captured: Captured) -> int:
+    """The size that the plan states; else that of the smallest embedding that looks up the tokens themselves.
+
+    An embedding of positions does not, and may be smaller: ids below its size would never reach the later
+    shards of the vocabulary.
+    """
+    if plan.train.model.shape.vocab:
+        return plan.train.model.shape.vocab
+    reference = Reference(plan, captured.recipes, Tokens(DEFAULT_VOCABULARY))
+    model = reference.build_model()
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    smallest = min((table.num_embeddings for table in tables), default=DEFAULT_VOCABULARY)
+    lookups: list[tuple[int, Tensor]] = []
+    for table in tables:
+        table.register_forward_pre_hook(lambda table, args: lookups.append((table.num_embeddings, args[0])))
+    inputs = _run_first_step(replace(reference, dataset=Tokens(smallest)), model)
+    of_tokens = [size for size, ids in lookups if any(torch.equal(ids, one) for one in inputs)]
+    return min(of_tokens, default=smallest)
+
+
+def _count_routed(reference: Reference, model: nn.Module, captured: Captured) -> Counts:
+    """Tokens of each expert in the first step, as the model on one device routes them."""
+    found: dict[str, list[Tensor]] = {}
+    hooks = []
+    for path, bank in captured.banks.items():
+        counts = found.setdefault(user_name(path), [])
+        hook = partial(_count_choices, counts, bank.count)
+        module = model.get_submodule(user_name(path))
+        hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+    _run_first_step(reference, model)
+    for each in hooks:
+        each.remove()
+    return found
+
+
+def _count_choices(counts: list[Tensor], experts: int, _module: nn.Module, args: Any, kwargs: Any) -> None:
+    """The integer tensors among the arguments of experts are the choices."""
+    tensors = (leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    counts += [each.flatten().bincount(minlength=experts) for each in tensors if not each.is_floating_point()]
+
+
+def _run_first_step(reference: Reference, model: nn.Module) -> Tensor:
+    """The forward passes of the first step; its tokens: (microbatches, sequences, length)."""
+    tokens, labels = reference.batches.load(0)
+    with torch.no_grad():
+        deque(reference.run_microbatches(model, tokens, labels), maxlen=0)
+    return tokens
+
+
+def _describe(counts: Counts) -> str:
+    every = [each for found in counts.values() for each in found]
+    if not every:
+        return "the routing cannot be observed from outside"
+    least, most = min(int(each.min()) for each in every), max(int(each.max()) for each in every)
+    line = f"routing: {least} to {most} tokens an expert"
+    for path, found in counts.items():
+        for microbatch, each in enumerate(found):
+            if not bool(each.all()):
+                return f"{line}; expert {int(each.argmin())} of `{path}` gets none in microbatch {microbatch}"
+    return f"{line}; none is without tokens in any microbatch: that case is not tested"

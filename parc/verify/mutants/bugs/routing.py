@@ -35,9 +35,9 @@ def reorder_rows(target: MutationTarget) -> Iterator[Mutant]:
         yield target.patch(EXPERTS, there, text, "not sorted after the exchange", over=axes, equivalent=same)
         ctx, text = "ctx.back = received, sent, group", "ctx.back = sent, received, group"
         yield target.patch(EXPERTS, ctx, text, "gradients sent on", over=axes)
-    if axes := target.find_axes(("dispatch_local",)):
+    if local := target.find_axes(("dispatch_local",)):
         mine, site = "first = group.rank() * mine", "the first rank's experts on all"
-        yield target.patch(EXPERTS, mine, "first = 0", site, over=axes)
+        yield target.patch(EXPERTS, mine, "first = 0", site, over=local)
 
 
 @silent_bug("weights of other choices")

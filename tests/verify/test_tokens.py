@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from parc.plan.blocks import Plan
-from parc.verify.sample.uneven_routing import find_vocabulary
+from parc.verify.sample.tokens import find_vocabulary
 
 from .plans import captured, loaded
 
