@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from parc.check.candidates import Candidates, Number, find_in_shape, find_size, list_divisors, list_multiples
+from parc.check.candidates import (
+    Candidates,
+    Number,
+    find_in_batch,
+    find_in_shape,
+    find_size,
+    list_divisors,
+    list_multiples,
+)
 from parc.check.registry import Finding
 from parc.check.requests import NearestValues
 from parc.diagnostic import Label
@@ -24,6 +32,12 @@ class Count(NamedTuple):
     span: Span
     factors: tuple[Number, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{self.number:,} {self.things}"
+
+    def make_label(self, more: str = "", primary: bool = True) -> Label:
+        return Label(self.span, f"{self}{more}", primary)
+
 
 def check_division(amount: Count, parts: Count) -> Iterator[Finding]:
     """A finding where `amount` cannot be divided by `parts`."""
@@ -32,11 +46,8 @@ def check_division(amount: Count, parts: Count) -> Iterator[Finding]:
         divisors = list_divisors_of(amount.number, parts)
         multiples = (list_multiples(each, parts.number) for each in amount.factors)
         yield Finding(
-            f"{amount.number:,} {amount.things} cannot be divided by {parts.number:,} {parts.things}",
-            (
-                Label(amount.span, f"{amount.number:,} {amount.things}"),
-                Label(parts.span, f"{parts.number:,} {parts.things}", primary=False),
-            ),
+            f"{amount} cannot be divided by {parts}",
+            (amount.make_label(), parts.make_label(primary=False)),
             (f"{amount.number:,} / {parts.number:,} = {whole:,}, remainder {rest:,}",),
             advice=NearestValues(HEADING, (*multiples, *divisors)),
         )
@@ -56,6 +67,11 @@ def count_in_shape(plan: Plan, key: str, things: str | None = None) -> Count:
     """A number of the model's shape, which has it."""
     number = find_in_shape(plan, key, things)
     return Count(number.value, number.things, plan.train.model.shape.at(key), (number,))
+
+
+def count_in_batch(plan: Plan, key: str, things: str | None = None) -> Count:
+    number = find_in_batch(plan, key, things)
+    return Count(number.value, number.things, plan.train.batch.at(key), (number,))
 
 
 def count_ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.candidates import find_in_batch, list_divisors, list_multiples
-from parc.check.divisibility import HEADING, Count, check_division, count_in_shape, count_ranks
+from parc.check.candidates import list_divisors, list_multiples
+from parc.check.divisibility import HEADING, check_division, count_in_batch, count_in_shape, count_ranks
 from parc.check.registry import Finding, rule
 from parc.check.requests import NearestValues
-from parc.diagnostic import Label
 from parc.plan.blocks import Plan
 
 
 def _check_split(plan: Plan, key: str, things: str | None = None) -> Iterator[Finding]:
     """Of a number that the tensor axes split, unless `replicate` lists parameters: then building decides."""
     if plan.tensor and getattr(plan.train.model.shape, key) and not plan.tensor.replicate:
-        yield from check_division(
-            count_in_shape(plan, key, things), count_ranks(plan, plan.tensor.axes, "ranks")
-        )
+        parts = count_ranks(plan, plan.tensor.axes, "ranks")
+        yield from check_division(count_in_shape(plan, key, things), parts)
 
 
 def _has_dense_layers(plan: Plan) -> bool:
@@ -193,27 +191,24 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
           batch { sequences = 256, length = 1024, microbatches = 32 }
         }
     """
-    batch = plan.train.batch
+    sequences, microbatches = count_in_batch(plan, "sequences"), count_in_batch(plan, "microbatches")
     data = count_ranks(plan, plan.data.axes if plan.data else (), "data ranks")
-    parts = batch.microbatches * data.number
-    if batch.sequences % parts == 0:
+    parts = microbatches.number * data.number
+    if sequences.number % parts == 0:
         return
-    labels = [
-        Label(batch.at("sequences"), f"{batch.sequences:,} sequences"),
-        Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches", primary=False),
-    ]
-    divisor = f"{batch.microbatches:,} microbatches"
-    candidates = [list_multiples(find_in_batch(plan, "sequences"), parts)]
+    labels = [sequences.make_label(), microbatches.make_label(primary=False)]
+    divisor = str(microbatches)
+    candidates = [list_multiples(sequences.factors[0], parts)]
     if data.number > 1:
-        labels.append(Label(data.span, f"{data.number:,} {data.things}", primary=False))
+        labels.append(data.make_label(primary=False))
         divisor = f"({divisor} x {data.number:,} data ranks)"
-    if batch.sequences % data.number == 0:
-        microbatches = find_in_batch(plan, "microbatches")
-        candidates.append(list_divisors(microbatches, batch.sequences // data.number, fixable=True))
+    if sequences.number % data.number == 0:
+        each = sequences.number // data.number
+        candidates.append(list_divisors(microbatches.factors[0], each, fixable=True))
     yield Finding(
-        f"{batch.sequences:,} sequences cannot be divided into {divisor.strip('()')}",
+        f"{sequences} cannot be divided into {divisor.strip('()')}",
         tuple(labels),
-        (f"{batch.sequences:,} / {divisor} = {_format_share(batch.sequences / parts)} sequences each",),
+        (f"{sequences.number:,} / {divisor} = {_format_share(sequences.number / parts)} sequences each",),
         advice=NearestValues(HEADING, tuple(candidates)),
     )
 
@@ -247,8 +242,6 @@ def length_does_not_divide(plan: Plan) -> Iterator[Finding]:
           batch { sequences = 32, length = 1024 }
         }
     """
-    batch = plan.train.batch
     if plan.tensor and plan.tensor.sequence:
-        length = find_in_batch(plan, "length", "positions of a sequence")
-        amount = Count(batch.length, length.things, batch.at("length"), (length,))
-        yield from check_division(amount, count_ranks(plan, plan.tensor.axes, "ranks"))
+        length = count_in_batch(plan, "length", "positions of a sequence")
+        yield from check_division(length, count_ranks(plan, plan.tensor.axes, "ranks"))

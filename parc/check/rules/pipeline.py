@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate, takewhile
 
-from parc.check.divisibility import HEADING, count_ranks, list_divisors_of
+from parc.check.divisibility import HEADING, count_in_shape, count_ranks, list_divisors_of
 from parc.check.edits import set_key
 from parc.check.registry import Finding, rule
 from parc.check.requests import NearestValues
@@ -60,7 +60,7 @@ def wrong_number_of_stages(plan: Plan) -> Iterator[Finding]:
         f"`layers` has {len(pipeline.layers):,} entries for {wanted:,} stages",
         (
             Label(pipeline.at("layers"), f"{len(pipeline.layers):,} entries"),
-            Label(stages.span, f"{stages.number:,} {stages.things}{chunks}", primary=False),
+            stages.make_label(chunks, primary=False),
         ),
         help=help,
         fix=fix,
@@ -99,7 +99,7 @@ def wrong_number_of_layers(plan: Plan) -> Iterator[Finding]:
         f"the stages have {placed:,} layers, the model {shape.layers:,}",
         (
             Label(pipeline.at("layers"), total if len(total) < 60 else f"{placed:,} together"),
-            Label(shape.at("layers"), f"{shape.layers:,} layers", primary=False),
+            count_in_shape(plan, "layers").make_label(primary=False),
         ),
         help=help,
         fix=fix,
@@ -134,10 +134,7 @@ def stage_without_layers(plan: Plan) -> Iterator[Finding]:
         each = f" x {pipeline.chunks} chunks" if pipeline.chunks > 1 else ""
         yield Finding(
             f"{shape.layers:,} layers are too few for {stages.number * pipeline.chunks:,} stages",
-            (
-                Label(stages.span, f"{stages.number:,} {stages.things}{each}"),
-                Label(shape.at("layers"), f"{shape.layers:,} layers", primary=False),
-            ),
+            (stages.make_label(each), count_in_shape(plan, "layers").make_label(primary=False)),
             help=f"at most {shape.layers:,} stages",
         )
     if 0 not in pipeline.layers:
@@ -186,10 +183,7 @@ def uneven_stages(plan: Plan) -> Iterator[Finding]:
     sizes = () if over else list_divisors_of(each, stages, fixable=False)
     yield Finding(
         f"{layers:,} layers do not divide evenly into {count:,} stages",
-        (
-            Label(stages.span, f"{stages.number:,} {stages.things}{chunks}"),
-            Label(plan.train.model.shape.at("layers"), f"{layers:,} layers", primary=False),
-        ),
+        (stages.make_label(chunks), count_in_shape(plan, "layers").make_label(primary=False)),
         (f"{layers:,} = {longer:,} x {least + 1:,} + {count - longer:,} x {least:,}",),
         help and f"write {help}, or another order",
         fix and fix._replace(title="write `layers`", safe=True),

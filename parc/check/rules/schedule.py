@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.candidates import FARTHEST, Candidates, find_in_batch, join_values, list_multiples
-from parc.check.divisibility import count_ranks
+from parc.check.candidates import FARTHEST, Candidates, join_values, list_multiples
+from parc.check.divisibility import count_in_batch, count_ranks
 from parc.check.edits import remove_key, replace_text, set_key
 from parc.check.registry import Finding, rule
 from parc.check.requests import NearestValues
@@ -42,22 +42,19 @@ def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
           batch { sequences = 32, length = 1024, microbatches = 8 }
         }
     """
-    pipeline, batch = plan.pipeline, plan.train.batch
+    pipeline, microbatches = plan.pipeline, count_in_batch(plan, "microbatches")
     if pipeline is None or not (pipeline.schedule == "dualpipev" or _is_1f1b(pipeline)):
         return
     stages = count_ranks(plan, pipeline.axes, "stages")
     needed = stages.number * (2 if pipeline.schedule == "dualpipev" else 1)
-    if batch.microbatches < needed:
+    if microbatches.number < needed:
         chunks = " x 2 chunks" if needed > stages.number else ""
-        few = "one microbatch is" if batch.microbatches == 1 else f"{batch.microbatches:,} microbatches are"
-        enough = Candidates(find_in_batch(plan, "microbatches"), (range(needed, needed + FARTHEST),))
+        few = "one microbatch is" if microbatches.number == 1 else f"{microbatches} are"
+        enough = Candidates(microbatches.factors[0], (range(needed, needed + FARTHEST),))
         yield Finding(
             f"{few} too few for {needed:,} stages under `{pipeline.schedule}`",
-            (
-                Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches"),
-                Label(stages.span, f"{stages.number:,} {stages.things}{chunks}", primary=False),
-            ),
-            (f"{batch.microbatches:,} < {needed:,}",),
+            (microbatches.make_label(), stages.make_label(chunks, primary=False)),
+            (f"{microbatches.number:,} < {needed:,}",),
             f'at least {needed:,} microbatches, or `schedule = "gpipe"`',
             advice=NearestValues("nearest that suit", (enough,)),
         )
@@ -101,25 +98,25 @@ def uneven_rounds(plan: Plan) -> Iterator[Finding]:
           batch { sequences = 32, length = 1024, microbatches = 8 }
         }
     """
-    pipeline, batch = plan.pipeline, plan.train.batch
+    pipeline, microbatches = plan.pipeline, count_in_batch(plan, "microbatches")
     if pipeline is None or not _runs_in_rounds(pipeline):
         return
     stages = count_ranks(plan, pipeline.axes, "ranks")
-    rounds = max(1, batch.microbatches // stages.number)
-    each, over = divmod(batch.microbatches, rounds)
+    rounds = max(1, microbatches.number // stages.number)
+    each, over = divmod(microbatches.number, rounds)
     if over == 0:
         return
-    always = list_multiples(find_in_batch(plan, "microbatches"), stages.number)
+    always = list_multiples(microbatches.factors[0], stages.number)
     yield Finding(
-        f"{batch.microbatches:,} microbatches cannot be divided into {rounds:,} equal rounds",
+        f"{microbatches} cannot be divided into {rounds:,} equal rounds",
         (
-            Label(batch.at("microbatches"), f"{batch.microbatches:,} microbatches"),
-            Label(stages.span, f"{stages.number:,} {stages.things}", primary=False),
+            microbatches.make_label(),
+            stages.make_label(primary=False),
             Label(pipeline.at("schedule"), "runs in rounds of one microbatch a rank or more", primary=False),
         ),
         (
-            f"{batch.microbatches:,} // {stages.number:,} = {rounds:,} rounds",
-            f"{batch.microbatches:,} / {rounds:,} = {each:,}, remainder {over:,}",
+            f"{microbatches.number:,} // {stages.number:,} = {rounds:,} rounds",
+            f"{microbatches.number:,} / {rounds:,} = {each:,}, remainder {over:,}",
         ),
         advice=NearestValues(f"multiples of {stages.number:,} always do", (always,)),
     )
