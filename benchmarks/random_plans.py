@@ -21,7 +21,7 @@ import drawn
 from table import Figure, show
 
 from parc.emit.write import write
-from parc.verify.execution.diagnose import Stopped
+from parc.verify.execution.diagnose import RunStopped
 from parc.verify.execution.watchdog import run_ranks
 from parc.verify.numbers.compare import Deviation, compare_rank, save_reference
 from parc.verify.numbers.reference import Reference
@@ -96,7 +96,7 @@ def _compare_programs(
         write(program.files, folder)
     try:
         ranks = run_ranks(world, scratch, _compare_rank, folders, reference, timeout=TIMEOUT)
-    except Stopped as stopped:
+    except RunStopped as stopped:
         texts = "".join(program.text for program in programs)
         raise RuntimeError(f"one of these plans fails: {texts}\n{stopped}\n{stopped.finding}") from None
     seconds = (time.perf_counter() - start) / len(programs)

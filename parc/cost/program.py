@@ -16,7 +16,7 @@ from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import count_local_elements, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
-from parc.trace.derive import derive
+from parc.trace.derive import derive_roles
 from parc.trace.ops import Op
 
 DTYPE_BYTES = {"bool": 1, "bfloat16": 2, "float16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
@@ -59,7 +59,7 @@ def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramT
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
     stages = []
     for named, numbered in zip(
-        derive(plan, program), derive(plan, assume_even_routing(program)), strict=True
+        derive_roles(plan, program), derive_roles(plan, assume_even_routing(program)), strict=True
     ):
         calls: Counter[tuple[str, str, str, int, bool]] = Counter()
         for issue, number in zip(named.issued, numbered.issued, strict=True):

@@ -17,7 +17,7 @@ from parc.trace.schedule import SCHEDULES, exchange_shapes, run_sequentially
 BUCKET = 1 << 24  # elements of gradients that the runtime sums in one call
 
 
-def derive(plan: Plan, program: Program, steps: Sequence[int] = (1,)) -> tuple[Role, ...]:
+def derive_roles(plan: Plan, program: Program, steps: Sequence[int] = (1,)) -> tuple[Role, ...]:
     """A role for each pipeline stage: the place of a rank on any other axis changes none of its operations.
 
     Steps after step 0 are alike. In step 0 the stages of a pipeline exchange their shapes as well.
@@ -53,7 +53,7 @@ class _Stage:
             self._run("loss of the step", self._report_loss())
             self._run("gradient norm", self._sum_squares())
             self._run("load of the experts", self._report_load())
-        return self.tape.issued()
+        return self.tape.list_issued()
 
     def _run(self, phase: str, ops: Iterable[Op]) -> None:
         self.tape.phase = phase
@@ -61,7 +61,8 @@ class _Stage:
 
     def _count_labels(self) -> Iterator[Op]:
         data = self.plan.data.axes if self.plan.data and not self.program.mean else ()
-        yield from (_sum(axis, (), "torch.int64", "valid labels") for axis in self.sizes if axis in data)
+        axes = (axis for axis in self.sizes if axis in data)
+        yield from (_build_sum(axis, (), "torch.int64", "valid labels") for axis in axes)
 
     def _run_microbatches(self, first: bool) -> None:
         pipeline, axis = self.plan.pipeline, self.pipeline or ""
@@ -73,13 +74,13 @@ class _Stage:
 
     def _sum_gradients(self) -> Iterator[Op]:
         for axes, dtype, count in _bucket_gradients(self.parameters, self.sizes, BUCKET):
-            yield from (_sum(axis, (count,), dtype, "gradients") for axis in axes)
+            yield from (_build_sum(axis, (count,), dtype, "gradients") for axis in axes)
 
     def _report_loss(self) -> Iterator[Op]:
         if self.number == self.stages - 1:
-            yield from (_sum(axis, (), "torch.float64", "loss") for axis in self.program.loss_axes)
+            yield from (_build_sum(axis, (), "torch.float64", "loss") for axis in self.program.loss_axes)
             balanced = self.program.balance_axes if self.program.balanced else ()
-            yield from (_sum(axis, (), "torch.float64", "balance loss") for axis in balanced)
+            yield from (_build_sum(axis, (), "torch.float64", "balance loss") for axis in balanced)
         if self.pipeline:
             last, where = self.stages - 1, "loss and balance loss"
             yield Op("broadcast", self.pipeline, (2,), "torch.float64", peer=last, where=where)
@@ -90,21 +91,21 @@ class _Stage:
         sharded = {tuple(a for a in self.sizes if a in each.sharded) for each in self.parameters}
         for axis in self.sizes:
             if count := sum(axis in axes for axes in sharded):
-                yield _sum(axis, (count,), dtype, "squares of gradients")
+                yield _build_sum(axis, (count,), dtype, "squares of gradients")
         if self.pipeline:
-            yield _sum(self.pipeline, (), dtype, "squares of gradients")
+            yield _build_sum(self.pipeline, (), dtype, "squares of gradients")
 
     def _report_load(self) -> Iterator[Op]:
         if self.program.load_axes is None:
             return
         counts = [unit.experts.count for _, unit in named_units(self.stage) if unit.experts is not None]
         for axis in self.program.load_axes if counts else ():
-            yield _sum(axis, (sum(counts),), "torch.float32", "tokens of each expert")
+            yield _build_sum(axis, (sum(counts),), "torch.float32", "tokens of each expert")
         if self.pipeline:
             yield Op("all_reduce", self.pipeline, (), "torch.float32", "max", where="the busiest expert")
 
 
-def _sum(axis: str, shape: tuple[int, ...], dtype: str, where: str) -> Op:
+def _build_sum(axis: str, shape: tuple[int, ...], dtype: str, where: str) -> Op:
     return Op("all_reduce", axis, shape, dtype, "sum", where=where)
 
 

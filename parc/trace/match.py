@@ -120,14 +120,14 @@ class _Run:
         ops = [issued[number].op for number in numbers]
         members = self.roles[role].groups[ops[0].axis]
         alone = ops[0].point_to_point and issued[numbers[0]].batch is None
-        channel = (ops[0].axis, members, frozenset((role, _peer(ops[0], members))) if alone else None)
+        channel = (ops[0].axis, members, frozenset((role, _find_peer(ops[0], members))) if alone else None)
         batch = _Batch(role, numbers, ops, [False] * len(ops))
         self.issued[role].update((number, (channel, batch)) for number in numbers)
         self.queues.setdefault((channel, role), deque()).append(batch)
         while self._serve(channel):
             pass
 
-    def _heads(self, channel: Channel) -> dict[int, _Batch]:
+    def _list_heads(self, channel: Channel) -> dict[int, _Batch]:
         """The batch in front of each role's queue."""
         _, members, ends = channel
         queues = ((role, self.queues.get((channel, role))) for role in ends or dict.fromkeys(members))
@@ -136,7 +136,7 @@ class _Run:
     def _serve(self, channel: Channel) -> bool:
         """Completes the batches in front as far as possible; whether one was completed."""
         _, members, ends = channel
-        heads = self._heads(channel)
+        heads = self._list_heads(channel)
         if all(batch.collective for batch in heads.values()):
             if len(heads) < len(ends or set(members)):
                 return False
@@ -160,7 +160,7 @@ class _Run:
     def _meet(self, batch: _Batch, heads: dict[int, _Batch], members: tuple[int, ...]) -> None:
         """Pairs the sends and receives of a batch with those of the batches in front of their peers."""
         for mine, op in enumerate(batch.ops):
-            other = heads.get(_peer(op, members)) if op.point_to_point and not batch.met[mine] else None
+            other = heads.get(_find_peer(op, members)) if op.point_to_point and not batch.met[mine] else None
             theirs = _find_counterpart(op, batch.role, other, members) if other else None
             if other is None or theirs is None:
                 continue
@@ -197,8 +197,8 @@ class _Run:
         """The role whose operation the one in front waits for."""
         _, members, _ = channel
         if op.point_to_point:
-            return _peer(op, members)
-        heads = self._heads(channel)
+            return _find_peer(op, members)
+        heads = self._list_heads(channel)
         return next(r for r in members if r != batch.role and not (r in heads and heads[r].collective))
 
     def _describe(self, places: Sequence[OpPlace]) -> tuple[str, ...]:
@@ -214,7 +214,7 @@ def _group_by_wait(issued: Sequence[IssuedOp]) -> list[list[int]]:
     return found
 
 
-def _peer(op: Op, members: tuple[int, ...]) -> int:
+def _find_peer(op: Op, members: tuple[int, ...]) -> int:
     assert op.peer is not None
     return members[op.peer]
 
@@ -223,5 +223,5 @@ def _find_counterpart(op: Op, role: int, other: _Batch, members: tuple[int, ...]
     """The index of the first unmet operation of `other` that goes the other way."""
     kind = "recv" if op.kind == "send" else "send"
     unmet = ((index, theirs) for index, theirs in enumerate(other.ops) if not other.met[index])
-    found = (index for index, theirs in unmet if theirs.kind == kind and _peer(theirs, members) == role)
+    found = (index for index, theirs in unmet if theirs.kind == kind and _find_peer(theirs, members) == role)
     return next(found, None)

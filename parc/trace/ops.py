@@ -124,7 +124,7 @@ class Tape:
         for op in ops:
             self.wait(self.post([op]))
 
-    def issued(self) -> tuple[IssuedOp, ...]:
+    def list_issued(self) -> tuple[IssuedOp, ...]:
         """All operations so far."""
         end = len(self._ops)
         return tuple(

@@ -26,7 +26,7 @@ class Passes:
 def derive_passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, int]) -> Passes:
     """`number` is the stage's coordinate on the axis `pipeline`; `sizes` are those of the mesh's axes."""
 
-    def send(kind: Kind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
+    def build_ops(kind: Kind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
         return tuple(
             Op(kind, pipeline, value.shape, value.dtype, peer=peer, where=f"{of}`{value.name}`")
             for value in values
@@ -39,12 +39,12 @@ def derive_passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, 
     forward = (op for unit, call in calls for op in derive_forward(unit, call))
     backward = (op for unit, call in reversed(calls) for op in derive_backward(unit, call))
     return Passes(
-        receive_inputs=send("recv", inputs, number - 1),
+        receive_inputs=build_ops("recv", inputs, number - 1),
         forward=tuple(op for op in forward if sizes[op.axis] > 1),
-        send_outputs=send("send", outputs, number + 1),
-        receive_gradients=send("recv", outputs, number + 1, "gradient of "),
+        send_outputs=build_ops("send", outputs, number + 1),
+        receive_gradients=build_ops("recv", outputs, number + 1, "gradient of "),
         backward=tuple(op for op in backward if sizes[op.axis] > 1),
-        send_gradients=send("send", inputs, number - 1, "gradient of "),
+        send_gradients=build_ops("send", inputs, number - 1, "gradient of "),
     )
 
 

@@ -62,13 +62,13 @@ SCHEDULES: Mapping[str, Callable[[Tape, Passes, int, int, int], None]] = {
 def exchange_shapes(tape: Tape, axis: str, stage: int, stages: int) -> None:
     """In their first step the stages agree whether all of them know the shapes that they exchange."""
 
-    def message(kind: Kind, peer: int) -> Op:
+    def build_message(kind: Kind, peer: int) -> Op:
         return Op(kind, axis, (1,), "torch.int32", peer=peer, where="the stages' first step")
 
     tape.phase = "before the first microbatch"
     before, after = stage > 0, stage < stages - 1
-    tape.run([message("recv", stage - 1)] * before + [message("send", stage + 1)] * after)
-    tape.run([message("recv", stage + 1)] * after + [message("send", stage - 1)] * before)
+    tape.run([build_message("recv", stage - 1)] * before + [build_message("send", stage + 1)] * after)
+    tape.run([build_message("recv", stage + 1)] * after + [build_message("send", stage - 1)] * before)
 
 
 def _run_forward(tape: Tape, part: Passes, number: int, receive: bool = True) -> None:

@@ -16,7 +16,7 @@ from parc.emit.program import Files
 from parc.emit.write import write
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
-from parc.verify.execution.diagnose import Stopped
+from parc.verify.execution.diagnose import RunStopped
 from parc.verify.matching.rung import prove_matching
 from parc.verify.mutants.rung import prove_mutants, run_mutants
 from parc.verify.numbers.rung import prove_numbers
@@ -103,7 +103,7 @@ def _run_sample(
         run = SampleRun(sample, folder, tokens, options.timeout, device)
         try:
             rung = prove_numbers(run) if name == "numbers" else prove_precision(run)
-        except Stopped as stopped:
+        except RunStopped as stopped:
             rung = Rung(name, stopped.verdict, (), (stopped.finding,))
     findings = tuple(map(merged.translate, rung.findings))
     return replace(rung, compared=(*sample.notes, routing, *rung.compared), findings=findings)

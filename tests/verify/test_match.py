@@ -32,7 +32,7 @@ def roles(*tapes: Tape) -> Sequence[Role]:
     """Stages of a pipeline over `pp`; each is in a group of its own over `tp`."""
     members = tuple(range(len(tapes)))
     return [
-        Role(f"stage {number}", tape.issued(), {"pp": members, "tp": (number, number)})
+        Role(f"stage {number}", tape.list_issued(), {"pp": members, "tp": (number, number)})
         for number, tape in enumerate(tapes)
     ]
 

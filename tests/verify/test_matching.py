@@ -13,7 +13,7 @@ from parc.emit.program import emit
 from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.source import Source
-from parc.trace.derive import derive
+from parc.trace.derive import derive_roles
 from parc.trace.match import match
 from parc.verify.matching.rung import prove_matching
 from parc.verify.report import Rung
@@ -45,14 +45,14 @@ def test_roles_fit_together_in_the_first_step_and_after_it(layout: str) -> None:
     plan = find_plan("classic", layout)
     program = compile_program(plan, captured("classic"))
     for steps in ((0,), (1,), (0, 1)):
-        roles = derive(plan, program, steps)
+        roles = derive_roles(plan, program, steps)
         assert len(roles) == (plan.mesh.axis("pp").size if plan.pipeline else 1)
         assert match(roles) == ()
 
 
 def test_rows_of_experts_are_symbols_and_all_else_is_numbers() -> None:
     plan = find_plan("moe", "experts-with-data")
-    (role,) = derive(plan, compile_program(plan, captured("moe")))
+    (role,) = derive_roles(plan, compile_program(plan, captured("moe")))
     shapes = {issue.op.kind: issue.op.shape for issue in role.issued if issue.op.axis == "ep"}
     assert isinstance(shapes["all_to_all"][0], str)
     sums = [issue.op.shape for issue in role.issued if issue.op.kind == "all_reduce"]

@@ -14,7 +14,7 @@ from parc.verify.precision.compare_rank import RankRouting
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection, find_flips
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
-from parc.verify.sample.sample import LowPrecision, compile_sample, with_precision
+from parc.verify.sample.sample import LowPrecision, compile_sample, set_precision
 
 from .plans import LAYOUTS, find_plan
 from .sample_runs import Edit, prepare
@@ -24,7 +24,7 @@ QUICK = ("experts-with-data", "everything")
 
 @cache
 def captured(model: str, precision: LowPrecision) -> Captured:
-    return capture(with_precision(find_plan(model, "one-rank"), precision))
+    return capture(set_precision(find_plan(model, "one-rank"), precision))
 
 
 def rung(

@@ -17,7 +17,7 @@ OUT_OF_RESOURCES = ("out of memory", "allocate memory", "MemoryError", "No space
 NOT_PROVABLE = f"{NotProvable.__module__}.{NotProvable.__name__}: "
 
 
-class Stopped(Exception):
+class RunStopped(Exception):
     """A run that did not come to its end. `verdict` is "refuted" where the program is the cause."""
 
     def __init__(self, verdict: Verdict, finding: RungFinding, *, timed_out: bool = False) -> None:
@@ -36,39 +36,39 @@ class StackCall(NamedTuple):
 Stack = Sequence[StackCall]  # the innermost call first
 
 
-def diagnose(failed: RankFailed, world: int, folder: Path, scratch: Path, timeout: float) -> Stopped:
+def diagnose(failed: RankFailed, world: int, folder: Path, scratch: Path, timeout: float) -> RunStopped:
     """Why the run of the program in `folder` ended, from what its ranks have left in `scratch`."""
     report, rank = failed.report.rstrip(), failed.rank
     last = report.splitlines()[-1] if report else ""
     if killed := re.match(r"ended by signal (\w+)", report):
         if killed[1] in EXTERNAL_SIGNALS:
-            return _inconclusive(f"rank {rank} was {report}: that tells nothing about the program")
+            return _report_inconclusive(f"rank {rank} was {report}: that tells nothing about the program")
         reasons = re.findall(r"what\(\): *(.*)", (scratch / f"{rank}.log").read_text())[-1:]
-        return _crash(rank, report, _read_stack(scratch / f"{rank}.stack", folder), reasons)
+        return _report_crash(rank, report, _read_stack(scratch / f"{rank}.stack", folder), reasons)
     calls = _parse_calls(report, folder)[::-1]
     if any(scratch.glob("*.late")):
         stacks = {other: _locate_rank(scratch / str(other), folder) for other in range(world)}
-        return _hang({**stacks, rank: stacks[rank] or calls}, timeout)
+        return _report_hang({**stacks, rank: stacks[rank] or calls}, timeout)
     if any(word in report for word in OUT_OF_RESOURCES):
-        return _inconclusive(f"this machine has too few resources for rank {rank}: {last}")
+        return _report_inconclusive(f"this machine has too few resources for rank {rank}: {last}")
     if last.startswith(NOT_PROVABLE):
-        return _inconclusive(last.removeprefix(NOT_PROVABLE))
-    return _crash(rank, last, calls)
+        return _report_inconclusive(last.removeprefix(NOT_PROVABLE))
+    return _report_crash(rank, last, calls)
 
 
-def _inconclusive(message: str) -> Stopped:
-    return Stopped("not provable", RungFinding(message))
+def _report_inconclusive(message: str) -> RunStopped:
+    return RunStopped("not provable", RungFinding(message))
 
 
-def _crash(rank: int, reason: str, stack: Stack, details: Sequence[str] = ()) -> Stopped:
+def _report_crash(rank: int, reason: str, stack: Stack, details: Sequence[str] = ()) -> RunStopped:
     frames = _select_own(stack)
     file, line = frames[0] if frames else (None, None)
     lines = (*details, *(f"from {frame.file}:{frame.line}" for frame in frames))
     message = f"the program does not come to the end of a step on rank {rank}: {reason}"
-    return Stopped("refuted", RungFinding(message, lines, file, line))
+    return RunStopped("refuted", RungFinding(message, lines, file, line))
 
 
-def _hang(stacks: Mapping[int, Stack], timeout: float) -> Stopped:
+def _report_hang(stacks: Mapping[int, Stack], timeout: float) -> RunStopped:
     """Which ranks wait in which operation.
 
     Where one computes, an endless loop cannot be told from a slow machine.
@@ -83,8 +83,8 @@ def _hang(stacks: Mapping[int, Stack], timeout: float) -> Stopped:
     message = f"a step was not done after {timeout:g} s"
     if any(verb == "run" for verb, _ in by_activity):
         message += ", and not all ranks wait: --timeout gives it more"
-        return Stopped("not provable", RungFinding(message, details), timed_out=True)
-    return Stopped("refuted", RungFinding(f"the program hangs: {message}", details), timed_out=True)
+        return RunStopped("not provable", RungFinding(message, details), timed_out=True)
+    return RunStopped("refuted", RungFinding(f"the program hangs: {message}", details), timed_out=True)
 
 
 def _describe_activity(stack: Stack) -> tuple[str, str]:

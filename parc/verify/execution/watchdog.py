@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 
 from parc.runtime.processes import RankFailed, spawn
-from parc.verify.execution.diagnose import Stopped, diagnose
+from parc.verify.execution.diagnose import RunStopped, diagnose
 from parc.verify.report import RungFinding, format_ranks
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def run_ranks(
     """Runs `target(*args)` on each of `world` forked ranks; what they return, in the order of the ranks.
 
     `target` runs the program in `folder`. `timeout` limits each of its steps, in seconds; see
-    `restart_watchdog`. Raises Stopped where a rank fails, hangs, or ends its process early.
+    `restart_watchdog`. Raises RunStopped where a rank fails, hangs, or ends its process early.
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as name:
         scratch = Path(name)
@@ -51,7 +51,7 @@ def run_ranks(
         if left := [rank for rank, file in enumerate(files) if not file.exists()]:
             # `os._exit(0)`, for example, looks like success
             message = f"{format_ranks(left)} ended before all steps were done, without an error"
-            raise Stopped("refuted", RungFinding(message))
+            raise RunStopped("refuted", RungFinding(message))
         return [torch.load(file, weights_only=False) for file in files]
 
 

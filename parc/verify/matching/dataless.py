@@ -74,9 +74,9 @@ def _infer(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         _RETURNS_NEW[func] = not func._schema.is_mutable and all(part.alias_info is None for part in returns)
     if not _RETURNS_NEW[func]:
         return func(*args, **kwargs)
-    key = (func, _key(args), _key(tuple(kwargs.items())))
+    key = (func, _make_key(args), _make_key(tuple(kwargs.items())))
     if key not in _KNOWN:
-        _KNOWN[key] = _metadata(func(*args, **kwargs))
+        _KNOWN[key] = _read_metadata(func(*args, **kwargs))
     return _build(_KNOWN[key])
 
 
@@ -92,17 +92,17 @@ class _Metadata(NamedTuple):
     dtype: torch.dtype
 
 
-def _key(value: Any) -> Any:
+def _make_key(value: Any) -> Any:
     """The part of an operand that results depend on. 1, 1.0 and True differ."""
     if isinstance(value, Tensor):
-        return _metadata(value)
-    return tuple(map(_key, value)) if isinstance(value, (list, tuple)) else (type(value), value)
+        return _read_metadata(value)
+    return tuple(map(_make_key, value)) if isinstance(value, (list, tuple)) else (type(value), value)
 
 
-def _metadata(value: Any) -> Any:
+def _read_metadata(value: Any) -> Any:
     if isinstance(value, Tensor):
         return _Metadata(tuple(value.shape), value.stride(), value.dtype)
-    return [_metadata(part) for part in value] if isinstance(value, (list, tuple)) else value
+    return [_read_metadata(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _build(known: Any) -> Any:

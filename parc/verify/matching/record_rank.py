@@ -66,7 +66,7 @@ def record_rank(folder: Path, mesh: Mesh, rank: int, timeout: float) -> StepResu
                 load_trainer(folder, _Zeros(), "cpu").step(0)
     except BaseException as fault:  # noqa: BLE001 - whatever ends a program is reported, SystemExit too
         return _describe_failure(fault, folder)
-    return RecordedOps(log.tape.issued(), tuple(log.frames))
+    return RecordedOps(log.tape.list_issued(), tuple(log.frames))
 
 
 def describe_exit(status: object) -> str:

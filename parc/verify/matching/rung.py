@@ -10,7 +10,7 @@ from pathlib import Path
 from parc.emit.program import emit
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
-from parc.trace.derive import build_role, derive
+from parc.trace.derive import build_role, derive_roles
 from parc.trace.match import match
 from parc.trace.ops import Role
 from parc.verify.matching.compare import describe_departure, find_departures, find_stage
@@ -29,12 +29,12 @@ def prove_matching(plan: Plan, program: Program, folder: Path, *, seed: int, tim
 
     `seed` draws the ranks of a large plan. `timeout` is that of recording one rank, in seconds.
     """
-    if faults := match(derive(plan, program, steps=(0, 1))):
+    if faults := match(derive_roles(plan, program, steps=(0, 1))):
         findings = [
             RungFinding(f"the plan's own operations: {each.message}", each.details) for each in faults
         ]
         return Rung("matching", "refuted", (), tuple(findings))
-    compared = _describe_match(plan, derive(plan, program))
+    compared = _describe_match(plan, derive_roles(plan, program))
     results = record_ranks(folder, plan.mesh, choose_ranks(plan, seed), timeout)
     if findings := list(_find_faults(plan, program, folder, results)):
         return Rung("matching", "refuted", (compared,), tuple(findings))
@@ -91,7 +91,7 @@ def _find_faults(
     plan: Plan, program: Program, folder: Path, results: Mapping[int, StepResult]
 ) -> Iterator[RungFinding]:
     """How the program in `folder` departs from its roles in step 0."""
-    roles = derive(plan, program, steps=(0,))
+    roles = derive_roles(plan, program, steps=(0,))
     departures = find_departures(plan, roles, results)
     if not departures:
         return

@@ -18,8 +18,8 @@ from torch import Tensor
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.runtime.datasets import Dataset
-from parc.trace.derive import derive
-from parc.verify.execution.diagnose import Stopped
+from parc.trace.derive import derive_roles
+from parc.verify.execution.diagnose import RunStopped
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
 from parc.verify.matching.compare import Departure, OpDifference, describe_departure, find_departures
 from parc.verify.matching.record_ranks import record_ranks
@@ -64,12 +64,12 @@ class MutantRunner:
     ) -> None:
         self.sample, self.low, self.dataset, self.scratch = sample, low, dataset, scratch
         self.ranks = sorted({rank for pair in list_stage_ends(sample.plan) for rank in pair})
-        self.roles = derive(sample.plan, sample.program, steps=(0,))
+        self.roles = derive_roles(sample.plan, sample.program, steps=(0,))
         self.least, self.limit = timeout, OWN_TIMEOUT
         self.reference = SampleRun(sample, scratch, dataset, timeout).reference
-        save_reference(self.reference, STEPS[-1], self._reference(STEPS[-1]))
-        self.steps = load_reference(self._reference(STEPS[-1]))
-        torch.save(self.steps[: STEPS[0]], self._reference(STEPS[0]))
+        save_reference(self.reference, STEPS[-1], self._locate_reference(STEPS[-1]))
+        self.steps = load_reference(self._locate_reference(STEPS[-1]))
+        torch.save(self.steps[: STEPS[0]], self._locate_reference(STEPS[0]))
 
     def describe_target(self) -> MutationTarget:
         """The program that bugs are injected into, and which bugs this sample can show."""
@@ -99,7 +99,8 @@ class MutantRunner:
 
     def detect_by_numbers(self, files: Files, steps: int) -> Detection | None:
         """Whether a program computes something else than the reference, in float64."""
-        return self._run(self.sample, "numbers", files, partial(_find_deviation, self._reference(steps)))
+        find = partial(_find_deviation, self._locate_reference(steps))
+        return self._run(self.sample, "numbers", files, find)
 
     def _detect_by_matching(self, files: Files) -> Detection | None:
         """A rank that issues something else is preferred to one that does not come to its end."""
@@ -121,7 +122,7 @@ class MutantRunner:
             with self._write(files) as folder, limit_time(self.limit):
                 message = find(SampleRun(sample, folder, self.dataset, self.limit))
                 return Detection(rung, "difference", message) if message else None
-        except Stopped as stopped:
+        except RunStopped as stopped:
             if stopped.verdict == "not provable" and not stopped.timed_out:
                 raise NotProvable(stopped.finding.message) from stopped
             return Detection(rung, "time-out" if stopped.timed_out else "crash", stopped.finding.message)
@@ -135,7 +136,7 @@ class MutantRunner:
             write(files, Path(folder, "program"))
             yield Path(folder, "program")
 
-    def _reference(self, steps: int) -> Path:
+    def _locate_reference(self, steps: int) -> Path:
         return self.scratch / f"reference-{steps}.pt"
 
 

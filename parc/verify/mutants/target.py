@@ -134,7 +134,7 @@ class MutationTarget:
         return [each for each in self._find_collectives() if each.planned.operand.shape]
 
     @cached_property
-    def communicating(self) -> set[tuple[str, str, str]]:
+    def communication_sites(self) -> set[tuple[str, str, str]]:
         """(file, unit, axis) of all collectives, those of tensors and those that the runtime makes."""
         written = {(each.file, each.written.unit, each.planned.axis) for each in self.collectives}
         return written | {

@@ -29,7 +29,7 @@ from parc.verify.numbers.tolerance import (
     TensorError,
     compare_figures,
     compare_tensors,
-    largest_entry,
+    find_largest_entry,
 )
 from parc.verify.report import RungFinding
 from parc.verify.sample.sample import SampleRun
@@ -42,7 +42,7 @@ Ranks = Sequence[RankActivations]  # of one step, by rank
 def locate_divergence(run: SampleRun) -> RungFinding:
     """Runs the program once more, and its model, until a tensor differs.
 
-    Raises Stopped where the program does not run to its end.
+    Raises RunStopped where the program does not run to its end.
     """
     search = Search(run.sample.plan.mesh, run.sample.program)
     for count in (1, STEPS):  # most bugs show in the first step, and a step of many ranks takes long
@@ -98,7 +98,7 @@ class Search:
     def _compare_outputs(
         self, ranks: Ranks, expected: Mapping[ActivationKey, Tensor], *, backward: bool
     ) -> Iterator[Divergence]:
-        floor = FLOOR * max(map(largest_entry, expected.values()), default=0.0)
+        floor = FLOOR * max(map(find_largest_entry, expected.values()), default=0.0)
         for key, whole in expected.items():
             stage, end = self.ends[key.path]
             site = self.stages[stage][end]

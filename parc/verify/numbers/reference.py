@@ -24,7 +24,7 @@ from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
 from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.trainer import FIGURES
-from parc.verify.numbers.tolerance import FLOOR, TOLERANCE, largest_entry
+from parc.verify.numbers.tolerance import FLOOR, TOLERANCE, find_largest_entry
 
 ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradient, as that of a key's bias
 
@@ -46,7 +46,7 @@ class ReferenceStep:
     def bound_parameter(self, parameter: PlacedParameter, share: Tensor, *, gradient: bool) -> Tensor:
         """The largest error of each entry of a rank's share of a parameter or gradient."""
         floor = self.gradient_floor if gradient else self.parameter_floor
-        return torch.tensor(TOLERANCE * max(largest_entry(share), floor), dtype=torch.float64)
+        return torch.tensor(TOLERANCE * max(find_largest_entry(share), floor), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Reference:
     def train(self, count: int, model: nn.Module | None = None) -> Iterator[ReferenceStep]:
         """Trains `model`, else a new one, for `count` steps on the whole batch."""
         model = model or self.build_model()
+        named = dict(model.named_parameters())
         given, schedule, batches = self.plan.train.optimizer, build_schedule(self.plan), self.batches
         betas = (given.beta1, given.beta2)
         adamw = torch.optim.AdamW(
@@ -85,17 +86,17 @@ class Reference:
         floor = 0.0
         for step in range(count):
             loss, balance = self._compute_gradients(model, *batches.load(step))
-            gradients = {name: _gradient(parameter).clone() for name, parameter in model.named_parameters()}
+            gradients = {name: _ensure_gradient(each).clone() for name, each in named.items()}
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf")).item()
             rate = schedule.learning_rate(step)
             for group in adamw.param_groups:
                 group["lr"] = rate
             # AdamW moves an entry by rate * g / (|g| + eps): an error d of g moves it by up to rate * d / eps
-            largest = max(map(largest_entry, gradients.values()))
+            largest = max(map(find_largest_entry, gradients.values()))
             floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
             adamw.step()
             adamw.zero_grad()
-            parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+            parameters = {name: each.detach().clone() for name, each in named.items()}
             figures = dict(zip(FIGURES.values(), (loss, balance, norm, rate), strict=True))
             yield ReferenceStep(figures, gradients, parameters, FLOOR * largest, floor)
 
@@ -158,7 +159,7 @@ def build_schedule(plan: Plan) -> AdamWSettings:
     )
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _ensure_gradient(parameter: nn.Parameter) -> Tensor:
     if parameter.grad is None:  # an expert that no token has reached
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad

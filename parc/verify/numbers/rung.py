@@ -23,7 +23,7 @@ from parc.verify.sample.sample import SampleRun
 def prove_numbers(run: SampleRun) -> Rung:
     """Runs `STEPS` steps of a program, which computes in float64, and of its model.
 
-    Raises Stopped where the program does not run to its end.
+    Raises RunStopped where the program does not run to its end.
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         reference = Path(scratch) / "reference.pt"

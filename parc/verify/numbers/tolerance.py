@@ -34,12 +34,12 @@ def compare_tensors(actual: Tensor, expected: Tensor, floor: float) -> TensorErr
     norm, expected_norm = float(actual.norm()), float(expected.norm())
     if actual.shape != expected.shape:
         return TensorError(math.inf, norm, expected_norm, scaled=False)
-    size = max(largest_entry(expected), floor)
-    error = largest_entry(actual - expected) / (size or 1.0)
+    size = max(find_largest_entry(expected), floor)
+    error = find_largest_entry(actual - expected) / (size or 1.0)
     scaled = math.isfinite(norm) and norm > 0 and expected_norm > 0
     if scaled:
-        rest = largest_entry(actual - expected * (norm / expected_norm))
-        scaled = rest <= SAME * max(largest_entry(actual), floor)
+        rest = find_largest_entry(actual - expected * (norm / expected_norm))
+        scaled = rest <= SAME * max(find_largest_entry(actual), floor)
     return TensorError(math.inf if math.isnan(error) else error, norm, expected_norm, scaled)
 
 
@@ -49,6 +49,6 @@ def compare_figures(actual: float, expected: float) -> TensorError:
     return compare_tensors(one, other, FLOOR**2)
 
 
-def largest_entry(tensor: Tensor) -> float:
+def find_largest_entry(tensor: Tensor) -> float:
     """The largest absolute value; 0 where the tensor is empty."""
     return float(tensor.abs().max()) if tensor.numel() else 0.0

@@ -32,9 +32,9 @@ from parc.capture.capture import DTYPES
 from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.trainer import select_share
 from parc.verify.numbers.reference import Reference, ReferenceStep, build_schedule
-from parc.verify.numbers.tolerance import largest_entry
+from parc.verify.numbers.tolerance import find_largest_entry
 from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection
-from parc.verify.sample.sample import with_precision
+from parc.verify.sample.sample import set_precision
 
 FACTOR = 8
 SAMPLES = 2  # of models with changed parameters
@@ -63,7 +63,7 @@ class ReferenceRuns:
 
     def __init__(self, reference: Reference, paths: Collection[str]) -> None:
         self.plan = reference.plan
-        self.low, self.high = reference, replace(reference, plan=with_precision(self.plan, "fp64"))
+        self.low, self.high = reference, replace(reference, plan=set_precision(self.plan, "fp64"))
         self.unit = torch.finfo(DTYPES[self.plan.train.precision.compute]).eps / 2
         self.paths, self.choices = paths, dict[ChoiceKey, Tensor]()
 
@@ -78,8 +78,8 @@ class ReferenceRuns:
             for name, value in step.figures.items()
         }
         gradients = {
-            name: FACTOR * max(largest_entry(each.gradients[name] - value) for each in others)
-            + terms * largest_entry(value)
+            name: FACTOR * max(find_largest_entry(each.gradients[name] - value) for each in others)
+            + terms * find_largest_entry(value)
             for name, value in step.gradients.items()
         }
         of_norm = figures["gradient norm"]
@@ -131,11 +131,11 @@ class ReferenceRuns:
         gradient = clip * step.gradients[name]
         error = clip * of_gradient + gradient.abs() * (of_norm / norm if optimizer.clip else 0.0)
 
-        def direction(x: Tensor) -> Tensor:
+        def normalize(x: Tensor) -> Tensor:
             return x / (x.abs() + optimizer.eps)
 
-        here = direction(gradient)
-        jump = torch.maximum(direction(gradient + error) - here, here - direction(gradient - error))
+        here = normalize(gradient)
+        jump = torch.maximum(normalize(gradient + error) - here, here - normalize(gradient - error))
         rate = build_schedule(self.plan).learning_rate(0)
         size = step.parameters[name].abs() + 2 * rate  # of the parameter before, after, and in between
         return rate * jump + self.unit * (PARAMETER_ROUNDINGS * size + UPDATE_ROUNDINGS * rate)

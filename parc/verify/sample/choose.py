@@ -19,7 +19,7 @@ from parc.plan.blocks import Level, Model, Plan, Shape
 from parc.plan.mesh import Mesh
 from parc.verify.report import NotProvable
 from parc.verify.sample.factory_arguments import iterate_arguments
-from parc.verify.sample.sample import Precision, Sample, compile_sample, with_precision
+from parc.verify.sample.sample import Precision, Sample, compile_sample, set_precision
 from parc.verify.sample.shrink import format_changes, shrink_batch, shrink_layers, shrink_mesh, shrink_sizes
 
 RANKS = 128  # as many processes as a machine of two cores runs a step of in less than a minute
@@ -131,7 +131,7 @@ def _compile_whole(plan: Plan, mesh: Mesh, model: nn.Module, compute: Precision,
     if plan.train.batch.length <= MAX_LENGTH:  # the model may have a table of just so many positions
         batch = replace(candidate.train.batch, length=plan.train.batch.length)
         candidate = replace(candidate, train=replace(candidate.train, batch=batch))
-    legal = _is_legal(with_precision(candidate, compute))
+    legal = _is_legal(set_precision(candidate, compute))
     if not legal and plan.mesh.size > ranks:
         raise NotProvable(
             f"the whole model does not fit a smaller mesh, and the plan's {plan.mesh.size:,} ranks are more "

@@ -35,13 +35,15 @@ class MergedFiles:
         """A finding about the sample's files with the lines of the user's."""
 
         def replace_line(match: re.Match[str]) -> str:
-            return f"{match[1]}:{self._user_line(match[1], int(match[2]))}"
+            return f"{match[1]}:{self._find_user_line(match[1], int(match[2]))}"
 
         details = tuple(re.sub(r"([\w/]+\.py):(\d+)", replace_line, detail) for detail in finding.details)
-        line = self._user_line(finding.file, finding.line) if finding.file and finding.line else finding.line
+        line = finding.line
+        if finding.file and line:
+            line = self._find_user_line(finding.file, line)
         return replace(finding, details=details, line=line)
 
-    def _user_line(self, file: str, line: int) -> int:
+    def _find_user_line(self, file: str, line: int) -> int:
         lines = self.lines.get(file, ())
         return lines[line - 1] if line <= len(lines) else line
 
@@ -110,7 +112,7 @@ class _Merge:
             first = found[0]
             if first is not None and found == list(range(first, first + high - low)):
                 return first, first + high - low
-        raise _edit_error(
+        raise _refuse_edit(
             self.name, self.user, start, "it is among lines that the smaller program does not have"
         )
 
@@ -124,7 +126,7 @@ class _Merge:
         merged = _merge_tokens(*(_split_tokens("".join(lines)) for lines in (old, new, kept)))
         if merged is None:
             why = "it changes a number that has another value in the smaller program"
-            raise _edit_error(self.name, self.user, user[0], why)
+            raise _refuse_edit(self.name, self.user, user[0], why)
         return merged.splitlines(keepends=True)
 
 
@@ -160,10 +162,10 @@ def _check_sizes(name: str, base: Lines, user: Lines, sizes: Set[str]) -> None:
         if named := sorted(sizes & added.keys()):
             line = next(n for n in range(start, end) if named[0] in _list_numbers(user[n : n + 1]))
             why = f"{named[0]} is a size that has another value in the smaller program"
-            raise _edit_error(name, user, line, why)
+            raise _refuse_edit(name, user, line, why)
 
 
-def _edit_error(name: str, user: Lines, line: int, why: str) -> NotProvable:
+def _refuse_edit(name: str, user: Lines, line: int, why: str) -> NotProvable:
     text = user[line].strip() if line < len(user) else "the end of the file"
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}.."
     return NotProvable(f"the edit at {name}:{line + 1} (`{shown}`) cannot be merged: {why}")

@@ -42,13 +42,13 @@ def compile_sample(plan: Plan, compute: Precision = "fp64", captured: Captured |
 
     Raises CompileError where the plan cannot be built.
     """
-    plan = with_precision(plan, compute)
+    plan = set_precision(plan, compute)
     captured = captured or capture(plan)
     program = lower(plan, captured, propagate(plan, captured))
     return Sample(plan, captured, program, emit(plan, program, {}))
 
 
-def with_precision(plan: Plan, compute: Precision) -> Plan:
+def set_precision(plan: Plan, compute: Precision) -> Plan:
     """The plan in another precision, whether or not the language allows it."""
     master: Literal["fp32", "fp64"] = "fp64" if compute == "fp64" else "fp32"
     precision = replace(plan.train.precision, compute=compute, master=master)
@@ -72,7 +72,7 @@ class SampleRun:
     def run_ranks(self, target: Callable[..., T], *args: object) -> list[T]:
         """Calls `target(folder, dataset, *args)` on each rank; the results, in the order of the ranks.
 
-        Raises Stopped where the program does not run to its end.
+        Raises RunStopped where the program does not run to its end.
         """
         world, arguments = self.sample.plan.mesh.size, (self.folder, self.dataset, *args)
         return run_ranks(world, self.folder, target, *arguments, timeout=self.timeout, device=self.device)

@@ -123,7 +123,7 @@ def swap_groups(target: MutationTarget) -> Iterator[Mutant]:
     for file, source in target.files.items():
         for unit, call in source.find_calls(("mesh.get_group",)):
             axis = ast.literal_eval(call.args[0])
-            others = target.inner if (file, unit, axis) in target.communicating else ()
+            others = target.inner if (file, unit, axis) in target.communication_sites else ()
             for other in others:
                 if other != axis:
                     site = f"{file}, {unit}: `{other}` for `{axis}`"
