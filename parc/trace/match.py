@@ -72,8 +72,8 @@ class _Batch:
 
 
 class _Mismatch(Exception):
-    def __init__(self, *places: OpPlace) -> None:
-        self.places = places
+    def __init__(self, axis: str, *places: OpPlace) -> None:
+        self.axis, self.places = axis, places
 
 
 class _Run:
@@ -84,7 +84,7 @@ class _Run:
         self.next = [0] * len(roles)  # the operation that each role issues next
         self.complete = [[False] * len(role.issued) for role in roles]
         self.awaited = [_group_by_wait(role.issued) for role in roles]
-        self.issued: list[dict[int, tuple[Channel, _Batch]]] = [{} for _ in roles]
+        self.channels: list[dict[int, Channel]] = [{} for _ in roles]  # by the number of an operation
         self.queues: dict[tuple[Channel, int], deque[_Batch]] = {}
         self.ready = deque(range(len(roles)))
 
@@ -93,7 +93,9 @@ class _Run:
             while self.ready:
                 self._advance(self.ready.popleft())
         except _Mismatch as found:
-            yield self._describe_mismatch(found.places)
+            names = " and ".join(self.roles[place.role].name for place in found.places)
+            message = f"{names} do not issue the same over `{found.axis}`"
+            yield MatchFault("mismatch", message, self._describe(found.places), found.places)
             return
         if stuck := [role for role in range(len(self.roles)) if self._find_awaited(role) is not None]:
             yield self._describe_deadlock(stuck[0])
@@ -122,7 +124,7 @@ class _Run:
         alone = ops[0].point_to_point and issued[numbers[0]].batch is None
         channel = (ops[0].axis, members, frozenset((role, _find_peer(ops[0], members))) if alone else None)
         batch = _Batch(role, numbers, ops, [False] * len(ops))
-        self.issued[role].update((number, (channel, batch)) for number in numbers)
+        self.channels[role].update(dict.fromkeys(numbers, channel))
         self.queues.setdefault((channel, role), deque()).append(batch)
         while self._serve(channel):
             pass
@@ -143,7 +145,7 @@ class _Run:
             first, *others = heads.values()
             for other in others:
                 if not first.ops[0].matches(other.ops[0]):
-                    raise _Mismatch(first.place(), other.place())
+                    raise _Mismatch(channel[0], first.place(), other.place())
             for batch in heads.values():
                 batch.met = [True]
         else:
@@ -165,14 +167,8 @@ class _Run:
             if other is None or theirs is None:
                 continue
             if op.dtype != other.ops[theirs].dtype or not shapes_match(op.shape, other.ops[theirs].shape):
-                raise _Mismatch(batch.place(mine), other.place(theirs))
+                raise _Mismatch(op.axis, batch.place(mine), other.place(theirs))
             batch.met[mine] = other.met[theirs] = True
-
-    def _describe_mismatch(self, places: tuple[OpPlace, ...]) -> MatchFault:
-        names = " and ".join(self.roles[place.role].name for place in places)
-        axis = self.roles[places[0].role].issued[places[0].number].op.axis
-        message = f"{names} do not issue the same over `{axis}`"
-        return MatchFault("mismatch", message, self._describe(places), places)
 
     def _describe_deadlock(self, role: int) -> MatchFault:
         """Follows who waits for whom, to a cycle or to a role that has come to its end."""
@@ -184,7 +180,7 @@ class _Run:
                 waiting, ended = self.roles[last.role].name, self.roles[role].name
                 message = f"{waiting} waits for {ended}, which is at its end"
                 return MatchFault("left over", message, self._describe([last]), (last,))
-            channel, _ = self.issued[role][number]
+            channel = self.channels[role][number]
             head = self.queues[channel, role][0]
             unmet = head.met.index(False)
             path.append(head.place(unmet))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from parc.runtime.datasets import Dataset
 from parc.runtime.placement import PlacedParameter
-from parc.verify.execution.watchdog import restart_watchdog
+from parc.verify.execution.watchdog import WATCHDOG
 from parc.verify.report import NotProvable
 
 FIGURES = {"loss": "loss", "balance": "balance loss", "grad_norm": "gradient norm", "lr": "learning rate"}
@@ -47,9 +47,9 @@ def run_step(trainer: Any, number: int, inspect: Callable[[], None]) -> Mapping[
         return update(*args)
 
     trainer.update = inspect_and_update
-    restart_watchdog()
+    WATCHDOG.restart()
     figures = trainer.step(number)
-    restart_watchdog()
+    WATCHDOG.restart()
     del trainer.update
     if not inspected:
         raise NotProvable("the edited `step` does not call `update`: its gradients cannot be inspected")

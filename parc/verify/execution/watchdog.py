@@ -38,7 +38,7 @@ def run_ranks(
     """Runs `target(*args)` on each of `world` forked ranks; what they return, in the order of the ranks.
 
     `target` runs the program in `folder`. `timeout` limits each of its steps, in seconds; see
-    `restart_watchdog`. Raises RunStopped where a rank fails, hangs, or ends its process early.
+    `WATCHDOG.restart`. Raises RunStopped where a rank fails, hangs, or ends its process early.
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as name:
         scratch = Path(name)
@@ -55,11 +55,6 @@ def run_ranks(
         return [torch.load(file, weights_only=False) for file in files]
 
 
-def restart_watchdog() -> None:
-    """Gives this rank the whole time-out again: called before and after each step."""
-    _WATCHDOG.restart()
-
-
 class _Watchdog:
     """A timer in a thread: a rank may wait where no signal reaches it, and gloo's groups wait on."""
 
@@ -70,6 +65,7 @@ class _Watchdog:
         self.timer: Timer | None = None
 
     def restart(self) -> None:
+        """Gives this rank the whole time-out again: called before and after each step."""
         self.stop()
         if self.timeout:
             self.timer = Timer(self.timeout, self._end_late_rank)
@@ -87,7 +83,7 @@ class _Watchdog:
         os._exit(1)
 
 
-_WATCHDOG = _Watchdog()
+WATCHDOG = _Watchdog()
 
 
 def _run_watched(
@@ -101,19 +97,19 @@ def _run_watched(
     faulthandler.register(signal.SIGUSR1, stack)
     faulthandler.enable(stack)  # for crashes
     files.with_suffix(".pid").write_text(str(os.getpid()))
-    _WATCHDOG.files, _WATCHDOG.stack, _WATCHDOG.timeout = files, stack, timeout
-    _WATCHDOG.restart()
+    WATCHDOG.files, WATCHDOG.stack, WATCHDOG.timeout = files, stack, timeout
+    WATCHDOG.restart()
     try:
         result = target(*args)
     except BaseException as fault:
-        _WATCHDOG.stop()
+        WATCHDOG.stop()
         files.with_suffix(".traceback").write_text(_format_frames(fault))
         if "timed out" in str(fault).lower() or "timeout" in str(fault).lower():
             _request_stacks(files)
         else:
             _await_stacks(scratch)
         raise
-    _WATCHDOG.stop()
+    WATCHDOG.stop()
     torch.save(result, files.with_suffix(".result"))
 
 

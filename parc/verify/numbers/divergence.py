@@ -27,7 +27,6 @@ from parc.verify.numbers.tolerance import (
     FLOOR,
     TOLERANCE,
     TensorError,
-    compare_figures,
     compare_tensors,
     find_largest_entry,
 )
@@ -141,7 +140,8 @@ class Search:
         return tuple(found)
 
     def _compare_figure(self, ranks: Ranks, name: str, expected: Mapping[str, float]) -> Iterator[Divergence]:
-        found = [compare_figures(each.figures[name], expected[name]) for each in ranks]
+        pairs = (torch.tensor([each.figures[name], expected[name]], dtype=torch.float64) for each in ranks)
+        found = [compare_tensors(actual, value, FLOOR**2) for actual, value in pairs]
         if errors := {rank: each for rank, each in enumerate(found) if each.error > TOLERANCE}:
             last = len(self.stages) - 1
             of_forward = name in ("loss", "balance loss")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 TOLERANCE = 1e-9  # of `TensorError.error` in float64: 1e3 roundings, amplified where a gradient is near zero
@@ -41,12 +40,6 @@ def compare_tensors(actual: Tensor, expected: Tensor, floor: float) -> TensorErr
         rest = find_largest_entry(actual - expected * (norm / expected_norm))
         scaled = rest <= SAME * max(find_largest_entry(actual), floor)
     return TensorError(math.inf if math.isnan(error) else error, norm, expected_norm, scaled)
-
-
-def compare_figures(actual: float, expected: float) -> TensorError:
-    """Compares two numbers of a step."""
-    one, other = (torch.tensor([value], dtype=torch.float64) for value in (actual, expected))
-    return compare_tensors(one, other, FLOOR**2)
 
 
 def find_largest_entry(tensor: Tensor) -> float:
