@@ -37,14 +37,6 @@ def find_size(plan: Plan, axis: str) -> Number:
     return Number("mesh", axis, f"ranks of `{axis}`", plan.mesh.axis(axis).size, least=2)
 
 
-def find_in_shape(plan: Plan, key: str, things: str | None = None) -> Number:
-    return Number("shape", key, things or key, getattr(plan.train.model.shape, key))
-
-
-def find_in_batch(plan: Plan, key: str, things: str | None = None) -> Number:
-    return Number("batch", key, things or key, getattr(plan.train.batch, key))
-
-
 def list_divisors(number: Number, of: int, fixable: bool = False) -> Candidates:
     value = number.value
     below = range(value - 1, max(value - FARTHEST, number.least - 1), -1)

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from parc.check.candidates import (
-    Candidates,
-    Number,
-    find_in_batch,
-    find_in_shape,
-    find_size,
-    list_divisors,
-    list_multiples,
-)
+from parc.check.candidates import Candidates, Number, find_size, list_divisors, list_multiples
 from parc.check.registry import Finding
 from parc.check.requests import NearestValues
 from parc.diagnostic import Label
@@ -65,13 +57,15 @@ def list_divisors_of(amount: int, parts: Count, fixable: bool = True) -> list[Ca
 
 def count_in_shape(plan: Plan, key: str, things: str | None = None) -> Count:
     """A number of the model's shape, which has it."""
-    number = find_in_shape(plan, key, things)
-    return Count(number.value, number.things, plan.train.model.shape.at(key), (number,))
+    shape = plan.train.model.shape
+    number = Number("shape", key, things or key, getattr(shape, key))
+    return Count(number.value, number.things, shape.at(key), (number,))
 
 
 def count_in_batch(plan: Plan, key: str, things: str | None = None) -> Count:
-    number = find_in_batch(plan, key, things)
-    return Count(number.value, number.things, plan.train.batch.at(key), (number,))
+    batch = plan.train.batch
+    number = Number("batch", key, things or key, getattr(batch, key))
+    return Count(number.value, number.things, batch.at(key), (number,))
 
 
 def count_ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:

@@ -9,7 +9,6 @@ from parc.check.detection import detect_costs, detect_faults, price
 from parc.diagnostic import Diagnostic
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan
-from parc.source import Span
 
 
 class Checked(NamedTuple):
@@ -40,10 +39,7 @@ def select_reliable(found: Iterable[Diagnostic], faults: Iterable[Diagnostic]) -
     for each in found:
         places = tuple((id(label.span.source), label.span.start, label.span.end) for label in each.labels)
         key = (each.code, each.message, places)
-        if key not in seen and not _overlaps(each, doubtful):
+        overlaps = any(label.span.overlaps(span) for label in each.labels for span in doubtful)
+        if key not in seen and not overlaps:
             yield each
         seen.add(key)
-
-
-def _overlaps(found: Diagnostic, doubtful: list[Span]) -> bool:
-    return any(label.span.overlaps(span) for label in found.labels for span in doubtful)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from parc.check.allow import MARK
 from parc.check.allow.comments import Allowance, parse_allowances
@@ -14,18 +13,13 @@ from parc.source import Span
 from parc.syntax import tree
 
 
-class Judged(NamedTuple):
-    reported: list[Diagnostic]
-    allowed: list[Diagnostic]
-
-
 def apply_allowances(
     files: Sequence[tree.File],
     found: Iterable[Diagnostic],
     thorough: bool,
-    locate: Callable[[Span], Span] = lambda span: span,
-) -> Judged:
-    """Separate the diagnostics of the files, the root first, from those that their comments allow.
+    locate: Callable[[Span], Span],
+) -> tuple[list[Diagnostic], list[Diagnostic]]:
+    """The diagnostics of the files, the root first, that are reported, and those that their comments allow.
 
     `thorough`: all that can be found in the root was looked for, so that a comment there that allows nothing
     is reported. `locate` is the place in the text of a file of a span of its tree.
@@ -48,7 +42,7 @@ def apply_allowances(
             used = {each.code for each in matched}
             if thorough and file is files[0]:
                 faults += _report_unused(allowance, used)
-    return Judged(reported + faults, allowed)
+    return reported + faults, allowed
 
 
 def _begins_in(diagnostic: Diagnostic, over: Span) -> bool:

@@ -77,7 +77,7 @@ class CollectiveSite:
         """The value that is converted, as text."""
         return ast.unparse(self.written.call.args[0])
 
-    def format_call(self, verb: str, *, src: State | None = None, dst: State) -> str:
+    def format_call(self, verb: str, *, src: State | None, dst: State) -> str:
         """Another call for the same operand and group. Reductions have no `src`."""
         operand, group = map(ast.unparse, self.written.call.args)
         states = f"dst={dst}" if src is None else f"src={src}, dst={dst}"
