@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 
-from parc.check.candidates import Candidates, Number, find_size, list_divisors, list_multiples
 from parc.check.registry import Finding
-from parc.check.requests import NearestValues
+from parc.check.requests import Candidates, NearestValues, Number
 from parc.diagnostic import Label
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan
 from parc.source import Span
 
 HEADING = "nearest that divide"
+FARTHEST = 10_000  # how far from a value others are looked for
 
 
 class Count(NamedTuple):
@@ -76,3 +76,24 @@ def count_ranks(plan: Plan, axes: tuple[str, ...], things: str) -> Count:
     named = " x ".join(f"`{name}`" for name in names)
     factors = tuple(find_size(plan, name) for name in names)
     return Count(plan.mesh.product(axes), f"{things} of {named}", span, factors)
+
+
+def find_size(plan: Plan, axis: str) -> Number:
+    return Number("mesh", axis, f"ranks of `{axis}`", plan.mesh.axis(axis).size, least=2)
+
+
+def list_divisors(number: Number, of: int, fixable: bool = False) -> Candidates:
+    value = number.value
+    below = range(value - 1, max(value - FARTHEST, number.least - 1), -1)
+    above = range(max(value + 1, number.least), min(value + FARTHEST, of + 1))
+    return Candidates(number, (below, above), of, fixable)
+
+
+def list_multiples(number: Number, of: int) -> Candidates:
+    below = (number.value - 1) // of * of
+    above = number.value // of * of + of
+    return Candidates(number, (range(below, number.least - 1, -of), range(above, above + FARTHEST * of, of)))
+
+
+def join_values(values: Iterable[int]) -> str:
+    return " or ".join(f"{value:,}" for value in values)

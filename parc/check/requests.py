@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from parc.check.candidates import Candidates
 from parc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from parc.check.claims.verdict import Verdict
+
+
+class Number(NamedTuple):
+    """A number of the plan, by the block and the key that it is written under."""
+
+    block: Literal["mesh", "shape", "batch"]
+    key: str
+    things: str  # what it counts: ranks of `tp`
+    value: int
+    least: int = 1
+
+
+class Candidates(NamedTuple):
+    """Other values of a number: those of each range, the nearest first, that divide `dividend`.
+
+    All numbers divide 0. `fixable`: the finding's fix is to write the value, where there is only one.
+    """
+
+    number: Number
+    ranges: tuple[range, ...]
+    dividend: int = 0
+    fixable: bool = False
 
 
 class NearestValues(NamedTuple):

@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any
 
 from parc.check.advice.alternatives import MEAN, depends_on_microbatches
-from parc.check.candidates import Candidates, Number, join_values
 from parc.check.detection import detect_faults
+from parc.check.divisibility import join_values
 from parc.check.edits import replace_text
 from parc.check.registry import Detected, Finding
-from parc.check.requests import NearestValues
+from parc.check.requests import Candidates, NearestValues, Number
 from parc.diagnostic import Fix, Severity
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan

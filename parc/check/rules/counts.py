@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.candidates import Candidates, find_size
+from parc.check.divisibility import find_size
 from parc.check.registry import Finding, rule
-from parc.check.requests import NearestValues
+from parc.check.requests import Candidates, NearestValues
 from parc.diagnostic import Label, Severity
 from parc.plan.blocks import Plan
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.candidates import list_divisors, list_multiples
-from parc.check.divisibility import HEADING, check_division, count_in_batch, count_in_shape, count_ranks
+from parc.check.divisibility import (
+    HEADING,
+    check_division,
+    count_in_batch,
+    count_in_shape,
+    count_ranks,
+    list_divisors,
+    list_multiples,
+)
 from parc.check.registry import Finding, rule
 from parc.check.requests import NearestValues
 from parc.plan.blocks import Plan

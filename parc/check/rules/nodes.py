@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from parc.check.candidates import find_size, list_divisors, list_multiples
+from parc.check.divisibility import find_size, list_divisors, list_multiples
 from parc.check.edits import replace_text
 from parc.check.registry import Finding, rule
 from parc.check.requests import NearestValues

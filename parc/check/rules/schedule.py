@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.candidates import FARTHEST, Candidates, join_values, list_multiples
-from parc.check.divisibility import count_in_batch, count_ranks
+from parc.check.divisibility import FARTHEST, count_in_batch, count_ranks, join_values, list_multiples
 from parc.check.edits import remove_key, replace_text, set_key
 from parc.check.registry import Finding, rule
-from parc.check.requests import NearestValues
+from parc.check.requests import Candidates, NearestValues
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Pipeline, Plan
 from parc.plan.schema.plan import SPLIT, V_SHAPED
