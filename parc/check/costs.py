@@ -61,8 +61,8 @@ class Costs:
     @cached_property
     def even(self) -> Costs:
         """Those of the plan with the fewest sequences more that the batch can be divided into."""
-        batch, data = self.plan.train.batch, self.plan.data
-        parts = batch.microbatches * (self.plan.mesh.product(data.axes) if data else 1)
+        batch = self.plan.train.batch
+        parts = batch.microbatches * self.plan.mesh.product(self.plan.list_axes("data"))
         whole = replace(batch, sequences=-(-batch.sequences // parts) * parts)
         return Costs(replace(self.plan, train=replace(self.plan.train, batch=whole)), self.layout_fault, None)
 

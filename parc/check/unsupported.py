@@ -75,8 +75,8 @@ def folded_axes(plan: Plan) -> Iterator[Finding]:
           experts over [ep]
         }
     """
-    for name, strategy in (("tensor", plan.tensor), ("experts", plan.experts), ("pipeline", plan.pipeline)):
-        if strategy and len(strategy.axes) != 1:
+    for name, strategy in plan.strategies.items():
+        if name != "data" and len(strategy.axes) != 1:
             found = "no axis" if not strategy.axes else "several axes"
             yield _refuse(f"`{name}` over {found}", strategy.at("axes"), f"lay `{name}` over one axis")
 
@@ -102,7 +102,7 @@ def experts_split_by_other_axes(plan: Plan) -> Iterator[Finding]:
           experts over [ep] { tensor = [tp] }
         }
     """
-    tensor = plan.tensor.axes if plan.tensor else ()
+    tensor = plan.list_axes("tensor")
     if plan.experts and plan.experts.tensor and plan.experts.tensor != tensor:
         instead = "leave it out" if not tensor else f"`tensor = [{', '.join(tensor)}]`, the axis of `tensor`"
         yield _refuse("splitting experts over an axis without `tensor`", plan.experts.at("tensor"), instead)

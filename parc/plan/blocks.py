@@ -244,6 +244,18 @@ class Plan(Spanned):
     expect: tuple[Claim, ...] = ()
     misread: bool = False  # parts of it could not be read, so nothing follows from what seems missing
 
+    @property
+    def strategies(self) -> dict[str, Data | Tensor | Experts | Pipeline]:
+        """The strategies that the plan has, by name."""
+        names = ("data", "tensor", "experts", "pipeline")
+        blocks = (self.data, self.tensor, self.experts, self.pipeline)
+        return {name: block for name, block in zip(names, blocks, strict=True) if block}
+
+    def list_axes(self, strategy: str) -> tuple[str, ...]:
+        """The axes that a strategy is laid over; none where the plan does not have it."""
+        block = self.strategies.get(strategy)
+        return block.axes if block else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch(Spanned):

@@ -44,7 +44,7 @@ def locate_sequences(plan: Plan, rank: int, microbatch: int) -> range:
     """The sequences of the global batch that a rank reads in a microbatch."""
     batch = plan.train.batch
     size = batch.sequences // batch.microbatches
-    axes = plan.data.axes if plan.data else ()
+    axes = plan.list_axes("data")
     mine = slice_evenly(size, plan.mesh.product(axes), plan.mesh.index(rank, axes))
     return range(microbatch * size + mine.start, microbatch * size + mine.stop)
 

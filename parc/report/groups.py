@@ -31,17 +31,17 @@ class GroupSet:
 
 def list_strategies(plan: Plan) -> tuple[Strategy, ...]:
     """The strategies of a plan, in the order of the language."""
-    data = plan.data.axes if plan.data else ()
-    experts = plan.experts.axes if plan.experts else ()
+    data = plan.list_axes("data")
+    experts = plan.list_axes("experts")
     inside = plan.experts.tensor if plan.experts else ()
     copies = tuple(axis for axis in data if axis not in (*experts, *inside))
     found = [
         Strategy("data", "data", data),
-        Strategy("tensor", "tensor", plan.tensor.axes if plan.tensor else ()),
+        Strategy("tensor", "tensor", plan.list_axes("tensor")),
         Strategy("experts", "experts", experts),
         Strategy("expert_tensor", "inside each expert", inside),
         Strategy("expert_data", "copies of experts", copies if experts else ()),
-        Strategy("pipeline", "pipeline", plan.pipeline.axes if plan.pipeline else ()),
+        Strategy("pipeline", "pipeline", plan.list_axes("pipeline")),
     ]
     return tuple(each for each in found if each.axes)
 

@@ -29,7 +29,7 @@ class StageRow:
 
 
 def count_pipeline_ranks(plan: Plan) -> int:
-    return plan.mesh.product(plan.pipeline.axes) if plan.pipeline else 1
+    return plan.mesh.product(plan.list_axes("pipeline"))
 
 
 def find_representative(plan: Plan, index: int) -> int:

@@ -60,7 +60,7 @@ class _Stage:
         self.tape.run(op for op in ops if self.sizes[op.axis] > 1)
 
     def _count_labels(self) -> Iterator[Op]:
-        data = self.plan.data.axes if self.plan.data and not self.program.mean else ()
+        data = () if self.program.mean else self.plan.list_axes("data")
         axes = (axis for axis in self.sizes if axis in data)
         yield from (_build_sum(axis, (), "torch.int64", "valid labels") for axis in axes)
 

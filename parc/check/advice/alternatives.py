@@ -57,7 +57,7 @@ def reorder_axes(plan: Plan) -> Iterator[Alternative]:
     """The axes of the mesh in other orders, first those with the axes of `tensor` far inside."""
     movable = [axis for axis in plan.mesh.axes if axis.size > 1]
     idle = tuple(axis for axis in plan.mesh.axes if axis.size == 1)
-    tensor = plan.tensor.axes if plan.tensor else ()
+    tensor = plan.list_axes("tensor")
 
     def count_outside(order: tuple[Axis, ...]) -> int:
         return sum(len(movable) - at for at, axis in enumerate(order) if axis.name in tensor)
@@ -98,8 +98,8 @@ def split_sequences(plan: Plan) -> Iterator[Alternative]:
 
 def raise_microbatches(plan: Plan) -> Iterator[Alternative]:
     batch = plan.train.batch
-    data = plan.mesh.product(plan.data.axes) if plan.data else 1
-    ranks = plan.mesh.product(plan.pipeline.axes) if plan.pipeline else 1
+    data = plan.mesh.product(plan.list_axes("data"))
+    ranks = plan.mesh.product(plan.list_axes("pipeline"))
     each, over = divmod(batch.sequences, data)
     if over:
         return

@@ -24,27 +24,27 @@ OVER: dict[str, tuple[GroupName, ...]] = {
 
 def count_ranks(costs: Costs, strategy: str) -> Figure:
     """Of one group."""
-    mesh, axes = costs.plan.mesh, _list_axes(costs, strategy)
+    mesh, axes = costs.plan.mesh, costs.plan.list_axes(strategy)
     sizes = " x ".join(f"`{name}` {mesh.axis(name).size}" for name in axes) or "no axis carries it"
     how = f"{sizes}: {_format_group(costs, axes)}"
     return make_exact(f"ranks of a group of {strategy}", mesh.product(axes), how)
 
 
 def count_groups(costs: Costs, strategy: str) -> Figure:
-    ranks, one = costs.plan.mesh.size, costs.plan.mesh.product(_list_axes(costs, strategy))
+    ranks, one = costs.plan.mesh.size, costs.plan.mesh.product(costs.plan.list_axes(strategy))
     return make_exact(f"groups of {strategy}", ranks // one, f"{ranks:,} ranks / {one:,} a group")
 
 
 def find_stride(costs: Costs, strategy: str) -> Figure:
     """Ranks from one member of a group to the next."""
-    axes = _list_axes(costs, strategy)
+    axes = costs.plan.list_axes(strategy)
     stride = min((costs.plan.mesh.stride(name) for name in axes), default=0)
     return make_exact(f"ranks between neighbours of {strategy}", stride, _format_group(costs, axes))
 
 
 def count_units(costs: Costs, strategy: str, level: str) -> Figure:
     """How many units of a level one group touches."""
-    plan, axes = costs.plan, _list_axes(costs, strategy)
+    plan, axes = costs.plan, costs.plan.list_axes(strategy)
     sizes = [each.size for each in plan.cluster.levels]
     index = next(at for at, each in enumerate(plan.cluster.levels) if each.name == level)
     unit = prod(sizes[index:])
@@ -180,11 +180,6 @@ def _describe_call(costs: Costs, moved: Transfer) -> str:
     if moved.kind == "all_reduce" and len(sizes) == 1:
         how += f"; a ring sends 2 x {sizes[0] - 1}/{sizes[0]} of it"
     return how
-
-
-def _list_axes(costs: Costs, strategy: str) -> tuple[str, ...]:
-    block = getattr(costs.plan, strategy)
-    return block.axes if block else ()
 
 
 def _format_group(costs: Costs, axes: tuple[str, ...]) -> str:

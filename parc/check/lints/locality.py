@@ -112,5 +112,5 @@ def list_far(plan: Plan) -> tuple[str, ...]:
 
 
 def leaves_unit(plan: Plan, strategy: str) -> bool:
-    block, levels = getattr(plan, strategy), [level.size for level in plan.cluster.levels]
-    return block is not None and plan.mesh.count_units(block.axes, levels)[-1] > 1
+    levels = [level.size for level in plan.cluster.levels]
+    return plan.mesh.count_units(plan.list_axes(strategy), levels)[-1] > 1

@@ -9,7 +9,7 @@ from parc.check.edits import insert_before, remove_entry, replace_text
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.named_tuple import NamedTuple
-from parc.plan.blocks import Plan, Spanned
+from parc.plan.blocks import Experts, Plan, Spanned
 from parc.source import Span
 
 
@@ -28,15 +28,10 @@ def find_uses(plan: Plan) -> dict[str, list[Use]]:
         for index, axis in enumerate(axes):
             found[axis].append(Use(strategy, block.at(f"{key}.{index}")))
 
-    if plan.data:
-        add_use("data", plan.data, "axes", plan.data.axes)
-    if plan.tensor:
-        add_use("tensor", plan.tensor, "axes", plan.tensor.axes)
-    if plan.experts:
-        add_use("experts", plan.experts, "axes", plan.experts.axes)
-        add_use("experts' tensor", plan.experts, "tensor", plan.experts.tensor)
-    if plan.pipeline:
-        add_use("pipeline", plan.pipeline, "axes", plan.pipeline.axes)
+    for name, strategy in plan.strategies.items():
+        add_use(name, strategy, "axes", strategy.axes)
+        if isinstance(strategy, Experts):
+            add_use("experts' tensor", strategy, "tensor", strategy.tensor)
     return found
 
 

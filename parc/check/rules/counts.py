@@ -77,9 +77,8 @@ def _list_sizes(plan: Plan, fill: bool = False) -> tuple[Candidates, ...]:
 
 def _find_replica_axis(plan: Plan) -> str | None:
     """The only axis that carries data and nothing else."""
-    others = (plan.tensor, plan.experts, plan.pipeline)
-    taken = {axis for strategy in others if strategy for axis in strategy.axes}
-    axes = [axis for axis in plan.data.axes if axis not in taken] if plan.data else []
+    taken = {axis for name in ("tensor", "experts", "pipeline") for axis in plan.list_axes(name)}
+    axes = [axis for axis in plan.list_axes("data") if axis not in taken]
     return axes[0] if len(axes) == 1 else None
 
 

@@ -199,7 +199,7 @@ def sequences_do_not_divide(plan: Plan) -> Iterator[Finding]:
         }
     """
     sequences, microbatches = count_in_batch(plan, "sequences"), count_in_batch(plan, "microbatches")
-    data = count_ranks(plan, plan.data.axes if plan.data else (), "data ranks")
+    data = count_ranks(plan, plan.list_axes("data"), "data ranks")
     parts = microbatches.number * data.number
     if sequences.number % parts == 0:
         return

@@ -96,20 +96,13 @@ def strategy_over_no_axis(plan: Plan) -> Iterator[Finding]:
           data   over [dp]
         }
     """
-    strategies = {
-        "data": plan.data,
-        "tensor": plan.tensor,
-        "experts": plan.experts,
-        "pipeline": plan.pipeline,
-    }
-    for name, strategy in strategies.items():
-        if strategy and not strategy.axes:
-            fix = Fix(f"remove `{name}`", (remove_entry(strategy.span),))
+    for name, strategy in plan.strategies.items():
+        if not strategy.axes:
             yield Finding(
                 f"`{name}` has no axis",
                 (Label(strategy.at("axes"), "no axis"),),
                 help="name an axis of the mesh, or remove the strategy",
-                fix=fix,
+                fix=Fix(f"remove `{name}`", (remove_entry(strategy.span),)),
             )
 
 

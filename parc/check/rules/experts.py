@@ -50,8 +50,7 @@ def replicated_experts(plan: Plan) -> Iterator[Finding]:
     tensor, experts = plan.tensor, plan.experts
     if tensor is None or tensor.sequence or plan.misread or not _has_expert_layers(plan):
         return
-    elsewhere = {*(experts.axes if experts else ()), *(experts.tensor if experts else ())}
-    elsewhere |= set(plan.data.axes if plan.data else ())
+    elsewhere = {*plan.list_axes("data"), *plan.list_axes("experts"), *(experts.tensor if experts else ())}
     axes = tuple(
         axis for axis in dict.fromkeys(tensor.axes) if axis not in elsewhere and plan.mesh.axis(axis).size > 1
     )

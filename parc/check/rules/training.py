@@ -218,7 +218,7 @@ def balance_loss_per_rank(plan: Plan) -> Iterator[Finding]:
         }
     """
     approximate = plan.train.approximate
-    data = plan.mesh.product(plan.data.axes) if plan.data else 1
+    data = plan.mesh.product(plan.list_axes("data"))
     if approximate and approximate.balance == "rank":
         yield Finding(
             "the balance loss is computed from each rank's tokens alone",

@@ -81,12 +81,12 @@ def _derive_hardware(plan: Plan) -> Hardware | None:
 
 def derive_groups(plan: Plan) -> RankGroups:
     """The fan-out of each group that one rank is in."""
-    data = plan.data.axes if plan.data else ()
+    data = plan.list_axes("data")
     return RankGroups(
         data=derive_fan_out(plan, data),
-        tensor=derive_fan_out(plan, plan.tensor.axes if plan.tensor else ()),
+        tensor=derive_fan_out(plan, plan.list_axes("tensor")),
         pipeline=derive_fan_out(plan, plan.pipeline.axes) if plan.pipeline else SINGLE_RANK,
-        experts=derive_fan_out(plan, plan.experts.axes if plan.experts else ()),
+        experts=derive_fan_out(plan, plan.list_axes("experts")),
         expert_tensor=derive_fan_out(plan, plan.experts.tensor) if plan.experts else SINGLE_RANK,
         expert_data=derive_fan_out(plan, _list_expert_data_axes(plan)),
     )
@@ -94,16 +94,16 @@ def derive_groups(plan: Plan) -> RankGroups:
 
 def _list_expert_data_axes(plan: Plan) -> tuple[str, ...]:
     """The data axes whose ranks hold the same experts."""
-    data = plan.data.axes if plan.data else ()
+    data = plan.list_axes("data")
     split = (*plan.experts.axes, *plan.experts.tensor) if plan.experts else ()
     return tuple(axis for axis in data if axis not in split)
 
 
 def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
     batch, pipeline = plan.train.batch, plan.pipeline
-    data = plan.data.axes if plan.data else ()
-    tensor = plan.tensor.axes if plan.tensor else ()
-    experts = plan.experts.axes if plan.experts else ()
+    data = plan.list_axes("data")
+    tensor = plan.list_axes("tensor")
+    experts = plan.list_axes("experts")
     sequence_parallel = plan.tensor.sequence if plan.tensor else False
     token_axes = (*data, *tensor) if sequence_parallel else data  # whose ranks hold different tokens
     return Parallelism(

@@ -159,7 +159,7 @@ def _find_excess(run: SampleRun) -> str | None:
 def _has_uneven_labels(reference: Reference) -> bool:
     """Whether data ranks have different numbers of labels in some step that is compared."""
     plan, batches = reference.plan, reference.batches
-    ranks = plan.mesh.product(plan.data.axes if plan.data else ())
+    ranks = plan.mesh.product(plan.list_axes("data"))
 
     def count_labels(step: int, rank: int) -> int:
         predicted = batches.select_predicted(batches.load(step, rank, ranks)[1])

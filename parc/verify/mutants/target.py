@@ -94,9 +94,9 @@ class MutationTarget:
     def __init__(self, sample: Sample, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
         self.sample, self.idle, self.uneven, self.low = sample, idle, uneven, low
         self.plan = plan = sample.plan
-        self.data = plan.data.axes if plan.data else ()
-        self.experts = plan.experts.axes if plan.experts else ()
-        self.pipeline = plan.pipeline.axes if plan.pipeline else ()
+        self.data = plan.list_axes("data")
+        self.experts = plan.list_axes("experts")
+        self.pipeline = plan.list_axes("pipeline")
         self.inner = tuple(axis for axis in plan.mesh.names if axis not in self.pipeline)  # of a stage
         # the reason why edits of sums over microbatches are equivalent, if it holds
         self.one_microbatch = "one microbatch" if plan.train.batch.microbatches == 1 else None

@@ -50,7 +50,7 @@ class RankRouting:
         self, expected: Mapping[ChoiceKey, Tensor], states: ChoiceStates, rank: int, plan: Plan
     ) -> None:
         self.expected, self.states, self.rank, self.mesh = expected, states, rank, plan.mesh
-        staged = plan.pipeline.axes if plan.pipeline else ()
+        staged = plan.list_axes("pipeline")
         self.axes = [axis for axis in plan.mesh.names if axis not in staged]
         self.flips = self.choices = 0
 

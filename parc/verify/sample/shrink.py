@@ -43,7 +43,7 @@ def shrink_mesh(plan: Plan, most: int) -> Mesh:
 
 
 def _shrink_axes(plan: Plan, stages: int) -> Mesh:
-    staged = plan.pipeline.axes if plan.pipeline else ()
+    staged = plan.list_axes("pipeline")
     least = {name: stages if name in staged else 2 + size % 2 for name, size in plan.mesh.axes}
     return Mesh(tuple(Axis(name, min(size, least[name])) for name, size in plan.mesh.axes))
 
@@ -90,7 +90,7 @@ def shrink_batch(plan: Plan, small: Mesh) -> Batch:
     It has as many microbatches as there are stages, and enough for a pipeline to be in its steady state for a
     while. A rank has one sequence of a microbatch where it had one, else two.
     """
-    batch, axes = plan.train.batch, plan.data.axes if plan.data else ()
+    batch, axes = plan.train.batch, plan.list_axes("data")
     stages = small.product(plan.pipeline.axes) if plan.pipeline else 0
     microbatches = min(batch.microbatches, max(4, stages) if stages else 2)
     each = batch.sequences // (batch.microbatches * plan.mesh.product(axes))
@@ -101,8 +101,8 @@ def shrink_batch(plan: Plan, small: Mesh) -> Batch:
 
 def _shrink_length(plan: Plan, small: Mesh) -> int:
     """Positions of a sequence."""
-    data, tensor = (each.axes if each else () for each in (plan.data, plan.tensor))
-    experts = tuple(axis for axis in (plan.experts.axes if plan.experts else ()) if axis not in data)
+    tensor, data = plan.list_axes("tensor"), plan.list_axes("data")
+    experts = tuple(axis for axis in plan.list_axes("experts") if axis not in data)
     both = tuple(dict.fromkeys(tensor + experts))  # tokens may be split over each before they are sent
     ways = [_count_ways(plan, small, axes) for axes in (tensor, experts, both)]
     return shrink_size(LEAST["length"], plan.train.batch.length, ways)
@@ -115,7 +115,7 @@ def shrink_sizes(plan: Plan, small: Mesh) -> dict[str, int]:
     if shape.experts:
         found |= _shrink_experts(plan, small, shape.experts, shape.top_k)
     used = set(found.values()) | {_shrink_length(plan, small)}
-    tensor = _count_ways(plan, small, plan.tensor.axes if plan.tensor else ())
+    tensor = _count_ways(plan, small, plan.list_axes("tensor"))
     split = _count_ways(plan, small, plan.experts.tensor if plan.experts else ())
     fused = [(FUSED * was, FUSED * now) for was, now in (tensor, split)]
     whole = {"ffn": [tensor, split, *fused]} | {
@@ -130,7 +130,7 @@ def shrink_sizes(plan: Plan, small: Mesh) -> dict[str, int]:
 
 def _shrink_experts(plan: Plan, small: Mesh, experts: int, top_k: int | None) -> dict[str, int]:
     """More than one expert a rank where there was, and more than a token has."""
-    was, now = _count_ways(plan, small, plan.experts.axes if plan.experts else ())
+    was, now = _count_ways(plan, small, plan.list_axes("experts"))
     chosen = min(top_k or 1, 2)
     each = 2 if experts > was else 1
     found = {"experts": shrink_size(max(each * now, min(experts, chosen + 2)), experts, [(was, now)])}
@@ -140,7 +140,7 @@ def _shrink_experts(plan: Plan, small: Mesh, experts: int, top_k: int | None) ->
 def _shrink_heads(plan: Plan, small: Mesh) -> dict[str, int]:
     """Heads, their width and the model's: all of them or none, since they follow from each other."""
     shape = plan.train.model.shape
-    tensor = _count_ways(plan, small, plan.tensor.axes if plan.tensor else ())
+    tensor = _count_ways(plan, small, plan.list_axes("tensor"))
     hidden, heads = shape.hidden, shape.heads
     if not hidden or not heads or not (width := shape.head_dim or hidden // heads):
         return {}
