@@ -23,8 +23,7 @@ from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.report import NotProvable
 from parc.verify.sample.choose import choose_sample
 from parc.verify.sample.sample import Sample
-from parc.verify.sample.tokens import Tokens
-from parc.verify.sample.uneven_routing import find_vocabulary
+from parc.verify.sample.tokens import Tokens, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
 from parc.verify.validation.report import report_difference, report_end, warn_unchecked
 from parc.verify.validation.run_step import compare_program_here
