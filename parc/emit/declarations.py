@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from parc.emit.trees import assign
 from parc.ir.expression import attribute, call, expr, literal, name, names_in
+from parc.ir.parameters import sort_paths
 from parc.ir.program import Buffer, Parameter, Stage, Unit
 from parc.ir.runtime_names import TOKEN_COUNTS
 from parc.ir.states import S, local_shape
@@ -27,16 +28,18 @@ def write_init(
         yield assign(attribute(attr), literal(number))
     for axis in unit.groups:
         yield assign(attribute(axis), expr("mesh.get_group(axis)", axis=literal(axis)))
-    attributes: _Attributes = {}
+    held: dict[str, tuple[str, ast.expr]] = {}  # by what `unit.order` has: an attribute path and its value
     for parameter in unit.parameters:
         if (layer := parameter.path.rpartition(".")[0]) in unit.layers:
-            _put(attributes, layer, unit.layers[layer].tree)
+            held[parameter.path] = layer, unit.layers[layer].tree
         else:
-            _put(attributes, parameter.path, _declare_parameter(parameter, sizes))
-    for path, member in unit.members.items():
-        _put(attributes, path, _construct(member, takes_mesh))
+            held[parameter.path] = parameter.path, _declare_parameter(parameter, sizes)
+    held |= {path: (path, _construct(member, takes_mesh)) for path, member in unit.members.items()}
     if stage is not None and stage.layers:
-        _put(attributes, stage.layers_path, _build_layers(stage, takes_mesh))
+        held[stage.layers_path] = stage.layers_path, _build_layers(stage, takes_mesh)
+    attributes: _Attributes = {}
+    for key in sort_paths(unit, held):
+        _put(attributes, *held[key])
     for attr, value in attributes.items():
         yield assign(attribute(attr), _build_module(value))
     yield from _write_buffers(unit.buffers)

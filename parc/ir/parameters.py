@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import TypeAlias
 
@@ -25,12 +25,22 @@ def named_units(stage: Stage) -> Iterator[tuple[str, Unit]]:
             yield path, found
 
 
+def sort_paths(unit: Unit, paths: Iterable[str]) -> list[str]:
+    """Paths of what a unit holds, in the order of the user's constructor; those without a place come last."""
+    places = {path: place for place, path in enumerate(unit.order)}
+    return sorted(paths, key=lambda path: places.get(path, len(places)))
+
+
 def find_recipe(recipes: Mapping[str, Recipe], path: str, parameter: Parameter) -> Recipe:
     """The initial value of the parameter at `path` of a stage; of a list of experts, that of the first."""
+    return recipes[path.removesuffix(parameter.path) + first_user_name(parameter)]
+
+
+def first_user_name(parameter: Parameter) -> str:
+    """The path of a parameter in the user's module; of a list of experts, that of the first."""
     if parameter.stack is None:
-        return recipes[path]
-    owner = path.removesuffix(parameter.path)
-    return recipes[f"{owner}{parameter.stack}.0{parameter.path.removeprefix(parameter.stack)}"]
+        return parameter.path
+    return f"{parameter.stack}.0{parameter.path.removeprefix(parameter.stack)}"
 
 
 def count_local_elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:
@@ -47,14 +57,17 @@ class _Modules:
 
     def walk(self, unit: Unit, path: str) -> Iterator[tuple[str, Parameter | Unit]]:
         yield path, unit
+        held: dict[str, Parameter | Unit | None] = {each.path: each for each in unit.parameters}
+        held |= {member: self.units[name] for member, name in unit.members.items()}
+        if unit is self.stage.root and self.stage.layers:
+            held[self.stage.layers_path] = None
         tree: _Tree = {}
-        for parameter in unit.parameters:
-            _put(tree, parameter.path, parameter)
-        for member, name in unit.members.items():
-            _put(tree, member, self.units[name])
-        if unit is self.stage.root:
+        for below in sort_paths(unit, held):
+            if (one := held[below]) is not None:
+                _put(tree, below, one)
+                continue
             for number, name in enumerate(self.stage.layers, self.stage.first_layer):
-                _put(tree, f"{self.stage.layers_path}.{number}", self.units[name])
+                _put(tree, f"{below}.{number}", self.units[name])
         yield from self._below(tree, path)
 
     def _below(self, tree: _Tree, path: str) -> Iterator[tuple[str, Parameter | Unit]]:

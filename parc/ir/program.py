@@ -201,6 +201,7 @@ class Unit:
     numbers: Mapping[str, int | float] = field(default_factory=dict)  # the user's attributes that are read
     layers: Mapping[str, Expression] = field(default_factory=dict)  # constructors, by attribute path
     experts: Experts | None = None
+    order: tuple[str, ...] = ()  # of parameters, members and layers in the user's module
     requirement: Requirement | None = None
 
 

@@ -8,6 +8,7 @@ from parc.capture.graph import user_name
 from parc.capture.preconditions import Illegal
 from parc.diagnostic import CompileError, Label, error
 from parc.ir.program import Program
+from parc.lower.attribute_order import order_attributes
 from parc.lower.layers import form_layers
 from parc.lower.stages import cut_stages
 from parc.lower.units import Units
@@ -41,7 +42,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
             for uncut in placed.uncut
         ),
     )
-    return form_layers(program, layout.axes)
+    return order_attributes(form_layers(program, layout.axes))
 
 
 def _list_partial_axes(layout: Layout, states: States) -> tuple[str, ...]:

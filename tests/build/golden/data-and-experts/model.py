@@ -15,8 +15,6 @@ from runtime.placement import Placement
 
 PLACEMENTS = {
     "embedding.weight": Placement((256, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "head.weight": Placement((256, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
     "layers.*.attention_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
     "layers.*.attention.wq.weight": Placement((32, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
     "layers.*.attention.wk.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
@@ -36,13 +34,6 @@ PLACEMENTS = {
     ),
     "layers.*.moe_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
     "layers.*.moe.router.proj.weight": Placement((8, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.moe.shared.gate.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.moe.shared.up.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.moe.shared.down.weight": Placement(
-        (32, 16),
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp", "ep"),
-    ),
     "layers.*.moe.experts.gate": Placement(
         (8, 24, 32), {"ep": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
     ),
@@ -56,6 +47,15 @@ PLACEMENTS = {
         reduce=("dp",),
         experts=True,
     ),
+    "layers.*.moe.shared.gate.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.moe.shared.up.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
+    "layers.*.moe.shared.down.weight": Placement(
+        (32, 16),
+        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
+        reduce=("dp", "ep"),
+    ),
+    "norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
+    "head.weight": Placement((256, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
 }
 
 
@@ -198,8 +198,8 @@ class MoE(nn.Module):
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
         self.router = Router(mesh)
-        self.shared = FeedForward2()
         self.experts = Experts(mesh)
+        self.shared = FeedForward2()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         tokens = x.flatten(0, 1)

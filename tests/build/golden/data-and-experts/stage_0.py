@@ -20,14 +20,14 @@ class Stage(nn.Module):
         self.dp = mesh.get_group("dp")
         self.ep = mesh.get_group("ep")
         self.embedding = nn.Embedding(256, 32)
-        self.head = nn.Linear(32, 256, bias=False)
-        self.norm = RMSNorm()
         self.layers = nn.ModuleDict(
             {
                 str(first_layer + i): layer
                 for i, layer in enumerate([DenseBlock()] + [MoEBlock(mesh) for _ in range(3)])
             }
         )
+        self.norm = RMSNorm()
+        self.head = nn.Linear(32, 256, bias=False)
         device = mesh.device_type
         angles = torch.arange(20, device=device).unsqueeze(1) * 10000.0 ** (
             -torch.arange(0, 8, 2, device=device) / 8

@@ -40,8 +40,8 @@ PLACEMENTS = {
         init=trunc_normal(0.0, 0.10606601717798211, -0.3181980515339463, 0.3181980515339463),
         experts=True,
     ),
-    "head.weight": Placement((256, 16), {"tp": 0}, init=normal(0.0, 0.3), reduce=("ep",)),
     "norm.weight": Placement((16,), init=constant(1.0), reduce=("ep",)),
+    "head.weight": Placement((256, 16), {"tp": 0}, init=normal(0.0, 0.3), reduce=("ep",)),
 }
 
 

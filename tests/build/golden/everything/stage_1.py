@@ -19,9 +19,9 @@ class Stage(nn.Module):
         super().__init__()
         self.n_moe_layers = 4
         self.tp = mesh.get_group("tp")
-        self.head = ColumnLinear(16, 256, self.tp, dtype=torch.float64)
-        self.norm = RMSNorm()
         self.layers = nn.ModuleDict({str(first_layer + i): MoEBlock(mesh) for i in range(2)})
+        self.norm = RMSNorm()
+        self.head = ColumnLinear(16, 256, self.tp, dtype=torch.float64)
         device = mesh.device_type
         angles = torch.arange(12, device=device).unsqueeze(1) * 10000.0 ** (
             -torch.arange(0, 4, 2, device=device) / 4

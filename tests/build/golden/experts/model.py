@@ -17,16 +17,8 @@ from runtime.placement import Placement
 PLACEMENTS = {
     "symbols.weight": Placement((256, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0), reduce=("ep",)),
     "places.weight": Placement((24, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0), reduce=("ep",)),
-    "ln.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
-    "ln.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
-    "unembed.weight": Placement(
-        (256, 32), init=uniform(-0.14433756729740643, 0.14433756729740643), reduce=("ep",)
-    ),
-    "unembed.bias": Placement((256,), init=constant(0.0), reduce=("ep",)),
     "blocks.*.ln1.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
     "blocks.*.ln1.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
-    "blocks.*.ln2.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
-    "blocks.*.ln2.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
     "blocks.*.attn.qkv.weight": Placement(
         (96, 32), init=uniform(-0.21650635094610965, 0.21650635094610965), reduce=("ep",)
     ),
@@ -35,6 +27,8 @@ PLACEMENTS = {
         (32, 32), init=uniform(-0.3061862178478973, 0.3061862178478973), reduce=("ep",)
     ),
     "blocks.*.attn.out.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
+    "blocks.*.ln2.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
+    "blocks.*.ln2.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
     "blocks.*.switch.gate.weight": Placement(
         (4, 32), init=uniform(-0.40824829046386296, 0.40824829046386296), reduce=("ep",)
     ),
@@ -57,6 +51,12 @@ PLACEMENTS = {
     "blocks.*.switch.bank.specialists.fc2.bias": Placement(
         (4, 32), {"ep": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
     ),
+    "ln.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
+    "ln.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
+    "unembed.weight": Placement(
+        (256, 32), init=uniform(-0.14433756729740643, 0.14433756729740643), reduce=("ep",)
+    ),
+    "unembed.bias": Placement((256,), init=constant(0.0), reduce=("ep",)),
 }
 
 
@@ -137,8 +137,8 @@ class SwitchBlock(nn.Module):
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
         self.ln1 = nn.LayerNorm(32)
-        self.ln2 = nn.LayerNorm(32)
         self.attn = CausalSelfAttention(mesh)
+        self.ln2 = nn.LayerNorm(32)
         self.switch = SwitchLayer(mesh)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,9 +19,9 @@ class Stage(nn.Module):
         self.ep = mesh.get_group("ep")
         self.symbols = nn.Embedding(256, 32)
         self.places = nn.Embedding(24, 32)
+        self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(3)})
         self.ln = nn.LayerNorm(32)
         self.unembed = nn.Linear(32, 256)
-        self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(3)})
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         h = self.symbols(tokens) + self.places(torch.arange(tokens.shape[1], device=tokens.device))

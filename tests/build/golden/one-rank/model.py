@@ -14,7 +14,6 @@ from runtime.placement import Placement
 
 PLACEMENTS = {
     "embed.weight": Placement((256, 32), init=(("normal_", 0.0, 1.0), ("row_zero", 0))),
-    "head.weight": Placement((256, 32), init=uniform(-0.17677669529663684, 0.17677669529663684)),
     "stack.*.before.weight": Placement((32,), init=constant(1.0)),
     "stack.*.attention.qkv.weight": Placement(
         (96, 32), init=uniform(-0.17677669529663684, 0.17677669529663684)
@@ -35,6 +34,7 @@ PLACEMENTS = {
     "stack.*.mixture.experts.down": Placement(
         (4, 32, 40), init=(("normal_", 0.0, 1.0), ("mul_", 0.2)), experts=True
     ),
+    "head.weight": Placement((256, 32), init=uniform(-0.17677669529663684, 0.17677669529663684)),
 }
 
 

@@ -16,8 +16,8 @@ class Stage(nn.Module):
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(256, 32, padding_idx=0)
-        self.head = nn.Linear(32, 256, bias=False)
         self.stack = nn.ModuleDict({str(first_layer + i): Layer(mesh) for i in range(3)})
+        self.head = nn.Linear(32, 256, bias=False)
 
     def forward(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         length = tokens.shape[1]

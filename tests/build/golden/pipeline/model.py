@@ -16,7 +16,6 @@ from runtime.placement import Placement
 PLACEMENTS = {
     "embed.weight": Placement((256, 32), init=(("normal_", 0.0, 1.0), ("row_zero", 0)), reduce=("dp",)),
     "stack.*.before.weight": Placement((32,), init=constant(1.0), reduce=("dp",)),
-    "stack.*.between.weight": Placement((32,), init=constant(1.0), reduce=("dp",)),
     "stack.*.attention.qkv.weight": Placement(
         (96, 32), init=uniform(-0.17677669529663684, 0.17677669529663684), reduce=("dp",)
     ),
@@ -32,6 +31,7 @@ PLACEMENTS = {
     "stack.*.attention.out.bias": Placement(
         (32,), init=uniform(-0.17677669529663687, 0.17677669529663687), reduce=("dp",)
     ),
+    "stack.*.between.weight": Placement((32,), init=constant(1.0), reduce=("dp",)),
     "stack.*.mixture.score.weight": Placement(
         (4, 32), init=uniform(-0.17677669529663684, 0.17677669529663684), reduce=("dp",)
     ),
@@ -114,8 +114,8 @@ class Layer(nn.Module):
         super().__init__()
         self.dp = mesh.get_group("dp")
         self.before = nn.RMSNorm(32)
-        self.between = nn.RMSNorm(32)
         self.attention = Attention()
+        self.between = nn.RMSNorm(32)
         self.mixture = Mixture(mesh)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,8 @@ class Stage(nn.Module):
 
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
-        self.head = nn.Linear(32, 256, bias=False)
         self.stack = nn.ModuleDict({str(first_layer + i): Layer(mesh) for i in range(2)})
+        self.head = nn.Linear(32, 256, bias=False)
 
     def forward(
         self, penalty: Tensor, x: Tensor, penalty_2: Tensor, tokens: Tensor, labels: Tensor

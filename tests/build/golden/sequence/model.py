@@ -16,8 +16,6 @@ from runtime.placement import Placement
 
 PLACEMENTS = {
     "embedding.weight": Placement((256, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "head.weight": Placement((256, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
     "layers.*.attention_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
     "layers.*.attention.wq.weight": Placement((32, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
     "layers.*.attention.wk.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
@@ -39,14 +37,6 @@ PLACEMENTS = {
     ),
     "layers.*.moe_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
     "layers.*.moe.router.proj.weight": Placement((8, 32), init=normal(0.0, 0.02), reduce=("dp", "tp")),
-    "layers.*.moe.shared.gate.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.moe.shared.up.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.moe.shared.down.weight": Placement(
-        (32, 16),
-        {"tp": 1},
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp",),
-    ),
     "layers.*.moe.experts.gate": Placement(
         (8, 24, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
     ),
@@ -60,6 +50,16 @@ PLACEMENTS = {
         reduce=("dp",),
         experts=True,
     ),
+    "layers.*.moe.shared.gate.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
+    "layers.*.moe.shared.up.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
+    "layers.*.moe.shared.down.weight": Placement(
+        (32, 16),
+        {"tp": 1},
+        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
+        reduce=("dp",),
+    ),
+    "norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
+    "head.weight": Placement((256, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
 }
 
 
@@ -214,8 +214,8 @@ class MoE(nn.Module):
         super().__init__()
         self.tp = mesh.get_group("tp")
         self.router = Router(mesh)
-        self.shared = FeedForward2(mesh)
         self.experts = Experts(mesh)
+        self.shared = FeedForward2(mesh)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         tokens = x.flatten(0, 1)

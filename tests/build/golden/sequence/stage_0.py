@@ -21,14 +21,14 @@ class Stage(nn.Module):
         self.dp = mesh.get_group("dp")
         self.tp = mesh.get_group("tp")
         self.embedding = VocabEmbedding(256, 32, self.tp)
-        self.head = ColumnLinear(32, 256, self.tp)
-        self.norm = RMSNorm()
         self.layers = nn.ModuleDict(
             {
                 str(first_layer + i): layer
                 for i, layer in enumerate([DenseBlock(mesh)] + [MoEBlock(mesh) for _ in range(3)])
             }
         )
+        self.norm = RMSNorm()
+        self.head = ColumnLinear(32, 256, self.tp)
         device = mesh.device_type
         angles = torch.arange(20, device=device).unsqueeze(1) * 10000.0 ** (
             -torch.arange(0, 8, 2, device=device) / 8

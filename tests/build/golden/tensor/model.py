@@ -14,24 +14,24 @@ from runtime.placement import Placement
 PLACEMENTS = {
     "transformer.wte.weight": Placement((256, 48), {"tp": 0}, init=normal(0.0, 0.02)),
     "transformer.wpe.weight": Placement((32, 48), init=normal(0.0, 0.02)),
-    "transformer.ln_f.weight": Placement((48,), init=constant(1.0)),
-    "transformer.ln_f.bias": Placement((48,), init=constant(0.0)),
     "transformer.h.*.ln_1.weight": Placement((48,), init=constant(1.0)),
     "transformer.h.*.ln_1.bias": Placement((48,), init=constant(0.0)),
-    "transformer.h.*.ln_2.weight": Placement((48,), init=constant(1.0)),
-    "transformer.h.*.ln_2.bias": Placement((48,), init=constant(0.0)),
     "transformer.h.*.attn.c_attn.weight": Placement((144, 48), {"tp": (0, 3)}, init=normal(0.0, 0.02)),
     "transformer.h.*.attn.c_attn.bias": Placement((144,), {"tp": (0, 3)}, init=constant(0.0)),
     "transformer.h.*.attn.c_proj.weight": Placement(
         (48, 48), {"tp": 1}, init=normal(0.0, 0.008164965809277261)
     ),
     "transformer.h.*.attn.c_proj.bias": Placement((48,), init=constant(0.0)),
+    "transformer.h.*.ln_2.weight": Placement((48,), init=constant(1.0)),
+    "transformer.h.*.ln_2.bias": Placement((48,), init=constant(0.0)),
     "transformer.h.*.mlp.c_fc.weight": Placement((192, 48), {"tp": 0}, init=normal(0.0, 0.02)),
     "transformer.h.*.mlp.c_fc.bias": Placement((192,), {"tp": 0}, init=constant(0.0)),
     "transformer.h.*.mlp.c_proj.weight": Placement(
         (48, 192), {"tp": 1}, init=normal(0.0, 0.008164965809277261)
     ),
     "transformer.h.*.mlp.c_proj.bias": Placement((48,), init=constant(0.0)),
+    "transformer.ln_f.weight": Placement((48,), init=constant(1.0)),
+    "transformer.ln_f.bias": Placement((48,), init=constant(0.0)),
 }
 
 
@@ -78,8 +78,8 @@ class Block(nn.Module):
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(48)
-        self.ln_2 = nn.LayerNorm(48)
         self.attn = CausalSelfAttention(mesh)
+        self.ln_2 = nn.LayerNorm(48)
         self.mlp = MLP(mesh)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ class Stage(nn.Module):
         self.transformer = Weights(
             wte=Weights(weight=nn.Parameter(torch.empty(128, 48))),
             wpe=nn.Embedding(32, 48),
-            ln_f=nn.LayerNorm(48),
             h=nn.ModuleDict({str(first_layer + i): Block(mesh) for i in range(3)}),
+            ln_f=nn.LayerNorm(48),
         )
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:

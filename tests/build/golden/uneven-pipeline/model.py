@@ -19,8 +19,6 @@ PLACEMENTS = {
     "places.weight": Placement((24, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0)),
     "blocks.*.ln1.weight": Placement((32,), init=constant(1.0)),
     "blocks.*.ln1.bias": Placement((32,), init=constant(0.0)),
-    "blocks.*.ln2.weight": Placement((32,), init=constant(1.0)),
-    "blocks.*.ln2.bias": Placement((32,), init=constant(0.0)),
     "blocks.*.attn.qkv.weight": Placement(
         (96, 32), {"tp": 0}, init=uniform(-0.21650635094610965, 0.21650635094610965)
     ),
@@ -29,6 +27,8 @@ PLACEMENTS = {
         (32, 32), {"tp": 1}, init=uniform(-0.3061862178478973, 0.3061862178478973)
     ),
     "blocks.*.attn.out.bias": Placement((32,), init=constant(0.0)),
+    "blocks.*.ln2.weight": Placement((32,), init=constant(1.0)),
+    "blocks.*.ln2.bias": Placement((32,), init=constant(0.0)),
     "blocks.*.switch.gate.weight": Placement(
         (4, 32), init=uniform(-0.40824829046386296, 0.40824829046386296)
     ),
@@ -143,8 +143,8 @@ class SwitchBlock(nn.Module):
         super().__init__()
         self.tp = mesh.get_group("tp")
         self.ln1 = nn.LayerNorm(32)
-        self.ln2 = nn.LayerNorm(32)
         self.attn = CausalSelfAttention(mesh)
+        self.ln2 = nn.LayerNorm(32)
         self.switch = SwitchLayer(mesh)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,9 +18,9 @@ class Stage(nn.Module):
         super().__init__()
         self.penalty_weight = 0.01
         self.tp = mesh.get_group("tp")
+        self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(2)})
         self.ln = nn.LayerNorm(32)
         self.unembed = ColumnLinear(32, 256, self.tp, bias=True)
-        self.blocks = nn.ModuleDict({str(first_layer + i): SwitchBlock(mesh) for i in range(2)})
 
     def forward(self, h: Tensor, penalties: Tensor, labels: Tensor) -> Tensor:
         for layer in self.blocks.values():
