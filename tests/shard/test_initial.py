@@ -231,3 +231,15 @@ def test_a_random_buffer_is_refused() -> None:
     module, recording = recorded(Noise)
     with pytest.raises(Unrecorded, match="random"):
         derive_computation(recording, module.get_buffer("noise"))
+
+
+def test_empty_tensors_are_made_on_the_device_that_is_asked_for() -> None:
+    """Those of the recorded device take a shorter way than all others."""
+    with torch.device("meta"), Recording().record():
+        assert torch.empty(2, 3, dtype=torch.float64).dtype == torch.float64
+        assert torch.empty((2, 3), device=None).shape == (2, 3)
+        assert torch.empty(2).is_meta
+        assert torch.empty(2, device="cpu").device.type == "cpu"
+        with torch.device("cpu"):
+            assert torch.empty(2).device.type == "cpu"
+    assert torch.empty(2).device.type == "cpu"

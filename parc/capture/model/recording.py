@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from parc.capture.source_lines import Frames, list_frames
@@ -27,6 +28,7 @@ FILLS: dict[str, tuple[float, ...]] = {
 }
 
 
+_EMPTY = torch.ops.aten.empty.memory_format
 _PLAIN = ("empty", "detach")  # what every parameter is made with, and no value is computed by
 
 
@@ -65,11 +67,12 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def record(self) -> Iterator[None]:
         """Record what is done inside, with the functions of torch.nn.init that do nothing on the meta device.
 
-        What the default of linear layers draws depends on the shape alone, and is asked for once: a model has
-        many thousands of them.
+        A model has many thousands of linear layers. What their default draws depends on the shape alone, and
+        is asked for once; their tensors are made without a way through the modes of torch.
         """
         init = nn.init
-        kept = init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_
+        _device_constructors()  # torch remembers the functions that it finds at the first call
+        kept = init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_, torch.empty
         bounds: dict[Hashable, tuple[float, ...]] = {}
 
         def trunc_normal(
@@ -81,21 +84,35 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._add_fill("orthogonal_", tensor, gain)
 
         def kaiming_uniform(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
-            key = tensor.shape, arguments, tuple(keywords.items())
-            if tensor.is_meta and key in bounds:
+            with torch._C.DisableTorchFunction():
+                key = tensor.shape, arguments, tuple(keywords.items())
+                known = tensor.is_meta and key in bounds
+            if known:
                 return self._add_fill("uniform_", tensor, *bounds[key])
             kept[2](tensor, *arguments, **keywords)
             if self._log[-1].out is tensor and self._log[-1].name == "uniform_":
                 bounds[key] = self._log[-1].args[1:]
             return tensor
 
+        def empty(*size: Any, **options: Any) -> Tensor:
+            plain = options.get("device") is None and options.keys() <= {"device", "dtype"}
+            if not plain or modes != _count_modes():
+                return kept[3](*size, **options)
+            with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+                out = kept[3](*size, **options | {"device": "meta"})
+                asked = {key: value for key, value in options.items() if value is not None}
+                made = {**asked, "device": out.device, "pin_memory": False}
+                self._add(Entry("empty", _EMPTY, ([*out.shape],), made, out, []))
+            return out
+
         init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal
-        init.kaiming_uniform_ = kaiming_uniform
+        init.kaiming_uniform_, torch.empty = kaiming_uniform, empty
         try:
             with self, _Literals(self):
+                modes = _count_modes()
                 yield
         finally:
-            init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_ = kept
+            init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_, torch.empty = kept
 
     def add_literal(self, data: Any, made: Tensor, keywords: Mapping[str, Any]) -> None:
         """Adds a call of `torch.tensor` with numbers, which keeps no values on the meta device."""
@@ -124,8 +141,9 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add(self, entry: Entry) -> None:
         out = entry.out
-        for tensor in (out,) if isinstance(out, Tensor) else list_tensors(out):
-            self._by_storage[get_storage(tensor)].append(len(self._log))
+        with torch._C.DisableTorchFunction():  # modes would see every look at a tensor
+            for tensor in (out,) if isinstance(out, Tensor) else list_tensors(out):
+                self._by_storage[get_storage(tensor)].append(len(self._log))
         self._log.append(entry)
 
 
@@ -141,6 +159,11 @@ class _Literals(TorchFunctionMode):
         if func is torch.tensor and args:
             self.recording.add_literal(args[0], out, kwargs or {})
         return out
+
+
+def _count_modes() -> tuple[int, int]:
+    """How many modes of torch functions and of dispatch are entered, those of a device among them."""
+    return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
 
 
 @cache
