@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,18 @@ FIGURES = {"loss": "loss", "balance": "balance loss", "grad_norm": "gradient nor
 
 def load_trainer(folder: Path, dataset: Dataset, device: str) -> Any:
     """The `Trainer` that the program in `folder` prepares for this rank. Its modules replace any other's."""
-    own = {path.stem for path in folder.iterdir()}
-    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
-        del sys.modules[name]
+    forget_modules({path.stem for path in folder.iterdir()})
     sys.path.insert(0, str(folder))
     train = import_module("train")
     return train.build_trainer(
         dataset, train.parse_arguments(["--data", "unused", "--device", device]), device
     )
+
+
+def forget_modules(names: Container[str]) -> None:
+    """Makes modules of these names, and those inside them, be imported again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        del sys.modules[name]
 
 
 def run_step(trainer: Any, number: int, inspect: Callable[[], None]) -> Mapping[str, float]:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import ProcessGroup, ReduceOp
+from torch.distributed import ReduceOp
 
 from parc.trace.ops import Kind
+from parc.verify.execution.process_group import PythonGroup
 from parc.verify.matching.operation_log import OperationLog
 
 _REDUCTIONS = {
@@ -37,10 +38,7 @@ class FakeWork(dist.Work):
         return True
 
 
-_Group: Any = ProcessGroup  # its stubs list methods that no group in Python has
-
-
-class FakeProcessGroup(_Group):  # type: ignore[misc]
+class FakeProcessGroup(PythonGroup):
     """One rank of a group, which communicates with no other rank and records what it is asked for.
 
     The other ranks are assumed to hold the same values: operations on tensors with data, counts and
@@ -48,22 +46,11 @@ class FakeProcessGroup(_Group):  # type: ignore[misc]
     sizes do not fit the group.
     """
 
+    backend = "fake"
+
     def __init__(self, rank: int, size: int, log: OperationLog) -> None:
         super().__init__(rank, size)
-        self._rank, self._size, self._log = rank, size, log
-
-    def rank(self) -> int:
-        return self._rank
-
-    def size(self) -> int:
-        return self._size
-
-    def getBackendName(self) -> str:
-        return "fake"
-
-    @property
-    def group_name(self) -> str:
-        return str(dist.distributed_c10d._world.pg_names[self])
+        self._log = log
 
     def allreduce(self, tensors: list[Tensor], opts: Any = None) -> FakeWork:
         for tensor in tensors:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from parc.runtime.datasets import Dataset
-from parc.verify.execution.trainer import select_share
+from parc.verify.execution.trainer import forget_modules, select_share
 from parc.verify.numbers.compare import Deviation, compare_step
 from parc.verify.numbers.reference import ReferenceStep
 from parc.verify.validation.thread_group import run_ranks_as_threads
@@ -28,7 +28,7 @@ def compare_program_here(
     The program begins with `values`, by the names of the user's model, as the reference has. Raises what the
     program raises, Mismatch, and Deadlock.
     """
-    with _imported_program(folder) as train:
+    with _import_program(folder) as train:
         options = train.parse_arguments(["--data", "unused", "--device", "cpu"])
 
         def take_step(_rank: int) -> list[Deviation]:
@@ -42,11 +42,11 @@ def compare_program_here(
 
 
 @contextmanager
-def _imported_program(folder: Path) -> Iterator[Any]:
+def _import_program(folder: Path) -> Iterator[Any]:
     """The module `train` of a program, whose modules stand for any others of their names meanwhile."""
     own = {path.stem for path in folder.iterdir()}
     before, writes, threads = dict(sys.modules), sys.dont_write_bytecode, torch.get_num_threads()
-    _forget_modules(own)
+    forget_modules(own)
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
@@ -59,10 +59,5 @@ def _imported_program(folder: Path) -> Iterator[Any]:
         torch.set_num_threads(threads)
         sys.dont_write_bytecode = writes
         sys.path.remove(str(folder))
-        _forget_modules(own)
+        forget_modules(own)
         sys.modules.update({name: before[name] for name in before if name.partition(".")[0] in own})
-
-
-def _forget_modules(names: set[str]) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
-        del sys.modules[name]

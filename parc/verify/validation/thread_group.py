@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import ProcessGroup, ReduceOp
+from torch.distributed import ReduceOp
 from torch.testing._internal.distributed.multi_threaded_pg import ThreadLocalWorld
 
+from parc.verify.execution.process_group import PythonGroup
 from parc.verify.validation.turns import Turns
 
 T = TypeVar("T")
@@ -72,12 +73,12 @@ def run_ranks_as_threads(world: int, work: Callable[[int], T]) -> list[T]:
         dist.init_process_group(BACKEND, store=store, rank=rank, world_size=world)
         return work(rank)
 
-    with _threads_as_ranks(_Exchange(turns)):
+    with _run_threads_as_ranks(_Exchange(turns)):
         return turns.run(join_and_work)
 
 
 @contextmanager
-def _threads_as_ranks(exchange: _Exchange) -> Iterator[None]:
+def _run_threads_as_ranks(exchange: _Exchange) -> Iterator[None]:
     """Gives each thread process groups of its own, which meet in `exchange`."""
     if BACKEND not in dist.Backend.backend_list:
         dist.Backend.register_backend(BACKEND, _create_group, devices=["cpu"])
@@ -111,28 +112,14 @@ class _ThreadWork(dist.Work):
         return True
 
 
-_Group: Any = ProcessGroup  # its stubs list methods that no group in Python has
-
-
-class ThreadGroup(_Group):  # type: ignore[misc]
+class ThreadGroup(PythonGroup):
     """One rank of a group of threads. It has the operations that emitted programs issue."""
+
+    backend = BACKEND
 
     def __init__(self, rank: int, size: int, exchange: _Exchange) -> None:
         super().__init__(rank, size)
-        self._rank, self._size, self._exchange, self._issued = rank, size, exchange, 0
-
-    def rank(self) -> int:
-        return self._rank
-
-    def size(self) -> int:
-        return self._size
-
-    def getBackendName(self) -> str:
-        return BACKEND
-
-    @property
-    def group_name(self) -> str:
-        return str(dist.distributed_c10d._world.pg_names[self])
+        self._exchange, self._issued = exchange, 0
 
     def allreduce(self, tensors: list[Tensor], opts: Any) -> _ThreadWork:
         (tensor,) = tensors
