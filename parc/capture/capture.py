@@ -169,9 +169,23 @@ def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Fo
     try:
         return _run_forward(structure, batch)
     except Exception as fault:
-        message = f"`{model.source}` does not run on its own: {describe_fault(fault)}"
         label = Label(model.at("source"), "run for this plan", primary=False)
-        raise CompileError(error("P505", message, *label_fault(fault), label)) from fault
+        if any(word in str(fault) for word in _READS_VALUES):
+            message = "`forward` reads values of a tensor, which decide on shapes or on what is run"
+            raise CompileError(
+                error("P505", message, *label_fault(fault), label, help=_VALUES_CURE)
+            ) from fault
+        message = f"`{model.source}` does not run on its own: {describe_fault(fault)}"
+        help = "it is run once, on tensors without data: `parc rule P505`"
+        raise CompileError(error("P505", message, *label_fault(fault), label, help=help)) from fault
+
+
+_READS_VALUES = ("meta tensors", "register_meta function", "data-dependent", "data dependent", "nonzero")
+"""Words of what torch raises where a tensor without data is asked for its values."""
+_VALUES_CURE = (
+    "a loop over experts belongs into a module whose `forward` takes tokens, indices and weights; "
+    "elsewhere use `torch.where` with three arguments"
+)
 
 
 def _find_symbols(structure: _Structure, root: Body, batch: BatchSize) -> tuple[FixedSizes, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
 from torch.amp.autocast_mode import autocast
 from torch.autograd import Function
 from torch.autograd.graph import saved_tensors_hooks
@@ -38,12 +40,13 @@ _MODULE_HOOKS = {
     "_backward_pre_hooks": "a backward hook",
 }
 _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+_PLAIN = "leave `torch.compile` out: what is compiled is the program"
 _IN_FORWARD = "write what the hook does into `forward`"
 _IN_LOSS = "add a term to the loss that has this gradient, in `forward`"
 
 
 def find_hooks(model: nn.Module) -> Iterator[HiddenCode]:
-    """The hooks on modules and parameters of a model, once a function."""
+    """The hooks on modules and parameters of a model and its compiled functions, each once."""
     seen = set()
     for hook, what, cure in _list_hooks(model):
         line = _find_definition(hook)
@@ -62,6 +65,21 @@ def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str
             for attribute in _PARAMETER_HOOKS:
                 for hook in (getattr(parameter, attribute, None) or {}).values():
                     yield hook, f"a hook on `{path}{path and '.'}{name}`", _IN_LOSS
+        for name, function in _list_compiled(module):
+            yield function, f"`{name}`, which is compiled,", _PLAIN
+
+
+def _list_compiled(module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The compiled functions that a module may call: its own, its class's, and those beside its class."""
+    if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
+        yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
+    kind = type(module)
+    beside = {} if kind.__module__.startswith("torch.") else vars(sys.modules[kind.__module__])
+    for names in (vars(module), vars(kind), beside):
+        for name, held in list(names.items()):
+            function = vars(held).get("_torchdynamo_orig_callable") if inspect.isfunction(held) else None
+            if function is not None:
+                yield name, function
 
 
 def _find_definition(function: Callable[..., Any]) -> Line | None:
@@ -72,12 +90,17 @@ def _find_definition(function: Callable[..., Any]) -> Line | None:
 
 _DETACH = "detach the tensors instead: `x.detach()`"
 _CHECKPOINT = "call the function itself: what is recomputed belongs to the plan, as `recompute`"
-_ENTERED: tuple[tuple[type, str, str], ...] = (
-    (torch.no_grad, "`torch.no_grad()`", _DETACH),
-    (torch.inference_mode, "`torch.inference_mode()`", _DETACH),
-    (torch.enable_grad, "`torch.enable_grad()`", "leave it out: gradients are enabled in training"),
-    (saved_tensors_hooks, "activation checkpointing", _CHECKPOINT),
-    (autocast, "`torch.autocast`", "cast the tensors instead: `x.to(torch.bfloat16)`"),
+_CALLED: tuple[tuple[type, str, str, str], ...] = (
+    (torch.no_grad, "__enter__", "`torch.no_grad()`", _DETACH),
+    (torch.inference_mode, "__enter__", "`torch.inference_mode()`", _DETACH),
+    (
+        torch.enable_grad,
+        "__enter__",
+        "`torch.enable_grad()`",
+        "leave it out: gradients are enabled in training",
+    ),
+    (saved_tensors_hooks, "__enter__", "activation checkpointing", _CHECKPOINT),
+    (autocast, "__init__", "`torch.autocast`", "cast the tensors instead: `x.to(torch.bfloat16)`"),
 )
 _WRAPPERS = (  # where torch itself calls what is observed for the user
     *("torch/utils/_contextlib.py", "torch/utils/checkpoint.py", "torch/amp/autocast_mode.py"),
@@ -95,8 +118,8 @@ def observe_forward(found: list[HiddenCode]) -> Iterator[None]:
             found.append(HiddenCode(what, cure, line))
 
     with ExitStack() as stack:
-        for kind, what, cure in _ENTERED:
-            stack.enter_context(_note_calls(kind, "__enter__", functools.partial(note, what, cure)))
+        for kind, method, what, cure in _CALLED:
+            stack.enter_context(_note_calls(kind, method, functools.partial(note, what, cure)))
         for name in ("register_hook", "register_post_accumulate_grad_hook"):
             stack.enter_context(
                 _note_calls(Tensor, name, functools.partial(note, "a hook on a tensor", _IN_LOSS))

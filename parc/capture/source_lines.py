@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, TypeAlias
@@ -22,7 +23,7 @@ _OTHERS = (_PARC, str(Path(torch.__file__).parent), str(Path(importlib.__file__)
 _FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
 
 
-Frames: TypeAlias = list[tuple[str, int]]  # of a stack, innermost first: file and line
+Frames: TypeAlias = Sequence[tuple[str, int]]  # of a stack, innermost first: file and line
 
 
 class Line(NamedTuple):
@@ -67,6 +68,12 @@ def label_operation(node: fx.Node | None) -> tuple[Label, ...]:
     """The user's line in which an operation stands; none where it is not known."""
     lines = find_lines(node) if node is not None else []
     return label_line(lines[-1].file, lines[-1].number, "this operation") if lines else ()
+
+
+def label_frames(frames: Frames) -> tuple[Label, ...]:
+    """The innermost line of the user's among frames; none where there is none."""
+    users = [(file, number) for file, number in frames if is_users_file(file)]
+    return label_line(Path(users[0][0]), users[0][1], "here") if users else ()
 
 
 def label_fault(fault: BaseException) -> tuple[Label, ...]:

@@ -76,7 +76,10 @@ def _print_cross_entropy(op: Operation, states: Sequence[Mapping[str, State]]) -
     ignore = {"ignore_index": literal(ignored)} if ignored != -100 else {}
     if vocabulary is None and (reduction != "mean" or not tokens):
         reduced = {"reduction": literal(reduction)} if reduction != "mean" else {}
-        return Printed(call("F.cross_entropy", logits, labels, **reduced, **ignore))
+        weight = {"weight": op.args[2]} if len(op.args) > 2 and op.args[2] is not None else {}
+        smoothing = argument(op.node, "label_smoothing")
+        smoothed = {"label_smoothing": op.number(smoothing)} if smoothing else {}
+        return Printed(call("F.cross_entropy", logits, labels, **weight, **reduced, **ignore, **smoothed))
     keywords = {"reduction": literal(reduction), **ignore}
     if vocabulary:
         keywords["vocabulary"] = attribute(vocabulary)

@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from parc.capture.functionalize import is_view
+from parc.capture.graph import name_of
 from parc.capture.model.recording import FILLS, Entry, Recording, get_storage, list_tensors
-from parc.capture.source_lines import format_frames
+from parc.capture.source_lines import Frames, format_frames
 
 Call: TypeAlias = tuple[str | float, ...]  # the name of an operation in place, and its numbers
 Recipe: TypeAlias = tuple[Call, ...]
@@ -36,24 +38,33 @@ _RANDOM = (
 
 
 class Unrecorded(Exception):
-    """A value that cannot be made again for any share of the tensor."""
+    """A value that cannot be made again for any share of the tensor. `frames` are where it is made."""
+
+    def __init__(self, reason: str, frames: Frames = ()) -> None:
+        super().__init__(reason)
+        self.frames = frames
 
 
 def derive_recipe(recording: Recording, tensor: Tensor) -> Recipe:
     """The operations that fill any share of a parameter. Raises Unrecorded."""
+    return _derive_from(recording, tensor, get_storage(tensor))
+
+
+def _derive_from(recording: Recording, tensor: Tensor, storage: int) -> Recipe:
+    """The recipe of a tensor, or of one as large as it, from what has filled a storage."""
     recipe: Recipe = ()
-    for entry in recording.find_entries(tensor):
-        recipe = _extend(recipe, entry, recording, tensor)
+    for entry in recording.find_entries(storage):
+        recipe = _extend(recipe, entry, recording, tensor, storage)
     if not recipe:
         raise Unrecorded("is never filled by its constructor")
     return recipe
 
 
-def _extend(recipe: Recipe, entry: Entry, recording: Recording, tensor: Tensor) -> Recipe:
+def _extend(recipe: Recipe, entry: Entry, recording: Recording, tensor: Tensor, storage: int) -> Recipe:
     """The recipe of a tensor after one more operation on its memory."""
     name, args = entry.name, entry.args
     plain = name.removesuffix("_like")
-    if name in _EMPTY or (name in _SAME and get_storage(args[0]) == get_storage(tensor)):
+    if name in _EMPTY or (name in _SAME and entry.operands[0] == storage):
         return recipe
     if name.endswith("_") and args[0].numel() != tensor.numel():
         return (*recipe, _zero_row(entry, tensor))
@@ -70,11 +81,11 @@ def _extend(recipe: Recipe, entry: Entry, recording: Recording, tensor: Tensor) 
     if name in ("clamp_", "erfinv_"):
         return (*recipe, (name, *map(_read_number, args[1:])))
     if name.rstrip("_") in ("mul", "add", "sub", "div", "neg", "rsub") and not entry.kwargs:
-        before = recipe if name.endswith("_") else derive_recipe(recording, args[0])
+        before = recipe if name.endswith("_") else _derive_from(recording, tensor, entry.operands[0])
         return (*before, *_derive_change(name.rstrip("_"), args))
     if name in ("copy_", "_to_copy", "clone") and args[name == "copy_"].numel() == tensor.numel():
-        return derive_recipe(recording, args[name == "copy_"])
-    raise Unrecorded(f"is made with `{name}`, which cannot be drawn share by share")
+        return _derive_from(recording, tensor, entry.operands[name == "copy_"])
+    raise Unrecorded(f"is made with `{name}`, which cannot be drawn share by share", entry.frames)
 
 
 def _zero_row(entry: Entry, tensor: Tensor) -> Call:
@@ -130,7 +141,19 @@ def derive_computation(recording: Recording, tensor: Tensor) -> fx.Graph:
             item.meta["val"] = part
     graph.output((nodes.get(id(tensor), last),))
     graph.eliminate_dead_code(is_impure_node=_is_impure)
+    if any(_is_impure(node) and _changes_part(node) for node in graph.nodes):
+        raise Unrecorded(
+            "is changed in part, as by `buffer[i] = 1`: make it with `torch.where` or `torch.cat`"
+        )
     return graph
+
+
+def _changes_part(node: fx.Node) -> bool:
+    """Whether an operation changes a tensor through a view, so that what reads the whole does not read it."""
+    changed = node.args[0]
+    while isinstance(changed, fx.Node) and name_of(changed) in ("aten::detach", "aten::alias"):
+        changed = changed.args[0]
+    return isinstance(changed, fx.Node) and is_view(changed)
 
 
 def _is_impure(node: fx.Node) -> bool:

@@ -41,6 +41,7 @@ class Entry(NamedTuple):
     kwargs: dict[str, Any]
     out: Any
     frames: Frames  # of the user's constructor
+    operands: tuple[int, ...] = ()  # the storages of the tensors among the arguments, as they were
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -120,9 +121,9 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             dtype = {} if keywords.get("dtype") is None else {"dtype": made.dtype}
             self._add(Entry("tensor", torch.tensor, (data,), dtype, made, list_frames()))
 
-    def find_entries(self, tensor: Tensor) -> list[Entry]:
-        """What has made or changed the memory of a tensor, in order."""
-        return [self._log[number] for number in self._by_storage[get_storage(tensor)]]
+    def find_entries(self, storage: int) -> list[Entry]:
+        """What has made or changed a storage, in order."""
+        return [self._log[number] for number in self._by_storage[storage]]
 
     def find_sources(self, tensor: Tensor) -> list[Entry]:
         """What has made or changed a tensor, and all that it was made from, in order."""
@@ -132,7 +133,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             new = set(self._by_storage[left.pop()]) - found
             found |= new
             for number in new:
-                left += map(get_storage, list_tensors(self._log[number][2:4]))
+                left += self._log[number].operands
         return [self._log[number] for number in sorted(found)]
 
     def _add_fill(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
@@ -142,8 +143,11 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _add(self, entry: Entry) -> None:
         out = entry.out
         with torch._C.DisableTorchFunction():  # modes would see every look at a tensor
+            # a module that is cast gets other storages later
+            operands = tuple(map(get_storage, list_tensors((entry.args, entry.kwargs))))
             for tensor in (out,) if isinstance(out, Tensor) else list_tensors(out):
                 self._by_storage[get_storage(tensor)].append(len(self._log))
+        entry = entry._replace(operands=operands)
         self._log.append(entry)
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_recipe
 from parc.capture.model.recording import Recording
 from parc.capture.model.tree import Place, find_places, walk_modules
-from parc.capture.source_lines import label_fault
-from parc.diagnostic import CompileError, Label, error
+from parc.capture.source_lines import Frames, label_fault, label_frames
+from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Argument, Model
 
 
@@ -69,10 +70,23 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     recipes = _derive_recipes(tensors, recording, label)
     buffers = {b.name: _derive_buffer(b, recording, label) for b in tensors if b.is_buffer}
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
-        built.to(dtype)
+        cast_model(built, dtype)
     if not all(module.training for _, module in walk_modules(built)):
         built.train()
     return UserModel(built, recipes, buffers)
+
+
+def cast_model(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Casts parameters and buffers in place, complex ones to the complex type of the same precision."""
+    complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(complex_dtype)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    model._apply(cast)  # type: ignore[no-untyped-call]
+    return model
 
 
 def list_arguments(model: Model) -> dict[str, object]:
@@ -85,17 +99,30 @@ def list_arguments(model: Model) -> dict[str, object]:
 
 
 def _derive_recipes(tensors: Sequence[Place], recording: Recording, label: Label) -> dict[str, Recipe]:
-    recipes, faults = {}, []
+    recipes = {}
+    faults: dict[tuple[str, Frames], list[str]] = defaultdict(list)  # the names, by what is wrong, and where
     for place in tensors:
         try:
             if not place.is_buffer:
                 recipes[place.name] = derive_recipe(recording, place.tensor)
         except Unrecorded as fault:
-            message = f"`{place.name}` {fault}"
-            faults.append(error("P503", message, label, help="fill it with a function of torch.nn.init"))
+            faults[str(fault), tuple(fault.frames)].append(place.name)
     if faults:
-        raise CompileError(*faults)
+        found = (
+            _report_unrecorded(names, fault, (*label_frames(frames), label))
+            for (fault, frames), names in faults.items()
+        )
+        raise CompileError(*found)
     return recipes
+
+
+def _report_unrecorded(names: Sequence[str], fault: str, labels: Sequence[Label]) -> Diagnostic:
+    """One diagnostic for all parameters that have the same fault."""
+    others = f" and {len(names) - 1} other parameters" if len(names) > 1 else ""
+    notes = (f"the others: {', '.join(f'`{name}`' for name in names[1:9])}{', ..' * (len(names) > 9)}",)
+    help = "fill it with a function of torch.nn.init"
+    message = f"`{names[0]}`{others}: the initial value {fault}"
+    return error("P503", message, *labels, notes=notes if others else (), help=help)
 
 
 def _derive_buffer(buffer: Place, recording: Recording, label: Label) -> fx.Graph:

@@ -16,7 +16,7 @@ from parc.capture.model.objective import find_inputs
 from parc.capture.model.promotion import promote_casts
 from parc.capture.model.recipes import Recipe
 from parc.capture.model.tree import find_layers
-from parc.capture.model.user_model import find_factory, list_arguments
+from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.plan.blocks import Plan
 from parc.runtime.batches import Batches, BatchSettings
 from parc.runtime.datasets import Dataset
@@ -62,7 +62,7 @@ class Reference:
         facts, dtype, seed = self.plan.train.model, self._dtype, self.plan.train.seed
         model = find_factory(facts)(**list_arguments(facts))
         assert isinstance(model, nn.Module)
-        model.to(dtype)
+        cast_model(model, dtype)
         found = find_banks(model, find_layers(model, facts.shape.layers), facts.experts)
         stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
         with torch.no_grad():

@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 from parc.emit.program import Files
 
-_DTYPES = {"torch.float16", "torch.bfloat16", "torch.float32", "torch.float64"}
+_DTYPES = {
+    *("torch.float16", "torch.bfloat16", "torch.float32", "torch.float64"),
+    *("torch.complex64", "torch.complex128"),
+}
 _FIGURES = {"flops", "peak_flops"}  # of the cost model: for metrics alone
 
 
@@ -65,6 +68,14 @@ class _Mask(ast.NodeTransformer):
             return ast.Constant(re.sub(r"\d+([-,]\d+)*", "N", node.value))
         is_number = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
         return ast.Constant(0) if is_number else node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        """A list of layers as the classes that it has."""
+        text = ast.unparse(node.value)
+        if "first_layer" not in text:
+            return self.generic_visit(node)
+        kinds = sorted(set(re.findall(r"\b[A-Z]\w*(?=\()", text)))
+        return ast.Assign(node.targets, ast.Constant(" ".join(kinds)), lineno=0)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """A call without its `dtype` and the cost model's figures; of a conversion to a type, the operand."""

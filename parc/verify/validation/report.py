@@ -12,6 +12,8 @@ from parc.plan.blocks import Plan
 from parc.verify.numbers.compare import GRADIENT, Deviation
 from parc.verify.sample.sample import Sample
 
+SHOWN = 4  # parameters that a diagnostic lists
+
 
 def report_difference(plan: Plan, sample: Sample, model: nn.Module, wrong: Sequence[Deviation]) -> Diagnostic:
     """The first quantity that differs: the losses, then the gradients in the order of the backward pass."""
@@ -33,6 +35,19 @@ def report_difference(plan: Plan, sample: Sample, model: nn.Module, wrong: Seque
             f"{len(wrong):,} {values} in all; compared at a tiny size: {'; '.join(sample.notes)}",
         ),
         help="nothing was written; this is a fault of parc: report it with the plan and the model",
+    )
+
+
+def report_initial_values(plan: Plan, others: Sequence[tuple[str, str]]) -> Diagnostic:
+    """Parameters that the program would begin otherwise than the model; `others`: their names, and how."""
+    (name, difference), *left = others
+    return error(
+        "P503",
+        f"`{name}` {difference}",
+        Label(plan.train.model.at("source"), "as this model is built"),
+        notes=tuple(f"`{other}` {how}" for other, how in left[:SHOWN])
+        + ((f"and {len(left) - SHOWN} other parameters",) if len(left) > SHOWN else ()),
+        help="fill each parameter as a whole with a function of torch.nn.init",
     )
 
 

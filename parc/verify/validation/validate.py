@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES
-from parc.capture.model.user_model import find_factory, list_arguments
+from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.capture.source_lines import describe_fault
 from parc.diagnostic import CompileError, Diagnostic
 from parc.emit.program import Files
@@ -25,7 +25,13 @@ from parc.verify.sample.choose import choose_sample
 from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import Tokens, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
-from parc.verify.validation.report import report_difference, report_end, warn_unchecked
+from parc.verify.validation.initial_values import find_other_values
+from parc.verify.validation.report import (
+    report_difference,
+    report_end,
+    report_initial_values,
+    warn_unchecked,
+)
 from parc.verify.validation.run_step import compare_program_here
 
 RANKS = 16  # at most, where the axes allow it: each axis at its smallest, and a middle stage
@@ -69,6 +75,8 @@ def validate(plan: Plan, files: Files) -> tuple[Validation | None, tuple[Diagnos
         return None, (warn_unchecked(plan, f"the program is not checked: at a tiny size, {why}"),)
     try:
         model, deviations = _compare(sample)
+    except CompileError as faulty:
+        return None, faulty.diagnostics
     except NotImplementedError as reason:
         return None, (warn_unchecked(plan, f"the program is not checked: {describe_fault(reason)}"),)
     except Exception as fault:  # noqa: BLE001 - whatever ends the program is reported
@@ -88,9 +96,11 @@ def _compare(sample: Sample) -> tuple[nn.Module, list[Deviation]]:
     """The user's module after a step, and how far the program's step is from it."""
     plan = sample.plan
     dataset = Tokens(find_vocabulary(plan, sample.captured))
+    reference = Reference(plan, sample.captured.recipes, dataset)
     model = _build_user_model(plan)
+    _check_initial_values(plan, model, reference)
     values = _draw_values(model, plan.train.seed)
-    (expected,) = Reference(plan, sample.captured.recipes, dataset).train(1, model)
+    (expected,) = reference.train(1, model)
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         folder = Path(scratch) / "program"
         write(sample.files, folder)
@@ -101,6 +111,16 @@ def _compare(sample: Sample) -> tuple[nn.Module, list[Deviation]]:
     return model, [*deviations, *missing]
 
 
+def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) -> None:
+    """Raises CompileError where what the program draws is not of the kind of what the constructor makes."""
+    given, drawn = (
+        {name: parameter.detach() for name, parameter in each.named_parameters()}
+        for each in (model, reference.build_model())
+    )
+    if others := list(find_other_values(given, drawn)):
+        raise CompileError(report_initial_values(plan, others))
+
+
 def _build_user_model(plan: Plan) -> nn.Module:
     """The user's module as its own constructor makes it, in the precision of the sample."""
     facts = plan.train.model
@@ -108,7 +128,7 @@ def _build_user_model(plan: Plan) -> nn.Module:
         torch.manual_seed(plan.train.seed)
         model = find_factory(facts)(**list_arguments(facts))
     assert isinstance(model, nn.Module)
-    return model.to(DTYPES[plan.train.precision.compute])
+    return cast_model(model, DTYPES[plan.train.precision.compute])
 
 
 def _draw_values(model: nn.Module, seed: int) -> dict[str, Tensor]:

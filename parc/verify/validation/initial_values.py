@@ -1,0 +1,53 @@
+"""Initial values of a program against those of the user's constructor: alike, as far as chance allows."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+SPREAD = 8.0  # standard deviations of a moment: chance goes beyond once in 1e15 tensors
+NOISE_FREE = 1e-6  # relative: a constant may be computed in float32 by one of the two
+
+
+def find_other_values(given: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """Parameters whose drawn values are not of the kind of the given ones, and how they differ.
+
+    `given` are those of the constructor, `drawn` those of the program; both whole, by the user's names.
+    """
+    for name, expected in given.items():
+        if difference := _describe_difference(expected.double(), drawn[name].double()):
+            yield name, difference
+    for first, *copies in _group_copies(given):
+        for name in copies:
+            if not torch.equal(drawn[first], drawn[name]):
+                yield name, f"begins as a copy of `{first}`, and is drawn afresh"
+
+
+def _describe_difference(given: Tensor, drawn: Tensor) -> str | None:
+    if not torch.equal(given == 0, drawn == 0):
+        zeros = [int((values == 0).sum()) for values in (given, drawn)]
+        return f"has {zeros[0]:,} zeros, and other ones ({zeros[1]:,}) as it is drawn"
+    spreads = [float(values.std(correction=0)) for values in (given, drawn)]
+    means = [float(values.mean()) for values in (given, drawn)]
+    spread, count = max(spreads), given.numel()
+    if min(spreads) <= NOISE_FREE * max(map(abs, (*means, spread))):
+        same = torch.allclose(given, drawn, rtol=NOISE_FREE, atol=0)
+        return None if same else f"begins with {means[0]:.4g}, and with {means[1]:.4g} as it is drawn"
+    if abs(means[0] - means[1]) > SPREAD * spread * math.sqrt(2 / count):
+        return f"has a mean of {means[0]:.4g}, and of {means[1]:.4g} as it is drawn"
+    if abs(math.log(spreads[0] / spreads[1])) > SPREAD * math.sqrt(1 / count):
+        return f"has a standard deviation of {spreads[0]:.4g}, and of {spreads[1]:.4g} as it is drawn"
+    return None
+
+
+def _group_copies(given: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """The names of parameters that begin with the same random values, where there are several."""
+    names: dict[tuple[torch.Size, bytes], list[str]] = defaultdict(list)
+    for name, values in given.items():
+        if values.numel() > 1 and float(values.double().std()) > 0:
+            names[values.shape, values.double().numpy().tobytes()].append(name)
+    yield from (group for group in names.values() if len(group) > 1)

@@ -1,0 +1,29 @@
+"""A product is cast by a mode."""
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.up = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):  # P515
+            y = self.up(x)
+        return x + y
+
+
+class Model(nn.Module):
+    def __init__(self, vocab=32, dim=16, layers=2):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab, dim)
+        self.layers = nn.ModuleList(Block(dim) for _ in range(layers))
+        self.head = nn.Linear(dim, vocab)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)
