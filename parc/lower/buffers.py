@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -65,27 +65,28 @@ def compute_buffers(constants: Iterable[Constant]) -> tuple[Buffer, ...]:
     terms = _Terms()
     results = []
     for constant in constants:
-        result = _add_constant(terms, constant)
+        result, changes = _add_constant(terms, constant)
         terms.found[result].reads += 1
-        results.append((constant.path, result))
+        results.append((constant.path, result, changes))
     return _Assembler(terms.found).assemble(results)
 
 
-def _add_constant(terms: _Terms, constant: Constant) -> int:
-    """The number of the term that is a buffer."""
+def _add_constant(terms: _Terms, constant: Constant) -> tuple[int, Sequence[int]]:
+    """The number of the term that is a buffer, and those of the terms that change a tensor on the way."""
     graph = constant.graph
     alone = any(_is_mutable(node) for node in graph.nodes)
     hints = Statements(node for node in graph.nodes if node.op == "call_function").hints
     default = constant.path.rpartition(".")[2]
     numbers: dict[fx.Node, int] = {}
+    changes: list[int] = []
     for node in graph.nodes:
         if node.op == "output":
             (result,) = operands_of(node)
             number = numbers[result]
             if result.meta["val"].dtype == constant.dtype:
-                return number
+                return number, changes
             tree = expr("value.to(dtype)", value=placeholder(number), dtype=to_expression(constant.dtype))
-            return terms.add(_Term(tree, (number,), default, alone))
+            return terms.add(_Term(tree, (number,), default, alone=False)), changes
         operands = tuple(numbers[operand] for operand in operands_of(node))
         if name_of(node) == "aten::detach":  # a buffer has no gradient
             (numbers[node],) = operands
@@ -95,6 +96,8 @@ def _add_constant(terms: _Terms, constant: Constant) -> int:
             (numbers[node],) = operands
         else:
             numbers[node] = terms.add(_Term(tree, operands, hints.get(node, default), alone))
+        if _is_mutable(node):
+            changes.append(numbers[node])
     raise AssertionError("a graph ends with its output")
 
 
@@ -118,16 +121,16 @@ class _Assembler:
         self.trees: dict[int, ast.expr] = {}
         self.variables: set[str] = set()
 
-    def assemble(self, results: Iterable[tuple[str, int]]) -> tuple[Buffer, ...]:
+    def assemble(self, results: Iterable[tuple[str, int, Sequence[int]]]) -> tuple[Buffer, ...]:
         found = []
-        for path, result in results:
-            variables = tuple(self._evaluate(result))
+        for path, result, changes in results:
+            variables = tuple(self._evaluate([result, *changes]))
             found.append(Buffer(path, variables, Expression(self.trees[result])))
         return tuple(found)
 
-    def _evaluate(self, number: int) -> Iterable[Let]:
-        """The variables that a term needs and that are not there yet, in the order of the terms."""
-        needed, left = set[int](), [number]
+    def _evaluate(self, numbers: Sequence[int]) -> Iterable[Let]:
+        """The variables that terms need and that are not there yet, in the order of the terms."""
+        needed, left = set[int](), [*numbers]
         while left:
             current = left.pop()
             if current not in needed and current not in self.trees:

@@ -12,8 +12,6 @@ from typing import Any, TypeAlias
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from parc.capture.functionalize import is_view
-from parc.capture.graph import name_of
 from parc.capture.model.recording import FILLS, Entry, Recording, get_storage, list_tensors
 from parc.capture.source_lines import Frames, format_frames
 
@@ -141,19 +139,7 @@ def derive_computation(recording: Recording, tensor: Tensor) -> fx.Graph:
             item.meta["val"] = part
     graph.output((nodes.get(id(tensor), last),))
     graph.eliminate_dead_code(is_impure_node=_is_impure)
-    if any(_is_impure(node) and _changes_part(node) for node in graph.nodes):
-        raise Unrecorded(
-            "is changed in part, as by `buffer[i] = 1`: make it with `torch.where` or `torch.cat`"
-        )
     return graph
-
-
-def _changes_part(node: fx.Node) -> bool:
-    """Whether an operation changes a tensor through a view, so that what reads the whole does not read it."""
-    changed = node.args[0]
-    while isinstance(changed, fx.Node) and name_of(changed) in ("aten::detach", "aten::alias"):
-        changed = changed.args[0]
-    return isinstance(changed, fx.Node) and is_view(changed)
 
 
 def _is_impure(node: fx.Node) -> bool:
