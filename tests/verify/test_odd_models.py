@@ -88,7 +88,7 @@ def test_a_tied_embedding_is_one_parameter_where_one_stage_holds_it(tmp_path: Pa
         ({"unused": True}, TENSOR, 2, "P509", "`spare.weight` is never used"),
         ({"order": [0, 2, 1, 3]}, TENSOR, 2, "P509", "called as 0, 2, 1, 3"),
         ({"order": [0, 1, 2, 3, 3]}, PIPELINE, 2, "P509", "called as 0, 1, 2, 3, 3"),
-        ({"no_grad": True}, TENSOR, 2, "P505", "torch.no_grad"),
+        ({"no_grad": True}, TENSOR, 2, "P515", "torch.no_grad"),
         ({"dropout": 0.1}, PIPELINE, 2, "P505", "dropout"),
     ],
 )
