@@ -18,7 +18,7 @@ from parc.check.unsupported import find_unsupported
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
 from parc.emit.program import Files, dump_files, emit
 from parc.emit.tables import add_validation
-from parc.emit.write import MARK, is_ours, write
+from parc.emit.write import MARK, find_edits, is_ours, write
 from parc.ir.dump import dump_program
 from parc.ir.program import Program
 from parc.lower.program import lower
@@ -28,6 +28,8 @@ from parc.plan.imports import HARDWARE_PREFIX
 from parc.render.text import render, summarize
 from parc.shard.dump import dump_placed
 from parc.shard.propagate import propagate
+
+SHOWN = 4  # edited files that a message lists
 
 
 @dataclass(frozen=True)
@@ -101,18 +103,28 @@ def build(
     overrides: Sequence[str] = (),
     outside: bool = False,
     check: bool = True,
+    force: bool = False,
 ) -> Built:
-    """Compiles a plan into `out`, replacing a folder of parc's.
+    """Compiles a plan into `out`, replacing a folder of parc's; one that was edited only with `force`.
 
     Nothing is written where there are errors. With `check` the program is compared with the model before.
     """
-    if os.path.lexists(out) and not is_ours(out):
-        fault = error("P510", f"`{out}` exists and was not written by parc", help="choose another folder")
+    if os.path.lexists(out) and (fault := _refuse_to_replace(out, force)):
         return Built((fault,))
     made = _compile_and_check(load(file, overrides, outside), plan, check)
     if not isinstance(made, Compiled):
         return Built(made)
     return Built(_write_files(made, out) or made.warnings, made.validation)
+
+
+def _refuse_to_replace(out: Path, force: bool) -> Diagnostic | None:
+    if not is_ours(out):
+        return error("P510", f"`{out}` exists and was not written by parc", help="choose another folder")
+    if force or not (edits := find_edits(out)):
+        return None
+    listed = ", ".join(f"`{name}`" for name in edits[:SHOWN]) + ", .." * (len(edits) > SHOWN)
+    message = f"`{out}` was edited since it was written: {listed}"
+    return error("P516", message, help="`--force` replaces it; `parc verify --folder` proves what is there")
 
 
 def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compiled | tuple[Diagnostic, ...]:

@@ -108,6 +108,7 @@ def add_build(parser: ArgumentParser) -> None:
         choices=["load", "capture", "propagate", "lower", "emit"],
         help="write nothing; print the program as it is after this pass of the compiler",
     )
+    parser.add_argument("--force", action="store_true", help="replace a folder that was edited by hand")
     _add_validate(parser)
     add_plan(parser)
     add_overrides(parser)

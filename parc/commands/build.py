@@ -13,7 +13,8 @@ from parc.commands.status import choose_status
 def run(options: Namespace) -> int:
     given = (options.set, options.allow_outside_imports)
     if options.dump_after is None:
-        built = driver.build(options.file, options.plan, options.out, *given, check=options.validate)
+        asked = {"check": options.validate, "force": options.force}
+        built = driver.build(options.file, options.plan, options.out, *given, **asked)
         found = built.diagnostics
         print_diagnostics(found, sys.stdout)
         if built.validation:

@@ -63,7 +63,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
         found["ranks.csv"] = ranks(plan)
     for path in (PACKAGE / "runtime").glob("*.py"):
         found[f"runtime/{path.name}"] = path.read_text(encoding="utf-8")
-    found["plan.lock.json"] = lock(plan, sources, sorted(found))
+    found["plan.lock.json"] = lock(plan, sources, found)
     return {name: text.encode() for name, text in found.items()}
 
 

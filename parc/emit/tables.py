@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -57,8 +57,8 @@ def _experts(plan: Plan, rank: int) -> str:
     return f"{first}-{first + mine - 1}"
 
 
-def lock(plan: Plan, sources: Mapping[str, bytes], written: Sequence[str]) -> str:
-    """The resolved plan and what it was made from: the same input gives the same text."""
+def lock(plan: Plan, sources: Mapping[str, bytes], written: Mapping[str, str]) -> str:
+    """The resolved plan, what it was made from, and what was made: the same input gives the same text."""
     train = plan.train
     strategies = {
         "data": plan.data,
@@ -91,10 +91,14 @@ def lock(plan: Plan, sources: Mapping[str, bytes], written: Sequence[str]) -> st
             "arguments": dict(train.model.arguments),
             "shape": _facts(train.model.shape),
         },
-        "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in sorted(sources.items())},
-        "files": written,
+        "sha256": _hash_all(sources),
+        "files": _hash_all({name: text.encode() for name, text in written.items()}),
     }
     return json.dumps(facts, indent=2) + "\n"
+
+
+def _hash_all(texts: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(text).hexdigest() for name, text in sorted(texts.items())}
 
 
 def add_validation(lock: bytes, record: Mapping[str, object] | None) -> bytes:

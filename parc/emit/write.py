@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 MARK = "plan.lock.json"
 
 
 def is_ours(out: Path) -> bool:
     """Whether a folder was written by parc: it may be replaced, anything else may not."""
+    return _read_written(out) is not None
+
+
+def find_edits(out: Path) -> list[str]:
+    """What replacing a folder of parc's would lose: files that were changed, or added to its subfolders."""
+    written = _read_written(out) or {}
+    changed = [
+        name for name, digest in written.items() if (out / name).exists() and _hash(out / name) != digest
+    ]
+    folders = {name.partition("/")[0] for name in written if "/" in name}
+    inside = (path for folder in folders for path in (out / folder).rglob("*") if path.is_file())
+    names = (path.relative_to(out).as_posix() for path in inside if "__pycache__" not in path.parts)
+    return sorted([*changed, *(name for name in names if name not in written)])
+
+
+def _read_written(out: Path) -> dict[str, str] | None:
+    """The files that parc has written to a folder, by name, with their digests; None if it has not.
+
+    The text may be anybody's: names that lead out of the folder are not taken.
+    """
     try:
         mark = json.loads((out / MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(mark, dict) and "parc" in mark and isinstance(mark.get("files"), list)
+        files = mark["files"].items()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if "parc" not in mark or not all(isinstance(digest, str) and _is_inside(name) for name, digest in files):
+        return None
+    return dict(files)
+
+
+def _is_inside(name: str) -> bool:
+    return bool(name) and not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
+
+
+def _hash(path: Path) -> str | None:
+    """The digest of a file; None for what is no file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def write(files: Mapping[str, bytes], out: Path) -> None:
@@ -61,6 +94,6 @@ def _restore(out: Path, old: Path, fresh: Path, kept: Sequence[str]) -> None:
 
 def _foreign(folder: Path) -> list[str]:
     """The names of what lies in a folder that parc has written and is not parc's."""
-    written = json.loads((folder / MARK).read_text(encoding="utf-8")).get("files", ())
+    written = _read_written(folder) or {}
     ours = {name.partition("/")[0] for name in written} | {MARK, "__pycache__"}
     return sorted(path.name for path in folder.iterdir() if path.name not in ours)

@@ -95,6 +95,33 @@ def test_what_a_run_left_in_the_folder_stays(project: Project) -> None:
     assert (project.out / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("train.py", "print()\n"), ("runtime/mine.py", ""), ("launch/torchrun.sh", "true\n")]
+)
+def test_an_edited_folder_is_replaced_by_force_alone(project: Project, name: str, text: str) -> None:
+    assert project.build() == ()
+    original = contents(project.out)
+    (project.out / name).write_text(text)
+    (fault,) = project.build()
+    assert fault.code == "P516"
+    assert f"`{name}`" in fault.message
+    assert (project.out / name).read_text() == text
+    built = driver.build(project.write(), None, project.out, check=False, force=True)
+    assert built.diagnostics == ()
+    assert contents(project.out) == original
+
+
+@pytest.mark.parametrize("name", ["../precious.txt", "/etc/passwd", ""])
+def test_a_record_that_names_files_outside_is_not_parcs(project: Project, name: str) -> None:
+    assert project.build() == ()
+    mark = project.out / "plan.lock.json"
+    record = json.loads(mark.read_text())
+    record["files"][name] = "0"
+    mark.write_text(json.dumps(record))
+    (fault,) = project.build()
+    assert fault.code == "P510"
+
+
 @pytest.mark.parametrize("broken", ["plan", "model"])
 def test_a_failed_build_leaves_the_output_untouched(project: Project, broken: str) -> None:
     assert project.build() == ()
