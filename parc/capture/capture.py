@@ -16,7 +16,7 @@ from parc.capture.experts.capture import capture_expert
 from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
-from parc.capture.graph import Body, user_name
+from parc.capture.graph import Body, find_sources, user_name
 from parc.capture.hidden_code import HiddenCode, find_hooks, observe_forward
 from parc.capture.model.objective import Objective
 from parc.capture.model.promotion import promote_casts
@@ -76,6 +76,7 @@ def capture(plan: Plan) -> Captured:
             _check_parameters(model, structure, forward)
             root = _export(model, structure, forward)
             _check_shape(model, structure, root)
+            _check_results(model, structure, root)
             _check_experts(plan, forward)
             experts = _capture_experts(model, structure, forward)
             fixed = _find_symbols(structure, root, _read_batch(plan))
@@ -219,6 +220,19 @@ def _refuse_other_sizes(model: Model, sizes: Mapping[str, set[int]]) -> None:
             faults.append(error("P504", message, Label(model.shape.at(key), f"{stated:,} here")))
     if faults:
         raise CompileError(*faults)
+
+
+def _check_results(model: Model, structure: _Structure, root: Body) -> None:
+    """A scalar beside logits is a balance loss: one that is made of the labels is not."""
+    objective = structure.objective
+    if objective.mean or not objective.balanced or objective.labels is None:
+        return
+    labels, scalar = root.inputs()[1], root.results()[1]
+    if labels in find_sources(scalar):
+        message = "`forward` returns logits and a loss that is made of labels: which is trained on?"
+        label = Label(model.at("source"), "captured for this plan", primary=False)
+        cure = "return the loss alone, or the loss and a balance loss"
+        raise CompileError(error("P505", message, *label_operation(scalar), label, help=cure))
 
 
 def _check_experts(plan: Plan, forward: Forward) -> None:

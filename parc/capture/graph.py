@@ -96,6 +96,16 @@ def argument(node: fx.Node, name: str, default: Any = None) -> Any:
     return default
 
 
+def find_sources(node: fx.Node) -> set[fx.Node]:
+    """A node, and all that its value is made of."""
+    found, left = {node}, [node]
+    while left:
+        new = set(left.pop().all_input_nodes) - found
+        found |= new
+        left += new
+    return found
+
+
 def operands_of(node: fx.Node) -> list[fx.Node]:
     """The tensor operands of a node in the order of its arguments: an entry for every place they stand in."""
     found: list[fx.Node] = []

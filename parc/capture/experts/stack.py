@@ -12,7 +12,7 @@ from parc.capture.custom_ops import GROUPED_ADD, GROUPED_LINEAR, GROUPED_MATMUL,
 from parc.capture.experts.bank import Bank
 from parc.capture.experts.rows import ROWS
 from parc.capture.experts.trace import UnsupportedExperts
-from parc.capture.graph import argument, name_of
+from parc.capture.graph import argument, find_sources, name_of
 
 _RESHAPES = (
     "view",
@@ -48,7 +48,7 @@ class _Lift:
         self.turned: set[fx.Node] = set()  # expert's weights that are read transposed
 
     def run(self) -> fx.Graph:
-        needed = _list_needed(self.result)
+        needed = sorted(find_sources(self.result))
         self._add_inputs([node for node in needed if node.op == "placeholder"], needed)
         for node in needed:
             if node.op == "call_function":
@@ -183,13 +183,3 @@ class _Lift:
 def _swaps_two_dims(node: fx.Node, name: str) -> bool:
     """Whether an operation transposes a matrix."""
     return name in ("t", "transpose", "mT") or (name == "permute" and list(node.args[1]) == [1, 0])  # type: ignore[arg-type]
-
-
-def _list_needed(result: fx.Node) -> list[fx.Node]:
-    """All that a result is made of, in the order of the graph."""
-    found, left = {result}, [result]
-    while left:
-        new = set(left.pop().all_input_nodes) - found
-        found |= new
-        left += new
-    return sorted(found)
