@@ -57,6 +57,7 @@ def find_hooks(model: nn.Module) -> Iterator[HiddenCode]:
 
 def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]]:
     """Every hook, what it is, and what to do instead."""
+    kinds: set[type] = set()  # whose names are read already
     for path, module in walk_modules(model):
         for attribute, kind in _MODULE_HOOKS.items():
             for hook in getattr(module, attribute).values():
@@ -65,17 +66,24 @@ def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str
             for attribute in _PARAMETER_HOOKS:
                 for hook in (getattr(parameter, attribute, None) or {}).values():
                     yield hook, f"a hook on `{path}{path and '.'}{name}`", _IN_LOSS
-        for name, function in _list_compiled(module):
+        for name, function in _list_compiled(module, kinds):
             yield function, f"`{name}`, which is compiled,", _PLAIN
 
 
-def _list_compiled(module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The compiled functions that a module may call: its own, its class's, and those beside its class."""
+def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The compiled functions that a module may call: its own, its class's, and those beside its class.
+
+    The last two are listed for the first module of each class, which is added to `kinds`.
+    """
     if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
         yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
     kind = type(module)
-    beside = {} if kind.__module__.startswith("torch.") else vars(sys.modules[kind.__module__])
-    for names in (vars(module), vars(kind), beside):
+    spaces = [vars(module)]
+    if kind not in kinds:
+        kinds.add(kind)
+        spaces += [{**vars(kind)}]
+        spaces += [] if kind.__module__.startswith("torch.") else [vars(sys.modules[kind.__module__])]
+    for names in spaces:
         for name, held in list(names.items()):
             function = vars(held).get("_torchdynamo_orig_callable") if inspect.isfunction(held) else None
             if function is not None:

@@ -179,7 +179,11 @@ def _get_name(operator: Any) -> str:
 
 def list_tensors(tree: Any) -> list[Tensor]:
     """The tensors among the leaves of a tree."""
-    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    if isinstance(tree, Tensor):
+        return [tree]
+    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()
+    inner = (part for part in parts if isinstance(part, (Tensor, list, tuple, dict)))
+    return [tensor for part in inner for tensor in list_tensors(part)]
 
 
 def get_storage(tensor: Tensor) -> int:
