@@ -7,6 +7,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from json import loads
 from pathlib import Path
 from time import perf_counter
 
@@ -87,11 +88,20 @@ def _check_folder(made: Compiled, folder: Path) -> Diagnostic | None:
     except OSError:
         message = f"`{folder}` was not written by `parc build`"
         return error("P622", message, help=f"it has no {MARK}")
-    if mark != made.files[MARK]:
+    if _parse_lock(mark) != _parse_lock(made.files[MARK]):
         message = f"`{folder}` was built from another state of this plan, or by another version of parc"
         help = f"its {MARK} differs from that of the plan: build it again, and edit the result"
         return error("P623", message, help=help)
     return None
+
+
+def _parse_lock(mark: bytes) -> object:
+    """The record of a build, but for what building has compared with the model. Compiling alone does not."""
+    try:
+        lock = loads(mark)
+    except ValueError:
+        return None
+    return {**lock, "validation": None} if isinstance(lock, dict) else None
 
 
 @contextmanager
