@@ -134,7 +134,7 @@ def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compile
         return made
     from parc.verify.validation.validate import validate  # noqa: PLC0415 - start-up time: imports more of torch
 
-    validation, found = validate(made.plan, made.files)
+    validation, found = validate(made.plan, made.files, made.captured.shapes)
     if has_errors(found):
         return made.warnings + found
     record = validation.as_record() if validation else None

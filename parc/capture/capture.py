@@ -46,7 +46,8 @@ class Captured:
     layers: str  # the path of the list of layers
     layer_count: int
     fixed: tuple[FixedSizes, ...]  # what of the batch the graphs are bound to
-    recipes: dict[str, Recipe]  # how parameters begin, by their names in the user's model
+    shapes: dict[str, torch.Size]  # of parameters, by their names in the user's model
+    recipes: dict[str, Recipe]  # how they begin, likewise
     buffers: dict[str, fx.Graph]  # what computes buffers, likewise
     mean: bool  # whether the model returns a loss itself
     balanced: bool  # whether it returns a balance loss too
@@ -89,6 +90,7 @@ def capture(plan: Plan) -> Captured:
         structure.layers,
         structure.layer_count,
         fixed,
+        {name: parameter.shape for name, parameter in user.module.named_parameters()},
         user.recipes,
         user.buffers,
         objective.mean,

@@ -54,8 +54,13 @@ def find_clashing_axes(program: Program) -> set[str]:
             tensors = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]
             lists = [stage.layers_path] if unit is stage.root else []
             own = {path.partition(".")[0] for path in (*tensors, *unit.members, *lists)}
-            found |= {axis for axis in unit.groups if axis in own | _RESERVED or keyword.iskeyword(axis)}
+            found |= {axis for axis in unit.groups if axis in own | _RESERVED or not _is_plain_name(axis)}
     return found
+
+
+def _is_plain_name(name: str) -> bool:
+    """Python holds some names outside of ASCII for one and the same."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 _RESERVED = {*dir(nn.Module()), TOKEN_COUNTS}

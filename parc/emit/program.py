@@ -39,7 +39,9 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     where the program is inconsistent, which is a fault of the passes before.
     """
     verify_program(plan, program)
-    message = "the axis `{}` has the name of a part of the model, or one that Python or torch keeps"
+    message = (
+        "the axis `{}` has the name of a part of the model, one that Python or torch keeps, or an odd one"
+    )
     clashes = [
         error("P511", message.format(axis), Label(plan.at(f"mesh.{axis}"), "choose another name"))
         for axis in sorted(find_clashing_axes(program))

@@ -342,7 +342,7 @@ def test_an_axis_may_have_almost_any_name(project: Project, axis: str) -> None:
     is_harmless(project.out)
 
 
-@pytest.mark.parametrize("axis", ["attention", "forward", "class"])
+@pytest.mark.parametrize("axis", ["attention", "forward", "class", "ﬁ"])
 def test_an_axis_that_would_take_the_place_of_something_else_is_refused(project: Project, axis: str) -> None:
     """The group of an axis is an attribute of the modules that use it: `self.attention` is one already."""
     project.layout, project.devices = f"mesh = [{axis}: 2], tensor over [{axis}]", 2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import islice
+from math import prod
+from typing import TypeAlias
 
 from torch import nn
 
@@ -31,20 +33,26 @@ RATE = 1e-3  # at least: the larger an update, the better an error in it is told
 EPS = 1e-12  # at least: with 0, a gradient that is rounding alone moves a parameter by a whole step
 TRIES = 4  # of compiling
 
+Shapes: TypeAlias = Mapping[str, Sequence[int]]  # of parameters, by name
 
-def choose_sample(plan: Plan, compute: Precision = "fp64", ranks: int = RANKS) -> Sample:
+
+def choose_sample(
+    plan: Plan, compute: Precision = "fp64", ranks: int = RANKS, shapes: Shapes | None = None
+) -> Sample:
     """A program of the plan's kind on about `ranks` ranks at most.
+
+    `shapes` are those of the model's parameters, where they are known; else it is built for them.
 
     Raises NotProvable where the model can neither be cut nor run whole, CompileError where it cannot be
     built.
     """
-    model = load_model(plan.train.model, DTYPES[compute]).module
+    shapes = shapes or _list_shapes(load_model(plan.train.model, DTYPES[compute]).module)
     mesh = shrink_mesh(plan, ranks)
     faster = _speed_up_learning(plan)
-    for candidate in islice(_iterate_cuts(faster, mesh, model), TRIES):
+    for candidate in islice(_iterate_cuts(faster, mesh, shapes), TRIES):
         with suppress(CompileError):
             return _add_notes(plan, compile_sample(candidate, compute))
-    return _add_notes(plan, _compile_whole(faster, mesh, model, compute, ranks))
+    return _add_notes(plan, _compile_whole(faster, mesh, shapes, compute, ranks))
 
 
 def _speed_up_learning(plan: Plan) -> Plan:
@@ -54,7 +62,7 @@ def _speed_up_learning(plan: Plan) -> Plan:
     return replace(plan, train=replace(plan.train, optimizer=faster))
 
 
-def _iterate_cuts(plan: Plan, mesh: Mesh, whole: nn.Module) -> Iterator[Plan]:
+def _iterate_cuts(plan: Plan, mesh: Mesh, whole: Shapes) -> Iterator[Plan]:
     """Plans of the same kind whose models can be built, the smallest first."""
     model, sizes, kinds = plan.train.model, shrink_sizes(plan, mesh), _list_kinds(whole)
     before = _read_sizes(model.shape)
@@ -106,19 +114,21 @@ def _build_kinds(plan: Plan) -> set[tuple[str, int]] | None:
     except CompileError:
         return None
     lists = {len(each) for each in built.modules() if isinstance(each, nn.ModuleList)}
-    return _list_kinds(built) if layers is None or layers in lists else None
+    return _list_kinds(_list_shapes(built)) if layers is None or layers in lists else None
 
 
-def _list_kinds(model: nn.Module) -> set[tuple[str, int]]:
+def _list_shapes(model: nn.Module) -> Shapes:
+    return {name: parameter.shape for name, parameter in model.named_parameters()}
+
+
+def _list_kinds(shapes: Shapes) -> set[tuple[str, int]]:
     """The names of parameters, without numbers of layers and experts, and how many dims they have."""
-    return {
-        (re.sub(r"\.\d+(?=\.|$)", ".*", name), parameter.ndim) for name, parameter in model.named_parameters()
-    }
+    return {(re.sub(r"\.\d+(?=\.|$)", ".*", name), len(shape)) for name, shape in shapes.items()}
 
 
-def _compile_whole(plan: Plan, mesh: Mesh, model: nn.Module, compute: Precision, ranks: int) -> Sample:
+def _compile_whole(plan: Plan, mesh: Mesh, shapes: Shapes, compute: Precision, ranks: int) -> Sample:
     """The sample of a model that cannot be cut: only the batch is."""
-    count = sum(parameter.numel() for parameter in model.parameters())
+    count = sum(map(prod, shapes.values()))
     if count > MAX_PARAMETERS:
         raise NotProvable(
             f"`{plan.train.model.source}` cannot be cut in width and depth by its `shape` and `arguments`, "

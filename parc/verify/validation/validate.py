@@ -21,7 +21,7 @@ from parc.verify.numbers.compare import GRADIENT, Deviation
 from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.report import NotProvable
-from parc.verify.sample.choose import choose_sample
+from parc.verify.sample.choose import Shapes, choose_sample
 from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import Tokens, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
@@ -60,14 +60,17 @@ class Validation:
         )
 
 
-def validate(plan: Plan, files: Files) -> tuple[Validation | None, tuple[Diagnostic, ...]]:
+def validate(
+    plan: Plan, files: Files, shapes: Shapes | None = None
+) -> tuple[Validation | None, tuple[Diagnostic, ...]]:
     """Compares a step of the plan's program, at a tiny size and in float64, with the user's module.
 
-    `files` are the program as it will be written. An error where it computes something else; a warning where
-    nothing could be compared, or where a part of it has no counterpart at the tiny size.
+    `files` are the program as it will be written, `shapes` those of the parameters, if known. An error
+    where it computes something else; a warning where nothing could be compared, or where a part of it has no
+    counterpart at the tiny size.
     """
     try:
-        sample = choose_sample(plan, "fp64", RANKS)
+        sample = choose_sample(plan, "fp64", RANKS, shapes)
     except NotProvable as reason:
         return None, (warn_unchecked(plan, f"the program is not checked: {reason}"),)
     except CompileError as faulty:
