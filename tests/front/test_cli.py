@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,9 +117,9 @@ class Driver:
         self.code = code
         self.called: tuple[object, ...] = ()
 
-    def build(self, *arguments: object) -> tuple[Diagnostic, ...]:
-        self.called = arguments
-        return self.faults
+    def build(self, *arguments: object, **options: object) -> SimpleNamespace:
+        self.called = (*arguments, options)
+        return SimpleNamespace(diagnostics=self.faults, validation=None)
 
     def run(self, *arguments: object) -> int:
         self.called = arguments
@@ -134,7 +135,10 @@ def test_build_hands_over_to_the_driver(monkeypatch: pytest.MonkeyPatch) -> None
     driver = Driver()
     install(driver, monkeypatch)
     assert cli.main(["build", "a.parc", "wide", "-o", "out", "--set", "a.b=1", "--set", "c=2"]) == 0
-    assert driver.called == (Path("a.parc"), "wide", Path("out"), ["a.b=1", "c=2"], False)
+    given = (Path("a.parc"), "wide", Path("out"), ["a.b=1", "c=2"], False)
+    assert driver.called == (*given, {"check": True, "force": False})
+    assert cli.main(["build", "a.parc", "-o", "out", "--no-validate", "--force"]) == 0
+    assert driver.called[-1] == {"check": False, "force": True}
 
 
 def test_build_shows_what_the_driver_tells(
@@ -149,14 +153,14 @@ def test_run_hands_what_it_does_not_know_to_the_program(monkeypatch: pytest.Monk
     driver = Driver(code=7)
     install(driver, monkeypatch)
     assert cli.main(["run", "a.parc", "--device", "cpu", "--steps", "5", "--resume"]) == 7
-    assert driver.called == (Path("a.parc"), None, "cpu", ["--steps", "5", "--resume"], [], 0, False)
+    assert driver.called == (Path("a.parc"), None, "cpu", ["--steps", "5", "--resume"], [], 0, False, True)
 
 
 def test_run_may_compare_the_first_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
     install(driver, monkeypatch)
     assert cli.main(["run", "a.parc", "wide", "--compare", "20"]) == 0
-    assert driver.called == (Path("a.parc"), "wide", None, [], [], 20, False)
+    assert driver.called == (Path("a.parc"), "wide", None, [], [], 20, False, True)
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
