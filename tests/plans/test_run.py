@@ -29,8 +29,14 @@ def capture_once(plan: Plan) -> Captured:
     return captured[run]
 
 
+def mark_slow(file: str, plan: Plan) -> list[pytest.MarkDecorator]:
+    """Of the second model all but the layouts that have everything are among the slow tests."""
+    return [pytest.mark.slow] if plan.name == "classic" and "everything" not in file else []
+
+
 @pytest.mark.parametrize(
-    "plan", [plan for _, plan in PLANS], ids=[f"{file}-{plan.name}" for file, plan in PLANS]
+    "plan",
+    [pytest.param(plan, id=f"{file}-{plan.name}", marks=mark_slow(file, plan)) for file, plan in PLANS],
 )
 def test_a_plan_changes_nothing_that_is_computed(plan: Plan, tmp_path: Path) -> None:
     worst = find_worst(compile_sample(plan, captured=capture_once(plan)), tmp_path / "program")

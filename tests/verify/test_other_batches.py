@@ -138,7 +138,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("body", SIZES.values(), ids=SIZES)
 def test_a_size_in_the_code_of_the_model_follows_the_batch(body: str, ranks: int, tmp_path: Path) -> None:
     run, reference = edit_batch(compile_net(body, ranks, tmp_path), tmp_path), tmp_path / "reference.pt"
