@@ -35,16 +35,14 @@ class Placement:
 
     - `shape` is that of the whole tensor.
     - `sharded` maps an axis of the mesh to the dim that it shards, or to (dim, blocks) where the dim consists
-    of
-      equal blocks each of which is sharded, such as query, key and value in one weight. On all other axes the
-      ranks hold the same values. Where several axes shard one dim, the outer axis of the mesh splits it
+      of equal blocks each of which is sharded, such as query, key and value in one weight. On all other axes
+      the ranks hold the same values. Where several axes shard one dim, the outer axis of the mesh splits it
       first.
     - `init` is how the initial value is drawn.
     - `reduce` names the axes over which each rank's gradient is a term of a sum.
     - `experts`: dim 0 counts experts, each of which is drawn for itself.
     - `stack`: dim 0 counts experts that are the children of a list of modules at this path in the user's
-    model;
-      each is drawn under the name that it has there, "layers.0.bank.3.up.weight".
+      model; each is drawn under the name that it has there, "layers.0.bank.3.up.weight".
     """
 
     shape: tuple[int, ...]
@@ -125,8 +123,7 @@ def place_parameters(
 
     Raises:
         ValueError: a parameter has no entry in the table or several, an entry does not fit the mesh, or a
-        local
-            tensor is not the part of the whole one that its placement leaves to a rank.
+            local tensor is not the part of the whole one that its placement leaves to a rank.
     """
     return tuple(_place(name, tensor, placements, mesh) for name, tensor in stage.named_parameters())
 
