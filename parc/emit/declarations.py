@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TypeAlias
 
 from parc.emit.trees import assign
-from parc.ir.expression import attribute, call, expr, literal, name, names_in
+from parc.ir.expression import attribute, call, expr, is_plain_name, literal, name, names_in
 from parc.ir.parameters import sort_paths
 from parc.ir.program import Buffer, Parameter, Stage, Unit
 from parc.ir.runtime_names import TOKEN_COUNTS
@@ -63,9 +63,14 @@ def _build_module(value: ast.expr | _Attributes) -> ast.expr:
     if isinstance(value, ast.expr):
         return value
     below = {attr: _build_module(child) for attr, child in value.items()}
-    if all(attr.isdigit() for attr in below):
-        return call("nn.ModuleDict", literal(below))
-    return call("Weights", **below)
+    if all(map(is_plain_name, below)):
+        return call("Weights", **below)
+    holds = "nn.ParameterDict" if all(map(_is_parameter, below.values())) else "nn.ModuleDict"
+    return call(holds, literal(below))
+
+
+def _is_parameter(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Call) and ast.unparse(tree.func) == "nn.Parameter"
 
 
 def _construct(unit: str, takes_mesh: Collection[str]) -> ast.expr:

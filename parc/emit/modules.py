@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import keyword
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -14,7 +13,7 @@ from parc.emit.forward import write_forward
 from parc.emit.placements import build_placement_table
 from parc.emit.pretty import WIDTH
 from parc.emit.trees import docstring, function, import_from
-from parc.ir.expression import expr, item, literal, name, names_in
+from parc.ir.expression import expr, is_plain_name, item, literal, name, names_in
 from parc.ir.program import Program, Recv, Send, Stage, Unit
 from parc.ir.runtime_names import RUNTIME, TOKEN_COUNTS
 
@@ -54,13 +53,8 @@ def find_clashing_axes(program: Program) -> set[str]:
             tensors = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]
             lists = [stage.layers_path] if unit is stage.root else []
             own = {path.partition(".")[0] for path in (*tensors, *unit.members, *lists)}
-            found |= {axis for axis in unit.groups if axis in own | _RESERVED or not _is_plain_name(axis)}
+            found |= {axis for axis in unit.groups if axis in own | _RESERVED or not is_plain_name(axis)}
     return found
-
-
-def _is_plain_name(name: str) -> bool:
-    """Python holds some names outside of ASCII for one and the same."""
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 _RESERVED = {*dir(nn.Module()), TOKEN_COUNTS}

@@ -9,6 +9,7 @@ and never changed.
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,11 +70,16 @@ def placeholder(number: int) -> ast.Name:
 
 
 def attribute(path: str) -> ast.expr:
-    """An attribute path below `self`; numbered children are items of an `nn.ModuleDict`."""
+    """An attribute path below `self`; what is no name is the key of an item, as of an `nn.ModuleDict`."""
     tree = name("self")
     for part in path.split("."):
-        tree = item(tree, literal(part)) if part.isdigit() else ast.Attribute(tree, part, ast.Load())
+        tree = ast.Attribute(tree, part, ast.Load()) if is_plain_name(part) else item(tree, literal(part))
     return tree
+
+
+def is_plain_name(text: str) -> bool:
+    """Whether a text can be a name in Python, which holds some names outside of ASCII for the same one."""
+    return text.isascii() and text.isidentifier() and not keyword.iskeyword(text)
 
 
 def literal(value: object) -> ast.expr:

@@ -27,10 +27,14 @@ class Bank:
 
 def find_bank(module: nn.Module) -> Bank | None:
     """The experts that parameters are of: stacked with one leading size, or in a list of like modules."""
+    holders = (nn.ParameterDict, nn.ParameterList)  # of parameters that are the module's own
     own = list(module.parameters(recurse=False))
-    children = [
-        (name, child) for name, child in module.named_children() if any(True for _ in child.parameters())
-    ]
+    children = []
+    for name, child in module.named_children():
+        if isinstance(child, holders):
+            own += child.parameters(recurse=False)
+        elif any(True for _ in child.parameters()):
+            children.append((name, child))
     if own and not children:
         counts = {p.shape[0] for p in own if p.ndim >= 2}
         stacked = len(counts) == 1 and all(p.ndim >= 2 for p in own) and any(p.ndim == 3 for p in own)
