@@ -60,13 +60,22 @@ def _resolve_batch(block: BlockReader) -> blocks.Batch | None:
 def _resolve_loss(block: BlockReader) -> blocks.Loss:
     loss = blocks.Loss(
         balance=block.read_real_or("balance", 0.0),
-        ignore_index=int(block.read_real_or("ignore_index", -100, least=-(2**63))),
+        ignore_index=_read_label(block, "ignore_index", -100),
         shift=block.read_choice("shift", "data"),
         span=block.span,
         spans=block.spans,
     )
     block.finish()
     return loss
+
+
+def _read_label(block: BlockReader, key: str, default: int) -> int:
+    """A label: a whole number that an int64 holds."""
+    number = block.read_real_or(key, default, least=-(2.0**63))
+    if number < 2**63 and number == int(number):
+        return int(number)
+    block.report("P111", block.spans[key], f"`{key}` must be whole and below 2^63", f"this is {number:g}")
+    return default
 
 
 def _resolve_approximate(block: BlockReader) -> blocks.Approximate:
@@ -109,7 +118,7 @@ def _resolve_optimizer(train: BlockReader) -> blocks.Optimizer:
         beta2=block.read_real_or("beta2", 0.95, most=1.0),
         eps=block.read_real_or("eps", 1e-8),
         weight_decay=block.read_real_or("weight_decay", 0.1),
-        clip=block.read_real("clip"),
+        clip=_read_clip(block),
         warmup=block.read_count_or("warmup", 0, least=0),
         decay=block.read_choice("decay", "constant"),
         min_lr=block.read_real_or("min_lr", 0.0),
@@ -118,6 +127,16 @@ def _resolve_optimizer(train: BlockReader) -> blocks.Optimizer:
     )
     block.finish()
     return optimizer
+
+
+def _read_clip(block: BlockReader) -> float | None:
+    clip = block.read_real("clip")
+    if clip != 0:
+        return clip
+    block.report(
+        "P111", block.spans["clip"], "`clip` must be above 0", "this is 0", "no clipping: leave it out"
+    )
+    return None
 
 
 def _resolve_precision(block: BlockReader) -> blocks.Precision:
