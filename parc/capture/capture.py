@@ -272,7 +272,8 @@ def _export(model: Model, structure: _Structure, forward: Forward) -> Body:
     try:
         return export_model(forward, structure.places, structure.signatures)
     except Illegal as fault:
-        raise CompileError(error("P505", fault.reason, *label_operation(fault.node), label)) from fault
+        line = label_operation(fault.node)
+        raise CompileError(error("P505", fault.reason, *line, label, help=fault.cure)) from fault
     except Exception as fault:
         message = f"`{model.source}` cannot be captured: {describe_fault(fault)}"
         raise CompileError(error("P505", message, *label_fault(fault), label)) from fault

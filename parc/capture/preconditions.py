@@ -23,11 +23,11 @@ _RANDOM = (
 
 
 class Illegal(Exception):
-    """A model, or one of its operations, that no layout can keep."""
+    """A model, or one of its operations, that no layout can keep; `cure` is what to write instead."""
 
-    def __init__(self, reason: str, node: fx.Node | None = None) -> None:
+    def __init__(self, reason: str, node: fx.Node | None = None, cure: str | None = None) -> None:
         super().__init__(reason)
-        self.reason, self.node = reason, node
+        self.reason, self.node, self.cure = reason, node, cure
 
 
 def check_parameters_train(places: Places) -> None:
@@ -65,10 +65,14 @@ def check_operations(graph: fx.Graph) -> None:
                 next(iter(node.users), node),
             )
         if buffer := _find_changed_buffer(node):
-            raise Illegal(f"forward changes the buffer `{buffer}`: every rank would keep another one", node)
-        if node.op == "call_function" and _is_random(node):
+            reason = f"forward changes the buffer `{buffer}`: every rank would keep another one"
             raise Illegal(
-                f"`{name_of(node)}` is random: ranks would draw other numbers than one device does", node
+                reason, node, "leave it as it is in `forward`: state beside the parameters is not built"
+            )
+        if node.op == "call_function" and _is_random(node):
+            reason = f"`{name_of(node)}` is random: ranks would draw other numbers than one device does"
+            raise Illegal(
+                reason, node, "leave it out, or set its rate to 0: random numbers are not built yet"
             )
 
 
