@@ -16,10 +16,10 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Only the parser and the module of this command are loaded."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["help"]:
+        given = [*given[1:2], "--help"]
     if not given or given[0] not in COMMANDS:
-        parser = build_parser()
-        parser.parse_args(given)  # prints the help or an error, and exits
-        parser.error("the command must be the first argument")
+        return _run_without_command(given)
     name, *rest = given
     command = COMMANDS[name]
     parser = build_command_parser(name)
@@ -38,6 +38,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAULTS
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _run_without_command(given: Sequence[str]) -> int:
+    """Prints the version, the help, or an error; exits with them, as argparse does."""
+    from difflib import get_close_matches  # noqa: PLC0415 - start-up time: a right command needs none of it
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - start-up time
+
+    if given[:1] == ["--version"]:
+        try:
+            print("parc", version("parc-compiler"))
+        except PackageNotFoundError:
+            print("parc, from a checkout that is not installed")
+        return 0
+    parser = build_parser()
+    if given and (near := get_close_matches(given[0], COMMANDS, n=1)):
+        parser.error(f"there is no command `{given[0]}`: did you mean `{near[0]}`?")
+    parser.parse_args(given)
+    print("parc: the command must be the first argument", file=sys.stderr)
+    return USAGE
 
 
 def _require_torch() -> bool:

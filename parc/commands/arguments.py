@@ -220,6 +220,7 @@ def build_parser(complete: bool = False) -> ArgumentParser:
     parser = ArgumentParser(
         prog="parc", description="Compile parallelism plans of Mixture-of-Experts training."
     )
+    parser.add_argument("--version", action="store_true", help="print the version of parc")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         added = commands.add_parser(name, help=command.summary, description=command.summary)

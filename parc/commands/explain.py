@@ -69,6 +69,8 @@ def _report_no_time(overview: Overview) -> Diagnostic:
 
 
 def _write(path: Path, text: str) -> Diagnostic | None:
+    if path.suffix == ".parc":
+        return error("P642", f"`{path}` has the name of a plan, which is not overwritten")
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as fault:

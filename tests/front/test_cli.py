@@ -109,6 +109,30 @@ def test_without_torch_building_names_the_command(
     assert cli.main(["run", str(folder / "good.parc")]) == 2
 
 
+def test_the_version_and_the_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("parc")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["help", "check"])
+    assert ended.value.code == 0
+    assert "parc check" in capsys.readouterr().out
+
+
+def test_the_nearest_command_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["chek", "a.parc"])
+    assert ended.value.code == 2
+    assert "did you mean `check`?" in capsys.readouterr().err
+
+
+def test_a_plan_is_not_overwritten_by_a_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = folder / "good.parc"
+    text = plan.read_text()
+    assert cli.main(["explain", "--html", str(plan), str(plan)]) == 1
+    assert "P642" in capsys.readouterr().out
+    assert plan.read_text() == text
+
+
 class Driver:
     """Stands in for the compiler and remembers how it was called."""
 
