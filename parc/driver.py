@@ -18,7 +18,7 @@ from parc.check.unsupported import find_unsupported
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
 from parc.emit.program import Files, dump_files, emit
 from parc.emit.tables import add_validation
-from parc.emit.write import MARK, find_edits, is_ours, write
+from parc.emit.write import MARK, find_edits, find_foreign, is_ours, write
 from parc.ir.dump import dump_program
 from parc.ir.program import Program
 from parc.lower.program import lower
@@ -114,6 +114,8 @@ def build(
     made = _compile_and_check(load(file, overrides, outside), plan, check)
     if not isinstance(made, Compiled):
         return Built(made)
+    if fault := _refuse_to_mix(made, out):
+        return Built((fault,))
     return Built(_write_files(made, out) or made.warnings, made.validation)
 
 
@@ -125,6 +127,16 @@ def _refuse_to_replace(out: Path, force: bool) -> Diagnostic | None:
     listed = ", ".join(f"`{name}`" for name in edits[:SHOWN]) + ", .." * (len(edits) > SHOWN)
     message = f"`{out}` was edited since it was written: {listed}"
     return error("P516", message, help="`--force` replaces it; `parc verify --folder` proves what is there")
+
+
+def _refuse_to_mix(made: Compiled, out: Path) -> Diagnostic | None:
+    """A file of the user's would take the place of one that is written."""
+    names = {name.partition("/")[0] for name in made.files}
+    mixed = [name for name in (find_foreign(out) if out.exists() else ()) if name in names]
+    if not mixed:
+        return None
+    message = f"`{out / mixed[0]}` is not parc's, and the program has a file of that name"
+    return error("P516", message, help="move it away, or choose another folder")
 
 
 def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compiled | tuple[Diagnostic, ...]:
@@ -188,6 +200,8 @@ def run(
     if not isinstance(made, Compiled):
         print(render(made, sys.stdout.isatty()), summarize(made), sep="\n")
         return 1
+    if made.warnings:
+        print(render(made.warnings, sys.stdout.isatty()))
     if made.validation:
         print(made.validation)
     base = file.parent.absolute()

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 from torch.amp.autocast_mode import autocast
-from torch.autograd import Function
 from torch.autograd.graph import saved_tensors_hooks
 
 from parc.capture.model.tree import walk_modules
@@ -39,6 +38,10 @@ _MODULE_HOOKS = {
     "_backward_hooks": "a backward hook",
     "_backward_pre_hooks": "a backward hook",
 }
+_GLOBAL_HOOKS = (
+    *("_global_forward_hooks", "_global_forward_pre_hooks"),
+    *("_global_backward_hooks", "_global_backward_pre_hooks"),
+)
 _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _PLAIN = "leave `torch.compile` out: what is compiled is the program"
 _IN_FORWARD = "write what the hook does into `forward`"
@@ -50,13 +53,16 @@ def find_hooks(model: nn.Module) -> Iterator[HiddenCode]:
     seen = set()
     for hook, what, cure in _list_hooks(model):
         line = _find_definition(hook)
-        if (line or hook) not in seen:
-            seen.add(line or hook)
+        if (line or id(hook)) not in seen:
+            seen.add(line or id(hook))
             yield HiddenCode(what, cure, line)
 
 
 def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]]:
     """Every hook, what it is, and what to do instead."""
+    for registry in _GLOBAL_HOOKS:
+        for hook in vars(torch.nn.modules.module)[registry].values():
+            yield hook, "a hook on all modules", _IN_FORWARD
     kinds: set[type] = set()  # whose names are read already
     for path, module in walk_modules(model):
         for attribute, kind in _MODULE_HOOKS.items():
@@ -71,19 +77,15 @@ def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str
 
 
 def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The compiled functions that a module may call: its own, its class's, and those beside its class.
-
-    The last two are listed for the first module of each class, which is added to `kinds`.
-    """
+    """The compiled functions of a module: its own, its class's, and those beside it that its methods name."""
     if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
         yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
     kind = type(module)
-    spaces = [vars(module)]
-    if kind not in kinds:
-        kinds.add(kind)
-        spaces += [{**vars(kind)}]
-        spaces += [] if kind.__module__.startswith("torch.") else [vars(sys.modules[kind.__module__])]
-    for names in spaces:
+    own = not kind.__module__.startswith("torch.") and kind.__module__ in sys.modules
+    beside = vars(sys.modules[kind.__module__]) if own else {}
+    methods = [inspect.unwrap(each).__code__ for each in vars(kind).values() if inspect.isfunction(each)]
+    named = {name: beside[name] for code in methods for name in code.co_names if name in beside}
+    for names in (vars(module), vars(kind), named):
         for name, held in list(names.items()):
             function = vars(held).get("_torchdynamo_orig_callable") if inspect.isfunction(held) else None
             if function is not None:
@@ -112,7 +114,7 @@ _CALLED: tuple[tuple[type, str, str, str], ...] = (
 )
 _WRAPPERS = (  # where torch itself calls what is observed for the user
     *("torch/utils/_contextlib.py", "torch/utils/checkpoint.py", "torch/amp/autocast_mode.py"),
-    *("torch/_compile.py", "torch/_dynamo/eval_frame.py", "contextlib.py"),
+    *("torch/_compile.py", "torch/_dynamo/eval_frame.py", "contextlib.py", "autograd/function.py"),
 )
 
 
@@ -155,22 +157,23 @@ def _note_calls(owner: type, name: str, note: Callable[[], None]) -> Iterator[No
 
 @contextmanager
 def _note_functions(note: Callable[[str, str], None]) -> Iterator[None]:
-    """Notes autograd functions that are applied."""
-    kept = vars(Function)["apply"]
+    """Notes autograd functions that are applied, by a function of torch that every `apply` calls."""
+    module: Any = torch.autograd.function
+    kept = module._is_setup_context_defined
 
-    def apply(cls: type[Function], *args: Any, **kwargs: Any) -> Any:
-        if cls.__name__ == "CheckpointFunction":
+    def noted(setup_context: Callable[..., Any]) -> Any:
+        name = getattr(sys._getframe(1).f_locals.get("cls"), "__name__", "Function")
+        if name == "CheckpointFunction":
             note("activation checkpointing", _CHECKPOINT)
         else:
-            note(f"`{cls.__name__}`, an autograd function with a backward pass of its own,", _IN_LOSS)
-        return kept.__func__(cls, *args, **kwargs)
+            note(f"`{name}`, an autograd function with a backward pass of its own,", _IN_LOSS)
+        return kept(setup_context)
 
-    function: Any = Function
-    function.apply = classmethod(apply)
+    module._is_setup_context_defined = noted
     try:
         yield
     finally:
-        function.apply = kept
+        module._is_setup_context_defined = kept
 
 
 def _find_caller() -> Line | None:

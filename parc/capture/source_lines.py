@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,8 @@ from parc.diagnostic import Label
 from parc.source import Source
 
 _PARC = str(Path(__file__).parents[1])
-_OTHERS = (_PARC, str(Path(torch.__file__).parent), str(Path(importlib.__file__).parent), "<frozen")
+_OTHERS = (_PARC, str(Path(torch.__file__).parent), "<frozen")
+_PYTHON = sysconfig.get_paths()["stdlib"]
 _FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
 
 
@@ -100,7 +101,7 @@ def describe_fault(fault: BaseException) -> str:
 
 def is_users_file(file: str) -> bool:
     """Whether a source file is neither Python's, nor torch's, nor ours."""
-    return not file.startswith(_OTHERS)
+    return not (file.startswith(_OTHERS) or (file.startswith(_PYTHON) and "site-packages" not in file))
 
 
 def label_line(file: Path, number: int, text: str) -> tuple[Label, ...]:

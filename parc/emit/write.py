@@ -70,7 +70,7 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
         if not out.exists():
             fresh.rename(out)
             return
-        kept = _foreign(out)
+        kept = find_foreign(out)
         try:
             out.rename(old)
             fresh.rename(out)
@@ -92,7 +92,7 @@ def _restore(out: Path, old: Path, fresh: Path, kept: Sequence[str]) -> None:
         old.rename(out)
 
 
-def _foreign(folder: Path) -> list[str]:
+def find_foreign(folder: Path) -> list[str]:
     """The names of what lies in a folder that parc has written and is not parc's."""
     written = _read_written(folder) or {}
     ours = {name.partition("/")[0] for name in written} | {MARK, "__pycache__"}

@@ -51,13 +51,17 @@ class _Terms:
     known: dict[str, int] = field(default_factory=dict)
 
     def add(self, term: _Term) -> int:
+        """The number of a term, which is that of an equal one unless it stands alone."""
         key = ast.unparse(term.tree)
-        if term.alone or key not in self.known:
-            self.known[key] = len(self.found)
-            self.found.append(term)
-            for operand in term.operands:
-                self.found[operand].reads += 1
-        return self.known[key]
+        if not term.alone and key in self.known:
+            return self.known[key]
+        number = len(self.found)
+        if not term.alone:
+            self.known[key] = number
+        self.found.append(term)
+        for operand in term.operands:
+            self.found[operand].reads += 1
+        return number
 
 
 def compute_buffers(constants: Iterable[Constant]) -> tuple[Buffer, ...]:

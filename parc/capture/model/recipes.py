@@ -43,15 +43,20 @@ class Unrecorded(Exception):
         self.frames = frames
 
 
+def is_random(recipe: Recipe) -> bool:
+    """Whether a recipe draws numbers."""
+    return any(name in _RANDOM for name, *_ in recipe)
+
+
 def derive_recipe(recording: Recording, tensor: Tensor) -> Recipe:
     """The operations that fill any share of a parameter. Raises Unrecorded."""
-    return _derive_from(recording, tensor, get_storage(tensor))
+    return _derive_before(recording, tensor, get_storage(tensor), None)
 
 
-def _derive_from(recording: Recording, tensor: Tensor, storage: int) -> Recipe:
-    """The recipe of a tensor, or of one as large as it, from what has filled a storage."""
+def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entry | None) -> Recipe:
+    """The recipe of a tensor, or of one as large as it, from what had filled a storage before an entry."""
     recipe: Recipe = ()
-    for entry in recording.find_entries(storage):
+    for entry in recording.find_entries(storage, end):
         recipe = _extend(recipe, entry, recording, tensor, storage)
     if not recipe:
         raise Unrecorded("is never filled by its constructor")
@@ -79,10 +84,10 @@ def _extend(recipe: Recipe, entry: Entry, recording: Recording, tensor: Tensor, 
     if name in ("clamp_", "erfinv_"):
         return (*recipe, (name, *map(_read_number, args[1:])))
     if name.rstrip("_") in ("mul", "add", "sub", "div", "neg", "rsub") and not entry.kwargs:
-        before = recipe if name.endswith("_") else _derive_from(recording, tensor, entry.operands[0])
+        before = recipe if name.endswith("_") else _derive_before(recording, tensor, entry.operands[0], entry)
         return (*before, *_derive_change(name.rstrip("_"), args))
     if name in ("copy_", "_to_copy", "clone") and args[name == "copy_"].numel() == tensor.numel():
-        return _derive_from(recording, tensor, entry.operands[name == "copy_"])
+        return _derive_before(recording, tensor, entry.operands[name == "copy_"], entry)
     raise Unrecorded(f"is made with `{name}`, which cannot be drawn share by share", entry.frames)
 
 
@@ -137,6 +142,8 @@ def derive_computation(recording: Recording, tensor: Tensor) -> fx.Graph:
         for place, part in enumerate(entry.out):
             item = nodes[id(part)] = graph.call_function(operator.getitem, (last, place))
             item.meta["val"] = part
+    if last is None:
+        raise Unrecorded("is made of Python values, which have none on the meta device")
     graph.output((nodes.get(id(tensor), last),))
     graph.eliminate_dead_code(is_impure_node=_is_impure)
     return graph

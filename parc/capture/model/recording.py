@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     out: Any
     frames: Frames  # of the user's constructor
     operands: tuple[int, ...] = ()  # the storages of the tensors among the arguments, as they were
+    number: int = 0  # in the order of all entries
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -119,11 +121,12 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Adds a call of `torch.tensor` with numbers, which keeps no values on the meta device."""
         if made.is_meta and all(isinstance(leaf, bool | int | float) for leaf in pytree.tree_leaves(data)):
             dtype = {} if keywords.get("dtype") is None else {"dtype": made.dtype}
-            self._add(Entry("tensor", torch.tensor, (data,), dtype, made, list_frames()))
+            self._add(Entry("tensor", torch.tensor, (copy.deepcopy(data),), dtype, made, list_frames()))
 
-    def find_entries(self, storage: int) -> list[Entry]:
-        """What has made or changed a storage, in order."""
-        return [self._log[number] for number in self._by_storage[storage]]
+    def find_entries(self, storage: int, end: Entry | None = None) -> list[Entry]:
+        """What has made or changed a storage, in order, before the entry `end` if there is one."""
+        found = (self._log[number] for number in self._by_storage[storage])
+        return [entry for entry in found if end is None or entry.number < end.number]
 
     def find_sources(self, tensor: Tensor) -> list[Entry]:
         """What has made or changed a tensor, and all that it was made from, in order."""
@@ -147,7 +150,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             operands = tuple(map(get_storage, list_tensors((entry.args, entry.kwargs))))
             for tensor in (out,) if isinstance(out, Tensor) else list_tensors(out):
                 self._by_storage[get_storage(tensor)].append(len(self._log))
-        entry = entry._replace(operands=operands)
+        entry = entry._replace(operands=operands, number=len(self._log))
         self._log.append(entry)
 
 
@@ -160,8 +163,10 @@ class _Literals(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func is torch.tensor and args:
-            self.recording.add_literal(args[0], out, kwargs or {})
+        if func is torch.tensor:
+            given = dict(kwargs or {})
+            data = args[0] if args else given.pop("data")
+            self.recording.add_literal(data, out, given)
         return out
 
 

@@ -79,7 +79,7 @@ class _Mask(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """A call without its `dtype` and the cost model's figures; of a conversion to a type, the operand."""
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "to" and _is_dtype(node.args[0]):
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "to" and any(map(_is_dtype, node.args)):
             operand: ast.AST = self.visit(node.func.value)
             return operand
         kept = [each for each in node.keywords if each.arg not in _FIGURES and not _is_dtype(each.value)]

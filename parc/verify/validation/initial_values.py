@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 import torch
 from torch import Tensor
 
-SPREAD = 8.0  # standard deviations of a moment: chance goes beyond once in 1e15 tensors
+FEW = 16  # entries: the moments of fewer say nothing
+SPREAD = 8.0  # standard deviations of a moment, which is nearly normal for more entries
 NOISE_FREE = 1e-6  # relative: a constant may be computed in float32 by one of the two
 
 
-def find_other_values(given: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+def find_other_values(
+    given: Mapping[str, Tensor], drawn: Mapping[str, Tensor], constant: Set[str]
+) -> Iterator[tuple[str, str]]:
     """Parameters whose drawn values are not of the kind of the given ones, and how they differ.
 
-    `given` are those of the constructor, `drawn` those of the program; both whole, by the user's names.
+    `given` are those of the constructor, `drawn` those of the program; both whole, by the user's names. What
+    `constant` names is not drawn at random.
     """
     for name, expected in given.items():
-        if difference := _describe_difference(expected.double(), drawn[name].double()):
+        values = expected.double(), drawn[name].double()
+        if difference := _compare_constants(*values) if name in constant else _compare_moments(*values):
             yield name, difference
     for first, *copies in _group_copies(given):
         for name in copies:
@@ -27,17 +32,24 @@ def find_other_values(given: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) 
                 yield name, f"begins as a copy of `{first}`, and is drawn afresh"
 
 
-def _describe_difference(given: Tensor, drawn: Tensor) -> str | None:
+def _compare_constants(given: Tensor, drawn: Tensor) -> str | None:
+    if torch.allclose(given, drawn, rtol=NOISE_FREE, atol=0):
+        return None
+    return f"begins with {float(given.mean()):.4g}, and with {float(drawn.mean()):.4g} as it is drawn"
+
+
+def _compare_moments(given: Tensor, drawn: Tensor) -> str | None:
     if not torch.equal(given == 0, drawn == 0):
         zeros = [int((values == 0).sum()) for values in (given, drawn)]
         return f"has {zeros[0]:,} zeros, and other ones ({zeros[1]:,}) as it is drawn"
+    count = given.numel()
+    if count < FEW:
+        return None
     spreads = [float(values.std(correction=0)) for values in (given, drawn)]
     means = [float(values.mean()) for values in (given, drawn)]
-    spread, count = max(spreads), given.numel()
-    if min(spreads) <= NOISE_FREE * max(map(abs, (*means, spread))):
-        same = torch.allclose(given, drawn, rtol=NOISE_FREE, atol=0)
-        return None if same else f"begins with {means[0]:.4g}, and with {means[1]:.4g} as it is drawn"
-    if abs(means[0] - means[1]) > SPREAD * spread * math.sqrt(2 / count):
+    if min(spreads) == 0:
+        return None if max(spreads) == 0 else "is random on one side alone"
+    if abs(means[0] - means[1]) > SPREAD * max(spreads) * math.sqrt(2 / count):
         return f"has a mean of {means[0]:.4g}, and of {means[1]:.4g} as it is drawn"
     if abs(math.log(spreads[0] / spreads[1])) > SPREAD * math.sqrt(1 / count):
         return f"has a standard deviation of {spreads[0]:.4g}, and of {spreads[1]:.4g} as it is drawn"

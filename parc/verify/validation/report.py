@@ -18,8 +18,9 @@ SHOWN = 4  # parameters that a diagnostic lists
 def report_difference(plan: Plan, sample: Sample, model: nn.Module, wrong: Sequence[Deviation]) -> Diagnostic:
     """The first quantity that differs: the losses, then the gradients in the order of the backward pass."""
     order = {name: -place for place, name in enumerate(dict(model.named_parameters()))}
-    figures = [each for each in wrong if not each.user_names]
-    others = [each for each in wrong if each.user_names]
+    begun = [each for each in wrong if each.step == min(other.step for other in wrong)]
+    figures = [each for each in begun if not each.user_names]
+    others = [each for each in begun if each.user_names]
     others.sort(key=lambda each: (not each.what.startswith(GRADIENT), order.get(each.user_names[0], 1)))
     first = figures[0] if figures and figures[0].what in ("loss", "balance loss") else (others or figures)[0]
     module = model.get_submodule(first.user_names[0].rpartition(".")[0]) if first.user_names else model
@@ -62,6 +63,6 @@ def report_end(plan: Plan, fault: Exception) -> Diagnostic:
     )
 
 
-def warn_unchecked(plan: Plan, message: str) -> Diagnostic:
+def warn_unchecked(plan: Plan, message: str, *lines: Label) -> Diagnostic:
     label = Label(plan.train.model.at("source"), "of this model")
-    return Diagnostic("P514", Severity.WARNING, message, (label,))
+    return Diagnostic("P514", Severity.WARNING, message, (*lines, label))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,13 @@ from parc.verify.validation.thread_group import run_ranks_as_threads
 
 
 def compare_program_here(
-    world: int, folder: Path, dataset: Dataset, values: Mapping[str, Tensor], expected: ReferenceStep
+    world: int,
+    folder: Path,
+    dataset: Dataset,
+    values: Mapping[str, Tensor],
+    expected: Sequence[ReferenceStep],
 ) -> list[Deviation]:
-    """The deviations of the first step of the program in `folder`, of all ranks.
+    """The deviations of the first steps of the program in `folder`, of all ranks.
 
     The program begins with `values`, by the names of the user's model, as the reference has. Raises what the
     program raises, Mismatch, and Deadlock.
@@ -31,14 +35,15 @@ def compare_program_here(
     with _import_program(folder) as train:
         options = train.parse_arguments(["--data", "unused", "--device", "cpu"])
 
-        def take_step(_rank: int) -> list[Deviation]:
+        def take_steps(_rank: int) -> list[Deviation]:
             trainer = train.build_trainer(dataset, options, "cpu")
             with torch.no_grad():
                 for parameter in trainer.parameters:
                     parameter.tensor.copy_(select_share(parameter, values))
-            return compare_step(trainer, 0, expected)
+            steps = (compare_step(trainer, number, step) for number, step in enumerate(expected))
+            return [deviation for step in steps for deviation in step]
 
-        return [each for rank in run_ranks_as_threads(world, take_step) for each in rank]
+        return [each for rank in run_ranks_as_threads(world, take_steps) for each in rank]
 
 
 @contextmanager

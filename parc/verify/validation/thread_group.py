@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ _REDUCTIONS: tuple[tuple[Any, str, Callable[[Tensor], Tensor]], ...] = (
 
 class Mismatch(Exception):
     """Ranks of one group have issued different operations, or operands that do not fit each other."""
+
+
+class Unsupported(Exception):
+    """An operation that threads do not have."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,14 @@ def run_ranks_as_threads(world: int, work: Callable[[int], T]) -> list[T]:
         dist.init_process_group(BACKEND, store=store, rank=rank, world_size=world)
         return work(rank)
 
-    with _run_threads_as_ranks(_Exchange(turns)):
-        return turns.run(join_and_work)
+    exchange = _Exchange(turns)
+    with _run_threads_as_ranks(exchange):
+        results = turns.run(join_and_work)
+    if left := [*exchange.meetings, *(key for key, letters in exchange.letters.items() if letters)]:
+        raise Mismatch(
+            f"{len(left)} operations are left that no other rank has joined, as one of {left[0][0]}"
+        )
+    return results
 
 
 @contextmanager
@@ -85,6 +96,7 @@ def _run_threads_as_ranks(exchange: _Exchange) -> Iterator[None]:
     module: Any = dist.distributed_c10d
     world, excepthook = module._world, sys.excepthook  # which a group prefixes with its rank
     module._world = ThreadLocalWorld()
+    barrier = os.environ.pop("TORCH_DIST_INIT_BARRIER", None)  # a wait that gives no other rank its turn
     _c10d._set_thread_isolation_mode(True)
     _running.append(exchange)
     try:
@@ -94,6 +106,8 @@ def _run_threads_as_ranks(exchange: _Exchange) -> Iterator[None]:
         _c10d._set_thread_isolation_mode(False)
         module._world = world
         sys.excepthook = excepthook
+        if barrier is not None:
+            os.environ["TORCH_DIST_INIT_BARRIER"] = barrier
 
 
 def _create_group(_store: object, rank: int, size: int, _timeout: object) -> ThreadGroup:
@@ -128,7 +142,7 @@ class ThreadGroup(PythonGroup):
         def complete(calls: Sequence[_Call]) -> None:
             total = reduce(torch.stack([call.operand for call in calls]))
             for call in calls:
-                call.result.copy_(total)
+                _fill(call, total)
 
         return self._meet(f"all_reduce({name}) of {_describe(tensor)}", complete, tensor, tensor)
 
@@ -136,7 +150,7 @@ class ThreadGroup(PythonGroup):
         def complete(calls: Sequence[_Call]) -> None:
             whole = torch.cat([call.operand.flatten() for call in calls])
             for call in calls:
-                call.result.view(-1).copy_(whole)
+                _fill(call, whole)
 
         return self._meet(f"all_gather of {_describe(tensor)}", complete, tensor, out)
 
@@ -146,7 +160,7 @@ class ThreadGroup(PythonGroup):
         def complete(calls: Sequence[_Call]) -> None:
             total = reduce(torch.stack([call.operand for call in calls]))
             for call, share in zip(calls, total.view(len(calls), -1), strict=True):
-                call.result.view(-1).copy_(share)
+                _fill(call, share)
 
         return self._meet(f"reduce_scatter({name}) of {_describe(tensor)}", complete, tensor, out)
 
@@ -163,7 +177,7 @@ class ThreadGroup(PythonGroup):
                     raise Mismatch(
                         f"rank {rank} of {self.group_name} expects {call.received} rows of {found}"
                     )
-                call.result.copy_(torch.cat(found))
+                _fill(call, torch.cat(found))
 
         counts = [len(held) // self._size for held in (tensor, out)]
         shares = [sent or [counts[0]] * self._size, received or [counts[1]] * self._size]
@@ -176,7 +190,7 @@ class ThreadGroup(PythonGroup):
 
         def complete(calls: Sequence[_Call]) -> None:
             for call in calls:
-                call.result.copy_(calls[root].operand)
+                _fill(call, calls[root].operand)
 
         return self._meet(f"broadcast from {root} of {_describe(tensor)}", complete, tensor, tensor)
 
@@ -238,7 +252,16 @@ def _find_reduction(opts: Any) -> tuple[str, Callable[[Tensor], Tensor]]:
     for op, name, reduce in _REDUCTIONS:
         if opts.reduceOp == op:
             return name, reduce
-    raise NotImplementedError(f"{opts.reduceOp} of threads")
+    raise Unsupported(f"{opts.reduceOp} among threads")
+
+
+def _fill(call: _Call, value: Tensor) -> None:
+    """Raises Mismatch where the result that a rank gives does not fit the value."""
+    if (call.result.numel(), call.result.dtype) != (value.numel(), value.dtype):
+        raise Mismatch(
+            f"{call.what} yields {_describe(value)}, and a rank gives {_describe(call.result)} for it"
+        )
+    call.result.copy_(value.reshape(call.result.shape))
 
 
 def _describe(tensor: Tensor) -> str:

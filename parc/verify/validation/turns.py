@@ -55,7 +55,8 @@ class Turns:
             except BaseException as fault:  # noqa: BLE001 - whatever ends a rank is raised where it was started
                 self._fail(fault)
 
-        threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(len(self._turns))]
+        ranks = range(len(self._turns))
+        threads = [threading.Thread(target=run_rank, args=(rank,), daemon=True) for rank in ranks]
         for thread in threads:
             thread.start()
         self._pass_on()
@@ -63,7 +64,7 @@ class Turns:
             thread.join()
         if self._fault is not None:
             raise self._fault
-        return [results[rank] for rank in range(len(threads))]
+        return [results[rank] for rank in ranks]
 
     def wait(self, ready: Callable[[], bool], what: str) -> None:
         """Lets the other ranks run until `ready`; `what` names the wait in a deadlock's message."""
@@ -92,6 +93,6 @@ class Turns:
             raise _Ended
 
     def _fail(self, fault: BaseException) -> None:
-        self._fault = fault
+        self._fault = self._fault or fault  # what follows from the first is none
         for turn in self._turns:
             turn.release()

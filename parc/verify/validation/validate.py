@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES
+from parc.capture.model.recipes import is_random
 from parc.capture.model.user_model import cast_model, find_factory, list_arguments
-from parc.capture.source_lines import describe_fault
-from parc.diagnostic import CompileError, Diagnostic
+from parc.capture.source_lines import describe_fault, label_fault
+from parc.diagnostic import CompileError, Diagnostic, Label
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.verify.numbers.compare import GRADIENT, Deviation
-from parc.verify.numbers.reference import Reference
+from parc.verify.numbers.reference import Reference, ReferenceStep
 from parc.verify.numbers.tolerance import TOLERANCE
-from parc.verify.report import NotProvable
 from parc.verify.sample.choose import Shapes, choose_sample
 from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import Tokens, find_vocabulary
@@ -33,8 +33,10 @@ from parc.verify.validation.report import (
     warn_unchecked,
 )
 from parc.verify.validation.run_step import compare_program_here
+from parc.verify.validation.thread_group import Unsupported
 
 RANKS = 16  # at most, where the axes allow it: each axis at its smallest, and a middle stage
+STEPS = 2  # the second update reads what the first has left in the optimizer
 NOISE = 0.05  # of initial values: a small part of usual activations, and far above rounding
 
 
@@ -69,23 +71,30 @@ def validate(
     where it computes something else; a warning where nothing could be compared, or where a part of it has no
     counterpart at the tiny size.
     """
+
+    def skip(reason: object, *lines: Label) -> tuple[None, tuple[Diagnostic, ...]]:
+        return None, (warn_unchecked(plan, f"the program is not checked: {reason}", *lines),)
+
     try:
         sample = choose_sample(plan, "fp64", RANKS, shapes)
-    except NotProvable as reason:
-        return None, (warn_unchecked(plan, f"the program is not checked: {reason}"),)
     except CompileError as faulty:
-        why = "; ".join(each.message for each in faulty.diagnostics)
-        return None, (warn_unchecked(plan, f"the program is not checked: at a tiny size, {why}"),)
+        return skip("at a tiny size, " + "; ".join(each.message for each in faulty.diagnostics))
+    except Exception as fault:  # noqa: BLE001 - the program is made, whatever is wrong with a smaller one
+        return skip(describe_fault(fault), *label_fault(fault))
     try:
-        model, deviations = _compare(sample)
+        run = _run_model(sample)
     except CompileError as faulty:
         return None, faulty.diagnostics
-    except NotImplementedError as reason:
-        return None, (warn_unchecked(plan, f"the program is not checked: {describe_fault(reason)}"),)
+    except Exception as fault:  # noqa: BLE001 - of the user's code
+        return skip(f"the model itself does not run: {describe_fault(fault)}", *label_fault(fault))
+    try:
+        deviations = _compare(sample, run)
+    except Unsupported as reason:
+        return skip(reason)
     except Exception as fault:  # noqa: BLE001 - whatever ends the program is reported
         return None, (report_end(plan, fault),)
     if wrong := [each for each in deviations if not each.used <= 1]:
-        return None, (report_difference(plan, sample, model, wrong),)
+        return None, (report_difference(plan, sample, run.model, wrong),)
     warnings = [
         warn_unchecked(plan, f"the {part} is not checked: no smaller program has it")
         for part in find_unmatched(files, sample.files)
@@ -95,23 +104,38 @@ def validate(
     return Validation(sample.plan.mesh.size, len(gradients), largest), tuple(warnings)
 
 
-def _compare(sample: Sample) -> tuple[nn.Module, list[Deviation]]:
-    """The user's module after a step, and how far the program's step is from it."""
+@dataclass(frozen=True)
+class _ModelRun:
+    """What the user's module does in its first steps, and the values that it begins with."""
+
+    model: nn.Module
+    dataset: Tokens
+    values: dict[str, Tensor]
+    steps: list[ReferenceStep]
+
+
+def _run_model(sample: Sample) -> _ModelRun:
+    """Raises CompileError where the program would begin with values of another kind."""
     plan = sample.plan
-    dataset = Tokens(find_vocabulary(plan, sample.captured))
-    reference = Reference(plan, sample.captured.recipes, dataset)
-    model = _build_user_model(plan)
-    _check_initial_values(plan, model, reference)
-    values = _draw_values(model, plan.train.seed)
-    (expected,) = reference.train(1, model)
+    with torch.random.fork_rng(devices=()):
+        dataset = Tokens(find_vocabulary(plan, sample.captured))
+        reference = Reference(plan, sample.captured.recipes, dataset)
+        model = _build_user_model(plan)
+        _check_initial_values(plan, model, reference)
+        values = _draw_values(model, plan.train.seed)
+        return _ModelRun(model, dataset, values, list(reference.train(STEPS, model)))
+
+
+def _compare(sample: Sample, run: _ModelRun) -> list[Deviation]:
+    """How far the program's steps are from those of the user's module."""
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         folder = Path(scratch) / "program"
         write(sample.files, folder)
-        deviations = compare_program_here(plan.mesh.size, folder, dataset, values, expected)
+        world = sample.plan.mesh.size
+        deviations = compare_program_here(world, folder, run.dataset, run.values, run.steps)
     compared = {name for each in deviations for name in each.user_names}
-    left_out = [name for name in values if name not in compared]
-    missing = [Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out]
-    return model, [*deviations, *missing]
+    left_out = [name for name in run.values if name not in compared]
+    return [*deviations, *(Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out)]
 
 
 def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) -> None:
@@ -120,18 +144,18 @@ def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) ->
         {name: parameter.detach() for name, parameter in each.named_parameters()}
         for each in (model, reference.build_model())
     )
-    if others := list(find_other_values(given, drawn)):
+    constant = {name for name, recipe in reference.recipes.items() if not is_random(recipe)}
+    if others := list(find_other_values(given, drawn, constant)):
         raise CompileError(report_initial_values(plan, others))
 
 
 def _build_user_model(plan: Plan) -> nn.Module:
     """The user's module as its own constructor makes it, in the precision of the sample."""
     facts = plan.train.model
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(plan.train.seed)
-        model = find_factory(facts)(**list_arguments(facts))
+    torch.manual_seed(plan.train.seed)
+    model = find_factory(facts)(**list_arguments(facts))
     assert isinstance(model, nn.Module)
-    return cast_model(model, DTYPES[plan.train.precision.compute])
+    return cast_model(model, DTYPES[plan.train.precision.compute]).train()
 
 
 def _draw_values(model: nn.Module, seed: int) -> dict[str, Tensor]:
