@@ -118,9 +118,11 @@ def _refuse_hidden_code(model: Model, user: UserModel) -> Iterator[None]:
         if not found:
             with observe_forward(found):
                 yield
-    finally:
-        if found:
-            raise CompileError(*(_report_hidden(model, each) for each in found))
+    except CompileError:
+        if not found:
+            raise
+    if found:
+        raise CompileError(*(_report_hidden(model, each) for each in found))
 
 
 def _report_hidden(model: Model, code: HiddenCode) -> Diagnostic:

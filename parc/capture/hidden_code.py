@@ -77,19 +77,30 @@ def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str
 
 
 def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The compiled functions of a module: its own, its class's, and those beside it that its methods name."""
+    """The compiled functions of a module: its own, its class's, and those beside it that its methods name.
+
+    The last two are listed for the first module of each class, which is added to `kinds`.
+    """
     if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
         yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
     kind = type(module)
-    own = not kind.__module__.startswith("torch.") and kind.__module__ in sys.modules
-    beside = vars(sys.modules[kind.__module__]) if own else {}
+    held = {**vars(module)}
+    if kind not in kinds:
+        kinds.add(kind)
+        held |= {**_find_named_beside(kind), **vars(kind)}
+    for name, value in held.items():
+        function = vars(value).get("_torchdynamo_orig_callable") if inspect.isfunction(value) else None
+        if function is not None:
+            yield name, function
+
+
+def _find_named_beside(kind: type) -> dict[str, Any]:
+    """What the methods of a user's class name of the Python module that it lies in."""
+    if kind.__module__.startswith("torch.") or kind.__module__ not in sys.modules:
+        return {}
+    beside = vars(sys.modules[kind.__module__])
     methods = [inspect.unwrap(each).__code__ for each in vars(kind).values() if inspect.isfunction(each)]
-    named = {name: beside[name] for code in methods for name in code.co_names if name in beside}
-    for names in (vars(module), vars(kind), named):
-        for name, held in list(names.items()):
-            function = vars(held).get("_torchdynamo_orig_callable") if inspect.isfunction(held) else None
-            if function is not None:
-                yield name, function
+    return {name: beside[name] for code in methods for name in code.co_names if name in beside}
 
 
 def _find_definition(function: Callable[..., Any]) -> Line | None:

@@ -49,8 +49,11 @@ def _is_inside(name: str) -> bool:
 
 
 def _hash(path: Path) -> str | None:
-    """The digest of a file; None for what is no file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    """The digest of a file; None for what cannot be read as one."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def write(files: Mapping[str, bytes], out: Path) -> None:

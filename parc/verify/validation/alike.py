@@ -20,7 +20,7 @@ _FIGURES = {"flops", "peak_flops"}  # of the cost model: for metrics alone
 
 
 def find_unmatched(emitted: Files, sample: Files) -> list[str]:
-    """The parts of `emitted` that `sample` lacks, each as "class `Name` of `file.py`"."""
+    """The parts of `emitted` that `sample` lacks, each as "`Name` of `file.py`"."""
     known = {key for name, content in _list_modules(sample) for _, key in _split_parts(name, content)}
     return [
         f"{part} of `{name}`"

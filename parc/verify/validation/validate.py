@@ -65,7 +65,7 @@ class Validation:
 def validate(
     plan: Plan, files: Files, shapes: Shapes | None = None
 ) -> tuple[Validation | None, tuple[Diagnostic, ...]]:
-    """Compares a step of the plan's program, at a tiny size and in float64, with the user's module.
+    """Compares the first steps of the plan's program, at a tiny size and in float64, with the user's module.
 
     `files` are the program as it will be written, `shapes` those of the parameters, if known. An error
     where it computes something else; a warning where nothing could be compared, or where a part of it has no
