@@ -132,7 +132,7 @@ def _refuse_to_replace(out: Path, force: bool) -> Diagnostic | None:
 def _refuse_to_mix(made: Compiled, out: Path) -> Diagnostic | None:
     """A file of the user's would take the place of one that is written."""
     names = {name.partition("/")[0] for name in made.files}
-    mixed = [name for name in (find_foreign(out) if out.exists() else ()) if name in names]
+    mixed = [name for name in (find_foreign(out) if os.path.lexists(out) else ()) if name in names]
     if not mixed:
         return None
     message = f"`{out / mixed[0]}` is not parc's, and the program has a file of that name"

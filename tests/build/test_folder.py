@@ -15,7 +15,7 @@ import pytest
 
 from parc import cli, driver
 from parc.emit import write as writing
-from tests.build.projects import ALONE, DATA, Project
+from tests.build.projects import ALL, ALONE, DATA, Project
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,6 +109,17 @@ def test_an_edited_folder_is_replaced_by_force_alone(project: Project, name: str
     built = driver.build(project.write(), None, project.out, check=False, force=True)
     assert built.diagnostics == ()
     assert contents(project.out) == original
+
+
+def test_a_file_of_the_users_is_not_taken_for_one_that_is_written(project: Project) -> None:
+    assert project.build() == ()
+    mine = project.out / "stage_1.py"
+    mine.write_text("mine")
+    project.layout, project.devices = ALL, 4
+    (fault,) = project.build()
+    assert fault.code == "P516"
+    assert "stage_1.py" in fault.message
+    assert mine.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["../precious.txt", "/etc/passwd", ""])

@@ -15,6 +15,7 @@ from parc import driver
 from parc.check.load import load
 from parc.cli import main
 from parc.plan.blocks import Plan
+from parc.verify.report import NotProvable
 from parc.verify.sample.choose import choose_sample
 from parc.verify.sample.sample import Sample
 from parc.verify.validation import validate as validation
@@ -222,3 +223,17 @@ def test_a_tensor_of_another_type_than_expected_is_refused() -> None:
 
     with pytest.raises(Mismatch, match=r"torch.int64\[2\] where torch.float32\[2\] is expected"):
         run_ranks_as_threads(2, work)
+
+
+def test_a_run_shows_what_is_not_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def choose_none(*_: object) -> Sample:
+        raise NotProvable("no smaller one can be made")
+
+    monkeypatch.setattr(validation, "choose_sample", choose_none)
+    monkeypatch.setattr("parc.verify.execution.subprocess.run_program", lambda _: 0)
+    assert main(["run", str(Project(tmp_path).write()), "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "warning[P514]: the program is not checked: no smaller one can be made" in shown
+    assert "checked:" not in shown.replace("not checked:", "")
