@@ -10,7 +10,7 @@ from typing import TypeAlias
 from parc.emit.trees import assign
 from parc.ir.expression import attribute, call, expr, is_plain_name, literal, name, names_in
 from parc.ir.parameters import sort_paths
-from parc.ir.program import Buffer, Parameter, Stage, Unit
+from parc.ir.program import Buffer, Let, Parameter, Stage, Unit
 from parc.ir.runtime_names import TOKEN_COUNTS
 from parc.ir.states import S, local_shape
 
@@ -116,13 +116,24 @@ def _concatenate(trees: Iterable[ast.expr]) -> ast.expr:
 
 
 def _write_buffers(buffers: Sequence[Buffer]) -> Iterator[ast.stmt]:
-    values = [*(buffer.value for buffer in buffers), *(each.value for b in buffers for each in b.variables)]
+    values = [*(buffer.value for buffer in buffers), *(each.value for b in buffers for each in b.statements)]
     if "device" in names_in([value.tree for value in values]):
         yield assign(name("device"), expr("mesh.device_type"))
     for buffer in buffers:
-        for variable in buffer.variables:
-            yield assign(name(variable.name), variable.value.tree)
+        for each in buffer.statements:
+            tree = each.value.tree
+            yield assign(name(each.name), tree) if isinstance(each, Let) else _write_change(tree)
         yield _register_buffer(buffer.path, buffer.value.tree)
+
+
+def _write_change(tree: ast.expr) -> ast.stmt:
+    """`x[i] = y` for a copy to a part of a tensor."""
+    match tree:
+        case ast.Call(ast.Attribute(ast.Subscript() as part, "copy_"), [value]):
+            if isinstance(value, ast.Call) and ast.unparse(value.func) == "torch.scalar_tensor":
+                value = value.args[0]
+            return assign(part, value)
+    return ast.Expr(tree)
 
 
 def _register_buffer(path: str, tree: ast.expr) -> ast.stmt:

@@ -11,6 +11,7 @@ from parc.ir.program import (
     Collective,
     Compute,
     Event,
+    Let,
     Operand,
     Parameter,
     Program,
@@ -78,7 +79,8 @@ def _format_parameter(parameter: Parameter) -> str:
 
 
 def _format_buffer(buffer: Buffer) -> Iterator[str]:
-    yield from (f"let {variable.name} = {variable.value}" for variable in buffer.variables)
+    for each in buffer.statements:
+        yield f"let {each.name} = {each.value}" if isinstance(each, Let) else f"do {each.value}"
     yield f"buffer {buffer.path} = {buffer.value}"
 
 

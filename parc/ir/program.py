@@ -166,11 +166,18 @@ class Let:
 
 
 @dataclass(frozen=True, slots=True)
+class Do:
+    """An expression of a constructor that changes a tensor, and whose value is not read."""
+
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Buffer:
     """A constant tensor of a unit. It reads variables of its own and of the buffers before it."""
 
     path: str
-    variables: tuple[Let, ...]
+    statements: tuple[Let | Do, ...]
     value: Expression
 
 

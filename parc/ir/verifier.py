@@ -21,6 +21,7 @@ from parc.ir.program import (
     Collective,
     Compute,
     Event,
+    Let,
     Operand,
     Program,
     Recv,
@@ -106,9 +107,10 @@ class _Checker:
     def _check_buffers(self) -> Iterator[str]:
         variables: set[str] = set(_IN_CONSTRUCTORS)
         for buffer in self.unit.buffers:
-            for variable in buffer.variables:
-                yield from _find_unbound(variable.value, variables)
-                variables.add(variable.name)
+            for statement in buffer.statements:
+                yield from _find_unbound(statement.value, variables)
+                if isinstance(statement, Let):
+                    variables.add(statement.name)
             yield from _find_unbound(buffer.value, variables)
 
     def _check_events(self, events: Sequence[Event]) -> Iterator[str]:

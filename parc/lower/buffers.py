@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +12,7 @@ from torch import fx
 
 from parc.capture.graph import name_of, operands_of
 from parc.ir.expression import Expression, expr, name, placeholder, substitute
-from parc.ir.program import Buffer, Let
+from parc.ir.program import Buffer, Do, Let
 from parc.ir.runtime_names import GLOBALS
 from parc.lower.batch_sizes import BatchSizes, find_sizes, list_sizes
 from parc.lower.op_printers import print_operation
@@ -39,8 +39,10 @@ class _Term:
     tree: ast.expr
     operands: tuple[int, ...]
     wish: str
-    alone: bool  # it changes tensors, or reads some that are changed: it is evaluated where it stands
-    reads: int = 0
+    alone: bool  # it changes tensors, or reads some that are changed
+    changes: bool = False
+    readers: list[int] = field(default_factory=list)  # the terms that read it, once for every place
+    results: int = 0  # how many buffers it is
 
 
 @dataclass
@@ -60,7 +62,7 @@ class _Terms:
             self.known[key] = number
         self.found.append(term)
         for operand in term.operands:
-            self.found[operand].reads += 1
+            self.found[operand].readers.append(number)
         return number
 
 
@@ -70,7 +72,7 @@ def compute_buffers(constants: Iterable[Constant]) -> tuple[Buffer, ...]:
     results = []
     for constant in constants:
         result, changes = _add_constant(terms, constant)
-        terms.found[result].reads += 1
+        terms.found[result].results += 1
         results.append((constant.path, result, changes))
     return _Assembler(terms.found).assemble(results)
 
@@ -99,9 +101,9 @@ def _add_constant(terms: _Terms, constant: Constant) -> tuple[int, Sequence[int]
         if isinstance(tree, ast.Name):
             (numbers[node],) = operands
         else:
-            numbers[node] = terms.add(_Term(tree, operands, hints.get(node, default), alone))
-        if _is_mutable(node):
-            changes.append(numbers[node])
+            changed = _is_mutable(node)
+            numbers[node] = terms.add(_Term(tree, operands, hints.get(node, default), alone, changed))
+            changes += [numbers[node]] * changed
     raise AssertionError("a graph ends with its output")
 
 
@@ -128,13 +130,16 @@ class _Assembler:
     def assemble(self, results: Iterable[tuple[str, int, Sequence[int]]]) -> tuple[Buffer, ...]:
         found = []
         for path, result, changes in results:
-            variables = tuple(self._evaluate([result, *changes]))
-            found.append(Buffer(path, variables, Expression(self.trees[result])))
+            statements = tuple(self._evaluate(result, changes))
+            found.append(Buffer(path, statements, Expression(self.trees[result])))
         return tuple(found)
 
-    def _evaluate(self, numbers: Sequence[int]) -> Iterable[Let]:
-        """The variables that terms need and that are not there yet, in the order of the terms."""
-        needed, left = set[int](), [*numbers]
+    def _evaluate(self, result: int, changes: Sequence[int]) -> Iterable[Let | Do]:
+        """The statements that a buffer needs and that are not there yet, in the order of the terms.
+
+        `changes` are the terms that change a tensor on the way to it.
+        """
+        needed, left = set[int](), [result, *changes]
         while left:
             current = left.pop()
             if current not in needed and current not in self.trees:
@@ -143,11 +148,21 @@ class _Assembler:
         for current in sorted(needed):
             term = self.terms[current]
             tree = substitute(term.tree, {placeholder(each).id: self.trees[each] for each in term.operands})
-            if term.alone or term.reads > 1:
+            if term.changes and not term.readers and not term.results:
+                yield Do(Expression(tree))
+            elif not self._is_part_of_its_reader(current, needed, changes):
                 variable = self._choose_name(term.wish)
                 yield Let(variable, Expression(tree))
                 tree = name(variable)
             self.trees[current] = tree
+
+    def _is_part_of_its_reader(self, number: int, needed: Collection[int], changes: Sequence[int]) -> bool:
+        """Whether a term is read once, and nothing is changed between the term and what reads it."""
+        term = self.terms[number]
+        if len(term.readers) + term.results != 1 or not term.alone:
+            return len(term.readers) + term.results == 1
+        (reader,) = term.readers or (len(self.terms),)
+        return (reader in needed or not term.readers) and not any(number < each < reader for each in changes)
 
     def _choose_name(self, wish: str) -> str:
         variable, number = wish, 1

@@ -169,3 +169,22 @@ def test_the_name_of_an_axis_may_be_long(tmp_path: Path, letters: int) -> None:
     command = [sys.executable, "-c", f"import train; print(train.AXES['{axis}'])"]
     done = subprocess.run(command, cwd=out, capture_output=True, text=True, check=False)
     assert done.stdout == "2\n", done.stderr
+
+
+def test_a_buffer_is_changed_as_a_person_would(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plan = Path(__file__).parents[1] / "plans" / "build" / "buffers-in-place.parc"
+    assert driver.build(plan, None, out, check=False).diagnostics == ()
+    assert """\
+        self.register_buffer(
+            "causal", torch.empty((8, 8), device=device).fill_(float("-inf")).triu_(1), persistent=False
+        )
+        w = torch.zeros((16,), device=device)
+        w[2].fill_(3.0)
+        w[4:6] = w[4:6].add_(1)
+""" in (out / "model.py").read_text()
+    assert """\
+        table = torch.zeros((8, 16), device=device)
+        table[:, ::2] = angles.sin()
+        table[:, 1::2] = angles.cos()
+""" in (out / "stage_0.py").read_text()
