@@ -113,7 +113,7 @@ BROKEN: Mapping[str, tuple[str, Callable[[Unit], Unit], str]] = {
         lambda unit: replace(
             unit,
             buffers=tuple(
-                replace(buffer, variables=tuple(Let("other", each.value) for each in buffer.statements))
+                replace(buffer, statements=tuple(Let("other", each.value) for each in buffer.statements))
                 for buffer in unit.buffers
             ),
         ),
