@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.eval_frame import OptimizedModule
 from torch.amp.autocast_mode import autocast
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -81,7 +80,7 @@ def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, C
 
     The last two are listed for the first module of each class, which is added to `kinds`.
     """
-    if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
+    if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
         yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
     kind = type(module)
     held = {**vars(module)}

@@ -57,12 +57,17 @@ class Reference:
     recipes: Mapping[str, Recipe]
     dataset: Dataset
 
+    def construct_model(self) -> nn.Module:
+        """The model with the values that its own constructor makes, in training mode."""
+        facts = self.plan.train.model
+        model = find_factory(facts)(**list_arguments(facts))
+        assert isinstance(model, nn.Module)
+        return cast_model(model, self._dtype).train()
+
     def build_model(self) -> nn.Module:
         """The model with its initial values."""
         facts, dtype, seed = self.plan.train.model, self._dtype, self.plan.train.seed
-        model = find_factory(facts)(**list_arguments(facts))
-        assert isinstance(model, nn.Module)
-        cast_model(model, dtype)
+        model = self.construct_model()
         found = find_banks(model, find_layers(model, facts.shape.layers), facts.experts)
         stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
         with torch.no_grad():

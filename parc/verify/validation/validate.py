@@ -10,9 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from parc.capture.capture import DTYPES
 from parc.capture.model.recipes import is_random
-from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.capture.source_lines import describe_fault, label_fault
 from parc.diagnostic import CompileError, Diagnostic, Label
 from parc.emit.program import Files
@@ -120,7 +118,8 @@ def _run_model(sample: Sample) -> _ModelRun:
     with torch.random.fork_rng(devices=()):
         dataset = Tokens(find_vocabulary(plan, sample.captured))
         reference = Reference(plan, sample.captured.recipes, dataset)
-        model = _build_user_model(plan)
+        torch.manual_seed(plan.train.seed)
+        model = reference.construct_model()
         _check_initial_values(plan, model, reference)
         values = _draw_values(model, plan.train.seed)
         return _ModelRun(model, dataset, values, list(reference.train(STEPS, model)))
@@ -147,15 +146,6 @@ def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) ->
     constant = {name for name, recipe in reference.recipes.items() if not is_random(recipe)}
     if others := list(find_other_values(given, drawn, constant)):
         raise CompileError(report_initial_values(plan, others))
-
-
-def _build_user_model(plan: Plan) -> nn.Module:
-    """The user's module as its own constructor makes it, in the precision of the sample."""
-    facts = plan.train.model
-    torch.manual_seed(plan.train.seed)
-    model = find_factory(facts)(**list_arguments(facts))
-    assert isinstance(model, nn.Module)
-    return cast_model(model, DTYPES[plan.train.precision.compute]).train()
 
 
 def _draw_values(model: nn.Module, seed: int) -> dict[str, Tensor]:
