@@ -126,5 +126,5 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
         cuts = sorted(draw.sample(range(1, layers), sizes["pp"] - 1))
         stages = [end - start for start, end in zip([0, *cuts], [*cuts, layers], strict=True)]
         schedule = draw.choice(["gpipe", "1f1b"])
-        lines.append(f'pipeline over [pp] {{ schedule = "{schedule}", layers = {stages} }}')
+        lines.append(f"pipeline over [pp] {{ schedule = {schedule}, layers = {stages} }}")
     return prod(sizes[name] for name in mesh), "\n".join(lines)

@@ -116,19 +116,19 @@ def schedule(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "zero_bubble" }
+          pipeline over [pp] { schedule = zero_bubble }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "1f1b" }
+          pipeline over [pp] { schedule = 1f1b }
         }
     """
     if plan.pipeline and plan.pipeline.schedule not in ("gpipe", "1f1b"):
         what = f"the schedule `{plan.pipeline.schedule}`"
-        yield _refuse(what, plan.pipeline.at("schedule"), '`schedule = "1f1b"` or `"gpipe"`')
+        yield _refuse(what, plan.pipeline.at("schedule"), "`schedule = 1f1b` or `gpipe`")
 
 
 @limit("P405")
@@ -139,14 +139,14 @@ def chunks(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "1f1b", chunks = 2 }
+          pipeline over [pp] { schedule = 1f1b, chunks = 2 }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "1f1b" }
+          pipeline over [pp] { schedule = 1f1b }
         }
     """
     if plan.pipeline and plan.pipeline.chunks > 1:

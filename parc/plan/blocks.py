@@ -162,7 +162,7 @@ class Precision(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset(Spanned):
-    """`files("corpus/*.txt")`: text as bytes; `tokens("data.bin", type = "uint16")`: memory-mapped."""
+    """`files("corpus/*.txt")`: text as bytes; `tokens("data.bin", type = uint16)`: memory-mapped."""
 
     kind: Literal["files", "tokens"]
     patterns: tuple[str, ...]  # globs relative to the plan file; `stdlib:` is the standard library of Python

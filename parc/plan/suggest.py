@@ -65,3 +65,9 @@ def fix_spelling(span: Span, word: str, options: Iterable[str]) -> Fix | None:
     steps, meant = near[0]
     instead = span.text.replace(word, meant)
     return Fix(f"write `{meant}`", ((span, instead),), safe=steps <= 1 and len(word) >= SAFE_LENGTH)
+
+
+def fix_choice(span: Span, word: str, options: Iterable[str]) -> Fix | None:
+    """As `fix_spelling`, for one of a few words: the option is written without quotes."""
+    fix = fix_spelling(span, word, options)
+    return fix and fix._replace(edits=tuple((span, text.strip('"')) for span, text in fix.edits))

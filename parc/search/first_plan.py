@@ -160,7 +160,7 @@ def _write_plan(layout: Layout) -> Iterator[str]:
     if "ep" in axes:
         yield "experts over [ep]  # tokens go to their experts and come back"
     if "pp" in axes:
-        yield 'pipeline over [pp] { schedule = "1f1b" }  # layers are dealt out evenly'
+        yield "pipeline over [pp] { schedule = 1f1b }  # layers are dealt out evenly"
     if layout.recompute != "none":
         yield f"recompute = {layout.recompute}  # activations are computed again rather than kept"
 

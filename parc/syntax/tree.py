@@ -44,7 +44,7 @@ class Path(NamedTuple):
 
 
 class Call(NamedTuple):
-    """`tokens("data.bin", type = "uint16")`"""
+    """`tokens("data.bin", type = uint16)`"""
 
     span: Span
     name: Name
@@ -52,7 +52,7 @@ class Call(NamedTuple):
 
 
 class Named(NamedTuple):
-    """`type = "uint16"` in the arguments of a call."""
+    """`type = uint16` in the arguments of a call."""
 
     span: Span
     name: Name

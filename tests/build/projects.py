@@ -20,7 +20,7 @@ train first {
   model = net, seed = 3, steps = 4
   batch { sequences = 8, length = 8, microbatches = 2 }
   optimizer = adamw { lr = 1e-2 }
-  dataset = tokens("text.txt", type = "uint8")
+  dataset = tokens("text.txt", type = uint8)
 }
 plan wide for first on here {
   LAYOUT
@@ -31,7 +31,7 @@ DATA = "mesh = [dp: 2], data over [dp]"
 TENSOR = "mesh = [tp: 2], tensor over [tp]"
 EXPERTS = "mesh = [ep: 2], data over [ep], experts over [ep]"
 ALL = """mesh = [ep: 2, pp: 2], data over [ep], experts over [ep]
-  pipeline over [pp] { schedule = "gpipe" }"""
+  pipeline over [pp] { schedule = gpipe }"""
 
 
 @dataclass

@@ -312,8 +312,8 @@ def constant(file: Path, name: str) -> object:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_names_of_data_files_are_only_text(project: Project, text: str) -> None:
-    tokens = f'tokens("{text}", type = "uint8")'
-    assert project.says('tokens("text.txt", type = "uint8")', tokens).build() == ()
+    tokens = f'tokens("{text}", type = uint8)'
+    assert project.says('tokens("text.txt", type = uint8)', tokens).build() == ()
     is_harmless(project.out)
     (pattern,) = driver.load(project.write()).plans[0].train.dataset.patterns  # type: ignore[union-attr]
     assert constant(project.out / "train.py", "DATA") == [pattern]

@@ -31,7 +31,7 @@ plan small for first on pair {
   tensor   over [tp]
   # parc: allow P314 -- whole experts are easier to reckon
   experts  over [ep]
-  pipeline over [pp] { schedule = "SCHEDULE", layers = [2, 2] }
+  pipeline over [pp] { schedule = SCHEDULE, layers = [2, 2] }
 }
 """
 DEVICE = """device { compute = 1 TFLOPS, memory = 1 MB, memory_bandwidth = 1 TB/s }

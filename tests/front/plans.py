@@ -60,7 +60,7 @@ plan wide for first on farm {            # where
   data     over [ep] { shard = optimizer }
   tensor   over [tp] { sequence = true }
   experts  over [ep] { tensor = [tp] }
-  pipeline over [pp] { schedule = "1f1b", chunks = 1, layers = [4, 4, 4, 4] }
+  pipeline over [pp] { schedule = 1f1b, chunks = 1, layers = [4, 4, 4, 4] }
   recompute = layer
   expect { devices == 128 }
 }

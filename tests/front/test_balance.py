@@ -96,7 +96,7 @@ def test_more_microbatches_are_the_cure_or_else_more_chunks() -> None:
     assert "(4 - 1) / (72 microbatches + 4 - 1) = 3/75" in found[0].notes[2]
     whole = WAIT.replace("COUNT", "8").replace("sequences = 72", "sequences = 8")
     found = [each for each in check_text(whole) if each.code == "P327"]
-    assert found[0].help == '`schedule = "interleaved", chunks = 4`'
+    assert found[0].help == "`schedule = interleaved, chunks = 4`"
 
 
 def test_where_the_loss_depends_on_microbatches_chunks_come_first() -> None:
@@ -116,10 +116,10 @@ plan wide for first on farm {{
 }}"""
     (found,) = (each for each in check_text(text) if each.code == "P327")
     assert found.help is not None
-    assert found.help.startswith('`schedule = "interleaved", chunks = ')
+    assert found.help.startswith("`schedule = interleaved, chunks = ")
     (found,) = (each for each in check_text(text.replace("0.01", "0")) if each.code == "P327")
     assert found.help == "`microbatches = 8`"
-    whole = text.replace("over [pp]", 'over [pp] { schedule = "gpipe" }')
+    whole = text.replace("over [pp]", "over [pp] { schedule = gpipe }")
     (found,) = (each for each in check_text(whole) if each.code == "P327")
     assert found.help == f"`microbatches = 8`; {MEAN}"
 

@@ -34,12 +34,12 @@ def test_the_last_option_of_a_strategy_goes_with_its_braces(written: str, left: 
         ("pipeline over [pp]", "pipeline over [pp] { layers = [4, 4, 4, 4] }"),
         ("pipeline over [\n    pp\n  ]", "pipeline over [\n    pp\n  ] { layers = [4, 4, 4, 4] }"),
         (
-            'pipeline over [pp] { schedule = "1f1b" }',
-            'pipeline over [pp] { layers = [4, 4, 4, 4], schedule = "1f1b" }',
+            "pipeline over [pp] { schedule = 1f1b }",
+            "pipeline over [pp] { layers = [4, 4, 4, 4], schedule = 1f1b }",
         ),
         (
-            'pipeline over [pp] {\n    schedule = "1f1b"  # why\n  }',
-            'pipeline over [pp] {\n    schedule = "1f1b"  # why\n    layers = [4, 4, 4, 4]\n  }',
+            "pipeline over [pp] {\n    schedule = 1f1b  # why\n  }",
+            "pipeline over [pp] {\n    schedule = 1f1b  # why\n    layers = [4, 4, 4, 4]\n  }",
         ),
     ],
 )

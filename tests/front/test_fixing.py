@@ -323,14 +323,14 @@ plan good for t on c {
   mesh = [pp: 4, dp: 64, tp: 4]
   data over [dp] { shard = optimizer }
   tensor over [tp] { sequence = true }
-  pipeline over [pp] { schedule = "1f1b" }
+  pipeline over [pp] { schedule = 1f1b }
   recompute = layer
 }
 plan full for t on c {
   mesh = [pp: 8, dp: 16, tp: 8]
   data over [dp] { shard = optimizer }
   tensor over [tp] { sequence = true }
-  pipeline over [pp] { schedule = "1f1b" }
+  pipeline over [pp] { schedule = 1f1b }
 }
 """
 

@@ -86,18 +86,18 @@ def test_an_alternative_that_cannot_be_priced_is_left_out() -> None:
 
 def test_a_schedule_that_begins_to_go_back_early_keeps_less() -> None:
     """gpipe keeps all 16 microbatches in every stage, 1f1b 4, 3, 2 and 1."""
-    text = complete(PIPES.replace("over [pp]", 'over [pp] { schedule = "gpipe" }')).replace(
+    text = complete(PIPES.replace("over [pp]", "over [pp] { schedule = gpipe }")).replace(
         "microbatches = 4", "microbatches = 16"
     )
     text = text.replace("MEMORY", "10 GB")
     (found,) = load(text).diagnostics
     assert "microbatches in flight by stage: 16, 16, 16, 16" in found.notes
     assert found.help is not None
-    assert found.help.startswith('`schedule = "1f1b"` needs')
+    assert found.help.startswith("`schedule = 1f1b` needs")
     assert load(apply_fix(text, found)).diagnostics == ()
 
 
-ZERO = PIPES.replace("over [pp]", 'over [pp] { schedule = "zero_bubble" }')
+ZERO = PIPES.replace("over [pp]", "over [pp] { schedule = zero_bubble }")
 
 
 def test_with_too_many_passes_to_play_the_states_alone_may_be_too_much() -> None:
@@ -125,7 +125,7 @@ def test_with_halves_of_backward_passes_later_stages_hold_as_much_as_the_first()
 
 def test_states_are_claimed_without_a_simulation_and_a_v_has_both_ends_on_its_first_rank() -> None:
     """Rank 0 of `zbv`: chunks 0 and 7 of 8, 2 layers each, both tables; rank 3: chunks 3 and 4."""
-    zbv = ZERO.replace('"zero_bubble"', '"zbv", chunks = 2')
+    zbv = ZERO.replace("zero_bubble", "zbv, chunks = 2")
     first, last = 4 * LAYER + 2 * TABLE + 1024, 4 * LAYER
     claims = f"memory.stage_0.parameters == {4 * first} B, memory.stage_3.optimizer == {8 * last} B"
     text = zbv.replace("  mesh", f"  expect {{ {claims}, memory.gradients == {4 * first} B }}\n  mesh")
@@ -172,7 +172,7 @@ def test_where_the_loss_depends_on_microbatches_their_number_is_the_last_cure() 
 
 def test_interleaved_ranks_have_several_passes_in_flight() -> None:
     """Rank r of p with v chunks: 2 (p - r - 1) + (v - 1) p + 1 (Narayanan et al., arXiv:2104.04473)."""
-    text = complete(PIPES.replace("over [pp]", 'over [pp] { schedule = "interleaved", chunks = 2 }'))
+    text = complete(PIPES.replace("over [pp]", "over [pp] { schedule = interleaved, chunks = 2 }"))
     text = text.replace("microbatches = 4", "microbatches = 8")
     known = price(load(text.replace("MEMORY", "80 GB")).plans[0])
     assert [known.count_in_flight(rank) for rank in range(4)] == [2 * (3 - rank) + 4 + 1 for rank in range(4)]
@@ -215,7 +215,7 @@ def test_no_proposal_breaks_a_rule() -> None:
     plan wide for first on farm {{
       mesh = [dp: 2, pp: 2]
       data     over [dp]
-      pipeline over [pp] {{ schedule = "1f1b" }}
+      pipeline over [pp] {{ schedule = 1f1b }}
     }}"""
     for each in check_text(text, "6 GB"):
         if each.fix:

@@ -94,7 +94,7 @@ def test_lists_and_calls_go_over_lines() -> None:
     items = parse_value("[\n  ep: 8,  # outermost\n  tp: 4,\n]")
     assert isinstance(items, tree.List)
     assert len(items.items) == 2
-    call = parse_value('tokens(\n "a.bin",\n type = "uint16"\n)')
+    call = parse_value('tokens(\n "a.bin",\n type = uint16\n)')
     assert isinstance(call, tree.Call)
     assert isinstance(call.arguments[1], tree.Named)
 

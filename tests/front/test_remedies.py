@@ -50,8 +50,8 @@ plan wide for first on farm {
         (
             "bubble <= 5%",
             (
-                'with `schedule = "interleaved", chunks = 2` it is 4.48%;'
-                ' with `schedule = "interleaved", chunks = 4` it is 2.29%'
+                "with `schedule = interleaved, chunks = 2` it is 4.48%;"
+                " with `schedule = interleaved, chunks = 4` it is 2.29%"
             ),
         ),
         # ep of stride 4 spans 32 ranks: 2 nodes of 16
@@ -67,7 +67,7 @@ plan wide for first on farm {
             "bubble <= 1%",
             (
                 "no layout that was tried makes it true; the nearest,"
-                ' `schedule = "interleaved", chunks = 4`, has 2.29%'
+                " `schedule = interleaved, chunks = 4`, has 2.29%"
             ),
         ),
         ("devices == 64", "no layout that was tried makes it true; as planned it is 128"),
@@ -91,7 +91,7 @@ def test_a_model_of_dense_layers_has_no_width_of_experts_to_solve_for() -> None:
 
 def test_what_is_proposed_makes_the_claim_true() -> None:
     text = FARM.replace("CLAIM", "bubble <= 5%")
-    text = text.replace("over [pp]", 'over [pp] { schedule = "interleaved", chunks = 2 }')
+    text = text.replace("over [pp]", "over [pp] { schedule = interleaved, chunks = 2 }")
     (plan,) = load(text).plans
     assert [each.holds for each in judge(price(plan))] == [True]
 

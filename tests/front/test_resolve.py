@@ -96,7 +96,7 @@ def test_the_other_keys() -> None:
             decay = cosine, min_lr = 1e-5
           }
           precision { compute = fp64, master = fp64 }
-          dataset = tokens("data.bin", type = "uint16")
+          dataset = tokens("data.bin", type = uint16)
         }
         plan wide for first on farm {
           mesh = [tp: 2]
@@ -202,7 +202,7 @@ PLAN = "plan wide for first on farm {\n mesh = [dp: 4]\n data over [dp]\n KEY\n}
         (TRAIN, 'dataset = "a.txt"', ("P106", '"a.txt"')),
         (TRAIN, "dataset = files()", ("P104", "files()")),
         (TRAIN, "dataset = files(a)", ("P106", "a")),
-        (TRAIN, 'dataset = files("a", type = "uint8")', ("P102", "type")),
+        (TRAIN, 'dataset = files("a", type = uint8)', ("P102", "type")),
         (TRAIN, 'dataset = tokens("a", type = "uint9")', ("P107", '"uint9"')),
         (TRAIN, "x == 3", ("P117", "x == 3")),
         (PLAN, "recompute = everything", ("P107", "everything")),

@@ -189,7 +189,7 @@ def test_an_axis_of_one_rank_may_carry_nothing() -> None:
 def test_1f1b_needs_as_many_microbatches_as_stages(microbatches: int, codes: list[str]) -> None:
     batch = f"batch {{ sequences = 60, length = 8, microbatches = {microbatches} }}"
     train = f"train first {{ model = moe, {batch} }}"
-    plan = 'plan wide for first on farm {\n mesh = [pp: 4]\n pipeline over [pp] { schedule = "1f1b" }\n}'
+    plan = "plan wide for first on farm {\n mesh = [pp: 4]\n pipeline over [pp] { schedule = 1f1b }\n}"
     assert [code for code, _ in list_findings(complete(f"{train}\n{plan}"))] == codes
 
 
@@ -213,7 +213,7 @@ def test_every_layer_has_one_stage(layers: str, codes: list[str]) -> None:
 def test_a_chunk_multiplies_the_stages() -> None:
     plan = """plan wide for first on farm {
       mesh = [pp: 2]
-      pipeline over [pp] { schedule = "interleaved", chunks = 3, layers = [3, 3, 3, 3, 2, 2] }
+      pipeline over [pp] { schedule = interleaved, chunks = 3, layers = [3, 3, 3, 3, 2, 2] }
     }"""
     assert list_findings(complete(plan)) == []
     assert list_findings(complete(plan.replace(", 2, 2]", ", 4]"))) == [("P211", "[3, 3, 3, 3, 4]")]
@@ -304,7 +304,7 @@ def test_what_one_rule_proposes_suits_the_others() -> None:
 
 def test_layers_are_not_spread_over_stages_that_cannot_stay() -> None:
     """16 layers over 4 ranks x 3 chunks: `dualpipev` has two chunks, and 8 stages divide them."""
-    pipeline = 'pipeline over [pp] { schedule = "dualpipev", chunks = 3 }'
+    pipeline = "pipeline over [pp] { schedule = dualpipev, chunks = 3 }"
     batch = "batch { sequences = 32, length = 1024, microbatches = 16 }"
     train, plan = f"train first {{\n model = moe\n {batch}\n}}", "plan wide for first on farm"
     text = f"{train}\n{plan} {{\n mesh = [pp: 4]\n {pipeline}\n}}"
@@ -341,7 +341,7 @@ def test_rounds_of_many_microbatches_are_reported_in_full() -> None:
     """Not as 7.50002e+06."""
     plan = """plan wide for first on farm {
       mesh = [pp: 4]
-      pipeline over [pp] { schedule = "interleaved", chunks = 2 }
+      pipeline over [pp] { schedule = interleaved, chunks = 2 }
     }"""
     text = complete(plan).replace("sequences = 32", "sequences = 1000003")
     text = text.replace("microbatches = 4", "microbatches = 1000003")

@@ -66,7 +66,7 @@ def test_a_rank_without_experts_is_one_whose_layers_are_all_dense(
         train first {{ model = moe, batch {{ sequences = 24, length = 8, microbatches = 12 }} }}
         plan wide for first on farm {{
           mesh = [ep: 2, pp: {ranks}], data over [ep], experts over [ep]
-          pipeline over [pp] {{ schedule = "gpipe", chunks = {chunks}, layers = {stages} }}
+          pipeline over [pp] {{ schedule = gpipe, chunks = {chunks}, layers = {stages} }}
         }}"""
     )
     loaded = load(text)

@@ -24,6 +24,7 @@ def iterate_forms(among: typing.Iterable[Form] = tuple(TOP.values())) -> Iterato
 FORMS = list(iterate_forms())
 KEYS = [(form, key) for form in FORMS for key in form.keys]
 KINDS = {"count": int, "real": float, "quantity": float, "flag": bool, "text": str}
+CALLS = ("tokens", "files")
 WORTH = {"call", "configured", "sizes", "axes", "block", "texts", "counts"}
 
 
@@ -45,10 +46,12 @@ def test_readers_ask_for_every_key_and_block(monkeypatch: pytest.MonkeyPatch) ->
     )
     others = "model other { inputs { tokens = 3 } }\ntrain other { model = moe, approximate { } }\n"
     load(SEED + others + "machine dgx { device {}, link node {} }")
-    closed = [form for form in FORMS if not form.open and form.kind != "tokens"]  # `tokens` is a call
+    closed = [form for form in FORMS if not form.open and form.kind not in CALLS]
     wanted = {(form.kind, key.name) for form in closed for key in form.keys}
     wanted |= {(form.kind, block.kind) for form in closed for block in form.blocks}
-    assert wanted - asked == {("train", "adamw"), ("train", "tokens")}  # values with settings, no blocks
+    assert wanted - asked == {
+        ("train", each) for each in ("adamw", *CALLS)
+    }  # values with settings, no blocks
 
 
 @pytest.mark.parametrize("case", [case for case in KEYS if case[0].dataclass], ids=name_case)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from parc.diagnostic import Diagnostic
 from parc.plan.resolve.memo import Memo
 from parc.plan.resolve.scope import Scope
-from parc.plan.resolve.values import Quantity
+from parc.plan.resolve.values import Quantity, Word
 from parc.source import Source
 from parc.syntax import tree, units
 from parc.syntax.parse import parse
@@ -94,7 +94,7 @@ def test_whole_numbers_stay_whole_where_they_divide() -> None:
         ("2 * width", "P101", "width"),
         ("64 GBs", "P108", "GBs"),
         ("64 gb", "P108", "gb"),
-        ("1f1b", "P108", "f1b"),
+        ("4sequences", "P108", "sequences"),
         ("1e30 * 1e30", "P007", "1e30 * 1e30"),
         ("-(1e39 * 100)", "P007", "1e39 * 100"),
         ("files(1)", "P106", "files(1)"),
@@ -114,12 +114,17 @@ def test_what_has_no_value(text: str, code: str, place: str) -> None:
     [
         ("64 gb", "did you mean `GB`?"),
         ("64 GiBs", "did you mean `GiB`?"),
-        ("1f1b", 'a word that begins with a digit must be in quotes: `"1f1b"`'),
+        ("2nodes", 'a word that begins with a digit must be in quotes: `"2nodes"`'),
     ],
 )
 def test_the_unit_that_was_meant(text: str, help: str) -> None:
     _, (fault,) = evaluate(f"let x = {text}")
     assert fault.help == help
+
+
+def test_a_schedule_that_begins_with_a_digit_is_a_word() -> None:
+    assert evaluate("let x = 1f1b") == (Word("1f1b"), [])
+    assert evaluate("let x = 1 f1b")[0] is None
 
 
 def test_both_sides_of_a_mismatch_are_pointed_at() -> None:

@@ -74,7 +74,7 @@ def test_a_code_in_a_comment_has_its_page() -> None:
         ("plan wide for seed", "plan wide for se|ed", "**train** `seed`"),
         ("on farm {", "on fa|rm {", "cluster farm {"),
         ("link fabric {", "link fab|ric {", "**level** `fabric`"),
-        ('schedule = "1f1b"', 'schedule = "1f|1b"', "The order of forward and backward passes."),
+        ("schedule = 1f1b", 'schedule = "1f|1b"', "The order of forward and backward passes."),
         ("decay = cosine", "decay = cos|ine", "Schedule of the learning rate after the warmup."),
     ],
 )

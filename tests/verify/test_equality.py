@@ -35,7 +35,7 @@ def layouts(draw: st.DrawFn) -> tuple[int, str]:
         lines.append("experts over [tp]")
     if "pp" in mesh:
         entries = draw(st.permutations([2, 1])) if sizes["pp"] == 2 else [1, 1, 1]
-        lines.append(f'pipeline over [pp] {{ schedule = "gpipe", layers = {list(entries)} }}')
+        lines.append(f"pipeline over [pp] {{ schedule = gpipe, layers = {list(entries)} }}")
     ranks = 1
     for name in mesh:
         ranks *= sizes[name]

@@ -51,7 +51,7 @@ LAYOUTS = {
         """
         mesh = [pp: 2, dp: 2]
         data over [dp]
-        pipeline over [pp] { schedule = "1f1b", layers = [2, 1] }
+        pipeline over [pp] { schedule = 1f1b, layers = [2, 1] }
         """,
     ),
 }

@@ -136,7 +136,7 @@ def interleave_more(plan: Plan) -> Iterator[Alternative]:
         if layers % (ranks * chunks) == 0:
             split = spread_layers(layers, ranks * chunks)
             other = replace(pipeline, schedule="interleaved", chunks=chunks, layers=split)
-            text = f'schedule = "interleaved", chunks = {chunks}'
+            text = f"schedule = interleaved, chunks = {chunks}"
             yield Alternative(text, replace(plan, pipeline=other))
 
 
@@ -145,7 +145,7 @@ def start_backward_early(plan: Plan) -> Iterator[Alternative]:
     pipeline, m = plan.pipeline, plan.train.batch.microbatches
     if pipeline and pipeline.schedule == "gpipe" and m >= plan.mesh.product(pipeline.axes):
         other = replace(plan, pipeline=replace(pipeline, schedule="1f1b"))
-        yield Alternative('schedule = "1f1b"', other, (set_key(pipeline, "schedule", '"1f1b"'),))
+        yield Alternative("schedule = 1f1b", other, (set_key(pipeline, "schedule", "1f1b"),))
 
 
 def even_out_memory(plan: Plan) -> Iterator[Alternative]:

@@ -37,14 +37,14 @@ def wrong_number_of_stages(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "gpipe", layers = [8, 8] }
+          pipeline over [pp] { schedule = gpipe, layers = [8, 8] }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "gpipe", layers = [4, 4, 4, 4] }
+          pipeline over [pp] { schedule = gpipe, layers = [4, 4, 4, 4] }
         }
     """
     pipeline = plan.pipeline
@@ -77,14 +77,14 @@ def wrong_number_of_layers(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "gpipe", layers = [4, 4, 4, 3] }
+          pipeline over [pp] { schedule = gpipe, layers = [4, 4, 4, 3] }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "gpipe", layers = [4, 4, 4, 4] }
+          pipeline over [pp] { schedule = gpipe, layers = [4, 4, 4, 4] }
         }
     """
     pipeline, shape = plan.pipeline, plan.train.model.shape
@@ -116,14 +116,14 @@ def stage_without_layers(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 32]
-          pipeline over [pp] { schedule = "gpipe" }
+          pipeline over [pp] { schedule = gpipe }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [pp: 16]
-          pipeline over [pp] { schedule = "gpipe" }
+          pipeline over [pp] { schedule = gpipe }
         }
     """
     pipeline, shape = plan.pipeline, plan.train.model.shape

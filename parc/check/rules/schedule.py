@@ -31,7 +31,7 @@ def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
         }
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "1f1b" }
+          pipeline over [pp] { schedule = 1f1b }
         }
 
     ## Instead
@@ -54,7 +54,7 @@ def too_few_microbatches(plan: Plan) -> Iterator[Finding]:
             f"{few} too few for {needed:,} stages under `{pipeline.schedule}`",
             (microbatches.make_label(), stages.make_label(chunks, primary=False)),
             (f"{microbatches.number:,} < {needed:,}",),
-            f'at least {needed:,} microbatches, or `schedule = "gpipe"`',
+            f"at least {needed:,} microbatches, or `schedule = gpipe`",
             advice=NearestValues("nearest that suit", (enough,)),
         )
 
@@ -87,7 +87,7 @@ def uneven_rounds(plan: Plan) -> Iterator[Finding]:
         }
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "interleaved", chunks = 2 }
+          pipeline over [pp] { schedule = interleaved, chunks = 2 }
         }
 
     ## Instead
@@ -132,14 +132,14 @@ def interleaving_with_one_chunk(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "interleaved" }
+          pipeline over [pp] { schedule = interleaved }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "interleaved", chunks = 2 }
+          pipeline over [pp] { schedule = interleaved, chunks = 2 }
         }
     """
     pipeline = plan.pipeline
@@ -150,8 +150,8 @@ def interleaving_with_one_chunk(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "the interleaved schedule has one chunk a rank, like `1f1b`",
             tuple(labels),
-            help=f'`chunks = 2` or more{_list_chunks(plan, pipeline)}, or `schedule = "1f1b"`',
-            fix=Fix('write `"1f1b"`', (set_key(pipeline, "schedule", '"1f1b"'),)),
+            help=f"`chunks = 2` or more{_list_chunks(plan, pipeline)}, or `schedule = 1f1b`",
+            fix=Fix("write `1f1b`", (set_key(pipeline, "schedule", "1f1b"),)),
         )
 
 
@@ -176,14 +176,14 @@ def wrong_chunks_for_v_schedule(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "zbv" }
+          pipeline over [pp] { schedule = zbv }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "zbv", chunks = 2 }
+          pipeline over [pp] { schedule = zbv, chunks = 2 }
         }
     """
     pipeline = plan.pipeline
@@ -213,7 +213,7 @@ def split_backward_with_sharded_parameters(plan: Plan) -> Iterator[Finding]:
         plan wide for first on farm {
           mesh = [pp: 4, dp: 2]
           data     over [dp] { shard = parameters }
-          pipeline over [pp] { schedule = "zero_bubble" }
+          pipeline over [pp] { schedule = zero_bubble }
         }
 
     ## Instead
@@ -221,7 +221,7 @@ def split_backward_with_sharded_parameters(plan: Plan) -> Iterator[Finding]:
         plan wide for first on farm {
           mesh = [pp: 4, dp: 2]
           data     over [dp] { shard = optimizer }
-          pipeline over [pp] { schedule = "zero_bubble" }
+          pipeline over [pp] { schedule = zero_bubble }
         }
     """
     pipeline, data = plan.pipeline, plan.data
@@ -232,7 +232,7 @@ def split_backward_with_sharded_parameters(plan: Plan) -> Iterator[Finding]:
                 Label(data.at("shard"), "gathered for each half, released in between"),
                 Label(pipeline.at("schedule"), "splits the backward pass", primary=False),
             ),
-            help='`shard = optimizer`, or `schedule = "interleaved"`',
+            help="`shard = optimizer`, or `schedule = interleaved`",
             fix=Fix("write `shard = optimizer`", (replace_text(data.at("shard"), "optimizer"),), safe=False),
         )
 
@@ -248,7 +248,7 @@ def split_backward_with_recomputation(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "zbv", chunks = 2 }
+          pipeline over [pp] { schedule = zbv, chunks = 2 }
           recompute = layer
         }
 
@@ -256,7 +256,7 @@ def split_backward_with_recomputation(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [pp: 4]
-          pipeline over [pp] { schedule = "zbv", chunks = 2 }
+          pipeline over [pp] { schedule = zbv, chunks = 2 }
         }
     """
     pipeline = plan.pipeline
@@ -268,6 +268,6 @@ def split_backward_with_recomputation(plan: Plan) -> Iterator[Finding]:
                 Label(plan.at("recompute"), "once for each half"),
                 Label(pipeline.at("schedule"), "splits the backward pass", primary=False),
             ),
-            help='`recompute = none`, or `schedule = "interleaved"`',
+            help="`recompute = none`, or `schedule = interleaved`",
             fix=Fix("remove `recompute`", (remove_key(plan, "recompute"),), safe=False) if written else None,
         )

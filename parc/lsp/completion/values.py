@@ -13,9 +13,9 @@ from parc.lsp.document.cursor import CursorContext
 from parc.lsp.edits.legal_values import parse_axes
 from parc.plan.placement import spread_layers
 from parc.plan.schema.form import Key
+from parc.plan.schema.train import TOKEN_TYPES
 
 MAX_STAGES = 64  # whose layers are offered as a list
-TOKEN_TYPES = ("uint8", "uint16", "uint32", "int32")
 
 
 def list_values(analysis: Analysis, context: CursorContext) -> Iterator[Item]:
@@ -43,7 +43,7 @@ def _list_choices(key: Key) -> Iterator[Item]:
     if key.kind == "flag":
         yield from (Item(each, "value", each) for each in ("true", "false"))
     for order, choice in enumerate(key.choices):
-        text = f'"{choice}"' if key.example.startswith('"') else choice
+        text = choice
         if key.kind == "call":
             text = f'{choice}("$1")'
         elif key.kind == "configured":
@@ -63,7 +63,7 @@ def list_bracket_values(analysis: Analysis, context: CursorContext) -> Iterator[
     elif inner.words and inner.words[-1].text == ":":
         yield from list_numbers(analysis, context)
     elif inner.opener == "(" and "tokens" in head:
-        yield from (Item(each, "value", f'"{each}"') for each in TOKEN_TYPES)
+        yield from (Item(each, "value", each) for each in TOKEN_TYPES)
     elif key and key.kind == "counts":
         yield from _list_layers(analysis)
 

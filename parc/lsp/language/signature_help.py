@@ -8,9 +8,8 @@ from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.cursor import find_context
 from parc.lsp.language.schema_docs import describe_key
 from parc.plan.schema.form import Form
-from parc.plan.schema.train import TOKENS
+from parc.plan.schema.train import FILES, TOKENS
 
-FILES = Form("files", "Text, as bytes; globs, relative to the plan file.")
 FUNCTIONS = {"tokens": TOKENS, "files": FILES}
 
 

@@ -1,13 +1,16 @@
-"""Resolves `dataset = files("corpus/*.txt")` and `tokens("data.bin", type = "uint16")`."""
+"""Resolves `dataset = files("corpus/*.txt")` and `tokens("data.bin", type = uint16)`."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from parc.plan import blocks
 from parc.plan.resolve.reader import BlockReader
 from parc.plan.resolve.values import describe_value
-from parc.plan.schema.train import DATASETS, TOKEN_TYPES, TOKENS
-from parc.plan.suggest import fix_spelling, suggest_spelling
+from parc.plan.schema.train import DATASETS, FILES, TOKENS
 from parc.syntax import tree
+
+TokenType = Literal["uint8", "uint16", "uint32", "int32"]
 
 
 def resolve_dataset(train: BlockReader) -> blocks.Dataset | None:
@@ -30,37 +33,28 @@ def resolve_dataset(train: BlockReader) -> blocks.Dataset | None:
             f"`{node.name.text}` needs at least one file",
             'missing a text, such as `"data/*"`',
         )
-    tokens = node.name.text == "tokens"
-    dataset = blocks.Dataset(kind="tokens" if tokens else "files", patterns=patterns, span=node.span)
-    for argument in node.arguments:
-        if isinstance(argument, tree.Named):
-            dataset = _apply_option(train, dataset, argument)
-    return dataset
+    options = _enter_arguments(train, node)
+    default: TokenType = "uint8"
+    type = options.read_choice("type", default) if options.form is TOKENS else default
+    options.finish()
+    return blocks.Dataset(
+        kind="tokens" if options.form is TOKENS else "files",
+        patterns=patterns,
+        type=type,
+        span=node.span,
+        spans=options.spans,
+    )
 
 
-def _apply_option(train: BlockReader, dataset: blocks.Dataset, argument: tree.Named) -> blocks.Dataset:
-    options = [key.name for key in TOKENS.keys] if dataset.kind == "tokens" else []
-    if argument.name.text not in options:
-        message = f"`{dataset.kind}` has no argument `{argument.name.text}`"
-        name = argument.name
-        help, fix = suggest_spelling(name.text, options), fix_spelling(name.span, name.text, options)
-        train.report("P102", name.span, message, "unknown", help, fix)
-        return dataset
-    text = _read_text(train, argument.value)
-    for known in TOKEN_TYPES:
-        if text == known:
-            return blocks.Dataset(
-                kind=dataset.kind,
-                patterns=dataset.patterns,
-                type=known,  # type: ignore[arg-type]  # one of the literals, which a tuple does not keep
-                span=dataset.span,
-                spans={"type": argument.value.span},
-            )
-    if text is not None:
-        message = f"`{text}` is not a token type"
-        help, fix = suggest_spelling(text, TOKEN_TYPES), fix_spelling(argument.value.span, text, TOKEN_TYPES)
-        train.report("P107", argument.value.span, message, "unknown type", help, fix)
-    return dataset
+def _enter_arguments(train: BlockReader, call: tree.Call) -> BlockReader:
+    """A reader of the named arguments of a call, as if they were the keys of a block."""
+    named = (argument for argument in call.arguments if isinstance(argument, tree.Named))
+    settings = tuple(
+        tree.Assignment(each.span, tree.Path(each.name.span, (each.name,)), each.value) for each in named
+    )
+    form = TOKENS if call.name.text == "tokens" else FILES
+    body = tree.Body(call.span, settings)
+    return BlockReader(train.scope, form, f"`{form.kind}`", call.span, body)
 
 
 def _read_text(train: BlockReader, node: tree.Expression) -> str | None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
-from parc.diagnostic import Fix, Label, error
+from parc.diagnostic import Diagnostic, Fix, Label, Severity, error
 from parc.plan.resolve.scope import Scope
 from parc.plan.resolve.values import Quantity, Value, Word, describe_value
 from parc.plan.schema.form import Form, Key
-from parc.plan.suggest import fix_spelling, suggest_spelling
+from parc.plan.suggest import fix_choice, fix_spelling, suggest_spelling
 from parc.source import Span
 from parc.syntax import tree, units
 
@@ -127,16 +127,18 @@ class KeyReader:
         value = self.evaluate_word(key)
         if value is None:
             return default
-        options = self.get_declaration(key).choices
+        options, span = self.get_declaration(key).choices, self.spans[key]
         text = value.text if isinstance(value, Word) else value if isinstance(value, str) else None
         if text in options:
+            if isinstance(self.get_node(key), tree.String):
+                self.report_quoted_choice(key, text, span)
             return cast("C", text)
         if text is None:
             self.report_type(key, " or ".join(f"`{option}`" for option in options), value)
         else:
             message = f"`{text}` is not a value of `{key}`"
-            help, fix = suggest_spelling(text, options), fix_spelling(self.spans[key], text, options)
-            self.report("P107", self.spans[key], message, "unknown choice", help, fix)
+            help, fix = suggest_spelling(text, options), fix_choice(span, text, options)
+            self.report("P107", span, message, "unknown choice", help, fix)
         return default
 
     def read_counts(self, key: str, least: int = 1) -> tuple[int, ...] | None:
@@ -288,6 +290,12 @@ class KeyReader:
 
     def report_missing(self, key: str) -> None:
         self.report("P104", self.head, f"{self.title} needs `{key}`", f"`{key}` is missing")
+
+    def report_quoted_choice(self, key: str, choice: str, span: Span) -> None:
+        message = f"the value of `{key}` is one of a few words, which are written without quotes"
+        fix = Fix(f"write `{choice}`", ((span, choice),))
+        label = Label(span, "a word in quotes")
+        self.scope.faults.append(Diagnostic("P124", Severity.WARNING, message, (label,), fix=fix))
 
     def report_type(self, key: str, wanted: str, value: Value) -> None:
         self.report("P106", self.spans[key], f"`{key}` must be {wanted}", f"this is {describe_value(value)}")

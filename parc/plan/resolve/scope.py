@@ -7,9 +7,11 @@ from itertools import islice
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.plan.resolve.memo import Memo
 from parc.plan.resolve.values import Quantity, Value, Word, describe_value, iterate_leaves
+from parc.plan.schema.plan import SCHEDULES
 from parc.plan.suggest import find_nearest, fix_spelling, suggest_spelling
 from parc.syntax import tree, units
 
+NUMBER_LIKE = tuple(each for each in SCHEDULES if each[0].isdigit())  # words that are read as quantities
 MAX_NUMBER = 10**40
 MAX_DEPTH = 64
 MAX_VALUES = 4096  # in one list, nested lists included
@@ -64,11 +66,13 @@ class Scope:
                 )
                 return None
 
-    def evaluate_number(self, node: tree.Number) -> Quantity | None:
+    def evaluate_number(self, node: tree.Number) -> Quantity | Word | None:
         if node.unit is None:
             return Quantity(node.value)
         unit = units.UNITS.get(node.unit.text)
         if unit is None:
+            if node.span.text in NUMBER_LIKE:
+                return Word(node.span.text)
             self.report_unknown_unit(node, node.unit)
             return None
         scale, dimension = unit

@@ -45,7 +45,7 @@ PIPELINE = Form(
     "pipeline",
     "Pipeline parallelism: consecutive stages of layers are distributed over these axes.",
     (
-        Key("schedule", "choice", "The order of forward and backward passes.", SCHEDULES, example='"1f1b"'),
+        Key("schedule", "choice", "The order of forward and backward passes.", SCHEDULES),
         Key("chunks", "count", "Stages on each rank."),
         Key(
             "layers",

@@ -79,6 +79,7 @@ ADAMW = Form(
 TOKENS = Form(
     "tokens", "Memory-mapped files of tokens.", (Key("type", "choice", "Data type of a token.", TOKEN_TYPES),)
 )
+FILES = Form("files", "Text, as bytes; globs, relative to the plan file.")
 TRAIN = Form(
     "train",
     "A training run. Any two plans of one `train` compute the same numbers.",
@@ -101,7 +102,7 @@ TRAIN = Form(
             example='files("corpus/*.txt")',
         ),
     ),
-    (BATCH, LOSS, APPROXIMATE, PRECISION, ADAMW, TOKENS),
+    (BATCH, LOSS, APPROXIMATE, PRECISION, ADAMW, TOKENS, FILES),
     "Train",
     ("label",),
 )
