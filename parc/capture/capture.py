@@ -67,22 +67,27 @@ class _Structure:
 
 def capture(plan: Plan) -> Captured:
     """Import the model, build it without data, and capture it. Raises CompileError."""
-    model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
     with _pause_collector():
-        user = load_model(model, compute)
-        structure = _find_structure(user, model, plan.train.loss.ignore_index)
-        with promote_casts(compute), _refuse_hidden_code(model, user):
-            forward = _record_forward(model, structure, _read_batch(plan))
-            _check_sizes(model, structure)
-            _check_parameters(model, structure, forward)
-            root = _export(model, structure, forward)
-            _check_shape(model, structure, root)
-            _check_results(model, structure, root)
-            _check_experts(plan, forward)
-            experts = _capture_experts(model, structure, forward)
-            fixed = _find_symbols(structure, root, _read_batch(plan))
-        _check_used(model, structure, root, experts)
+        return _capture(plan)
+
+
+def _capture(plan: Plan) -> Captured:
+    model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
+    user = load_model(model, compute)
+    structure = _find_structure(user, model, plan.train.loss.ignore_index)
+    with promote_casts(compute), _refuse_hidden_code(model, user):
+        forward = _record_forward(model, structure, _read_batch(plan))
+        _check_sizes(model, structure)
+        _check_parameters(model, structure, forward)
+        root = _export(model, structure, forward)
+        _check_shape(model, structure, root)
+        _check_results(model, structure, root)
+        _check_experts(plan, forward)
+        experts = _capture_experts(model, structure, forward)
+        fixed = _find_symbols(structure, root, _read_batch(plan))
+    _check_used(model, structure, root, experts)
     objective = structure.objective
+    parameters = (first for first, *_ in structure.places.values() if not first.is_buffer)
     return Captured(
         root,
         experts,
@@ -90,7 +95,7 @@ def capture(plan: Plan) -> Captured:
         structure.layers,
         structure.layer_count,
         fixed,
-        {name: parameter.shape for name, parameter in user.module.named_parameters()},
+        {user_name(each.name): each.tensor.shape for each in parameters},
         user.recipes,
         user.buffers,
         objective.mean,

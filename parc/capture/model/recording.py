@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
@@ -63,7 +63,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         fills = name in FILLS and args[0].is_meta  # there is nothing to fill
         out = args[0] if fills else func(*args, **(kwargs or {}))
         frames = [] if fills or name in _PLAIN else list_frames()
-        self._add(Entry(name, func, args, kwargs or {}, out, frames))
+        self._add(Entry(name, func, args, kwargs or {}, out, frames), list_tensors((args, kwargs)))
         return out
 
     @contextmanager
@@ -105,7 +105,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 out = kept[3](*size, **options | {"device": "meta"})
                 asked = {key: value for key, value in options.items() if value is not None}
                 made = {**asked, "device": out.device, "pin_memory": False}
-                self._add(Entry("empty", _EMPTY, ([*out.shape],), made, out, []))
+                self._add(Entry("empty", _EMPTY, ([*out.shape],), made, out, []), ())
             return out
 
         init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal
@@ -121,7 +121,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Adds a call of `torch.tensor` with numbers, which keeps no values on the meta device."""
         if made.is_meta and all(isinstance(leaf, bool | int | float) for leaf in pytree.tree_leaves(data)):
             dtype = {} if keywords.get("dtype") is None else {"dtype": made.dtype}
-            self._add(Entry("tensor", torch.tensor, (copy.deepcopy(data),), dtype, made, list_frames()))
+            self._add(Entry("tensor", torch.tensor, (copy.deepcopy(data),), dtype, made, list_frames()), ())
 
     def find_entries(self, storage: int, end: Entry | None = None) -> list[Entry]:
         """What has made or changed a storage, in order, before the entry `end` if there is one."""
@@ -140,18 +140,18 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return [self._log[number] for number in sorted(found)]
 
     def _add_fill(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
-        self._add(Entry(name, None, (tensor, *arguments), {}, tensor, []))
+        self._add(Entry(name, None, (tensor, *arguments), {}, tensor, []), (tensor,))
         return tensor
 
-    def _add(self, entry: Entry) -> None:
-        out = entry.out
+    def _add(self, entry: Entry, operands: Sequence[Tensor]) -> None:
+        number = len(self._log)
         with torch._C.DisableTorchFunction():  # modes would see every look at a tensor
             # a module that is cast gets other storages later
-            operands = tuple(map(get_storage, list_tensors((entry.args, entry.kwargs))))
-            for tensor in (out,) if isinstance(out, Tensor) else list_tensors(out):
-                self._by_storage[get_storage(tensor)].append(len(self._log))
-        entry = entry._replace(operands=operands, number=len(self._log))
-        self._log.append(entry)
+            storages = tuple(map(get_storage, operands))
+            in_place = len(operands) == 1 and operands[0] is entry.out
+            for storage in storages if in_place else map(get_storage, list_tensors(entry.out)):
+                self._by_storage[storage].append(number)
+        self._log.append(entry._replace(operands=storages, number=number))
 
 
 class _Literals(TorchFunctionMode):

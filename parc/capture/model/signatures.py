@@ -7,7 +7,9 @@ from collections.abc import Hashable, Mapping
 import torch
 from torch import Tensor, nn
 
-_OF_TORCH = {*vars(nn.Module()), "forward"}
+from parc.capture.model.tree import OF_EVERY_MODULE
+
+_NOT_DESCRIBED = OF_EVERY_MODULE | {"forward"}
 
 
 class Signatures:
@@ -31,10 +33,11 @@ class Signatures:
         return self._known[id(module)][1]
 
     def _describe(self, module: nn.Module) -> Hashable:
+        own = vars(module).keys() - _NOT_DESCRIBED
         return (
             type(module),
             module.training,
-            tuple((name, _freeze(vars(module)[name])) for name in sorted(vars(module).keys() - _OF_TORCH)),
+            tuple((name, _freeze(vars(module)[name])) for name in sorted(own)),
             self._describe_tensors(module._parameters),
             self._describe_tensors(module._buffers),
             tuple((name, self.number(child)) for name, child in module._modules.items() if child is not None),

@@ -8,6 +8,9 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""The attributes that every module has."""
+
 
 class Place(NamedTuple):
     """An attribute of a module that holds a parameter or a buffer."""
@@ -70,10 +73,13 @@ def _walk(model: nn.Module, is_leaf: Callable[[str], object]) -> Iterator[tuple[
 
 def find_layers(model: nn.Module, count: int | None) -> str:
     """The path of the list of layers: the outermost with `count` entries, else the longest; "" for none."""
-    lists = ((path, module) for path, module in walk_modules(model) if _is_list(module))
-    lengths = {path: len(module._modules) for path, module in lists if module._modules}
-    fitting = [path for path, length in lengths.items() if length == count]
-    return fitting[0] if fitting else max(lengths, key=lengths.__getitem__, default="")
+    lengths: dict[str, int] = {}
+    for path, module in walk_modules(model):
+        if module._modules and _is_list(module):
+            lengths[path] = len(module._modules)
+            if lengths[path] == count:
+                return path
+    return max(lengths, key=lengths.__getitem__, default="")
 
 
 def _is_list(module: nn.Module) -> bool:

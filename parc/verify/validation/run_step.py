@@ -50,18 +50,16 @@ def compare_program_here(
 def _import_program(folder: Path) -> Iterator[Any]:
     """The module `train` of a program, whose modules stand for any others of their names meanwhile."""
     own = {path.stem for path in folder.iterdir()}
-    before, writes, threads = dict(sys.modules), sys.dont_write_bytecode, torch.get_num_threads()
+    before, writes = dict(sys.modules), sys.dont_write_bytecode
     forget_modules(own)
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
-    torch.set_num_threads(1)  # tensors are tiny: a pool of threads would only spin
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Set timeout is now only supported")  # threads do not time out
             yield importlib.import_module("train")
     finally:
-        torch.set_num_threads(threads)
         sys.dont_write_bytecode = writes
         sys.path.remove(str(folder))
         forget_modules(own)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,18 @@ class Validation:
         )
 
 
+@contextmanager
+def _use_one_thread() -> Iterator[None]:
+    """Tensors are tiny: a pool of threads would only spin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_use_one_thread()
 def validate(
     plan: Plan, files: Files, shapes: Shapes | None = None
 ) -> tuple[Validation | None, tuple[Diagnostic, ...]]:
