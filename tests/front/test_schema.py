@@ -76,6 +76,7 @@ def test_a_key_that_must_be_there_has_no_default(form: Form) -> None:
 
 
 @pytest.mark.parametrize("case", KEYS, ids=name_case)
-def test_a_key_has_a_sentence_and_a_type(case: tuple[Form, Key]) -> None:
+def test_a_key_has_a_sentence_a_type_and_an_example(case: tuple[Form, Key]) -> None:
     assert case[1].doc.endswith(".")
     assert case[1].type
+    assert case[1].example

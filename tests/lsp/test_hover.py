@@ -7,6 +7,7 @@ import re
 import pytest
 
 from parc.lsp.hover.hover import describe_word
+from parc.lsp.language.schema_docs import find_page
 from tests.lsp.editing import SEED, edit_seed, type_text
 
 
@@ -74,12 +75,20 @@ def test_a_code_in_a_comment_has_its_page() -> None:
         ("plan wide for seed", "plan wide for se|ed", "**train** `seed`"),
         ("on farm {", "on fa|rm {", "cluster farm {"),
         ("link fabric {", "link fab|ric {", "**level** `fabric`"),
-        ("schedule = 1f1b", 'schedule = "1f|1b"', "The order of forward and backward passes."),
+        ("schedule = 1f1b", "schedule = 1f|1b", "The order of forward and backward passes."),
+        ("schedule = 1f1b", "schedule = gp|ipe", "](parc:/language.md#planpipeline)"),
+        ("train seed {", "tr|ain seed {", "(parc:/language.md#train)"),
         ("decay = cosine", "decay = cos|ine", "Schedule of the learning rate after the warmup."),
     ],
 )
 def test_words_are_explained(old: str, new: str, wanted: str) -> None:
     assert wanted in hover(old, new)
+
+
+def test_the_server_has_the_page_that_hovers_link_to() -> None:
+    page = find_page("parc:/language.md#planpipeline")
+    assert page
+    assert "### plan.pipeline\n" in page
 
 
 def test_a_constant_has_the_lines_that_use_it() -> None:

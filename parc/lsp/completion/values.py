@@ -34,7 +34,7 @@ def list_values(analysis: Analysis, context: CursorContext) -> Iterator[Item]:
     elif key.kind in ("count", "quantity", "real"):
         yield from list_numbers(analysis, context)
         yield from list_declared(analysis, "let")
-    if key.example and key.kind not in ("choice", "call", "configured"):
+    if key.example and key.kind not in ("count", "flag", "block", "choice", "call", "configured"):
         yield Item(key.example, "value", key.example, detail="an example", order=30)
 
 

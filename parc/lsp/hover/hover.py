@@ -13,8 +13,9 @@ from parc.lsp.hover.axes import describe_axis, describe_strategy
 from parc.lsp.hover.markdown import format_code_block
 from parc.lsp.hover.quantity import describe_quantity
 from parc.lsp.hover.symbol import describe_symbol
-from parc.lsp.language.schema_docs import describe_form, describe_key
+from parc.lsp.language.schema_docs import describe_form, describe_key, link_reference
 from parc.plan.schema import TOP
+from parc.plan.schema.form import Form
 from parc.source import Span
 
 CODE = re.compile(r"\bP[0-9]{3}\b")
@@ -34,7 +35,7 @@ def describe_word(analysis: Analysis, offset: int) -> tuple[str, Span] | None:
     if mention := find_mention(analysis, offset):
         text = _describe_mention(analysis, mention, offset)
     elif context.word.kind == "number":
-        text = describe_quantity(analysis, context.word)
+        text = describe_quantity(analysis, context.word) or _describe_schema(analysis, context)
     else:
         text = _describe_schema(analysis, context)
     return (text, span) if text else None
@@ -78,16 +79,20 @@ def _describe_schema(analysis: Analysis, context: CursorContext) -> str | None:
     word, form, words = context.word, context.form, context.inner.words
     assert word is not None
     if not words and context.body.opener == "":
-        return describe_form(TOP[word.text]) if word.text in TOP else None
+        return _add_link(TOP[word.text], describe_form(TOP[word.text])) if word.text in TOP else None
     if form is None or context.inner is not context.body:
         return None
     if not words:
         assigned = analysis.source.text[word.end : word.end + 40].lstrip(" \t").startswith("=")
         if (inner := form.find_block(word.text)) and not assigned:
-            return _add_figures(analysis, context, describe_form(inner))
+            return _add_figures(analysis, context, _add_link(inner, describe_form(inner)))
         if key := form.find_key(word.text):
-            return describe_key(form, key)
-    return describe_key(form, context.key) if context.key else None
+            return _add_link(form, describe_key(form, key))
+    return _add_link(form, describe_key(form, context.key)) if context.key else None
+
+
+def _add_link(form: Form, text: str) -> str:
+    return f"{text}\n\n{link_reference(form)}"
 
 
 def _add_figures(analysis: Analysis, context: CursorContext, text: str) -> str:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-
 from parc.check.pages import format_page
-from parc.plan import blocks
+from parc.plan.schema.documentation import describe_default, list_paths, make_anchor
 from parc.plan.schema.form import Form, Key
+from parc.resources import find_folder
 
 RULE_PAGES = "parc:/rules/{code}.md"  # the server gives their text
+REFERENCE = "parc:/language.md"  # and this one
 
 
 def describe_key(form: Form, key: Key) -> str:
     """Type, meaning and default of a key."""
     lines = [f"**`{key.name}`**: {key.type}", "", key.doc]
-    default = _find_default(form, key)
-    if default:
-        lines += ["", f"The default is `{default}`."]
+    if default := describe_default(form, key):
+        lines += ["", f"The default is {default}."]
     elif key.needed:
         lines += ["", f"`{form.kind}` needs it."]
     return "\n".join(lines)
-
-
-def _find_default(form: Form, key: Key) -> str:
-    """The default as it is written in a plan; empty if there is none."""
-    if not form.dataclass:
-        return ""
-    for field in fields(getattr(blocks, form.dataclass)):
-        if field.name == key.name and field.default is not MISSING and field.default not in (None, ()):
-            value = field.default
-            return str(value).lower() if isinstance(value, bool) else str(value)
-    return ""
 
 
 def describe_form(form: Form) -> str:
@@ -43,6 +31,15 @@ def describe_form(form: Form) -> str:
     return "\n".join(lines)
 
 
+def link_reference(form: Form) -> str:
+    """A link to the section of a block in the language reference."""
+    path = list_paths()[form]
+    return f"[`{path}` in the language reference]({REFERENCE}#{make_anchor(path)})"
+
+
 def find_page(uri: str) -> str | None:
-    """The text of a rule's page, by its address."""
-    return format_page(uri.rpartition("/")[2].removesuffix(".md"))
+    """The text of a rule's page or of the language reference, by its address."""
+    name = uri.partition("#")[0].rpartition("/")[2].removesuffix(".md")
+    if name == "language":
+        return (find_folder("docs") / "language.md").read_text(encoding="utf-8")
+    return format_page(name)

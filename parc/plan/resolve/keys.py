@@ -39,8 +39,8 @@ class KeyReader:
 
     # Required keys
 
-    def require_count(self, key: str, least: int = 1) -> int:
-        value = self.read_count(key, least)
+    def require_count(self, key: str) -> int:
+        value = self.read_count(key)
         self.require(key, value)
         return 1 if value is None else value
 
@@ -51,12 +51,12 @@ class KeyReader:
 
     # Optional keys
 
-    def read_count(self, key: str, least: int = 1) -> int | None:
-        value = self.evaluate(key)
+    def read_count(self, key: str) -> int | None:
+        value, least = self.evaluate(key), int(self.get_declaration(key).lower_bound)
         return None if value is None else self.convert_count(value, self.spans[key], f"`{key}`", least)
 
-    def read_count_or(self, key: str, default: int, least: int = 1) -> int:
-        value = self.read_count(key, least)
+    def read_count_or(self, key: str, default: int) -> int:
+        value = self.read_count(key)
         return default if value is None else value
 
     def read_quantity(self, key: str) -> float | None:
@@ -80,8 +80,9 @@ class KeyReader:
             return None
         return float(value.number)
 
-    def read_real(self, key: str, least: float = 0.0, most: float | None = None) -> float | None:
-        value = self.evaluate(key)
+    def read_real(self, key: str) -> float | None:
+        value, declared = self.evaluate(key), self.get_declaration(key)
+        least, most = declared.lower_bound, declared.most
         if value is None:
             return None
         if not isinstance(value, Quantity) or value.dimension != units.NUMBER:
@@ -93,8 +94,8 @@ class KeyReader:
             return None
         return float(value.number)
 
-    def read_real_or(self, key: str, default: float, least: float = 0.0, most: float | None = None) -> float:
-        value = self.read_real(key, least, most)
+    def read_real_or(self, key: str, default: float) -> float:
+        value = self.read_real(key)
         return default if value is None else value
 
     def read_flag(self, key: str, default: bool) -> bool:
@@ -141,9 +142,9 @@ class KeyReader:
             self.report("P107", span, message, "unknown choice", help, fix)
         return default
 
-    def read_counts(self, key: str, least: int = 1) -> tuple[int, ...] | None:
+    def read_counts(self, key: str) -> tuple[int, ...] | None:
         """A list of whole numbers; `spans` gets the span of each entry that is written as `key.index`."""
-        value = self.evaluate(key)
+        value, least = self.evaluate(key), int(self.get_declaration(key).lower_bound)
         if value is None:
             return None
         if not isinstance(value, tuple):

@@ -61,7 +61,7 @@ class Strategies:
             return None
         schedule = inner.read_choice("schedule", "1f1b")
         chunks = inner.read_count_or("chunks", 1)
-        layers = inner.read_counts("layers", least=0)
+        layers = inner.read_counts("layers")
         if layers is None and "layers" not in inner.assignments:
             if model_layers is not None and self.mesh:
                 layers = self.spread_model_layers(inner, model_layers, self.mesh.product(axes) * chunks)

@@ -17,7 +17,7 @@ FindModel: TypeAlias = "Callable[[BlockReader], blocks.Model | None]"
 def resolve_train(name: str, block: BlockReader, find_model: FindModel) -> blocks.Train | None:
     """A training run; `find_model` returns the model that the block refers to."""
     model = find_model(block)
-    seed, steps = block.read_count_or("seed", 0, least=0), block.read_count_or("steps", 1000)
+    seed, steps = block.read_count_or("seed", 0), block.read_count_or("steps", 1000)
     inner = block.read_block("batch")
     if inner is None and not block.damaged:
         block.report_missing("batch")
@@ -71,7 +71,7 @@ def _resolve_loss(block: BlockReader) -> blocks.Loss:
 
 def _read_label(block: BlockReader, key: str, default: int) -> int:
     """A label: a whole number that an int64 holds."""
-    number = block.read_real_or(key, default, least=-(2.0**63))
+    number = block.read_real_or(key, default)
     if number < 2**63 and number == int(number):
         return int(number)
     block.report("P111", block.spans[key], f"`{key}` must be whole and below 2^63", f"this is {number:g}")
@@ -80,7 +80,7 @@ def _read_label(block: BlockReader, key: str, default: int) -> int:
 
 def _resolve_approximate(block: BlockReader) -> blocks.Approximate:
     approximate = blocks.Approximate(
-        capacity=block.read_real("capacity", least=0.01),
+        capacity=block.read_real("capacity"),
         balance=block.read_choice("balance", "microbatch"),
         span=block.span,
         spans=block.spans,
@@ -114,12 +114,12 @@ def _resolve_optimizer(train: BlockReader) -> blocks.Optimizer:
     block = BlockReader(train.scope, ADAMW, "`adamw`", span, body)
     optimizer = blocks.Optimizer(
         lr=block.read_real_or("lr", 3e-4),
-        beta1=block.read_real_or("beta1", 0.9, most=1.0),
-        beta2=block.read_real_or("beta2", 0.95, most=1.0),
+        beta1=block.read_real_or("beta1", 0.9),
+        beta2=block.read_real_or("beta2", 0.95),
         eps=block.read_real_or("eps", 1e-8),
         weight_decay=block.read_real_or("weight_decay", 0.1),
         clip=_read_clip(block),
-        warmup=block.read_count_or("warmup", 0, least=0),
+        warmup=block.read_count_or("warmup", 0),
         decay=block.read_choice("decay", "constant"),
         min_lr=block.read_real_or("min_lr", 0.0),
         span=block.span,

@@ -19,14 +19,16 @@ DEVICE = Form(
         Key(
             "compute_fp32",
             "quantity",
-            "Peak rate in fp32, used if `precision` computes in fp32; that of 16-bit precision if left out.",
+            "Peak rate in fp32, used if `precision` computes in fp32.",
             dimension=units.COMPUTE,
             example="60 TFLOPS",
+            default="that of 16-bit precision",
         ),
         Key(
             "compute_fp64",
             "quantity",
-            "Peak rate in fp64.",
+            "Peak rate in fp64, used if `precision` computes in fp64.",
+            default="that of 16-bit precision",
             dimension=units.COMPUTE,
             example="60 TFLOPS",
         ),
@@ -79,7 +81,11 @@ CLUSTER = Form(
     (
         LEVELS,
         Key(
-            "machine", "block", "The `machine` block that provides values that `device` and `link` leave out."
+            "machine",
+            "block",
+            "The `machine` block that provides values that `device` and `link` leave out.",
+            example="big",
+            default="none",
         ),
     ),
     (DEVICE, LINK),

@@ -45,6 +45,13 @@ class Key(NamedTuple):
     dimension: Dimension = units.NUMBER
     needed: bool = False
     example: str = ""
+    default: str = ""  # in words, where it is derived from other values; others are in `parc.plan.blocks`
+    least: float | None = None  # of numbers: 1 of counts and 0 of others, if it is not given
+    most: float | None = None
+
+    @property
+    def lower_bound(self) -> float:
+        return (1 if self.kind == "count" else 0) if self.least is None else self.least
 
     @property
     def type(self) -> str:

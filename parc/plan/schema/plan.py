@@ -16,7 +16,15 @@ RECOMPUTES = ("none", "attention", "experts", "layer")
 DATA = Form(
     "data",
     "Data parallelism: ranks along these axes have the same parameters and different sequences.",
-    (Key("shard", "choice", "What is sharded over the ranks instead of replicated.", SHARDS),),
+    (
+        Key(
+            "shard",
+            "choice",
+            "What is sharded over the ranks instead of replicated.",
+            SHARDS,
+            example="optimizer",
+        ),
+    ),
     dataclass="Data",
     head=("over",),
 )
@@ -25,11 +33,32 @@ TENSOR = Form(
     "Tensor parallelism: matrices are split over these axes.",
     (
         Key(
-            "sequence", "flag", "Whether activations between the matrices are split along the sequence, too."
+            "sequence",
+            "flag",
+            "Whether activations between the matrices are split along the sequence, too.",
+            example="true",
         ),
-        Key("column", "texts", "Globs of parameters that are split by column.", example='["*.w_in"]'),
-        Key("row", "texts", "Globs of parameters that are split by row.", example='["*.w_out"]'),
-        Key("replicate", "texts", "Globs of parameters that are not split.", example='["*.router"]'),
+        Key(
+            "column",
+            "texts",
+            "Globs of parameters that are split by column.",
+            example='["*.w_in"]',
+            default="inferred",
+        ),
+        Key(
+            "row",
+            "texts",
+            "Globs of parameters that are split by row.",
+            example='["*.w_out"]',
+            default="inferred",
+        ),
+        Key(
+            "replicate",
+            "texts",
+            "Globs of parameters that are not split.",
+            example='["*.router"]',
+            default="none but what is inferred",
+        ),
     ),
     dataclass="Tensor",
     head=("over",),
@@ -37,7 +66,15 @@ TENSOR = Form(
 EXPERTS = Form(
     "experts",
     "Expert parallelism: experts are distributed over these axes, and tokens are sent to them.",
-    (Key("tensor", "axes", "Axes that split the matrices of each expert.", example="[tp]"),),
+    (
+        Key(
+            "tensor",
+            "axes",
+            "Axes that split the matrices of each expert.",
+            example="[tp]",
+            default="none: each expert is whole",
+        ),
+    ),
     dataclass="Experts",
     head=("over",),
 )
@@ -45,13 +82,14 @@ PIPELINE = Form(
     "pipeline",
     "Pipeline parallelism: consecutive stages of layers are distributed over these axes.",
     (
-        Key("schedule", "choice", "The order of forward and backward passes.", SCHEDULES),
-        Key("chunks", "count", "Stages on each rank."),
+        Key("schedule", "choice", "The order of forward and backward passes.", SCHEDULES, example="1f1b"),
+        Key("chunks", "count", "Stages on each rank.", example="1"),
         Key(
             "layers",
             "counts",
-            "Layers of each stage: ranks x chunks entries. As even as possible if left out.",
+            "Layers of each stage: ranks x chunks entries.",
             example="[4, 4, 4, 4]",
+            default="as even as possible",
         ),
     ),
     dataclass="Pipeline",
@@ -67,9 +105,15 @@ PLAN = Form(
             "sizes",
             "Axes and their sizes, outermost first: on `[ep: 8, tp: 4]`, rank = ep * 4 + tp.",
             needed=True,
-            example="[ep: 8, tp: 4]",
+            example="[ep: 8, pp: 4, tp: 4]",
         ),
-        Key("recompute", "choice", "What the backward pass recomputes instead of storing it.", RECOMPUTES),
+        Key(
+            "recompute",
+            "choice",
+            "What the backward pass recomputes instead of storing it.",
+            RECOMPUTES,
+            example="layer",
+        ),
     ),
     (DATA, TENSOR, EXPERTS, PIPELINE, EXPECT),
     "Plan",

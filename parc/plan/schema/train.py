@@ -17,12 +17,13 @@ BATCH = Form(
     "batch",
     "The data of one step.",
     (
-        Key("sequences", "count", "Sequences per step, over all ranks.", needed=True),
-        Key("length", "count", "Tokens per sequence.", needed=True),
+        Key("sequences", "count", "Sequences per step, over all ranks.", needed=True, example="256"),
+        Key("length", "count", "Tokens per sequence.", needed=True, example="1024"),
         Key(
             "microbatches",
             "count",
             "Number of parts into which the sequences of a step are divided, computed one after another.",
+            example="32",
         ),
     ),
     dataclass="Batch",
@@ -32,12 +33,19 @@ LOSS = Form(
     "Options of the loss.",
     (
         Key("balance", "real", "Weight of the balance loss that the model returns.", example="0.01"),
-        Key("ignore_index", "real", "Label of tokens that do not contribute to the loss.", example="-100"),
+        Key(
+            "ignore_index",
+            "real",
+            "Label of tokens that do not contribute to the loss.",
+            example="-100",
+            least=-(2.0**63),
+        ),
         Key(
             "shift",
             "choice",
             "Whether the data or the model pairs each position with the next token.",
             SHIFTS,
+            example="data",
         ),
     ),
     dataclass="Loss",
@@ -46,8 +54,21 @@ APPROXIMATE = Form(
     "approximate",
     "Permitted deviations from the single-device result, for speed. Every check reports each of them.",
     (
-        Key("capacity", "real", "Largest number of tokens of an expert / its even share.", example="1.25"),
-        Key("balance", "choice", "The tokens over which the balance loss is computed.", BALANCES),
+        Key(
+            "capacity",
+            "real",
+            "Largest number of tokens of an expert / its even share.",
+            example="1.25",
+            default="no token is dropped",
+            least=0.01,
+        ),
+        Key(
+            "balance",
+            "choice",
+            "The tokens over which the balance loss is computed.",
+            BALANCES,
+            example="rank",
+        ),
     ),
     dataclass="Approximate",
 )
@@ -55,8 +76,8 @@ PRECISION = Form(
     "precision",
     "Data types of the computation and of the parameters.",
     (
-        Key("compute", "choice", "Type of activations and matrix products.", COMPUTES),
-        Key("master", "choice", "Type of parameters and optimizer states.", MASTERS),
+        Key("compute", "choice", "Type of activations and matrix products.", COMPUTES, example="bf16"),
+        Key("master", "choice", "Type of parameters and optimizer states.", MASTERS, example="fp32"),
     ),
     dataclass="Precision",
 )
@@ -65,34 +86,37 @@ ADAMW = Form(
     "Adam with decoupled weight decay.",
     (
         Key("lr", "real", "Peak learning rate.", example="3e-4"),
-        Key("beta1", "real", "Decay rate of the mean of the gradients.", example="0.9"),
-        Key("beta2", "real", "Decay rate of the mean of their squares.", example="0.95"),
+        Key("beta1", "real", "Decay rate of the mean of the gradients.", example="0.9", most=1),
+        Key("beta2", "real", "Decay rate of the mean of their squares.", example="0.95", most=1),
         Key("eps", "real", "Added to the square root of the mean of the squares.", example="1e-8"),
         Key("weight_decay", "real", "Each step shrinks parameters by lr x weight_decay.", example="0.1"),
-        Key("clip", "real", "Largest global gradient norm; no clipping if left out.", example="1.0"),
-        Key("warmup", "count", "Steps of linear warmup from zero."),
-        Key("decay", "choice", "Schedule of the learning rate after the warmup.", DECAYS),
+        Key("clip", "real", "Largest global gradient norm.", example="1.0", default="no clipping"),
+        Key("warmup", "count", "Steps of linear warmup from zero.", example="100", least=0),
+        Key("decay", "choice", "Schedule of the learning rate after the warmup.", DECAYS, example="cosine"),
         Key("min_lr", "real", "Final learning rate of the cosine schedule.", example="3e-5"),
     ),
     dataclass="Optimizer",
 )
 TOKENS = Form(
-    "tokens", "Memory-mapped files of tokens.", (Key("type", "choice", "Data type of a token.", TOKEN_TYPES),)
+    "tokens",
+    "Memory-mapped files of tokens.",
+    (Key("type", "choice", "Data type of a token.", TOKEN_TYPES, example="uint16", default="`uint8`"),),
 )
 FILES = Form("files", "Text, as bytes; globs, relative to the plan file.")
 TRAIN = Form(
     "train",
     "A training run. Any two plans of one `train` compute the same numbers.",
     (
-        Key("model", "block", "The `model` block to train.", needed=True),
-        Key("seed", "count", "Seed of the initial values."),
-        Key("steps", "count", "Optimizer steps."),
+        Key("model", "block", "The `model` block to train.", needed=True, example="moe"),
+        Key("seed", "count", "Seed of the initial values.", example="1", least=0),
+        Key("steps", "count", "Optimizer steps.", example="1000"),
         Key(
             "optimizer",
             "configured",
             "The optimizer and its settings.",
             OPTIMIZERS,
             example="adamw { lr = 3e-4 }",
+            default="`adamw`",
         ),
         Key(
             "dataset",
@@ -100,6 +124,7 @@ TRAIN = Form(
             "`files(..)`: text as bytes; `tokens(..)`: memory-mapped. Globs are relative to the plan file.",
             DATASETS,
             example='files("corpus/*.txt")',
+            default="none: building needs it",
         ),
     ),
     (BATCH, LOSS, APPROXIMATE, PRECISION, ADAMW, TOKENS, FILES),
