@@ -25,6 +25,9 @@ T = TypeVar("T")
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
 DEVICE = ("compute", "memory", "memory_bandwidth")
 MOST_STAGES = 1024  # of which memory and traffic are derived one by one
+MEMORY_ERROR = 0.02
+"""How far a predicted peak is off, as a share of it: the mean of the source that is met worst, by
+docs/accuracy.md."""
 
 
 class Unknown(Exception):

@@ -179,7 +179,7 @@ def recompute(plan: Plan) -> Iterator[Finding]:
 
 @limit("P407")
 def precision(plan: Plan) -> Iterator[Finding]:
-    """Parameters are stored in a different type from the one they are computed in.
+    """Parameters, gradients and moments are not all of the type that is computed in, or it is bf16.
 
     ## Example
 
@@ -197,11 +197,16 @@ def precision(plan: Plan) -> Iterator[Finding]:
           precision { compute = fp32, master = fp32 }
         }
     """
-    both = plan.train.precision
-    if both.compute != both.master:
-        span = both.at("compute" if "compute" in both.spans else "master")
-        what = f"computing in {both.compute} with {both.master} masters"
-        yield _refuse(what, span, "`compute` and `master` both fp32, or both fp64")
+    types = plan.train.precision
+    if types.compute == types.master == types.gradients == types.moments != "bf16":
+        return
+    kept = {"masters": types.master, "gradients": types.gradients, "moments": types.moments}
+    others = [f"{type} {name}" for name, type in kept.items() if type != types.compute]
+    key = next(
+        (key for key in ("compute", "master", "gradients", "moments") if key in types.spans), "compute"
+    )
+    what = f"computing in {types.compute}" + (f" with {' and '.join(others)}" if others else " alone")
+    yield _refuse(what, types.at(key), "`compute` and `master` both fp32, or both fp64")
 
 
 @limit("P409")

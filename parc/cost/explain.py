@@ -26,9 +26,12 @@ def explain_states(job: Job, rank: int) -> tuple[Figure, ...]:
     def format_states(bytes: int, sharded: bool) -> str:
         return _format_product(job, others, experts, bytes, sharded)
 
-    of_elements = format_states(software.element_bytes, shard == "parameters")
-    of_gradients = format_states(software.gradient_bytes, shard == "parameters")
-    of_optimizer = format_states(software.optimizer_bytes, shard != "none")
+    sharded = shard == "parameters"
+    of_elements = format_states(software.master_bytes if sharded else software.element_bytes, sharded)
+    of_gradients = format_states(software.gradient_bytes, sharded)
+    of_optimizer = format_states(
+        software.moment_bytes if sharded else software.optimizer_bytes, shard != "none"
+    )
     return (
         Figure("parameters", states.parameters, "B", of_elements, "exact"),
         Figure("gradients", states.gradients, "B", of_gradients, "exact"),

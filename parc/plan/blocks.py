@@ -13,6 +13,7 @@ from parc.record import dataclass, field
 from parc.source import Span
 
 Scalar: TypeAlias = bool | int | float | str
+NumberType: TypeAlias = Literal["fp32", "fp64", "bf16"]
 Argument: TypeAlias = "Scalar | tuple[Argument, ...]"
 
 
@@ -42,7 +43,13 @@ class Device(Spanned):
     compute_fp32: float | None = None
     compute_fp64: float | None = None
     memory: float | None = None  # bytes
+    reserved: float | None = None  # bytes of the memory that no tensor can have
     memory_bandwidth: float | None = None  # bytes/s
+
+    @property
+    def usable(self) -> float | None:
+        """Bytes that tensors can have; None where the memory is unknown."""
+        return None if self.memory is None else self.memory - (self.reserved or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +163,10 @@ class Optimizer(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision(Spanned):
-    compute: Literal["fp32", "fp64", "bf16"] = "fp32"
-    master: Literal["fp32", "fp64"] = "fp32"
+    compute: NumberType = "fp32"
+    master: NumberType = "fp32"  # of parameters, as the optimizer updates them
+    gradients: NumberType = "fp32"  # as they are summed
+    moments: NumberType = "fp32"  # of the optimizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from parc.named_tuple import NamedTuple
-from parc.syntax.units import NUMBER, SIZE, TIME, WORK, Dimension
+from parc.syntax.units import NUMBER, RATE, SIZE, TIME, WORK, Dimension, describe_dimension
 
 STRATEGIES = ("data", "tensor", "experts", "pipeline")
 KINDS = {
@@ -23,48 +23,63 @@ KINDS = {
 
 
 class Subject(NamedTuple):
-    dimension: Dimension
+    """`dimensions` are those of the values that it can be compared with, the usual one first."""
+
+    dimensions: tuple[Dimension, ...]
     description: str
+
+    @property
+    def dimension(self) -> Dimension:
+        """The usual dimension of the value."""
+        return self.dimensions[0]
+
+    def describe_dimensions(self) -> str:
+        """What it can be compared with, in words."""
+        return ", or ".join(map(describe_dimension, self.dimensions))
 
 
 SUBJECTS: dict[str, Subject] = {
-    "devices": Subject(NUMBER, "ranks of the mesh"),
-    "parameters": Subject(NUMBER, "parameters of the whole model"),
-    "parameters.active": Subject(NUMBER, "parameters that take part in the matrix products of one token"),
-    "parameters.experts": Subject(NUMBER, "parameters of all routed experts"),
-    "parameters.device": Subject(NUMBER, "parameters on the device that holds most"),
-    "parameters.device.experts": Subject(NUMBER, "parameters of routed experts on that device"),
-    "parameters.stage_K": Subject(NUMBER, "parameters on one device of pipeline rank K"),
-    "experts.local": Subject(NUMBER, "experts of one layer on one device, whole or split"),
-    "experts.active": Subject(NUMBER, "share of the experts of a layer that process one token"),
-    "flops": Subject(WORK, "FLOPs of one step on all devices, without recomputation"),
-    "flops.device": Subject(WORK, "FLOPs of one step on one device"),
-    "bubble": Subject(NUMBER, "share of the time of the pipeline in which a device waits, with equal stages"),
-    "step_time": Subject(TIME, "duration of one step"),
-    "mfu": Subject(NUMBER, "model FLOPs utilization: FLOPs of the step / peak of the devices"),
-    "tokens_per_second": Subject(NUMBER, "tokens per second on all devices"),
-    "sequences_per_second": Subject(NUMBER, "sequences per second on all devices"),
+    "devices": Subject((NUMBER,), "ranks of the mesh"),
+    "parameters": Subject((NUMBER,), "parameters of the whole model"),
+    "parameters.active": Subject((NUMBER,), "parameters that take part in the matrix products of one token"),
+    "parameters.experts": Subject((NUMBER,), "parameters of all routed experts"),
+    "parameters.device": Subject((NUMBER,), "parameters on the device that holds most"),
+    "parameters.device.experts": Subject((NUMBER,), "parameters of routed experts on that device"),
+    "parameters.stage_K": Subject((NUMBER,), "parameters on one device of pipeline rank K"),
+    "experts.local": Subject((NUMBER,), "experts of one layer on one device, whole or split"),
+    "experts.active": Subject((NUMBER,), "share of the experts of a layer that process one token"),
+    "flops": Subject((WORK,), "FLOPs of one step on all devices, without recomputation"),
+    "flops.device": Subject((WORK,), "FLOPs of one step on one device"),
+    "bubble": Subject(
+        (NUMBER,), "share of the time of the pipeline in which a device waits, with equal stages"
+    ),
+    "step_time": Subject((TIME,), "duration of one step"),
+    "mfu": Subject((NUMBER,), "model FLOPs utilization: FLOPs of the step / peak of the devices"),
+    "tokens_per_second": Subject((NUMBER, RATE), "tokens per second on all devices"),
+    "sequences_per_second": Subject((NUMBER, RATE), "sequences per second on all devices"),
     **{
-        f"memory.{kind}": Subject(SIZE, f"bytes of {words} on the device with the most")
+        f"memory.{kind}": Subject((SIZE, NUMBER), f"bytes of {words} on the device with the most")
         for kind, words in KINDS.items()
     },
     **{
-        f"memory.stage_K.{kind}": Subject(SIZE, f"bytes of {words} on a device of pipeline rank K")
+        f"memory.stage_K.{kind}": Subject((SIZE, NUMBER), f"bytes of {words} on a device of pipeline rank K")
         for kind, words in KINDS.items()
     },
 }
 GROUPS: dict[str, Subject] = {
-    "ranks": Subject(NUMBER, "ranks in one group"),
-    "groups": Subject(NUMBER, "number of groups"),
-    "stride": Subject(NUMBER, "difference in rank between two neighbours in a group"),
+    "ranks": Subject((NUMBER,), "ranks in one group"),
+    "groups": Subject((NUMBER,), "number of groups"),
+    "stride": Subject((NUMBER,), "difference in rank between two neighbours in a group"),
     "LEVELs": Subject(
-        NUMBER, "units of the level LEVEL of the cluster, such as `nodes`, that one group touches"
+        (NUMBER,), "units of the level LEVEL of the cluster, such as `nodes`, that one group touches"
     ),
-    "buffers": Subject(SIZE, "bytes that one device passes to collectives and sends of the groups in a step"),
-    "sent": Subject(SIZE, "bytes that leave one device in a step, with what collectives forward"),
-    "time": Subject(TIME, "duration of all of this communication, without overlap"),
-    "call.buffer": Subject(SIZE, "bytes of the largest call"),
-    "call.time": Subject(TIME, "duration of the longest call"),
+    "buffers": Subject(
+        (SIZE,), "bytes that one device passes to collectives and sends of the groups in a step"
+    ),
+    "sent": Subject((SIZE,), "bytes that leave one device in a step, with what collectives forward"),
+    "time": Subject((TIME,), "duration of all of this communication, without overlap"),
+    "call.buffer": Subject((SIZE,), "bytes of the largest call"),
+    "call.time": Subject((TIME,), "duration of the longest call"),
 }
 """Subjects of the groups over the axes of a strategy: `experts.nodes`."""
 

@@ -41,6 +41,7 @@ def render(overview: Overview, pen: Pen, verbose: bool = False) -> str:
 
 def list_figures(overview: Overview) -> Iterator[Figure]:
     """All figures in the order of the page. Equal figures of several stages are merged."""
+    yield from (each for each in (overview.parameters, overview.active) if each)
     yield from _merge_stages((stage.parameters, stage.share, stage.memory) for stage in overview.stages)
     yield from _merge_stages([each.sent for each in traffic] for traffic in overview.traffic)
     yield from (each for each in (overview.flops, overview.bubble) if each)
@@ -82,8 +83,13 @@ def _draw_head(overview: Overview, pen: Pen) -> list[str]:
     batch = plan.train.batch
     whole = f"{batch.sequences:,} sequences x {batch.length:,} tokens"
     parts = format_count(batch.microbatches, "microbatch", "microbatches")
+    model = []
+    if overview.parameters and overview.active:
+        active = f"{format_figure(overview.active)} active in the matmuls of a token"
+        model = pen.fold(f"model    {format_figure(overview.parameters)} parameters, {active}", 2)
     return [
         *pen.draw_title(title, names)[1:],
+        *model,
         *pen.fold(f"mesh     {sizes}   rank = {format_rank_formula(plan)}", 2),
         *pen.fold(f"cluster  {levels} = {format_count(plan.cluster.devices, 'device')}, {used}", 2),
         *pen.fold(f"batch    {whole} in {parts}", 2),

@@ -106,7 +106,9 @@ def _list_tiles(overview: Overview) -> Iterator[dict[str, Any]]:
         if overview.bubble
         else "of the time of the pipeline"
     )
+    active = f"{format_amount(overview.active)} active in the matmuls of a token" if overview.active else ""
     known: list[tuple[str, Figure | None, str]] = [
+        ("parameters", overview.parameters, active),
         ("step time", step.time if step else None, ""),
         ("waiting", step.waits if step else None, bubble),
         ("MFU", step.mfu if step else None, ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parc.check.claims.counts import derive_bubble
+from parc.check.claims.counts import count_active_parameters, count_parameters, derive_bubble
 from parc.check.claims.verdict import Verdict, judge
 from parc.check.costs import Costs, Unknown
 from parc.check.detection import price
@@ -25,6 +25,8 @@ class Overview:
 
     plan: Plan
     job: Job | None
+    parameters: Figure | None  # of the whole model
+    active: Figure | None  # of them in the matmuls of one token
     groups: tuple[GroupSet, ...]
     stages: tuple[StageRow, ...]
     traffic: tuple[tuple[LinkTraffic, ...], ...]  # by rank of the pipeline
@@ -36,9 +38,9 @@ class Overview:
 
     @property
     def limit(self) -> float | None:
-        """The memory of a device in bytes."""
+        """The bytes of a device that tensors can have."""
         device = self.plan.cluster.device
-        return device.memory if device else None
+        return device.usable if device else None
 
 
 def build_overview(plan: Plan) -> Overview:
@@ -59,6 +61,8 @@ def _assemble(costs: Costs, job: Job | None, missing: tuple[MissingFigures, ...]
     return Overview(
         plan,
         job,
+        count_parameters(costs) if job else None,
+        count_active_parameters(costs) if job else None,
         list_group_sets(plan),
         stages,
         tuple(list_link_traffic(plan, job, stage.index) for stage in stages) if job else (),

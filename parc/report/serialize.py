@@ -57,6 +57,8 @@ def serialize_overview(overview: Overview) -> dict[str, Any]:
             ]
             for stage in overview.traffic
         ],
+        "parameters": serialize_figure(overview.parameters),
+        "active_parameters": serialize_figure(overview.active),
         "flops": serialize_figure(overview.flops),
         "bubble": serialize_figure(overview.bubble),
         "step": _serialize_step(overview.step),

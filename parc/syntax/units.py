@@ -19,6 +19,7 @@ class Dimension(NamedTuple):
 NUMBER = Dimension()
 SIZE = Dimension(byte=1)
 TIME = Dimension(second=1)
+RATE = Dimension(second=-1)
 BANDWIDTH = Dimension(byte=1, second=-1)
 WORK = Dimension(flop=1)
 COMPUTE = Dimension(second=-1, flop=1)
@@ -27,6 +28,7 @@ WORDS = {
     NUMBER: "a plain number",
     SIZE: "a size in bytes, such as `64 GB`",
     TIME: "a time, such as `3 us`",
+    RATE: "a number per time, such as `2e12 / 1 d`",
     BANDWIDTH: "a bandwidth, such as `50 GB/s`",
     WORK: "an amount of work, such as `2 TFLOP`",
     COMPUTE: "a compute rate, such as `400 TFLOPS`",

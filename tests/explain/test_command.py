@@ -16,6 +16,7 @@ from tests.explain.plans import DEVICE, build_million, build_small, explain_text
 
 TOLD = """\
 plan small: 8 ranks  train first, model moe, cluster pair
+  model    7,880 parameters, 4,480 active in the matmuls of a token
   mesh     ep 2 x pp 2 x tp 2   rank = (ep * 2 + pp) * 2 + tp
   cluster  fabric 2 x node 4 = 8 devices, all used
   batch    16 sequences x 10 tokens in 4 microbatches
@@ -33,9 +34,9 @@ STAGES  of one rank
       1  2-3              2   2 of 4       2,024  52.5%
 
 MEMORY  one rank at its peak; the device of the cluster has no `memory`
-  stage 0 PPPPGGGGOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA......| 151 kB?
+  stage 0 PPPPGGGGOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWWWWW.| 160 kB?
   stage 1 PPPPGGGGOOOOOOOOAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAALLLLLL| 162 kB?
-  P parameters, G gradients, O optimizer, A activations, L logits
+  P parameters, G gradients, O optimizer, A activations, L logits, W working
   stage 1: parameters 8.1 kB, gradients 8.1 kB, optimizer 16.2 kB, activations 118 kB?, logits
     11.5 kB?
 
@@ -78,6 +79,17 @@ def test_a_plan_at_a_glance(file: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == TOLD
 
 
+def test_it_begins_with_the_size_of_the_model(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", str(file)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "  model    7,880 parameters, 4,480 active in the matmuls of a token"
+    assert cli.main(["explain", str(file), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["parameters"]["value"], found["active_parameters"]["value"]) == (7880, 4480)
+    assert cli.main(["explain", str(file), "-v"]) == 0
+    assert "parameters 7,880 (exact): all together" in capsys.readouterr().out
+
+
 RANK = """\
 rank 5 of plan small  node 1, device 1
   at         ep = 1, pp = 0, tp = 1
@@ -99,11 +111,12 @@ GROUPS  this rank's group for each strategy
   pipeline  pp    0 of 2  5, 7
 
 HOLDS  at its peak
-  parameters   8.06 kB
-  gradients    8.06 kB
-  optimizer    16.1 kB
-  activations  118 kB?
-  total        151 kB?
+  parameters    8.06 kB
+  gradients     8.06 kB
+  optimizer     16.1 kB
+  activations   118 kB?
+  working      9.09 kB?
+  total         160 kB?
 
 BUFFERS  passes to collectives and sends in a step
   embedding, forward: all_reduce over tensor               2.56 kB

@@ -27,7 +27,10 @@ def test_a_cluster_is_made_of_a_machine() -> None:
     cluster = found.plans[0].cluster
     assert cluster.device is not None
     # 1,979 TFLOPS with sparsity / 2; 3.35 TB/s; NVLink 900 GB/s both ways / 2; 400 Gb/s / 8
-    assert (cluster.device.compute, cluster.device.memory) == (989.5e12, 80e9)
+    assert cluster.device.compute == 989.5e12
+    # What CUDA reports of 80 GB, and its context.
+    assert (cluster.device.memory, cluster.device.reserved) == (79.1 * 2**30, 2**29)
+    assert cluster.device.usable == 78.6 * 2**30
     assert (cluster.device.compute_fp32, cluster.device.compute_fp64) == (67e12, 67e12)
     assert cluster.device.memory_bandwidth == 3.35e12
     assert {link.level: link.bandwidth for link in cluster.links} == {"node": 450e9, "fabric": 50e9}
@@ -38,14 +41,14 @@ def test_what_the_cluster_says_goes_before_the_machine() -> None:
         import "parc:h100"
         cluster c {
           machine = h100, levels = [fabric: 2, node: 8]
-          device { memory = 70 GB, compute_fp32 = 60 TFLOPS }
+          device { memory = 70 GB, reserved = 0 B, compute_fp32 = 60 TFLOPS }
           link fabric { bandwidth = 25 GB/s, latency = 9 us }
         }""")
 
     assert not found.diagnostics
     cluster = found.plans[0].cluster
     assert cluster.device is not None
-    assert (cluster.device.memory, cluster.device.compute) == (70e9, 989.5e12)
+    assert (cluster.device.memory, cluster.device.usable, cluster.device.compute) == (70e9, 70e9, 989.5e12)
     assert (cluster.device.compute_fp32, cluster.device.compute_fp64) == (60e12, 67e12)
     links = {link.level: (link.bandwidth, link.latency) for link in cluster.links}
     assert links == {"fabric": (25e9, 9e-6), "node": (450e9, None)}
@@ -55,6 +58,44 @@ def test_a_level_that_the_cluster_lacks_has_no_link() -> None:
     found = load_cluster('import "parc:gb200"\ncluster c { machine = gb200, levels = [node: 4] }', ranks=4)
 
     assert [link.level for link in found.plans[0].cluster.links] == ["node"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "least", "most"),  # GiB that CUDA or ROCm report, on the machines that were seen
+    [
+        ("a100", 79.1, 79.4),
+        ("h100", 79.1, 79.4),
+        ("h200", 139.7, 139.9),
+        ("b200", 178.3, 178.4),
+        ("gb200", 184.3, 187.3),
+        ("mi300x", 191.6, 192.0),
+    ],
+)
+def test_a_device_has_the_memory_that_its_driver_reports(machine: str, least: float, most: float) -> None:
+    device = (
+        load_cluster(
+            f'import "parc:{machine}"\ncluster c {{ machine = {machine}, levels = [fabric: 4, node: 4] }}'
+        )
+        .plans[0]
+        .cluster.device
+    )
+    assert device is not None
+    assert device.memory is not None
+    assert least <= device.memory / 2**30 <= most
+    assert device.reserved
+
+
+@pytest.mark.parametrize(
+    "device", ["device { memory = 400 MiB }", "device { memory = 1 GB, reserved = 1 GB }"]
+)
+def test_not_all_of_the_memory_is_reserved(device: str) -> None:
+    (fault,) = load_cluster(
+        f'import "parc:h100"\ncluster c {{ machine = h100, levels = [fabric: 2, node: 8], {device} }}'
+    ).diagnostics
+    assert (fault.code, fault.message) == (
+        "P111",
+        "the memory of a device must be more than what is reserved of it",
+    )
 
 
 @pytest.mark.parametrize("name", list_machines())

@@ -85,7 +85,7 @@ def test_a_hostile_source_stays_a_text(tmp_path: Path) -> None:
         (["--devices", "12"], 1, "12 devices do not fill whole units: a node of `h100` has 8"),
         (["--devices", "0"], 1, "0 is not between 1"),
         (["--machine", "h1000"], 1, "no hardware `h1000`, only a100, b200"),
-        (["--hidden", "65536", "--heads", "2", "--kv-heads", "1"], 1, "GB of a device's 80 GB"),
+        (["--hidden", "65536", "--heads", "2", "--kv-heads", "1"], 1, "GB of a device's 84 GB"),
         (
             ["--sequences", "3", "--layers", "5", "--heads", "1", "--kv-heads", "1"],
             1,

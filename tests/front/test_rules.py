@@ -354,3 +354,28 @@ def test_parts_of_sequences_are_reported_in_full(sequences: int, each: str) -> N
     text = complete("").replace("sequences = 32", f"sequences = {sequences}").replace("[dp: 4]", "[dp: 1]")
     (found,) = (each for each in load(text).diagnostics if each.code == "P208")
     assert found.notes[0].endswith(f"= {each} sequences each")
+
+
+@pytest.mark.parametrize(
+    ("types", "what"),
+    [
+        ("compute = fp32, master = fp32, gradients = fp32, moments = fp32", ""),
+        (
+            "compute = bf16, master = fp32",
+            "computing in bf16 with fp32 masters and fp32 gradients and fp32 moments",
+        ),
+        ("compute = bf16, master = bf16", "computing in bf16 alone"),
+        ("compute = fp32, gradients = bf16", "computing in fp32 with bf16 gradients"),
+        ("moments = bf16", "computing in fp32 with bf16 moments"),
+    ],
+)
+def test_only_one_type_of_32_or_64_bits_is_built(types: str, what: str) -> None:
+    text = complete(f"""
+        train first {{
+          model = moe
+          batch     {{ sequences = 32, length = 1024, microbatches = 4 }}
+          precision {{ {types} }}
+        }}""")
+    refused = find_unsupported(load(text).plans[0])
+    expected = [("P407", f"{what} is not supported by `parc build` yet")] if what else []
+    assert [(each.code, each.message) for each in refused] == expected

@@ -35,8 +35,8 @@ def add_fitting(plan: Plan, finding: Finding) -> Finding:
     """The finding with layouts that fit, the fastest first: single changes, or else pairs of them."""
     device = plan.cluster.device
     assert device
-    assert device.memory
-    memory = device.memory
+    assert device.usable
+    memory = device.usable
     found = _select_fitting([each for make in SINGLE for each in generate(make, plan)], memory)
     if all(describe_caveat(each.plan, plan) for each in found):
         found += _select_fitting(_list_pairs(plan), memory)
@@ -51,7 +51,7 @@ def fits(alternative: Alternative) -> bool:
     """Whether the plan fits in the devices' memory; where it is not known, it is taken to fit."""
     device = alternative.plan.cluster.device
     try:
-        return not (device and device.memory) or device.memory >= max(
+        return not (device and device.usable) or device.usable >= max(
             each.value for each in alternative.costs.memory
         )
     except Unknown:

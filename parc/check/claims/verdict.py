@@ -7,7 +7,7 @@ from operator import eq, ge, gt, le, lt, ne
 
 from parc.check.claims import prices
 from parc.check.claims.figures import derive_claimed
-from parc.check.costs import Costs, Unknown
+from parc.check.costs import MEMORY_ERROR, Costs, Unknown
 from parc.cost.figure import GRADES, Figure, format_quantity
 from parc.named_tuple import NamedTuple
 from parc.plan import subjects
@@ -20,8 +20,6 @@ ROUNDING = 1e-9  # what arithmetic in float64 may add to a figure, many times ov
 TIMES = {"calibrated": 0.13, "estimated": 0.37}
 """How far a predicted time is off in the mean, as docs/accuracy.md has it: over all runs that the constants
 were not fitted to, and on the machine where they do worst (H100 under Megatron-Bridge)."""
-MEMORY = 0.02
-"""The same of a peak: the mean of the source that is met worst."""
 
 
 class Verdict(NamedTuple):
@@ -124,16 +122,16 @@ def _convert_claimed(costs: Costs, claim: Claim, found: Figure) -> float:
     if claim.unit or found.unit != "B":
         return claim.value
     device = costs.plan.cluster.device
-    if not (device and device.memory):
+    if not (device and device.usable):
         raise Unknown(f"the cluster `{costs.plan.cluster.name}` does not say `device.memory`")
-    return claim.value * device.memory
+    return claim.value * device.usable
 
 
 def _estimate_error(found: Figure) -> float:
     """How far the figure may be off, as a share of it."""
     if found.grade not in TIMES:
         return 0.0
-    return MEMORY if found.unit == "B" else TIMES[found.grade]
+    return MEMORY_ERROR if found.unit == "B" else TIMES[found.grade]
 
 
 def _format_line(found: Figure) -> str:

@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from parc.check.costs import Costs, Unknown
+from parc.check.costs import MEMORY_ERROR, Costs, Unknown
 from parc.check.registry import Finding, lint
 from parc.check.requests import Layouts
 from parc.cost.figure import format_quantity
 from parc.diagnostic import Label, Severity
-from parc.plan.blocks import Plan
+from parc.named_tuple import NamedTuple
+from parc.plan.blocks import Device, Plan
 
 if TYPE_CHECKING:
     from parc.cost.figure import Figure
 
-FULL = 0.92  # of the memory: the rest is for fragments, and what the runtime itself takes
+FULL = (
+    0.92  # of what tensors can have: the rest is for fragments, and more groups of the communication library
+)
 MOST_STAGES = 8  # whose memory is shown
 
 
 @lint("P322")
 def out_of_memory(costs: Costs) -> Iterator[Finding]:
-    """A device needs more memory than it has.
+    """A device needs more memory than it has, by more than the prediction may be off.
 
-    Parameters, gradients and optimizer state are computed exactly. Activations are what layers keep from the
-    forward to the backward pass, for every microbatch in flight. Early stages of a pipeline have more
-    microbatches in flight; the last one has the logits. Between the two halves of a backward pass
-    (`zero_bubble`, `zbv`, `dualpipev`), PyTorch keeps everything that the forward pass left, and gradients
-    as well.
+    What a device has is its `memory`, less what is `reserved` for the driver, CUDA and NCCL. Parameters,
+    gradients and optimizer state are computed exactly. With `shard = parameters` a device keeps its share of
+    the parameters in the type of `master` alone, and gathers a layer at a time in that of `compute`.
+    Activations are what layers keep from the forward to the backward pass, for every microbatch in flight.
+    Early stages of a pipeline have more microbatches in flight; the last one has the logits. Between the two
+    halves of a backward pass (`zero_bubble`, `zbv`, `dualpipev`), PyTorch keeps everything that the forward
+    pass left, and gradients as well.
 
     ## Example
 
@@ -49,15 +54,17 @@ def out_of_memory(costs: Costs) -> Iterator[Finding]:
           experts over [dp]
         }
     """
-    yield from _check_memory(costs, 1.0, float("inf"))
+    fill = _measure_fill(costs)
+    if fill and fill.least > 1:
+        yield _describe_fill(costs, fill)
 
 
 @lint("P323", Severity.WARNING)
 def memory_nearly_full(costs: Costs) -> Iterator[Finding]:
-    """A device needs more than 92% of its memory.
+    """A device needs more than 92% of its memory, or more than it has by no more than the prediction is off.
 
-    The prediction does not include fragmentation, nor the memory of the runtime and of the communication
-    library, so such a plan may fail.
+    The prediction does not include fragmentation, nor what the communication library takes beyond the
+    `reserved` memory, so such a plan may fail. Predicted peaks are off by 2% (`docs/accuracy.md`).
 
     ## Example
 
@@ -79,31 +86,50 @@ def memory_nearly_full(costs: Costs) -> Iterator[Finding]:
           link node { bandwidth = 300 GB/s, latency = 3 us }
         }
     """
-    yield from _check_memory(costs, FULL, 1.0)
+    fill = _measure_fill(costs)
+    if fill and fill.share > FULL and fill.least <= 1:
+        yield _describe_fill(costs, fill)
 
 
-def _check_memory(costs: Costs, above: float, most: float) -> Iterator[Finding]:
-    """A finding where the fullest device is filled to more than `above` of its memory, and at most `most`."""
-    plan = costs.plan
-    device = plan.cluster.device
-    if not (device and device.memory):
-        return
+class _Fill(NamedTuple):
+    """How full the fullest device is, as shares of what tensors can have."""
+
+    device: Device
+    stages: Sequence[Figure]  # by rank of the pipeline
+    missing: tuple[str, ...]  # why figures are left out
+    share: float
+    least: float  # the share, less what the prediction may be off
+
+
+def _measure_fill(costs: Costs) -> _Fill | None:
+    device = costs.plan.cluster.device
+    if not (device and device.usable):
+        return None
     costs.require_even()
     stages, missing = derive_held(costs)
+    fullest = max(stages, key=lambda stage: stage.value)
+    share = fullest.value / device.usable
+    error = 0.0 if fullest.grade == "exact" else MEMORY_ERROR
+    return _Fill(device, stages, missing, share, share * (1 - error))
+
+
+def _describe_fill(costs: Costs, fill: _Fill) -> Finding:
+    plan, device, stages = costs.plan, fill.device, fill.stages
+    assert device.usable
     peaks = [stage.value for stage in stages]
-    share = max(peaks) / device.memory
-    if not above < share <= most:
-        return
-    least = "at least " if missing else ""
+    least = "at least " if fill.missing else ""
     fullest = peaks.index(max(peaks))
     where = f" of {_name_unit(plan)} {fullest}" if len(stages) > 1 else ""
-    needed = f"{least}{format_quantity(max(peaks), 'B')} of {format_quantity(device.memory, 'B')}"
+    needed = f"{least}{format_quantity(max(peaks), 'B')} of {format_quantity(device.usable, 'B')}"
     devices = plan.mesh.size
     shared = f"{devices:,} devices share the model" if devices > 1 else "one device holds the whole model"
-    yield Finding(
-        f"a device{where} needs {needed}: {share:.0%}",
-        (Label(plan.at("mesh"), shared), Label(device.at("memory"), "available", primary=False)),
-        (*_list_kinds(stages[fullest]), *_list_stages(costs, stages), *missing),
+    labels = [Label(plan.at("mesh"), shared), Label(device.at("memory"), "available", primary=False)]
+    if device.reserved:
+        labels.append(Label(device.at("reserved"), "less what is reserved", primary=False))
+    return Finding(
+        f"a device{where} needs {needed}: {fill.share:.0%}",
+        tuple(labels),
+        (*_list_kinds(stages[fullest]), *_list_stages(costs, stages), *fill.missing),
         advice=Layouts.FITTING,
     )
 

@@ -10,6 +10,7 @@ from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Plan
 
 BYTES = 256  # values of a token that is a byte
+BITS = {"bf16": 16, "fp32": 32, "fp64": 64}
 
 
 @rule("P231", Severity.WARNING)
@@ -137,16 +138,17 @@ def master_precision_too_low(plan: Plan) -> Iterator[Finding]:
         }
     """
     both = plan.train.precision
-    if both.compute == "fp64" and both.master == "fp32":
-        labels = [Label(both.at("compute"), "computed in 64 bits")]
+    compute, master = both.compute, both.master
+    if BITS[master] < BITS[compute]:
+        labels = [Label(both.at("compute"), f"computed in {BITS[compute]} bits")]
         fix = None
         if "master" in both.spans:
-            labels.append(Label(both.at("master"), "stored in 32 bits", primary=False))
-            fix = Fix("write `master = fp64`", (replace_text(both.at("master"), "fp64"),), safe=False)
+            labels.append(Label(both.at("master"), f"stored in {BITS[master]} bits", primary=False))
+            fix = Fix(f"write `master = {compute}`", (replace_text(both.at("master"), compute),), safe=False)
         yield Finding(
-            "parameters are computed in fp64, but stored in fp32",
+            f"parameters are computed in {compute}, but stored in {master}",
             tuple(labels),
-            help="`master = fp64`",
+            help=f"`master = {compute}`",
             fix=fix,
         )
 

@@ -13,6 +13,7 @@ from parc.cost.job.software import Software
 from parc.plan.blocks import Plan, Shape
 
 ELEMENT_BYTES = {"bf16": 2, "fp32": 4, "fp64": 8}
+MOMENTS = 2  # of AdamW, each as large as the parameter
 DEFAULT_LATENCY = 5e-6
 """Seconds, for a link whose latency the plan does not give: between those of a node and of a fabric."""
 
@@ -57,7 +58,7 @@ def _derive_architecture(shape: Shape, length: int) -> Architecture | None:
 
 def _derive_hardware(plan: Plan) -> Hardware | None:
     cluster, device = plan.cluster, plan.cluster.device
-    if not (device and device.compute and device.memory and device.memory_bandwidth):
+    if not (device and device.compute and device.usable and device.memory_bandwidth):
         return None
     known = {link.level: link for link in cluster.links}
     links = []
@@ -73,7 +74,7 @@ def _derive_hardware(plan: Plan) -> Hardware | None:
     return Hardware(
         peak_flops=peak or device.compute,
         peak_flops_16bit=device.compute if peak else None,
-        memory=device.memory,
+        memory=device.usable,
         memory_bandwidth=device.memory_bandwidth,
         links=tuple(links),
     )
@@ -156,13 +157,11 @@ def derive_fan_out(plan: Plan, axes: tuple[str, ...]) -> FanOut:
 def _derive_software(plan: Plan) -> Software:
     """What an emitted program does: it sums gradients once, after the last microbatch; attention is fused."""
     precision = plan.train.precision
-    element, master = ELEMENT_BYTES[precision.compute], ELEMENT_BYTES[precision.master]
-    moments = 2 * master
-    copy = master if precision.compute != precision.master else 0
     return Software(
-        element_bytes=element,
-        gradient_bytes=master,
-        optimizer_bytes=moments + copy,
+        element_bytes=ELEMENT_BYTES[precision.compute],
+        gradient_bytes=ELEMENT_BYTES[precision.gradients],
+        master_bytes=ELEMENT_BYTES[precision.master],
+        moment_bytes=MOMENTS * ELEMENT_BYTES[precision.moments],
         fused_accumulation=False,
         emitted=True,
     )

@@ -11,7 +11,8 @@ class Software:
 
     element_bytes: int = 2  # of an activation, and of a parameter while computing
     gradient_bytes: int = 4  # of an element of the summed gradient
-    optimizer_bytes: int = 12  # of master copy and optimizer moments, for each parameter
+    master_bytes: int = 4  # of a parameter as the optimizer updates it
+    moment_bytes: int = 8  # of the optimizer's moments, for each parameter
     flash_attention: bool = True  # attention never writes its scores
     dropout: bool = False
     overlap_gradients: bool = False  # gradients are summed while the last backward passes run
@@ -22,3 +23,9 @@ class Software:
     scatter_sends: bool = False  # ranks of `tensor` with the same activations send a part each between stages
     fused_accumulation: bool = True  # the matmul of a weight's gradient adds to the sum of earlier ones
     emitted: bool = False  # parc's own programs; else Megatron's: their collectives of experts differ
+
+    @property
+    def optimizer_bytes(self) -> int:
+        """Of moments, and of a master copy where the computation has another type, for each parameter."""
+        copy = self.master_bytes if self.master_bytes != self.element_bytes else 0
+        return self.moment_bytes + copy

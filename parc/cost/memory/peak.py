@@ -37,7 +37,7 @@ class RankMemory:
     optimizer: float
     activations: float  # saved between forward and backward passes, logits not counted
     logits: float  # of the microbatches that are at the head, and the gradient of one
-    working: float  # of the pass that runs: recomputed activations, and gathered parameters
+    working: float  # of the backward pass that runs: gradients, recomputed activations, gathered parameters
 
     @property
     def peak(self) -> float:
@@ -53,9 +53,15 @@ def count_model_states(job: Job, rank: int) -> ModelStates:
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
     sharded = others / prod(layout.groups.data) + experts / prod(layout.groups.expert_data)
     whole = others + experts
+    if layout.shard == "parameters":  # the shard is the master: layers are gathered in the type of `compute`
+        return ModelStates(
+            parameters=sharded * software.master_bytes,
+            gradients=sharded * software.gradient_bytes,
+            optimizer=sharded * software.moment_bytes,
+        )
     return ModelStates(
-        parameters=(sharded if layout.shard == "parameters" else whole) * software.element_bytes,
-        gradients=(sharded if layout.shard == "parameters" else whole) * software.gradient_bytes,
+        parameters=whole * software.element_bytes,
+        gradients=whole * software.gradient_bytes,
         optimizer=(whole if layout.shard == "none" else sharded) * software.optimizer_bytes,
     )
 
@@ -147,7 +153,7 @@ def _list_layer_kinds(stage: StageShape) -> list[tuple[int, bool]]:
 
 
 def _measure_layer(job: Job, has_experts: bool) -> tuple[float, float]:
-    """Bytes that are saved after a layer's forward pass, and those that its backward pass recomputes."""
+    """Bytes that are saved after a layer's forward pass, and those that its backward pass adds."""
     return (_measure_moe_layer if has_experts else _measure_dense_layer)(job)
 
 
@@ -168,4 +174,21 @@ def _measure_parts(job: Job, last: Part) -> tuple[float, float]:
     saved = sum(part.saved_bytes for part in parts) - recomputed
     if again and again[0].name != "scores":  # its inputs, which the part before does not save either
         saved += count_layer_input_bytes(job)
-    return saved, recomputed
+    return saved, recomputed + max(_count_gradient_bytes(job, part) for part in parts)
+
+
+def _count_gradient_bytes(job: Job, part: Part) -> float:
+    """Bytes of the gradients in the backward pass of one part when they are most.
+
+    They are those of a matmul's result, of its input and of its weight, and that of the residual stream.
+    Where parameters are sharded, the gradients of a layer's weights are counted with what is gathered.
+    """
+    own_weights = job.parallelism.shard != "parameters"
+    most = max(
+        (
+            each.batch * (each.m * (each.n + each.k) + own_weights * each.has_parameter * each.k * each.n)
+            for each in part.matmuls
+        ),
+        default=0.0,
+    )
+    return job.software.element_bytes * most + count_layer_input_bytes(job)

@@ -49,7 +49,7 @@ def _format_memory(costs: Costs) -> str:
     except Unknown as reason:
         return f"memory unknown: {reason}"
     device = costs.plan.cluster.device
-    limit = f" of {format_quantity(device.memory, 'B')}" if device and device.memory else ""
+    limit = f" of {format_quantity(device.usable, 'B')}" if device and device.usable else ""
     return f"{format_value(peak)}{limit} a GPU ({peak.grade})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from parc.diagnostic import Label, error
 from parc.plan import blocks
 from parc.plan.resolve.reader import BlockReader
 from parc.plan.suggest import fix_spelling, suggest_spelling
@@ -19,6 +20,8 @@ def resolve_machine(name: str, block: BlockReader) -> blocks.Machine | None:
     inner = block.read_block("device")
     links = _resolve_links(block, None)
     device = _resolve_device(inner) if inner else None
+    if device:
+        _check_reserved(block, device)
     if not block.finish():
         return None
     return blocks.Machine(
@@ -34,13 +37,17 @@ def resolve_cluster(name: str, block: BlockReader, find_machine: FindMachine) ->
     names = [level.name for level in levels]
     links = _resolve_links(block, names)
     device = _resolve_device(inner) if inner else None
+    if machine:
+        device = _merge_devices(device, machine.device)
+    if inner and device:  # that of the machine alone has been checked
+        _check_reserved(block, device)
     if not block.finish():
         return None
     return blocks.Cluster(
         name=name,
         levels=levels,
         machine=machine,
-        device=_merge_devices(device, machine.device) if machine else device,
+        device=device,
         links=(*links, *_inherit_links(links, names, machine)),
         span=block.span,
         spans=block.spans,
@@ -56,6 +63,7 @@ def _merge_devices(own: blocks.Device | None, known: blocks.Device | None) -> bl
         compute_fp32=own.compute_fp32 or known.compute_fp32,
         compute_fp64=own.compute_fp64 or known.compute_fp64,
         memory=own.memory or known.memory,
+        reserved=known.reserved if own.reserved is None else own.reserved,
         memory_bandwidth=own.memory_bandwidth or known.memory_bandwidth,
         span=own.span,
         spans={**known.spans, **own.spans},
@@ -76,12 +84,22 @@ def _resolve_device(block: BlockReader) -> blocks.Device:
         compute_fp32=block.read_quantity("compute_fp32"),
         compute_fp64=block.read_quantity("compute_fp64"),
         memory=block.read_quantity("memory"),
+        reserved=block.read_quantity("reserved", may_be_zero=True),
         memory_bandwidth=block.read_quantity("memory_bandwidth"),
         span=block.span,
         spans=block.spans,
     )
     block.finish()
     return device
+
+
+def _check_reserved(block: BlockReader, device: blocks.Device) -> None:
+    """Report more memory as reserved than there is."""
+    if device.memory is None or device.reserved is None or device.reserved < device.memory:
+        return
+    labels = [Label(device.at("reserved"), "reserved"), Label(device.at("memory"), "all there is")]
+    message = "the memory of a device must be more than what is reserved of it"
+    block.scope.faults.append(error("P111", message, *labels))
 
 
 def _resolve_links(outer: BlockReader, names: Sequence[str] | None) -> tuple[blocks.Link, ...]:

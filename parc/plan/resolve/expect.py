@@ -38,14 +38,10 @@ def resolve_claims(block: BlockReader, levels: Sequence[str]) -> tuple[blocks.Cl
 def _resolve_plan_claim(
     block: BlockReader, claim: tree.Claim, known: subjects.Subject
 ) -> blocks.Claim | None:
-    """A claim about a subject. Memory may also be given as a share of that of the device, a plain number."""
     value = block.scope.evaluate(claim.value)
-    allowed = {known.dimension}
-    if claim.path.text.startswith("memory."):
-        allowed.add(units.NUMBER)
-    if isinstance(value, Quantity) and value.dimension in allowed:
+    if isinstance(value, Quantity) and value.dimension in known.dimensions:
         return _build_claim(claim, value)
-    _report_dimension(block, claim, value, known.dimension)
+    _report_dimension(block, claim, value, known.describe_dimensions())
     return None
 
 
@@ -61,7 +57,7 @@ def _resolve_constant_claim(block: BlockReader, claim: tree.Claim) -> blocks.Cla
         return None
     if isinstance(value, Quantity) and value.dimension == constant.dimension:
         return _build_claim(claim, value, constant, let.value.span)
-    _report_dimension(block, claim, value, constant.dimension)
+    _report_dimension(block, claim, value, units.describe_dimension(constant.dimension))
     return None
 
 
@@ -89,9 +85,7 @@ def _compute_rounding(node: tree.Expression) -> float:
     return 0.5 * float(scale) * 10.0**power
 
 
-def _report_dimension(
-    block: BlockReader, claim: tree.Claim, value: Value | None, wanted: units.Dimension
-) -> None:
+def _report_dimension(block: BlockReader, claim: tree.Claim, value: Value | None, wanted: str) -> None:
     if value is None:
         return
     found = units.describe_dimension(value.dimension) if isinstance(value, Quantity) else "not a number"
@@ -101,7 +95,7 @@ def _report_dimension(
     block.report(
         code,
         claim.value.span,
-        f"`{claim.path.text}` must be compared with {units.describe_dimension(wanted)}",
+        f"`{claim.path.text}` must be compared with {wanted}",
         found,
     )
 

@@ -59,8 +59,8 @@ class KeyReader:
         value = self.read_count(key)
         return default if value is None else value
 
-    def read_quantity(self, key: str) -> float | None:
-        """A positive quantity of the dimension of the key, in SI units."""
+    def read_quantity(self, key: str, may_be_zero: bool = False) -> float | None:
+        """A quantity of the dimension of the key that is more than zero, in SI units."""
         value = self.evaluate(key)
         if value is None:
             return None
@@ -73,10 +73,9 @@ class KeyReader:
             message = f"`{key}` must be {units.describe_dimension(wanted)}, not {found.split(',')[0]}"
             self.report("P109", self.spans[key], message, found)
             return None
-        if value.number <= 0:
-            self.report(
-                "P111", self.spans[key], f"`{key}` must be more than zero", f"this is {value.number:g}"
-            )
+        if value.number < 0 or (value.number == 0 and not may_be_zero):
+            limit = "at least zero" if may_be_zero else "more than zero"
+            self.report("P111", self.spans[key], f"`{key}` must be {limit}", f"this is {value.number:g}")
             return None
         return float(value.number)
 

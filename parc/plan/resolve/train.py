@@ -140,9 +140,12 @@ def _read_clip(block: BlockReader) -> float | None:
 
 
 def _resolve_precision(block: BlockReader) -> blocks.Precision:
+    master: blocks.NumberType = block.read_choice("master", "fp32")
     precision = blocks.Precision(
         compute=block.read_choice("compute", "fp32"),
-        master=block.read_choice("master", "fp32"),
+        master=master,
+        gradients=block.read_choice("gradients", master),
+        moments=block.read_choice("moments", master),
         span=block.span,
         spans=block.spans,
     )

@@ -32,7 +32,21 @@ DEVICE = Form(
             dimension=units.COMPUTE,
             example="60 TFLOPS",
         ),
-        Key("memory", "quantity", "Memory of one device.", dimension=units.SIZE, example="64 GB"),
+        Key(
+            "memory",
+            "quantity",
+            "Memory of one device, as the driver reports it: `80 GB` devices have 79.1 GiB.",
+            dimension=units.SIZE,
+            example="64 GB",
+        ),
+        Key(
+            "reserved",
+            "quantity",
+            "Part of the memory that no tensor can have: the context of CUDA, buffers of NCCL.",
+            dimension=units.SIZE,
+            example="512 MiB",
+            default="none",
+        ),
         Key(
             "memory_bandwidth",
             "quantity",

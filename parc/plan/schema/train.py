@@ -6,8 +6,7 @@ from parc.plan.schema.form import Form, Key
 
 SHIFTS = ("data", "model")
 DECAYS = ("constant", "cosine")
-COMPUTES = ("fp32", "fp64", "bf16")
-MASTERS = ("fp32", "fp64")
+NUMBER_TYPES = ("fp32", "fp64", "bf16")
 BALANCES = ("microbatch", "rank")
 DATASETS = ("files", "tokens")
 TOKEN_TYPES = ("uint8", "uint16", "uint32", "int32")
@@ -74,10 +73,32 @@ APPROXIMATE = Form(
 )
 PRECISION = Form(
     "precision",
-    "Data types of the computation and of the parameters.",
+    "Data types of the computation, and of what is kept from step to step.",
     (
-        Key("compute", "choice", "Type of activations and matrix products.", COMPUTES, example="bf16"),
-        Key("master", "choice", "Type of parameters and optimizer states.", MASTERS, example="fp32"),
+        Key("compute", "choice", "Type of activations and matrix products.", NUMBER_TYPES, example="bf16"),
+        Key(
+            "master",
+            "choice",
+            "Type of the parameters that the optimizer updates; a copy is kept where `compute` differs.",
+            NUMBER_TYPES,
+            example="fp32",
+        ),
+        Key(
+            "gradients",
+            "choice",
+            "Type of summed gradients.",
+            NUMBER_TYPES,
+            example="fp32",
+            default="that of `master`",
+        ),
+        Key(
+            "moments",
+            "choice",
+            "Type of the optimizer's moments.",
+            NUMBER_TYPES,
+            example="fp32",
+            default="that of `master`",
+        ),
     ),
     dataclass="Precision",
 )

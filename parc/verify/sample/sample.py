@@ -51,7 +51,9 @@ def compile_sample(plan: Plan, compute: Precision = "fp64", captured: Captured |
 def set_precision(plan: Plan, compute: Precision) -> Plan:
     """The plan in another precision, whether or not the language allows it."""
     master: Literal["fp32", "fp64"] = "fp64" if compute == "fp64" else "fp32"
-    precision = replace(plan.train.precision, compute=compute, master=master)
+    precision = replace(
+        plan.train.precision, compute=compute, master=master, gradients=master, moments=master
+    )
     return replace(plan, train=replace(plan.train, precision=precision))
 
 
