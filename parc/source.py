@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
+from itertools import accumulate
 
 from parc.named_tuple import NamedTuple
 from parc.record import dataclass
@@ -19,12 +20,9 @@ class Source:
     @cached_property
     def line_starts(self) -> list[int]:
         """The offset of the first character of each line."""
-        starts = [0]
-        position = self.text.find("\n")
-        while position >= 0:
-            starts.append(position + 1)
-            position = self.text.find("\n", position + 1)
-        return starts
+        lengths = map(len, self.text.split("\n"))
+        starts = list(accumulate(lengths, lambda start, length: start + length + 1, initial=0))
+        return starts[:-1]
 
     def line_number(self, offset: int) -> int:
         """The 1-based line that holds the character at `offset`."""

@@ -7,7 +7,9 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import inf
 from os.path import realpath
+from time import process_time
 from typing import NamedTuple, TypeAlias
 
 from parc.diagnostic import Diagnostic, Fix, Severity
@@ -28,17 +30,19 @@ class Fixed(NamedTuple):
     diagnostics: tuple[Diagnostic, ...]  # of the texts as they are now
 
 
-def fix_texts(texts: Texts, check: Check, unsafe: bool = False) -> Fixed:
+def fix_texts(texts: Texts, check: Check, unsafe: bool = False, seconds: float = inf) -> Fixed:
     """Apply the fixes that `check` offers, check again, and so on until none is left that may be applied.
 
     Only safe ones, unless `unsafe`. A fix that would change another file is left out, and so is one after
-    which there are more errors, or a plan has an error that it did not have.
+    which there are more errors, or a plan has an error that it did not have. After so many seconds of
+    processor time, no further fix is tried.
     """
-    return _Fixer(check, unsafe).fix(texts)
+    return _Fixer(check, unsafe, seconds).fix(texts)
 
 
 class _Fixer:
-    def __init__(self, check: Check, unsafe: bool) -> None:
+    def __init__(self, check: Check, unsafe: bool, seconds: float) -> None:
+        self.end = process_time() + seconds
         self.check = check
         self.unsafe = unsafe
         self.tries = TRIES
@@ -58,7 +62,7 @@ class _Fixer:
         return now
 
     def diagnose(self, texts: Texts) -> tuple[Diagnostic, ...]:
-        self.tries -= 1
+        self.tries = self.tries - 1 if process_time() < self.end else 0
         return tuple(self.check(texts))
 
     def apply_round(self, before: Fixed, stage: int, fixes: Sequence[Fix]) -> Fixed:

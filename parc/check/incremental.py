@@ -6,7 +6,7 @@ of trees and plans are therefore in the parts; `locate` converts them to spans o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from parc.check.engine import Checked, check_plan
@@ -16,10 +16,8 @@ from parc.plan.resolve.memo import Memo
 from parc.record import replace
 from parc.source import Source, Span
 from parc.syntax import tree
-from parc.syntax.parse import Part, count_faults, join_parts, parse_part
-from parc.syntax.parse import parse as parse_whole
+from parc.syntax.parse import Part, check_size, count_faults, join_parts, parse_part
 from parc.syntax.parts import split_text
-from parc.syntax.scan import MAX_TOKENS, check_length
 
 Places: TypeAlias = dict[Source, tuple[Source, int]]  # the text that a part stands in, and where
 
@@ -28,6 +26,10 @@ def locate(places: Places, span: Span) -> Span:
     """The same characters in the text that the part stands in."""
     source, start = places.get(span.source, (span.source, 0))
     return Span(source, span.start + start, span.end + start)
+
+
+def _parse_new_part(piece: Source) -> tuple[Source, Part]:
+    return piece, parse_part(piece)
 
 
 class History:
@@ -39,8 +41,17 @@ class History:
         self.files: dict[str, tree.File] = {}  # by the paths that they are shown under, the file itself first
         self.parts: dict[str, list[tuple[Source, Part]]] = {}  # of each path
         self.places: Places = {}
+        self.sizes: dict[str, Mapping[str, int]] = {}  # of each path: the numbers of tokens of its parts
         self.counts: dict[str, int] = {}  # of the faults in each text that a fix was tried in,
         self.counted: dict[str, int] = {}  # and in the reading before
+
+    def fork(self) -> History:
+        """Another history, which continues from the same reading."""
+        other = History()
+        other.blocks = self.blocks.fork()
+        other.checked, other.counts = dict(self.checked), dict(self.counts)
+        other.parts, other.sizes = dict(self.parts), dict(self.sizes)
+        return other
 
     def begin(self) -> None:
         """Before every reading."""
@@ -50,34 +61,30 @@ class History:
     def end(self) -> None:
         """After it: forget the files that are no longer imported."""
         self.parts = {path: parts for path, parts in self.parts.items() if path in self.files}
+        self.sizes = {path: sizes for path, sizes in self.sizes.items() if path in self.files}
 
     def parse(self, source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
-        parts = [] if check_length(source) else list(self._reuse_parts(source))
-        if not parts or sum(each.tokens for _, each in parts) > MAX_TOKENS:
-            self.parts.pop(source.path, None)
-            file, faults = parse_whole(source)
-        else:
-            self.parts[source.path] = parts
-            placed = (each._replace(faults=tuple(map(self.relocate, each.faults))) for _, each in parts)
-            file, faults = join_parts(source, placed, self.count_faults)
-        self.files[source.path] = file
-        return file, faults
+        known = self.sizes.get(source.path, {})
+        self.sizes[source.path], fault = check_size(source, known)
+        if fault:
+            self.files[source.path] = tree.File(source, (), unread=True)
+            return self.files[source.path], (fault,)
+        self.files[source.path], faults = join_parts(source, self._parse_parts(source), self.count_faults)
+        return self.files[source.path], faults
 
-    def _reuse_parts(self, source: Source) -> Iterator[tuple[Source, Part]]:
-        """Those that the text had before, and new ones."""
+    def _parse_parts(self, source: Source) -> Iterator[Part]:
+        """The parts that the text had before, and new ones; their faults at their places in the text."""
         known: dict[str, list[tuple[Source, Part]]] = {}
         for each in reversed(self.parts.get(source.path, ())):
             known.setdefault(each[0].text, []).append(each)
+        parts = self.parts[source.path] = []
         for start, end in split_text(source.text):
             text = source.text[start:end]
             same = known.get(text)
-            if same:
-                piece, read = same.pop()
-            else:
-                piece = Source(source.path, text)
-                read = parse_part(piece)
+            piece, read = same.pop() if same else _parse_new_part(Source(source.path, text))
+            parts.append((piece, read))
             self.places[piece] = source, start
-            yield piece, read
+            yield read._replace(faults=tuple(map(self.relocate, read.faults)))
 
     def count_faults(self, text: str) -> int:
         """The faults of a part: most fixes that are tried were tried in the last reading."""

@@ -14,7 +14,7 @@ from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Launch, Plan
 from parc.plan.imports import NO_TEXTS, Imports, read_source
-from parc.plan.resolve.resolver import Resolver
+from parc.plan.resolve.resolver import MAX_FAULTS, Resolver
 from parc.plan.suggest import find_nearest
 from parc.source import Source
 from parc.syntax.parse import parse
@@ -66,6 +66,7 @@ def load_text(
 
         files = apply_overrides(files, overrides, faults)
     resolver = Resolver(files, faults, history.blocks if history else None)
+    _limit_faults(faults)
     sources = tuple(file.source for file in files)
     understood = not has_errors(faults)
     checked = (
@@ -86,6 +87,14 @@ def load_text(
     costs = tuple(each.costs for each in checked)
     reported = tuple(_sort_by_place(faults, sources))
     return Loaded(resolver.plans, resolver.launches, reported, sources, costs, tuple(allowed))
+
+
+def _limit_faults(faults: list[Diagnostic]) -> None:
+    """Replace all faults after the first `MAX_FAULTS` by one."""
+    if len(faults) > MAX_FAULTS:
+        message = f"there are more than {MAX_FAULTS} faults: the others are not reported"
+        span = faults[MAX_FAULTS].span
+        faults[MAX_FAULTS:] = [error("P005", message, *([Label(span, "the next one")] if span else []))]
 
 
 def _sort_by_place(faults: list[Diagnostic], sources: tuple[Source, ...]) -> list[Diagnostic]:

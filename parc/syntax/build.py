@@ -113,6 +113,8 @@ class Builder:
         if not token:
             return tree.Missing(get_span(self.source, token))
         text, pieces, escaped = token[1:-1], [], False
+        if "\\" not in text:
+            return tree.String(get_span(self.source, token), text)
         for character in text:
             if escaped:
                 pieces.append(ESCAPES.get(character, "\\" + character))

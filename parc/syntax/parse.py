@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from parc.diagnostic import Diagnostic, Label, error
 from parc.named_tuple import NamedTuple
-from parc.source import Source
+from parc.source import Source, Span
 from parc.syntax import tree
 from parc.syntax.build import Builder
 from parc.syntax.fix_trials import keep_effective_fixes
 from parc.syntax.parts import split_text
 from parc.syntax.recover import Recovery
-from parc.syntax.scan import MAX_FAULTS, MAX_TOKENS, check_length, check_tokens, get_span, lex, scan
+from parc.syntax.scan import (
+    MAX_FAULTS,
+    MAX_PART_TOKENS,
+    MAX_TOKENS,
+    check_length,
+    check_tokens,
+    count_tokens,
+    find_token,
+    lex,
+    scan,
+)
 from parc.syntax.token import Token
+
+NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 class Part(NamedTuple):
@@ -28,24 +40,40 @@ class Part(NamedTuple):
 
 def parse(source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
     """Parse a plan file; the tree, and all faults of its syntax."""
+    _, fault = check_size(source)
+    if fault:
+        return tree.File(source, (), unread=True), (fault,)
+    parts = split_text(source.text)
+    return join_parts(source, (_parse_tokens(source, list(lex(source, *each)), each[1]) for each in parts))
+
+
+def check_size(
+    source: Source, known: Mapping[str, int] = NO_SIZES
+) -> tuple[Mapping[str, int], Diagnostic | None]:
+    """The numbers of tokens of the parts of a text, and the fault if it exceeds a limit: it is not parsed.
+
+    `known` has numbers of tokens of parts, by their text.
+    """
+    sizes: dict[str, int] = {}
     if fault := check_length(source):
-        return tree.File(source, ()), (fault,)
-    tokens = list(islice(lex(source), MAX_TOKENS + 1))
-    if len(tokens) > MAX_TOKENS:
-        message = f"a plan file has at most {MAX_TOKENS:,} tokens"
-        return tree.File(source, ()), (
-            error("P005", message, Label(get_span(source, tokens[-1]), "one too many")),
-        )
-    return join_parts(source, _split_parts(source, tokens))
+        return sizes, fault
+    total = 0
+    for start, end in split_text(source.text):
+        text = source.text[start:end]
+        size = known.get(text)
+        sizes[text] = size = count_tokens(source, MAX_PART_TOKENS + 1, start, end) if size is None else size
+        total += size
+        if size > MAX_PART_TOKENS and count_tokens(source, MAX_TOKENS + 1) <= MAX_TOKENS:
+            message = f"a statement has at most {MAX_PART_TOKENS:,} tokens"
+            return sizes, _report_excess(find_token(source, MAX_PART_TOKENS, start), message)
+        if size > MAX_PART_TOKENS or total > MAX_TOKENS:
+            message = f"a plan file has at most {MAX_TOKENS:,} tokens"
+            return sizes, _report_excess(find_token(source, MAX_TOKENS), message)
+    return sizes, None
 
 
-def _split_parts(source: Source, tokens: list[Token]) -> Iterator[Part]:
-    index = 0
-    for _, end in split_text(source.text):
-        first = index
-        while index < len(tokens) and (tokens[index].start_pos or 0) < end:
-            index += 1
-        yield _parse_tokens(source, tokens[first:index], end)
+def _report_excess(token: Span, message: str) -> Diagnostic:
+    return error("P005", message, Label(token, "one too many"))
 
 
 def parse_part(source: Source) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from math import isinf
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
@@ -15,6 +15,7 @@ from parc.syntax.token import Token
 
 MAX_CHARACTERS = 256 * 1024
 MAX_TOKENS = 30_000  # about 3,500 lines, which take a second
+MAX_PART_TOKENS = 3_000  # of one top-level statement, which an editor parses at every keystroke
 MAX_DEPTH = 32
 MAX_DIGITS = 64
 MAX_FAULTS = 50  # a text with more faults is not a plan file
@@ -48,14 +49,29 @@ def check_length(source: Source) -> Diagnostic | None:
     return error("P005", message, Label(source.make_span(0, 1), "not read"))
 
 
-def lex(source: Source) -> Iterator[Token]:
-    """The tokens of a text, invalid ones included: every character begins a terminal, if only JUNK."""
-    terminals, ignored, keywords = _load_terminals()
-    for found in terminals.finditer(source.text):
-        kind = found.lastgroup
-        if kind and kind not in ignored:
-            text = found[0]
-            yield Token(keywords.get(text, kind) if kind == "NAME" else kind, text, *found.span())
+def lex(source: Source, start: int = 0, end: int | None = None) -> Iterator[Token]:
+    """The tokens between two offsets. Every character begins a terminal, if only JUNK."""
+    keywords = _load_terminals()[2]
+    for found in _find_terminals(source, start, end):
+        kind, text = found.lastgroup, found[0]
+        assert kind
+        yield Token(keywords.get(text, kind) if kind == "NAME" else kind, text, *found.span())
+
+
+def count_tokens(source: Source, most: int, start: int = 0, end: int | None = None) -> int:
+    """The number of tokens between two offsets, up to `most`."""
+    return sum(1 for _ in islice(_find_terminals(source, start, end), most))
+
+
+def find_token(source: Source, number: int, start: int = 0) -> Span:
+    """The span of the token of that number, from 0, after an offset."""
+    return Span(source, *next(islice(_find_terminals(source, start, None), number, None)).span())
+
+
+def _find_terminals(source: Source, start: int, end: int | None) -> Iterator[re.Match[str]]:
+    terminals, ignored, _ = _load_terminals()
+    found = terminals.finditer(source.text, start, len(source.text) if end is None else end)
+    return (each for each in found if each.lastgroup not in ignored)
 
 
 @cache

@@ -147,6 +147,9 @@ class Body(NamedTuple):
 
 
 class File(NamedTuple):
+    """The statements of a text. `unread`: it exceeds a limit of size, and nothing of it was parsed."""
+
     source: Source
     statements: tuple[Statement, ...]
     damaged: bool = False
+    unread: bool = False

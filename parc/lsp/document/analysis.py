@@ -42,6 +42,11 @@ class Analysis:
         return self.files[self.real_path]
 
     @property
+    def is_unread(self) -> bool:
+        """Whether the text exceeds a limit of size, so that nothing of it was parsed."""
+        return self.file.unread
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         """The plans of the file itself that could be read."""
         return self.loaded.plans

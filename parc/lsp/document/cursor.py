@@ -11,9 +11,7 @@ from parc.lsp.document.words import Word, split_words
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form, Key
 from parc.source import Source
-from parc.syntax.parts import split_text
-
-OPENERS = {"}": "{", "]": "[", ")": "("}
+from parc.syntax.parts import OPENERS, OpenBrackets, split_text
 
 
 @dataclass
@@ -93,7 +91,7 @@ def find_context(source: Source, offset: int) -> CursorContext:
     """What surrounds the cursor at an offset."""
     text = source.text
     start, end = [part for part in split_text(text) if part[0] <= offset][-1]
-    brackets = [Bracket()]
+    brackets, opened = [Bracket()], OpenBrackets()
     touched: Word | None = None
     for word in split_words(text, start, end):
         if word.start > offset:
@@ -106,19 +104,21 @@ def find_context(source: Source, offset: int) -> CursorContext:
         if word.kind == "number" and not text[word.end : offset].strip(" \t"):
             touched = word._replace(end=offset)  # its unit is to come
             break
-        _read_word(brackets, word)
+        _read_word(brackets, opened, word)
     typed = text[touched.start : offset] if touched else ""
     return CursorContext(offset, tuple(brackets), touched, typed)
 
 
-def _read_word(brackets: list[Bracket], word: Word) -> None:
+def _read_word(brackets: list[Bracket], opened: OpenBrackets, word: Word) -> None:
     inner = brackets[-1]
     match word.text:
         case "{" | "[" | "(":
+            opened.open(word.text)
             brackets.append(Bracket(word.text, inner.words))
             inner.words = [*inner.words, word]
         case "}" | "]" | ")":
-            _close_bracket(brackets, OPENERS[word.text])
+            opened.close(OPENERS[word.text])
+            del brackets[1 + opened.depth :]
         case ",":
             inner.end_statement()
         case _ if word.kind == "line":
@@ -126,14 +126,3 @@ def _read_word(brackets: list[Bracket], word: Word) -> None:
                 inner.end_statement()
         case _ if word.kind != "comment":
             inner.words.append(word)
-
-
-def _close_bracket(brackets: list[Bracket], opener: str) -> None:
-    """Closes the innermost bracket of this kind; a brace also closes brackets that were left open in it."""
-    depth = len(brackets) - 1
-    while depth and brackets[depth].opener != opener:
-        if brackets[depth].opener == "{":
-            return
-        depth -= 1
-    if depth:
-        del brackets[depth:]

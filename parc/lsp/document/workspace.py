@@ -32,7 +32,7 @@ class FileState:
     """What is kept of a file that is open."""
 
     history: History = field(default_factory=History)
-    trials: History = field(default_factory=History)  # the same, for texts that are only tried
+    trials: History | None = None  # of texts that are only tried; it continues from the last reading
     analysis: Analysis | None = None
     dependencies: frozenset[Path] = frozenset()  # files that the analysis depends on, missing ones included
 
@@ -84,6 +84,7 @@ class Workspace:
         source = self._find_source(path)
         if source is None:
             return None
+        state.trials = None
         loaded = load_text(source, texts=self._list_open_texts(), history=state.history)
         files = {resolve_path(shown): file for shown, file in state.history.files.items()}
         state.analysis = Analysis(
@@ -104,6 +105,8 @@ class Workspace:
     def load_text(self, path: Path, text: str) -> Loaded:
         """The file as it would be with this text."""
         state = self.states.setdefault(path, FileState())
+        if state.trials is None:
+            state.trials = state.history.fork()
         return load_text(Source(str(path), text), texts=self._list_open_texts(), history=state.trials)
 
     def load_with_texts(self, path: Path, texts: Mapping[Path, str]) -> Loaded | None:

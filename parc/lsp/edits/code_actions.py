@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,10 +14,12 @@ from parc.diagnostic import Diagnostic
 from parc.lsp.document.analysis import Analysis, resolve_path
 from parc.lsp.document.cursor import find_context
 from parc.lsp.document.edits import Edit, find_difference
+from parc.lsp.edits.legal_values import MAX_SECONDS
 from parc.lsp.edits.refactors import list_refactors
 
 ActionKind: TypeAlias = Literal["quickfix", "refactor.rewrite", "source.fixAll.parc"]
 FIX_ALL: Literal["source.fixAll.parc"] = "source.fixAll.parc"
+MAX_TOUCHED = 50  # diagnostics that actions are offered for
 REASON = "reason"  # a placeholder that the user replaces
 
 
@@ -30,7 +33,8 @@ class Action(NamedTuple):
 
 def list_actions(analysis: Analysis, start: int, end: int) -> Iterator[Action]:
     """The actions for what the selection touches."""
-    touched = [each for each in analysis.loaded.diagnostics if _touches(analysis, each, start, end)]
+    found = (each for each in analysis.loaded.diagnostics if _touches(analysis, each, start, end))
+    touched = list(islice(found, MAX_TOUCHED))
     offered = []
     for action in (each for diagnostic in touched for each in _build_fix(diagnostic)):
         if (action.title, action.edits) not in offered:  # one edit may fix several diagnostics
@@ -79,12 +83,14 @@ def _build_allow(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Action]
 
 def build_fix_all(analysis: Analysis) -> Action | None:
     """One action with all safe fixes, and the safe fixes of what they uncover; None if there are none."""
+    if not any(each.fix and each.fix.safe for each in analysis.loaded.diagnostics):
+        return None
     path = str(analysis.real_path)
 
     def check(texts: Texts) -> tuple[Diagnostic, ...]:
         return analysis.load_text(analysis.path, texts[path]).diagnostics
 
-    mended = fix_texts({path: analysis.source.text}, check)
+    mended = fix_texts({path: analysis.source.text}, check, seconds=MAX_SECONDS)
     if not mended.fixes:
         return None
     edits = find_difference(analysis.source.text, mended.texts[path])

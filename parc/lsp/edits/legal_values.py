@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, islice, takewhile
+from time import process_time
 
 from parc.diagnostic import Severity
 from parc.lsp.document.analysis import Analysis
@@ -12,6 +13,7 @@ from parc.lsp.document.edits import Edit
 from parc.plan.blocks import Plan
 
 MAX_CHECKS = 24  # of the file, of a few milliseconds each
+MAX_SECONDS = 0.25  # of processor time for all of them: in a large file, fewer values are tried
 MESH = re.compile(r"\bmesh\s*=\s*\[([^\]\n]*(?:\n[^\]\n=]*)*)")
 PAIR = re.compile(r"([^\W\d]\w*)\s*:\s*([0-9]{1,18}(?![0-9]))?")  # longer numbers are no size
 
@@ -35,14 +37,20 @@ def count_errors(analysis: Analysis, edits: Iterable[Edit]) -> int:
     return sum(each.severity is Severity.ERROR for each in diagnostics)
 
 
+def limit_time(candidates: Iterable[int]) -> Iterator[int]:
+    """The candidates, until to try them has taken `MAX_SECONDS`."""
+    begun = process_time()
+    return takewhile(lambda _: process_time() - begun < MAX_SECONDS, candidates)
+
+
 def rank_candidates(
     analysis: Analysis, start: int, end: int, candidates: Iterable[int]
 ) -> list[tuple[int, bool]]:
     """The candidates to replace what is between two offsets; of each, whether it leaves the fewest errors."""
-    tried = list(dict.fromkeys(candidates))[:MAX_CHECKS]
+    tried = limit_time(list(dict.fromkeys(candidates))[:MAX_CHECKS])
     found = {each: count_errors(analysis, [(start, end, str(each))]) for each in tried}
     least = min(found.values(), default=0)
-    return sorted(((each, found[each] == least) for each in tried), key=lambda pair: (not pair[1], pair[0]))
+    return sorted(((each, found[each] == least) for each in found), key=lambda pair: (not pair[1], pair[0]))
 
 
 def find_nearest_legal(analysis: Analysis, start: int, end: int, value: int) -> list[int]:
@@ -50,7 +58,7 @@ def find_nearest_legal(analysis: Analysis, start: int, end: int, value: int) -> 
     now = count_errors(analysis, [])
     found = []
     for step in (-1, 1):
-        for each in islice(_list_neighbours(value, step), MAX_CHECKS):
+        for each in limit_time(islice(_list_neighbours(value, step), MAX_CHECKS)):
             if count_errors(analysis, [(start, end, str(each))]) < now:
                 found.append(each)
                 break

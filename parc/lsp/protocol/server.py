@@ -41,8 +41,12 @@ class Server(LanguageServer):
                 process.kill()
 
     def analyse(self, uri: str) -> Analysis | None:
-        """The analysis of a file; None if the file does not exist or cannot be read."""
-        return self.files.analyse(self.converter.to_path(uri))
+        """The analysis of a file; None if the file does not exist or cannot be read, or is too large.
+
+        Of a text that exceeds a limit of size, only its diagnostics are known.
+        """
+        analysis = self.files.analyse(self.converter.to_path(uri))
+        return None if analysis is None or analysis.is_unread else analysis
 
     def locate(self, uri: str, position: types.Position) -> tuple[Analysis, int] | None:
         """The analysis of a file, and the offset of a position in it."""

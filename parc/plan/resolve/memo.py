@@ -32,6 +32,12 @@ class Memo:
         self.current: dict[int, Entry] = {}
         self.answers: Answers = {}
 
+    def fork(self) -> Memo:
+        """Another memo, which continues from the same resolution."""
+        other = Memo()
+        other.previous = dict(self.previous)
+        return other
+
     def record(self, kind: str, name: str, value: object) -> None:
         """Record a lookup of the block that is being resolved."""
         self.answers[kind, name] = value

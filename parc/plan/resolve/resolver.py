@@ -20,6 +20,7 @@ from parc.plan.suggest import fix_spelling, suggest_spelling
 from parc.source import Span
 from parc.syntax import tree
 
+MAX_FAULTS = 500  # that are reported
 T = TypeVar("T")
 
 
@@ -71,7 +72,7 @@ class Resolver:
                     self.report_duplicate(statement.name, first.name)
             case tree.Block():
                 self.collect_block(statement)
-            case tree.Assignment() | tree.Claim():
+            case tree.Assignment() | tree.Claim() if len(self.faults) <= MAX_FAULTS:
                 message = f"`{statement.path.text}` is outside of every block"
                 label, help, fix = Label(statement.path.span, "not in a block"), None, None
                 if len(statement.path.names) == 1 and isinstance(statement, tree.Assignment):

@@ -19,16 +19,17 @@ def register(server: Server) -> None:
         analysis = server.analyse(params.text_document.uri)
         if analysis is None:
             return []
-        found: list[Action] = list(
-            list_actions(analysis, *converter.to_offsets(analysis.source, params.range))
-        )
-        if any(each.fix and each.fix.safe for each in analysis.loaded.diagnostics) and (
-            all_safe := build_fix_all(analysis)
-        ):
+        wanted = [_name_kind(kind) for kind in params.context.only or ("",)]
+        found: list[Action] = []
+        if any(_is_within(kind, wanted) for kind in ("quickfix", "refactor.rewrite")):
+            found += list_actions(analysis, *converter.to_offsets(analysis.source, params.range))
+        if _is_within(FIX_ALL, wanted) and (all_safe := build_fix_all(analysis)):
             found.append(all_safe)
-        actions = [converter.to_code_action(analysis, each, server.versions) for each in found]
-        wanted = [_name_kind(kind) for kind in params.context.only or ()]
-        return [each for each in actions if not wanted or _is_within(_name_kind(each.kind), wanted)]
+        return [
+            converter.to_code_action(analysis, each, server.versions)
+            for each in found
+            if _is_within(each.kind, wanted)
+        ]
 
     @server.feature(types.TEXT_DOCUMENT_FORMATTING)
     def formatting(params: types.DocumentFormattingParams) -> list[types.TextEdit]:
@@ -44,10 +45,10 @@ def register(server: Server) -> None:
         return converter.to_text_edits(analysis.source, edits)
 
 
-def _name_kind(kind: types.CodeActionKind | str | None) -> str:
-    return kind.value if isinstance(kind, types.CodeActionKind) else kind or ""
+def _name_kind(kind: types.CodeActionKind | str) -> str:
+    return kind.value if isinstance(kind, types.CodeActionKind) else kind
 
 
 def _is_within(kind: str, wanted: list[str]) -> bool:
-    """Whether a kind is one of these or below one: `source` includes `source.fixAll`."""
-    return any(kind == each or kind.startswith(f"{each}.") for each in wanted)
+    """Whether a kind is one of these or below one: `source` includes `source.fixAll`, "" all."""
+    return any(each in ("", kind) or kind.startswith(f"{each}.") for each in wanted)

@@ -15,7 +15,7 @@ def register(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_DIAGNOSTIC, options)
     async def diagnostic(params: types.DocumentDiagnosticParams) -> types.DocumentDiagnosticReport:
         await asyncio.sleep(0)  # a request that is cancelled already is not worked on
-        analysis = server.analyse(params.text_document.uri)
+        analysis = server.files.analyse(server.converter.to_path(params.text_document.uri))
         found = server.converter.to_diagnostics(analysis) if analysis else []
         if analysis and analysis.path in server.files.open_files:
             server.reported[analysis.path] = analysis.number
