@@ -135,7 +135,7 @@ def main() -> None:
     options = parser.parse_args()
     for plan in load(PLANS, ()).plans:
         if not options.plans or plan.name in options.plans:  # their programs have modules of the same names
-            child = get_context("fork").Process(target=compare, args=(plan, ROUNDS[plan.name]))
+            child = get_context("spawn").Process(target=compare, args=(plan, ROUNDS[plan.name]))
             child.start()
             child.join()
             assert child.exitcode == 0

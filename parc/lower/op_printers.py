@@ -59,6 +59,7 @@ _FUNCTIONAL = frozenset(
         "linear",
         "mish",
         "one_hot",
+        "pad",
         "relu",
         "relu6",
         "rms_norm",

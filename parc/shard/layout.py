@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from parc.ir.states import I, S, State
 from parc.plan.blocks import Plan
@@ -27,11 +28,14 @@ class Layout:
     length: int = 1
 
     def settle(self, shape: tuple[int, ...], axis: str) -> State:
-        """Where a partial sum goes: to shares of the sequence where the plan shards it, else everywhere."""
+        """Where a partial sum goes: to shares of the sequence where the plan shards it, else everywhere.
+
+        One number a token, such as a mean over a cut dim, is read with what was cut: it goes everywhere.
+        """
         if self.sequence and axis == self.tensor:
-            if len(shape) > 2 and shape[:2] == (self.batch, self.length):
+            if shape[:2] == (self.batch, self.length) and prod(shape[2:]) > 1:
                 return S(1)
-            if len(shape) > 1 and shape[0] == self.batch * self.length:
+            if shape[:1] == (self.batch * self.length,) and prod(shape[1:]) > 1:
                 return S(0, self.batch)
         return I
 

@@ -10,17 +10,11 @@ from torch import fx
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.graph import Body, is_item, item_of, list_values, name_of, operands_of, shape, value
 from parc.ir.states import I, R, State
+from parc.shard.gradients import CONSTANTS, Flows, Reached, can_have_gradient
 from parc.shard.parameter_placements import ParameterPlacements, Refused
 from parc.shard.placed import Fact, Placed, PlacedExperts, States
-from parc.shard.redistribute import ZEROS, MoveRecorder
+from parc.shard.redistribute import MoveRecorder
 from parc.shard.rules import Conflict, Decision, Operand, Site, find_rule
-
-# Operators whose results have no gradient, whatever their operands have.
-_CONSTANTS = (
-    *ZEROS,
-    *("aten::detach", "aten::new_ones", "aten::new_full", "aten::ones_like", "aten::full_like"),
-    "aten::one_hot",
-)
 
 
 class BodyPlacer:
@@ -29,21 +23,24 @@ class BodyPlacer:
     def __init__(
         self,
         parameters: ParameterPlacements,
-        place_child: Callable[[Body, tuple[Fact, ...], str], Placed],
+        place_child: Callable[[Body, tuple[Fact, ...], Reached, str], Placed],
         experts: Mapping[str, Body],
+        flows: Flows,
         body: Body,
+        reached: Reached,
         path: str,
         number: int,
     ) -> None:
         self.layout, self.body, self.path = parameters.layout, body, path
         self.placed = Placed(body)
         self._parameters, self._place_child, self._experts = parameters, place_child, experts
-        self._moves = MoveRecorder(parameters, self.placed, path, number)
+        self._flows, self._flow = flows, flows.find(body, reached)
+        self._moves = MoveRecorder(parameters, self.placed, self._flow, path, number)
 
     def place(self, inputs: tuple[Fact, ...]) -> Placed:
         """Every node in order. Raises Restart, or Refused."""
         for node, fact in zip(self.body.inputs(), inputs, strict=True):
-            self.placed.facts[node] = (fact,)
+            self.placed.facts[node] = (replace(fact, grad=fact.grad and self._flow.reaches(node)),)
         for node in self.body.tensors():
             self._place_tensor(node)
         for node in self.body.operations():
@@ -61,7 +58,7 @@ class BodyPlacer:
         states = self._parameters.find_states(key, node, self.path, self.body.is_expert)
         tensor = self._get_state(states, self.layout.tensor)
         origins = frozenset({key}) if tensor is not None and tensor.sharded else frozenset[str]()
-        grad = not node.meta["buffer"] and value(node).is_floating_point()
+        grad = not node.meta["buffer"] and can_have_gradient(value(node)) and self._flow.reaches(node)
         self.placed.facts[node] = (Fact(states, grad, varies=False, origins=origins),)
 
     def _place_call(self, node: fx.Node) -> None:
@@ -72,7 +69,8 @@ class BodyPlacer:
         self._moves.record(node, operands, wanted)
         facts = [self.placed.get_settled(operand) for operand in operands]
         inputs = tuple(replace(fact, states=states) for fact, states in zip(facts, wanted, strict=True))
-        child = self._place_child(self.body.children[name], inputs, f"{self.path}{name}.")
+        reached = self._flows.find_reached(node, self._flow)
+        child = self._place_child(self.body.children[name], inputs, reached, f"{self.path}{name}.")
         if self.placed.children.setdefault(name, child) is not child:
             reason = f"`{name}` is called twice, with values that are sharded differently"
             raise Refused(reason, self.layout.axes[0], self.body, node)
@@ -91,10 +89,14 @@ class BodyPlacer:
         shapes = [tuple(v.shape) for v in list_values(node)]
         decisions = []
         for axis in self.layout.axes:
+            site = self._make_site(node, operands, shapes, axis)
             try:
-                decisions.append(_decide(self._make_site(node, operands, shapes, axis)))
+                decisions.append(_decide(site))
             except Conflict as conflict:
-                self._moves.retract(conflict, node, operands, axis)
+                gathered = self._decide_gathered(site, axis)
+                if gathered is None:
+                    self._moves.retract(conflict, node, operands, axis)
+                decisions.append(gathered)
             self._moves.check_division(node, shapes, decisions[-1].results, axis)
         wanted = [tuple(each.wanted[place] for each in decisions) for place in range(len(operands))]
         self._moves.record(node, operands, wanted)
@@ -123,14 +125,31 @@ class BodyPlacer:
             splits_experts=axis == self.layout.experts_tensor,
         )
 
+    def _decide_gathered(self, site: Site, axis: str) -> Decision | None:
+        """A decision with every token on every rank of the tensor axis, as without a sharded sequence."""
+        if axis != self.layout.tensor:
+            return None
+        operands = [
+            replace(operand, state=R) if operand.state.sharded and not self._is_cut(operand) else operand
+            for operand in site.operands
+        ]
+        try:
+            return _decide(replace(site, operands=operands)) if operands != site.operands else None
+        except Conflict:
+            return None
+
+    def _is_cut(self, operand: Operand) -> bool:
+        """Whether a value is sharded because a parameter is; else its tokens are."""
+        return bool(self.placed.get_fact(operand.node).origins)
+
     def _derive_fact(self, node: fx.Node, operands: Sequence[fx.Node], place: int, states: States) -> Fact:
         facts = [self.placed.get_settled(operand) for operand in operands]
-        grad = any(fact.grad for fact in facts) and name_of(node) not in _CONSTANTS
+        needed = any(fact.grad for fact in facts) and name_of(node) not in CONSTANTS
         tensor = self._get_state(states, self.layout.tensor)
         carried = facts if tensor is not None and tensor.sharded else []
         return Fact(
             states,
-            grad and list_values(node)[place].is_floating_point(),
+            needed and self._flow.reaches(node) and can_have_gradient(list_values(node)[place]),
             any(fact.varies for fact in facts),
             frozenset[str]().union(*(fact.origins for fact in carried)),
         )
@@ -144,7 +163,7 @@ class BodyPlacer:
             whole = I if axis == self.layout.experts or state == I else R
             states.append(R if axis == self.layout.experts_tensor else whole)
         inputs = (Fact(tuple(states), grad=True, varies=True),)
-        inside = self._place_child(self._experts[path], inputs, f"{path}.")
+        inside = self._place_child(self._experts[path], inputs, frozenset({0}), f"{path}.")
         split = self._get_state(inside.results()[0].states, self.layout.experts_tensor)
         if split is not None and not split.partial:
             reason = f"an expert cannot be split over it: its result ends {split.describe()}"
@@ -159,9 +178,14 @@ class BodyPlacer:
 
 
 def _decide(site: Site) -> Decision:
+    """Raises Conflict where there is no legal choice, or none of the moves that are made."""
     rule = find_rule(site.node)
     if rule is not None:
-        return rule(site)
+        decision = rule(site)
+        for place, (before, after) in enumerate(zip(site.states, decision.wanted, strict=True)):
+            if before.sharded and after.sharded and before != after:
+                raise Conflict(f"a value is {before.describe()}, and needed {after.describe()}", [place])
+        return decision
     if any(state.sharded or state.partial for state in site.states):
         raise Conflict(f"`{name_of(site.node)}` has no rule for sharded operands")
     state = R if R in site.states else I

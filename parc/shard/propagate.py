@@ -13,6 +13,7 @@ from parc.diagnostic import CompileError
 from parc.ir.states import I, P, S
 from parc.plan.blocks import Plan
 from parc.shard import rules
+from parc.shard.gradients import Flows, Reached
 from parc.shard.layout import Layout, derive_layout
 from parc.shard.parameter_placements import ParameterPlacements, Refused, Restart
 from parc.shard.place_body import BodyPlacer
@@ -42,6 +43,7 @@ class _Propagation:
         rules.load()
         self.layout, self._root, self._experts = layout, captured.root, captured.experts
         self.parameters = ParameterPlacements(layout, captured.root)
+        self._flows = Flows()
         self._numbers: dict[object, int] = {}  # of the ways of calling a body, the same after a restart
         self._placed: dict[int, Placed] = {}
 
@@ -53,18 +55,20 @@ class _Propagation:
             self._placed.clear()
             self.parameters.refused.clear()
             try:
-                root = self._place(self._root, batch, "")
+                root = self._place(self._root, batch, frozenset(range(len(self._root.results()))), "")
             except Restart:
                 continue
             self._check_results(root)
             return root
 
-    def _place(self, body: Body, inputs: tuple[Fact, ...], path: str) -> Placed:
+    def _place(self, body: Body, inputs: tuple[Fact, ...], reached: Reached, path: str) -> Placed:
         """The body at `path`, which ends with a dot, called with these inputs."""
-        key = (body, inputs, self._find_statements(body, path))
+        key = (body, inputs, reached, self._find_statements(body, path))
         number = self._numbers.setdefault(key, len(self._numbers))
         if number not in self._placed:
-            placer = BodyPlacer(self.parameters, self._place, self._experts, body, path, number)
+            placer = BodyPlacer(
+                self.parameters, self._place, self._experts, self._flows, body, reached, path, number
+            )
             self._placed[number] = placer.place(inputs)
         return self._placed[number]
 

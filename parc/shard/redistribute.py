@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 from torch import fx
 
 from parc.capture.graph import name_of, shape
 from parc.ir.states import FREE, I, R, State
+from parc.shard.gradients import ZEROS, Flow
 from parc.shard.parameter_placements import ParameterPlacements, Refused, Restart
 from parc.shard.placed import Move, Placed, States
 from parc.shard.rules import Conflict
-
-ZEROS = ("aten::zeros", "aten::new_zeros", "aten::zeros_like")
 
 
 class MoveRecorder:
     """Records in `placed` how the operands of each of its nodes are moved."""
 
-    def __init__(self, parameters: ParameterPlacements, placed: Placed, path: str, number: int) -> None:
+    def __init__(
+        self, parameters: ParameterPlacements, placed: Placed, flow: Flow, path: str, number: int
+    ) -> None:
         self.parameters, self.layout = parameters, parameters.layout
-        self.placed, self.path, self.number = placed, path, number
+        self.placed, self.flow, self.path, self.number = placed, flow, path, number
         self._used: set[tuple[fx.Node, str]] = set()
 
     def make_key(self, node: fx.Node) -> str:
@@ -43,24 +45,24 @@ class MoveRecorder:
     def _derive_moves(self, node: fx.Node, operand: fx.Node, place: int, after: State) -> list[Move]:
         """The moves of an operand on the axis at `place`."""
         axis, fact = self.layout.axes[place], self.placed.get_settled(operand)
-        before = fact.states[place]
+        before, grad = fact.states[place], fact.grad and self.flow.reaches_since(operand, node)
         if before != after and operand.op == "placeholder" and "tensor" in operand.meta:
             before = self._decide(operand, axis, before, after)
             self._set_state(operand, place, before)
         moves: list[Move] = []
         if before.partial and not after.partial:
             settled = after if after.sharded else self.layout.settle(shape(operand), axis)
-            moves.append(Move(axis, before, settled, fact.grad))
+            moves.append(Move(axis, before, settled, grad))
             self._set_state(operand, place, settled)
             before = settled
         if before == I and after.partial and name_of(operand) not in ZEROS:
-            moves.append(Move(axis, I, R, fact.grad))
+            moves.append(Move(axis, I, R, grad))
             before = R
         if before.sharded and after.sharded and before != after:
-            reason = f"a value is {before.describe()}, and needed {after.describe()}"
-            self.retract(Conflict(reason), node, [operand], axis)
+            moves.append(Move(axis, before, R, grad))
+            before = R
         if before != after and not (after.partial and before == I):
-            moves.append(Move(axis, before, after, fact.grad))
+            moves.append(Move(axis, before, after, grad))
             self.check_division(node, [shape(operand)], [after], axis)
         return moves
 
@@ -103,7 +105,7 @@ class MoveRecorder:
                 reason = f"{has}, which {size} ranks cannot share evenly"
                 self.parameters.refuse(reason, axis, self.placed.body, node)
 
-    def retract(self, conflict: Conflict, node: fx.Node, operands: Sequence[fx.Node], axis: str) -> None:
+    def retract(self, conflict: Conflict, node: fx.Node, operands: Sequence[fx.Node], axis: str) -> NoReturn:
         """Undo the cuts that led to a conflict, and start again. Raises Refused where there are none."""
         keys = frozenset[str]().union(*(self.placed.get_settled(operand).origins for operand in operands))
         if axis != self.layout.tensor or not keys:

@@ -39,7 +39,7 @@ def test_a_model_is_built_and_equal_or_refused(file: Path, plan: str, tmp_path: 
 
 
 def list_expected(file: Path) -> Iterator[Place]:
-    source = re.search(r'source = "(.+):', file.read_text())
+    source = re.search(r'source *= "(.+):', file.read_text())
     assert source is not None
     for path in (file, FOLDER / source[1]):
         for number, line in enumerate(path.read_text().splitlines(), 1):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from parc import driver
 from parc.capture.capture import Captured, capture
-from parc.check.load import load_text
+from parc.check.load import load, load_text
 from parc.emit.program import emit
 from parc.emit.write import write
 from parc.plan.blocks import Plan
@@ -17,9 +18,12 @@ from parc.trace.derive import derive_roles
 from parc.trace.match import match
 from parc.verify.matching.rung import prove_matching
 from parc.verify.report import Rung
+from tests.plans.test_build import PLANS, list_expected
 
 from .plans import EXAMPLES, LAYOUTS, MODELS, captured, compile_program, find_plan
 
+BUILT = [(file, name) for file, name in PLANS if not list(list_expected(file))]
+QUICK_FILES = [file for file, _ in BUILT if file.stem == "above-the-mean"]  # which has no gradient
 QUICK = ("everything", "experts-on-the-sequence", "1f1b-uneven")
 
 
@@ -38,6 +42,23 @@ def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path:
     found = prove(plan, captured(model), tmp_path / "program")
     assert found.verdict == "proved", found
     assert f"all {plan.mesh.size} ranks recorded" in found.compared[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        pytest.param(
+            file, name, id=f"{file.stem}-{name}", marks=[] if file in QUICK_FILES else pytest.mark.slow
+        )
+        for file, name in BUILT
+    ],
+)
+def test_models_of_every_kind_issue_what_their_roles_say(file: Path, name: str, tmp_path: Path) -> None:
+    made = driver.compile_plan(load(file), name)
+    assert isinstance(made, driver.Compiled)
+    write(made.files, tmp_path / "program")
+    found = prove_matching(made.plan, made.program, tmp_path / "program", seed=0, timeout=300.0)
+    assert found.verdict == "proved", found
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

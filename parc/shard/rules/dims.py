@@ -78,6 +78,18 @@ def rearrange(site: Site) -> Decision:
     return Decision([state], [state])
 
 
+@rule("aten::pad")
+def pad(site: Site) -> Decision:
+    """Linear where zeros are added, and blind to the dims that get none. `pad` begins with the last dim."""
+    sizes, value = argument(site.node, "pad"), argument(site.node, "value")
+    state, ndim = read_first(site), len(site.operands[0].shape)
+    if value or argument(site.node, "mode") != "constant":
+        state = settle(site.operands[0])
+    padded = (ndim - 1 - place // 2 for place, size in enumerate(sizes) if size)
+    check_not_sharded(site, state, padded if argument(site.node, "mode") == "constant" else range(ndim))
+    return Decision([state], [state])
+
+
 @rule("aten::index_select")
 def index_select(site: Site) -> Decision:
     """Linear in the rows that it picks."""
