@@ -37,8 +37,11 @@ class Converter:
 
     def to_path(self, uri: str) -> Path:
         """The path of an address, with its links. A text that is in no file gets a path that no file has."""
-        name = to_fs_path(uri) if urlsplit(uri).scheme == "file" else None
-        path = Path(name) if name else Path(f"/{unquote(uri)}")
+        try:
+            name = to_fs_path(uri) if urlsplit(uri).scheme == "file" else None
+        except ValueError:  # not an address
+            name = None
+        path = Path((name or f"/{unquote(uri)}").replace("\0", "\ufffd"))
         self.uris[path] = self.uris_by_file[resolve_path(str(path))] = uri
         return path
 

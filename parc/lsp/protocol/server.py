@@ -24,6 +24,8 @@ PAUSE_SHARE = 0.25  # the pause as a share of the time that the last check took
 class Server(LanguageServer):
     """The server of one client."""
 
+    protocol: Protocol
+
     def __init__(self) -> None:
         super().__init__("parc", _find_version(), protocol_cls=Protocol)
         self.files = Workspace()
@@ -115,5 +117,5 @@ def _find_version() -> str:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     """Nothing awaits the task: an exception in it is logged."""
-    if not task.cancelled() and (fault := task.exception()):
+    if not task.cancelled() and (fault := task.exception()) and not isinstance(fault, BrokenPipeError):
         logging.getLogger(__name__).error("diagnostics were not sent", exc_info=fault)
