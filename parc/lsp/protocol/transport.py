@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import suppress
+from concurrent.futures import CancelledError
 from threading import Thread
 from typing import BinaryIO
 
@@ -56,45 +56,55 @@ def read_body(stream: BinaryIO) -> bytes | None:
 
 async def serve(server: Server, stream: BinaryIO) -> int:
     """Handle the messages of a client until it ends or a signal comes; the exit status."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    status = 0
-
-    def end(number: int) -> None:
-        nonlocal status
-        status = number
-        ended.set()
-
-    async def handle(body: bytes | None, fault: str) -> None:
-        if body is None and not fault:
-            ended.set()
-            return
-        try:
-            if body is None:
-                server.protocol.refuse(None, JsonRpcParseError(fault))
-            else:
-                server.protocol.receive(body)
-        except BrokenPipeError:
-            end(1)
-        if server.protocol.exit_status is not None:
-            end(server.protocol.exit_status)
-        await asyncio.sleep(0)  # to what waits, such as diagnostics
-
-    def read() -> None:
-        """In a thread of its own, since reading blocks."""
-        body: bytes | None = b""
-        while body is not None:
-            fault = ""
-            try:
-                body = read_body(stream)
-            except ValueError as reason:
-                body, fault = None, str(reason)
-            with suppress(RuntimeError):  # the loop was closed in the meantime
-                asyncio.run_coroutine_threadsafe(handle(body, fault), loop).result()
-            body = b"" if fault else body
-
+    loop, session = asyncio.get_running_loop(), Session(server)
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, end, 128 + number)
-    Thread(target=read, daemon=True).start()
-    await ended.wait()
-    return status
+            loop.add_signal_handler(number, session.end, 128 + number)
+    Thread(target=_read_messages, args=(stream, session, loop), daemon=True).start()
+    await session.ended.wait()
+    return session.status
+
+
+class Session:
+    """The messages of one client."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.ended = asyncio.Event()
+        self.status = 0
+
+    def end(self, status: int) -> None:
+        self.status = status
+        self.ended.set()
+
+    async def handle(self, body: bytes | None, fault: str) -> None:
+        """Handle a message; `fault` says why it could not be read. Without both, the stream has ended."""
+        protocol = self.server.protocol
+        try:
+            if fault:
+                protocol.refuse(None, JsonRpcParseError(fault))
+            elif body is None:
+                self.ended.set()
+            else:
+                protocol.receive(body)
+        except BrokenPipeError:
+            self.end(1)
+        if protocol.exit_status is not None:
+            self.end(protocol.exit_status)
+        await asyncio.sleep(0)  # to what waits, such as diagnostics
+
+
+def _read_messages(stream: BinaryIO, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    """Read until the stream ends, in a thread of its own: reading blocks."""
+    more = True
+    while more:
+        body, fault = None, ""
+        try:
+            body = read_body(stream)
+        except ValueError as reason:
+            fault = str(reason)
+        more = body is not None or bool(fault)
+        try:
+            asyncio.run_coroutine_threadsafe(session.handle(body, fault), loop).result()
+        except (RuntimeError, CancelledError):  # the loop has ended
+            return
