@@ -11,3 +11,9 @@ def find_folder(name: str) -> Path:
     """The folder `grammar`, `templates` or `docs/rules`."""
     installed = PACKAGE / name
     return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def find_file(name: str) -> Path:
+    """The file `LICENSE`."""
+    installed = PACKAGE / name
+    return installed if installed.is_file() else PACKAGE.parent / name

@@ -29,6 +29,7 @@ from parc.capture.preconditions import Illegal
 from parc.capture.sizes import BatchSize
 from parc.capture.source_lines import describe_fault, label_fault, label_line, label_operation
 from parc.capture.symbols import FixedSizes, find_symbols
+from parc.capture.token_tables import count_known_ids
 from parc.capture.used_parameters import list_used_parameters
 from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Model, Plan
@@ -51,6 +52,7 @@ class Captured:
     buffers: dict[str, fx.Graph]  # what computes buffers, likewise
     mean: bool  # whether the model returns a loss itself
     balanced: bool  # whether it returns a balance loss too
+    known_ids: int | None  # ids from 0 that its tables of tokens and its logits have room for
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def _capture(plan: Plan) -> Captured:
     _check_used(model, structure, root, experts)
     objective = structure.objective
     parameters = (first for first, *_ in structure.places.values() if not first.is_buffer)
+    known = [rows for rows in (count_known_ids(root), objective.vocabulary) if rows is not None]
     return Captured(
         root,
         experts,
@@ -100,6 +103,7 @@ def _capture(plan: Plan) -> Captured:
         user.buffers,
         objective.mean,
         objective.balanced,
+        min(known, default=None),
     )
 
 

@@ -16,11 +16,12 @@ from parc.emit.train import train_facts
 from parc.ir.program import Program
 from parc.ir.verifier import verify_program
 from parc.plan.blocks import Plan
-from parc.resources import PACKAGE, find_folder
+from parc.resources import PACKAGE, find_file, find_folder
 
 Files = dict[str, bytes]
 MODEL = "model.py"
 """The file that holds every class of the model; those of the roots of stages lie beside it."""
+LICENSE, README = "LICENSE", "README.md"
 TABLED = 1 << 16  # more ranks than this are not listed one by one
 
 
@@ -32,8 +33,10 @@ class StageFile:
     text: str
 
 
-def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
+def emit(plan: Plan, program: Program, sources: Mapping[str, bytes], base: str = "..") -> Files:
     """Every file of the folder by its path. `sources` are the texts that all was made from, by name.
+
+    `base` is the plan's folder as seen from the program's.
 
     Raises CompileError where an axis, which becomes an attribute of modules, has the name of another one; and
     where the program is inconsistent, which is a fault of the passes before.
@@ -52,7 +55,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     modules = [each.name for each in stages]
     templates = {
         "train.py": ("train.py.jinja", train_facts(plan, program, modules)),
-        "README.md": ("README.md.jinja", readme_facts(plan, program, modules)),
+        README: ("README.md.jinja", readme_facts(plan, program, modules, base)),
         "launch/torchrun.sh": ("torchrun.sh.jinja", launch_facts(plan)),
     }
     environment = _create_environment()
@@ -65,6 +68,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
         found["ranks.csv"] = ranks(plan)
     for path in (PACKAGE / "runtime").glob("*.py"):
         found[f"runtime/{path.name}"] = path.read_text(encoding="utf-8")
+    found[LICENSE] = find_file(LICENSE).read_text(encoding="utf-8")
     found["plan.lock.json"] = lock(plan, sources, found)
     return {name: text.encode() for name, text in found.items()}
 

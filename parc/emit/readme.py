@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parc.emit.tables import parc_version
+from parc.emit.train import STEP_TIMEOUT
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
+from parc.runtime.datasets import STDLIB
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,16 @@ class ReadmeFacts:
     formula: str
     stages: Sequence[FileLine]
     notes: Sequence[str]
+    options: str  # of the commands that start it
+    patterns: str  # of the data
+    base: str | None  # the folder that they start from
+    timeout: str
 
 
-def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> ReadmeFacts:
-    """`modules` names the module that each stage is written to."""
+def readme_facts(plan: Plan, program: Program, modules: Sequence[str], base: str) -> ReadmeFacts:
+    """`modules` names the module of each stage; `base` is the plan's folder, from the program's."""
+    patterns = plan.train.dataset.patterns if plan.train.dataset else ()
+    local = any(not each.startswith(STDLIB) for each in patterns)
     says: dict[str, list[str]] = {}
     for number, (module, stage) in enumerate(zip(modules, program.stages, strict=True)):
         last = stage.first_layer + len(stage.layers) - 1
@@ -55,6 +64,10 @@ def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> Readme
         formula=f"= {_formula(plan)}",
         stages=[FileLine(file, "; ".join(texts)) for file, texts in says.items()],
         notes=program.notes,
+        options=f" --base {shlex.quote(base)}" if local else "" if patterns else " --base FOLDER --data GLOB",
+        patterns=", ".join(f"`{each}`" for each in patterns),
+        base=base if local else None,
+        timeout=f"{STEP_TIMEOUT:g}",
     )
 
 

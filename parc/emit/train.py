@@ -13,14 +13,24 @@ from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import Plan
 
+STEP_TIMEOUT = 300.0  # seconds
+
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Where the tokens come from."""
+    """Where the tokens come from, and the class that reads them."""
 
     kind: str
     patterns: str
     type: str
+
+    @property
+    def class_name(self) -> str:
+        return "ByteDataset" if self.kind == "files" else "TokenDataset"
+
+    @property
+    def imports(self) -> str:
+        return ", ".join([*sorted([self.class_name, "Dataset"]), "check_ids", "find_files"])
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class TrainFacts:
     load_axes: str | None
     flops: str | None
     peak: str | None
+    timeout: str
 
 
 def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFacts:
@@ -67,7 +78,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
             type=_python(dataset.type if dataset else "uint8"),
         ),
         settings=[
-            _assign("BATCH", call("BatchSettings", **_batch_settings(plan))),
+            _assign("BATCH", call("BatchSettings", **_batch_settings(plan, program))),
             _assign("OBJECTIVE", call("Objective", **_objective(plan, program))),
             _assign("OPTIMIZER", call("AdamWSettings", **_optimizer_settings(plan))),
         ],
@@ -76,6 +87,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
         load_axes=_python(program.load_axes) if program.load_axes is not None else None,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
         peak=format_large(peak) if peak else None,
+        timeout=_python(STEP_TIMEOUT),
     )
 
 
@@ -86,7 +98,7 @@ def format_large(value: float) -> str:
     return text if float(text) == value else _python(value)
 
 
-def _batch_settings(plan: Plan) -> Mapping[str, ast.expr]:
+def _batch_settings(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
     train = plan.train
     return {
         "sequences": literal(train.batch.sequences),
@@ -94,7 +106,7 @@ def _batch_settings(plan: Plan) -> Mapping[str, ast.expr]:
         "microbatches": literal(train.batch.microbatches),
         "seed": name("SEED"),
         "shift": literal(train.loss.shift),
-        "vocabulary": literal(train.model.shape.vocab),
+        "vocabulary": literal(program.known_ids),
     }
 
 
@@ -145,7 +157,7 @@ def _count_sequences(data: Sequence[str]) -> ast.expr:
 def _topology_settings(plan: Plan) -> Mapping[str, ast.expr]:
     data = {"data": literal(plan.data.axes)} if plan.data else {}
     pipeline = {"pipeline": literal(plan.pipeline.axes[0])} if plan.pipeline else {}
-    return {**data, **pipeline, "device": name("device")}
+    return {**data, **pipeline, "device": name("device"), "timeout": expr("outlast(options.timeout)")}
 
 
 def _assign(variable: str, tree: ast.expr, indent: int = 0) -> str:

@@ -251,4 +251,5 @@ class Program:
     load_axes: tuple[str, ...] | None
     flops: float  # of a step, on all devices
     recipes: Mapping[str, Recipe]  # the initial value of each parameter of the user's model
+    known_ids: int | None = None  # ids from 0 that the model knows
     notes: tuple[str, ...] = field(default=())

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .datasets import Dataset
+from .datasets import Dataset, require_known
 from .order import Shuffle
 
 
@@ -36,7 +36,7 @@ class Batches:
 
     The text is cut into windows, and each pass over it takes them in a new order that the seed fixes; the
     sequences of a run are numbered in that order. An id outside of the vocabulary raises ValueError: a
-    sharded embedding would look it up as zero.
+    sharded embedding would look it up as zero. `check_ids` reports it before the first step.
     """
 
     def __init__(self, dataset: Dataset, settings: BatchSettings) -> None:
@@ -61,8 +61,8 @@ class Batches:
             for row in range(of_rank)
         ]
         ids = torch.stack(rows).view(of.microbatches, of_rank, of.length + 1)
-        if of.vocabulary is not None and (largest := int(ids.max())) >= of.vocabulary:
-            raise ValueError(f"the data has id {largest}; the model knows ids below {of.vocabulary}")
+        if of.vocabulary is not None:
+            require_known(int(ids.min()), int(ids.max()), of.vocabulary)
         tokens = ids[..., :-1].contiguous()
         return tokens, ids[..., 1:].contiguous() if of.shift == "data" else tokens
 

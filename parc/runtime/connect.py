@@ -9,15 +9,24 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 TIMEOUT = timedelta(minutes=10)  # of a collective, and of the start
+MARGIN = timedelta(seconds=30)
 
 
 def connect(device: str, timeout: timedelta = TIMEOUT) -> None:
-    """Joins the default process group that torchrun's environment describes, and sets this rank's device."""
+    """Joins the default process group that torchrun's environment describes, and sets this rank's device.
+
+    The store of a static rendezvous outlives a restart of the ranks, and has the addresses of those that are
+    gone: each attempt writes below a prefix of its own.
+    """
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(max(1, count_cores() // local_world))
-    join_group("env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), device, timeout)
+    store, rank, world = next(rendezvous("env://", timeout=timeout))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    join_group(PrefixStore(f"attempt/{attempt}", store), rank, world, device, timeout)
 
 
 def choose_device(local_ranks: int, requested: str | None = None) -> str:
@@ -33,19 +42,27 @@ def choose_device(local_ranks: int, requested: str | None = None) -> str:
     return device
 
 
-def join_group(address: str, rank: int, world: int, device: str, timeout: timedelta) -> None:
-    """Initialises the default group, bound to this rank's GPU where there is one; all ranks call it."""
+def join_group(store: Store, rank: int, world: int, device: str, timeout: timedelta) -> None:
+    """Initialises the default group, bound to this rank's GPU where there is one; all ranks call it.
+
+    The ranks meet in `store`.
+    """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device == "cuda":
         torch.cuda.set_device(local)
     dist.init_process_group(
         "nccl" if device == "cuda" else "gloo",
-        init_method=address,
+        store=store,
         rank=rank,
         world_size=world,
         timeout=timeout,
         device_id=torch.device("cuda", local) if device == "cuda" else None,
     )
+
+
+def outlast(seconds: float) -> timedelta:
+    """The timeout of collectives where a step may take `seconds`: the watchdog ends the run."""
+    return timedelta(seconds=seconds) + MARGIN
 
 
 def use_loopback() -> None:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.distributed as dist
+
+from .processes import RunStopped
 
 STDLIB = "stdlib:"
 NOT_STDLIB = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
-PIECE = 1 << 24  # ids looked at together when all are counted
+PIECE = 1 << 24  # ids looked at together, when all are
 
 
 class Dataset(Protocol):
@@ -31,6 +34,8 @@ class Dataset(Protocol):
 
 class ByteDataset:
     """The bytes of the files at `paths`, concatenated. Nothing is read before `read` asks for it."""
+
+    dtype = torch.uint8
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
@@ -52,18 +57,33 @@ class ByteDataset:
 
 
 class TokenDataset:
-    """A file of little-endian ids of one type ("uint16", ..), mapped into memory."""
+    """Files of little-endian ids of one type ("uint16", ..), concatenated, mapped into memory.
 
-    def __init__(self, path: Path, type: str) -> None:
-        dtype: torch.dtype = getattr(torch, type)
-        self.size = path.stat().st_size // dtype.itemsize
-        self.ids = torch.from_file(str(path), shared=False, size=self.size, dtype=dtype)
+    Raises ValueError where a file does not consist of whole ids.
+    """
+
+    def __init__(self, paths: Sequence[Path], type: str) -> None:
+        self.dtype: torch.dtype = getattr(torch, type)
+        self.files: list[torch.Tensor] = []
+        for path in paths:
+            size, rest = divmod(path.stat().st_size, self.dtype.itemsize)
+            if rest:
+                width = self.dtype.itemsize
+                raise ValueError(f"{path} does not hold {type}: its size is no multiple of {width} bytes")
+            if size:
+                self.files.append(torch.from_file(str(path), shared=False, size=size, dtype=self.dtype))
+        self.ends = list(accumulate(map(len, self.files)))
 
     def __len__(self) -> int:
-        return self.size
+        return self.ends[-1] if self.ends else 0
 
     def read(self, start: int, length: int) -> torch.Tensor:
-        return self.ids[start : start + length].long()
+        parts, end = [], start + length
+        for ids, stop in zip(self.files, self.ends, strict=True):
+            begin = stop - len(ids)
+            if begin < end and start < stop:
+                parts.append(ids[max(0, start - begin) : end - begin].long())
+        return torch.cat(parts)
 
 
 def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
@@ -84,9 +104,40 @@ def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
             root = Path(whole.anchor)
             matches = sorted(path for path in root.glob(str(whole.relative_to(root))) if path.is_file())
         if not matches:
-            raise FileNotFoundError(f"no file matches {pattern!r} in {base}")
+            where = "the standard library" if pattern.startswith(STDLIB) else f"{base.absolute()} (--base)"
+            raise FileNotFoundError(f"no file matches {pattern!r} in {where}")
         found.update(dict.fromkeys(matches))
     return list(found)
+
+
+def check_ids(dataset: ByteDataset | TokenDataset, vocabulary: int | None, device: str) -> None:
+    """Raises RunStopped where the data has an id that the model does not know. All ranks call it together.
+
+    Each looks at its own part of the data, unless the type of the ids rules it out.
+    """
+    kind = torch.iinfo(dataset.dtype)
+    if vocabulary is None or (kind.min >= 0 and kind.max < vocabulary):
+        return
+    ranks, part = dist.get_world_size(), dist.get_rank()
+    first, end = (len(dataset) * place // ranks for place in (part, part + 1))
+    bounds = torch.zeros(2, dtype=torch.int64)  # minus the smallest id that is below 0, and the largest id
+    for start in range(first, end, PIECE):
+        ids = dataset.read(start, min(PIECE, end - start))
+        bounds = torch.maximum(bounds, torch.stack([-ids.min(), ids.max()]))
+    found = bounds.to(device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    below, largest = found.tolist()
+    try:
+        require_known(-below, largest, vocabulary)
+    except ValueError as fault:
+        raise RunStopped(str(fault)) from None
+
+
+def require_known(least: int, largest: int, vocabulary: int) -> None:
+    """Raises ValueError unless ids from `least` to `largest` lie in the vocabulary."""
+    if least < 0 or largest >= vocabulary:
+        wrong = least if least < 0 else largest
+        raise ValueError(f"the data has id {wrong}; the model knows ids below {vocabulary}, from 0")
 
 
 def compute_unigram_entropy(dataset: Dataset) -> float:

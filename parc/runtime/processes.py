@@ -1,7 +1,8 @@
 """Starting the ranks: all of them, forked from one parent that has imported torch; or one, by torchrun.
 
 No rank outlives a run that ends. The first rank that fails is reported with its traceback, and the others are
-stopped; Ctrl-C and SIGTERM stop all of them; if the parent is killed, Linux kills its children.
+stopped; Ctrl-C and SIGTERM stop all of them; if the parent, or the agent of torchrun, is killed, Linux kills
+its children. A run that hangs ends as `watchdog.py` says.
 """
 
 from __future__ import annotations
@@ -23,31 +24,56 @@ from typing import NoReturn
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore
 
-from .connect import TIMEOUT, connect, count_forked_threads, join_group, use_loopback
+from .connect import TIMEOUT, connect, count_forked_threads, join_group, outlast, use_loopback
+from .watchdog import WATCHDOG
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+TOGETHER = "together"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LAST_WORDS_WITHIN = 2.0  # seconds that a rank under torchrun has to print why the run ends
+
+
+class RunStopped(SystemExit):
+    """The ranks have found together that the run cannot go on. Each raises it, with the same message."""
 
 
 class RankFailed(SystemExit):
-    """A rank ended with an error. Uncaught, it prints that rank's report and exits with status 1."""
+    """A rank ended with an error. Uncaught, it prints that rank's report and exits with status 1.
 
-    def __init__(self, rank: int, report: str) -> None:
-        super().__init__(f"rank {rank} failed:\n{report.rstrip()}")
+    What all ranks have found together is printed as it is.
+    """
+
+    def __init__(self, rank: int, report: str, *, together: bool = False) -> None:
+        super().__init__(report.rstrip() if together else f"rank {rank} failed:\n{report.rstrip()}")
         self.rank = rank
         self.report = report
 
 
-def launch(world: int, target: Callable[..., None], *args: object, device: str = "cpu") -> None:
-    """Runs `target(*args)` on `world` ranks: under torchrun as one of them, else as forked children."""
+def launch(
+    world: int, target: Callable[..., None], *args: object, device: str = "cpu", timeout: float
+) -> None:
+    """Runs `target(*args)` on `world` ranks: under torchrun as one of them, else as forked children.
+
+    A step, and the start, may take `timeout` seconds; then the run ends, and the rank that hangs is named.
+    """
     if "RANK" not in os.environ:
-        spawn(world, target, *args, device=device)
+        spawn(world, target, *args, device=device, timeout=outlast(timeout), watch=timeout)
         return
     if os.environ["WORLD_SIZE"] != str(world):
         raise SystemExit(f"the plan has {world} ranks, torchrun started {os.environ['WORLD_SIZE']}")
-    connect(device)
-    target(*args)
+    die_with_parent(os.getppid())
+    connect(device, outlast(timeout))
+    WATCHDOG.start(timeout, lambda text: print(text, file=sys.stderr, flush=True))
+    try:
+        target(*args)
+    except RunStopped:
+        if dist.get_rank() == 0:
+            raise
+        time.sleep(LAST_WORDS_WITHIN)  # the agent ends all ranks with the first
+        sys.exit(1)
+    WATCHDOG.stop()
     dist.destroy_process_group()
 
 
@@ -57,18 +83,21 @@ def spawn(
     *args: object,
     device: str = "cpu",
     timeout: timedelta = TIMEOUT,
+    watch: float | None = None,
 ) -> None:
     """Forks `world` ranks on this machine, runs `target(*args)` in each, and returns when all are done.
 
     A failing rank raises `RankFailed`; SIGINT and SIGTERM raise SystemExit(130) and SystemExit(143). No rank
-    outlives this call. With `device="cuda"` the parent must not have used CUDA before.
+    outlives this call. With `device="cuda"` the parent must not have used CUDA before. `timeout` is that of
+    collectives; with `watch`, a step that takes so many seconds ends the run.
     """
     ranks: list[_Rank] = []
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder, exit_on_signal():
         try:
-            start = _Start(world, f"file://{folder}/store", device, timeout, count_forked_threads(world))
+            threads = count_forked_threads(world)
+            start = _Start(world, f"{folder}/store", device, timeout, watch, threads)
             with _hold_signals():
                 ranks.extend(_fork(number, start, target, args) for number in range(world))
             _watch(ranks)
@@ -81,9 +110,10 @@ class _Start:
     """What all forked ranks start with."""
 
     world: int
-    store: str  # address of the rendezvous
+    store: str  # the file of the rendezvous
     device: str
     timeout: timedelta
+    watch: float | None
     threads: int
 
 
@@ -91,7 +121,7 @@ class _Start:
 class _Rank:
     number: int
     pid: int
-    pipe: int  # where the parent reads the report of a failure: its time, a newline, the traceback
+    pipe: int  # where the parent reads the report of a failure; see `_format_report`
     report: bytearray = field(default_factory=bytearray)
     status: int | None = None  # exit status, or minus the signal, once it has ended
 
@@ -109,14 +139,15 @@ class _Rank:
     def get_failure_time(self) -> float | None:
         """The time of its failure, if it is known to have failed; 0 where it died without a report."""
         if self.report:
-            return float(self.report.partition(b"\n")[0])
+            return float(self.report.split(b" ", 1)[0])
         return 0.0 if self.status else None
 
-    def describe_failure(self) -> str:
-        """Its traceback, or how it ended where it wrote none."""
-        if self.report:
-            return self.report.partition(b"\n")[2].decode(errors="replace")
-        return f"ended by {_describe_status(self.status or 0)}"
+    def describe_failure(self) -> RankFailed:
+        """With its traceback, or how it ended where it wrote none."""
+        if not self.report:
+            return RankFailed(self.number, f"ended by {_describe_status(self.status or 0)}")
+        head, _, text = self.report.decode(errors="replace").partition("\n")
+        return RankFailed(self.number, text, together=head.endswith(TOGETHER))
 
 
 def _watch(ranks: list[_Rank]) -> None:
@@ -139,7 +170,7 @@ def _watch(ranks: list[_Rank]) -> None:
         rank = ranks[min(failures)[1]]
         os.set_blocking(rank.pipe, True)  # part of its report may not have arrived yet
         rank.drain()
-        raise RankFailed(rank.number, rank.describe_failure())
+        raise rank.describe_failure()
 
 
 def _stop(ranks: list[_Rank]) -> None:
@@ -172,17 +203,28 @@ def _fork(number: int, start: _Start, target: Callable[..., None], args: tuple[o
         os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world)
         torch.set_num_threads(start.threads)
         use_loopback()
-        join_group(start.store, number, start.world, start.device, start.timeout)
+        store = FileStore(start.store, start.world)
+        join_group(store, number, start.world, start.device, start.timeout)
+        if start.watch is not None:
+            WATCHDOG.start(start.watch, lambda text: _send_report(writing, text, together=True))
         target(*args)
+        WATCHDOG.stop()
         dist.destroy_process_group()
         status = 0
+    except RunStopped as stopped:
+        _send_report(writing, str(stopped), together=True)
     except BaseException:  # noqa: BLE001 - whatever ends a rank is reported, SystemExit too
-        with os.fdopen(writing, "w") as report:
-            report.write(f"{time.monotonic()}\n{traceback.format_exc()}")
+        _send_report(writing, traceback.format_exc())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)  # never return into the parent's frames
+
+
+def _send_report(pipe: int, text: str, *, together: bool = False) -> None:
+    """Writes the time, who has found the failure, a newline and the text. The parent reads until it ends."""
+    with os.fdopen(pipe, "w") as report:
+        report.write(f"{time.monotonic()} {TOGETHER if together else ''}\n{text}")
 
 
 def die_with_parent(parent: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -16,7 +19,11 @@ from .objective import Objective, pack_losses
 from .optim import AdamWSettings, ScheduledAdamW
 from .pipeline import Pipeline
 from .placement import PlacedParameter
+from .processes import RunStopped
 from .topology import Topology
+from .watchdog import WATCHDOG
+
+SHOWN = 4  # of each list in a message
 
 
 class Trainer:
@@ -61,14 +68,22 @@ class Trainer:
         self.device = torch.device(topology.mesh.device_type)
 
     def step(self, step: int) -> dict[str, float]:
-        """Trains on the batch of `step`; its figures, the same on every rank but for the clock's."""
+        """Trains on the batch of `step`; its figures, the same on every rank but for the clock's.
+
+        Raises RunStopped, on every rank and before the update, where the loss or the norm of the gradient is
+        not finite.
+        """
+        WATCHDOG.restart(f"step {step}")
         start = time.perf_counter()
         losses = self.compute_gradients(step)
-        norm = self.update(step)
+        norm = self.gradients.compute_norm()
         found = [*losses, norm.double()]
         if self.load_axes is not None:
             found.append(self.compute_expert_load(self.load_axes).double())
         loss, balance, norm_value, *load = torch.stack(found).tolist()  # where the host waits for the device
+        if not math.isfinite(loss + balance + norm_value):
+            self.stop_run(step, {"loss": loss, "balance loss": balance, "gradient norm": norm_value})
+        self.update(step, norm)
         figures = {
             "step": step,
             "loss": loss,
@@ -79,6 +94,7 @@ class Trainer:
             figures["balance"] = balance
         if load:
             (figures["expert_load"],) = load
+        WATCHDOG.restart(f"what follows step {step}")
         seconds = time.perf_counter() - start
         batch = self.batches.settings
         figures["tokens_per_second"] = batch.sequences * batch.length / seconds
@@ -88,6 +104,16 @@ class Trainer:
 
     def compute_gradients(self, step: int) -> Tensor:
         """Leaves the gradient of the whole batch in the parameters; returns loss and balance loss: (2,)."""
+        packed, divisor = self.run_microbatches(step)
+        self.gradients.complete()
+        microbatches = self.batches.settings.microbatches
+        return self.objective.compute_total(packed, divisor, microbatches, self.topology)
+
+    def run_microbatches(self, step: int) -> tuple[Tensor | None, Tensor]:
+        """Adds up this rank's terms of the gradient; its losses, and what they are divided by.
+
+        The losses are (microbatches, 2), of the last stage alone.
+        """
         ids = self.batches.load(step, self.topology.data_rank, self.topology.data_ranks)
         tokens, labels = (part.to(self.device) for part in ids)
         named = {"tokens": tokens, "labels": labels}
@@ -108,16 +134,47 @@ class Trainer:
                 each.append(pack_losses(self.stage(tokens[index], **given)))
                 term(each[-1]).backward()  # type: ignore[no-untyped-call]
             packed = torch.stack(each).detach()
-        self.gradients.complete()
-        return self.objective.compute_total(packed, divisor, microbatches, self.topology)
+        return packed, divisor
 
-    def update(self, step: int) -> Tensor:
-        """Clips the gradients and updates the parameters; the global norm before clipping, a scalar."""
-        norm = self.gradients.compute_norm()
+    def update(self, step: int, norm: Tensor) -> None:
+        """Clips the gradients, whose global norm is `norm`, and updates the parameters."""
         if self.settings.clip is not None:
             self.gradients.clip(self.settings.clip, norm)
         self.optimizer.step(step)
-        return norm
+
+    def stop_run(self, step: int, figures: Mapping[str, float]) -> NoReturn:
+        """Raises RunStopped with what of `step` is not finite, on which ranks. All ranks call this together.
+
+        The gradients are sums over ranks by now: the step is run again, to see which rank has the term.
+        """
+        for parameter in self.parameters:
+            parameter.tensor.grad = None
+        packed, _ = self.run_microbatches(step)
+        found: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(found, list(self.list_not_finite(packed)))
+        what = " and ".join(
+            f"the {name} is {value}" for name, value in figures.items() if not math.isfinite(value)
+        )
+        ranks = (
+            f"  rank {rank}: {', '.join(each[:SHOWN])}{', ..' * (len(each) > SHOWN)}"
+            for rank, each in enumerate(found)
+            if each
+        )
+        lines = [*islice(ranks, SHOWN)] or ["  every rank's share was finite when the step was run again"]
+        raise RunStopped("\n".join([f"step {step} is not finite: {what}", *lines]))
+
+    def list_not_finite(self, packed: Tensor | None) -> Iterator[str]:
+        """What of this rank's own share is not finite: parameters, its losses, its terms of gradients."""
+        stage = f" of stage {self.topology.stage}" if self.topology.stages > 1 else ""
+        for parameter in self.parameters:
+            if not parameter.tensor.isfinite().all():
+                yield f"the parameter `{parameter.name}`{stage}"
+        for number, losses in enumerate(() if packed is None else packed):
+            if not losses.isfinite().all():
+                yield f"the loss of microbatch {number}"
+        for parameter in self.parameters:
+            if not parameter.ensure_gradient().isfinite().all():
+                yield f"the gradient of `{parameter.name}`{stage}"
 
     def compute_expert_load(self, axes: tuple[str, ...]) -> Tensor:
         """Tokens of the busiest expert over the mean of its layer, in the worst layer; 1 is even. A scalar.

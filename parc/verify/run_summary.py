@@ -55,7 +55,7 @@ def _open_dataset(plan: Plan, patterns: Sequence[str], base: Path) -> Dataset:
     files = find_files(patterns, base)
     facts = plan.train.dataset
     return (
-        TokenDataset(files[0], facts.type)
+        TokenDataset(files, facts.type)
         if facts is not None and facts.kind == "tokens"
         else ByteDataset(files)
     )

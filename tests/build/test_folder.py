@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from parc import cli, driver
+from parc.check.load import load
 from parc.emit import write as writing
-from tests.build.projects import ALL, ALONE, DATA, Project
+from tests.build.projects import ALL, ALONE, DATA, TENSOR, Project
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +65,22 @@ def test_several_plans_and_none_named(project: Project) -> None:
     assert "`other`" in fault.words
     assert project.build(plan="other") == ()
     assert json.loads((project.out / "plan.lock.json").read_text())["plan"] == "other"
+
+
+def test_ids_that_the_model_does_not_know_are_found_where_the_plan_states_no_vocabulary(
+    project: Project,
+) -> None:
+    """A table that is sharded would look them up as zero. The program checks its data against this number."""
+    project.layout, project.devices = TENSOR, 2
+    project.says(", vocab = 32", "")
+    compiled = driver.compile_plan(load(project.write()), None)
+    assert isinstance(compiled, driver.Compiled)
+    assert compiled.program.known_ids == 32
+
+
+def test_the_licence_travels_with_the_code(project: Project) -> None:
+    assert project.build() == ()
+    assert (project.out / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
 # An output folder that exists

@@ -10,8 +10,15 @@ import pytest
 import torch
 
 from parc.runtime.batches import Batches, BatchSettings
-from parc.runtime.datasets import ByteDataset, TokenDataset, compute_unigram_entropy, find_files
+from parc.runtime.datasets import (
+    ByteDataset,
+    TokenDataset,
+    check_ids,
+    compute_unigram_entropy,
+    find_files,
+)
 from parc.runtime.order import Shuffle
+from parc.runtime.processes import RunStopped
 
 
 @pytest.fixture
@@ -40,10 +47,44 @@ def test_token_files_of_every_type(tmp_path: Path, type: str) -> None:
     width = {"uint8": 1, "uint16": 2, "uint32": 4, "int32": 4}[type]
     path = tmp_path / "ids.bin"
     path.write_bytes(b"".join(number.to_bytes(width, "little") for number in ids))
-    tokens = TokenDataset(path, type)
+    tokens = TokenDataset([path], type)
     assert len(tokens) == 7
     assert tokens.read(2, 4).tolist() == ids[2:6]
     assert tokens.read(2, 4).dtype == torch.int64
+
+
+def test_several_token_files_are_one_text(tmp_path: Path) -> None:
+    for name, ids in (("a", [1, 2, 3]), ("b", []), ("c", [4, 5])):
+        (tmp_path / name).write_bytes(b"".join(number.to_bytes(2, "little") for number in ids))
+    tokens = TokenDataset([tmp_path / name for name in "abc"], "uint16")
+    assert len(tokens) == 5
+    assert tokens.read(1, 3).tolist() == [2, 3, 4]
+    assert tokens.read(0, 5).tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_file_that_ends_within_an_id_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ids").write_bytes(b"123")
+    with pytest.raises(ValueError, match=r"ids does not hold uint16: its size is no multiple of 2"):
+        TokenDataset([tmp_path / "ids"], "uint16")
+
+
+@pytest.mark.parametrize(
+    ("ids", "refused"),
+    [([0, 39], None), ([0, 1, 2, 40], "id 40; the model knows ids below 40"), ([5, -100, 3, 1], "id -100")],
+)
+def test_ids_are_looked_at_before_the_first_step(ranks, tmp_path: Path, ids: list[int], refused) -> None:
+    (tmp_path / "ids").write_bytes(b"".join(number.to_bytes(4, "little", signed=True) for number in ids))
+    dataset = TokenDataset([tmp_path / "ids"], "int32")
+
+    def find_fault() -> str | None:
+        try:
+            check_ids(dataset, 40, "cpu")
+        except RunStopped as stopped:
+            return str(stopped)
+        return None
+
+    for found in ranks(2, find_fault):  # each looks at a half, and all of them stop
+        assert found is None if refused is None else refused in found
 
 
 def test_labels_are_the_next_tokens(text: ByteDataset) -> None:

@@ -24,6 +24,42 @@ def test_each_step_is_a_line_at_once(tmp_path: Path) -> None:
     assert lines(tmp_path / "runs" / "first")[1] == {"step": 1, "loss": 2.25}
 
 
+def test_a_new_run_follows_the_old_one(tmp_path: Path) -> None:
+    for loss in (2.5, 1.5):
+        with MetricsWriter(tmp_path) as metrics:
+            metrics.write({"step": 0, "loss": loss})
+    assert lines(tmp_path) == [{"step": 0, "loss": 2.5}, {"step": 0, "loss": 1.5}]
+
+
+def test_half_a_line_of_a_run_that_was_killed_stays_alone(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"st')
+    with MetricsWriter(tmp_path) as metrics:
+        metrics.write({"step": 0, "loss": 1.5})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 0}\n{"st\n{"step": 0, "loss": 1.5}\n'
+
+
+def test_two_runs_at_a_time_write_to_files_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        MetricsWriter(tmp_path) as first,
+        MetricsWriter(tmp_path) as second,
+        MetricsWriter(tmp_path) as third,
+    ):
+        for step in range(3):
+            for loss, metrics in enumerate((first, second, third)):
+                metrics.write({"step": step, "loss": loss})
+        assert [each.file.name for each in (first, second, third)] == [
+            "metrics.jsonl",
+            "metrics-2.jsonl",
+            "metrics-3.jsonl",
+        ]
+    for loss, metrics in enumerate((first, second, third)):
+        written = [json.loads(line) for line in metrics.file.read_text().splitlines()]
+        assert written == [{"step": step, "loss": loss} for step in range(3)]
+    assert "the metrics of this one are in" in capsys.readouterr().err
+
+
 def test_what_json_cannot_say_is_null(tmp_path: Path) -> None:
     with MetricsWriter(tmp_path) as metrics:
         metrics.write({"step": 0, "loss": float("nan"), "grad_norm": float("inf")})

@@ -245,7 +245,7 @@ def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_under_torchrun_this_process_is_a_rank(torchrun) -> None:
     seen = []
     threads = torch.get_num_threads()
-    launch(1, lambda: seen.append((os.getpid(), dist.get_world_size())))
+    launch(1, lambda: seen.append((os.getpid(), dist.get_world_size())), timeout=60)
     torch.set_num_threads(threads)
     assert seen == [(os.getpid(), 1)]
     assert not dist.is_initialized()
@@ -253,7 +253,7 @@ def test_under_torchrun_this_process_is_a_rank(torchrun) -> None:
 
 def test_another_number_of_ranks_than_the_plans_is_refused(torchrun) -> None:
     with pytest.raises(SystemExit, match="the plan has 8 ranks, torchrun started 1"):
-        launch(8, lambda: None)
+        launch(8, lambda: None, timeout=60)
     assert not dist.is_initialized()
 
 

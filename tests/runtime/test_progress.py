@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -37,6 +38,25 @@ def test_a_short_run_tells_every_step() -> None:
         "step 2/3",
         "step 3/3",
     ]
+
+
+def test_elsewhere_long_steps_are_a_line_a_minute() -> None:
+    seconds = iter(range(0, 31 * 40, 31))
+    stream = io.StringIO()
+    progress = Progress(1000, stream, clock=lambda: next(seconds))
+    for step in range(10):
+        progress.update({"step": step, "loss": 1.0, "tokens_per_second": 1.0})
+    assert len(stream.getvalue().splitlines()) == 5  # of 1,000 steps, each fiftieth would be one
+
+
+def test_elsewhere_a_step_that_takes_minutes_is_reported_while_it_goes_on() -> None:
+    stream = io.StringIO()
+    progress = Progress(2, stream, every=0.02)
+    deadline = time.monotonic() + 10
+    while stream.getvalue().count("\n") < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    progress.closed.set()
+    assert stream.getvalue().splitlines()[1] == "step 0/2  0:00 since the start, a step goes on"
 
 
 def test_a_terminal_shows_one_line_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:

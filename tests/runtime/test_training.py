@@ -16,6 +16,7 @@ from parc.runtime.objective import Objective
 from parc.runtime.optim import AdamWSettings
 from parc.runtime.pipeline import Pipeline
 from parc.runtime.placement import Placement, place_parameters
+from parc.runtime.processes import RunStopped
 from parc.runtime.topology import Topology
 from parc.runtime.training import Trainer
 from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage, placements
@@ -148,6 +149,38 @@ def test_every_layout_trains_as_one_device_does(ranks, batches, axes, schedule, 
             torch.testing.assert_close(value, parameters[name], rtol=ROUNDING, atol=ROUNDING)
         seen |= found.keys()
     assert seen == parameters.keys()
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_ends_the_run_on_every_rank_before_the_update(ranks, batches, what: str) -> None:
+    """Rank 1 alone computes it; the others have it by their sums."""
+
+    def stop() -> tuple[str, bool]:
+        topology, model = Topology.build({"dp": 2}, data=("dp",)), Stage(range(BLOCKS), balance=False)
+        parameters = place_parameters(model, placements(reduce=("dp",)), topology.mesh)
+        initialize(parameters, seed=0)
+        before = {name: value.clone() for name, value in values(model).items()}
+        if topology.data_rank == 1 and what == "loss":
+            model.register_forward_hook(lambda _module, _given, loss: loss * float("inf"))
+        elif topology.data_rank == 1:
+            model.head.register_hook(lambda gradient: gradient * float("nan"))
+        objective = Objective(returns="logits", loss_axes=("dp",))
+        trainer = Trainer(model, parameters, topology, batches, objective, SETTINGS)
+        with pytest.raises(RunStopped) as stopped:
+            trainer.step(2)
+        kept = all(torch.equal(value, before[name]) for name, value in values(model).items())
+        return str(stopped.value), kept
+
+    (message, kept), other = ranks(2, stop)
+    assert (message, kept) == other
+    assert kept
+    head, *lines = message.splitlines()
+    assert head.startswith("step 2 is not finite: ")
+    assert ("the loss is inf" in head) == (what == "loss")
+    assert "the gradient norm is nan" in head
+    (line,) = lines
+    guilty = "the loss of microbatch 0" if what == "loss" else "the gradient of `head`"
+    assert line.startswith(f"  rank 1: {guilty}")
 
 
 WEIGHT = {"weight": Placement((1,), init=(("zero_",),))}

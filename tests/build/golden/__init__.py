@@ -3,8 +3,8 @@ as a change of what it emits.
 
     python -m tests.build.golden
 
-compiles all plans and writes the files anew. Copies of `parc/runtime/` and the lock, which holds hashes, are
-left out.
+compiles all plans and writes the files anew. Copies of `parc/runtime/` and the licence, and the lock, which
+holds hashes, are left out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def emit_texts(folder: Path) -> dict[str, str]:
     return {
         name: content.decode()
         for name, content in sorted(files.items())
-        if not name.startswith("runtime/") and name != "plan.lock.json"
+        if not name.startswith("runtime/") and name not in ("plan.lock.json", "LICENSE")
     }
 
 

@@ -15,12 +15,13 @@ import torch
 import model
 import stage_0
 from runtime.batches import Batches, BatchSettings
-from runtime.connect import choose_device
-from runtime.datasets import ByteDataset, Dataset, find_files
+from runtime.connect import choose_device, outlast
+from runtime.datasets import ByteDataset, Dataset, check_ids, find_files
 from runtime.init import initialize
 from runtime.metrics import MetricsWriter
 from runtime.objective import Objective
 from runtime.optim import AdamWSettings
+from runtime.options import folder, positive_float, positive_int, report_faults
 from runtime.placement import place_parameters
 from runtime.processes import launch
 from runtime.progress import Progress
@@ -60,17 +61,23 @@ class Options:
     base: Path
     out: Path
     device: str | None
+    timeout: float
 
 
 def main() -> None:
     options = parse_arguments()
+    with report_faults():  # before any rank starts
+        Batches(open_dataset(options.data, options.base), BATCH)
+        options.out.mkdir(parents=True, exist_ok=True)
     device = choose_device(int(os.environ.get("LOCAL_WORLD_SIZE", WORLD_SIZE)), options.device)
-    launch(WORLD_SIZE, train, options, device, device=device)
+    launch(WORLD_SIZE, train, options, device, device=device, timeout=options.timeout)
 
 
 def train(options: Options, device: str) -> None:
     """One rank's part of the run. Rank 0 reports."""
-    trainer = build_trainer(open_dataset(options.data, options.base), options, device)
+    dataset = open_dataset(options.data, options.base)
+    check_ids(dataset, BATCH.vocabulary, device)
+    trainer = build_trainer(dataset, options, device)
     if torch.distributed.get_rank() != 0:
         for step in range(options.steps):
             trainer.step(step)
@@ -85,7 +92,7 @@ def train(options: Options, device: str) -> None:
 
 def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
     """The trainer of this rank's stage, with its initial values. All ranks call this together."""
-    topology = Topology.build(AXES, data=("dp",), device=device)
+    topology = Topology.build(AXES, data=("dp",), device=device, timeout=outlast(options.timeout))
     spec = STAGES[topology.stage]
     with torch.device(device):
         stage = spec.build(topology.mesh, spec.first_layer)
@@ -103,19 +110,28 @@ def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
     )
 
 
-def open_dataset(patterns: list[str], base: Path) -> Dataset:
+def open_dataset(patterns: list[str], base: Path) -> ByteDataset:
     """The bytes of all files that match."""
     return ByteDataset(find_files(patterns, base))
 
 
 def parse_arguments(arguments: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--lr", type=float, default=OPTIMIZER.lr)
+    parser.add_argument("--steps", type=positive_int, default=STEPS)
+    parser.add_argument("--lr", type=positive_float, default=OPTIMIZER.lr)
     parser.add_argument("--data", nargs="+", default=DATA, required=not DATA, metavar="GLOB")
-    parser.add_argument("--base", type=Path, default=Path(), help="the folder that the globs start from")
+    parser.add_argument(
+        "--base", type=folder, default=Path(), help="the folder that the globs start from (default: this one)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="the folder for metrics")
     parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--timeout",
+        type=positive_float,
+        default=300.0,
+        metavar="SECONDS",
+        help="a step that takes longer ends the run, and the rank that hangs is named (default: %(default)s)",
+    )
     return Options(**vars(parser.parse_args(arguments)))
 
 

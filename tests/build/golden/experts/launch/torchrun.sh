@@ -2,7 +2,6 @@
 # Starts the ranks of the one node. The rendezvous is static, so that ranks lie where the plan puts them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # without it a restart finds the addresses of ranks that are gone
 exec torchrun \
   --nnodes="${NNODES:-1}" --nproc-per-node="${NPROC_PER_NODE:-4}" --node-rank="${NODE_RANK:-0}" \
   --rdzv-backend=static --rdzv-endpoint="${MASTER_ADDR:-127.0.0.1}:${MASTER_PORT:-29500}" \
