@@ -62,9 +62,9 @@ def _ignore(_pass: Pass, _dump: Callable[[], str]) -> None:
 
 
 def compile_plan(
-    loaded: Loaded, name: str | None, watch: Watch = _ignore, out: Path | None = None
+    loaded: Loaded, name: str | None, watch: Watch = _ignore
 ) -> Compiled | tuple[Diagnostic, ...]:
-    """The program of a plan, to be written to `out`; or why there is none."""
+    """The program of a plan, or why there is none."""
     if not loaded.ok:  # an error that a comment allows cannot be built either
         return loaded.diagnostics + loaded.allowed
     plan = choose(loaded, name)
@@ -81,8 +81,7 @@ def compile_plan(
         watch("propagate", lambda: dump_placed(placed))
         program = lower(plan, captured, placed)
         watch("lower", lambda: dump_program(program))
-        base = os.path.relpath(Path(loaded.sources[0].path).parent, out) if out else ".."
-        files = emit(plan, program, _read_sources(loaded, plan), Path(base).as_posix())
+        files = emit(plan, program, _read_sources(loaded, plan))
         watch("emit", lambda: dump_files(files))
     except CompileError as refused:
         return refused.diagnostics
@@ -112,7 +111,7 @@ def build(
     """
     if os.path.lexists(out) and (fault := _refuse_to_replace(out, force)):
         return Built((fault,))
-    made = _compile_and_check(load(file, overrides, outside), plan, check, out)
+    made = _compile_and_check(load(file, overrides, outside), plan, check)
     if not isinstance(made, Compiled):
         return Built(made)
     if fault := _refuse_to_mix(made, out):
@@ -140,11 +139,9 @@ def _refuse_to_mix(made: Compiled, out: Path) -> Diagnostic | None:
     return error("P516", message, help="move it away, or choose another folder")
 
 
-def _compile_and_check(
-    loaded: Loaded, name: str | None, check: bool, out: Path | None = None
-) -> Compiled | tuple[Diagnostic, ...]:
+def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compiled | tuple[Diagnostic, ...]:
     """The program of a plan, compared with the model if asked for; or why there is none."""
-    made = compile_plan(loaded, name, out=out)
+    made = compile_plan(loaded, name)
     if not isinstance(made, Compiled) or not check:
         return made
     from parc.verify.validation.validate import validate  # noqa: PLC0415 - start-up time: imports more of torch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, HelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, HelpFormatter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -119,7 +119,7 @@ def add_run(parser: ArgumentParser) -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"])
     parser.add_argument(
         "--compare",
-        type=int,
+        type=_parse_count,
         default=0,
         metavar="STEPS",
         help="afterwards, compare the losses of the first steps with those of a single device",
@@ -127,6 +127,13 @@ def add_run(parser: ArgumentParser) -> None:
     _add_validate(parser)
     add_plan(parser)
     add_overrides(parser)
+
+
+def _parse_count(text: str) -> int:
+    """A number of steps. Raises ArgumentTypeError, an error of use."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ArgumentTypeError(f"{text!r} is not a number of steps")
+    return int(text)
 
 
 def _add_validate(parser: ArgumentParser) -> None:

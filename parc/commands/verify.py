@@ -15,7 +15,6 @@ from parc.check.load import load
 from parc.commands.output import print_diagnostics
 from parc.diagnostic import Diagnostic, error
 from parc.driver import Compiled, compile_plan
-from parc.emit.program import README
 from parc.emit.write import MARK, write
 from parc.render import json
 from parc.render.style import BOLD, GREEN, RED, RESET, escape_controls, wants_color
@@ -97,16 +96,12 @@ def _check_folder(made: Compiled, folder: Path) -> Diagnostic | None:
 
 
 def _parse_lock(mark: bytes) -> object:
-    """The record of a build, but for what compiling alone does not know: what building has compared with the
-    model, and the text that names the way to the plan.
-    """
+    """The record of a build, but for what building has compared with the model. Compiling alone does not."""
     try:
         lock = loads(mark)
     except ValueError:
         return None
-    if not isinstance(lock, dict) or not isinstance(files := lock.get("files"), dict):
-        return None
-    return {**lock, "validation": None, "files": {**files, README: None}}
+    return {**lock, "validation": None} if isinstance(lock, dict) else None
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from parc.resources import PACKAGE, find_file, find_folder
 Files = dict[str, bytes]
 MODEL = "model.py"
 """The file that holds every class of the model; those of the roots of stages lie beside it."""
-LICENSE, README = "LICENSE", "README.md"
+LICENSE = "LICENSE"
 TABLED = 1 << 16  # more ranks than this are not listed one by one
 
 
@@ -33,10 +33,8 @@ class StageFile:
     text: str
 
 
-def emit(plan: Plan, program: Program, sources: Mapping[str, bytes], base: str = "..") -> Files:
+def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     """Every file of the folder by its path. `sources` are the texts that all was made from, by name.
-
-    `base` is the plan's folder as seen from the program's.
 
     Raises CompileError where an axis, which becomes an attribute of modules, has the name of another one; and
     where the program is inconsistent, which is a fault of the passes before.
@@ -55,7 +53,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes], base: str =
     modules = [each.name for each in stages]
     templates = {
         "train.py": ("train.py.jinja", train_facts(plan, program, modules)),
-        README: ("README.md.jinja", readme_facts(plan, program, modules, base)),
+        "README.md": ("README.md.jinja", readme_facts(plan, program, modules)),
         "launch/torchrun.sh": ("torchrun.sh.jinja", launch_facts(plan)),
     }
     environment = _create_environment()

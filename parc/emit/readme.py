@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,12 +42,12 @@ class ReadmeFacts:
     notes: Sequence[str]
     options: str  # of the commands that start it
     patterns: str  # of the data
-    base: str | None  # the folder that they start from
+    local: bool  # whether they start from the plan's folder
     timeout: str
 
 
-def readme_facts(plan: Plan, program: Program, modules: Sequence[str], base: str) -> ReadmeFacts:
-    """`modules` names the module of each stage; `base` is the plan's folder, from the program's."""
+def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> ReadmeFacts:
+    """`modules` names the module that each stage is written to."""
     patterns = plan.train.dataset.patterns if plan.train.dataset else ()
     local = any(not each.startswith(STDLIB) for each in patterns)
     says: dict[str, list[str]] = {}
@@ -64,9 +63,9 @@ def readme_facts(plan: Plan, program: Program, modules: Sequence[str], base: str
         formula=f"= {_formula(plan)}",
         stages=[FileLine(file, "; ".join(texts)) for file, texts in says.items()],
         notes=program.notes,
-        options=f" --base {shlex.quote(base)}" if local else "" if patterns else " --base FOLDER --data GLOB",
+        options=" --base .." if local else "" if patterns else " --base FOLDER --data GLOB",
         patterns=", ".join(f"`{each}`" for each in patterns),
-        base=base if local else None,
+        local=local,
         timeout=f"{STEP_TIMEOUT:g}",
     )
 

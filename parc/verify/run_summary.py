@@ -16,13 +16,12 @@ from parc.verify.numbers.reference import Reference
 
 
 def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequence[str], count: int) -> str:
-    """Two lines on a run with the program's `arguments`, from the losses in its `metrics.jsonl`.
+    """Two lines on a run with the program's `arguments`, from the losses in its metrics.
 
     The first `count` losses are compared with those of the model on one device. The data lie below `base`.
     """
     options = _parse_options(plan, arguments)
-    lines = (options.out / "metrics.jsonl").read_text().splitlines()
-    losses = [float(json.loads(line)["loss"]) for line in lines]
+    losses = _read_losses(options.out)
     dataset = _open_dataset(plan, options.data, base)
     entropy = compute_unigram_entropy(dataset)
     optimizer = replace(plan.train.optimizer, lr=options.lr)
@@ -38,6 +37,15 @@ def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequenc
         f"the first {len(differences)} losses differ from the single-device run of the same steps "
         f"by at most {max(differences):.1e}"
     )
+
+
+def _read_losses(folder: Path) -> list[float]:
+    """Those of the run that has ended last. Its lines follow those of earlier ones, and begin with step 0."""
+    last = max(folder.glob("metrics*.jsonl"), key=lambda file: file.stat().st_mtime_ns)
+    whole = (line for line in last.read_text().splitlines() if line.endswith("}"))  # a run may have been killed
+    steps = [json.loads(line) for line in whole]
+    first = max(number for number, figures in enumerate(steps) if figures["step"] == 0)
+    return [float(figures["loss"]) for figures in steps[first:]]
 
 
 def _parse_options(plan: Plan, arguments: Sequence[str]) -> argparse.Namespace:
