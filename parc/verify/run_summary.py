@@ -42,7 +42,9 @@ def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequenc
 def _read_losses(folder: Path) -> list[float]:
     """Those of the run that has ended last. Its lines follow those of earlier ones, and begin with step 0."""
     last = max(folder.glob("metrics*.jsonl"), key=lambda file: file.stat().st_mtime_ns)
-    whole = (line for line in last.read_text().splitlines() if line.endswith("}"))  # a run may have been killed
+    whole = (
+        line for line in last.read_text().splitlines() if line.endswith("}")
+    )  # a run may have been killed
     steps = [json.loads(line) for line in whole]
     first = max(number for number, figures in enumerate(steps) if figures["step"] == 0)
     return [float(figures["loss"]) for figures in steps[first:]]

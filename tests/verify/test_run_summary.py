@@ -34,7 +34,9 @@ def test_a_run_closes_with_its_distance_from_one_device(
         str(text / "runs"),
     ]
     (text / "runs").mkdir()
-    (text / "runs" / "metrics.jsonl").write_text('{"step": 0, "loss": 99}\n{"step": 1, "lo')  # of a run before
+    (text / "runs" / "metrics.jsonl").write_text(
+        '{"step": 0, "loss": 99}\n{"step": 1, "lo'
+    )  # of a run before
     assert driver.run(plan, "tensors", "cpu", program, compare=3) == 0
     said = capfd.readouterr().out
     assert "unigram entropy of the data, 1.39" in said
