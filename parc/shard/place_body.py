@@ -14,7 +14,7 @@ from parc.shard.gradients import CONSTANTS, Flows, Reached, can_have_gradient
 from parc.shard.parameter_placements import ParameterPlacements, Refused
 from parc.shard.placed import Fact, Placed, PlacedExperts, States
 from parc.shard.redistribute import MoveRecorder
-from parc.shard.rules import Conflict, Decision, Operand, Site, find_rule
+from parc.shard.rules import Conflict, Decision, Operand, Site, decide
 
 
 class BodyPlacer:
@@ -91,7 +91,7 @@ class BodyPlacer:
         for axis in self.layout.axes:
             site = self._make_site(node, operands, shapes, axis)
             try:
-                decisions.append(_decide(site))
+                decisions.append(decide(site))
             except Conflict as conflict:
                 gathered = self._decide_gathered(site, axis)
                 if gathered is None:
@@ -134,7 +134,7 @@ class BodyPlacer:
             for operand in site.operands
         ]
         try:
-            return _decide(replace(site, operands=operands)) if operands != site.operands else None
+            return decide(replace(site, operands=operands)) if operands != site.operands else None
         except Conflict:
             return None
 
@@ -175,18 +175,3 @@ class BodyPlacer:
 
     def _get_state(self, states: States, axis: str | None) -> State | None:
         return None if axis is None else states[self.layout.axes.index(axis)]
-
-
-def _decide(site: Site) -> Decision:
-    """Raises Conflict where there is no legal choice, or none of the moves that are made."""
-    rule = find_rule(site.node)
-    if rule is not None:
-        decision = rule(site)
-        for place, (before, after) in enumerate(zip(site.states, decision.wanted, strict=True)):
-            if before.sharded and after.sharded and before != after:
-                raise Conflict(f"a value is {before.describe()}, and needed {after.describe()}", [place])
-        return decision
-    if any(state.sharded or state.partial for state in site.states):
-        raise Conflict(f"`{name_of(site.node)}` has no rule for sharded operands")
-    state = R if R in site.states else I
-    return Decision([state] * len(site.operands), [state] * len(site.shapes))

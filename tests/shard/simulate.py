@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from parc.capture.graph import name_of
 from parc.capture.sizes import Size
 from parc.emit.pretty import print_expression
 from parc.ir.expression import expr, name
@@ -24,7 +23,7 @@ from parc.lower.sharded_op_printers import print_local
 from parc.runtime.vocabulary import sharded_embedding
 from parc.shard import rules
 from parc.shard.layout import Layout
-from parc.shard.rules import Conflict, Decision, Operand, Site, find_rule
+from parc.shard.rules import Conflict, Decision, Operand, Site, decide
 
 rules.load()
 AXIS = "x"
@@ -178,12 +177,9 @@ def site_of(case: Case) -> Site:
     return Site(node, operands, [tuple(value.shape) for value in _tensors(node.meta["val"])], lazy=case.lazy)
 
 
-def decide(case: Case) -> Decision:
+def decide_case(case: Case) -> Decision:
     """Raises Conflict."""
-    site = site_of(case)
-    rule = find_rule(site.node)
-    assert rule is not None, f"{name_of(site.node)} has no rule"
-    return rule(site)
+    return decide(site_of(case))
 
 
 def verify(case: Case) -> bool:
@@ -192,10 +188,8 @@ def verify(case: Case) -> bool:
     Where it does, its ranks compute what one device does, and get the gradients that the states say.
     """
     site = site_of(case)
-    rule = find_rule(site.node)
-    assert rule is not None, f"{name_of(site.node)} has no rule"
     try:
-        decision = rule(site)
+        decision = decide(site)
     except Conflict:
         return False
     if not _moves(case, decision):

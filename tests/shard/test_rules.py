@@ -18,7 +18,7 @@ from torch import Tensor
 from parc.ir.states import FREE, I, P, R, S, State
 from parc.shard.rules import Conflict
 from parc.shard.rules.dims import Chunked
-from tests.shard.simulate import Case, Sample, cases, decide, verify
+from tests.shard.simulate import Case, Sample, cases, decide_case, verify
 
 aten = torch.ops.aten
 
@@ -302,7 +302,7 @@ def test_everything_that_a_rule_accepts_is_what_one_device_computes(name: str, r
 
 
 def decision(name: str, *states: State, ranks: int = 2, **flags: bool) -> tuple[list[State], list[State]]:
-    decided = decide(Case(sample_of(name, ranks), ranks, states, **flags))
+    decided = decide_case(Case(sample_of(name, ranks), ranks, states, **flags))
     return list(decided.wanted), list(decided.results)
 
 
@@ -325,7 +325,7 @@ def test_inside_an_expert_a_bias_is_added_on_one_rank_instead() -> None:
 
 def test_of_a_product_of_partial_sums_the_one_without_gradient_is_reduced() -> None:
     mean_load_times_mean_probability = Case(sample_of("mul", 2), 2, (P, P), constant=0)
-    assert list(decide(mean_load_times_mean_probability).wanted) == [R, P]
+    assert list(decide_case(mean_load_times_mean_probability).wanted) == [R, P]
 
 
 def test_a_partial_sum_may_be_divided_but_nothing_is_divided_by_one() -> None:
@@ -398,7 +398,7 @@ def test_a_loss_over_a_share_of_the_tokens_is_a_partial_sum_and_over_a_share_of_
     assert decision("cross_entropy", S(0), S(0)) == ([S(0), S(0)], [P])
     assert decision("cross_entropy each", S(0), S(0)) == ([S(0), S(0)], [S(0)])
     over_the_vocabulary = Sample("loss", aten.cross_entropy_loss.default, (floats(4, 4), whole_numbers(4, 4)))
-    assert list(decide(Case(over_the_vocabulary, 2, (S(1), I))).results) == [I]
+    assert list(decide_case(Case(over_the_vocabulary, 2, (S(1), I))).results) == [I]
 
 
 @pytest.mark.parametrize(
@@ -444,21 +444,32 @@ def test_random_numbers_are_refused_however_their_operands_lie(
     target: Any, args: tuple[Any, ...], state: State
 ) -> None:
     with pytest.raises(Conflict, match="random, and would differ from rank to rank"):
-        decide(Case(Sample("random", target, args), 2, (state,)))
+        decide_case(Case(Sample("random", target, args), 2, (state,)))
 
 
 def test_random_numbers_from_nothing_are_refused() -> None:
     with pytest.raises(Conflict, match="random"):
-        decide(Case(Sample("randn", aten.randn.default, ([4, 4],)), 2, ()))
+        decide_case(Case(Sample("randn", aten.randn.default, ([4, 4],)), 2, ()))
 
 
 def test_attention_with_dropout_is_refused() -> None:
     q = floats(2, 4, 3, 2)
     dropped = Sample("attention", aten.scaled_dot_product_attention.default, (q, q, q, None, 0.1))
-    with pytest.raises(Conflict, match="dropout"):
-        decide(Case(dropped, 2, (I, I, I)))
+    with pytest.raises(Conflict, match="attention` is random"):
+        decide_case(Case(dropped, 2, (I, I, I)))
+
+
+def test_an_argument_that_a_rule_has_not_looked_at_is_refused() -> None:
+    index = torch.zeros(4, 4, dtype=torch.long)
+    scattered = Sample(
+        "scatter", aten.scatter.reduce, (floats(4, 4), 1, index, floats(4, 4)), {"reduce": "add"}
+    )
+    with pytest.raises(Conflict, match="`aten::scatter` with `reduce = add` has no rule"):
+        decide_case(Case(scattered, 2, (S(0), S(0), S(0))))
 
 
 def test_dropout_that_drops_nothing_is_let_through() -> None:
-    decided = decide(Case(Sample("dropout", aten.dropout.default, (floats(4, 4), 0.0, True)), 2, (S(0),)))
+    decided = decide_case(
+        Case(Sample("dropout", aten.dropout.default, (floats(4, 4), 0.0, True)), 2, (S(0),))
+    )
     assert list(decided.results) == [S(0)]

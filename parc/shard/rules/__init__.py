@@ -7,15 +7,16 @@ axes or of other nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib import import_module
 
 import torch
 from torch import Tensor, fx
+from torch.utils import _pytree as pytree
 
-from parc.capture.graph import list_values, name_of
+from parc.capture.graph import argument, list_values, name_of
 from parc.ir.states import FREE, I, S, State, join_states
 
 
@@ -71,12 +72,17 @@ Rule = Callable[[Site], Decision]
 _rules: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule for operators by their names without overload: `aten::add`."""
+def rule(*names: str, knows: Container[str] = ()) -> Callable[[Rule], Rule]:
+    """Register a rule for operators by their names without overload: `aten::add`.
+
+    `knows` are the arguments, besides tensors, that the rule holds for whatever they are: any other one must
+    have its default value, or there is a conflict.
+    """
 
     def register(function: Rule) -> Rule:
         @wraps(function)
         def checked(site: Site) -> Decision:
+            _check_arguments(site, knows)
             decision = function(site)
             if site.lazy:
                 _check_lazy(site, decision)
@@ -90,6 +96,29 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
+class AnyArgument:
+    """Contains every name: no argument has a say in what other ranks hold."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+ANY_ARGUMENT = AnyArgument()
+
+
+def _check_arguments(site: Site, known: Container[str]) -> None:
+    """Raise Conflict where an argument that the rule has not looked at says something."""
+    target = site.node.target
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+        return
+    for stated in target._schema.arguments:
+        value = argument(site.node, stated.name)
+        holds_tensors = any(isinstance(leaf, fx.Node) for leaf in pytree.tree_leaves(value))
+        if stated.name not in known and not holds_tensors and value != stated.default_value:
+            name = name_of(site.node)
+            raise Conflict(f"`{name}` with `{stated.name} = {value}` has no rule", range(len(site.operands)))
+
+
 def _check_lazy(site: Site, decision: Decision) -> None:
     pairs = enumerate(zip(site.states, decision.wanted, strict=True))
     reduced = [place for place, (before, after) in pairs if before.partial and not after.partial]
@@ -98,9 +127,34 @@ def _check_lazy(site: Site, decision: Decision) -> None:
         raise Conflict(reason, reduced)
 
 
-def find_rule(node: fx.Node) -> Rule | None:
-    """The rule of a node's operator."""
-    return _rules.get(name_of(node))
+def decide(site: Site) -> Decision:
+    """What the rule of a node's operator says. An operator without one takes whole operands alone.
+
+    Raises Conflict where there is no legal choice, or none of the moves that are made.
+    """
+    _check_not_random(site)
+    found = _rules.get(name_of(site.node))
+    if found is None:
+        return require_whole(site, f"`{name_of(site.node)}` has no rule for sharded operands")
+    decision = found(site)
+    for place, (before, after) in enumerate(zip(site.states, decision.wanted, strict=True)):
+        if before.sharded and after.sharded and before != after:
+            raise Conflict(f"a value is {before.describe()}, and needed {after.describe()}", [place])
+    return decision
+
+
+def _check_not_random(site: Site) -> None:
+    """Raise Conflict where an operator draws random numbers, which no layout draws alike."""
+    node = site.node
+    tagged = isinstance(node.target, torch._ops.OpOverload) and _RANDOM in node.target.tags
+    if tagged and not any(argument(node, name, default=1) == 0 for name in _PROBABILITIES):
+        reason = f"`{name_of(node)}` is random, and would differ from rank to rank"
+        raise Conflict(reason, range(len(site.operands)))
+
+
+_RANDOM = torch.Tag.nondeterministic_seeded
+_PROBABILITIES = ("p", "dropout", "dropout_p", "train")
+"""Arguments that leave nothing to chance where they are zero."""
 
 
 def is_rounding(site: Site) -> bool:
@@ -151,5 +205,5 @@ def drop_dims(state: State, dims: Iterable[int]) -> State:
 
 def load() -> None:
     """Import every module of rules."""
-    for module in ("contract", "dims", "experts", "lookup", "pointwise", "random", "reduce", "view"):
+    for module in ("contract", "dims", "experts", "lookup", "pointwise", "reduce", "view"):
         import_module(f"{__name__}.{module}")

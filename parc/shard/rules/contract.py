@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from string import ascii_lowercase
 
-from parc.capture.graph import argument
 from parc.ir.states import FREE, I, P, R, S, State, join_states
 from parc.shard.rules import Conflict, Decision, Site, keep_alike, require_whole, rule, settle, settle_all
 
@@ -43,7 +42,7 @@ def matmul(site: Site) -> Decision:
     )
 
 
-@rule("aten::einsum")
+@rule("aten::einsum", knows=("equation",))
 def einsum(site: Site) -> Decision:
     equation = site.node.args[0]
     assert isinstance(equation, str)
@@ -139,11 +138,9 @@ def _place_cut(cut: tuple[str, int], result: str) -> State:
     return S(result.index(cut[0]), cut[1]) if cut[0] in result else P
 
 
-@rule("aten::scaled_dot_product_attention")
+@rule("aten::scaled_dot_product_attention", knows=("dropout_p", "is_causal", "scale", "enable_gqa"))
 def attend(site: Site) -> Decision:
     """q, k, v (.., heads, sequence, head dim), a mask that broadcasts to (.., heads, sequence, sequence)."""
-    if argument(site.node, "dropout_p"):
-        raise Conflict("attention with dropout is random, and would differ from rank to rank")
     states = [settle(operand) for operand in site.operands[:3]]
     sharded = {state for state in states if state.sharded}
     ndim = len(site.operands[0].shape)

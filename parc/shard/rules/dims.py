@@ -35,6 +35,7 @@ def check_not_sharded(site: Site, state: State, dims: Iterable[int]) -> None:
 @rule(
     *("aten::softmax", "aten::log_softmax", "aten::cumsum", "aten::sort", "aten::argsort"),
     *("aten::glu", "aten::topk"),
+    knows=("dim", "dtype", "k", "largest", "sorted", "stable", "descending"),
 )
 def act_along(site: Site) -> Decision:
     """Reads the whole of one dim."""
@@ -43,7 +44,7 @@ def act_along(site: Site) -> Decision:
     return keep_alike(site, state)
 
 
-@rule("aten::layer_norm", "aten::rms_norm")
+@rule("aten::layer_norm", "aten::rms_norm", knows=("normalized_shape", "eps", "cudnn_enable"))
 def normalize(site: Site) -> Decision:
     """The normalised dims are the last ones; weight and bias have these alone."""
     state = settle(site.operands[0])
@@ -58,7 +59,7 @@ def normalize(site: Site) -> Decision:
     return Decision([first] + [weight] * len(rest), [first])
 
 
-@rule("aten::slice", "aten::narrow")
+@rule("aten::slice", "aten::narrow", knows=("dim", "start", "end", "step", "length"))
 def slice_dim(site: Site) -> Decision:
     """Linear, and blind to the other dims. What cuts nothing off is nothing."""
     state = read_first(site)
@@ -67,7 +68,7 @@ def slice_dim(site: Site) -> Decision:
     return Decision([state], [state])
 
 
-@rule("aten::tril", "aten::triu", "aten::flip", "aten::roll")
+@rule("aten::tril", "aten::triu", "aten::flip", "aten::roll", knows=("dims", "shifts", "diagonal"))
 def rearrange(site: Site) -> Decision:
     """Linear, and blind to the other dims."""
     state = read_first(site)
@@ -78,7 +79,7 @@ def rearrange(site: Site) -> Decision:
     return Decision([state], [state])
 
 
-@rule("aten::pad")
+@rule("aten::pad", knows=("pad", "mode", "value"))
 def pad(site: Site) -> Decision:
     """Linear where zeros are added, and blind to the dims that get none. `pad` begins with the last dim."""
     sizes, value = argument(site.node, "pad"), argument(site.node, "value")
@@ -90,7 +91,7 @@ def pad(site: Site) -> Decision:
     return Decision([state], [state])
 
 
-@rule("aten::index_select")
+@rule("aten::index_select", knows=("dim",))
 def index_select(site: Site) -> Decision:
     """Linear in the rows that it picks."""
     state, index = read_first(site), site.operands[1].state
@@ -98,7 +99,7 @@ def index_select(site: Site) -> Decision:
     return Decision([state, index if index == I else R], [state])
 
 
-@rule("aten::gather", "aten::scatter", "aten::scatter_add")
+@rule("aten::gather", "aten::scatter", "aten::scatter_add", knows=("dim", "value", "sparse_grad"))
 def gather(site: Site) -> Decision:
     """Operands aligned on every dim but one."""
     states = [settle(operand) for operand in site.operands]
@@ -111,7 +112,7 @@ def gather(site: Site) -> Decision:
     return Decision([target] * len(states), [target])
 
 
-@rule("aten::repeat_interleave")
+@rule("aten::repeat_interleave", knows=("repeats", "dim", "output_size"))
 def repeat_interleave(site: Site) -> Decision:
     """Each entry of a dim some times over: those of a share stay in it."""
     state = read_first(site)
@@ -121,7 +122,7 @@ def repeat_interleave(site: Site) -> Decision:
     return Decision([state], [state])
 
 
-@rule("aten::select", "aten::unbind")
+@rule("aten::select", "aten::unbind", knows=("dim", "index"))
 def drop_dim(site: Site) -> Decision:
     """One entry of a dim, or each by itself."""
     state, dim = read_first(site), read_dim(site)
@@ -129,7 +130,10 @@ def drop_dim(site: Site) -> Decision:
     return Decision([state], [drop_dims(state, [dim])] * len(site.shapes))
 
 
-@rule("aten::chunk", "aten::split", "aten::split_with_sizes")
+@rule(
+    *("aten::chunk", "aten::split", "aten::split_with_sizes"),
+    knows=("chunks", "dim", "split_size", "split_sizes"),
+)
 def split(site: Site) -> Decision:
     """A dim cut in as many blocks as there are chunks is sharded inside each of them."""
     state = read_first(site)
@@ -152,7 +156,7 @@ class Chunked(Conflict):
         self.count = count
 
 
-@rule("aten::cat", "aten::stack")
+@rule("aten::cat", "aten::stack", knows=("dim",))
 def concatenate(site: Site) -> Decision:
     states = site.states
     dim = argument(site.node, "dim") % len(site.shapes[0])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from parc.capture.graph import argument
 from parc.ir.states import FREE, I, P, R, S, State, join_states
-from parc.shard.rules import Conflict, Decision, Site, keep_alike, rule, settle
+from parc.shard.rules import ANY_ARGUMENT, Conflict, Decision, Site, keep_alike, rule, settle
 
 
-@rule("aten::embedding")
+@rule("aten::embedding", knows=("padding_idx", "scale_grad_by_freq"))
 def embed(site: Site) -> Decision:
     """weight (rows, H), indices (..) -> (.., H).
 
@@ -33,13 +33,13 @@ def embed(site: Site) -> Decision:
     return Decision([state, at], [state])
 
 
-@rule("aten::one_hot")
+@rule("aten::one_hot", knows=("num_classes",))
 def encode_one_hot(site: Site) -> Decision:
     """Adds a dim behind the others."""
     return keep_alike(site, settle(site.operands[0]))
 
 
-@rule("aten::cross_entropy_loss")
+@rule("aten::cross_entropy_loss", knows=("reduction", "ignore_index", "label_smoothing"))
 def measure_loss(site: Site) -> Decision:
     """logits (N, V), labels (N).
 
@@ -69,19 +69,20 @@ def _require_sum(state: State) -> State:
 @rule(
     *("aten::zeros", "aten::ones", "aten::full", "aten::arange", "aten::eye", "aten::scalar_tensor"),
     "aten::empty",
+    knows=ANY_ARGUMENT,
 )
 def make_constant(site: Site) -> Decision:
     """Every rank makes the same."""
     return Decision([], [I])
 
 
-@rule("aten::new_zeros", "aten::new_ones", "aten::new_full", "aten::new_empty")
+@rule("aten::new_zeros", "aten::new_ones", "aten::new_full", "aten::new_empty", knows=ANY_ARGUMENT)
 def make_constant_beside(site: Site) -> Decision:
     """Of the operand only dtype and device are read."""
     return Decision(site.states, [I])
 
 
-@rule("aten::zeros_like", "aten::ones_like", "aten::full_like")
+@rule("aten::zeros_like", "aten::ones_like", "aten::full_like", knows=ANY_ARGUMENT)
 def make_constant_like(site: Site) -> Decision:
     """Of the operand only the shape is read."""
     state = site.operands[0].state

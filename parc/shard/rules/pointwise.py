@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from parc.capture.graph import argument, name_of
 from parc.ir.states import P, R, S, State, join_states, shift
-from parc.shard.rules import Conflict, Decision, Operand, Site, is_rounding, keep_alike, rule, settle
+from parc.shard.rules import (
+    ANY_ARGUMENT,
+    Conflict,
+    Decision,
+    Operand,
+    Site,
+    is_rounding,
+    keep_alike,
+    rule,
+    settle,
+)
 
 # f(x + y) = f(x) + f(y) in all tensor operands at once.
 ADDITIVE = (
     *("aten::add", "aten::sub", "aten::neg", "aten::clone", "aten::contiguous", "aten::detach"),
-    *("aten::to", "aten::_to_copy"),
+    *("aten::to", "aten::_to_copy", "aten::dropout"),  # which are not random here
 )
 # Additive in each operand alone.
 PRODUCTS = ("aten::mul", "aten::div")
@@ -21,7 +31,7 @@ OTHERS = (
 )
 
 
-@rule(*ADDITIVE)
+@rule(*ADDITIVE, knows=ANY_ARGUMENT)
 def add(site: Site) -> Decision:
     """A sum of partial sums is one; anything else joins a partial sum once that is reduced."""
     target = find_target(site)
@@ -36,7 +46,7 @@ def add(site: Site) -> Decision:
     return _settle_partial(site)
 
 
-@rule(*PRODUCTS)
+@rule(*PRODUCTS, knows=("other", "rounding_mode"))
 def multiply(site: Site) -> Decision:
     """A partial sum times a whole value is a partial sum; of two, the one without a gradient is reduced."""
     target = find_target(site)
@@ -50,7 +60,7 @@ def multiply(site: Site) -> Decision:
     return Decision([P if place == kept else R for place in range(len(site.operands))], [P])
 
 
-@rule(*(f"aten::{name}" for name in OTHERS.split()))
+@rule(*(f"aten::{name}" for name in OTHERS.split()), knows=ANY_ARGUMENT)
 def act_pointwise(site: Site) -> Decision:
     target = find_target(site)
     if target is not None:

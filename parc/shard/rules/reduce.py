@@ -9,7 +9,7 @@ from parc.ir.states import P
 from parc.shard.rules import Conflict, Decision, Site, drop_dims, is_rounding, read_first, rule, settle
 
 
-@rule("aten::sum", "aten::mean")
+@rule("aten::sum", "aten::mean", knows=("dim", "keepdim", "dtype"))
 def add_up(site: Site) -> Decision:
     """Linear: a partial sum stays one, and a sum over a sharded dim becomes one."""
     if is_rounding(site):
@@ -24,6 +24,7 @@ def add_up(site: Site) -> Decision:
     *("aten::max", "aten::min", "aten::amax", "aten::amin", "aten::argmax", "aten::argmin"),
     *("aten::logsumexp", "aten::any", "aten::all", "aten::var", "aten::std", "aten::norm"),
     *("aten::linalg_vector_norm", "aten::prod"),
+    knows=("dim", "keepdim", "dtype", "p", "ord", "unbiased", "correction"),
 )
 def find_extreme(site: Site) -> Decision:
     """Reads all entries of a dim at once."""

@@ -6,13 +6,14 @@ from torch import fx
 
 from parc.capture.graph import argument, name_of
 from parc.ir.states import S, State, shift
-from parc.shard.rules import Conflict, Decision, Site, read_first, rule
+from parc.shard.rules import ANY_ARGUMENT, Conflict, Decision, Site, read_first, rule
 from parc.shard.rules.pointwise import find_target, shard_operands
 
 
 @rule(
     *("aten::view", "aten::reshape", "aten::flatten", "aten::unflatten", "aten::unsqueeze"),
     "aten::_unsafe_view",
+    knows=("size", "shape", "sizes", "dim", "dtype", "start_dim", "end_dim"),
 )
 def view(site: Site) -> Decision:
     state = read_first(site)
@@ -21,7 +22,7 @@ def view(site: Site) -> Decision:
     return Decision([state], [map_view(state, site.operands[0].shape, site.shapes[0])])
 
 
-@rule("aten::squeeze")
+@rule("aten::squeeze", knows=("dim",))
 def squeeze(site: Site) -> Decision:
     """A share of one entry must not be mistaken for a dim of one."""
     state = read_first(site)
@@ -64,7 +65,15 @@ def map_view(state: State, before: tuple[int, ...], after: tuple[int, ...]) -> S
     raise Conflict(f"a view of {before} as {after} loses the sharded dim", [0])
 
 
-@rule("aten::transpose", "aten::permute", "aten::t", "aten::movedim", "aten::mT", "aten::numpy_T")
+@rule(
+    "aten::transpose",
+    "aten::permute",
+    "aten::t",
+    "aten::movedim",
+    "aten::mT",
+    "aten::numpy_T",
+    knows=ANY_ARGUMENT,
+)
 def permute(site: Site) -> Decision:
     state = read_first(site)
     order = _find_order(site.node, len(site.operands[0].shape)) if state.sharded else []
@@ -96,7 +105,7 @@ def _find_order(node: fx.Node, ndim: int) -> list[int]:
     return order
 
 
-@rule("aten::expand", "aten::broadcast_to")
+@rule("aten::expand", "aten::broadcast_to", knows=("size", "implicit"))
 def expand(site: Site) -> Decision:
     state = read_first(site)
     added = len(site.shapes[0]) - len(site.operands[0].shape)
