@@ -70,6 +70,9 @@ def pointwise_samples(n: int) -> Iterator[Sample]:
     for name in ("silu", "gelu", "relu", "sigmoid", "tanh", "exp", "square", "abs", "bitwise_not"):
         yield like(name, getattr(aten, name).default, (tokens > 0 if "bitwise" in name else tokens,))
     yield Sample("pow", aten.pow.Tensor_Scalar, (x, 2))
+    yield like("celu", aten.celu.default, (tokens, 0.5))
+    yield Sample("lerp", aten.lerp.Scalar, (x, torch.sin(x), 0.3))
+    yield Sample("addcmul", aten.addcmul.default, (x, x, x), {"value": 0.1})
     yield Sample("clamp", aten.clamp.default, (x, -0.5), {"max": 0.5})
     yield Sample("clamp_min", aten.clamp_min.default, (x, 1e-9))
     yield Sample("ge", aten.ge.Tensor, (x, row))

@@ -71,9 +71,23 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     buffers = {b.name: _derive_buffer(b, recording, label) for b in tensors if b.is_buffer}
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
         cast_model(built, dtype)
-    if not all(module.training for _, module in walk_modules(built)):
-        built.train()
+    _start_training(built, label)
     return UserModel(built, recipes, buffers)
+
+
+def _start_training(model: nn.Module, label: Label) -> None:
+    """What a training loop calls first. Raises CompileError where it undoes an `eval()` of the constructor."""
+    resting = [(path, module) for path, module in walk_modules(model) if not module.training]
+    if not resting:
+        return
+    is_whole = not model.training
+    model.train()
+    undone = [path for path, module in resting if module.training]
+    if undone and not is_whole:
+        listed = ", ".join(f"`{path}`" for path in undone[:4]) + ", .." * (len(undone) > 4)
+        message = f"{listed} is set to `eval()` by the constructor, which `model.train()` undoes"
+        cure = "override `train` of the class, so that it stays; or leave `eval()` out"
+        raise CompileError(error("P505", message, label, help=cure))
 
 
 def cast_model(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -68,6 +68,9 @@ class Conflict(Exception):
         return self.reason
 
 
+POINTWISE = "torch.Tag.pointwise"
+"""Stands for all operators that have this tag and no rule of their name."""
+
 Rule = Callable[[Site], Decision]
 _rules: dict[str, Rule] = {}
 
@@ -127,13 +130,20 @@ def _check_lazy(site: Site, decision: Decision) -> None:
         raise Conflict(reason, reduced)
 
 
+def _find_rule(node: fx.Node) -> Rule | None:
+    """The rule of a node's operator: by its name, else by torch's tag for what acts on each entry."""
+    known = _rules.get(name_of(node))
+    tagged = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
+    return known or (_rules[POINTWISE] if tagged else None)
+
+
 def decide(site: Site) -> Decision:
     """What the rule of a node's operator says. An operator without one takes whole operands alone.
 
     Raises Conflict where there is no legal choice, or none of the moves that are made.
     """
     _check_not_random(site)
-    found = _rules.get(name_of(site.node))
+    found = _find_rule(site.node)
     if found is None:
         return require_whole(site, f"`{name_of(site.node)}` has no rule for sharded operands")
     decision = found(site)

@@ -6,6 +6,7 @@ from parc.capture.graph import argument, name_of
 from parc.ir.states import P, R, S, State, join_states, shift
 from parc.shard.rules import (
     ANY_ARGUMENT,
+    POINTWISE,
     Conflict,
     Decision,
     Operand,
@@ -23,12 +24,11 @@ ADDITIVE = (
 )
 # Additive in each operand alone.
 PRODUCTS = ("aten::mul", "aten::div")
-OTHERS = (
-    "__and__ __or__ __xor__ abs bitwise_and bitwise_not bitwise_or bitwise_xor clamp clamp_max clamp_min"
-    " cos eq erf exp expm1 floor ge gelu gt hardtanh le leaky_relu log log1p logical_and logical_not"
-    " logical_or lt masked_fill maximum minimum mish ne pow reciprocal relu relu6 rsqrt rsub sigmoid sign"
-    " silu sin softplus sqrt square tanh where floor_divide remainder type_as elu"
+_UNTAGGED = (
+    *("__and__", "__or__", "__xor__", "floor_divide", "hardswish", "log_sigmoid", "masked_fill"),
+    *("rsub", "type_as", "where"),
 )
+"""Operators that act on each entry, with overloads that torch's tag does not say so of."""
 
 
 @rule(*ADDITIVE, knows=ANY_ARGUMENT)
@@ -60,8 +60,9 @@ def multiply(site: Site) -> Decision:
     return Decision([P if place == kept else R for place in range(len(site.operands))], [P])
 
 
-@rule(*(f"aten::{name}" for name in OTHERS.split()), knows=ANY_ARGUMENT)
+@rule(POINTWISE, *(f"aten::{name}" for name in _UNTAGGED), knows=ANY_ARGUMENT)
 def act_pointwise(site: Site) -> Decision:
+    """Every entry of the result is computed from one entry of each operand."""
     target = find_target(site)
     if target is not None:
         return shard_operands(site, target)

@@ -39,6 +39,24 @@ def report_difference(plan: Plan, sample: Sample, model: nn.Module, wrong: Seque
     )
 
 
+def report_kept_state(plan: Plan, model: nn.Module, changed: Sequence[str]) -> Diagnostic:
+    """A model that does not compute the same when it is called again; `changed`: what a call has changed."""
+    names = ", ".join(f"`{name}`" for name in changed[:SHOWN]) + ", .." * (len(changed) > SHOWN)
+    what = (
+        f"`forward` changes {names}"
+        if changed
+        else "a variable outside the module changes, or a random number is drawn"
+    )
+    module = model.get_submodule(changed[0].rpartition(".")[0]) if changed else model
+    return error(
+        "P505",
+        f"`{plan.train.model.source}` computes another result when it is called again: {what}",
+        *label_class(type(module), "kept from one call to the next"),
+        Label(plan.train.model.at("source"), "called for this plan", primary=False),
+        help="compute it from the inputs of `forward`, or leave it out",
+    )
+
+
 def report_initial_values(plan: Plan, others: Sequence[tuple[str, str]]) -> Diagnostic:
     """Parameters that the program would begin otherwise than the model; `others`: their names, and how."""
     (name, difference), *left = others

@@ -26,10 +26,12 @@ from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import Tokens, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
 from parc.verify.validation.initial_values import find_other_values
+from parc.verify.validation.kept_state import find_kept_state
 from parc.verify.validation.report import (
     report_difference,
     report_end,
     report_initial_values,
+    report_kept_state,
     warn_unchecked,
 )
 from parc.verify.validation.run_step import compare_program_here
@@ -106,6 +108,9 @@ def validate(
     except Exception as fault:  # noqa: BLE001 - whatever ends the program is reported
         return None, (report_end(plan, fault),)
     if wrong := [each for each in deviations if not each.used <= 1]:
+        changed = find_kept_state(run.model, run.reference)
+        if changed is not None:
+            return None, (report_kept_state(plan, run.model, changed),)
         return None, (report_difference(plan, sample, run.model, wrong),)
     warnings = [
         warn_unchecked(plan, f"the {part} is not checked: no smaller program has it")
@@ -121,7 +126,7 @@ class _ModelRun:
     """What the user's module does in its first steps, and the values that it begins with."""
 
     model: nn.Module
-    dataset: Tokens
+    reference: Reference
     values: dict[str, Tensor]
     steps: list[ReferenceStep]
 
@@ -130,13 +135,12 @@ def _run_model(sample: Sample) -> _ModelRun:
     """Raises CompileError where the program would begin with values of another kind."""
     plan = sample.plan
     with torch.random.fork_rng(devices=()):
-        dataset = Tokens(find_vocabulary(plan, sample.captured))
-        reference = Reference(plan, sample.captured.recipes, dataset)
+        reference = Reference(plan, sample.captured.recipes, Tokens(find_vocabulary(plan, sample.captured)))
         torch.manual_seed(plan.train.seed)
         model = reference.construct_model()
         _check_initial_values(plan, model, reference)
         values = _draw_values(model, plan.train.seed)
-        return _ModelRun(model, dataset, values, list(reference.train(STEPS, model)))
+        return _ModelRun(model, reference, values, list(reference.train(STEPS, model)))
 
 
 def _compare(sample: Sample, run: _ModelRun) -> list[Deviation]:
@@ -145,7 +149,7 @@ def _compare(sample: Sample, run: _ModelRun) -> list[Deviation]:
         folder = Path(scratch) / "program"
         write(sample.files, folder)
         world = sample.plan.mesh.size
-        deviations = compare_program_here(world, folder, run.dataset, run.values, run.steps)
+        deviations = compare_program_here(world, folder, run.reference.dataset, run.values, run.steps)
     compared = {name for each in deviations for name in each.user_names}
     left_out = [name for name in run.values if name not in compared]
     return [*deviations, *(Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out)]

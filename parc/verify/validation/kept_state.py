@@ -1,0 +1,49 @@
+"""What a model keeps from one call to the next, in Python or in buffers: no graph of `forward` holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from parc.verify.numbers.reference import Reference
+
+
+def find_kept_state(model: nn.Module, reference: Reference) -> list[str] | None:
+    """The attributes that a call changes, by name; None where the model computes the same when called again.
+
+    There may be none: a global variable, or random numbers that torch does not draw.
+    """
+    before = dict(_list_state(model))
+    first, second = (_list_outputs(model, reference) for _ in range(2))
+    if all(map(torch.equal, first, second)):
+        return None
+    after = dict(_list_state(model))
+    return [name for name, value in after.items() if not _is_equal(before.get(name), value)]
+
+
+def _list_outputs(model: nn.Module, reference: Reference) -> list[Tensor]:
+    """What the model returns for the first batch."""
+    with torch.no_grad():
+        outputs = [out for out, _ in reference.run_microbatches(model, *reference.batches.load(0))]
+    return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+
+
+def _list_state(model: nn.Module) -> Iterator[tuple[str, object]]:
+    """Numbers, lengths of collections, and buffers, by name."""
+    for name, buffer in model.named_buffers():
+        yield name, buffer.clone()
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_"):
+                at = f"{path}.{name}" if path else name
+                yield at, len(value) if isinstance(value, list | dict | set) else value
+
+
+def _is_equal(before: object, after: object) -> bool:
+    if isinstance(before, Tensor) and isinstance(after, Tensor):
+        return before.shape == after.shape and torch.equal(before, after)
+    plain = bool, int, float, str
+    return before == after if isinstance(after, plain) and isinstance(before, plain) else before is after
