@@ -76,7 +76,7 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
 
 
 def _start_training(model: nn.Module, label: Label) -> None:
-    """What a training loop calls first. Raises CompileError where it undoes an `eval()` of the constructor."""
+    """As a training loop does first. Raises CompileError where it undoes an `eval()` of the constructor."""
     resting = [(path, module) for path, module in walk_modules(model) if not module.training]
     if not resting:
         return
