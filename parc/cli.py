@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from parc.commands.arguments import COMMANDS, build_command_parser, build_parser
 from parc.commands.status import FAULTS, USAGE
@@ -16,6 +17,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Only the parser and the module of this command are loaded."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _accept_all_characters()
     if given[:1] == ["help"]:
         given = [*given[1:2], "--help"]
     if not given or given[0] not in COMMANDS:
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown and not command.passes_arguments:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.rest = unknown
-    if command.needs_torch and not _require_torch():
+    if command.needs_torch and not _require_torch(getattr(options, "format", "text")):
         return USAGE
     try:
         code: int = import_module(f"parc.commands.{name}").run(options)
@@ -38,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAULTS
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _accept_all_characters() -> None:
+    """Let standard output show what its encoding lacks as `\\u2028`, as standard error does."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run_without_command(given: Sequence[str]) -> int:
@@ -59,18 +67,18 @@ def _run_without_command(given: Sequence[str]) -> int:
     return USAGE
 
 
-def _require_torch() -> bool:
+def _require_torch(form: str) -> bool:
     """Whether PyTorch is installed; a report is printed if it is not."""
     from importlib.util import find_spec  # noqa: PLC0415 - start-up time: `check` does not need it
 
-    from parc.commands.output import print_diagnostics  # noqa: PLC0415 - start-up time
+    from parc.commands.output import print_found  # noqa: PLC0415 - start-up time
     from parc.diagnostic import error  # noqa: PLC0415 - start-up time
 
     if find_spec("torch") is not None:
         return True
     help = "pip install 'parc-compiler[torch]'"
     fault = error("P601", "building and running need PyTorch, which is not installed", help=help)
-    print_diagnostics([fault], sys.stdout)
+    print_found([fault], form)
     return False
 
 

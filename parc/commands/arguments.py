@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, HelpFormatter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NoReturn
 
+from parc.commands.status import USAGE
 from parc.named_tuple import NamedTuple
 
 
@@ -212,10 +216,36 @@ COMMANDS = {
 }
 
 
+class CommandParser(ArgumentParser):
+    """Reports wrong arguments in the format that they ask for, too."""
+
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.given = args or ()
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        from parc.commands.output import print_misuse  # noqa: PLC0415 - start-up time
+
+        self.print_usage(sys.stderr)
+        print_misuse(f"{self.prog}: error: {message}", self.find_format())
+        sys.exit(USAGE)
+
+    def find_format(self) -> str:
+        """The value of `--format`, which may be among arguments that cannot be parsed."""
+        formats = next((each.choices for each in self._actions if each.dest == "format"), None) or ()
+        for option, value in pairwise([*self.given, ""]):
+            name, sign, joined = option.partition("=")
+            if name == "--format" and (joined if sign else value) in formats:
+                return joined if sign else value
+        return "text"
+
+
 def build_command_parser(name: str) -> ArgumentParser:
     """The parser of one command."""
     command = COMMANDS[name]
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog=f"parc {name}", description=command.summary, formatter_class=_choose_formatter()
     )
     command.add_arguments(parser)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import sys
 from argparse import Namespace
 
 from parc.commands.check_files import Result, check_files, print_result
+from parc.commands.output import print_misuse
 from parc.commands.status import FAULTS, OK, USAGE, choose_status
 
 
@@ -25,9 +25,9 @@ def _run_mode(options: Namespace) -> int:
     """Check, watch, fix or show a difference."""
     fixing = options.fix or options.unsafe_fixes or options.diff
     if fixing and options.set:
-        return _refuse("fixes edit the file, so they cannot be combined with --set")
+        return _refuse("fixes edit the file, so they cannot be combined with --set", options.format)
     if fixing and options.watch:
-        return _refuse("--watch cannot be combined with fixes")
+        return _refuse("--watch cannot be combined with fixes", options.format)
     if fixing:
         from parc.commands.fix_files import diff_files, fix_files  # noqa: PLC0415 - start-up time
 
@@ -51,6 +51,6 @@ def _check(options: Namespace) -> Result:
     return result
 
 
-def _refuse(reason: str) -> int:
-    print(f"parc check: {reason}", file=sys.stderr)
+def _refuse(reason: str, form: str) -> int:
+    print_misuse(f"parc check: {reason}", form)
     return USAGE

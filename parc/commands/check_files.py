@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from os.path import realpath
 from pathlib import Path
 
 from parc.check.load import load, load_text
-from parc.commands.output import print_diagnostics
+from parc.commands.output import print_diagnostics, print_found
 from parc.diagnostic import Diagnostic
 from parc.named_tuple import NamedTuple
 from parc.plan.imports import NO_TEXTS
 from parc.record import replace
-from parc.render.text import render_concise, summarize
+from parc.render.style import format_path
+from parc.render.text import summarize
 from parc.source import Source
 
 
@@ -49,7 +49,9 @@ def check_files(
             if (each.code, each.message, places) not in seen:
                 seen.add((each.code, each.message, places))
                 result.diagnostics.append(_keep_fix(each, editable))
-        result.plans.extend(f"{file}: plan {plan.name}, {plan.mesh.size:,} ranks" for plan in loaded.plans)
+        result.plans.extend(
+            f"{format_path(file)}: plan {plan.name}, {plan.mesh.size:,} ranks" for plan in loaded.plans
+        )
         result.files.update(Path(source.path) for source in loaded.sources)
     return result
 
@@ -69,8 +71,7 @@ def print_result(result: Result, form: str, fixed: int | None = None) -> None:
         if not found:
             print("\n".join([*result.plans, f"{fixed} fixed, no faults left" if fixed else "no faults"]))
         return
-    text = render_concise(found) if form == "concise" else import_module(f"parc.render.{form}").render(found)
-    print(text, end="")
+    print_found(found, form)
     if fixed:
         print(f"{fixed} fixed", file=sys.stderr)
 

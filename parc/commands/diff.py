@@ -19,7 +19,7 @@ def run(options: Namespace) -> int:
     overviews = []
     files = (options.before, options.after or options.before)
     for file, name in zip(files, options.plans or (None, None), strict=True):
-        selected = select_plan(file, name, options.set, options.allow_outside_imports)
+        selected = select_plan(file, name, options)
         if isinstance(selected, int):
             return selected
         overviews.append(build_overview(selected.plan))

@@ -7,13 +7,14 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from parc.commands.output import print_diagnostics
+from parc.commands.output import print_found
 from parc.commands.select_plan import select_plan
 from parc.commands.status import FAULTS, OK
 from parc.diagnostic import Diagnostic, Label, error
 from parc.render import overview as overview_text
 from parc.render import rank as rank_text
 from parc.render.perfetto import render_trace
+from parc.render.style import escape_controls
 from parc.render.terminal import make_pen
 from parc.render.text import summarize
 from parc.report.overview import Overview, build_overview
@@ -22,13 +23,13 @@ from parc.report.serialize import serialize_overview, serialize_rank
 
 
 def run(options: Namespace) -> int:
-    selected = select_plan(options.file, options.plan, options.set, options.allow_outside_imports)
+    selected = select_plan(options.file, options.plan, options)
     if isinstance(selected, int):
         return selected
     overview = build_overview(selected.plan)
     fault = _check_rank(overview, options.rank) or _write_files(overview, options)
     if fault:
-        print_diagnostics([fault], sys.stdout)
+        print_found([fault], options.format)
         return FAULTS
     if not (options.html or options.trace):
         _print_overview(overview, options)
@@ -75,7 +76,7 @@ def _write(path: Path, text: str) -> Diagnostic | None:
         path.write_text(text, encoding="utf-8")
     except OSError as fault:
         return error("P642", f"`{path}` cannot be written: {fault.strerror}")
-    print(f"wrote {path}")
+    print(f"wrote {escape_controls(str(path))}")
     return None
 
 

@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from parc.commands.output import print_exactly
 from parc.render.style import GREEN, RED, RESET, escape_controls, wants_color
 
 WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -21,12 +22,15 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def print_difference(path: str, before: str, after: str) -> None:
     """Print the changes in the format of `diff -u`; nothing if the texts are equal."""
-    for line in unified_diff(_split_lines(before), _split_lines(after), path, path):
+    name = escape_controls(path)
+    for line in unified_diff(_split_lines(before), _split_lines(after), name, name):
         ended = line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-        if sys.stdout.isatty():
-            ended = escape_controls(ended)
+        if not sys.stdout.isatty():
+            print_exactly(ended)
+            continue
         style = {"+": GREEN, "-": RED}.get(line[0], "") if wants_color(sys.stdout) else ""
-        sys.stdout.write(f"{style}{ended.removesuffix(chr(10))}{RESET}\n" if style else ended)
+        for shown in map(escape_controls, ended.removesuffix("\n").split("\n")):
+            print(f"{style}{shown}{RESET}" if style else shown)
 
 
 def _split_lines(text: str) -> list[str]:

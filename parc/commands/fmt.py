@@ -7,10 +7,11 @@ from argparse import Namespace
 from pathlib import Path
 
 from parc.commands.files import print_difference, write
-from parc.commands.output import print_diagnostics
+from parc.commands.output import print_diagnostics, print_exactly
 from parc.commands.status import FAULTS, OK, USAGE
 from parc.diagnostic import Diagnostic, error
 from parc.plan.imports import MAX_BYTES, decode, read_bytes
+from parc.render.style import escape_controls
 from parc.syntax.format import format_source
 from parc.syntax.parse import parse
 
@@ -35,17 +36,17 @@ def _format_file(file: Path, check: bool, diff: bool) -> int:
     if diff:
         print_difference(source.path, before, after)
     elif check and before != after:
-        print(f"would format {source.path}")
+        print(f"would format {escape_controls(source.path)}")
     if check or diff:
         return FAULTS if before != after else OK
     if piped:
-        sys.stdout.write(after)
+        print_exactly(after)
     elif before != after:
         try:
             write(file, after.encode())
         except OSError as fault:
             return _refuse(error("P009", f"cannot write `{file}`: {fault.strerror or fault}"))
-        print(f"formatted {file}")
+        print(f"formatted {escape_controls(str(file))}")
     return OK
 
 

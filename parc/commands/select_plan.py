@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from parc.check.lints import PRICED
 from parc.check.load import choose, load
-from parc.commands.output import print_diagnostics
+from parc.commands.output import print_found
 from parc.commands.status import FAULTS, choose_status
 from parc.diagnostic import Diagnostic, Severity, has_errors
 from parc.plan.blocks import Plan
@@ -23,18 +23,18 @@ class Selection(NamedTuple):
     remarks: tuple[Diagnostic, ...]
 
 
-def select_plan(file: Path, name: str | None, overrides: Sequence[str], outside: bool) -> Selection | int:
+def select_plan(file: Path, name: str | None, options: Namespace) -> Selection | int:
     """The plan `name` of a file, or its only one; the exit code if there is none, with the reason printed."""
-    loaded = load(file, overrides, outside)
+    loaded = load(file, options.set, options.allow_outside_imports)
     plan = choose(loaded, name)
     found = loaded.diagnostics + loaded.allowed  # an error that a comment allows prevents an explanation, too
     if isinstance(plan, Plan):
         found = tuple(each for each in found if _concerns(each, plan, loaded.plans))
     if has_errors(each for each in found if each.code not in PRICED):
-        print_diagnostics(found, sys.stdout)
+        print_found(found, options.format)
         return choose_status(found)
     if isinstance(plan, Diagnostic):
-        print_diagnostics([plan], sys.stdout)
+        print_found([plan], options.format)
         return FAULTS
     remarks = (each for each in found if each.severity is not Severity.INFO and each not in loaded.allowed)
     return Selection(plan, tuple(remarks))

@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from json import loads
 from pathlib import Path
 from time import perf_counter
 
 from parc.check.load import load
-from parc.commands.output import print_diagnostics
+from parc.commands.output import print_found
 from parc.diagnostic import Diagnostic, error
 from parc.driver import Compiled, compile_plan
 from parc.emit.write import MARK, write
-from parc.render import json
 from parc.render.style import BOLD, GREEN, RED, RESET, escape_controls, wants_color
 from parc.verify.ladder import RUNGS, ProgramUnderTest, ProofOptions, RungName, choose_rungs, run_rungs
 from parc.verify.report import Verdict, combine_verdicts, format_json, format_rung, format_summary
@@ -32,7 +31,7 @@ def run(options: Namespace) -> int:
     start = perf_counter()
     made = _compile(options)
     if not isinstance(made, Compiled):
-        _print_refusal(made, options.format)
+        print_found(made, options.format)
         return CODES["not provable"]
     how = ProofOptions(
         _choose_rungs(made, options), options.seed, options.timeout, options.device, _print_progress
@@ -116,14 +115,7 @@ def _provide_folder(made: Compiled, edited: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def _print_refusal(found: Sequence[Diagnostic], form: str) -> None:
-    if form == "json":
-        print(json.render(found), end="")
-    else:
-        print_diagnostics(found, sys.stdout)
-
-
 def _style_verdict(line: str, found: Verdict) -> str:
-    """The line, with the verdict in its colour on a terminal."""
-    line = escape_controls(line)
+    """Lines, with the verdict in its colour on a terminal."""
+    line = "\n".join(map(escape_controls, line.split("\n")))
     return line.replace(found, f"{STYLES[found]}{found}{RESET}", 1) if wants_color(sys.stdout) else line

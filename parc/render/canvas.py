@@ -24,13 +24,11 @@ class Canvas(NamedTuple):
 
     def fold(self, text: str, indent: int) -> list[str]:
         """The lines of a text, folded where the terminal ends."""
-        lines = text.split("\n")
-        if self.width is None or all(indent + len(line) <= self.width for line in lines):
-            return lines
+        if self.width is None or indent + len(text) <= self.width:
+            return [text]
         from textwrap import wrap  # noqa: PLC0415 - start-up time
 
-        room = max(self.width - indent, MIN_ROOM)
-        return [part for line in lines for part in (wrap(line, room, break_on_hyphens=False) or [""])]
+        return wrap(text, max(self.width - indent, MIN_ROOM), break_on_hyphens=False) or [""]
 
     def fits_beside(self, column: int, label: Label, room: int) -> bool:
         """Whether the text of the label fits behind a marker that ends at `column`."""

@@ -38,7 +38,7 @@ def _format_command(diagnostic: Diagnostic) -> str:
 
 
 def _escape(text: str, more: str = "") -> str:
-    text = escape_controls(text).replace("%", "%25")
-    for sign in "\n" + more:
+    text = "%0A".join(escape_controls(line).replace("%", "%25") for line in text.split("\n"))
+    for sign in more:
         text = text.replace(sign, f"%{ord(sign):02X}")
     return text

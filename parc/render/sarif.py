@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from os import fsencode
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -88,7 +89,7 @@ def _convert_location(label: Label) -> dict[str, Any]:
 
 def _convert_source(source: Source) -> dict[str, Any]:
     path = Path(source.path)
-    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    uri = path.as_uri() if path.is_absolute() else quote(fsencode(path.as_posix()))
     return {"artifactLocation": {"uri": uri}}
 
 

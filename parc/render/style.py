@@ -10,6 +10,7 @@ from parc.diagnostic import Severity
 RESET = "\033[0m"
 BOLD, DIM = "\033[1m", "\033[2m"
 BLUE, GREEN, RED = "\033[1;34m", "\033[32m", "\033[31m"
+CONTROLS = {"\t": "    ", "\n": "\\n"}
 STYLES = {
     Severity.ERROR: "\033[1;31m",
     Severity.WARNING: "\033[1;33m",
@@ -23,10 +24,19 @@ def wants_color(stream: TextIO) -> bool:
 
 
 def escape_controls(text: str) -> str:
-    """The text without characters that control a terminal. Line feeds stay, tabs become four spaces."""
+    """The text on one line, without characters that control a terminal. Tabs become four spaces.
+
+    A line feed in a name or a string begins no line of the output: a log may take the line for a command.
+    """
     if text.isprintable():
         return text
-    return "".join("    " if c == "\t" else c if c.isprintable() or c == "\n" else "�" for c in text)
+    return "".join(CONTROLS.get(each, each if each.isprintable() else "�") for each in text)
+
+
+def format_path(path: object) -> str:
+    """A path at the beginning of a line. GitHub takes a line that begins with `::` for a command."""
+    shown = escape_controls(str(path))
+    return f"./{shown}" if shown.lstrip().startswith("::") else shown
 
 
 def count_columns(text: str) -> int:

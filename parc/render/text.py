@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.render.canvas import Canvas
 from parc.render.excerpt import draw_excerpt
-from parc.render.style import BLUE, BOLD, STYLES, escape_controls
+from parc.render.style import BLUE, BOLD, STYLES, escape_controls, format_path
 from parc.source import Source, Span
 
 
@@ -35,7 +35,7 @@ def _format_head(diagnostic: Diagnostic) -> str:
 
 
 def _format_place(span: Span | None) -> str:
-    return f"{escape_controls(span.source.path)}:{span.line}:{span.column}: " if span else ""
+    return f"{format_path(span.source.path)}:{span.line}:{span.column}: " if span else ""
 
 
 def _draw_diagnostic(canvas: Canvas, diagnostic: Diagnostic) -> str:

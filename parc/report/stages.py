@@ -45,7 +45,7 @@ def _build_row(plan: Plan, job: Job | None, index: int) -> StageRow:
     shape, rank = plan.train.model.shape, find_representative(plan, index)
     layers = placement.locate_layers(plan, rank) if _has_all_layers(plan) else ()
     dense = shape.dense_layers if shape.experts else sum(map(len, layers))
-    sparse = sum(layer >= dense for chunk in layers for layer in chunk) if shape.experts else 0
+    sparse = sum(len(chunk[max(dense - chunk.start, 0) :]) for chunk in layers) if shape.experts else 0
     experts = len(placement.locate_experts(plan, rank)) if sparse else 0
     if job is None:
         return StageRow(index, layers, sparse, experts)

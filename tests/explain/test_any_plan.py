@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from parc.check.load import load_text
 from parc.check.registry import Rule
 from parc.render.overview import render
 from parc.render.page import render_page
@@ -13,8 +16,10 @@ from parc.report import serialize
 from parc.report.difference import compare_plans
 from parc.report.overview import build_overview
 from parc.report.rank import describe_rank
-from tests.front.plans import complete, load
+from parc.source import Source
+from tests.front.plans import SEED, complete, load
 from tests.front.test_rules import named, part, with_example
+from tests.timing import measure_slowness
 
 
 @pytest.mark.parametrize("rule", with_example, ids=named)
@@ -47,3 +52,16 @@ def test_sizes_of_any_size(sizes: str) -> None:
         overview = build_overview(plan)
         assert plan.name in render(overview, Pen(), verbose=True)
         assert "</html>" in render_page(overview)
+
+
+@pytest.mark.parametrize("layers", [10**9, 2**53])
+def test_layers_without_end_are_counted_and_not_enumerated(layers: int) -> None:
+    shape = f"layers = {layers}, dense_layers = 3"
+    text = SEED.replace(" layers = 16, hidden", f" {shape}, hidden")
+    text = text.replace(", layers = [4, 4, 4, 4]", "")
+    (plan,) = load_text(Source("plan.parc", text)).plans
+    begun = time.process_time()
+    overview = build_overview(plan)
+    render(overview, Pen(), verbose=True)
+    assert time.process_time() - begun < measure_slowness()
+    assert sum(stage.moe_layers for stage in overview.stages) == layers - 3

@@ -19,6 +19,7 @@ from parc.check.registry import Finding
 from parc.cost.figure import format_quantity
 from parc.cost.timing.pass_times import predict_passes
 
+MAX_LAYERS = 10_000  # that are dealt out one by one
 SAME = 1.001  # times another time, what counts as equal
 
 
@@ -69,6 +70,8 @@ def _balance(costs: Costs) -> Alternative | None:
     pipeline, work, head = costs.plan.pipeline, list_work(costs), _time_head(costs)
     assert pipeline
     layers, last = pipeline.layers, len(pipeline.layers) - 1
+    if sum(layers) > MAX_LAYERS:
+        return None
     each = [(total - (head if at == last else 0.0)) / layers[at] for at, total in enumerate(work)]
     split = [1] * len(layers)
 

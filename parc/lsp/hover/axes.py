@@ -9,6 +9,7 @@ from parc.check.claims.figures import derive_figure
 from parc.check.claims.verdict import format_value
 from parc.check.costs import Costs, Unknown
 from parc.check.rules.axes import find_uses
+from parc.lsp.markdown import format_code
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Lattice
 
@@ -22,13 +23,13 @@ FIGURES = ("ranks", "groups", "sent", "time")
 def describe_axis(plan: Plan, name: str) -> str:
     """The groups of an axis, how many units of each level they touch, and what the axis carries."""
     if name not in plan.mesh.names:
-        return f"the mesh of `{plan.name}` has no axis `{name}`"
+        return f"the mesh of {format_code(plan.name)} has no axis {format_code(name)}"
     size, stride = plan.mesh.axis(name).size, plan.mesh.stride(name)
     groups = plan.mesh.groups([name])
     first = ", ".join(map(_format_ranks, islice(groups, MAX_GROUPS)))
     carried = list(dict.fromkeys(use.strategy for use in find_uses(plan)[name]))
     lines = [
-        f"**axis** `{name}`: {size:,} ranks, {stride:,} apart",
+        f"**axis** {format_code(name)}: {size:,} ranks, {stride:,} apart",
         "",
         f"{len(groups):,} groups: {first}{', ..' if len(groups) > MAX_GROUPS else ''}",
         "",

@@ -10,10 +10,10 @@ from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.cursor import CursorContext, find_context
 from parc.lsp.document.mentions import Mention, find_definition, find_mention
 from parc.lsp.hover.axes import describe_axis, describe_strategy
-from parc.lsp.hover.markdown import format_code_block
 from parc.lsp.hover.quantity import describe_quantity
 from parc.lsp.hover.symbol import describe_symbol
 from parc.lsp.language.schema_docs import describe_form, describe_key, link_reference
+from parc.lsp.markdown import escape_unprintable, format_code, format_code_block
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form
 from parc.source import Span
@@ -59,10 +59,10 @@ def _describe_claim(analysis: Analysis, offset: int) -> tuple[str, Span] | None:
     verdict = next(each for each in judge(analysis.find_costs(plan)) if each.claim is claim)
     span = analysis.locate(claim.span)
     if verdict.figure is None:
-        return f"**not judged**: {verdict.missing}", span
+        return f"**not judged**: {escape_unprintable(verdict.missing)}", span
     word = "holds" if verdict.holds else "does not hold"
     doubt = ", within the error of the cost model" if verdict.doubtful else ""
-    title = f"**{word}**{doubt}: `{claim.subject}` is {format_value(verdict.figure)}"
+    title = f"**{word}**{doubt}: {format_code(claim.subject)} is {format_value(verdict.figure)}"
     return "\n".join([title, "", *format_code_block(verdict.format_derivation())]), span
 
 

@@ -8,6 +8,7 @@ from parc.check.claims.figures import derive_figure
 from parc.check.costs import Costs, Unknown
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.words import Word
+from parc.lsp.markdown import format_code
 from parc.syntax import units
 from parc.syntax.scan import MAX_DIGITS, NUMBER
 
@@ -39,7 +40,7 @@ def describe_quantity(analysis: Analysis, word: Word) -> str | None:
     if value is None:
         return None
     number, dimension = value
-    equal = [f"`{word.text}`", *convert_quantity(number, dimension, word.text)]
+    equal = [format_code(word.text), *convert_quantity(number, dimension, word.text)]
     lines = [" = ".join(equal)]
     if changes := _list_changes(analysis, word, number, dimension):
         lines += ["", f"One percent more changes {', '.join(changes)}."]

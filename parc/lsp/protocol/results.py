@@ -39,7 +39,7 @@ COMPLETIONS = {
 COMMANDS = ("picture", "build")  # kinds of lenses that run one; the others are texts
 LEGEND = types.SemanticTokensLegend(list(TYPES), list(MODIFIERS))
 PLACEHOLDER = re.compile(r"\$(?:[0-9]|\{[0-9]:([^}]*)\})")
-MARKUP = re.compile(r"^```\w*\n?|\*\*", re.M)
+MARKUP = re.compile(r"^`{3,}\w*\n?|\*\*", re.M)
 
 
 def convert_hover(converter: Converter, markdown: str) -> types.MarkupContent:

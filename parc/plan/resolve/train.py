@@ -72,9 +72,14 @@ def _resolve_loss(block: BlockReader) -> blocks.Loss:
 def _read_label(block: BlockReader, key: str, default: int) -> int:
     """A label: a whole number that an int64 holds."""
     number = block.read_real_or(key, default)
-    if number < 2**63 and number == int(number):
+    if -(2**63) <= number < 2**63 and number == int(number):
         return int(number)
-    block.report("P111", block.spans[key], f"`{key}` must be whole and below 2^63", f"this is {number:g}")
+    block.report(
+        "P111",
+        block.spans[key],
+        f"`{key}` must be a whole number from -2^63 up to 2^63",
+        f"this is {number:g}",
+    )
     return default
 
 
