@@ -12,13 +12,16 @@ from typing import Literal, TypeAlias
 
 from parc.capture.capture import Captured, capture
 from parc.capture.dump import dump_captured
+from parc.capture.model.origin import check_origin
 from parc.capture.model.user_model import read_sources
 from parc.check.load import Loaded, choose, load
 from parc.check.unsupported import find_unsupported
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
 from parc.emit.program import Files, dump_files, emit
+from parc.emit.record import MARK, find_edits, is_ours
+from parc.emit.scratch import make_scratch, remove_left
 from parc.emit.tables import add_validation
-from parc.emit.write import MARK, find_edits, find_foreign, is_ours, write
+from parc.emit.write import find_foreign, write
 from parc.ir.dump import dump_program
 from parc.ir.program import Program
 from parc.lower.program import lower
@@ -29,6 +32,7 @@ from parc.render.text import render, summarize
 from parc.shard.dump import dump_placed
 from parc.shard.propagate import propagate
 
+RUN_PREFIX = "parc-run-"  # of the folder that a program is run from
 SHOWN = 4  # edited files that a message lists
 
 
@@ -75,6 +79,8 @@ def compile_plan(
         return limits
     watch("load", lambda: dump_plan(plan))
     try:
+        if not loaded.outside:
+            check_origin(plan.train.model)
         captured = capture(plan)
         watch("capture", lambda: dump_captured(captured))
         placed = propagate(plan, captured)
@@ -205,9 +211,11 @@ def run(
     if made.validation:
         print(made.validation)
     base = file.parent.absolute()
-    with tempfile.TemporaryDirectory(prefix="parc-") as folder:
-        write(made.files, Path(folder) / "program")
-        program = [sys.executable, str(Path(folder) / "program" / "train.py"), "--base", str(base)]
+    temporary = Path(tempfile.gettempdir())
+    remove_left(RUN_PREFIX, temporary)
+    with make_scratch(RUN_PREFIX, temporary) as folder:
+        write(made.files, folder / "program")
+        program = [sys.executable, str(folder / "program" / "train.py"), "--base", str(base)]
         chosen = ["--device", device] if device else []
         status = run_program([*program, *chosen, *arguments])
     if status == 0 and compare:

@@ -10,6 +10,7 @@ from parc.check.costs import Costs
 from parc.check.engine import check_plan, select_reliable
 from parc.check.incremental import History
 from parc.check.lints import PRICED
+from parc.check.model_code import find_outside_code
 from parc.diagnostic import Diagnostic, Label, error, has_errors
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Launch, Plan
@@ -29,6 +30,7 @@ class Loaded(NamedTuple):
     sources: tuple[Source, ...]  # the file first, then what it imports
     costs: tuple[Costs, ...] = ()  # of the plans, in their order
     allowed: tuple[Diagnostic, ...] = ()  # by comments: not reported, and as true as the others
+    outside: bool = False  # imports and models may lie outside of the project
 
     @property
     def ok(self) -> bool:
@@ -54,8 +56,9 @@ def load_text(
 ) -> Loaded:
     """The same for a text; what it imports is looked for beside `source.path`.
 
-    `texts`, by their real paths, are read instead of files. `outside`: imports may leave the project.
-    `history` is the same object at every reading of the file: what it has of the last one is not done again.
+    `texts`, by their real paths, are read instead of files. `outside`: imports and models may leave the
+    project. `history` is the same object at every reading of the file: what it has of the last one is not
+    done again.
     """
     faults: list[Diagnostic] = []
     if history:
@@ -73,6 +76,8 @@ def load_text(
         history.check_plans(resolver.plans) if history else [check_plan(each) for each in resolver.plans]
     )
     found = [diagnostic for each in checked for diagnostic in each.diagnostics]
+    if not outside:
+        found += find_outside_code(resolver.plans, Path(source.path))
     if history:
         faults, found = ([history.relocate(each) for each in some] for some in (faults, found))
         history.end()
@@ -86,7 +91,7 @@ def load_text(
         faults, allowed = apply_allowances(files, faults, thorough, locate)
     costs = tuple(each.costs for each in checked)
     reported = tuple(_sort_by_place(faults, sources))
-    return Loaded(resolver.plans, resolver.launches, reported, sources, costs, tuple(allowed))
+    return Loaded(resolver.plans, resolver.launches, reported, sources, costs, tuple(allowed), outside)
 
 
 def _limit_faults(faults: list[Diagnostic]) -> None:

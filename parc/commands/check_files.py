@@ -8,8 +8,9 @@ from os.path import realpath
 from pathlib import Path
 
 from parc.check.load import load, load_text
+from parc.check.model_code import describe_code
 from parc.commands.output import print_diagnostics, print_found
-from parc.diagnostic import Diagnostic
+from parc.diagnostic import Diagnostic, has_errors
 from parc.named_tuple import NamedTuple
 from parc.plan.imports import NO_TEXTS
 from parc.record import replace
@@ -22,6 +23,7 @@ class Result(NamedTuple):
     diagnostics: list[Diagnostic]
     plans: list[str]  # a line for each plan
     files: set[Path]  # all files that were read, and those that could not be read
+    code: list[str]  # what a build of each plan runs, each once
 
 
 def check_files(
@@ -35,7 +37,7 @@ def check_files(
     `texts` maps real paths to texts that replace the content of files. Fixes that edit files other than these
     are left out, and so are all fixes if there are `settings`.
     """
-    result = Result([], [], set(files))
+    result = Result([], [], set(files), [])
     editable = set() if settings else {realpath(file) for file in files}
     seen = set()
     for file in files:
@@ -52,6 +54,8 @@ def check_files(
         result.plans.extend(
             f"{format_path(file)}: plan {plan.name}, {plan.mesh.size:,} ranks" for plan in loaded.plans
         )
+        code = dict.fromkeys(describe_code(plan.train.model) for plan in loaded.plans)
+        result.code.extend(each for each in code if each not in result.code)
         result.files.update(Path(source.path) for source in loaded.sources)
     return result
 
@@ -70,6 +74,8 @@ def print_result(result: Result, form: str, fixed: int | None = None) -> None:
         print_diagnostics(found, sys.stdout, _summarize_fixes(found, fixed))
         if not found:
             print("\n".join([*result.plans, f"{fixed} fixed, no faults left" if fixed else "no faults"]))
+        if result.code and not has_errors(found):
+            print(f"parc build runs the code of {' and '.join(result.code)}")
         return
     print_found(found, form)
     if fixed:

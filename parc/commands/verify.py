@@ -15,7 +15,8 @@ from parc.check.load import load
 from parc.commands.output import print_found
 from parc.diagnostic import Diagnostic, error
 from parc.driver import Compiled, compile_plan
-from parc.emit.write import MARK, write
+from parc.emit.record import MARK
+from parc.emit.write import write
 from parc.render.style import BOLD, GREEN, RED, RESET, escape_controls, wants_color
 from parc.verify.ladder import RUNGS, ProgramUnderTest, ProofOptions, RungName, choose_rungs, run_rungs
 from parc.verify.report import Verdict, combine_verdicts, format_json, format_rung, format_summary

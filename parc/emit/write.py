@@ -1,70 +1,34 @@
-"""Putting a folder on disk: whole or not at all."""
+"""Putting a folder on disk: whole or not at all, whenever the process ends."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import ctypes
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-MARK = "plan.lock.json"
+from parc.emit.record import MARK, is_bytecode, read_written
+from parc.emit.scratch import find_left, make_scratch
 
-
-def is_ours(out: Path) -> bool:
-    """Whether a folder was written by parc: it may be replaced, anything else may not."""
-    return _read_written(out) is not None
-
-
-def find_edits(out: Path) -> list[str]:
-    """What replacing a folder of parc's would lose: files that were changed, or added to its subfolders."""
-    written = _read_written(out) or {}
-    changed = [
-        name for name, digest in written.items() if (out / name).exists() and _hash(out / name) != digest
-    ]
-    folders = {name.partition("/")[0] for name in written if "/" in name}
-    inside = (path for folder in folders for path in (out / folder).rglob("*") if path.is_file())
-    names = (path.relative_to(out).as_posix() for path in inside if "__pycache__" not in path.parts)
-    return sorted([*changed, *(name for name in names if name not in written)])
-
-
-def _read_written(out: Path) -> dict[str, str] | None:
-    """The files that parc has written to a folder, by name, with their digests; None if it has not.
-
-    The text may be anybody's: names that lead out of the folder are not taken.
-    """
-    try:
-        mark = json.loads((out / MARK).read_text(encoding="utf-8"))
-        files = mark["files"].items()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-    if "parc" not in mark or not all(isinstance(digest, str) and _is_inside(name) for name, digest in files):
-        return None
-    return dict(files)
-
-
-def _is_inside(name: str) -> bool:
-    return bool(name) and not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
-
-
-def _hash(path: Path) -> str | None:
-    """The digest of a file; None for what cannot be read as one."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
+PREFIX = ".parc-"  # of the folder that a program is written to first
+AWAY = "old"  # the folder in it for the old one, where two folders cannot be exchanged
+TARGET = "target"  # the file in it that names the folder which it is to become
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 def write(files: Mapping[str, bytes], out: Path) -> None:
     """Write beside `out` first, then take its place; through a link, the place that it points to.
 
-    What else lies in a folder of parc's (`runs/`) stays there. Raises OSError; then `out` is as it was.
+    What else lies in a folder of parc's (`runs/`) stays there. Raises OSError; then `out` is as it was. If
+    the process is killed, `out` is the old folder or the new one; the next call moves what else was in it.
     """
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".parc-", dir=out.parent) as scratch:
-        fresh, old = Path(scratch, "fresh"), Path(scratch, "old")
+    recover(out.parent)
+    with make_scratch(PREFIX, out.parent) as scratch:
+        (scratch / TARGET).write_text(out.name, encoding="utf-8")
+        fresh = scratch / "fresh"
         for name, content in files.items():
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,30 +37,67 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
         if not out.exists():
             fresh.rename(out)
             return
-        kept = find_foreign(out)
+        old, kept = out.stat().st_ino, find_foreign(out)
         try:
-            out.rename(old)
-            fresh.rename(out)
-            for name in kept:
-                (old / name).rename(out / name)
+            _exchange(fresh, out)  # from here on, `fresh` is the old folder
+            _move(kept, fresh, out)
         except BaseException:
-            _restore(out, old, fresh, kept)
+            _restore(out, fresh, old, kept)
             raise
 
 
-def _restore(out: Path, old: Path, fresh: Path, kept: Sequence[str]) -> None:
-    """Undo a swap that has not come to its end, wherever it stopped."""
-    if old.exists():
-        for name in kept:
-            if not os.path.lexists(old / name):
-                (out / name).rename(old / name)
+def recover(parent: Path) -> None:
+    """Completes, or undoes, what a killed process has left in `parent`."""
+    for scratch in find_left(PREFIX, parent):
+        away, name = scratch / AWAY, scratch / TARGET
+        target = parent / name.read_text(encoding="utf-8") if name.is_file() else None
+        if target is None or target.parent != parent:
+            continue
+        if not os.path.lexists(target) and away.is_dir():
+            away.rename(target)  # killed between two renames, where folders cannot be exchanged
+        for old in (away, scratch / "fresh"):
+            if read_written(old) is not None and read_written(target) is not None:
+                _move(find_foreign(old), old, target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchanges two folders in one step. Where the system cannot, `recover` undoes half of it."""
+    if sys.platform == "linux" and _rename_exchange(one, other):
+        return
+    away = one.with_name(AWAY)
+    other.rename(away)
+    one.rename(other)
+    away.rename(one)
+
+
+def _rename_exchange(one: Path, other: Path) -> bool:
+    """False where the system or its file system lacks this."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    paths = (AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other))
+    return rename is not None and rename(*paths, RENAME_EXCHANGE) == 0
+
+
+def _move(names: Iterable[str], old: Path, new: Path) -> None:
+    """Moves entries of a folder to another one that has none of these names."""
+    for name in names:
+        if os.path.lexists(old / name) and not os.path.lexists(new / name):
+            (old / name).rename(new / name)
+
+
+def _restore(out: Path, fresh: Path, old: int, kept: Sequence[str]) -> None:
+    """Undo an exchange that has not come to its end. `old` is the inode of the old folder."""
+    away = fresh.with_name(AWAY)
+    if away.exists():
         if out.exists():
             out.rename(fresh)
-        old.rename(out)
+        away.rename(out)
+    elif out.stat().st_ino != old:
+        _move(kept, out, fresh)
+        _exchange(fresh, out)
 
 
 def find_foreign(folder: Path) -> list[str]:
     """The names of what lies in a folder that parc has written and is not parc's."""
-    written = _read_written(folder) or {}
-    ours = {name.partition("/")[0] for name in written} | {MARK, "__pycache__"}
-    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    written = read_written(folder) or {}
+    ours = {name.partition("/")[0] for name in written} | {MARK}
+    return sorted(path.name for path in folder.iterdir() if path.name not in ours and not is_bytecode(path))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parc import cli, driver
 from parc.check.load import load
 from parc.emit import write as writing
+from parc.emit.scratch import make_scratch
 from tests.build.projects import ALL, ALONE, DATA, TENSOR, Project
 
 ROOT = Path(__file__).parents[2]
@@ -139,15 +144,74 @@ def test_a_file_of_the_users_is_not_taken_for_one_that_is_written(project: Proje
     assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["../precious.txt", "/etc/passwd", ""])
-def test_a_record_that_names_files_outside_is_not_parcs(project: Project, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../precious.txt", "/etc/passwd", "", "notes.txt", "runs/metrics.jsonl"),
+        "runtime/../x.py",
+        "launch/a b.sh",
+    ],
+)
+def test_a_record_that_names_other_files_than_parc_writes_is_not_parcs(project: Project, name: str) -> None:
+    """Else what a run or the user has left there would go with the old program."""
     assert project.build() == ()
-    mark = project.out / "plan.lock.json"
-    record = json.loads(mark.read_text())
-    record["files"][name] = "0"
-    mark.write_text(json.dumps(record))
+    (project.out / "notes.txt").write_text("mine")
+    replace_record(project.out, lambda record: record["files"].update({name: "0" * 64}))
     (fault,) = project.build()
     assert fault.code == "P510"
+    assert (project.out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.update(files=[]),
+        lambda record: record.update(files={"train.py": 3}),
+        lambda record: record.update(files={"train.py": "short"}),
+        lambda record: record.update(files=None),
+        lambda record: record.update(parc=1),
+        lambda record: record.pop("files"),
+    ],
+)
+def test_a_record_of_wrong_types_is_not_parcs(
+    project: Project, change: Callable[[dict[str, Any]], object]
+) -> None:
+    assert project.build() == ()
+    replace_record(project.out, change)
+    (fault,) = project.build()
+    assert fault.code == "P510"
+
+
+def replace_record(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    mark = folder / "plan.lock.json"
+    record = json.loads(mark.read_text())
+    change(record)
+    mark.write_text(json.dumps(record))
+
+
+def test_a_record_behind_a_link_is_not_parcs(project: Project) -> None:
+    assert project.build() == ()
+    mark = project.out / "plan.lock.json"
+    mark.rename(project.folder / "elsewhere.json")
+    mark.symlink_to(project.folder / "elsewhere.json")
+    (fault,) = project.build()
+    assert fault.code == "P510"
+
+
+@pytest.mark.parametrize("name", ["train.py", "runtime", "runtime/mine", "runtime/__pycache__"])
+def test_a_link_in_a_folder_of_parcs_counts_as_an_edit(project: Project, tmp_path: Path, name: str) -> None:
+    assert project.build() == ()
+    shutil.rmtree(project.out / "runtime" / "__pycache__", ignore_errors=True)
+    away, place = tmp_path / "away", project.out / name
+    if place.exists():
+        place.rename(away)
+    else:
+        away.mkdir()
+        (away / "precious.txt").write_text("mine")
+    place.symlink_to(away)
+    (fault,) = project.build()
+    assert fault.code == "P516"
+    assert place.is_symlink()
 
 
 @pytest.mark.parametrize("broken", ["plan", "model"])
@@ -255,11 +319,19 @@ def test_an_interrupt_while_files_are_written_leaves_nothing_behind(
     assert sorted(project.folder.iterdir()) == around
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.fixture(params=["exchanged", "renamed"])
+def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Linux exchanges two folders in one step; elsewhere one moves away before the other comes."""
+    if request.param == "renamed":
+        monkeypatch.setattr(writing, "_rename_exchange", lambda _one, _other: False)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_an_interrupt_while_the_folder_is_swapped_leaves_the_old_one(
-    project: Project, monkeypatch: pytest.MonkeyPatch, at: int
+    project: Project, monkeypatch: pytest.MonkeyPatch, at: int, exchange: str
 ) -> None:
-    """The old folder moves away, the new one into its place, then what a run has left."""
+    """The folders change places, then what a run has left moves."""
     assert project.build() == ()
     (project.out / "runs").mkdir()
     (project.out / "runs" / "metrics.jsonl").write_text("{}\n")
@@ -274,11 +346,59 @@ def test_an_interrupt_while_the_folder_is_swapped_leaves_the_old_one(
         return renamed(path, target)
 
     monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(Interrupted):
-        writing.write({name: b"new" for name in before if not name.startswith("runs")}, project.out)
+    files = {name: b"new" for name in before if not name.startswith("runs")}
+    if exchange == "exchanged" and at > 1:
+        writing.write(files, project.out)
+        assert contents(project.out) == {**files, "runs/metrics.jsonl": b"{}\n"}
+    else:
+        with pytest.raises(Interrupted):
+            writing.write(files, project.out)
+        assert contents(project.out) == before
     monkeypatch.undo()
+    assert sorted(project.folder.iterdir()) == around
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_kill_while_the_folder_is_swapped_loses_nothing(project: Project, at: int, exchange: str) -> None:
+    """The program is the old one or the new one, and the next build brings what a run has left."""
+    assert project.build() == ()
+    (project.out / "runs").mkdir()
+    (project.out / "runs" / "metrics.jsonl").write_text("{}\n")
+    before, around = contents(project.out), sorted(project.folder.iterdir())
+    renamed = Path.rename
+
+    def write_and_die() -> None:
+        count = 0
+
+        def killed(path: Path, target: Path) -> Path:
+            nonlocal count
+            count += 1
+            if count == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return renamed(path, target)
+
+        Path.rename = killed  # type: ignore[method-assign]
+        writing.write({name: text for name, text in before.items() if "runs" not in name}, project.out)
+
+    child = get_context("fork").Process(target=write_and_die)
+    child.start()
+    child.join()
+    assert child.exitcode == (0 if exchange == "exchanged" and at > 1 else -signal.SIGKILL)
+    if exchange == "exchanged":
+        assert (project.out / "plan.lock.json").is_file()  # never gone
+    writing.recover(project.folder)
     assert contents(project.out) == before
     assert sorted(project.folder.iterdir()) == around
+
+
+def test_a_folder_that_is_being_written_is_left_alone(project: Project) -> None:
+    project.folder.mkdir()
+    with make_scratch(writing.PREFIX, project.folder) as scratch:
+        writing.recover(project.folder)
+        assert scratch.is_dir()
+    (project.folder / ".parc-mine").mkdir()  # somebody else's, in spite of its name
+    writing.recover(project.folder)
+    assert (project.folder / ".parc-mine").is_dir()
 
 
 def test_ctrl_c_while_the_model_is_built(project: Project) -> None:

@@ -61,6 +61,7 @@ def test_all_plans_of_all_files_are_named(folder: Path, capsys: pytest.CaptureFi
         f"{files[0]}: plan wide, 4 ranks",
         f"{files[1]}: plan narrow, 4 ranks",
         "no faults",
+        f"parc build runs the code of `{folder / 'moe.py'}`",
     ]
 
 

@@ -62,7 +62,11 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
 
 def test_check_says_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(folder / "seed.parc")]) == 0
-    assert capsys.readouterr().out == f"{folder / 'seed.parc'}: plan wide, 128 ranks\nno faults\n"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder / 'seed.parc'}: plan wide, 128 ranks",
+        "no faults",
+        f"parc build runs the code of `{folder / 'moe.py'}`",
+    ]
 
 
 def test_check_in_one_line_a_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -48,7 +49,23 @@ def find_factory(model: Model) -> Callable[..., object]:
     if not hasattr(module, name):
         raise CompileError(error("P501", f"`{place}` has no `{name}`", label, help=_list_modules(module)))
     factory: Callable[..., object] = getattr(module, name)
+    _check_factory(factory, model, label)
     return factory
+
+
+def _check_factory(factory: object, model: Model, label: Label) -> None:
+    """Raises CompileError where it is certain, before the call, that it returns no module."""
+    returned = inspect.get_annotations(factory).get("return") if inspect.isfunction(factory) else None
+    if not callable(factory):
+        what = f"is `{type(factory).__name__}`, which cannot be called"
+    elif isinstance(factory, type) and not issubclass(factory, nn.Module):
+        what = "is a class, and no torch.nn.Module: it is not called"
+    elif isinstance(returned, type) and not issubclass(returned, nn.Module):
+        what = f"returns `{returned.__name__}`: it is not called"
+    else:
+        return
+    help = "`source` names a class of modules, or a function that returns one"
+    raise CompileError(error("P502", f"`{model.source}` {what}", label, help=help))
 
 
 def load_model(model: Model, dtype: torch.dtype) -> UserModel:

@@ -1,0 +1,59 @@
+"""Temporary folders. Those that a killed process has left are found, because a lock ends with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCK = ".lock"  # the file that its process keeps locked
+
+
+@contextmanager
+def make_scratch(prefix: str, parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, removed at the end of the block."""
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        with (scratch / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _open_if_left(scratch: Path) -> Iterator[bool]:
+    """Whether a folder of `make_scratch` belongs to no process any more. It is locked within the block."""
+    try:
+        lock = os.open(scratch / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        yield False  # not ours, or gone meanwhile
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield os.fstat(lock).st_uid == os.getuid()
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(lock)
+
+
+def find_left(prefix: str, parent: Path) -> Iterator[Path]:
+    """The folders that killed processes of this user have left in `parent`; each is removed afterwards."""
+    for scratch in sorted(parent.glob(f"{prefix}*")):
+        if scratch.is_symlink():
+            continue
+        with _open_if_left(scratch) as left:
+            if left:
+                yield scratch
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_left(prefix: str, parent: Path) -> None:
+    """Removes the folders that killed processes of this user have left in `parent`."""
+    for _ in find_left(prefix, parent):
+        pass
