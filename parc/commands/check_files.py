@@ -14,7 +14,7 @@ from parc.diagnostic import Diagnostic, has_errors
 from parc.named_tuple import NamedTuple
 from parc.plan.imports import NO_TEXTS
 from parc.record import replace
-from parc.render.style import format_path
+from parc.render.style import escape_controls, format_path
 from parc.render.text import summarize
 from parc.source import Source
 
@@ -75,7 +75,7 @@ def print_result(result: Result, form: str, fixed: int | None = None) -> None:
         if not found:
             print("\n".join([*result.plans, f"{fixed} fixed, no faults left" if fixed else "no faults"]))
         if result.code and not has_errors(found):
-            print(f"parc build runs the code of {' and '.join(result.code)}")
+            print(escape_controls(f"parc build runs the code of {' and '.join(result.code)}"))
         return
     print_found(found, form)
     if fixed:
