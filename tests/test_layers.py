@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "parc"
 
-TEXT = {"source", "diagnostic", "named_tuple", "record", "resources"}
+TEXT = {"source", "diagnostic", "docstrings", "named_tuple", "record", "resources"}
 FRONT = TEXT | {"syntax", "plan", "ir", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "ir"}
 EVERYTHING = FRONT | {
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "named_tuple": set(),
     "record": {"named_tuple"},
     "resources": set(),
+    "docstrings": set(),
     "diagnostic": {"named_tuple", "record", "source"},
     "syntax": TEXT,
     "plan": TEXT | {"syntax"},

@@ -30,6 +30,7 @@ from parc.capture.model.tree import Place, Places
 from parc.capture.preconditions import check_operations
 from parc.capture.source_lines import is_users_file
 from parc.capture.split_bias import split_biases
+from parc.docstrings import read_docstring
 from parc.ir.runtime_names import LOCALS
 
 aten = torch.ops.aten
@@ -84,7 +85,7 @@ class _Exporter:
         _remove_noise(graph)
         check_operations(graph)
         kind = type(call.module)
-        doc = inspect.cleandoc(vars(kind).get("__doc__") or "")
+        doc = inspect.cleandoc(read_docstring(kind))
         owner = call.module.model if isinstance(call.module, Objective) else call.module
         return Body(kind.__name__, path, graph, doc, numbers=numbers_of(owner))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from parc.check.requests import Request
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
+from parc.docstrings import read_docstring
 from parc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class Registry(Generic[Subject]):
 
         def register(predicate: Predicate[Subject]) -> Predicate[Subject]:
             name = predicate.__name__.replace("_", "-")
-            self.checks.append(Check(Rule(code, name, severity, predicate.__doc__ or "", always), predicate))
+            self.checks.append(
+                Check(Rule(code, name, severity, read_docstring(predicate), always), predicate)
+            )
             return predicate
 
         return register
