@@ -27,7 +27,13 @@ from parc.capture.model.user_model import UserModel, load_model
 from parc.capture.model_sizes import NOUNS, list_sizes
 from parc.capture.preconditions import Illegal
 from parc.capture.sizes import BatchSize
-from parc.capture.source_lines import describe_fault, label_fault, label_line, label_operation
+from parc.capture.source_lines import (
+    describe_fault,
+    label_fault,
+    label_line,
+    label_operation,
+    read_message,
+)
 from parc.capture.symbols import FixedSizes, find_symbols
 from parc.capture.token_tables import count_known_ids
 from parc.capture.used_parameters import list_used_parameters
@@ -184,7 +190,7 @@ def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Fo
         return _run_forward(structure, batch)
     except Exception as fault:
         label = Label(model.at("source"), "run for this plan", primary=False)
-        if any(word in str(fault) for word in _READS_VALUES):
+        if any(word in read_message(fault) for word in _READS_VALUES):
             message = "`forward` reads values of a tensor, which decide on shapes or on what is run"
             raise CompileError(
                 error("P505", message, *label_fault(fault), label, help=_VALUES_CURE)

@@ -96,7 +96,15 @@ def label_class(of: type, text: str) -> tuple[Label, ...]:
 
 def describe_fault(fault: BaseException) -> str:
     """The first line of an exception's message, or its type where it has none."""
-    return str(fault).strip().split("\n")[0] or type(fault).__name__
+    return read_message(fault).strip().split("\n")[0] or type(fault).__name__
+
+
+def read_message(fault: BaseException) -> str:
+    """The message of an exception; empty if that raises another one, as an exception of the user's may."""
+    try:
+        return str(fault)
+    except Exception:  # noqa: BLE001 - whatever the user's `__str__` raises
+        return ""
 
 
 def is_users_file(file: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from parc.capture.source_lines import read_message
 from parc.diagnostic import CompileError
 from parc.emit.program import Files
 from parc.emit.write import write
@@ -82,7 +83,7 @@ def _run_rung(name: RungName, tested: ProgramUnderTest, options: ProofOptions) -
         why = "the program that is run in its place cannot be built"
         return Rung(name, "not provable", tuple(f"{why}: {each.message}" for each in faulty.diagnostics))
     except Exception as fault:  # noqa: BLE001 - an error of parc tells nothing about the program
-        failure = f"{type(fault).__name__}: {fault}"
+        failure = f"{type(fault).__name__}: {read_message(fault)}"
         return Rung(name, "not provable", (f"parc itself has failed, which is an error of parc: {failure}",))
 
 

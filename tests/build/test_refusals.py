@@ -8,6 +8,9 @@ import pytest
 
 from tests.build.projects import ALL, DATA, EXPERTS, TENSOR, Project
 
+UNPRINTABLE = "raise type('Bad', (Exception,), {'__str__': None, '__repr__': None})()"
+"""An exception that has no message: to ask for it raises another one."""
+
 UP = "        hidden = F.relu(self.up(x))"
 FEED = "        x = x + self.feed(x)"
 
@@ -81,7 +84,7 @@ def test_a_missing_factory_lists_those_there_are(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["1 / 0", "raise SystemExit(0)", "open('no_such_file.json')", "import no_such"]
+    "line", ["1 / 0", "raise SystemExit(0)", "open('no_such_file.json')", "import no_such", UNPRINTABLE]
 )
 def test_a_module_that_fails_when_it_is_imported(project: Project, line: str) -> None:
     (fault,) = project.model("class Net(", f"{line}\n\n\nclass Net(").faults()
@@ -107,7 +110,7 @@ def test_a_module_of_bytes_that_are_no_text(project: Project) -> None:
 # Its constructor
 
 
-@pytest.mark.parametrize("line", ['raise ValueError("no such width")', "raise SystemExit(3)"])
+@pytest.mark.parametrize("line", ['raise ValueError("no such width")', "raise SystemExit(3)", UNPRINTABLE])
 def test_a_constructor_that_raises(project: Project, line: str) -> None:
     (fault,) = project.model(
         "        self.embedding = nn.Embedding(vocab, width)", f"        {line}"
@@ -174,6 +177,7 @@ def test_other_sizes_than_the_model_has(project: Project, stated: str, told: str
     [
         "x = x + self.feed(x).view(3, 5)",
         'raise RuntimeError("not today")',
+        UNPRINTABLE,
         "x = x + self.nothing(x)",
     ],
 )

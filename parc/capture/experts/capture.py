@@ -24,6 +24,7 @@ from parc.capture.experts.stack import stack_experts
 from parc.capture.experts.trace import ExpertTracer, UnsupportedExperts
 from parc.capture.graph import Body, numbers_of
 from parc.capture.model.signatures import Signatures
+from parc.capture.source_lines import describe_fault
 
 
 def capture_expert(
@@ -85,9 +86,8 @@ def _run(module: nn.Module, call: ExpertsCall, tokens: Tensor, indices: Tensor, 
     except UnsupportedExperts:
         raise
     except Exception as fault:
-        reason = str(fault).strip().split("\n")[0]
         raise UnsupportedExperts(
-            f"it does not run with {indices.shape[1]} experts a token: {reason}"
+            f"it does not run with {indices.shape[1]} experts a token: {describe_fault(fault)}"
         ) from fault
     if not isinstance(out, Tensor) or out.shape != tokens.shape:
         made = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_recipe
 from parc.capture.model.recording import Recording
 from parc.capture.model.tree import Place, find_places, walk_modules
-from parc.capture.source_lines import Frames, label_fault, label_frames
+from parc.capture.source_lines import Frames, label_fault, label_frames, read_message
 from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Argument, Model
 
@@ -184,7 +184,7 @@ def _import_file(path: Path) -> object:
 
 def _describe(fault: BaseException) -> str:
     """The type of an exception and the first line of its message."""
-    text = str(fault).strip().split("\n")[0]
+    text = read_message(fault).strip().split("\n")[0]
     return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
 
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from parc.capture.source_lines import read_message
 from parc.runtime.connect import count_forked_threads
 from parc.runtime.processes import die_with_parent, exit_on_signal
 from parc.verify.report import NotProvable
@@ -117,5 +118,5 @@ def _catch(function: Callable[[], object]) -> tuple[Exception | None, object]:
         try:
             pickle.loads(pickle.dumps(fault))
         except Exception:  # noqa: BLE001 - the user's exceptions may do anything
-            return RuntimeError(f"{type(fault).__name__}: {fault}"), None
+            return RuntimeError(f"{type(fault).__name__}: {read_message(fault)}"), None
         return fault, None

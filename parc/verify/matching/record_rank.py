@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from parc.capture.source_lines import read_message
 from parc.plan.mesh import Mesh
 from parc.trace.ops import IssuedOp
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
@@ -121,7 +122,7 @@ def _describe_failure(fault: BaseException, folder: Path) -> FailedStep:
         for file, line in reversed(lines)
         if file.startswith(inside)
     )
-    message = str(fault).strip().split("\n")[0]
+    message = read_message(fault).strip().split("\n")[0]
     if isinstance(fault, TimeLimitExceeded):
         return FailedStep(message, frames, timed_out=True)
     if isinstance(fault, NotImplementedError) or "meta tensor" in message.lower():
