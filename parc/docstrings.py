@@ -14,8 +14,8 @@ def read_docstring(defined: type | Callable[..., Any]) -> str:
 
 def _parse_docstring(defined: object) -> str:
     import ast  # noqa: PLC0415 - start-up time: only without docstrings
-    import inspect  # noqa: PLC0415 - likewise
-    from textwrap import dedent  # noqa: PLC0415 - likewise
+    import inspect  # noqa: PLC0415 - start-up time, too
+    from textwrap import dedent  # noqa: PLC0415 - start-up time, too
 
     try:
         (node,) = ast.parse(dedent(inspect.getsource(defined))).body  # type: ignore[arg-type]
