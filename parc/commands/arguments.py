@@ -43,9 +43,19 @@ def add_rule(parser: ArgumentParser) -> None:
 
 
 def add_init(parser: ArgumentParser) -> None:
-    parser.add_argument("-o", "--out", type=Path, default=Path("plan.parc"), metavar="FILE")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="the Hugging Face config.json of the model"
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("plan.parc"),
+        metavar="FILE",
+        help="the plan (plan.parc); - is standard output",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the Hugging Face config.json of the model, or its folder; - is standard input",
     )
     parser.add_argument("--machine", default="h100", metavar="NAME", help="from the hardware library (h100)")
     parser.add_argument("--devices", type=int, metavar="N", help="number of devices (8)")

@@ -5,38 +5,48 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from parc.commands.arguments import MODEL_QUESTIONS
 from parc.commands.status import FAULTS, OK, USAGE
-from parc.search.config import Config, Unreadable, read_config
-from parc.search.first_plan import Setup, Unfit, write_first_plan
+from parc.search.config.keys import Unreadable
+from parc.search.config.read import Config, ShapeEntries, read_config
+from parc.search.first_plan import Setup, TooLarge, Unfit, write_first_plan
 
 MAX_CONFIG_BYTES = 1 << 20
+SHORTEST = 512  # tokens of a sequence that is shortened to fit
+STANDARD = Path("-")  # standard input of `--config`, standard output of `-o`
 
 
 def run(options: Namespace) -> int:
     """Write the plan. An existing file is never overwritten."""
-    if options.out.exists():
+    to_output = options.out == STANDARD
+    if not to_output and options.out.exists():
         return _refuse(f"`{options.out}` exists: choose another file with -o", USAGE)
     given = {question.key: getattr(options, question.key) for question in MODEL_QUESTIONS}
+    if options.config and (both := [key for key, value in given.items() if value is not None]):
+        flags = ", ".join(f"`--{key.replace('_', '-')}`" for key in both)
+        return _refuse(f"{flags} and `--config`: the configuration has the sizes of the model", USAGE)
     try:
         known = _read_config(options.config) if options.config else Config(_ask_model(given), length=1024)
         devices = _ask("devices", options.devices, 8, asking=not options.config)
-        text = write_first_plan(
-            Setup(
-                shape=known.shape,
-                machine=options.machine,
-                devices=devices,
-                sequences=_require_positive("sequences", options.sequences or 4 * devices),
-                length=_require_positive("length", options.length or known.length),
-                source=options.source,
-                balance=known.balance or (0.01 if known.shape.get("experts") else 0.0),
-                notes=known.notes,
-            )
+        setup = Setup(
+            shape=known.shape,
+            machine=options.machine,
+            devices=devices,
+            sequences=_require_positive("sequences", options.sequences or 4 * devices),
+            length=_require_positive("length", options.length or known.length),
+            source=options.source,
+            balance=known.balance or (0.01 if known.shape.get("experts") else 0.0),
+            notes=known.notes,
         )
+        text = write_first_plan(setup) if options.length else _write_longest(setup)
     except (Unfit, Unreadable) as reason:
         return _refuse(str(reason), FAULTS)
+    if to_output:
+        print(text, end="")
+        return OK
     try:
         with options.out.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -46,20 +56,45 @@ def run(options: Namespace) -> int:
     return OK
 
 
-def _read_config(file: Path) -> Config:
+def _write_longest(setup: Setup) -> str:
+    """The plan for sequences as long as fit, by halves.
+
+    Raises:
+        Unfit: there is none, even for short ones.
+    """
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_CONFIG_BYTES + 1)
+        return write_first_plan(setup)
+    except TooLarge as reason:
+        length = setup.length // 2
+        while length >= SHORTEST:
+            note = f"sequences have {length} tokens: with {2 * length} they do not fit"
+            try:
+                return write_first_plan(replace(setup, length=length, notes=(*setup.notes, note)))
+            except TooLarge:
+                length //= 2
+        raise reason from None
+
+
+def _read_config(source: Path) -> Config:
+    """Of a file, of the `config.json` in a folder, or of standard input."""
+    file = source / "config.json" if source.is_dir() else source
+    name = "standard input" if source == STANDARD else f"`{file}`"
+    try:
+        if source == STANDARD:
+            data = sys.stdin.buffer.read(MAX_CONFIG_BYTES + 1)
+        else:
+            with file.open("rb") as opened:
+                data = opened.read(MAX_CONFIG_BYTES + 1)
         if len(data) > MAX_CONFIG_BYTES:
             raise Unreadable(f"it has more than {MAX_CONFIG_BYTES:,} bytes")
         return read_config(data.decode())
     except OSError as fault:
-        raise Unreadable(f"cannot read `{file}`: {fault.strerror or fault}") from None
+        raise Unreadable(f"cannot read {name}: {fault.strerror or fault}") from None
     except (Unreadable, UnicodeDecodeError) as fault:
-        raise Unreadable(f"`{file}` is not a model configuration: {fault}") from None
+        raise Unreadable(f"{name} is not a model configuration: {fault}") from None
 
 
-def _ask_model(given: Mapping[str, int | None]) -> dict[str, int | bool]:
+def _ask_model(given: Mapping[str, int | None]) -> ShapeEntries:
     """The shape of the model: what is given, or if nothing is, what the user answers."""
     asking = not any(given.values())
     shape = {

@@ -106,6 +106,11 @@ class Shape(Spanned):
     experts: int | None = None
     top_k: int | None = None
     vocab: int | None = None
+    tied: bool = False  # the head is the embedding
+    expert_layers: int | None = None  # layers that have experts, where others lie among them
+    attention_layers: int | None = None  # layers that have attention; None: all
+    latent: tuple[int, ...] = ()  # of latent attention, as in the schema; (): plain attention
+    other: int | None = None  # parameters that none of these keys counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

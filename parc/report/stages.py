@@ -50,6 +50,7 @@ def _build_row(plan: Plan, job: Job | None, index: int) -> StageRow:
     if job is None:
         return StageRow(index, layers, sparse, experts)
     stages = job.list_stages(index)
+    sparse = sum(stage.moe_layers for stage in stages)
     count = sum(parameters.count_rank_parameters(job, stage).total for stage in stages)
     how = "the share of one rank in matrices, norms and routers, and its experts"
     held = Figure("parameters", count, "", how, "exact")

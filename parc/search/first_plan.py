@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from parc.check.costs import Costs
+from parc.check.costs import Unknown
+from parc.check.detection import price
+from parc.check.incremental import History
 from parc.check.load import load_text
 from parc.check.unsupported import find_unsupported
-from parc.diagnostic import Severity
+from parc.diagnostic import Diagnostic, Severity
 from parc.plan.blocks import Machine
 from parc.plan.imports import HARDWARE_PREFIX, Imports, list_machines
+from parc.plan.placement import spread_layers
 from parc.plan.resolve.resolver import Resolver
+from parc.search.config.read import ShapeEntries
 from parc.search.layouts import Layout, list_layouts
 from parc.source import Source
 from parc.syntax.format import format_source
 
-FULL = {"P322", "P323"}  # errors and warnings about memory
+IMPROVED = ("P324", "P326")  # warnings about the order of axes and about uneven stages, with another layout
+MOST_IMPROVED = 4
+MOST_CHECKED = 16  # of the layouts that fit, the fastest ones
 ROOM = 0.9  # of a device's memory, that a first plan may fill
-SLOWER = 1.001  # how many times as long the step of a plan counts that cannot be built
-SPARING = (("none", "none"), ("optimizer", "none"), ("optimizer", "layer"), ("parameters", "layer"))
 
 
 @dataclass(frozen=True)
 class Setup:
     """What is to be trained, and on what."""
 
-    shape: Mapping[str, int | bool]
+    shape: ShapeEntries
     machine: str  # of the library of known hardware
     devices: int
     sequences: int
@@ -41,8 +45,12 @@ class Unfit(Exception):
     """Why there is no plan; the reason is for the user."""
 
 
+class TooLarge(Unfit):
+    """No plan fits in the devices' memory."""
+
+
 def write_first_plan(setup: Setup) -> str:
-    """The text of a plan file without errors and warnings. A plan that can be built is preferred.
+    """The text of a plan file without errors and warnings, which can be built.
 
     Raises:
         Unfit: there is none.
@@ -54,26 +62,34 @@ def write_first_plan(setup: Setup) -> str:
     if not layouts:
         what = f"the model and its {setup.sequences} sequences"
         raise Unfit(f"no layout of {setup.devices} devices divides {what} evenly")
-    least: tuple[float, float] | None = None  # bytes that are needed, of bytes that there are
-    faults: list[str] = []
-    for shard, recompute in SPARING:
-        found: list[tuple[float, str]] = []  # seconds of a step, and the text
-        for layout in layouts:
-            text = "\n".join(_write_lines(setup, levels, layout._replace(shard=shard, recompute=recompute)))
-            costs = _check(text)
-            if isinstance(costs, str):
-                faults.append(costs)
-                continue
+    needed: list[tuple[float, float]] = []  # bytes that are needed, of bytes that there are
+    fitting: list[tuple[float, str]] = []  # seconds of a step, and the text
+    fault = ""
+    history = History()  # most of a text is that of the one before
+    for layout in layouts:
+        text = "\n".join(_write_lines(setup, levels, layout))
+        history.begin()
+        files = Imports(Source("plan.parc", text), [], parse=history.parse).files
+        (plan,) = Resolver(files, [], history.blocks).plans
+        try:
+            costs = price(plan)
             peak, memory = max(each.value for each in costs.memory), costs.job.require_hardware().memory
-            least = min(least or (peak, memory), (peak, memory))
-            if peak <= ROOM * memory:
-                built = not find_unsupported(costs.plan)
-                found.append((costs.step.seconds * (1 if built else SLOWER), text))
-        if found:
-            return format_source(Source("plan.parc", min(found, key=lambda each: each[0])[1]))
-    if least is None:
-        raise Unfit(f"every layout has an error or a warning, the first one: {faults[0]}")
-    raise Unfit(f"the leanest layout needs {least[0] / 1e9:.1f} GB of a device's {least[1] / 1e9:.0f} GB")
+        except Unknown as reason:
+            fault = fault or str(reason)
+            continue
+        needed.append((peak, memory))
+        if peak <= ROOM * memory:
+            fitting.append((costs.step.seconds, text))
+    for _, text in sorted(fitting)[:MOST_CHECKED]:
+        text, found = _improve(text)
+        if found is None:
+            return format_source(Source("plan.parc", text))
+        fault = fault or found
+    if needed and not fitting:
+        least, memory = min(needed)
+        most = f"{least / 1e9:.1f} GB of a device's {memory / 1e9:.0f} GB"
+        raise TooLarge(f"the leanest layout that can be built needs {most}: use more devices")
+    raise Unfit(f"every layout has an error or a warning, the first one: {fault}")
 
 
 def split_into_levels(machine: str, devices: int) -> list[tuple[str, int]]:
@@ -105,11 +121,24 @@ def _find_machine(name: str) -> Machine:
     return machine
 
 
-def _check(text: str) -> Costs | str:
-    """What the plan costs, or an error or a warning about it other than that it needs too much memory."""
+def _improve(text: str) -> tuple[str, str | None]:
+    """The text with the layout that the check proposes instead, and what is wrong with it nevertheless."""
+    found = _find_faults(text)
+    for _ in range(MOST_IMPROVED):
+        fix = next((each.fix for each in found if each.fix and each.code in IMPROVED), None)
+        if fix is None:
+            break
+        for span, new in sorted(fix.edits, key=lambda edit: -edit[0].start):
+            text = text[: span.start] + new + text[span.end :]
+        found = _find_faults(text)
+    return text, found[0].message if found else None
+
+
+def _find_faults(text: str) -> list[Diagnostic]:
+    """Errors and warnings of the plan, and why it cannot be built."""
     loaded = load_text(Source("plan.parc", text))
-    found = (each for each in loaded.diagnostics if each.severity is not Severity.INFO)
-    return next((each.message for each in found if each.code not in FULL), None) or loaded.costs[0]
+    found = [each for each in loaded.diagnostics if each.severity is not Severity.INFO]
+    return [*found, *find_unsupported(loaded.plans[0])]
 
 
 def _write_lines(setup: Setup, levels: list[tuple[str, int]], layout: Layout) -> Iterator[str]:
@@ -124,9 +153,7 @@ def _write_lines(setup: Setup, levels: list[tuple[str, int]], layout: Layout) ->
     for note in setup.notes:
         yield f"# {note}"
     yield "shape {"
-    yield ", ".join(_format_entry(key, value) for key, value in setup.shape.items() if key not in _OF_EXPERTS)
-    if "experts" in setup.shape:
-        yield ", ".join(_format_entry(key, value) for key, value in setup.shape.items() if key in _OF_EXPERTS)
+    yield from list_shape_lines(setup.shape)
     yield "}\n}\n\ntrain first {  # what is computed: a plan never changes it"
     yield "model = own, seed = 1, steps = 1000"
     sizes = f"sequences = {setup.sequences}, length = {setup.length}, microbatches = {layout.microbatches}"
@@ -139,33 +166,43 @@ def _write_lines(setup: Setup, levels: list[tuple[str, int]], layout: Layout) ->
     yield f"precision {{ compute = fp32, master = fp32 }}  # {why}"
     yield 'dataset = files("corpus/*.txt")'
     yield "}\n\nplan wide for first on farm {  # where it is computed"
-    yield from _write_plan(layout)
+    yield from _write_plan(layout, int(setup.shape["layers"]))  # type: ignore[arg-type]  # a number
     yield "}"
 
 
-_OF_EXPERTS = ("experts", "top_k", "shared_ffn", "dense_layers", "dense_ffn")
+_OF_EXPERTS = ("experts", "top_k", "shared_ffn", "dense_layers", "expert_layers", "dense_ffn")
+_OF_FEW = ("tied", "latent", "attention_layers", "other")
 
 
-def _write_plan(layout: Layout) -> Iterator[str]:
+def list_shape_lines(shape: ShapeEntries) -> Iterator[str]:
+    """The lines of the block `shape`."""
+    usual = [key for key in shape if key not in (*_OF_EXPERTS, *_OF_FEW)]
+    for keys in (usual, _OF_EXPERTS, _OF_FEW):
+        if entries := [_format_entry(key, shape[key]) for key in keys if key in shape]:
+            yield ", ".join(entries)
+
+
+def _write_plan(layout: Layout, layers: int) -> Iterator[str]:
     sizes = {"pp": layout.pp, "dp": layout.dp, "ep": layout.ep, "tp": layout.tp}
     axes = [name for name, size in sizes.items() if size > 1] or ["dp"]
     data = [name for name in ("dp", "ep") if name in axes]
     yield f"mesh = [{', '.join(f'{name}: {sizes[name]}' for name in axes)}]  # outermost first, all multiply"
     if data:
-        shard = f" {{ shard = {layout.shard} }}" if layout.shard != "none" else ""
         copies = prod(sizes[name] for name in data)
-        yield f"data over [{', '.join(data)}]{shard}  # each of {copies} has other sequences"
+        yield f"data over [{', '.join(data)}]  # each of {copies} has other sequences"
     if "tp" in axes:
         yield "tensor over [tp] { sequence = true }  # matrices are split, within a node"
     if "ep" in axes:
-        yield "experts over [ep]  # tokens go to their experts and come back"
+        split = " { tensor = [tp] }" if layout.split_experts else ""
+        yield f"experts over [ep]{split}  # tokens go to their experts and come back"
     if "pp" in axes:
-        yield "pipeline over [pp] { schedule = 1f1b }  # layers are dealt out evenly"
-    if layout.recompute != "none":
-        yield f"recompute = {layout.recompute}  # activations are computed again rather than kept"
+        uneven = f", layers = {list(spread_layers(layers, layout.pp))}" if layers % layout.pp else ""
+        yield f"pipeline over [pp] {{ schedule = 1f1b{uneven} }}  # layers are dealt out evenly"
 
 
-def _format_entry(key: str, value: int | bool) -> str:
+def _format_entry(key: str, value: int | bool | tuple[int, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"{key} = {list(value)}"
     return f"{key} = {str(value).lower() if isinstance(value, bool) else value}"
 
 

@@ -1,10 +1,13 @@
-"""Candidate layouts of a model on a cluster: all that divide evenly, with tensor groups within a node."""
+"""Candidate layouts of a model on a cluster: all that divide evenly, with tensor groups within a node.
+
+Stages of a pipeline may differ by a layer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import gcd
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Layout(NamedTuple):
@@ -15,12 +18,11 @@ class Layout(NamedTuple):
     ep: int
     tp: int
     microbatches: int
-    shard: str = "none"
-    recompute: str = "none"
+    split_experts: bool = False  # over `tp`, as all else
 
 
 def list_layouts(
-    shape: Mapping[str, int | bool], devices: int, node: int, sequences: int, length: int
+    shape: Mapping[str, Any], devices: int, node: int, sequences: int, length: int
 ) -> Iterator[Layout]:
     """`shape` as the plan's block has it; `node` devices share the fastest links."""
     layers, experts = int(shape["layers"]), int(shape.get("experts", 1))
@@ -29,16 +31,17 @@ def list_layouts(
     for key in ("dense_ffn", "shared_ffn"):
         split = gcd(split, int(shape.get(key, 0)))
     for tp in _list_divisors(gcd(split, node)):
-        for pp in _list_divisors(gcd(layers, devices // tp) if devices % tp == 0 else 0):
+        for pp in _list_divisors(devices // tp if devices % tp == 0 else 0, layers):
             rest = devices // tp // pp
             for ep in _list_divisors(gcd(experts, rest)):
                 each, over = divmod(sequences, rest)
                 for microbatches in _list_microbatches(each, pp) if not over else ():
-                    yield Layout(pp, rest // ep, ep, tp, microbatches)
+                    for split_experts in (False, True) if ep > 1 and tp > 1 else (False,):
+                        yield Layout(pp, rest // ep, ep, tp, microbatches, split_experts)
 
 
-def _list_divisors(number: int) -> list[int]:
-    return [each for each in range(1, number + 1) if number % each == 0]
+def _list_divisors(number: int, most: int | None = None) -> list[int]:
+    return [each for each in range(1, min(number, most or number) + 1) if number % each == 0]
 
 
 def _list_microbatches(each: int, stages: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from parc.cost.explain import (
 from parc.cost.job.from_plan import derive_job
 from parc.cost.job.hardware import LinkSpeed
 from parc.cost.job.job import Job
+from parc.cost.memory import parameters
 from parc.cost.timing.constants import find_nearest_calibration, load_calibrations
 from parc.cost.timing.step import predict_step
 from parc.plan.blocks import Plan
@@ -274,3 +276,50 @@ def test_every_calibration_names_what_it_was_fitted_to() -> None:
         assert 0 < known.error < 0.15
         for share in ("matmul", "attention", "memory", "inner", "outer"):
             assert 0 < getattr(known.constants, share) < 1
+
+
+def test_a_shape_may_have_layers_of_several_kinds() -> None:
+    """Of 16 layers 4 have attention, 8 have experts; the other 8 have an FFN of 512 numbers."""
+    kinds = (
+        "vocab = 32000, attention_layers = 4, expert_layers = 8, dense_ffn = 512, tied = true, other = 1600"
+    )
+    text = FARM.replace("vocab = 32000", kinds)
+    job = derive("mesh = [pp: 4, dp: 32]\n data over [dp]\n pipeline over [pp]", text=text)
+    of = job.architecture
+    assert [(each.dense_layers, each.moe_layers, each.no_attention) for each in job.stages] == 4 * [(2, 2, 3)]
+    plain = replace(of, no_attention=0, scattered_layers=0, tied=False, other=0)
+    less = 12 * parameters.count_attention(of)
+    less += 8 * (parameters.count_layer(of, True) - parameters.count_layer(of, False)) + 32000 * of.hidden
+    assert parameters.count_model(plain) - parameters.count_model(of) == less - 1600
+    held = sum(parameters.count_rank_parameters(job, stage).total for stage in job.stages)
+    assert held == parameters.count_model(of) + 32000 * of.hidden  # a tied table is on both ends
+    assert explain_step(job).value < explain_step(replace(job, architecture=plain)).value
+    more = replace(of, other=10**9)
+    assert explain_step(replace(job, architecture=more)).value > explain_step(job).value
+    assert explain_memory(replace(job, architecture=more), 0).value > explain_memory(job, 0).value
+
+
+def test_layers_without_an_ffn_take_no_time_for_it() -> None:
+    text = FARM.replace("vocab = 32000", "vocab = 32000, expert_layers = 8, dense_ffn = 0")
+    job = derive("mesh = [dp: 128]\n data over [dp]", text=text)
+    wide = replace(job.architecture, dense_ffn=64)
+    assert parameters.count_model(wide) - parameters.count_model(job.architecture) == 8 * 3 * 64 * 1024
+    assert explain_step(job).value < explain_step(replace(job, architecture=wide)).value
+
+
+def test_latent_attention_is_counted_as_its_matrices() -> None:
+    """Of 1,536 and 512 compressed numbers; heads of 128 + 64 in queries and keys, of 128 in values."""
+    text = FARM.replace("vocab = 32000", "vocab = 32000, latent = [1536, 512, 128, 64, 128]")
+    of = derive("mesh = [dp: 128]\n data over [dp]", text=text).architecture
+    queries = 1024 * 1536 + 1536 + 1536 * of.heads * (128 + 64)
+    pairs = 1024 * (512 + 64) + 512 + 512 * of.heads * (128 + 128)
+    assert parameters.count_attention(of) == queries + pairs + of.heads * 128 * 1024
+
+
+@pytest.mark.parametrize("sizes", ["[1, 2]", "[0, 0, 1, 1, 1]", "[0, 8, 0, 0, 8]", "[8, 8, 8, 8, 0]"])
+def test_latent_attention_has_five_sizes(sizes: str) -> None:
+    text = FARM.replace("vocab = 32000", f"vocab = 32000, latent = {sizes}").replace("COMPUTE", "1 TFLOPS")
+    text = text.replace("BODY", "mesh = [dp: 128]\n data over [dp]")
+    fault = load_text(Source("plan.parc", text)).diagnostics[0]
+    assert fault.span is not None
+    assert (fault.code, fault.span.text) == ("P106", sizes)

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from parc import load
+from parc.check.load import load_text
 from parc.check.unsupported import find_unsupported
 from parc.cli import main
 from parc.cost.job.from_plan import derive_job
+from parc.cost.memory.parameters import count_model
 from parc.cost.memory.peak import predict_memory
+from parc.search.config.read import read_config
+from parc.source import Source
 from tests.search.test_config import DEEPSEEK_MOE, LLAMA, MIXTRAL, OLMOE
 
 
@@ -35,11 +39,68 @@ def test_a_plan_for_a_known_model(given: object, machine: str, devices: int, tmp
     found = load(out)
     assert found.diagnostics == ()
     (plan,) = found.plans
+    assert find_unsupported(plan) == ()
     assert plan.mesh.size == plan.cluster.devices == devices
     cost = derive_job(plan)
     assert cost is not None
     peak = max(predict_memory(cost, rank).peak for rank in range(cost.degrees.pipeline))
     assert peak <= 0.9 * cost.require_hardware().memory
+
+
+MODELS = [json.loads(line) for line in (Path(__file__).parents[1] / "search" / "models.jsonl").open()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "devices"),
+    [
+        ("jamba", 32),
+        ("deepseek_v2", 16),
+        ("kimi_linear", 32),
+        ("nemotron_h", 8),
+        ("qwen3_5_moe", 32),
+    ],
+)
+def test_a_plan_for_an_uncommon_model_can_be_built(kind: str, devices: int, tmp_path: Path) -> None:
+    """Where sequences of the usual length do not fit, they are shorter, and the plan says so."""
+    row = next(row for row in MODELS if row["config"]["model_type"] == kind)
+    (tmp_path / "config.json").write_text(json.dumps(row["config"]))
+    out = tmp_path / "plan.parc"
+
+    assert main(["init", "--config", str(tmp_path), "--devices", str(devices), "-o", str(out)]) == 0
+    found = load(out)
+    assert found.diagnostics == ()
+    (plan,) = found.plans
+    assert find_unsupported(plan) == ()
+    job = derive_job(plan)
+    assert job is not None
+    assert count_model(job.architecture) == pytest.approx(row["parameters"], rel=0.001)
+    short = plan.train.batch.length < read_config(json.dumps(row["config"])).length
+    assert ("sequences have" in out.read_text()) is short
+
+
+def test_a_configuration_is_a_file_a_folder_or_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = json.dumps(OLMOE)
+    (tmp_path / "config.json").write_text(text)
+    told = []
+    for source in (tmp_path / "config.json", tmp_path, "-"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert main(["init", "--config", str(source), "-o", "-"]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] == told[2]
+    assert load_text(Source("plan.parc", told[0])).diagnostics == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_size_contradicts_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(OLMOE))
+    arguments = ["--config", str(tmp_path), "--layers", "16", "--top-k", "8", "-o", str(tmp_path / "p.parc")]
+
+    assert main(["init", *arguments]) == 2
+    assert capsys.readouterr().err == (
+        "parc: `--layers`, `--top-k` and `--config`: the configuration has the sizes of the model\n"
+    )
 
 
 def test_a_small_plan_is_one_that_can_be_built(tmp_path: Path) -> None:
@@ -123,7 +184,7 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["--devices", "7", "--heads", "7", "--hidden", "1000"], "1,000"),
+        (["--devices", "7", "--heads", "7", "--kv-heads", "7", "--hidden", "1000"], "1,000"),
         (["--experts", "128", "--top-k", "200"], "200"),
     ],
 )

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from parc.cost.job.architecture import Architecture
-from parc.cost.memory import parameters
-from parc.search.config import Config, Unreadable, read_config
+from parc.search.config.keys import Unreadable
+from parc.search.config.read import Config, read_config
+from tests.search.test_models import count
 
 MIXTRAL = {
     "model_type": "mixtral",
@@ -88,29 +88,6 @@ def read(given: Any) -> Config:
     return read_config(json.dumps(given))
 
 
-def count(found: Config) -> int:
-    shape = found.shape
-    heads, hidden = shape["heads"], shape["hidden"]
-    return parameters.count_model(
-        Architecture(
-            layers=shape["layers"],
-            hidden=hidden,
-            heads=heads,
-            kv_heads=shape.get("kv_heads", heads),
-            head_dim=shape.get("head_dim", hidden // heads),
-            ffn=shape["ffn"],
-            dense_ffn=shape.get("dense_ffn", shape["ffn"]),
-            vocab=shape["vocab"],
-            length=1,
-            gated=bool(shape["gated"]),
-            experts=shape.get("experts", 0),
-            top_k=shape.get("top_k", 0),
-            shared_ffn=shape.get("shared_ffn", 0),
-            dense_layers=shape.get("dense_layers", 0),
-        )
-    )
-
-
 @pytest.mark.parametrize(
     ("given", "billions"),  # as their model cards have it, to as many digits
     [(MIXTRAL, 46.7), (QWEN3, 30.5), (OLMOE, 6.9), (DEEPSEEK_MOE, 16.4), (LLAMA, 8.0)],
@@ -151,6 +128,7 @@ def test_an_old_dense_model_is_not_gated() -> None:
         "ffn": 3072,
         "vocab": 50257,
         "gated": False,
+        "tied": True,
     }
 
 
@@ -159,17 +137,34 @@ def test_a_model_of_text_and_more_is_its_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "note"),
+    ("more", "keys", "notes"),
     [
-        ({"kv_lora_rank": 512}, "latent attention"),
-        ({"decoder_sparse_step": 2}, "layers without experts"),
-        ({"mlp_only_layers": [0]}, "layers without experts"),
-        ({"tie_word_embeddings": True}, "counted twice"),
+        (
+            {"decoder_sparse_step": 2},
+            {"expert_layers": 24, "dense_ffn": 6144},
+            ("the 24 layers without experts lie among the others; they are taken to lie evenly",),
+        ),
+        ({"mlp_only_layers": [0]}, {"dense_layers": 1, "dense_ffn": 6144}, ()),
+        ({"tie_word_embeddings": True}, {"tied": True}, ()),
+        (
+            {"num_experts_per_tok": None},
+            {"top_k": 1},
+            ("how many experts a token goes to is not said; 1 is assumed",),
+        ),
+        (
+            {"kv_lora_rank": 512, "qk_nope_head_dim": 96, "qk_rope_head_dim": 32, "v_head_dim": 64},
+            {"latent": (0, 512, 96, 32, 64)},
+            (),
+        ),
     ],
 )
-def test_what_a_shape_cannot_say_is_reported(more: Any, note: str) -> None:
-    assert read(QWEN3).notes == ()
-    assert [note in each for each in read(QWEN3 | more).notes] == [True]
+def test_what_few_models_have(more: Any, keys: dict[str, object], notes: tuple[str, ...]) -> None:
+    usual = read(QWEN3)
+    assert usual.notes == ()
+    assert not keys.keys() & usual.shape.keys() - {"top_k"}
+    found = read(QWEN3 | more)
+    assert keys.items() <= found.shape.items()
+    assert found.notes == notes
 
 
 @pytest.mark.parametrize(
@@ -178,11 +173,20 @@ def test_what_a_shape_cannot_say_is_reported(more: Any, note: str) -> None:
         ("", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("[1]", "not an object"),
-        ("{}", "it lacks layers (num_hidden_layers or n_layer or num_layers), hidden"),
-        (json.dumps(MIXTRAL | {"num_hidden_layers": "32"}), "`layers` is a whole number, not '32'"),
-        (json.dumps(MIXTRAL | {"num_hidden_layers": True}), "`layers` is a whole number, not True"),
-        (json.dumps(MIXTRAL | {"num_hidden_layers": -1}), "`layers` is a whole number, not -1"),
-        (json.dumps(MIXTRAL | {"num_hidden_layers": 10**30}), "`layers` is a whole number, not 1000"),
+        ("{}", "it lacks layers (num_hidden_layers or n_layer or num_layers or n_layers), hidden"),
+        (
+            json.dumps(MIXTRAL | {"num_hidden_layers": "32"}),
+            "`num_hidden_layers` is a whole number, not '32'",
+        ),
+        (
+            json.dumps(MIXTRAL | {"num_hidden_layers": True}),
+            "`num_hidden_layers` is a whole number, not True",
+        ),
+        (json.dumps(MIXTRAL | {"num_hidden_layers": -1}), "`num_hidden_layers` is a whole number, not -1"),
+        (
+            json.dumps(MIXTRAL | {"num_hidden_layers": 10**30}),
+            "`num_hidden_layers` is a whole number, not 1000",
+        ),
     ],
 )
 def test_what_is_no_configuration(text: str, reason: str) -> None:

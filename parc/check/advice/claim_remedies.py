@@ -73,7 +73,7 @@ def _solve(costs: Costs, verdict: Verdict) -> str | None:
         return None
     if subject == "parameters" and shape.ffn:
         of = costs.job.architecture
-        experts = (of.layers - of.dense_layers) * of.experts
+        experts = of.expert_layers * of.experts
         if not experts:
             return None
         each = (claimed - parameters.count_model(of)) / experts + parameters.count_ffn(of, of.ffn)

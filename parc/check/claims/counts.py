@@ -24,15 +24,16 @@ def count_devices(costs: Costs) -> Figure:
 
 def count_parameters(costs: Costs) -> Figure:
     of = costs.job.architecture
-    sparse, tables = _count_sparse(of), 1 if of.tied else 2
+    sparse, tables = of.expert_layers, 1 if of.tied else 2
     parts = (
-        _multiply("attention", of.layers, "layers", parameters.count_attention(of)),
+        _multiply("attention", of.layers - of.no_attention, "layers", parameters.count_attention(of)),
         _count_experts(of, sparse),
         _multiply("dense FFN", of.layers - sparse, "layers", parameters.count_ffn(of, of.dense_ffn)),
         _multiply("shared experts", sparse, "layers", parameters.count_ffn(of, of.shared_ffn)),
         _multiply("routers", sparse, "layers", of.experts * of.hidden),
         _multiply("norms", 2 * of.layers + 1, "norms", of.hidden),
         _multiply("word tables", tables, "tables", of.vocab * of.hidden),
+        make_exact("all else", of.other, "`other` of the shape"),
     )
     shown = tuple(each for each in parts if each.value)
     return make_exact("parameters", parameters.count_model(of), "all together", *shown)
@@ -47,7 +48,7 @@ def count_active_parameters(costs: Costs) -> Figure:
 
 def count_expert_parameters(costs: Costs) -> Figure:
     of = costs.job.architecture
-    return _count_experts(of, _count_sparse(of))
+    return _count_experts(of, of.expert_layers)
 
 
 def count_stage_parameters(costs: Costs, rank: int) -> Figure:
@@ -165,11 +166,6 @@ def _multiply(name: str, count: int, things: str, each: int) -> Figure:
 
 def find_largest(figures: Iterable[Figure]) -> Figure:
     return max(figures, key=lambda figure: figure.value)
-
-
-def _count_sparse(of: Architecture) -> int:
-    """Layers with experts."""
-    return of.layers - of.dense_layers if of.experts else 0
 
 
 def _require_experts(costs: Costs) -> int:

@@ -28,7 +28,8 @@ def _check_split(plan: Plan, key: str, things: str | None = None) -> Iterator[Fi
 def _has_dense_layers(plan: Plan) -> bool:
     """Whether some layer has no experts, as far as the file says."""
     shape = plan.train.model.shape
-    return shape.dense_layers > 0 or (plan.experts is None and not shape.experts)
+    some = shape.dense_layers > 0 or shape.expert_layers not in (None, shape.layers)
+    return some or (plan.experts is None and not shape.experts)
 
 
 @rule("P203")
@@ -110,7 +111,7 @@ def ffn_does_not_divide(plan: Plan) -> Iterator[Finding]:
     """
     shape = plan.train.model.shape
     if _has_dense_layers(plan):
-        yield from _check_split(plan, "dense_ffn" if shape.dense_ffn else "ffn")
+        yield from _check_split(plan, "ffn" if shape.dense_ffn is None else "dense_ffn")
     yield from _check_split(plan, "shared_ffn")
     if plan.experts and plan.experts.tensor and shape.ffn and shape.experts != 0:
         parts = count_ranks(plan, plan.experts.tensor, "ranks")

@@ -41,7 +41,8 @@ def _find_idle_options(plan: Plan) -> Iterator[IdleOption]:
         yield IdleOption(approximate, "capacity", "`capacity`", "the model has no experts")
     if shape.experts == 0 and shape.top_k is not None:
         yield IdleOption(shape, "top_k", "`top_k`", "the model has no experts")
-    if shape.experts and shape.dense_ffn is not None and shape.dense_layers == 0:
+    every = shape.dense_layers == 0 and shape.expert_layers in (None, shape.layers)
+    if shape.experts and shape.dense_ffn is not None and every:
         yield IdleOption(shape, "dense_ffn", "`dense_ffn`", "no layer is dense: `dense_layers` is 0")
 
 

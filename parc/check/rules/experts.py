@@ -84,7 +84,8 @@ def _describe_repeated(plan: Plan, ranks: int) -> tuple[str, ...]:
     shape, batch = plan.train.model.shape, plan.train.batch
     if not (shape.layers and shape.hidden and shape.ffn and shape.top_k) or plan.train.approximate:
         return ()
-    layers, matrices = shape.layers - shape.dense_layers, 3 if shape.gated else 2
+    layers = shape.expert_layers or shape.layers - shape.dense_layers
+    matrices = 3 if shape.gated else 2
     tokens, flops = batch.sequences * batch.length, 8 if plan.recompute in ("experts", "layer") else 6
     once = tokens * shape.top_k * layers * flops * matrices * shape.hidden * shape.ffn
     work = f"{tokens:,} tokens x {shape.top_k} of top_k x {layers} layers x {flops} FLOP"

@@ -56,7 +56,7 @@ def hidden_does_not_divide(plan: Plan) -> Iterator[Finding]:
         }
     """
     shape = plan.train.model.shape
-    if shape.hidden and shape.heads and shape.head_dim is None:
+    if shape.hidden and shape.heads and shape.head_dim is None and not shape.latent:
         yield from check_division(count_in_shape(plan, "hidden"), count_in_shape(plan, "heads"))
 
 
@@ -93,9 +93,10 @@ def top_k_exceeds_experts(plan: Plan) -> Iterator[Finding]:
 
 @rule("P224")
 def too_many_dense_layers(plan: Plan) -> Iterator[Finding]:
-    """`dense_layers` is larger than the number of layers.
+    """`dense_layers`, `expert_layers` or `attention_layers` is larger than the number of layers.
 
-    `dense_layers` is how many of the first layers have no experts.
+    `dense_layers` is how many of the first layers have no experts, `expert_layers` how many layers have
+    experts, `attention_layers` how many have attention.
 
     ## Example
 
@@ -112,11 +113,14 @@ def too_many_dense_layers(plan: Plan) -> Iterator[Finding]:
         }
     """
     shape = plan.train.model.shape
-    if shape.layers is not None and shape.dense_layers > shape.layers:
-        yield Finding(
-            f"{shape.dense_layers:,} of {shape.layers:,} layers are dense",
-            (
-                Label(shape.at("dense_layers"), f"{shape.dense_layers:,} dense layers"),
-                Label(shape.at("layers"), f"{shape.layers:,} layers", primary=False),
-            ),
-        )
+    if shape.layers is None:
+        return
+    layers = Label(shape.at("layers"), f"{shape.layers:,} layers", primary=False)
+    if shape.dense_layers > shape.layers:
+        dense = Label(shape.at("dense_layers"), f"{shape.dense_layers:,} dense layers")
+        yield Finding(f"{shape.dense_layers:,} of {shape.layers:,} layers are dense", (dense, layers))
+    for key, count in (("expert", shape.expert_layers), ("attention", shape.attention_layers)):
+        have = "experts" if key == "expert" else key
+        if count is not None and count > shape.layers:
+            more = Label(shape.at(f"{key}_layers"), f"{count:,} have {have}")
+            yield Finding(f"{count:,} of {shape.layers:,} layers have {have}", (more, layers))

@@ -34,5 +34,13 @@ class Architecture:
     top_k: int = 0
     shared_ffn: int = 0
     dense_layers: int = 0  # the first ones, of a model with experts
+    scattered_layers: int = 0  # without experts, evenly among all that follow
     tied: bool = False
     latent: LatentAttention | None = None
+    no_attention: int = 0  # layers that have something else instead, which `other` counts
+    other: int = 0  # parameters of all layers together that no other size counts
+
+    @property
+    def expert_layers(self) -> int:
+        """Layers with experts."""
+        return self.layers - self.dense_layers - self.scattered_layers if self.experts else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from math import prod
 
-from parc.cost.job.architecture import Architecture
+from parc.cost.job.architecture import Architecture, LatentAttention
 from parc.cost.job.hardware import Hardware, LinkSpeed
 from parc.cost.job.job import Job
 from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGroups
@@ -38,6 +38,7 @@ def _derive_architecture(shape: Shape, length: int) -> Architecture | None:
         return None
     if shape.experts and not shape.top_k:
         return None
+    attention, sparse = shape.attention_layers, shape.expert_layers
     return Architecture(
         layers=shape.layers,
         hidden=shape.hidden,
@@ -45,7 +46,7 @@ def _derive_architecture(shape: Shape, length: int) -> Architecture | None:
         kv_heads=shape.kv_heads or shape.heads,
         head_dim=shape.head_dim or shape.hidden // shape.heads,
         ffn=shape.ffn,
-        dense_ffn=shape.dense_ffn or shape.ffn,
+        dense_ffn=shape.ffn if shape.dense_ffn is None else shape.dense_ffn,
         vocab=shape.vocab,
         length=length,
         gated=shape.gated,
@@ -53,6 +54,11 @@ def _derive_architecture(shape: Shape, length: int) -> Architecture | None:
         top_k=shape.top_k or 0,
         shared_ffn=shape.shared_ffn or 0,
         dense_layers=shape.dense_layers,
+        tied=shape.tied,
+        latent=LatentAttention(*shape.latent) if shape.latent else None,
+        scattered_layers=max(0, shape.layers - shape.dense_layers - sparse) if sparse is not None else 0,
+        no_attention=shape.layers - attention if attention is not None else 0,
+        other=shape.other or 0,
     )
 
 

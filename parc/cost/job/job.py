@@ -27,6 +27,7 @@ class StageShape(NamedTuple):
     moe_layers: int
     has_embedding: bool
     has_head: bool  # and the loss
+    no_attention: int = 0  # of all these layers
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,12 @@ class Job:
         last = len(self.parallelism.layers) - 1
         stages, start = [], 0
         model = self.architecture
-        all_dense = model.dense_layers if model.experts else model.layers
         for index, count in enumerate(self.parallelism.layers):
-            dense = max(0, min(start + count, all_dense) - start)
-            stages.append(StageShape(dense, count - dense, index == 0, index == last))
-            start += count
+            end = start + count
+            dense = _count_dense(model, end) - _count_dense(model, start)
+            without = end * model.no_attention // model.layers - start * model.no_attention // model.layers
+            stages.append(StageShape(dense, count - dense, index == 0, index == last, without))
+            start = end
         return tuple(stages)
 
     def list_stage_indices(self, rank: int) -> tuple[int, ...]:
@@ -98,6 +100,14 @@ class Job:
         """The lower rank of the link from a stage to the next; links of a pipeline are numbered by it."""
         one, after = self.find_rank(stage), self.find_rank(stage + 1)
         return min(one, after) if self.parallelism.schedule in V_SHAPED else one
+
+
+def _count_dense(model: Architecture, end: int) -> int:
+    """How many of the first `end` layers have no experts."""
+    if not model.experts or end <= model.dense_layers:
+        return end
+    after = max(1, model.layers - model.dense_layers)
+    return model.dense_layers + (end - model.dense_layers) * model.scattered_layers // after
 
 
 Result = TypeVar("Result")

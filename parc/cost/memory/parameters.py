@@ -1,7 +1,7 @@
 """How many parameters a model has, and how many of them a rank holds.
 
-Counted are the weights of matmuls, embeddings and routers, and one vector for each norm (RMSNorm). Biases are
-not in a `shape`, and not counted.
+Counted are the weights of matmuls, embeddings and routers, one vector for each norm (RMSNorm), and what the
+shape has as `other`.
 """
 
 from __future__ import annotations
@@ -61,18 +61,21 @@ def count_layer(model: Architecture, has_experts: bool) -> int:
 
 def count_model(model: Architecture) -> int:
     """Parameters of the whole model."""
-    dense = model.dense_layers if model.experts else model.layers
+    dense = model.layers - model.expert_layers
     tables = (1 if model.tied else 2) * model.vocab * model.hidden
     layers = dense * count_layer(model, False) + (model.layers - dense) * count_layer(model, True)
-    return layers + tables + model.hidden
+    layers -= model.no_attention * count_attention(model)
+    return layers + model.other + tables + model.hidden
 
 
 def count_active(model: Architecture) -> int:
     """Parameters of the model that one token is multiplied with."""
-    dense = model.dense_layers if model.experts else model.layers
+    dense = model.layers - model.expert_layers
     idle = (model.experts - model.top_k) * count_ffn(model, model.ffn) + 2 * model.hidden
     sparse = (model.layers - dense) * (count_layer(model, True) - idle)
-    return dense * (count_layer(model, False) - 2 * model.hidden) + sparse + model.vocab * model.hidden
+    layers = dense * (count_layer(model, False) - 2 * model.hidden) + sparse
+    layers -= model.no_attention * count_attention(model)
+    return layers + model.other + model.vocab * model.hidden
 
 
 def count_rank_parameters(job: Job, stage: StageShape) -> RankParameters:
@@ -84,15 +87,16 @@ def count_rank_parameters(job: Job, stage: StageShape) -> RankParameters:
     return RankParameters(split / degrees.tensor, replicated, experts / ranks)
 
 
-def _count_non_experts(model: Architecture, stage: StageShape) -> tuple[int, int]:
+def _count_non_experts(model: Architecture, stage: StageShape) -> tuple[int, float]:
     """Parameters that are split over `tensor`, all parts together, and those whole on each of its ranks."""
     layers = stage.dense_layers + stage.moe_layers
     tables = stage.has_embedding + (stage.has_head and not (model.tied and stage.has_embedding))
-    split = layers * count_attention(model) + tables * model.vocab * model.hidden
+    split = (layers - stage.no_attention) * count_attention(model) + tables * model.vocab * model.hidden
     split += stage.dense_layers * count_ffn(model, model.dense_ffn)
     split += stage.moe_layers * count_ffn(model, model.shared_ffn)
     norms = (2 * layers + stage.has_head) * model.hidden
-    return split, norms + stage.moe_layers * model.experts * model.hidden
+    other = model.other * layers / model.layers
+    return split, norms + stage.moe_layers * model.experts * model.hidden + other
 
 
 def count_flops(job: Job) -> float:
@@ -102,7 +106,8 @@ def count_flops(job: Job) -> float:
     """
     model = job.architecture
     width = model.latent.nope + model.latent.rope + model.latent.value if model.latent else 2 * model.head_dim
-    token = 2 * count_active(model) + 2 * model.layers * model.length * model.heads * width
+    layers = model.layers - model.no_attention
+    token = 2 * count_active(model) + 2 * layers * model.length * model.heads * width
     return 3 * token * count_tokens(job)
 
 

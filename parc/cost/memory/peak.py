@@ -14,7 +14,7 @@ from parc.cost.memory import parameters
 from parc.cost.schedule.in_flight import count_peak_at_head, find_fullest_moments
 from parc.cost.work.attention import derive_attention, derive_scores
 from parc.cost.work.part import RECOMPUTED_PARTS, Part, count_layer_input_bytes
-from parc.cost.work.stage import derive_dense_ffn, derive_experts, derive_head, derive_parts
+from parc.cost.work.stage import derive_dense_ffn, derive_experts, derive_head, derive_other, derive_parts
 from parc.named_tuple import NamedTuple
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
@@ -168,7 +168,9 @@ def _measure_dense_layer(job: Job) -> tuple[float, float]:
 
 
 def _measure_parts(job: Job, last: Part) -> tuple[float, float]:
-    parts = (derive_attention(job), derive_scores(job), last)
+    parts = [derive_attention(job), derive_scores(job), last]
+    if job.architecture.other:
+        parts.append(derive_other(job))
     again = [part for part in parts if part.name in RECOMPUTED_PARTS[job.parallelism.recompute]]
     recomputed = sum(part.saved_bytes for part in again)
     saved = sum(part.saved_bytes for part in parts) - recomputed

@@ -15,7 +15,15 @@ from parc.cost.work.part import RECOMPUTED_PARTS, LayerCollective, Part
 from parc.cost.work.stage import derive_experts, derive_parts
 from parc.named_tuple import NamedTuple
 
-LAUNCHES = {"attention": 0.4, "scores": 0.2, "ffn": 0.4, "experts": 1.4, "head": 0.4, "embedding": 0.0}
+LAUNCHES = {
+    "attention": 0.4,
+    "scores": 0.2,
+    "ffn": 0.4,
+    "experts": 1.4,
+    "other": 0.2,
+    "head": 0.4,
+    "embedding": 0.0,
+}
 """Host time of a part's forward or backward pass, over that of a dense layer: by the number of kernels."""
 
 WEIGHT_HOST_SHARE = 1 / 3

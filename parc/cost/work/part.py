@@ -21,7 +21,7 @@ RECOMPUTED_PARTS: dict[Recompute, tuple[str, ...]] = {
     "scores": ("scores",),
     "attention": ("attention", "scores"),
     "experts": ("experts",),
-    "layer": ("attention", "scores", "ffn", "experts"),
+    "layer": ("attention", "scores", "ffn", "experts", "other"),
 }
 """The parts whose forward pass is repeated in the backward pass."""
 

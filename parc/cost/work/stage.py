@@ -21,8 +21,11 @@ def derive_parts(job: Job, stage: StageShape) -> list[tuple[int, Part]]:
     """Every part of a stage, and how often the stage has it."""
     layers = stage.dense_layers + stage.moe_layers
     found = [(1, derive_embedding(job))] if stage.has_embedding else []
-    found += [(layers, derive_attention(job)), (layers, derive_scores(job))]
-    if stage.dense_layers:
+    attention = layers - stage.no_attention
+    found += [(attention, derive_attention(job)), (attention, derive_scores(job))]
+    if job.architecture.other:
+        found.append((layers, derive_other(job)))
+    if stage.dense_layers and job.architecture.dense_ffn:
         found.append((stage.dense_layers, derive_dense_ffn(job)))
     if stage.moe_layers:
         found.append((stage.moe_layers, derive_experts(job)))
@@ -36,6 +39,14 @@ def derive_embedding(job: Job) -> Part:
     """A lookup of rows in the embedding table."""
     traffic = 2 * job.software.element_bytes * job.tokens * job.architecture.hidden
     return Part("embedding", (), traffic, 0.0, derive_row_parallel(job))
+
+
+@cached_per_job
+def derive_other(job: Job) -> Part:
+    """What no other part counts of a layer, as if it were a matmul that is whole on each rank of `tensor`."""
+    model, element, local = job.architecture, job.software.element_bytes, count_local_tokens(job)
+    width = model.other / model.layers / model.hidden
+    return Part("other", (Matmul(local, width, model.hidden),), 0.0, element * local * width)
 
 
 @cached_per_job

@@ -6,6 +6,9 @@ from parc.plan import blocks
 from parc.plan.resolve.reader import BlockReader
 from parc.plan.resolve.values import Quantity, Value, Word
 
+LATENT_SIZES = 5
+LATENT_EXAMPLE = "[1536, 512, 128, 64, 128]"
+
 
 def resolve_model(name: str, block: BlockReader) -> blocks.Model | None:
     source = block.require_text("source")
@@ -75,8 +78,25 @@ def _resolve_shape(block: BlockReader) -> blocks.Shape:
         experts=block.read_count("experts"),
         top_k=block.read_count("top_k"),
         vocab=block.read_count("vocab"),
+        tied=block.read_flag("tied", False),
+        expert_layers=block.read_count("expert_layers"),
+        attention_layers=block.read_count("attention_layers"),
+        latent=_read_latent(block),
+        other=block.read_count("other"),
         span=block.span,
         spans=block.spans,
     )
     block.finish()
     return shape
+
+
+def _read_latent(block: BlockReader) -> tuple[int, ...]:
+    """The five sizes of latent attention; none, where it is not given or faulty."""
+    sizes = block.read_counts("latent")
+    if sizes is None:
+        return ()
+    if len(sizes) == LATENT_SIZES and sizes[1] and sizes[2] + sizes[3] and sizes[4]:
+        return sizes
+    message = f"`latent` must have {LATENT_SIZES} sizes; the ranks and sizes of keys and values are above 0"
+    block.report("P106", block.spans["latent"], message, f"such as `{LATENT_EXAMPLE}`")
+    return ()
