@@ -201,6 +201,28 @@ def other_numbers(choose: Random) -> str:
     )
 
 
+ODD_NAMES = [
+    *("\ufb01", "fi", "x\u00b2", "\u00aa", "\u00e9", "e\u0301", "\u2163", "模", "\u00df", "\u017f", "\u212a"),
+    *("__class__", "self", "None", "class", "true", "_", "x" * 300, "\u00b5s", "GB", "a-b", "a.b", "\u02b9"),
+    *("a\u200d", "\u202ea", "\ufeffa", "a\u2028b", "\U0001d54a"),
+]
+ODD_STRINGS = [
+    *("\\n::error::a", "`", "```", "\r", "\x85", "\u2028", "\x1b[2J", "../../x", "a:b:c", "\ud800", "%0A"),
+    *("</script>", "$(x)", "模.py:\u03a9", "\\", '\\"', "{}", "%s", "\0"),
+]
+
+
+def odd_names(choose: Random) -> str:
+    """An example in which words, and the texts in quotes, are replaced everywhere by odd ones."""
+    text = choose.choice(EXAMPLES)
+    for word in choose.sample(sorted(set(re.findall(r"[^\W\d]\w*", text))), choose.randint(1, 5)):
+        odd = choose.choice(ODD_NAMES)
+        text = re.sub(rf"\b{re.escape(word)}\b", odd.replace("\\", r"\\"), text)
+    if choose.random() < 0.5:
+        text = re.sub(r'"[^"\n]*"', lambda found: f'"{choose.choice([found[0][1:-1], *ODD_STRINGS])}"', text)
+    return text
+
+
 def of_words(choose: Random) -> str:
     return " ".join(choose.choice([*WORDS, "\n"]) for _ in range(choose.randrange(80)))
 
@@ -226,9 +248,10 @@ def repeated(choose: Random) -> str:
 GENERATORS: dict[Callable[[Random], str], int] = {
     of_bytes: 200,
     of_words: 200,
-    grammatical: 300,
+    grammatical: 250,
     laid_out_anew: 40,
-    mutated: 219,
+    odd_names: 100,
+    mutated: 169,
     other_numbers: 40,
     repeated: 1,
 }

@@ -112,3 +112,44 @@ def test_a_constant_has_the_lines_that_use_it() -> None:
 )
 def test_half_typed_texts_do_no_harm(text: str) -> None:
     describe_word(*type_text(text))
+
+
+NUMBER = re.compile(r"(?<![\w.\"])[0-9][0-9.]*(?:e-?[0-9]+)?")
+
+
+def test_every_number_of_the_seed_says_what_it_is_and_what_it_decides() -> None:
+    """36 of them were only echoed."""
+    code = re.sub("#[^\\n]*", lambda comment: " " * len(comment[0]), SEED)
+    found = {}
+    for match in NUMBER.finditer(code):
+        if code.startswith("1f1b", match.start()):
+            continue
+        described = describe_word(*type_text(f"{SEED[: match.start()]}|{SEED[match.start() :]}"))
+        assert described, match
+        found[match.start()] = described[0].split("\n\n")
+    assert len(found) == 44
+    for start, (title, *facts) in found.items():
+        assert title.startswith("**"), SEED[start - 20 : start + 9]
+        assert facts
+        words = ("changes", "would be an error", "No figure", "holds", "exact")
+        assert any(word in facts[-1] for word in words), facts
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("node: 16", "node: 1|6", "8 x 16 = 128 devices"),
+        ("n_layers = 16", "n_layers = 1|6", "**argument** `n_layers` of the model's factory"),
+        ("ffn = 2048\n", "ffn = 20|48\n", "2^11"),
+        ("[4, 4, 4, 4]", "[4, 4, |4, 4]", "**stage** 2 of 4: layers 8 to 11"),
+        ("microbatches = 32", "microbatches = |32", "256 sequences / 32 = 8 a microbatch"),
+        ("steps = 1000", "steps = |1000", "262,144,000 tokens"),
+        ("warmup = 100", "warmup = |100", "0.1 of the 1,000 steps"),
+        ("seed = 1,", "seed = |1,", "No figure of memory or time depends on it."),
+        ("memory = 64 GB", "memory = |64 GB", "`wide` takes"),
+        ("layers = 16, hidden", "layers = |16, hidden", "Twice as many would be an error: P212"),
+        ("mesh = [ep: 8", "mesh = [ep: |8", "**axis** `ep`: 8 ranks"),
+    ],
+)
+def test_a_number_is_described_by_its_place(old: str, new: str, wanted: str) -> None:
+    assert wanted in hover(old, new)

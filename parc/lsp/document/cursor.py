@@ -23,6 +23,7 @@ class Bracket:
     words: list[Word] = field(default_factory=list)  # those of the current statement in it
     keys: set[str] = field(default_factory=set)  # of earlier statements in it
     blocks: set[str] = field(default_factory=set)
+    count: int = 0  # of earlier statements, or entries of a list
 
     @property
     def kind(self) -> str:
@@ -45,6 +46,7 @@ class Bracket:
         elif self.words and self.words[0].kind == "name":
             self.blocks.add(self.words[0].text)
         self.words = []
+        self.count += 1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.cursor import CursorContext, find_context
 from parc.lsp.document.mentions import Mention, find_definition, find_mention
 from parc.lsp.hover.axes import describe_axis, describe_strategy
-from parc.lsp.hover.quantity import describe_quantity
+from parc.lsp.hover.number import describe_number
 from parc.lsp.hover.symbol import describe_symbol
 from parc.lsp.language.schema_docs import describe_form, describe_key, link_reference
 from parc.lsp.markdown import escape_unprintable, format_code, format_code_block
@@ -35,7 +35,7 @@ def describe_word(analysis: Analysis, offset: int) -> tuple[str, Span] | None:
     if mention := find_mention(analysis, offset):
         text = _describe_mention(analysis, mention, offset)
     elif context.word.kind == "number":
-        text = describe_quantity(analysis, context.word) or _describe_schema(analysis, context)
+        text = describe_number(analysis, context) or _describe_schema(analysis, context)
     else:
         text = _describe_schema(analysis, context)
     return (text, span) if text else None

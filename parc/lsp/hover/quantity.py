@@ -1,20 +1,25 @@
-"""Describes a quantity: its value in other units, and which figures change when it is raised."""
+"""Quantities in other units, and which figures change when one is raised."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 from parc.check.claims.figures import derive_figure
 from parc.check.costs import Costs, Unknown
+from parc.check.load import Loaded
+from parc.diagnostic import Severity
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.words import Word
-from parc.lsp.markdown import format_code
 from parc.syntax import units
 from parc.syntax.scan import MAX_DIGITS, NUMBER
 
+DIGITS = re.compile(r"[0-9][0-9_]{0,18}")
 RAISED = 1.01
 LEAST_CHANGE = 1e-6  # of a figure, as a share: less is rounding
 FIGURES = (
+    "devices",
     "step_time",
     "mfu",
     "memory.peak",
@@ -32,19 +37,6 @@ UNITS: dict[units.Dimension, tuple[str, ...]] = {
     units.COMPUTE: ("GFLOPS", "TFLOPS", "PFLOPS"),
 }
 READABLE = (0.01, 100_000)  # the range of numbers that are shown
-
-
-def describe_quantity(analysis: Analysis, word: Word) -> str | None:
-    """The text about a number with its unit; None if it is no quantity."""
-    value = parse_quantity(word.text)
-    if value is None:
-        return None
-    number, dimension = value
-    equal = [format_code(word.text), *convert_quantity(number, dimension, word.text)]
-    lines = [" = ".join(equal)]
-    if changes := _list_changes(analysis, word, number, dimension):
-        lines += ["", f"One percent more changes {', '.join(changes)}."]
-    return "\n".join(lines)
 
 
 def parse_quantity(text: str) -> tuple[float, units.Dimension] | None:
@@ -65,17 +57,33 @@ def convert_quantity(number: float, dimension: units.Dimension, written: str) ->
             yield f"{scaled:,.6g} {name}"
 
 
-def _list_changes(analysis: Analysis, word: Word, number: float, dimension: units.Dimension) -> list[str]:
-    """The figures that depend on the quantity, with the largest change of each in any plan."""
-    unit = next(
-        (name for name, (scale, measures) in units.UNITS.items() if measures == dimension and scale == 1),
-        None,
-    )
-    if unit is None or dimension == units.NUMBER:
-        return []
-    after = analysis.load_edited([(word.start, word.end, f"{number * RAISED!r} {unit}")])
-    if not after.ok:
-        return []
+def list_changes(analysis: Analysis, word: Word, number: float, dimension: units.Dimension) -> Iterator[str]:
+    """A sentence about what a larger number would change: a quantity by one percent, a count doubled."""
+    if not analysis.plans:
+        return
+    counted = dimension == units.NUMBER
+    if counted and not DIGITS.fullmatch(word.text):
+        raised, how = f"{number * RAISED!r}", "One percent more"
+    elif counted:
+        raised, how = str(2 * int(number)), "Twice as many"
+    else:
+        unit = next((name for name, pair in units.UNITS.items() if pair == (1, dimension)), None)
+        raised, how = f"{number * RAISED!r} {unit}", "One percent more"
+        if unit is None:
+            return
+    after = analysis.load_edited([(word.start, word.end, raised)])
+    new = Counter(each.code for each in after.diagnostics if each.severity is Severity.ERROR)
+    new -= Counter(each.code for each in analysis.loaded.diagnostics)
+    if new:
+        yield f"{how} would be an error: {', '.join(sorted(new))}."
+    elif after.ok and (changes := _compare_figures(analysis, after)):
+        yield f"{how} changes {', '.join(changes)}."
+    elif after.ok and analysis.loaded.ok:
+        yield "No figure of memory or time depends on it."
+
+
+def _compare_figures(analysis: Analysis, after: Loaded) -> list[str]:
+    """The figures that differ, with the largest change of each in any plan."""
     found: dict[str, float] = {}
     for before, then in zip(analysis.loaded.costs, after.costs, strict=False):
         raised = _derive_figures(then)
