@@ -7,25 +7,13 @@ from typing import TypeAlias
 
 from parc.plan.blocks import Spanned
 from parc.source import Span
+from parc.syntax.fixes import remove_entry
 
 Edit: TypeAlias = tuple[Span, str]
 
 
 def replace_text(span: Span, text: object) -> Edit:
     return span, str(text)
-
-
-def remove_entry(span: Span) -> Edit:
-    """Remove an entry of a list or a statement, with the comma or the line that it would leave behind."""
-    text, start, end = span.source.text, span.start, span.end
-    line = text.rfind("\n", 0, start) + 1
-    if comma := re.compile(r"[ \t]*,[ \t]*").match(text, end):
-        end = comma.end()
-    elif comma := re.search(r"\s*,\s*$", text[:start]):
-        start = comma.start()
-    elif not text[line:start].strip() and (rest := re.compile(r"[ \t]*\n").match(text, end)):
-        start, end = line, rest.end()
-    return Span(span.source, start, end), ""
 
 
 def remove_key(block: Spanned, key: str) -> Edit:

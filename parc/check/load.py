@@ -63,12 +63,13 @@ def load_text(
     faults: list[Diagnostic] = []
     if history:
         history.begin()
-    files = Imports(source, faults, texts, outside, history.parse if history else parse).files
+    imports = Imports(source, faults, texts, outside, history.parse if history else parse)
+    files = imports.files
     if overrides:
         from parc.plan.overrides import apply_overrides  # noqa: PLC0415 - start-up time: few files need it
 
         files = apply_overrides(files, overrides, faults)
-    resolver = Resolver(files, faults, history.blocks if history else None)
+    resolver = Resolver(files, faults, history.blocks if history else None, imports.incomplete)
     _limit_faults(faults)
     sources = tuple(file.source for file in files)
     understood = not has_errors(faults)

@@ -111,6 +111,7 @@ class Shape(Spanned):
     attention_layers: int | None = None  # layers that have attention; None: all
     latent: tuple[int, ...] = ()  # of latent attention, as in the schema; (): plain attention
     other: int | None = None  # parameters that none of these keys counts
+    misread: bool = False  # parts of it could not be read, so nothing follows from what seems missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

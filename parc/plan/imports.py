@@ -8,7 +8,7 @@ from stat import S_ISREG
 from types import MappingProxyType
 from typing import TypeAlias
 
-from parc.diagnostic import Diagnostic, Label, error
+from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.plan.suggest import find_nearest
 from parc.source import Source
 from parc.syntax import tree
@@ -96,6 +96,7 @@ class Imports:
         self.texts = texts
         self.outside = outside
         self.files: list[tree.File] = []
+        self.incomplete = False  # an import could not be read, so nothing follows from a name that is missing
         self.paths: dict[Path, int] = {}  # index of each file in `files`
         self.importing: list[tuple[Path, tree.Import]] = []
         path = Path(root.path).resolve()
@@ -132,8 +133,7 @@ class Imports:
         elif path not in self.paths:
             source = self.read_import(path, wanted)
             if isinstance(source, Diagnostic):
-                label = Label(wanted.span, source.message)
-                self.faults.append(error("P112", f'cannot import "{wanted.value}"', label))
+                self.report_unread(wanted, source.message)
             elif len(self.files) >= MAX_FILES:
                 label = Label(wanted.span, "one too many")
                 self.faults.append(error("P005", f"a plan has at most {MAX_FILES} files", label))
@@ -153,9 +153,19 @@ class Imports:
         source = read_source(path)
         return Source(shown, source.text) if isinstance(source, Source) else source
 
+    def report_unread(self, wanted: tree.String, reason: str) -> None:
+        label, help, fix = Label(wanted.span, reason), None, None
+        name = wanted.value.lower()
+        if name in list_machines():
+            meant = f'"{HARDWARE_PREFIX}{name}"'
+            help = f"the machine of the hardware library is {meant}"
+            fix = Fix(f"write `{meant}`", ((wanted.span, meant),))
+        self.faults.append(error("P112", f'cannot import "{wanted.value}"', label, help=help, fix=fix))
+        self.incomplete = True
+
     def add_hardware(self, wanted: tree.String) -> None:
         """Add a machine of the hardware library."""
-        name = wanted.value.removeprefix(HARDWARE_PREFIX)
+        name = wanted.value.removeprefix(HARDWARE_PREFIX).lower()
         names = list_machines()
         if name not in names:
             label = Label(wanted.span, "not in the library")
@@ -163,6 +173,7 @@ class Imports:
             near = find_nearest(name, names)
             help = f'did you mean "{HARDWARE_PREFIX}{near}"?' if near else f"available: {', '.join(names)}"
             self.faults.append(error("P112", message, label, help=help))
+            self.incomplete = True
             return
         path = HARDWARE / f"{name}.parc"
         source = read_source(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from parc.diagnostic import Fix
@@ -64,3 +65,29 @@ def build_closing_fix(source: Source, tokens: Sequence[Token], index: int, opene
     elif outer:
         edits.append((Span(source, end, end), " }" * outer))
     return Fix("close it", tuple(edits), safe=False)
+
+
+def build_arguments_fix(source: Source, tokens: Sequence[Token], opener: int, closer: int) -> Fix | None:
+    """The fix that moves what is in the braces after a call into its parentheses, which end before them."""
+    inside = tokens[opener + 1 : closer]
+    while inside and inside[-1].type in ("_NL", "_COMMA"):
+        inside = inside[:-1]
+    if not inside or any(each.type in ("_NL", "LBRACE", "RELATION") for each in inside):
+        return None
+    start, end = tokens[opener - 1].start_pos, tokens[closer].end_pos
+    text = source.text[inside[0].start_pos : inside[-1].end_pos]
+    comma = "" if tokens[opener - 2].type in ("LPAR", "_COMMA") else ", "
+    return Fix("make it arguments", ((Span(source, start, end), f"{comma}{text})"),))
+
+
+def remove_entry(span: Span) -> tuple[Span, str]:
+    """Remove an entry of a list or a statement, with the comma or the line that it would leave behind."""
+    text, start, end = span.source.text, span.start, span.end
+    line = text.rfind("\n", 0, start) + 1
+    if comma := re.compile(r"[ \t]*,[ \t]*").match(text, end):
+        end = comma.end()
+    elif comma := re.search(r"\s*,\s*$", text[:start]):
+        start = comma.start()
+    elif not text[line:start].strip() and (rest := re.compile(r"[ \t]*\n").match(text, end)):
+        start, end = line, rest.end()
+    return Span(span.source, start, end), ""

@@ -8,9 +8,10 @@ what looks like the head of a block: `train first ..`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import islice, pairwise
 
-SIGNS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"?|#[^\n]*|([{}\[\]()]|\n(?=[^\s#]))')
+SIGNS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"?|#[^\n]*|([{}\[\]()]|\n(?=[^\s#])|/\*)')
 HEAD = re.compile(r"(?!(?:let|import|for|on|over)\b)[^\W\d]\w*[ \t]+(?!(?:let|import|for|on|over)\b)[^\W\d]")
 MAX_SIGNS = 30_000
 OPENERS = {"}": "{", "]": "[", ")": "("}
@@ -21,8 +22,7 @@ def split_text(text: str) -> list[tuple[int, int]]:
 
     A text with more than `MAX_SIGNS` brackets and lines is one part: no plan file has so many tokens.
     """
-    found = ((sign[1], sign.end()) for sign in SIGNS.finditer(text) if sign.lastindex)
-    signs = list(islice(found, MAX_SIGNS + 1))
+    signs = list(islice(_find_signs(text), MAX_SIGNS + 1))
     if len(signs) > MAX_SIGNS:
         return [(0, len(text))]
     kinds = [sign for sign, _ in signs]
@@ -39,6 +39,16 @@ def split_text(text: str) -> list[tuple[int, int]]:
         else:
             opened.close(OPENERS[sign])
     return list(pairwise([*starts, len(text)]))
+
+
+def _find_signs(text: str) -> Iterator[tuple[str, int]]:
+    """The brackets and the starts of lines, with the offsets after them; none in a comment of C."""
+    skipped, last = 0, text.rfind("*/")
+    for sign in SIGNS.finditer(text):
+        if sign[1] == "/*" and skipped <= sign.start() < last - 1:
+            skipped = text.find("*/", sign.end()) + 2
+        elif sign[1] and sign[1] != "/*" and sign.start() >= skipped:
+            yield sign[1], sign.end()
 
 
 class OpenBrackets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
-from parc.syntax.fixes import build_closing_fix, build_repair_fix
+from parc.syntax.fixes import build_arguments_fix, build_closing_fix, build_repair_fix
 from parc.syntax.lalr import Node, Parser
 from parc.syntax.scan import CLOSERS, MAX_FAULTS, OPENERS, create_virtual_token, get_span
 from parc.syntax.token import Token
@@ -99,6 +99,9 @@ class Recovery:
             self.report(token, "this `}` has no matching `{`", "no body is open here", fix)
             alone = index == 0 or self.tokens[index - 1].type in ("_NL", "_COMMA")
             return index + 1 + (alone and self.tokens[index + 1].type == "_NL")
+        called = token.type == "LBRACE" and self.tokens[index - 1].type == "RPAR"
+        if called and (after := self.skip_settings(index)):
+            return after
         repaired = self.repair(index)
         if repaired is not None:
             return repaired
@@ -151,6 +154,23 @@ class Recovery:
             symbol = SYMBOLS[instead[0].type]
             self.report(token, f"expected {symbol} before {found}", f"{symbol} is missing here", fix)
         return index
+
+    def skip_settings(self, index: int) -> int | None:
+        """Skip `{ type = uint16 }` after a call, with a report; None if the brace is not closed."""
+        depth = 0
+        for end in range(index, len(self.tokens)):
+            depth += (self.tokens[end].type == "LBRACE") - (self.tokens[end].type == "RBRACE")
+            if depth == 0:
+                break
+        else:
+            return None
+        span = Span(self.source, self.tokens[index - 1].start_pos, self.tokens[end].end_pos)
+        fix = build_arguments_fix(self.source, self.tokens, index, end)
+        label = Label(span, "`{ .. }` after a call")
+        message = 'options of a call are arguments: `tokens("data.bin", type = uint16)`'
+        self.faults.append(error("P001", message, label, fix=fix))
+        self.dropped.append(span.end - 1)
+        return end + 1
 
     def find_reach(self, index: int, instead: list[Token], count: int) -> int:
         """The index up to which tokens parse if `count` of them from `index` on are replaced by `instead`."""

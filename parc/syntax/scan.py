@@ -10,6 +10,7 @@ from math import isinf
 
 from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
+from parc.syntax.foreign import replace_foreign
 from parc.syntax.grammar import load_tables
 from parc.syntax.token import Token
 
@@ -93,7 +94,8 @@ def check_tokens(source: Source, tokens: Iterable[Token], end: int, faults: list
     """The valid tokens of a part that ends at `end`; the end token alone if the part exceeds a limit."""
     good: list[Token] = []
     depth = 0
-    for token in _report_invalid(source, _replace_and(source, _split_units(tokens), faults), faults):
+    tokens = _split_units(replace_foreign(source, tokens, end, faults))
+    for token in _report_invalid(source, _replace_and(source, tokens, faults), faults):
         depth += (token.type in OPENERS) - (token.type in CLOSERS)
         if depth > MAX_DEPTH:
             label = Label(get_span(source, token), "one too many")

@@ -56,6 +56,35 @@ UNITS: dict[str, tuple[int | float, Dimension]] = {
 }
 
 
+_BITS = {
+    f"{prefix}{rate}": f"{prefix}B/s" for prefix in "kMGTP" for rate in ("bps", "bit/s", "bits/s", "b/s")
+}
+_BITS |= {unit.lower(): rate for unit, rate in _BITS.items()}
+_WORDS = {
+    "s": "sec secs second seconds",
+    "min": "mins minute minutes",
+    "h": "hr hrs hour hours",
+    "d": "day days",
+    "us": "usec μs microseconds",
+    "ms": "msec milliseconds",
+    "ns": "nsec nanoseconds",
+    "B": "byte bytes",
+}
+_FOREIGN = {word: unit for unit, words in _WORDS.items() for word in words.split()} | {
+    f"{prefix}{rate}": f"{prefix}B/s" for prefix in "kMGTP" for rate in ("Bps", "B/sec")
+}
+
+
+def convert_foreign(number: float, unit: str) -> str | None:
+    """The same quantity in a unit of the language; None if the unit has one meaning in none.
+
+    `400 Gbps` are `50 GB/s`, and `5 sec` are `5 s`.
+    """
+    if unit in _BITS:
+        return f"{number / 8:.12g} {_BITS[unit]}"
+    return f"{number:.12g} {_FOREIGN[unit]}" if unit in _FOREIGN else None
+
+
 def describe_dimension(dimension: Dimension) -> str:
     """A dimension in words, for messages."""
     if dimension in WORDS:

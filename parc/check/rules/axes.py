@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from parc.check.edits import insert_before, remove_entry, replace_text
+from parc.check.edits import insert_before, replace_text
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Experts, Plan, Spanned
 from parc.source import Span
+from parc.syntax.fixes import remove_entry
 
 
 class Use(NamedTuple):

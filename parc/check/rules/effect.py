@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.check.edits import remove_entry, remove_key
+from parc.check.edits import remove_key
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan, Spanned
+from parc.syntax.fixes import remove_entry
 
 
 class IdleOption(NamedTuple):

@@ -14,9 +14,12 @@ from parc.plan.schema.form import Form, Key
 from parc.plan.suggest import fix_choice, fix_spelling, suggest_spelling
 from parc.source import Span
 from parc.syntax import tree, units
+from parc.syntax.fixes import remove_entry
 
 C = TypeVar("C", bound=str)
 MAX_COUNT = 2**53
+NOTHING = ("None", "null", "nil", "Null", "none", "NULL", "undefined")  # in other languages
+FLAGS = {"true": "true", "false": "false", "yes": "true", "no": "false", "on": "true", "off": "false"}
 
 
 class KeyReader:
@@ -138,6 +141,10 @@ class KeyReader:
         else:
             message = f"`{text}` is not a value of `{key}`"
             help, fix = suggest_spelling(text, options), fix_choice(span, text, options)
+            from parc.plan.resolve.unknown import explain_choice  # noqa: PLC0415 - start-up time
+
+            if meant := explain_choice(self.form, self.get_declaration(key), text):
+                help, fix = f"parc's name is `{meant}`", Fix(f"write `{meant}`", ((span, meant),))
             self.report("P107", span, message, "unknown choice", help, fix)
         return default
 
@@ -226,17 +233,40 @@ class KeyReader:
         value = self.scope.evaluate(node)
         if not isinstance(value, Word):
             return value
+        self.report_word(key, value, node)
+        return None
+
+    def report_word(self, key: str, value: Word, node: tree.Expression) -> None:
+        """Report a bare word where a value is wanted."""
+        if value.text in NOTHING:
+            assignment = self.assignments[key]
+            help = f"a key without a value is left out; parc has no `{value.text}`"
+            fix = Fix("remove the key", (remove_entry(assignment.span),)) if not self.form.open else None
+            self.report("P101", node.span, f"`{value.text}` is not a value", "not of the language", help, fix)
+            return
+        if (flag := FLAGS.get(value.text.lower())) and (
+            self.form.open or self.get_declaration(key).kind == "flag"
+        ):
+            fix = Fix(f"write `{flag}`", ((node.span, flag),))
+            self.report(
+                "P101",
+                node.span,
+                f"`{value.text}` is not a value",
+                "not of the language",
+                f"did you mean `{flag}`?",
+                fix,
+            )
+            return
         options = [*self.scope.lets, "true", "false"]
-        help = suggest_spelling(value.text, options) if self.scope.lets else None
+        near = suggest_spelling(value.text, options) if self.scope.lets else None
         self.report(
             "P101",
             node.span,
             f"there is no constant `{value.text}`",
             "not defined by any `let`",
-            help or f'a text must be in quotes: `"{value.text}"`',
+            near or f'a text must be in quotes: `"{value.text}"`',
             fix_spelling(node.span, value.text, options),
         )
-        return None
 
     def evaluate_word(self, key: str) -> Value | None:
         """As `evaluate`, but a bare word that is not the name of a constant is a value."""

@@ -21,7 +21,7 @@ def resolve_model(name: str, block: BlockReader) -> blocks.Model | None:
         block.read_block("inputs"),
     )
     arguments = _resolve_arguments(given) if given else {}
-    shape = _resolve_shape(shaped) if shaped else blocks.Shape(span=block.span)
+    shape = _resolve_shape(shaped) if shaped else blocks.Shape(misread=block.damaged, span=block.span)
     tokens, labels = (named.read_text("tokens"), named.read_text("labels")) if named else (None, None)
     if named:
         named.finish()
@@ -83,6 +83,7 @@ def _resolve_shape(block: BlockReader) -> blocks.Shape:
         attention_layers=block.read_count("attention_layers"),
         latent=_read_latent(block),
         other=block.read_count("other"),
+        misread=block.damaged or any(block.form.find_key(key) is None for key in block.assignments),
         span=block.span,
         spans=block.spans,
     )

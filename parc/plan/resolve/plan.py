@@ -21,7 +21,7 @@ def resolve_plan(
     mesh = _resolve_mesh(block)
     layout = Strategies(block, mesh)
     data, tensor, experts = layout.resolve_data(), layout.resolve_tensor(), layout.resolve_experts()
-    pipeline = layout.resolve_pipeline(train.model.shape.layers if train else None)
+    pipeline = layout.resolve_pipeline(train.model.shape if train else None)
     recompute: Recompute = block.read_choice("recompute", "none")
     expected = block.read_block("expect")
     levels = [level.name for level in cluster.levels] if cluster else []

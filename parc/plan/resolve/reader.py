@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from parc.plan.resolve.keys import KeyReader
 from parc.plan.resolve.scope import Scope
 from parc.plan.schema.form import Form
-from parc.plan.suggest import fix_spelling, suggest_spelling
 from parc.source import Span
 from parc.syntax import tree
 
@@ -81,21 +82,35 @@ class BlockReader(KeyReader):
     def finish(self) -> bool:
         """Report keys, blocks and claims that the schema does not have; whether the block can be used."""
         keys = {key.name for key in self.form.keys}
-        kinds = {form.kind for form in self.form.blocks}
-        for key, assignment in self.assignments.items():
-            if key not in keys and not self.form.open:
-                help = (
-                    f"`{key}` is a block: `{key} {{ .. }}`" if key in kinds else suggest_spelling(key, keys)
-                )
-                span = assignment.path.span
-                fix = fix_spelling(span, key, keys - self.assignments.keys())
-                self.report("P102", span, f"{self.title} has no key `{key}`", "unknown key", help, fix)
-        for kind, blocks in self.blocks.items():
-            if kind not in kinds:
-                help = f"`{kind}` is a key: `{kind} = ..`" if kind in keys else suggest_spelling(kind, kinds)
-                span = blocks[0].kind.span
-                fix = fix_spelling(span, kind, kinds - self.blocks.keys())
-                self.report("P103", span, f"{self.title} has no block `{kind}`", "unknown block", help, fix)
+        kinds = {form.kind for form in self.form.blocks if not self.form.find_value(form.kind)}
+        strange = (
+            [] if self.form.open else [each for name, each in self.assignments.items() if name not in keys]
+        )
+        blocks = [each for kind, (each, *_) in self.blocks.items() if kind not in kinds]
+        if strange or blocks:
+            self.report_unknown(strange, blocks)
         for claim in self.claims:
             self.report("P117", claim.span, "a claim must be in the block `expect` of a plan", "not here")
         return self.sound
+
+    def report_unknown(self, assignments: Iterable[tree.Assignment], blocks: Iterable[tree.Block]) -> None:
+        from parc.plan.resolve.unknown import explain_block, explain_key  # noqa: PLC0415 - start-up time
+
+        present = self.blocks.keys() | self.assignments.keys()
+        for each in assignments:
+            message = f"{self.title} has no key `{each.path.text}`"
+            help, fix = explain_key(self.form, each, present)
+            self.report("P102", each.path.span, message, "unknown key", help, fix)
+        for block in blocks:
+            message = f"{self.title} has no block `{block.kind.text}`"
+            help, fix = explain_block(self.form, block, present)
+            self.report("P103", block.kind.span, message, "unknown block", help, fix)
+
+    def report_missing(self, key: str) -> None:
+        """Report a key or block as missing, unless one that is reported as unknown may be meant as it."""
+        from parc.plan.resolve.unknown import may_mean  # noqa: PLC0415 - start-up time
+
+        others: list[tree.Assignment | tree.Block] = [*self.assignments.values()]
+        others += [block for same in self.blocks.values() for block in same]
+        if not any(may_mean(self.form, each, key) for each in others):
+            super().report_missing(key)

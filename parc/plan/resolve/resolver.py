@@ -28,14 +28,19 @@ class Resolver:
     """The plans and launches of a file, resolved when it is created; faults are added to `faults`.
 
     `files` is the plan file, followed by its imports. With a `memo`, unchanged blocks are not resolved again.
+    `incomplete`: an import is missing, so that a name which is not found may be one of it.
     """
 
     def __init__(
-        self, files: Sequence[tree.File], faults: list[Diagnostic], memo: Memo | None = None
+        self,
+        files: Sequence[tree.File],
+        faults: list[Diagnostic],
+        memo: Memo | None = None,
+        incomplete: bool = False,
     ) -> None:
         self.faults = faults
         self.memo = memo or Memo()
-        self.damaged = any(file.damaged for file in files)
+        self.damaged = incomplete or any(file.damaged for file in files)
         self.blocks: dict[str, dict[str, tree.Block]] = {kind: {} for kind in TOP}
         self.launch_blocks: list[tree.Block] = []
         self.lets: dict[str, tree.Let] = {}
@@ -198,6 +203,8 @@ class Resolver:
     def find(self, kind: str, name: tree.Name) -> Any:
         """The resolved block of that name; None, with a report, if there is none."""
         found = self.resolved[kind]
+        if kind == "machine" and name.text not in found and name.text.lower() in found:
+            name = name._replace(text=name.text.lower())  # the hardware library's names are known in any case
         self.memo.record(kind, name.text, self.look_up((kind, name.text)))
         if name.text not in found and not self.damaged:
             self.report_unknown(name, "P101", f"there is no {kind} `{name.text}`", found)

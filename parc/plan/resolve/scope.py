@@ -17,6 +17,11 @@ MAX_DEPTH = 64
 MAX_VALUES = 4096  # in one list, nested lists included
 
 
+def _list_thousands(number: float) -> str:
+    """What `4k` may mean: `4_000` or `4_096`."""
+    return " or ".join(f"`{number * scale:_.0f}`" for scale in (1000, 1024))
+
+
 class Scope:
     """The constants of a file. An expression without a value evaluates to None; `faults` has the reason."""
 
@@ -83,10 +88,18 @@ class Scope:
     def report_unknown_unit(self, node: tree.Number, unit: tree.Name) -> None:
         same = [name for name in units.UNITS if name.lower() == unit.text.lower()]
         fix = fix_spelling(unit.span, unit.text, units.UNITS)
-        if same:
+        fix = fix and fix._replace(safe=False)  # another unit is another amount
+        if found := units.convert_foreign(node.value, unit.text):
+            help = f"this is {found}"
+            fix = Fix(f"write `{found}`", ((node.span, found),))
+        elif same:
             edits = ((unit.span, same[0]),)
             help = f"did you mean `{same[0]}`?"
             fix = Fix(f"write `{same[0]}`", edits, safe="b" not in unit.text)  # `b` may stand for bits
+        elif unit.text.lower().endswith("bps"):
+            help, fix = "write `GB/s` if these are bytes; eight bits are a byte", None
+        elif unit.text.lower() in ("k", "ki"):
+            help = f"a count is written in full: {_list_thousands(node.value)}"
         elif find_nearest(unit.text, units.UNITS):
             help = f"did you mean `{find_nearest(unit.text, units.UNITS)}`?"
         elif node.span.text[-len(unit.text) - 1].isdigit():

@@ -55,7 +55,8 @@ class Strategies:
         self.sound &= inner.finish()
         return blocks.Experts(axes=axes, tensor=split, span=inner.span, spans=inner.spans)
 
-    def resolve_pipeline(self, model_layers: int | None) -> blocks.Pipeline | None:
+    def resolve_pipeline(self, shape: blocks.Shape | None) -> blocks.Pipeline | None:
+        """The pipeline of a model of this shape; None: it could not be read."""
         inner, axes = self.open_strategy("pipeline")
         if inner is None:
             return None
@@ -63,9 +64,9 @@ class Strategies:
         chunks = inner.read_count_or("chunks", 1)
         layers = inner.read_counts("layers")
         if layers is None and "layers" not in inner.assignments:
-            if model_layers is not None and self.mesh:
-                layers = self.spread_model_layers(inner, model_layers, self.mesh.product(axes) * chunks)
-            elif self.block.sound and model_layers is None:
+            if shape and shape.layers is not None and self.mesh:
+                layers = self.spread_model_layers(inner, shape.layers, self.mesh.product(axes) * chunks)
+            elif self.block.sound and shape and not shape.misread and "layers" not in shape.spans:
                 help = "or add `layers` to the `shape` of the model"
                 inner.report("P104", inner.head, "the pipeline needs `layers`", "`layers` is missing", help)
         self.sound &= inner.finish() and layers is not None

@@ -77,5 +77,10 @@ class Form(NamedTuple):
     def find_key(self, name: str) -> Key | None:
         return next((key for key in self.keys if key.name == name), None)
 
+    def find_value(self, name: str) -> Key | None:
+        """The key that takes `name { .. }` or `name(..)` as its value: `optimizer` for `adamw`."""
+        takers = (key for key in self.keys if key.kind in ("call", "configured"))
+        return next((key for key in takers if name in key.choices), None)
+
     def find_block(self, kind: str) -> Form | None:
         return next((form for form in self.blocks if form.kind == kind), None)
