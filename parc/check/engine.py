@@ -32,9 +32,9 @@ def select_reliable(found: Iterable[Diagnostic], faults: Iterable[Diagnostic]) -
     """Of the diagnostics of all plans each one once, however many plans share it.
 
     Where a value was faulty a default replaces it, so a finding that points there proves nothing and is left
-    out: `faults` are those of reading the file.
+    out: `faults` are those of reading the file. A fault with a safe fix is read as the fix makes it.
     """
-    doubtful = [span for fault in faults if (span := fault.span)]
+    doubtful = [span for fault in faults if (span := fault.span) and not (fault.fix and fault.fix.safe)]
     seen: set[object] = set()
     for each in found:
         places = tuple((id(label.span.source), label.span.start, label.span.end) for label in each.labels)

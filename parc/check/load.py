@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import realpath
 from pathlib import Path
 
 from parc.check.allow import MARK
@@ -53,13 +54,34 @@ def load_text(
     texts: Mapping[str, str] = NO_TEXTS,
     outside: bool = False,
     history: History | None = None,
+    tries_fixes: bool = True,
 ) -> Loaded:
     """The same for a text; what it imports is looked for beside `source.path`.
 
     `texts`, by their real paths, are read instead of files. `outside`: imports and models may leave the
     project. `history` is the same object at every reading of the file: what it has of the last one is not
-    done again.
+    done again. Without it, fixes that are not right are left out, which are found by trying each.
     """
+    loaded = _load_text(source, overrides, texts, outside, history)
+    if history or overrides or not tries_fixes or not any(each.fix for each in loaded.diagnostics):
+        return loaded
+    from parc.check.fix_trials import keep_right_fixes  # noqa: PLC0415 - start-up time
+
+    def check(changed: Mapping[str, str]) -> tuple[Diagnostic, ...]:
+        root = Source(source.path, changed[realpath(source.path)])
+        return _load_text(root, (), {**texts, **changed}, outside, None).diagnostics
+
+    read = {realpath(each.path): each.text for each in loaded.sources}
+    return loaded._replace(diagnostics=tuple(keep_right_fixes(read, loaded.diagnostics, check)))
+
+
+def _load_text(
+    source: Source,
+    overrides: Sequence[str],
+    texts: Mapping[str, str],
+    outside: bool,
+    history: History | None,
+) -> Loaded:
     faults: list[Diagnostic] = []
     if history:
         history.begin()

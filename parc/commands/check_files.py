@@ -31,11 +31,12 @@ def check_files(
     settings: Sequence[str] = (),
     texts: Mapping[str, str] = NO_TEXTS,
     outside: bool = False,
+    tries_fixes: bool = True,
 ) -> Result:
     """Check files. A fault of a file that several of them import is reported once.
 
     `texts` maps real paths to texts that replace the content of files. Fixes that edit files other than these
-    are left out, and so are all fixes if there are `settings`.
+    are left out, and so are all fixes if there are `settings`. `tries_fixes`: as of `load_text`.
     """
     result = Result([], [], set(files), [])
     editable = set() if settings else {realpath(file) for file in files}
@@ -45,7 +46,7 @@ def check_files(
         if text is None:
             loaded = load(file, settings, outside)
         else:
-            loaded = load_text(Source(str(file), text), settings, texts, outside)
+            loaded = load_text(Source(str(file), text), settings, texts, outside, tries_fixes=tries_fixes)
         for each in loaded.diagnostics:
             places = tuple((label.span.source.path, *label.span[1:]) for label in each.labels)
             if (each.code, each.message, places) not in seen:

@@ -8,13 +8,12 @@ from os.path import realpath
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.check.fixing import Fixed, fix_texts
+from parc.check.fixing import Fixed, Texts, fix_texts
 from parc.commands.check_files import check_files, print_result
 from parc.commands.files import encode, print_difference, write
 from parc.commands.status import FAULTS, OK, USAGE, choose_status
 from parc.diagnostic import Diagnostic, error
 from parc.plan.imports import decode, read_bytes
-from parc.record import replace
 
 
 class PlanFile(NamedTuple):
@@ -38,8 +37,6 @@ def fix_files(files: Sequence[Path], form: str, unsafe: bool, outside: bool) -> 
                 unwritten.add(real)
     texts = {real: file.text if real in unwritten else fixed.texts[real] for real, file in read.items()}
     result = check_files(files, (), texts, outside)
-    if not unwritten:
-        result.diagnostics[:] = [_explain_refusal(each, unsafe) for each in result.diagnostics]
     result.diagnostics[:0] = failed
     applied = [
         each
@@ -48,14 +45,6 @@ def fix_files(files: Sequence[Path], form: str, unsafe: bool, outside: bool) -> 
     ]
     print_result(result, form, len(applied))
     return choose_status(result.diagnostics)
-
-
-def _explain_refusal(left: Diagnostic, unsafe: bool) -> Diagnostic:
-    """Replace a fix that was tried and not applied by a note, so that it is not offered again."""
-    if left.fix is None or not (left.fix.safe or unsafe):
-        return left
-    note = f"the fix, {left.fix.title}, is not applied: it would cause other errors"
-    return replace(left, fix=None, notes=(*left.notes, note))
 
 
 def diff_files(files: Sequence[Path], unsafe: bool, outside: bool) -> int:
@@ -87,4 +76,8 @@ def _read_files(files: Sequence[Path]) -> dict[str, PlanFile]:
 
 def _apply_fixes(read: dict[str, PlanFile], files: Sequence[Path], unsafe: bool, outside: bool) -> Fixed:
     texts = {real: file.text for real, file in read.items()}
-    return fix_texts(texts, lambda texts: check_files(files, (), texts, outside).diagnostics, unsafe)
+
+    def check(texts: Texts) -> list[Diagnostic]:
+        return check_files(files, (), texts, outside, tries_fixes=False).diagnostics
+
+    return fix_texts(texts, check, unsafe)

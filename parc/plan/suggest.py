@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from parc.diagnostic import Fix
+from parc.named_tuple import NamedTuple
 from parc.source import Span
+from parc.syntax import tree
 
 MAX_LENGTH = 64  # of a compared word
 SAFE_LENGTH = 4  # from this length on, a fix of one letter is safe
+
+
+class Explanation(NamedTuple):
+    """What an unknown key or block may mean. `meant`: the statement as its fix makes it."""
+
+    help: str | None = None
+    fix: Fix | None = None
+    meant: tree.Assignment | tree.Block | None = None
 
 
 def measure_distance(one: str, other: str) -> int:

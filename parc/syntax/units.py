@@ -75,14 +75,14 @@ _FOREIGN = {word: unit for unit, words in _WORDS.items() for word in words.split
 }
 
 
-def convert_foreign(number: float, unit: str) -> str | None:
-    """The same quantity in a unit of the language; None if the unit has one meaning in none.
+def convert_foreign(number: float, unit: str) -> tuple[float, str] | None:
+    """The same quantity in a unit of the language; None if the unit is known nowhere.
 
     `400 Gbps` are `50 GB/s`, and `5 sec` are `5 s`.
     """
     if unit in _BITS:
-        return f"{number / 8:.12g} {_BITS[unit]}"
-    return f"{number:.12g} {_FOREIGN[unit]}" if unit in _FOREIGN else None
+        return number / 8, _BITS[unit]
+    return (number, _FOREIGN[unit]) if unit in _FOREIGN else None
 
 
 def describe_dimension(dimension: Dimension) -> str:

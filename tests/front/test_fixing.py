@@ -23,7 +23,7 @@ FILE = realpath("plan.parc")
 
 
 def look(texts: Texts) -> tuple[Diagnostic, ...]:
-    return load_text(Source(FILE, texts[FILE])).diagnostics
+    return load_text(Source(FILE, texts[FILE]), tries_fixes=False).diagnostics
 
 
 def mended(text: str, unsafe: bool = False) -> str:

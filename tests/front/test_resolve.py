@@ -217,7 +217,7 @@ PLAN = "plan wide for first on farm {\n mesh = [dp: 4]\n data over [dp]\n KEY\n}
         (PLAN, "expect { mfu > high }", ("P106", "high")),
         (PLAN, 'import "x"', ("P117", 'import "x"')),
         ("KEY", "x = 3", ("P117", "x")),
-        ("KEY", "clutser farm { }", ("P103", "clutser")),
+        ("KEY", "clutser other { levels = [node: 4] }", ("P103", "clutser")),
         ("KEY", "launch slurm for none { }", ("P101", "none")),
         ("KEY", "cluster other on farm { levels = [a: 1] }", ("P117", "farm")),
         ("KEY", "cluster other { }", ("P104", "cluster other")),

@@ -116,7 +116,7 @@ class Workspace:
         if source is None:
             return None
         replaced = {str(each): text for each, text in texts.items()}
-        return load_text(source, texts={**self._list_open_texts(), **replaced})
+        return load_text(source, texts={**self._list_open_texts(), **replaced}, tries_fixes=False)
 
     def _find_source(self, path: Path) -> Source | None:
         """The text in the editor, or that of a regular file: a pipe or a device may never end."""

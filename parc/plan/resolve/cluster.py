@@ -115,15 +115,15 @@ def _resolve_link(outer: BlockReader, block: tree.Block, names: Sequence[str] | 
     inner = outer.enter(block)
     bandwidth = inner.read_quantity("bandwidth")
     latency = inner.read_quantity("latency")
-    sound = inner.finish()
+    sound, level = inner.finish(), block.label.text if block.label else ""
     if block.label and names is not None and block.label.text not in names:
         message = f"the cluster has no level `{block.label.text}`"
         word, span = block.label.text, block.label.span
         help, fix = suggest_spelling(word, names), fix_spelling(span, word, names)
         outer.report("P101", span, message, "unknown level", help, fix)
-        return None
+        if fix is None or not fix.safe:
+            return None
+        level = fix.edits[0][1]
     if block.label is None or not sound:
         return None
-    return blocks.Link(
-        level=block.label.text, bandwidth=bandwidth, latency=latency, span=inner.span, spans=inner.spans
-    )
+    return blocks.Link(level=level, bandwidth=bandwidth, latency=latency, span=inner.span, spans=inner.spans)

@@ -81,7 +81,7 @@ def _compute_rounding(node: tree.Expression) -> float:
     if not isinstance(node, tree.Number) or not (digits := DIGITS.match(node.span.text)):
         return 0.0
     power = max(-60, min(int(digits[2] or 0), 60)) - len(digits[1] or "")
-    scale = units.UNITS[node.unit.text][0] if node.unit else 1
+    scale = units.UNITS.get(node.unit.text, (0.0,))[0] if node.unit else 1  # 0: of a unit that was reported
     return 0.5 * float(scale) * 10.0**power
 
 

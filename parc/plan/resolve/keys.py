@@ -11,7 +11,7 @@ from parc.diagnostic import Diagnostic, Fix, Label, Severity, error
 from parc.plan.resolve.scope import Scope
 from parc.plan.resolve.values import Quantity, Value, Word, describe_value
 from parc.plan.schema.form import Form, Key
-from parc.plan.suggest import fix_choice, fix_spelling, suggest_spelling
+from parc.plan.suggest import fix_choice, suggest_spelling
 from parc.source import Span
 from parc.syntax import tree, units
 from parc.syntax.fixes import remove_entry
@@ -146,6 +146,8 @@ class KeyReader:
             if meant := explain_choice(self.form, self.get_declaration(key), text):
                 help, fix = f"parc's name is `{meant}`", Fix(f"write `{meant}`", ((span, meant),))
             self.report("P107", span, message, "unknown choice", help, fix)
+            if fix and fix.safe:  # it is read as what the fix makes it
+                return cast("C", fix.edits[0][1])
         return default
 
     def read_counts(self, key: str) -> tuple[int, ...] | None:
@@ -218,8 +220,8 @@ class KeyReader:
         self.spans.setdefault(f"{key}.{name}", pair.span)
         size = None
         if isinstance(value, Word):
-            self.scope.report_not_a_number(value, pair.value, value, pair.value)
-        elif value is not None:
+            value = self.scope.report_word(value, pair.value)
+        if value is not None:
             size = self.convert_count(value, pair.value.span, f"the size of `{name}`", 1)
         self.sound &= size is not None
         found.setdefault(name, size or 1)
@@ -230,43 +232,42 @@ class KeyReader:
         node = self.get_node(key)
         if node is None:
             return None
+        if isinstance(node, tree.Number) and node.unit and self.is_unquoted(key, node, node.unit):
+            return self.report_unquoted(node)
         value = self.scope.evaluate(node)
         if not isinstance(value, Word):
             return value
-        self.report_word(key, value, node)
-        return None
+        return self.report_word(key, value, node)
 
-    def report_word(self, key: str, value: Word, node: tree.Expression) -> None:
-        """Report a bare word where a value is wanted."""
-        if value.text in NOTHING:
-            assignment = self.assignments[key]
-            help = f"a key without a value is left out; parc has no `{value.text}`"
-            fix = Fix("remove the key", (remove_entry(assignment.span),)) if not self.form.open else None
-            self.report("P101", node.span, f"`{value.text}` is not a value", "not of the language", help, fix)
-            return
-        if (flag := FLAGS.get(value.text.lower())) and (
-            self.form.open or self.get_declaration(key).kind == "flag"
-        ):
-            fix = Fix(f"write `{flag}`", ((node.span, flag),))
-            self.report(
-                "P101",
-                node.span,
-                f"`{value.text}` is not a value",
-                "not of the language",
-                f"did you mean `{flag}`?",
-                fix,
-            )
-            return
-        options = [*self.scope.lets, "true", "false"]
-        near = suggest_spelling(value.text, options) if self.scope.lets else None
-        self.report(
-            "P101",
-            node.span,
-            f"there is no constant `{value.text}`",
-            "not defined by any `let`",
-            near or f'a text must be in quotes: `"{value.text}"`',
-            fix_spelling(node.span, value.text, options),
+    def is_unquoted(self, key: str, node: tree.Number, unit: tree.Name) -> bool:
+        """Whether it is no quantity but a text that begins with a digit: `2b`."""
+        text = self.form.open or self.get_declaration(key).kind in ("text", "texts")
+        return text and unit.text not in units.UNITS and node.span.text[-len(unit.text) - 1].isdigit()
+
+    def report_unquoted(self, node: tree.Number) -> str:
+        text = f'"{node.span.text}"'
+        help, fix = (
+            f"a word that begins with a digit must be in quotes: `{text}`",
+            Fix("add quotes", ((node.span, text),)),
         )
+        self.report("P108", node.span, f"`{node.span.text}` is no quantity", "not in quotes", help, fix)
+        return node.span.text
+
+    def report_word(self, key: str, value: Word, node: tree.Expression) -> Value | None:
+        """Report a bare word where a value is wanted; the value that the fix gives it."""
+        declared = None if self.form.open else self.get_declaration(key)
+        if value.text in NOTHING:
+            help, fix = f"a key without a value is left out; parc has no `{value.text}`", None
+            if declared and not declared.needed:
+                fix = Fix("remove the key", (remove_entry(self.assignments.pop(key).span),))
+            self.report("P101", node.span, f"`{value.text}` is not a value", "not of the language", help, fix)
+            return None
+        flag = FLAGS.get(value.text.lower())
+        if flag and (declared is None or declared.kind == "flag"):
+            help, fix = f"did you mean `{flag}`?", Fix(f"write `{flag}`", ((node.span, flag),))
+            self.report("P101", node.span, f"`{value.text}` is not a value", "not of the language", help, fix)
+            return flag == "true"
+        return self.scope.report_word(value, node, ("true", "false"))
 
     def evaluate_word(self, key: str) -> Value | None:
         """As `evaluate`, but a bare word that is not the name of a constant is a value."""

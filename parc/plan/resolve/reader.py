@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from parc.plan.resolve.keys import KeyReader
 from parc.plan.resolve.scope import Scope
 from parc.plan.schema.form import Form
+from parc.plan.suggest import Explanation
 from parc.source import Span
 from parc.syntax import tree
 
@@ -27,8 +26,10 @@ class BlockReader(KeyReader):
         self.span = span
         self.blocks: dict[str, list[tree.Block]] = {}
         self.claims: list[tree.Claim] = []
+        self.unknown: list[tuple[tree.Assignment | tree.Block, Explanation]] = []
         for statement in body.statements if body else ():
             self.collect(statement)
+        self.adopt_unknown()
 
     def collect(self, statement: tree.Statement) -> None:
         """Sort a statement of the body by its kind."""
@@ -79,38 +80,52 @@ class BlockReader(KeyReader):
                 reader.sound = False
         return reader
 
+    def adopt_unknown(self) -> None:
+        """Explain keys and blocks that the schema does not have.
+
+        Those whose fix gives them another name are read as if they had it, so that all of their faults are
+        found at once.
+        """
+        kinds = {form.kind for form in self.form.blocks if not self.form.find_value(form.kind)}
+        blocks = [each for kind, same in self.blocks.items() if kind not in kinds for each in same]
+        assignments = [each for name, each in self.assignments.items() if self.form.find_key(name) is None]
+        if self.form.open or not (blocks or assignments):
+            return
+        from parc.plan.resolve.unknown import explain_block, explain_key  # noqa: PLC0415 - start-up time
+
+        for assignment in assignments:
+            present = self.assignments.keys() | self.blocks.keys()
+            self.adopt(assignment, explain_key(self.form, assignment, present))
+        for block in blocks:
+            present = self.assignments.keys() | self.blocks.keys()
+            self.adopt(block, explain_block(self.form, block, present))
+
+    def adopt(self, statement: tree.Assignment | tree.Block, explanation: Explanation) -> None:
+        self.unknown.append((statement, explanation))
+        if explanation.meant is None or not (explanation.fix and explanation.fix.safe):
+            return
+        if isinstance(statement, tree.Assignment):
+            del self.assignments[statement.path.text]
+        else:
+            self.blocks.pop(statement.kind.text, None)
+        self.collect(explanation.meant)
+
     def finish(self) -> bool:
         """Report keys, blocks and claims that the schema does not have; whether the block can be used."""
-        keys = {key.name for key in self.form.keys}
-        kinds = {form.kind for form in self.form.blocks if not self.form.find_value(form.kind)}
-        strange = (
-            [] if self.form.open else [each for name, each in self.assignments.items() if name not in keys]
-        )
-        blocks = [each for kind, (each, *_) in self.blocks.items() if kind not in kinds]
-        if strange or blocks:
-            self.report_unknown(strange, blocks)
+        for statement, (help, fix, _) in self.unknown:
+            if isinstance(statement, tree.Assignment):
+                message = f"{self.title} has no key `{statement.path.text}`"
+                self.report("P102", statement.path.span, message, "unknown key", help, fix)
+            else:
+                message = f"{self.title} has no block `{statement.kind.text}`"
+                self.report("P103", statement.kind.span, message, "unknown block", help, fix)
         for claim in self.claims:
             self.report("P117", claim.span, "a claim must be in the block `expect` of a plan", "not here")
         return self.sound
-
-    def report_unknown(self, assignments: Iterable[tree.Assignment], blocks: Iterable[tree.Block]) -> None:
-        from parc.plan.resolve.unknown import explain_block, explain_key  # noqa: PLC0415 - start-up time
-
-        present = self.blocks.keys() | self.assignments.keys()
-        for each in assignments:
-            message = f"{self.title} has no key `{each.path.text}`"
-            help, fix = explain_key(self.form, each, present)
-            self.report("P102", each.path.span, message, "unknown key", help, fix)
-        for block in blocks:
-            message = f"{self.title} has no block `{block.kind.text}`"
-            help, fix = explain_block(self.form, block, present)
-            self.report("P103", block.kind.span, message, "unknown block", help, fix)
 
     def report_missing(self, key: str) -> None:
         """Report a key or block as missing, unless one that is reported as unknown may be meant as it."""
         from parc.plan.resolve.unknown import may_mean  # noqa: PLC0415 - start-up time
 
-        others: list[tree.Assignment | tree.Block] = [*self.assignments.values()]
-        others += [block for same in self.blocks.values() for block in same]
-        if not any(may_mean(self.form, each, key) for each in others):
+        if not any(may_mean(self.form, each, key) for each, _ in self.unknown):
             super().report_missing(key)

@@ -83,15 +83,24 @@ class Resolver:
                 if len(statement.path.names) == 1 and isinstance(statement, tree.Assignment):
                     help = f"a constant is written `let {statement.path.text} = ..`"
                     start = statement.span._replace(end=statement.span.start)
-                    if start.source.text[: start.start].rstrip(" \t")[-1:] in ("", "\n", ","):
+                    name, value = statement.path.text, statement.value
+                    able = isinstance(value, tree.Number | tree.String | tree.Chain) and name != "import"
+                    if (
+                        able
+                        and name not in self.lets
+                        and start.source.text[: start.start].rstrip(" \t")[-1:] in ("", "\n", ",")
+                    ):
                         fix = Fix("make it a constant", ((start, "let "),), safe=False)
                 self.faults.append(error("P117", message, label, help=help, fix=fix))
 
     def collect_block(self, block: tree.Block) -> None:
         kind = block.kind.text
         if kind not in TOP:
-            self.report_unknown(block.kind, "P103", f"there is no block `{kind}`", TOP)
-            return
+            meant = self.report_unknown(block.kind, "P103", f"there is no block `{kind}`", TOP)
+            if meant is None:
+                self.damaged = True  # it may have the name of another kind of block
+                return
+            block, kind = block._replace(kind=block.kind._replace(text=meant)), meant
         if not self.check_head(block):
             return
         if kind == "launch":
@@ -207,13 +216,18 @@ class Resolver:
             name = name._replace(text=name.text.lower())  # the hardware library's names are known in any case
         self.memo.record(kind, name.text, self.look_up((kind, name.text)))
         if name.text not in found and not self.damaged:
-            self.report_unknown(name, "P101", f"there is no {kind} `{name.text}`", found)
+            meant = self.report_unknown(name, "P101", f"there is no {kind} `{name.text}`", found)
+            if meant:
+                self.memo.record(kind, meant, self.look_up((kind, meant)))
+                return found[meant]
         return found.get(name.text)
 
-    def report_unknown(self, name: tree.Name, code: str, message: str, options: dict[str, T]) -> None:
+    def report_unknown(self, name: tree.Name, code: str, message: str, options: dict[str, T]) -> str | None:
+        """Report an unknown name; the one that its fix writes."""
         label = Label(name.span, "unknown")
         help, fix = suggest_spelling(name.text, options), fix_spelling(name.span, name.text, options)
         self.faults.append(error(code, message, label, help=help, fix=fix))
+        return fix.edits[0][1] if fix and fix.safe else None
 
     def report_duplicate(self, again: tree.Name, first: tree.Name) -> None:
         labels = (Label(again.span, "again here"), Label(first.span, "first here", primary=False))

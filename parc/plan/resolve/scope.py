@@ -52,7 +52,7 @@ class Scope:
             case tree.Path():
                 return self.evaluate_path(node)
             case tree.Negation():
-                value = self.evaluate(node.value)
+                value = self.evaluate_operand(node.value)
                 return (
                     self.multiply(Quantity(-1), "*", value, node, node.value) if value is not None else None
                 )
@@ -78,33 +78,40 @@ class Scope:
         if unit is None:
             if node.span.text in NUMBER_LIKE:
                 return Word(node.span.text)
-            self.report_unknown_unit(node, node.unit)
-            return None
+            return self.report_unknown_unit(node, node.unit)
+        return self.scale(node.value, unit, node)
+
+    def scale(self, value: float, unit: tuple[float, units.Dimension], node: tree.Number) -> Quantity | None:
+        """A number in a unit, as a quantity in SI units."""
         scale, dimension = unit
         # One division rounds once, a product with 1e-6 would round twice: 3 us is exactly 3e-06.
-        number = node.value / round(1 / scale) if scale < 1 else node.value * scale
+        number = value / round(1 / scale) if scale < 1 else value * scale
         return self.check_bounds(Quantity(number, dimension), node)
 
-    def report_unknown_unit(self, node: tree.Number, unit: tree.Name) -> None:
+    def report_unknown_unit(self, node: tree.Number, unit: tree.Name) -> Quantity | None:
+        """Report an unknown unit; the quantity that the fix makes of it."""
+        value, meant = node.value, ""
         same = [name for name in units.UNITS if name.lower() == unit.text.lower()]
         fix = fix_spelling(unit.span, unit.text, units.UNITS)
         fix = fix and fix._replace(safe=False)  # another unit is another amount
+        meant = fix.edits[0][1] if fix else ""
         if found := units.convert_foreign(node.value, unit.text):
-            help = f"this is {found}"
-            fix = Fix(f"write `{found}`", ((node.span, found),))
+            value, meant = found
+            help = f"this is {value:.12g} {meant}"
+            fix = Fix(f"write `{value:.12g} {meant}`", ((node.span, f"{value:.12g} {meant}"),))
         elif same:
-            edits = ((unit.span, same[0]),)
-            help = f"did you mean `{same[0]}`?"
+            meant, edits = same[0], ((unit.span, same[0]),)
+            help = f"did you mean `{meant}`?"
             fix = Fix(f"write `{same[0]}`", edits, safe="b" not in unit.text)  # `b` may stand for bits
         elif unit.text.lower().endswith("bps"):
-            help, fix = "write `GB/s` if these are bytes; eight bits are a byte", None
+            help, fix, meant = "write `GB/s` if these are bytes; eight bits are a byte", None, ""
         elif unit.text.lower() in ("k", "ki"):
-            help = f"a count is written in full: {_list_thousands(node.value)}"
+            help, fix = f"a count is written in full: {_list_thousands(node.value)}", None
         elif find_nearest(unit.text, units.UNITS):
             help = f"did you mean `{find_nearest(unit.text, units.UNITS)}`?"
         elif node.span.text[-len(unit.text) - 1].isdigit():
             help = f'a word that begins with a digit must be in quotes: `"{node.span.text}"`'
-            fix = Fix("add quotes", ((node.span, f'"{node.span.text}"'),))
+            fix, meant = None, ""
         else:
             help = "units are B, kB, MB, .., KiB, MiB, .., GB/s, .., TFLOPS, .., ns, us, ms, s, min, h, d, %"
         self.faults.append(
@@ -116,6 +123,7 @@ class Scope:
                 fix=fix,
             )
         )
+        return self.scale(value, units.UNITS[meant], node) if fix and fix.safe else None
 
     def evaluate_path(self, node: tree.Path) -> Value | None:
         name = node.text
@@ -151,11 +159,11 @@ class Scope:
         return tuple(values)
 
     def evaluate_chain(self, node: tree.Chain) -> Quantity | None:
-        total = self.evaluate(node.first)
+        total = self.evaluate_operand(node.first)
         if total is None:
             return None
         for operator, operand in node.rest:
-            value = self.evaluate(operand)
+            value = self.evaluate_operand(operand)
             if value is None:
                 return None
             combine = self.add if operator in "+-" else self.multiply
@@ -164,6 +172,28 @@ class Scope:
                 return None
             total = result
         return total if isinstance(total, Quantity) else None
+
+    def evaluate_operand(self, node: tree.Expression) -> Value | None:
+        """The value of an operand, which is no bare word."""
+        value = self.evaluate(node)
+        return self.report_word(value, node) if isinstance(value, Word) else value
+
+    def report_word(self, word: Word, node: tree.Expression, others: tuple[str, ...] = ()) -> Value | None:
+        """Report a word that is not the name of a constant; the value of the constant that its fix names.
+
+        `others` are words that may be meant, too.
+        """
+        options = [*self.lets, *others]
+        help = suggest_spelling(word.text, options) if self.lets else None
+        if others:
+            help = help or f'a text must be in quotes: `"{word.text}"`'
+        fix = fix_spelling(node.span, word.text, options)
+        label = Label(node.span, "not defined by any `let`")
+        self.faults.append(error("P101", f"there is no constant `{word.text}`", label, help=help, fix=fix))
+        if fix is None or not fix.safe:
+            return None
+        meant = self.evaluate(tree.Path(node.span, (tree.Name(node.span, fix.edits[0][1]),)))
+        return None if isinstance(meant, Word) else meant
 
     def add(
         self, left: Value, operator: str, right: Value, node: tree.Chain, operand: tree.Expression
@@ -213,18 +243,7 @@ class Scope:
         self, left: Value, first: tree.Expression, right: Value, operand: tree.Expression
     ) -> None:
         culprit, node = (right, operand) if isinstance(left, Quantity) else (left, first)
-        if isinstance(culprit, Word):
-            self.faults.append(
-                error(
-                    "P101",
-                    f"there is no constant `{culprit.text}`",
-                    Label(node.span, "not defined by any `let`"),
-                    help=suggest_spelling(culprit.text, self.lets),
-                    fix=fix_spelling(node.span, culprit.text, self.lets),
-                )
-            )
-        else:
-            self.report("P110", node, "arithmetic needs numbers", describe_value(culprit))
+        self.report("P110", node, "arithmetic needs numbers", describe_value(culprit))
 
     def check_bounds(self, quantity: Quantity, node: tree.Expression) -> Quantity | None:
         if -MAX_NUMBER < quantity.number < MAX_NUMBER:  # False for NaN

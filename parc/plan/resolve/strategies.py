@@ -101,11 +101,14 @@ class Strategies:
     def read_axes(self, inner: BlockReader, key: str, node: tree.Expression | None) -> tuple[str, ...]:
         """The names of axes in a list, without those that the mesh does not have, which are reported."""
         known = self.mesh.names if self.mesh else ()
-        found = inner.read_names(key, node)
-        for name in found:
+        axes: list[str] = []
+        for name in inner.read_names(key, node):
             if self.mesh and name not in known:
                 span = inner.spans[f"{key}.{name}"]
                 help, fix = suggest_spelling(name, known), fix_spelling(span, name, known)
                 inner.report("P301", span, f"the mesh has no axis `{name}`", "unknown axis", help, fix)
-                self.sound = False
-        return tuple(name for name in found if name in known)
+                sure = fix is not None and fix.safe
+                self.sound &= sure
+                name = fix.edits[0][1] if fix and sure else name
+            axes.append(name)
+        return tuple(name for name in axes if name in known)

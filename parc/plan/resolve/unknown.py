@@ -11,50 +11,79 @@ from parc.diagnostic import Fix
 from parc.plan.schema import foreign
 from parc.plan.schema.documentation import list_paths
 from parc.plan.schema.form import Form, Key
-from parc.plan.suggest import find_nearest, fix_spelling, suggest_spelling
+from parc.plan.suggest import Explanation, find_nearest, fix_spelling, suggest_spelling
 from parc.syntax import tree, units
 
 MAX_PLACES = 3  # that a message lists
 
 
-def explain_key(
-    form: Form, assignment: tree.Assignment, present: Collection[str]
-) -> tuple[str | None, Fix | None]:
-    """Help and a fix for an unknown key. `present` are the keys of the block; a fix adds none of them."""
-    key, span = assignment.path.text, assignment.path.span
-    keys = {each.name for each in form.keys}
+def explain_key(form: Form, assignment: tree.Assignment, present: Collection[str]) -> Explanation:
+    """What an unknown key may mean. `present` are the keys of the block; a fix adds none of them."""
+    key = assignment.path.text
+    keys = [each.name for each in form.keys]
     if form.find_block(key):
-        return f"`{key}` is a block: `{key} {{ .. }}`", None
+        return Explanation(f"`{key}` is a block: `{key} {{ .. }}`")
     for place in foreign.KEYS.get(key.lower(), ()):
         block, _, name = place.path.rpartition(".")
         if block == list_paths()[form] and place.same:
-            declared = form.find_key(name)
-            fix = None
-            if declared and name not in present:
-                fix = _rename(form, declared, assignment)
-            return f"parc's name is `{name}`", fix
+            return _rename(form, assignment, name, present, f"parc's name is `{name}`")
     if places := _list_places(key):
-        return places, None
-    able = [each.name for each in form.keys if each.name not in present]
-    fix = fix_spelling(span, key, able)
-    meant = form.find_key(fix.edits[0][1]) if fix else None
-    if meant and not can_be_value(meant, assignment.value):
-        fix = None
-    return suggest_spelling(key, keys), fix
+        return Explanation(places)
+    fix = fix_spelling(assignment.path.span, key, set(keys) - set(present))
+    help = suggest_spelling(key, keys)
+    if fix is None:
+        return Explanation(help)
+    renamed = _rename(form, assignment, fix.edits[0][1], present, help)
+    return renamed._replace(fix=fix) if renamed.fix else renamed
 
 
-def _rename(form: Form, key: Key, assignment: tree.Assignment) -> Fix | None:
-    """The fix that makes it an assignment of `key`; its value may be a word of another framework, too."""
-    value, edits = assignment.value, [(assignment.path.span, key.name)]
-    if isinstance(value, tree.Path | tree.String) and key.kind == "choice":
-        text = value.value if isinstance(value, tree.String) else value.text
-        if meant := explain_choice(form, key, text):
-            edits.append((value.span, meant))
-        elif text not in key.choices:
-            return None
-    elif not can_be_value(key, value):
-        return None
-    return Fix(f"write `{key.name}`", tuple(edits))
+def _rename(
+    form: Form, assignment: tree.Assignment, name: str, present: Collection[str], help: str | None
+) -> Explanation:
+    """`name` is meant; without a fix if it is taken, or if the value cannot be its value."""
+    declared, path = form.find_key(name), assignment.path
+    if declared is None or name in present or not can_be_value(form, declared, assignment.value):
+        return Explanation(help)
+    meant = tree.Path(path.span, (tree.Name(path.span, name),))
+    return Explanation(help, Fix(f"write `{name}`", ((path.span, name),)), assignment._replace(path=meant))
+
+
+def explain_block(form: Form, block: tree.Block, present: Collection[str]) -> Explanation:
+    """The same for an unknown block."""
+    kind, span = block.kind.text, block.kind.span
+    kinds = [each.kind for each in form.blocks if not form.find_value(each.kind)]
+    if taker := form.find_value(kind):
+        return _assign(taker, block, present)
+    if form.find_key(kind):
+        return Explanation(f"`{kind}` is a key: `{kind} = ..`")
+    able = [each for each in kinds if each not in present]
+    meant, help = foreign.BLOCKS.get(kind.lower(), ""), suggest_spelling(kind, kinds)
+    if meant in kinds:
+        help, fix = f"parc's name is `{meant}`", Fix(f"write `{meant}`", ((span, meant),))
+        if meant not in able:
+            return Explanation(help)
+    elif kind.lower() in foreign.KEYS and (places := _list_places(kind)):
+        return Explanation(places)
+    elif owners := [path for path in list_paths().values() if path.rpartition(".")[2] == kind]:
+        return Explanation(f"`{kind}` is a block of another place: {_join(owners)}")
+    elif found := fix_spelling(span, kind, able):
+        meant, fix = found.edits[0][1], found
+    else:
+        return Explanation(help)
+    return Explanation(help, fix, block._replace(kind=tree.Name(span, meant)))
+
+
+def _assign(key: Key, block: tree.Block, present: Collection[str]) -> Explanation:
+    """`adamw { .. }`, which is a value of `optimizer`."""
+    kind = block.kind
+    help = f"`{kind.text}` is a value: `{key.name} = {kind.text}..`"
+    bare = not (block.label or block.purpose or block.place or block.over)
+    if key.name in present or key.kind != "configured" or not bare or block.body is None:
+        return Explanation(help)
+    fix = Fix(f"write `{key.name} = {kind.text}`", ((kind.span, f"{key.name} = {kind.text}"),))
+    path = tree.Path(kind.span, (tree.Name(kind.span, key.name),))
+    value = tree.Configured(block.span, kind, block.body)
+    return Explanation(help, fix, tree.Assignment(block.span, path, value))
 
 
 def may_mean(form: Form, statement: tree.Assignment | tree.Block, name: str) -> bool:
@@ -68,36 +97,13 @@ def may_mean(form: Form, statement: tree.Assignment | tree.Block, name: str) -> 
     return foreign.BLOCKS.get(text.lower()) == name or find_nearest(text, [name]) == name
 
 
-def explain_block(form: Form, block: tree.Block, present: Collection[str]) -> tuple[str | None, Fix | None]:
-    """The same for an unknown block."""
-    kind, span = block.kind.text, block.kind.span
-    kinds = [each.kind for each in form.blocks if not form.find_value(each.kind)]
-    if taker := form.find_value(kind):
-        fix = None
-        if taker.name not in present and taker.kind == "configured" and _is_bare(block):
-            fix = Fix(f"write `{taker.name} = {kind}`", ((span, f"{taker.name} = {kind}"),))
-        return f"`{kind}` is a value: `{taker.name} = {kind}..`", fix
-    if form.find_key(kind):
-        return f"`{kind}` is a key: `{kind} = ..`", None
-    meant = foreign.BLOCKS.get(kind.lower())
-    if meant in kinds:
-        fix = Fix(f"write `{meant}`", ((span, meant),)) if meant not in present else None
-        return f"parc's name is `{meant}`", fix
-    if kind.lower() in foreign.KEYS and (places := _list_places(kind)):
-        return places, None
-    owners = [path for path in list_paths().values() if path.rpartition(".")[2] == kind]
-    if owners:
-        return f"`{kind}` is a block of {_join(owners)}", None
-    return suggest_spelling(kind, kinds), fix_spelling(span, kind, set(kinds) - set(present))
-
-
 def explain_choice(form: Form, key: Key, text: str) -> str | None:
     """parc's word for a choice in the words of another framework."""
     path = f"{list_paths()[form]}.{key.name}"
     return foreign.CHOICES.get(path, {}).get(text.lower().replace("-", "_"))
 
 
-def can_be_value(key: Key, node: tree.Expression) -> bool:
+def can_be_value(form: Form, key: Key, node: tree.Expression) -> bool:
     """Whether a value could be that of a key, as far as it can be seen without evaluating it."""
     match node:
         case tree.Number():
@@ -112,7 +118,7 @@ def can_be_value(key: Key, node: tree.Expression) -> bool:
         case tree.Path() if node.text in ("true", "false"):
             return key.kind == "flag"
         case tree.Path() if key.kind == "choice":
-            return node.text in key.choices
+            return node.text in key.choices or explain_choice(form, key, node.text) is not None
         case tree.Call() | tree.Configured():
             return key.kind in ("call", "configured") and node.name.text in key.choices
         case _:
@@ -135,8 +141,3 @@ def _join(paths: Collection[str]) -> str:
     if len(paths) > MAX_PLACES:
         paths = list(paths)[:MAX_PLACES]
     return " or ".join(f"`{path}`" for path in paths)
-
-
-def _is_bare(block: tree.Block) -> bool:
-    """Whether it is a kind and a body without anything between them."""
-    return not (block.label or block.purpose or block.place or block.over) and block.body is not None
