@@ -20,7 +20,7 @@ def keep_right_fixes(
     left = MAX_CHECKED
     size = sum(map(len, texts.values()))
     for each in found:
-        if each.fix and (left := left - size) >= 0:
+        if each.fix and each.severity is not Severity.INFO and (left := left - size) >= 0:
             fixed, applied = apply_fixes(texts, [each.fix])
             if applied and (reason := _find_reason(found, each, list(check(fixed)))):
                 note = f"the fix, {each.fix.title}, is not offered: {reason}"

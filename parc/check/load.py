@@ -12,7 +12,7 @@ from parc.check.engine import check_plan, select_reliable
 from parc.check.incremental import History
 from parc.check.lints import PRICED
 from parc.check.model_code import find_outside_code
-from parc.diagnostic import Diagnostic, Label, error, has_errors
+from parc.diagnostic import Diagnostic, Label, Severity, error, has_errors
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Launch, Plan
 from parc.plan.imports import NO_TEXTS, Imports, read_source
@@ -63,7 +63,8 @@ def load_text(
     done again. Without it, fixes that are not right are left out, which are found by trying each.
     """
     loaded = _load_text(source, overrides, texts, outside, history)
-    if history or overrides or not tries_fixes or not any(each.fix for each in loaded.diagnostics):
+    fixes = any(each.fix for each in loaded.diagnostics if each.severity is not Severity.INFO)
+    if history or overrides or not tries_fixes or not fixes:
         return loaded
     from parc.check.fix_trials import keep_right_fixes  # noqa: PLC0415 - start-up time
 

@@ -13,6 +13,9 @@ from parc.diagnostic import Diagnostic, Fix, Label, error
 from parc.source import Source, Span
 from parc.syntax.token import Token
 
+IMPORT = re.compile(r"\bimport[ \t]+[^\W\d]")
+COMMENT = re.compile(r"(?<![\w\"*/.])/[/*]")  # no part of a path
+GROUPED = re.compile(r"[0-9],[0-9]{3}")
 QUOTED = re.compile(r"'([^'\\\n]*)'")
 UNQUOTED = re.compile(r"[\w.:/-]+(?=[ \t]*([#,\n]|$))")
 FIRST_DIGITS = re.compile(r"[1-9][0-9]{0,2}")
@@ -21,13 +24,15 @@ OPENERS, CLOSERS = ("LSQB", "LPAR"), ("RSQB", "RPAR")
 Faults: TypeAlias = "list[Diagnostic]"
 
 
-def replace_foreign(source: Source, tokens: Iterable[Token], end: int, faults: Faults) -> Iterator[Token]:
+def replace_foreign(source: Source, tokens: Iterable[Token], end: int, faults: Faults) -> Iterable[Token]:
     """The tokens of a part that ends at `end`, with foreign forms reported and replaced."""
-    tokens = _quote_imports(source, tokens, faults)
-    if "'" not in source.text and "//" not in source.text and "/*" not in source.text:
-        yield from _join_digits(source, tokens, faults)
-    else:
-        yield from _join_digits(source, _replace_quotes_and_comments(source, tokens, end, faults), faults)
+    tokens = list(tokens)
+    text, start = source.text, tokens[0].start_pos if tokens else end
+    if IMPORT.search(text, start, end):
+        tokens = _quote_imports(source, tokens, faults)
+    if text.find("'", start, end) >= 0 or COMMENT.search(text, start, end):
+        tokens = _replace_quotes_and_comments(source, tokens, end, faults)
+    return _join_digits(source, tokens, faults) if GROUPED.search(text, start, end) else tokens
 
 
 def _quote_imports(source: Source, tokens: Iterable[Token], faults: Faults) -> Iterator[Token]:
@@ -59,7 +64,7 @@ def _replace_quotes_and_comments(
             continue
         if start < skipped:  # such as `';`: a sign that another one follows
             token, start = Token(token.type, token[skipped - start :], skipped, stop), skipped
-        if token.type == "DIVIDE" and source.text[start : start + 2] in ("//", "/*"):
+        if token.type == "DIVIDE" and COMMENT.match(source.text, start):
             skipped = _report_comment(source, start, end, faults)
         elif token.type == "JUNK" and (quoted := QUOTED.match(source.text, start, end)):
             text = '"' + quoted[1].replace('"', '\\"') + '"'

@@ -28,7 +28,7 @@ def try_fixes(path: str, text: str, tries_fixes: bool = True) -> tuple[int, list
     found = load_text(Source(path, text), tries_fixes=tries_fixes).diagnostics
     fixes, wrong = 0, []
     for fault in found:
-        if fault.fix is None:
+        if fault.fix is None or fault.severity is Severity.INFO:
             continue
         texts, applied = apply_fixes({realpath(path): text}, [fault.fix])
         if not applied:  # of an imported file
