@@ -66,7 +66,11 @@ def write_first_plan(setup: Setup) -> str:
     fitting: list[tuple[float, str]] = []  # seconds of a step, and the text
     fault = ""
     history = History()  # most of a text is that of the one before
-    for layout in layouts:
+    full: set[Layout] = set()  # that do not fit, however many microbatches they have
+    for layout in sorted(layouts, key=lambda each: -each.microbatches):
+        alike = layout._replace(microbatches=0)
+        if alike in full:
+            continue
         text = "\n".join(_write_lines(setup, levels, layout))
         history.begin()
         files = Imports(Source("plan.parc", text), [], parse=history.parse).files
@@ -80,6 +84,8 @@ def write_first_plan(setup: Setup) -> str:
         needed.append((peak, memory))
         if peak <= ROOM * memory:
             fitting.append((costs.step.seconds, text))
+        else:
+            full.add(alike)
     for _, text in sorted(fitting)[:MOST_CHECKED]:
         text, found = _improve(text)
         if found is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -154,3 +155,42 @@ def test_what_is_beside_the_text_model_has_a_size() -> None:
 def test_an_encoder_is_refused() -> None:
     with pytest.raises(Unreadable, match="an encoder and a decoder"):
         read_config(json.dumps({"model_type": "switch_transformers", "is_encoder_decoder": True}))
+
+
+VALUES = (
+    None,
+    0,
+    1,
+    -1,
+    3,
+    10**9,
+    2**60,
+    1.5,
+    "x",
+    "",
+    True,
+    [],
+    [1],
+    ["a"],
+    [None],
+    {},
+    {"a": 1},
+    [[1]],
+    "ME*-",
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_faulty_configuration_is_refused_or_read(seed: int) -> None:
+    draw = Random(seed)
+    known = sorted({key for row in ROWS for key in row["config"]} | {"hybrid_override_pattern", "ffn_config"})
+    for _ in range(250):
+        config = dict(draw.choice(ROWS)["config"])
+        for _ in range(draw.randint(1, 3)):
+            config[draw.choice(known)] = draw.choice(VALUES)
+        try:
+            shape = read_config(json.dumps(config)).shape
+        except Unreadable:
+            continue
+        assert all(isinstance(size, (bool, int, tuple)) for size in shape.values())
+        assert shape["layers"] <= 10_000  # type: ignore[operator]

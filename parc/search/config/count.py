@@ -73,8 +73,8 @@ def _count_rest(keys: Keys, sizes: FfnSizes, layers: Sequence[Layer]) -> int:
             count_attention(keys, "attention", 0) + 2 * sizes.count_weights(hidden, sizes.dense) + 2 * hidden
         )
         return number * (twice + idle)
-    if keys.kind == "axk2":  # queries and gates are made together, and norms have gates
-        query, _, nope, rope, value = find_latent(keys)
+    if keys.kind == "axk2" and (latent := find_latent(keys)):  # queries come with gates, norms have gates
+        query, _, nope, rope, value = latent
         heads = keys.count("num_attention_heads")
         gates = query * heads * (2 * (nope + rope + value) - nope - rope)
         return number * (gates + 4 * keys.count("gated_norm_rank") * hidden)

@@ -87,7 +87,7 @@ def _list_sparse(keys: Keys, layers: int) -> list[bool]:
     elif period := keys.count("interleave_moe_layer_step", "decoder_sparse_step"):  # Llama 4, Qwen
         step, offset = period, period - 1
     elif keys.find_count("moe_layer_start_index") is not None:  # Ernie
-        step = keys.count("moe_layer_interval", default=1)
+        step = keys.count("moe_layer_interval") or 1
         start, end = keys.count("moe_layer_start_index"), keys.count("moe_layer_end_index", default=layers)
         return [start <= index <= end and (index + 1) % step == 0 for index in every]
     elif not isinstance(keys.find("moe_layer_freq"), list) and (period := keys.count("moe_layer_freq")):

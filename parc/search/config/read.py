@@ -26,6 +26,7 @@ OTHER_MODELS = ("vision_config", "audio_config", "speech_config", "vit_config")
 BALANCE = ("router_aux_loss_coef", "aux_loss_alpha", "moe_loss_weight", "aux_loss_coef")
 TOLERANCE = 0.0005  # of the parameters, by which a shape may have more than the model: norms and the like
 MOST_BALANCE = 1e6
+MOST_LAYERS = 10_000
 LONGEST = 4096  # tokens of a sequence, where the model could take more
 
 
@@ -61,6 +62,8 @@ def read_config(text: str) -> Config:
     sizes = read_ffn(keys)
     needed = {key: keys.count(*names) for key, names in NEEDED.items()}
     needed["ffn"] = sizes.width
+    if needed["layers"] > MOST_LAYERS:
+        raise Unreadable(f"{needed['layers']:,} layers are more than {MOST_LAYERS:,}")
     layers = list_layers(keys, needed["layers"], sizes.experts > 0)
     needed["layers"] = needed["layers"] or len(layers)
     if lacking := [f"{key} ({' or '.join(NEEDED[key])})" for key, number in needed.items() if not number]:
