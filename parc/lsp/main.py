@@ -10,11 +10,11 @@ import sys
 
 from pygls.exceptions import JsonRpcException
 
-from parc.lsp.protocol.features import cursor, edits, lifecycle, margins, names, outlines, own, texts
+from parc.lsp.protocol.features import cursor, edits, lifecycle, margins, names, outlines, own, related, texts
 from parc.lsp.protocol.server import Server
 from parc.lsp.protocol.transport import Output, serve
 
-FEATURES = (lifecycle, texts, cursor, edits, names, outlines, margins, own)
+FEATURES = (lifecycle, texts, cursor, edits, names, related, outlines, margins, own)
 
 
 def build_server() -> Server:

@@ -42,13 +42,18 @@ def list_model_sources(analysis: Analysis, typed: str) -> Iterator[tuple[str, st
 
 def list_callables(folder: Path, name: str) -> list[str]:
     """The top-level classes and functions of a Python file in the project around `folder`."""
+    return CALLABLE.findall(read_python(folder, name) or "")
+
+
+def read_python(folder: Path, name: str) -> str | None:
+    """The text of a file in the project around `folder`; None if it is outside, or cannot be read."""
     try:
         path = (folder / name).resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of links, what no path can be
-        return []
+        return None
     inside = path.is_relative_to(find_project(folder.resolve()))
     source = read_source(path) if inside and is_safe_to_open(path) else None
-    return CALLABLE.findall(source.text) if isinstance(source, Source) else []
+    return source.text if isinstance(source, Source) else None
 
 
 def _list_files(folder: Path, pattern: str) -> list[Path]:

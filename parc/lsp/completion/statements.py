@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parc.check.claims.figures import derive_figure
+from parc.check.claims.verdict import format_value
+from parc.check.costs import Unknown
 from parc.lsp.completion.declared import list_cluster_levels, list_declared, list_levels
 from parc.lsp.completion.files import list_importable_files, offer_files
 from parc.lsp.completion.item import Item
@@ -14,6 +17,7 @@ from parc.plan import subjects
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form, Key
 from parc.syntax import units
+from parc.syntax.scan import NUMBER
 
 
 def list_top_level(analysis: Analysis, words: list[str]) -> Iterator[Item]:
@@ -47,6 +51,7 @@ def list_head_words(analysis: Analysis, context: CursorContext, words: list[str]
         if len(words) == 1:
             yield from (Item(each, "keyword", f"{each} ") for each in ("<=", ">=", "==", "<", ">", "!="))
         else:
+            yield from list_claimed(analysis, context, words)
             yield from list_declared(analysis, "let")
         return
     inner = form.find_block(words[0])
@@ -54,6 +59,20 @@ def list_head_words(analysis: Analysis, context: CursorContext, words: list[str]
         yield Item("over", "keyword", "over [$0]", snippet=True)
     if inner and "label" in inner.head and len(words) == 1:
         yield from (Item(each, "name", each, detail="level") for each in list_levels(analysis, context))
+
+
+def list_claimed(analysis: Analysis, context: CursorContext, words: list[str]) -> Iterator[Item]:
+    """What the subject of a claim is now, in its plan; `words` are those of the claim before the cursor."""
+    plan = analysis.find_plan(context.offset)
+    if plan is None or not words or not subjects.find_subject(words[0], list_cluster_levels(analysis)):
+        return
+    try:
+        figure = derive_figure(analysis.find_costs(plan), words[0])
+    except Unknown:
+        return
+    text = format_value(figure).replace(",", "")
+    if NUMBER.match(text):
+        yield Item(text, "value", text, detail=f"what it is now ({figure.grade})", doc=figure.how)
 
 
 def list_statements(analysis: Analysis, context: CursorContext) -> Iterator[Item]:

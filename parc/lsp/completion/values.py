@@ -13,6 +13,7 @@ from parc.lsp.document.cursor import CursorContext
 from parc.lsp.edits.legal_values import parse_axes
 from parc.plan.placement import spread_layers
 from parc.plan.schema.form import Key
+from parc.plan.schema.meanings import describe_choice
 from parc.plan.schema.train import TOKEN_TYPES
 
 MAX_STAGES = 64  # whose layers are offered as a list
@@ -24,7 +25,7 @@ def list_values(analysis: Analysis, context: CursorContext) -> Iterator[Item]:
     if key is None:
         yield from list_declared(analysis, "let")
         return
-    yield from _list_choices(key)
+    yield from _list_choices(context.form.kind if context.form else "", key)
     if key.kind == "block":
         yield from list_declared(analysis, key.name)
     elif key.name == "source":
@@ -38,8 +39,8 @@ def list_values(analysis: Analysis, context: CursorContext) -> Iterator[Item]:
         yield Item(key.example, "value", key.example, detail="an example", order=30)
 
 
-def _list_choices(key: Key) -> Iterator[Item]:
-    """The words that are the value, or begin it."""
+def _list_choices(form: str, key: Key) -> Iterator[Item]:
+    """The words that are the value, or begin it, each with its meaning."""
     if key.kind == "flag":
         yield from (Item(each, "value", each) for each in ("true", "false"))
     for order, choice in enumerate(key.choices):
@@ -48,7 +49,10 @@ def _list_choices(key: Key) -> Iterator[Item]:
             text = f'{choice}("$1")'
         elif key.kind == "configured":
             text = f"{choice} {{ $0 }}"
-        yield Item(choice, "value", text, detail=key.doc, order=order, snippet="$" in text)
+        meaning = describe_choice(form, key.name, choice)
+        yield Item(
+            choice, "value", text, detail=meaning or key.doc, doc=meaning, order=order, snippet="$" in text
+        )
 
 
 def list_bracket_values(analysis: Analysis, context: CursorContext) -> Iterator[Item]:

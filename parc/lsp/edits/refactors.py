@@ -1,4 +1,4 @@
-"""Refactorings: spread layers evenly, move an axis inside a node, choose the nearest legal value."""
+"""Refactorings: spread layers evenly, move an axis inside a node, set a key to the nearest legal value."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ from parc.plan.mesh import Mesh
 from parc.plan.placement import spread_layers
 from parc.syntax import tree
 
+OTHER_MEANING = {
+    "model": " (this is another model)",
+    "train": " (this changes what is computed)",
+    "cluster": " (this is another cluster)",
+    "machine": " (this is another machine)",
+}
+"""What a change of a number in a block means, where it is more than another layout."""
 DIGITS = re.compile(r"[0-9]{1,18}")  # longer numbers have no legal value near them
 
 
@@ -30,8 +37,26 @@ def list_refactors(
         yield from _move_axis(analysis, plan, context.offset)
     word = context.word
     if touched and word and word.kind == "number" and DIGITS.fullmatch(word.text):
+        name, warning = (
+            _name_number(context),
+            OTHER_MEANING.get(context.top.kind if context.top else "", ""),
+        )
         for value in find_nearest_legal(analysis, word.start, word.end, int(word.text)):
-            yield f"choose the nearest legal value: {value}", [(word.start, word.end, str(value))]
+            title = f"set {name} to the nearest legal value, {value}{warning}"
+            yield title, [(word.start, word.end, str(value))]
+
+
+def _name_number(context: CursorContext) -> str:
+    """What the number at the cursor is: the key, the axis or the level, the constant."""
+    inner, body = context.inner, context.body
+    words = [each.text for each in body.words]
+    if inner is not body and len(inner.words) > 1 and inner.words[-1].text == ":":
+        return f"`{inner.words[-2].text}` of `{body.key}`"
+    if inner is not body and body.key:
+        return f"entry {inner.count} of `{body.key}`"
+    if words[:1] == ["let"] and len(words) > 1:
+        return f"the constant `{words[1]}`"
+    return f"`{body.key}`" if body.key else "this number"
 
 
 def _spread_layers(analysis: Analysis, plan: Plan) -> Iterator[tuple[str, list[Edit]]]:

@@ -16,6 +16,7 @@ from parc.lsp.language.schema_docs import describe_form, describe_key, link_refe
 from parc.lsp.markdown import escape_unprintable, format_code, format_code_block
 from parc.plan.schema import TOP
 from parc.plan.schema.form import Form
+from parc.plan.schema.meanings import describe_choice
 from parc.source import Span
 
 CODE = re.compile(r"\bP[0-9]{3}\b")
@@ -88,7 +89,11 @@ def _describe_schema(analysis: Analysis, context: CursorContext) -> str | None:
             return _add_figures(analysis, context, _add_link(inner, describe_form(inner)))
         if key := form.find_key(word.text):
             return _add_link(form, describe_key(form, key))
-    return _add_link(form, describe_key(form, context.key)) if context.key else None
+    if (key := context.key) is None:
+        return None
+    meaning = describe_choice(form.kind, key.name, word.text)
+    described = _add_link(form, describe_key(form, key))
+    return f"**`{word.text}`**: {meaning}\n\n{described}" if meaning else described
 
 
 def _add_link(form: Form, text: str) -> str:

@@ -1,11 +1,11 @@
-"""Features that edit: code actions and formatting."""
+"""Features that edit: code actions, formatting of a file, a range, and while typing."""
 
 from __future__ import annotations
 
 from lsprotocol import types
 
 from parc.lsp.edits.code_actions import FIX_ALL, Action, build_fix_all, list_actions
-from parc.lsp.edits.formatting import format_file, format_range
+from parc.lsp.edits.formatting import format_file, format_range, format_typed
 from parc.lsp.protocol.server import Server
 
 ACTION_KINDS = [types.CodeActionKind.QuickFix, types.CodeActionKind.RefactorRewrite, FIX_ALL]
@@ -43,6 +43,14 @@ def register(server: Server) -> None:
             return []
         edits = format_range(analysis, *converter.to_offsets(analysis.source, params.range))
         return converter.to_text_edits(analysis.source, edits)
+
+    @server.feature(
+        types.TEXT_DOCUMENT_ON_TYPE_FORMATTING,
+        types.DocumentOnTypeFormattingOptions("}", ["]", ")", "\n"]),
+    )
+    def on_type_formatting(params: types.DocumentOnTypeFormattingParams) -> list[types.TextEdit]:
+        found = server.locate(params.text_document.uri, params.position)
+        return converter.to_text_edits(found[0].source, format_typed(*found, params.ch)) if found else []
 
 
 def _name_kind(kind: types.CodeActionKind | str) -> str:
