@@ -78,7 +78,7 @@ def run(seed: int, model: str, number: int, plans: int, most: int = drawn.RANKS[
     results = []
     with TemporaryDirectory() as scratch:
         reference = Path(scratch) / "reference.pt"
-        on_one_device = Reference(first.plan, first.captured.recipes, Tokens(drawn.VOCABULARY))
+        on_one_device = Reference(first.plan, first.captured, Tokens(drawn.VOCABULARY))
         save_reference(on_one_device, STEPS, reference)
         for world in sorted({program.plan.mesh.size for program in programs}):
             same = [program for program in programs if program.plan.mesh.size == world]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,17 +67,31 @@ def to_specs(tree: object) -> tuple[tuple[Any, ...], pytree.TreeSpec]:
     return tuple((x.shape, x.dtype) if isinstance(x, Tensor) else x for x in leaves), structure
 
 
-def find_roles(given: dict[int | str, Tensor]) -> tuple[int | str, int | str, int | str]:
+class NotExperts(ValueError):
+    """A module of experts is called with something else than tokens, indices and weights."""
+
+    def __init__(self, path: str, given: str) -> None:
+        super().__init__(f"experts take tokens (N, H), indices (N, K) and weights (N, K), not {given}")
+        self.path = path
+
+
+def find_roles(path: str, given: Mapping[int | str, object]) -> tuple[int | str, int | str, int | str]:
     """Which argument is tokens, which indices, which weights, by what they are.
 
-    Raises ValueError where these do not tell the three apart.
+    Raises NotExperts where these do not tell the three apart.
     """
-    indices = [key for key, t in given.items() if not t.is_floating_point()]
-    floats = [key for key, t in given.items() if t.is_floating_point()]
-    if len(indices) == 1 and len(floats) == 2:
-        weights = [key for key in floats if given[key].shape == given[indices[0]].shape]
+    tensors = {key: each for key, each in given.items() if isinstance(each, Tensor)}
+    indices = [key for key, each in tensors.items() if not each.is_floating_point()]
+    floats = [key for key, each in tensors.items() if each.is_floating_point()]
+    if len(given) == 3 and len(indices) == 1 and len(floats) == 2:
+        weights = [key for key in floats if tensors[key].shape == tensors[indices[0]].shape]
         tokens = [key for key in floats if key not in weights]
         if len(weights) == 1:
             return tokens[0], indices[0], weights[0]
-    shapes = ", ".join(f"{t.dtype} {tuple(t.shape)}" for t in given.values())
-    raise ValueError(f"experts take tokens (N, H), indices (N, K) and weights (N, K), not {shapes}")
+    raise NotExperts(path, ", ".join(map(_describe, given.values())))
+
+
+def _describe(argument: object) -> str:
+    if isinstance(argument, Tensor):
+        return f"{argument.dtype} {tuple(argument.shape)}"
+    return f"`{type(argument).__name__}`"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from parc.capture import preconditions
+from parc.capture.calls import NotExperts
 from parc.capture.experts.bank import Bank, find_banks
 from parc.capture.experts.capture import capture_expert
 from parc.capture.experts.trace import UnsupportedExperts
@@ -82,9 +83,8 @@ def capture(plan: Plan) -> Captured:
 def _capture(plan: Plan) -> Captured:
     model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
     user = load_model(model, compute)
-    structure = _find_structure(user, model, plan.train.loss.ignore_index)
     with promote_casts(compute), _refuse_hidden_code(model, user):
-        forward = _record_forward(model, structure, _read_batch(plan))
+        structure, forward = _run_model(plan, user)
         _check_sizes(model, structure)
         _check_parameters(model, structure, forward)
         root = _export(model, structure, forward)
@@ -147,11 +147,26 @@ def _report_hidden(model: Model, code: HiddenCode) -> Diagnostic:
     return error("P515", message, *line, label, help=code.cure)
 
 
-def _find_structure(user: UserModel, model: Model, ignore_index: int) -> _Structure:
-    objective = Objective(user.module, model.tokens, model.labels, ignore_index)
+def _run_model(plan: Plan, user: UserModel) -> tuple[_Structure, Forward]:
+    """The structure of a model and its forward pass, which shows what of it is called as experts are."""
+    model, others = plan.train.model, set[type]()
+    while True:
+        structure = _find_structure(user, plan, others)
+        try:
+            return structure, _record_forward(model, structure, _read_batch(plan))
+        except (
+            NotExperts
+        ) as fault:  # stacked weights, or a list of like modules, that every token goes through
+            others.add(type(structure.objective.get_submodule(fault.path)))
+
+
+def _find_structure(user: UserModel, plan: Plan, others: Container[type]) -> _Structure:
+    """`others` are the classes of modules that look like experts, and are none."""
+    model = plan.train.model
+    objective = Objective(user.module, model.tokens, model.labels, plan.train.loss.ignore_index)
     layers = find_layers(objective, model.shape.layers)
     count = len(objective.get_submodule(layers)._modules) if layers else 0
-    banks, places = find_banks(objective, layers, model.experts), find_places(objective)
+    banks, places = find_banks(objective, layers, model.experts, others), find_places(objective)
     return _Structure(
         objective, layers, count, banks, places, Signatures(_find_beginnings(user, places, banks))
     )
@@ -189,6 +204,8 @@ def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Fo
     try:
         return _run_forward(structure, batch)
     except Exception as fault:
+        if isinstance(fault, NotExperts) and model.experts is None:
+            raise
         label = Label(model.at("source"), "run for this plan", primary=False)
         if any(word in read_message(fault) for word in _READS_VALUES):
             message = "`forward` reads values of a tensor, which decide on shapes or on what is run"

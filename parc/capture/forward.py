@@ -127,10 +127,10 @@ def _patch(boundaries: Mapping[str, nn.Module], stubs: Mapping[str, Callable[...
 def _make_experts_operator(path: str, calls: dict[str, ExpertsCall]) -> Callable[..., Tensor]:
     """The operator that stands for a module of experts; notes in `calls` how it was called."""
 
-    def forward(*args: Tensor, **kwargs: Tensor) -> Tensor:
-        given: dict[int | str, Tensor] = dict(enumerate(args))
+    def forward(*args: Any, **kwargs: Any) -> Tensor:
+        given: dict[int | str, Any] = dict(enumerate(args))
         given.update(kwargs)
-        roles = find_roles(given)
+        roles = find_roles(path, given)
         tokens, indices, weights = (given[role] for role in roles)
         calls[path] = ExpertsCall(tokens.shape, roles)
         result: Tensor = experts(tokens, indices, weights, path)

@@ -26,7 +26,7 @@ def summarize_run(plan: Plan, captured: Captured, base: Path, arguments: Sequenc
     entropy = compute_unigram_entropy(dataset)
     optimizer = replace(plan.train.optimizer, lr=options.lr)
     same = replace(plan, train=replace(plan.train, steps=options.steps, optimizer=optimizer))
-    steps = Reference(same, captured.recipes, dataset).train(min(count, len(losses)))
+    steps = Reference(same, captured, dataset).train(min(count, len(losses)))
     differences = [
         abs(step.figures["loss"] - loss) for loss, step in zip(islice(losses, count), steps, strict=True)
     ]

@@ -17,7 +17,7 @@ from .plans import VOCABULARY, captured, loaded
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_a_forward_pass_is_counted_as_torch_counts_it(model: str) -> None:
     (plan,) = loaded(model, 1, "mesh = [dp: 1]\ndata over [dp]").plans
-    module = Reference(plan, captured(model).recipes, Tokens(VOCABULARY)).build_model()
+    module = Reference(plan, captured(model), Tokens(VOCABULARY)).build_model()
     tokens = torch.randint(32, (plan.train.batch.sequences // plan.train.batch.microbatches, 6))
     inputs = (tokens,) if model == "moe" else (tokens, tokens)
     with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import random_plans
+import validations
 
 from parc.check.load import load_text
 from parc.diagnostic import CompileError
@@ -58,3 +59,12 @@ def test_experts_that_ranks_cannot_share_are_refused_where_the_plan_does_not_cou
     assert fault.code == "P507"
     assert fault.message == "4 experts a layer cannot be shared evenly by the 8 ranks along `ep`"
     assert fault.help == "4 experts divide over 1, 2, 4 ranks"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", random_plans.MODELS)
+@pytest.mark.parametrize("number", range(5, 8))
+def test_the_validation_reports_none_of_them(model: str, number: int) -> None:
+    for result in validations.run(1, model, number, 10):
+        assert not result.reported, result
+        assert result.difference is not None

@@ -149,7 +149,7 @@ def test_it_is_skipped_if_asked_for(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_nothing_is_written_where_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = Project(tmp_path)
 
-    def emit_another_constant(plan: Plan, compute: str, ranks: int, _: object) -> Sample:
+    def emit_another_constant(plan: Plan, compute: str, ranks: int, *_: object) -> Sample:
         sample = choose_sample(plan, "fp64", ranks)
         text = sample.files["stage_0.py"].replace(b"F.cross_entropy(", b"2 * F.cross_entropy(")
         return replace(sample, files={**sample.files, "stage_0.py": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -46,13 +47,18 @@ def find_bank(module: nn.Module) -> Bank | None:
     return None
 
 
-def find_banks(model: nn.Module, layers: str, glob: str | None) -> dict[str, Bank]:
-    """The modules of experts by path: those that `glob` names, else all that look it below the layers."""
+def find_banks(
+    model: nn.Module, layers: str, glob: str | None, others: Container[type] = ()
+) -> dict[str, Bank]:
+    """The modules of experts by path: those that `glob` names, else all that look it below the layers.
+
+    `others` are classes of modules that look it, and are none.
+    """
     found: dict[str, Bank] = {}
     for path, module in walk_modules(model, found.__contains__):
         below = path.startswith(layers + ".") and path.count(".") > layers.count(".") + 1
         if below if glob is None else fnmatchcase(path.removeprefix("model."), glob):
-            bank = find_bank(module)
+            bank = None if type(module) in others else find_bank(module)
             if bank is not None:
                 found[path] = bank
     return found

@@ -7,21 +7,29 @@ in the captured program and in the model on one device alike. Runs in other type
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from parc.capture.model.grouped_products import multiply_groups_one_by_one
+
 _LESS = (torch.float32, torch.bfloat16, torch.float16)
 _CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
 _READS_BITS = (Tensor.view,)  # a type says there how to read memory, not what to compute in
 
 
-def promote_casts(compute: torch.dtype) -> AbstractContextManager[object]:
+@contextmanager
+def promote_casts(compute: torch.dtype) -> Iterator[None]:
     """Within it, a model that computes in `compute` computes in nothing less if that is float64."""
-    return _Promoted() if compute == torch.float64 else nullcontext()
+    if compute != torch.float64:
+        yield
+        return
+    with _Promoted(), multiply_groups_one_by_one():
+        yield
 
 
 class _Promoted(TorchFunctionMode):

@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parc.capture.capture import DTYPES
-from parc.capture.experts.bank import find_banks
+from parc.capture.capture import DTYPES, Captured
+from parc.capture.graph import user_name
 from parc.capture.model.objective import find_inputs
 from parc.capture.model.promotion import promote_casts
-from parc.capture.model.recipes import Recipe
-from parc.capture.model.tree import find_layers
 from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.plan.blocks import Plan
 from parc.runtime.batches import Batches, BatchSettings
@@ -51,10 +49,10 @@ class ReferenceStep:
 
 @dataclass(frozen=True)
 class Reference:
-    """The model of a plan on the CPU. Its initial values follow `recipes`, as those of every layout."""
+    """The model of a plan on the CPU. Its initial values are those of every layout, drawn as a whole."""
 
     plan: Plan
-    recipes: Mapping[str, Recipe]
+    captured: Captured
     dataset: Dataset
 
     def construct_model(self) -> nn.Module:
@@ -66,17 +64,16 @@ class Reference:
 
     def build_model(self) -> nn.Module:
         """The model with its initial values."""
-        facts, dtype, seed = self.plan.train.model, self._dtype, self.plan.train.seed
-        model = self.construct_model()
-        found = find_banks(model, find_layers(model, facts.shape.layers), facts.experts)
-        stacked = {path: bank for path, bank in found.items() if bank.list_name is None}
+        model, dtype, seed = self.construct_model(), self._dtype, self.plan.train.seed
+        banks = {f"{user_name(path)}.": self.captured.banks[path] for path in self.captured.experts}
+        stacked = tuple(prefix for prefix, bank in banks.items() if bank.list_name is None)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                bank = next((bank for path, bank in stacked.items() if name.startswith(f"{path}.")), None)
                 # each expert of a stacked parameter is drawn for itself
-                slices = [(None, parameter)] if bank is None else list(enumerate(parameter[: bank.count]))
+                slices = list(enumerate(parameter)) if name.startswith(stacked) else [(None, parameter)]
                 for expert, part in slices:
-                    part.copy_(draw(seed, name, tuple(part.shape), dtype, self.recipes[name], expert))
+                    recipe = self.captured.recipes[name]
+                    part.copy_(draw(seed, name, tuple(part.shape), dtype, recipe, expert))
         return model
 
     def train(self, count: int, model: nn.Module | None = None) -> Iterator[ReferenceStep]:
@@ -90,7 +87,8 @@ class Reference:
         )
         floor = 0.0
         for step in range(count):
-            loss, balance = self._compute_gradients(model, *batches.load(step))
+            with promote_casts(self._dtype):
+                loss, balance = self._compute_gradients(model, *batches.load(step))
             gradients = {name: _ensure_gradient(each).clone() for name, each in named.items()}
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf")).item()
             rate = schedule.learning_rate(step)

@@ -37,11 +37,16 @@ Shapes: TypeAlias = Mapping[str, Sequence[int]]  # of parameters, by name
 
 
 def choose_sample(
-    plan: Plan, compute: Precision = "fp64", ranks: int = RANKS, shapes: Shapes | None = None
+    plan: Plan,
+    compute: Precision = "fp64",
+    ranks: int = RANKS,
+    shapes: Shapes | None = None,
+    layers: Sequence[int] = LAYERS,
 ) -> Sample:
     """A program of the plan's kind on about `ranks` ranks at most.
 
-    `shapes` are those of the model's parameters, where they are known; else it is built for them.
+    `shapes` are those of the model's parameters, where they are known; else it is built for them. `layers`
+    are the numbers of layers of a stage that are tried.
 
     Raises NotProvable where the model can neither be cut nor run whole, CompileError where it cannot be
     built.
@@ -49,7 +54,7 @@ def choose_sample(
     shapes = shapes or _list_shapes(load_model(plan.train.model, DTYPES[compute]).module)
     mesh = shrink_mesh(plan, ranks)
     faster = _speed_up_learning(plan)
-    for candidate in islice(_iterate_cuts(faster, mesh, shapes), TRIES):
+    for candidate in islice(_iterate_cuts(faster, mesh, shapes, layers), TRIES):
         with suppress(CompileError):
             return _add_notes(plan, compile_sample(candidate, compute))
     return _add_notes(plan, _compile_whole(faster, mesh, shapes, compute, ranks))
@@ -62,14 +67,14 @@ def _speed_up_learning(plan: Plan) -> Plan:
     return replace(plan, train=replace(plan.train, optimizer=faster))
 
 
-def _iterate_cuts(plan: Plan, mesh: Mesh, whole: Shapes) -> Iterator[Plan]:
+def _iterate_cuts(plan: Plan, mesh: Mesh, whole: Shapes, depths: Sequence[int]) -> Iterator[Plan]:
     """Plans of the same kind whose models can be built, the smallest first."""
     model, sizes, kinds = plan.train.model, shrink_sizes(plan, mesh), _list_kinds(whole)
     before = _read_sizes(model.shape)
     if model.shape.hidden and model.shape.heads and not model.shape.head_dim:
         before["head_dim"] = model.shape.hidden // model.shape.heads
     length, short = plan.train.batch.length, shrink_batch(plan, mesh).length
-    for most in LAYERS:
+    for most in depths:
         layers = shrink_layers(plan, mesh, most)
         all_sizes = {**sizes, "layers": sum(layers.stages), "dense_layers": layers.dense}
         after = {key: size for key, size in all_sizes.items() if key in before}

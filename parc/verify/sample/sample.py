@@ -69,7 +69,7 @@ class SampleRun:
 
     @property
     def reference(self) -> Reference:
-        return Reference(self.sample.plan, self.sample.captured.recipes, self.dataset)
+        return Reference(self.sample.plan, self.sample.captured, self.dataset)
 
     def run_ranks(self, target: Callable[..., T], *args: object) -> list[T]:
         """Calls `target(folder, dataset, *args)` on each rank; the results, in the order of the ranks.

@@ -49,7 +49,7 @@ def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
     tokens = Tokens(vocabulary, seed)
     if not captured.banks:
         return tokens, "the model has no experts"
-    reference = Reference(sample.plan, captured.recipes, tokens)
+    reference = Reference(sample.plan, captured, tokens)
     model = reference.build_model()
     counts = _count_routed(reference, model, captured)
     for skew, draw in product(SKEWS, (seed, seed + SECOND_DRAW)):
@@ -68,7 +68,7 @@ def find_vocabulary(plan: Plan, captured: Captured) -> int:
     """
     if plan.train.model.shape.vocab:
         return plan.train.model.shape.vocab
-    reference = Reference(plan, captured.recipes, Tokens(DEFAULT_VOCABULARY))
+    reference = Reference(plan, captured, Tokens(DEFAULT_VOCABULARY))
     model = reference.build_model()
     tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     smallest = min((table.num_embeddings for table in tables), default=DEFAULT_VOCABULARY)

@@ -21,7 +21,7 @@ from parc.plan.blocks import Plan
 from parc.verify.numbers.compare import GRADIENT, Deviation
 from parc.verify.numbers.reference import Reference, ReferenceStep
 from parc.verify.numbers.tolerance import TOLERANCE
-from parc.verify.sample.choose import Shapes, choose_sample
+from parc.verify.sample.choose import LAYERS, Shapes, choose_sample
 from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import Tokens, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
@@ -90,7 +90,7 @@ def validate(
         return None, (warn_unchecked(plan, f"the program is not checked: {reason}", *lines),)
 
     try:
-        sample = choose_sample(plan, "fp64", RANKS, shapes)
+        sample, unmatched = _choose_sample(plan, files, shapes)
     except CompileError as faulty:
         return skip("at a tiny size, " + "; ".join(each.message for each in faulty.diagnostics))
     except Exception as fault:  # noqa: BLE001 - the program is made, whatever is wrong with a smaller one
@@ -113,12 +113,22 @@ def validate(
             return None, (report_kept_state(plan, run.model, changed),)
         return None, (report_difference(plan, sample, run.model, wrong),)
     warnings = [
-        warn_unchecked(plan, f"the {part} is not checked: no smaller program has it")
-        for part in find_unmatched(files, sample.files)
+        warn_unchecked(plan, f"the {part} is not checked: no smaller program has it") for part in unmatched
     ]
     gradients = {each.what for each in deviations if each.what.startswith(GRADIENT)}
     largest = TOLERANCE * max(each.used for each in deviations)
     return Validation(sample.plan.mesh.size, len(gradients), largest), tuple(warnings)
+
+
+def _choose_sample(plan: Plan, files: Files, shapes: Shapes | None) -> tuple[Sample, list[str]]:
+    """The program that is run, and the parts of `files` that it lacks; a deeper one where it lacks fewer."""
+    sample = choose_sample(plan, "fp64", RANKS, shapes)
+    unmatched = find_unmatched(files, sample.files)
+    if not unmatched:
+        return sample, unmatched
+    deeper = choose_sample(plan, "fp64", RANKS, shapes, LAYERS[1:])  # with loops over layers that are alike
+    left = find_unmatched(files, deeper.files)
+    return (deeper, left) if len(left) < len(unmatched) else (sample, unmatched)
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ def _run_model(sample: Sample) -> _ModelRun:
     """Raises CompileError where the program would begin with values of another kind."""
     plan = sample.plan
     with torch.random.fork_rng(devices=()):
-        reference = Reference(plan, sample.captured.recipes, Tokens(find_vocabulary(plan, sample.captured)))
+        reference = Reference(plan, sample.captured, Tokens(find_vocabulary(plan, sample.captured)))
         torch.manual_seed(plan.train.seed)
         model = reference.construct_model()
         _check_initial_values(plan, model, reference)
@@ -161,7 +171,7 @@ def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) ->
         {name: parameter.detach() for name, parameter in each.named_parameters()}
         for each in (model, reference.build_model())
     )
-    constant = {name for name, recipe in reference.recipes.items() if not is_random(recipe)}
+    constant = {name for name, recipe in reference.captured.recipes.items() if not is_random(recipe)}
     if others := list(find_other_values(given, drawn, constant)):
         raise CompileError(report_initial_values(plan, others))
 
