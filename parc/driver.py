@@ -194,7 +194,9 @@ def run(
     outside: bool = False,
     check: bool = True,
 ) -> int:
-    """Compiles a plan and trains here; the program's exit status, or 1 where there is none.
+    """Compiles a plan and trains here; the program's exit status.
+
+    Where there is no program it is 1, or 2 if the file cannot be read.
 
     With `check` the program is compared with the model before it starts. Its first `compare` losses are
     compared afterwards, with those of the model on one device.
@@ -205,7 +207,7 @@ def run(
     made = _compile_and_check(load(file, overrides, outside), plan, check)
     if not isinstance(made, Compiled):
         print(render(made, sys.stdout.isatty()), summarize(made), sep="\n")
-        return 1
+        return 2 if any(each.code == "P009" for each in made) else 1  # as all commands: the file is not there
     if made.warnings:
         print(render(made.warnings, sys.stdout.isatty()))
     if made.validation:

@@ -92,6 +92,10 @@ def _load_text(
         from parc.plan.overrides import apply_overrides  # noqa: PLC0415 - start-up time: few files need it
 
         files = apply_overrides(files, overrides, faults)
+    if not (files[0].statements or faults):
+        place = Label(source.make_span(0, 0), "no statement")
+        help = "`parc init` writes a first plan"
+        faults.append(Diagnostic("P125", Severity.WARNING, "the file is empty", (place,), help=help))
     resolver = Resolver(files, faults, history.blocks if history else None, imports.incomplete)
     _limit_faults(faults)
     sources = tuple(file.source for file in files)

@@ -16,7 +16,7 @@ from parc.named_tuple import NamedTuple
 
 
 def add_check(parser: ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="`-` is standard input")
     parser.add_argument("--format", choices=["text", "concise", "json", "sarif", "github"], default="text")
     parser.add_argument("--watch", action="store_true", help="check again whenever a file changes")
     parser.add_argument("--exit-zero", action="store_true", help="exit 0 even if a plan has faults")
@@ -186,7 +186,7 @@ def add_nothing(parser: ArgumentParser) -> None:
 
 
 def add_plan(parser: ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help="`-` is standard input")
     parser.add_argument("plan", nargs="?", metavar="PLAN")
 
 

@@ -8,6 +8,7 @@ from argparse import Namespace
 from parc.commands.check_files import Result, check_files, print_result
 from parc.commands.output import print_misuse
 from parc.commands.status import FAULTS, OK, USAGE, choose_status
+from parc.plan.imports import STANDARD_INPUT
 
 
 def run(options: Namespace) -> int:
@@ -26,6 +27,10 @@ def _run_mode(options: Namespace) -> int:
     fixing = options.fix or options.unsafe_fixes or options.diff
     if fixing and options.set:
         return _refuse("fixes edit the file, so they cannot be combined with --set", options.format)
+    if STANDARD_INPUT in options.files and (fixing or options.watch):
+        return _refuse(
+            "standard input can neither be fixed nor watched; `parc fmt -` formats it", options.format
+        )
     if fixing and options.watch:
         return _refuse("--watch cannot be combined with fixes", options.format)
     if fixing:

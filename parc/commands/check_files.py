@@ -12,7 +12,7 @@ from parc.check.model_code import describe_code
 from parc.commands.output import print_diagnostics, print_found
 from parc.diagnostic import Diagnostic, has_errors
 from parc.named_tuple import NamedTuple
-from parc.plan.imports import NO_TEXTS
+from parc.plan.imports import NO_TEXTS, name_source
 from parc.record import replace
 from parc.render.style import escape_controls, format_path
 from parc.render.text import summarize
@@ -53,7 +53,8 @@ def check_files(
                 seen.add((each.code, each.message, places))
                 result.diagnostics.append(_keep_fix(each, editable))
         result.plans.extend(
-            f"{format_path(file)}: plan {plan.name}, {plan.mesh.size:,} ranks" for plan in loaded.plans
+            f"{format_path(name_source(file))}: plan {plan.name}, {plan.mesh.size:,} ranks"
+            for plan in loaded.plans
         )
         code = dict.fromkeys(describe_code(plan.train.model) for plan in loaded.plans)
         result.code.extend(each for each in code if each not in result.code)

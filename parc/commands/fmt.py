@@ -10,7 +10,7 @@ from parc.commands.files import print_difference, write
 from parc.commands.output import print_diagnostics, print_exactly
 from parc.commands.status import FAULTS, OK, USAGE
 from parc.diagnostic import Diagnostic, error
-from parc.plan.imports import MAX_BYTES, decode, read_bytes
+from parc.plan.imports import STANDARD_INPUT, decode, name_source, read_bytes
 from parc.render.style import escape_controls
 from parc.syntax.format import format_source
 from parc.syntax.parse import parse
@@ -22,11 +22,11 @@ def run(options: Namespace) -> int:
 
 
 def _format_file(file: Path, check: bool, diff: bool) -> int:
-    piped = str(file) == "-"
-    data = sys.stdin.buffer.read(MAX_BYTES + 1) if piped else read_bytes(file)
+    piped = file == STANDARD_INPUT
+    data = read_bytes(file)
     if isinstance(data, Diagnostic):
         return _refuse(data)
-    source = decode("<stdin>" if piped else str(file), data)
+    source = decode(name_source(file), data)
     if isinstance(source, Diagnostic):
         return _refuse(source)
     faults = parse(source)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from stat import S_ISREG
@@ -19,18 +20,29 @@ MAX_FILES = 64
 MAX_BYTES = 4 * MAX_CHARACTERS + 3  # at most four per character, and a byte order mark
 HARDWARE_PREFIX = "parc:"  # of the path of an import from the hardware library
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+STANDARD_INPUT = Path("-")
 HARDWARE = Path(__file__).with_name("hardware")
 
 
 def read_source(path: Path) -> Source | Diagnostic:
     """The text of a file, or the diagnostic that says why it cannot be read."""
     data = read_bytes(path)
-    return data if isinstance(data, Diagnostic) else decode(str(path), data)
+    return data if isinstance(data, Diagnostic) else decode(name_source(path), data)
+
+
+def name_source(path: Path) -> str:
+    """The path that a file is shown under."""
+    return "<stdin>" if path == STANDARD_INPUT else str(path)
 
 
 def read_bytes(path: Path) -> bytes | Diagnostic:
-    """The content of a file, which may be a pipe. At most `MAX_BYTES` are read: a device may never end."""
+    """The content of a file, which may be a pipe. At most `MAX_BYTES` are read: a device may never end.
+
+    `-` is standard input.
+    """
     try:
+        if path == STANDARD_INPUT:
+            return sys.stdin.buffer.read(MAX_BYTES + 1)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as fault:

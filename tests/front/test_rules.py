@@ -21,7 +21,7 @@ from parc.syntax.parse import parse
 from tests.front.plans import complete, list_findings, load
 
 # Faults of the command line, of the file system, or of files too large to print.
-WITHOUT_EXAMPLE = {"P005", "P008", "P009", "P116", "P118", "P510", "P601", "P660"}
+WITHOUT_EXAMPLE = {"P005", "P008", "P009", "P116", "P118", "P125", "P510", "P601", "P660"}
 ROOT = Path(__file__).parents[2]
 
 
