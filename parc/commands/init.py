@@ -25,6 +25,8 @@ def run(options: Namespace) -> int:
     if not to_output and options.out.exists():
         return _refuse(f"`{options.out}` exists: choose another file with -o", USAGE)
     given = {question.key: getattr(options, question.key) for question in MODEL_QUESTIONS}
+    if given["experts"] == 0 and given["top_k"]:
+        return _refuse("`--top-k` and `--experts 0`: a dense model routes no tokens", USAGE)
     if options.config and (both := [key for key, value in given.items() if value is not None]):
         flags = ", ".join(f"`--{key.replace('_', '-')}`" for key in both)
         return _refuse(f"{flags} and `--config`: the configuration has the sizes of the model", USAGE)

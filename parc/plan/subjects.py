@@ -19,6 +19,7 @@ KINDS = {
     "optimizer": "optimizer states",
     "activations": "activations",
     "logits": "logits",
+    "working": "gradients and recomputed activations of the backward pass that runs, and gathered parameters",
 }
 
 

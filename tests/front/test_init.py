@@ -93,6 +93,11 @@ def test_a_configuration_is_a_file_a_folder_or_standard_input(
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
+def test_a_dense_model_routes_no_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--experts", "0", "--top-k", "2", "-o", str(tmp_path / "plan.parc")]) == 2
+    assert capsys.readouterr().err == "parc: `--top-k` and `--experts 0`: a dense model routes no tokens\n"
+
+
 def test_a_size_contradicts_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text(json.dumps(OLMOE))
     arguments = ["--config", str(tmp_path), "--layers", "16", "--top-k", "8", "-o", str(tmp_path / "p.parc")]

@@ -33,8 +33,9 @@ def false_claim(costs: Costs) -> Iterator[Finding]:
       `parameters.device` and `parameters.device.experts` of the fullest device, `parameters.stage_0`
     - `experts.local`: experts of a layer on one device; `experts.active`: the share that a token is routed to
     - `flops` of a step, `flops.device`
-    - `memory.peak`, `.parameters`, `.gradients`, `.optimizer`, `.activations`, `.logits` of the fullest
-      device, in bytes or as a share of its memory; `memory.stage_0.peak` and so on
+    - `memory.peak`, `.parameters`, `.gradients`, `.optimizer`, `.activations`, `.logits`, `.working` of the
+      fullest device, in bytes or as a share of its memory; `memory.stage_0.peak` and so on. Logits and
+      working memory are not there at the same time: the smaller of the two counts as none
     - `step_time`, `mfu`, `tokens_per_second`, `sequences_per_second`, `bubble`
     - of `data`, `tensor`, `experts` and `pipeline`: `experts.ranks` of one group, `experts.groups`,
       `experts.stride` from one rank of a group to the next, `experts.nodes` that a group touches (or units of
