@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from parc.check.costs import Unknown
 from parc.check.detection import price
@@ -21,6 +22,7 @@ from parc.search.layouts import Layout, list_layouts
 from parc.source import Source
 from parc.syntax.format import format_source
 
+SLOW = ("P324", "P326", "P327")
 IMPROVED = ("P324", "P326")  # warnings about the order of axes and about uneven stages, with another layout
 MOST_IMPROVED = 4
 MOST_CHECKED = 16  # of the layouts that fit, the fastest ones
@@ -50,7 +52,7 @@ class TooLarge(Unfit):
 
 
 def write_first_plan(setup: Setup) -> str:
-    """The text of a plan file without errors and warnings, which can be built.
+    """The text of a plan file without errors, which can be built; where there is one, without warnings.
 
     Raises:
         Unfit: there is none.
@@ -62,8 +64,36 @@ def write_first_plan(setup: Setup) -> str:
     if not layouts:
         what = f"the model and its {setup.sequences} sequences"
         raise Unfit(f"no layout of {setup.devices} devices divides {what} evenly")
-    needed: list[tuple[float, float]] = []  # bytes that are needed, of bytes that there are
-    fitting: list[tuple[float, str]] = []  # seconds of a step, and the text
+    priced = _price_layouts(setup, levels, layouts)
+    slow: list[str] = []  # what is wrong with these is that they could be faster
+    fault = priced.fault
+    for _, text in sorted(priced.fitting)[:MOST_CHECKED]:
+        text, found = _improve(text)
+        if not found:
+            return format_source(Source("plan.parc", text))
+        if all(each.code in SLOW for each in found):
+            slow.append(text)
+        fault = fault or found[0].message
+    if slow:
+        return format_source(Source("plan.parc", slow[0]))
+    if priced.least and not priced.fitting:
+        least, memory = priced.least
+        most = f"{least / 1e9:.1f} GB of a device's {memory / 1e9:.0f} GB"
+        raise TooLarge(f"the leanest layout that can be built needs {most}: use more devices")
+    raise Unfit(f"every layout has an error or a warning, the first one: {fault}")
+
+
+class _PricedLayouts(NamedTuple):
+    """Which layouts fit, and why others do not."""
+
+    fitting: list[tuple[float, str]]  # seconds of a step, and the text
+    least: tuple[float, float] | None  # bytes that the leanest layout needs, of those that there are
+    fault: str  # of a layout that has no figures
+
+
+def _price_layouts(setup: Setup, levels: list[tuple[str, int]], layouts: Iterable[Layout]) -> _PricedLayouts:
+    fitting: list[tuple[float, str]] = []
+    needed: list[tuple[float, float]] = []
     fault = ""
     history = History()  # most of a text is that of the one before
     full: set[Layout] = set()  # that do not fit, however many microbatches they have
@@ -86,16 +116,7 @@ def write_first_plan(setup: Setup) -> str:
             fitting.append((costs.step.seconds, text))
         else:
             full.add(alike)
-    for _, text in sorted(fitting)[:MOST_CHECKED]:
-        text, found = _improve(text)
-        if found is None:
-            return format_source(Source("plan.parc", text))
-        fault = fault or found
-    if needed and not fitting:
-        least, memory = min(needed)
-        most = f"{least / 1e9:.1f} GB of a device's {memory / 1e9:.0f} GB"
-        raise TooLarge(f"the leanest layout that can be built needs {most}: use more devices")
-    raise Unfit(f"every layout has an error or a warning, the first one: {fault}")
+    return _PricedLayouts(fitting, min(needed, default=None), fault)
 
 
 def split_into_levels(machine: str, devices: int) -> list[tuple[str, int]]:
@@ -127,7 +148,7 @@ def _find_machine(name: str) -> Machine:
     return machine
 
 
-def _improve(text: str) -> tuple[str, str | None]:
+def _improve(text: str) -> tuple[str, list[Diagnostic]]:
     """The text with the layout that the check proposes instead, and what is wrong with it nevertheless."""
     found = _find_faults(text)
     for _ in range(MOST_IMPROVED):
@@ -137,7 +158,7 @@ def _improve(text: str) -> tuple[str, str | None]:
         for span, new in sorted(fix.edits, key=lambda edit: -edit[0].start):
             text = text[: span.start] + new + text[span.end :]
         found = _find_faults(text)
-    return text, found[0].message if found else None
+    return text, found
 
 
 def _find_faults(text: str) -> list[Diagnostic]:

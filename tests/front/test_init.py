@@ -78,6 +78,19 @@ def test_a_plan_for_an_uncommon_model_can_be_built(kind: str, devices: int, tmp_
     assert ("sequences have" in out.read_text()) is short
 
 
+def test_a_plan_that_could_be_faster_is_better_than_none(tmp_path: Path) -> None:
+    """A.X K1, of 61 layers, in the one layout that fits: experts span several nodes."""
+    row = next(row for row in MODELS if row["config"]["model_type"] == "axk1")
+    (tmp_path / "config.json").write_text(json.dumps(row["config"]))
+    out = tmp_path / "plan.parc"
+
+    arguments = ["--config", str(tmp_path), "--devices", "256", "--length", "1024", "-o", str(out)]
+    assert main(["init", *arguments]) == 0
+    found = load(out)
+    assert [each.code for each in found.diagnostics] == ["P324"]
+    assert find_unsupported(found.plans[0]) == ()
+
+
 def test_a_configuration_is_a_file_a_folder_or_standard_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
