@@ -7,12 +7,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TypeAlias
 
+from torch import nn
+
 from parc.emit.trees import assign
 from parc.ir.expression import attribute, call, expr, is_plain_name, literal, name, names_in
 from parc.ir.parameters import sort_paths
 from parc.ir.program import Buffer, Let, Parameter, Stage, Unit
 from parc.ir.runtime_names import TOKEN_COUNTS
 from parc.ir.states import S, local_shape
+
+_MODULE_DICT = frozenset(dir(nn.ModuleDict()))
+"""Names that no item of an `nn.ModuleDict` can have."""
 
 _Attributes: TypeAlias = "dict[str, ast.expr | _Attributes]"  # by name, those of submodules below theirs
 
@@ -63,10 +68,12 @@ def _build_module(value: ast.expr | _Attributes) -> ast.expr:
     if isinstance(value, ast.expr):
         return value
     below = {attr: _build_module(child) for attr, child in value.items()}
+    is_weight = [_is_parameter(tree) for tree in below.values()]
+    if not any(is_weight) and not _MODULE_DICT.intersection(below):
+        return call("nn.ModuleDict", literal(below))  # whose items are attributes as well
     if all(map(is_plain_name, below)):
         return call("Weights", **below)
-    holds = "nn.ParameterDict" if all(map(_is_parameter, below.values())) else "nn.ModuleDict"
-    return call(holds, literal(below))
+    return call("nn.ParameterDict" if all(is_weight) else "nn.ModuleDict", literal(below))
 
 
 def _is_parameter(tree: ast.expr) -> bool:

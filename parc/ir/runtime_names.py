@@ -21,7 +21,7 @@ FORWARD: Mapping[str, tuple[str, ...]] = {
 
 DECLARATIONS: Mapping[str, tuple[str, ...]] = {
     "init": ("constant", "normal", "trunc_normal", "uniform"),
-    "layers": ("ColumnLinear", "RowLinear", "VocabEmbedding", "Weights"),
+    "layers": ("ColumnLinear", "GroupedLinear", "RowLinear", "VocabEmbedding", "Weights"),
     "placement": ("Placement",),
 }
 """What the declarations of parameters use."""

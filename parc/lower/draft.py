@@ -22,6 +22,12 @@ from parc.shard.placed import Placed
 LONGEST = 80  # characters of an expression that is written inside of another
 LONGEST_CHAIN = 110  # of one whose method is called
 
+_PRODUCTS = {
+    "aten::add": (("aten::linear",), 1),
+    "parc::grouped_add": (("parc::grouped_linear", "parc::grouped_matmul"), 2),
+}
+"""By the operator that adds a bias: the products that can take it, and the dims of the bias."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -129,11 +135,12 @@ class Drafter:
     def _joins_bias(self, node: fx.Node) -> bool:
         """Whether a node adds the bias of a product, from which capture has parted it."""
         operands = operands_of(node)
-        if name_of(node) != "aten::add" or node.kwargs or len(operands) != 2:
+        if name_of(node) not in _PRODUCTS or node.kwargs or len(operands) != 2:
             return False
         product, bias = operands
-        is_bias = bias.op == "placeholder" and len(shape(bias)) == 1
-        return is_bias and name_of(product) == "aten::linear" and self.is_read_once(product)
+        products, dims = _PRODUCTS[name_of(node)]
+        is_bias = bias.op == "placeholder" and len(shape(bias)) == dims
+        return is_bias and name_of(product) in products and self.is_read_once(product)
 
     def _is_called_on(self, node: fx.Node) -> bool:
         """Whether a method of the value is called, as the next one in a chain."""

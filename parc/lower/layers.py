@@ -10,21 +10,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from parc.ir.expression import Expression, attribute, call, expr, literal
+from parc.ir.expression import Expression, attribute, call
 from parc.ir.program import Call, Collective, Compute, Event, Operand, Parameter, Program, Repeat, Stage, Unit
 from parc.ir.walk import list_expressions
-
-
-@dataclass(frozen=True)
-class _Use:
-    """A call that reads the parameters of a layer."""
-
-    path: str  # of the layer
-    operand: ast.expr  # what it is applied to
-    layer: ast.expr  # its constructor
-    axes: tuple[str, ...] = ()  # whose groups the constructor names
+from parc.lower.layer_uses import LayerUse, find_use
 
 
 def form_layers(program: Program, axes: Sequence[str]) -> Program:
@@ -39,10 +30,10 @@ def form_layers(program: Program, axes: Sequence[str]) -> Program:
 
 def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
     parameters = {parameter.path: parameter for parameter in unit.parameters}
-    uses: dict[str, list[_Use]] = {}
+    uses: dict[str, list[LayerUse]] = {}
     for expression in list_expressions(unit):
         for node in ast.walk(expression.tree):
-            if isinstance(node, ast.Call) and (use := _find_use(node, parameters)):
+            if isinstance(node, ast.Call) and (use := find_use(node, parameters)):
                 uses.setdefault(use.path, []).append(use)
     # all uses must agree on the layer: its options are fixed when it is constructed
     layers = {path: found[0] for path, found in uses.items() if len({_source(use) for use in found}) == 1}
@@ -59,121 +50,14 @@ def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
     )
 
 
-def _source(use: _Use) -> str:
+def _source(use: LayerUse) -> str:
     return ast.unparse(use.layer)
-
-
-def _find_use(node: ast.Call, parameters: Mapping[str, Parameter]) -> _Use | None:
-    """The layer that a call is the forward pass of."""
-    find = _FINDERS.get(ast.unparse(node.func))
-    return find(node, parameters) if find else None
-
-
-def _find_linear(node: ast.Call, parameters: Mapping[str, Parameter]) -> _Use | None:
-    operand, weight, *rest = node.args
-    path = _layer_of(weight, "weight", parameters)
-    if path is None or node.keywords or len(parameters[f"{path}.weight"].shape) != 2:
-        return None
-    declared = parameters.get(f"{path}.bias")
-    added = bool(rest) and _layer_of(rest[0], "bias", parameters) == path
-    parameter = parameters[f"{path}.weight"]
-    features = [literal(size) for size in reversed(parameter.shape)]
-    options = {} if parameter.dtype == "torch.float32" else {"dtype": expr(parameter.dtype)}
-    if not parameter.sharded:
-        if bool(rest) != added or (declared is not None) != added:
-            return None
-        bias = {} if added else {"bias": literal(False)}
-        return _Use(path, operand, call("nn.Linear", *features, **bias, **options))
-    if len(parameter.sharded) != 1:
-        return None
-    ((axis, (dim, blocks)),) = parameter.sharded.items()
-    bias = {"bias": literal(True)} if declared is not None else {}
-    if dim == 0 and (bool(rest), added) == (declared is not None,) * 2:
-        cut = {"blocks": literal(blocks)} if blocks > 1 else {}
-        layer = call("ColumnLinear", *features, attribute(axis), **bias, **cut, **options)
-        return _Use(path, operand, layer, (axis,))
-    if dim == 1 and blocks == 1 and not rest and (declared is None or not declared.sharded):
-        return _Use(path, operand, call("RowLinear", *features, attribute(axis), **bias, **options), (axis,))
-    return None
-
-
-def _find_embedding(node: ast.Call, parameters: Mapping[str, Parameter]) -> _Use | None:
-    """`F.embedding(indices, table)`, or `sharded_embedding(indices, table, group)` where rows are sharded."""
-    operand, weight, *group = node.args
-    path = _layer_of(weight, "weight", parameters)
-    if path is None or any(keyword.arg != "padding_idx" for keyword in node.keywords):
-        return None
-    parameter = parameters[f"{path}.weight"]
-    options = {str(keyword.arg): keyword.value for keyword in node.keywords}
-    if parameter.dtype != "torch.float32":
-        options["dtype"] = expr(parameter.dtype)
-    sizes = map(literal, parameter.shape)
-    if group:
-        return _Use(
-            path, operand, call("VocabEmbedding", *sizes, *group, **options), tuple(parameter.sharded)
-        )
-    return None if parameter.sharded else _Use(path, operand, call("nn.Embedding", *sizes, **options))
-
-
-def _find_norm(node: ast.Call, parameters: Mapping[str, Parameter]) -> _Use | None:
-    """`F.layer_norm(x, shape, weight, bias, eps)` and `F.rms_norm(x, shape, weight, eps)`."""
-    kind = {"F.layer_norm": "nn.LayerNorm", "F.rms_norm": "nn.RMSNorm"}[ast.unparse(node.func)]
-    operand, shape, *rest = node.args
-    names = ("weight", "bias") if kind == "nn.LayerNorm" else ("weight",)
-    given, eps = rest[: len(names)], rest[len(names) :]
-    keywords = {keyword.arg: keyword.value for keyword in node.keywords}
-    if len(given) != len(names) or keywords.keys() - {"eps"} or len(eps) > 1:
-        return None
-    paths = {_layer_of(tree, name, parameters) for tree, name in zip(given, names, strict=True)}
-    if len(paths) != 1 or None in paths:
-        return None
-    path = str(paths.pop())
-    held = [parameters[f"{path}.{name}"] for name in names]
-    if any(parameter.sharded or ast.unparse(shape) != str(parameter.shape) for parameter in held):
-        return None
-    sizes = literal(held[0].shape[0] if len(held[0].shape) == 1 else held[0].shape)
-    options = dict(zip(["eps"], [*eps, *keywords.values()], strict=False))
-    if held[0].dtype != "torch.float32":
-        options["dtype"] = expr(held[0].dtype)
-    return _Use(path, operand, call(kind, sizes, **options))
-
-
-_FINDERS: Mapping[str, Callable[[ast.Call, Mapping[str, Parameter]], _Use | None]] = {
-    "F.linear": _find_linear,
-    "F.embedding": _find_embedding,
-    "sharded_embedding": _find_embedding,
-    "F.layer_norm": _find_norm,
-    "F.rms_norm": _find_norm,
-}
-
-
-def _layer_of(tree: ast.expr, name: str, parameters: Mapping[str, Parameter]) -> str | None:
-    """The path of the layer whose parameter `name` an expression is; experts are no layers."""
-    layer, _, last = _path_of(tree).rpartition(".")
-    parameter = parameters.get(f"{layer}.{name}")
-    if last != name or parameter is None or parameter.experts or parameter.stack:
-        return None
-    return layer
-
-
-def _path_of(tree: ast.expr) -> str:
-    """The attribute path below `self` that an expression is, see `attribute`; empty for any other."""
-    match tree:
-        case ast.Attribute(value=ast.Name(id="self"), attr=last):
-            return last
-        case (
-            ast.Attribute(value=owner, attr=last)
-            | ast.Subscript(value=owner, slice=ast.Constant(value=str(last)))
-        ):
-            above = _path_of(owner)
-            return f"{above}.{last}" if above else ""
-    return ""
 
 
 class _Rewriter(ast.NodeTransformer):
     """Writes calls of layers, in a copy: trees are shared."""
 
-    def __init__(self, parameters: Mapping[str, Parameter], layers: Mapping[str, _Use]) -> None:
+    def __init__(self, parameters: Mapping[str, Parameter], layers: Mapping[str, LayerUse]) -> None:
         self.parameters, self.layers = parameters, layers
 
     def rewrite(self, expression: Expression) -> Expression:
@@ -182,11 +66,11 @@ class _Rewriter(ast.NodeTransformer):
         return Expression(tree)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        use = _find_use(node, self.parameters)
+        use = find_use(node, self.parameters)
         self.generic_visit(node)
         if use is None or use.path not in self.layers:
             return node
-        return call(attribute(use.path), node.args[0])
+        return call(attribute(use.path), *(node.args[place] for place in use.places))
 
 
 def _rewrite_event(event: Event, rewrite: Callable[[Expression], Expression]) -> Event:

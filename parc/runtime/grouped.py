@@ -36,13 +36,18 @@ class RowCounts:
         return numbers
 
 
-def grouped_linear(rows: Tensor, weight: Tensor, counts: RowCounts) -> Tensor:
-    """rows (R, in), weight (E, out, in) -> (R, out)"""
-    return grouped_matmul(rows, weight.transpose(-2, -1), counts)
+def grouped_linear(rows: Tensor, weight: Tensor, counts: RowCounts, bias: Tensor | None = None) -> Tensor:
+    """rows (R, in), weight (E, out, in), bias (E, out) -> (R, out)"""
+    return grouped_matmul(rows, weight.transpose(-2, -1), counts, bias)
 
 
-def grouped_matmul(rows: Tensor, weight: Tensor, counts: RowCounts) -> Tensor:
-    """rows (R, in), weight (E, in, out) -> (R, out)"""
+def grouped_matmul(rows: Tensor, weight: Tensor, counts: RowCounts, bias: Tensor | None = None) -> Tensor:
+    """rows (R, in), weight (E, in, out), bias (E, out) -> (R, out)"""
+    product = _multiply(rows, weight, counts)
+    return product if bias is None else grouped_add(product, bias, counts)
+
+
+def _multiply(rows: Tensor, weight: Tensor, counts: RowCounts) -> Tensor:
     if _can_fuse(rows, weight):
         return _DenseGradient.apply(F.grouped_mm(_make_dense(rows), weight, offs=counts.ends))
     parts = zip(torch.split(rows, counts.numbers), weight.unbind(), strict=True)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from .grouped import RowCounts, grouped_linear
 from .vocabulary import sharded_embedding
 
 
@@ -89,6 +90,44 @@ class RowLinear(nn.Module):
         return F.linear(x, self.weight)
 
 
+class GroupedLinear(nn.Module):
+    """A linear layer for each expert: takes rows (R, in_features) sorted by expert, yields (R, out_features).
+
+    The experts are sharded over `experts`, if it is given, and the output features of each over `columns` or
+    its input features over `rows`. The weight is (experts, out_features, in_features) and the bias, if any,
+    (experts, out_features), each without what lies on other ranks.
+
+    Raises:
+        ValueError: the experts or the features do not divide over their group.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        n_experts: int,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = False,
+        experts: ProcessGroup | None = None,
+        columns: ProcessGroup | None = None,
+        rows: ProcessGroup | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        held = _divide(n_experts, "experts", experts)
+        inner, outer = (
+            _divide(in_features, "input features", rows),
+            _divide(out_features, "output features", columns),
+        )
+        self.weight = nn.Parameter(torch.empty(held, outer, inner, dtype=dtype))
+        self.register_parameter("bias", nn.Parameter(torch.empty(held, outer, dtype=dtype)) if bias else None)
+
+    def forward(self, rows: Tensor, counts: RowCounts) -> Tensor:
+        return grouped_linear(rows, self.weight, counts, self.bias)
+
+
 class VocabEmbedding(nn.Module):
     """An embedding with a sharded vocabulary: takes indices in R, yields (.., embedding_dim) in P.
 
@@ -118,8 +157,10 @@ class VocabEmbedding(nn.Module):
         return sharded_embedding(indices, self.weight, self.group, self.padding_idx)
 
 
-def _divide(size: int, what: str, group: ProcessGroup, blocks: int = 1) -> int:
-    """What each rank of a group holds of `size`."""
+def _divide(size: int, what: str, group: ProcessGroup | None, blocks: int = 1) -> int:
+    """What each rank of a group holds of `size`: all where there is no group."""
+    if group is None:
+        return size
     if size % (blocks * group.size()):
         of = f" in {blocks} blocks" if blocks > 1 else ""
         raise ValueError(f"{size} {what}{of} do not divide over {group.size()} ranks")

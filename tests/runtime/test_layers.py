@@ -10,7 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from parc.runtime.collectives import I, R, S, all_gather, all_reduce, convert
-from parc.runtime.layers import ColumnLinear, RowLinear, VocabEmbedding
+from parc.runtime.grouped import RowCounts
+from parc.runtime.layers import ColumnLinear, GroupedLinear, RowLinear, VocabEmbedding
 
 INNER, OUTER, ROWS = 12, 24, 5
 ROUNDING = 1e-13  # float64, sums of a few dozen terms of order one
@@ -100,6 +101,37 @@ def test_a_row_layer_is_a_term_of_the_outputs(ranks, ranks_count: int, bias: boo
         check(found, expected)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_grouped_layer_is_a_linear_layer_for_each_expert(bias: bool) -> None:
+    counts = [3, 0, 2]
+    each = [nn.Linear(INNER, OUTER, bias=bias) for _ in counts]
+    mine = GroupedLinear(len(counts), INNER, OUTER, bias=bias)
+    names = [name for name, _ in mine.named_parameters()]
+    fill(mine, **{name: torch.stack([getattr(layer, name) for layer in each]) for name in names})
+    rows = draw(ROWS, INNER)
+    wanted = torch.cat([layer(part) for layer, part in zip(each, rows.split(counts), strict=True)])
+    made = mine(rows, RowCounts(torch.tensor(counts)))
+    for out in (wanted, made):
+        out.backward(draw(ROWS, OUTER))
+    grads = {n: [torch.zeros(1) if (g := getattr(m, n).grad) is None else g for m in each] for n in names}
+    whole = {n: torch.stack(torch.broadcast_tensors(*parts)) for n, parts in grads.items()}
+    found = {"y": made} | {name: tensor.grad for name, tensor in mine.named_parameters()}
+    check(detach(found), detach({"y": wanted} | whole))
+
+
+def test_a_grouped_layer_holds_its_share_of_the_experts_and_of_their_features(ranks) -> None:
+    def work() -> list[tuple[int, ...]]:
+        group = dist.group.WORLD
+        layers = [
+            GroupedLinear(4, 6, 8, bias=True, experts=group),
+            GroupedLinear(4, 6, 8, bias=True, columns=group),
+            GroupedLinear(4, 6, 8, rows=group),
+        ]
+        return [tuple(tensor.shape) for layer in layers for tensor in layer.parameters()]
+
+    assert ranks(2, work) == [[(2, 8, 6), (2, 8), (4, 4, 6), (4, 4), (4, 8, 3)]] * 2
+
+
 @pytest.mark.parametrize("ranks_count", [2, 3, 4])
 @pytest.mark.parametrize("padding_idx", [None, 7, -1])
 def test_a_sharded_embedding_looks_up_what_a_whole_one_does(ranks, ranks_count: int, padding_idx) -> None:
@@ -133,6 +165,7 @@ def detach(values: dict[str, Tensor | None]) -> Found:
             "6 output features in 2 blocks do not divide over 2 ranks",
         ),
         (lambda group: RowLinear(9, 4, group), "9 input features do not divide over 2 ranks"),
+        (lambda group: GroupedLinear(3, 4, 4, experts=group), "3 experts do not divide over 2 ranks"),
         (lambda group: VocabEmbedding(9, 4, group), "9 rows of an embedding do not divide over 2 ranks"),
     ],
 )

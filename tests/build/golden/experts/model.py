@@ -9,9 +9,8 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from runtime.collectives import I, all_reduce
 from runtime.experts import combine, dispatch
-from runtime.grouped import grouped_add, grouped_linear
 from runtime.init import constant, trunc_normal, uniform
-from runtime.layers import Weights
+from runtime.layers import GroupedLinear
 from runtime.placement import Placement
 
 PLACEMENTS = {
@@ -88,9 +87,11 @@ class ExpertBank(nn.Module):
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
         self.ep = mesh.get_group("ep")
-        self.specialists = Weights(
-            fc1=Weights(weight=nn.Parameter(torch.empty(1, 80, 32)), bias=nn.Parameter(torch.empty(1, 80))),
-            fc2=Weights(weight=nn.Parameter(torch.empty(1, 32, 80)), bias=nn.Parameter(torch.empty(1, 32))),
+        self.specialists = nn.ModuleDict(
+            {
+                "fc1": GroupedLinear(4, 32, 80, bias=True, experts=self.ep),
+                "fc2": GroupedLinear(4, 80, 32, bias=True, experts=self.ep),
+            }
         )
         self.register_buffer(
             "tokens_per_expert", torch.zeros(4, dtype=torch.int64, device=mesh.device_type), persistent=False
@@ -99,15 +100,7 @@ class ExpertBank(nn.Module):
     def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         x, counts, route = dispatch(tokens, indices, 4, self.ep)
         self.tokens_per_expert += route.tokens_per_expert
-        fc1 = grouped_add(
-            grouped_linear(x, self.specialists.fc1.weight, counts), self.specialists.fc1.bias, counts
-        )
-        fc2 = grouped_add(
-            grouped_linear(F.gelu(fc1), self.specialists.fc2.weight, counts),
-            self.specialists.fc2.bias,
-            counts,
-        )
-        return combine(fc2, weights, route)
+        return combine(self.specialists.fc2(F.gelu(self.specialists.fc1(x, counts)), counts), weights, route)
 
 
 class SwitchLayer(nn.Module):

@@ -19,11 +19,13 @@ class Stage(nn.Module):
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.tp = mesh.get_group("tp")
-        self.transformer = Weights(
-            wte=Weights(weight=nn.Parameter(torch.empty(128, 48))),
-            wpe=nn.Embedding(32, 48),
-            h=nn.ModuleDict({str(first_layer + i): Block(mesh) for i in range(3)}),
-            ln_f=nn.LayerNorm(48),
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": Weights(weight=nn.Parameter(torch.empty(128, 48))),
+                "wpe": nn.Embedding(32, 48),
+                "h": nn.ModuleDict({str(first_layer + i): Block(mesh) for i in range(3)}),
+                "ln_f": nn.LayerNorm(48),
+            }
         )
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
