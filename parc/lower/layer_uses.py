@@ -18,6 +18,7 @@ class LayerUse:
     layer: ast.expr  # its constructor
     axes: tuple[str, ...] = ()  # whose groups the constructor names
     places: tuple[int, ...] = (0,)  # of the arguments that the layer is applied to
+    embeds: bool = False
 
 
 def find_use(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUse | None:
@@ -95,8 +96,11 @@ def _find_embedding(node: ast.Call, parameters: Mapping[str, Parameter]) -> Laye
         options["dtype"] = expr(parameter.dtype)
     sizes = map(literal, parameter.shape)
     if group:
-        return LayerUse(path, call("VocabEmbedding", *sizes, *group, **options), tuple(parameter.sharded))
-    return None if parameter.sharded else LayerUse(path, call("nn.Embedding", *sizes, **options))
+        layer = call("VocabEmbedding", *sizes, *group, **options)
+        return LayerUse(path, layer, tuple(parameter.sharded), embeds=True)
+    if parameter.sharded:
+        return None
+    return LayerUse(path, call("nn.Embedding", *sizes, **options), embeds=True)
 
 
 def _find_norm(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUse | None:

@@ -35,8 +35,7 @@ def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
         for node in ast.walk(expression.tree):
             if isinstance(node, ast.Call) and (use := find_use(node, parameters)):
                 uses.setdefault(use.path, []).append(use)
-    # all uses must agree on the layer: its options are fixed when it is constructed
-    layers = {path: found[0] for path, found in uses.items() if len({_source(use) for use in found}) == 1}
+    layers = {path: layer for path, found in uses.items() if (layer := _choose_layer(found))}
     if not layers:
         return unit
     rewrite = _Rewriter(parameters, layers).rewrite
@@ -48,6 +47,16 @@ def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
         results=tuple(_rewrite_operand(result, rewrite) for result in unit.results),
         layers={path: Expression(use.layer) for path, use in layers.items()},
     )
+
+
+def _choose_layer(uses: Sequence[LayerUse]) -> LayerUse | None:
+    """The layer that uses of its parameters agree on, because its options are fixed when it is constructed.
+
+    An embedding whose weight is that of the head as well is an embedding; the head reads its weight.
+    """
+    embeddings = [use for use in uses if use.embeds]
+    layers = embeddings or uses
+    return layers[0] if len({_source(use) for use in layers}) == 1 else None
 
 
 def _source(use: LayerUse) -> str:
@@ -68,7 +77,8 @@ class _Rewriter(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         use = find_use(node, self.parameters)
         self.generic_visit(node)
-        if use is None or use.path not in self.layers:
+        layer = self.layers.get(use.path) if use else None
+        if use is None or layer is None or _source(use) != _source(layer):
             return node
         return call(attribute(use.path), *(node.args[place] for place in use.places))
 

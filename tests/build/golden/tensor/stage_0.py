@@ -9,8 +9,8 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from model import Block
 from runtime.collectives import I, R, all_reduce, convert
-from runtime.layers import Weights
-from runtime.vocabulary import cross_entropy, sharded_embedding
+from runtime.layers import VocabEmbedding
+from runtime.vocabulary import cross_entropy
 
 
 class Stage(nn.Module):
@@ -21,7 +21,7 @@ class Stage(nn.Module):
         self.tp = mesh.get_group("tp")
         self.transformer = nn.ModuleDict(
             {
-                "wte": Weights(weight=nn.Parameter(torch.empty(128, 48))),
+                "wte": VocabEmbedding(256, 48, self.tp),
                 "wpe": nn.Embedding(32, 48),
                 "h": nn.ModuleDict({str(first_layer + i): Block(mesh) for i in range(3)}),
                 "ln_f": nn.LayerNorm(48),
@@ -30,7 +30,7 @@ class Stage(nn.Module):
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         positions = torch.arange(tokens.shape[1], device=tokens.device)
-        wte = sharded_embedding(tokens, self.transformer.wte.weight, self.tp)
+        wte = self.transformer.wte(tokens)
         wte = all_reduce(wte, self.tp, dst=I)
         x = wte + self.transformer.wpe(positions)
         for layer in self.transformer.h.values():
