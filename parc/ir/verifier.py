@@ -32,12 +32,12 @@ from parc.ir.program import (
     Unit,
     Value,
 )
-from parc.ir.runtime_names import DECLARATIONS, FORWARD, TOKEN_COUNTS
+from parc.ir.runtime_names import DECLARATIONS, FORWARD, STATES, TOKEN_COUNTS
 from parc.ir.states import Kind, State
 from parc.plan.blocks import Plan
 
 _GLOBALS = frozenset({"self", "torch", "F", "float"}).union(*FORWARD.values())
-_IN_CONSTRUCTORS = frozenset({"torch", "nn", "float", "device"}).union(*DECLARATIONS.values())
+_IN_CONSTRUCTORS = frozenset({"torch", "nn", "float", "device", *STATES}).union(*DECLARATIONS.values())
 
 
 def verify_program(plan: Plan, program: Program) -> None:

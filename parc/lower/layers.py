@@ -8,13 +8,14 @@ torch's own where the parameters are whole on every rank, else the one of the ru
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
 from parc.ir.expression import Expression, attribute, call
-from parc.ir.program import Call, Collective, Compute, Event, Operand, Parameter, Program, Repeat, Stage, Unit
-from parc.ir.walk import list_expressions
+from parc.ir.program import Parameter, Program, Stage, Unit
+from parc.ir.walk import list_expressions, rewrite_event, rewrite_operand
+from parc.lower.layer_reductions import adds_bias_to_term, reduce_in_layers
 from parc.lower.layer_uses import LayerUse, find_use
 
 
@@ -29,11 +30,19 @@ def form_layers(program: Program, axes: Sequence[str]) -> Program:
 
 
 def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
+    """A layer that would add its bias on every rank stays as it was written."""
+    formed = reduce_in_layers(_form_all_layers(unit, axes))
+    partial = {path for path, constructor in formed.layers.items() if adds_bias_to_term(constructor)}
+    return reduce_in_layers(_form_all_layers(unit, axes, partial)) if partial else formed
+
+
+def _form_all_layers(unit: Unit, axes: Sequence[str], excluded: Collection[str] = ()) -> Unit:
     parameters = {parameter.path: parameter for parameter in unit.parameters}
     uses: dict[str, list[LayerUse]] = {}
     for expression in list_expressions(unit):
         for node in ast.walk(expression.tree):
-            if isinstance(node, ast.Call) and (use := find_use(node, parameters)):
+            use = find_use(node, parameters) if isinstance(node, ast.Call) else None
+            if use and use.path not in excluded:
                 uses.setdefault(use.path, []).append(use)
     layers = {path: layer for path, found in uses.items() if (layer := _choose_layer(found))}
     if not layers:
@@ -43,8 +52,8 @@ def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
     return replace(
         unit,
         groups=tuple(axis for axis in axes if axis in groups),
-        events=tuple(_rewrite_event(event, rewrite) for event in unit.events),
-        results=tuple(_rewrite_operand(result, rewrite) for result in unit.results),
+        events=tuple(rewrite_event(event, rewrite) for event in unit.events),
+        results=tuple(rewrite_operand(result, rewrite) for result in unit.results),
         layers={path: Expression(use.layer) for path, use in layers.items()},
     )
 
@@ -81,19 +90,3 @@ class _Rewriter(ast.NodeTransformer):
         if use is None or layer is None or _source(use) != _source(layer):
             return node
         return call(attribute(use.path), *(node.args[place] for place in use.places))
-
-
-def _rewrite_event(event: Event, rewrite: Callable[[Expression], Expression]) -> Event:
-    if isinstance(event, Compute):
-        return replace(event, value=rewrite(event.value))
-    if isinstance(event, Collective):
-        return replace(event, operand=_rewrite_operand(event.operand, rewrite))
-    if isinstance(event, Call):
-        return replace(event, operands=tuple(_rewrite_operand(each, rewrite) for each in event.operands))
-    if isinstance(event, Repeat):
-        return replace(event, body=tuple(_rewrite_event(each, rewrite) for each in event.body))
-    return event
-
-
-def _rewrite_operand(operand: Operand, rewrite: Callable[[Expression], Expression]) -> Operand:
-    return replace(operand, expression=rewrite(operand.expression))

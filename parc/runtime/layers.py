@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from .collectives import I, P, State, all_reduce, reduce_scatter
 from .grouped import RowCounts, grouped_linear
 from .vocabulary import sharded_embedding
 
@@ -57,15 +58,14 @@ class ColumnLinear(nn.Module):
 
 
 class RowLinear(nn.Module):
-    """A linear layer with sharded input features: takes x (.., in_features / ranks) in S(-1), yields P.
+    """A linear layer with sharded input features: takes x (.., in_features / ranks) in S(-1), yields `dst`.
 
-    The weight is (out_features, in_features / ranks). The bias, if any, is whole on every rank. The caller
-    adds it once the sum is complete, because a term of each rank would add it several times:
-
-        y = all_reduce(self.down(x), self.tp, dst=I) + self.down.bias
+    Each rank computes a term of a sum, P. With `dst=I` the layer makes the sum, with `dst=S(dim)` this rank's
+    share of it; otherwise the caller does. The weight is (out_features, in_features / ranks). The bias is
+    whole on every rank, and is added to the sum.
 
     Raises:
-        ValueError: the input features do not divide over the group.
+        ValueError: the input features do not divide over the group, or there is a bias without a sum.
     """
 
     bias: nn.Parameter | None
@@ -77,17 +77,22 @@ class RowLinear(nn.Module):
         group: ProcessGroup,
         *,
         bias: bool = False,
+        dst: State = P,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if bias and dst == P:
+            raise ValueError("a term of a sum has no bias: every rank would add it")
         share = _divide(in_features, "input features", group)
+        self.group, self.dst = group, dst
         self.weight = nn.Parameter(torch.empty(out_features, share, dtype=dtype))
         self.register_parameter(
             "bias", nn.Parameter(torch.empty(out_features, dtype=dtype)) if bias else None
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+        y = _reduce(F.linear(x, self.weight), self.group, self.dst)
+        return y if self.bias is None else y + self.bias
 
 
 class GroupedLinear(nn.Module):
@@ -129,10 +134,11 @@ class GroupedLinear(nn.Module):
 
 
 class VocabEmbedding(nn.Module):
-    """An embedding with a sharded vocabulary: takes indices in R, yields (.., embedding_dim) in P.
+    """An embedding with a sharded vocabulary: takes indices in R, yields (.., embedding_dim) in `dst`.
 
-    The weight is (num_embeddings / ranks, embedding_dim). A rank yields zeros for the rows of others. Row
-    `padding_idx` of the whole table takes no gradient.
+    Each rank has zeros for the rows of others, which is a term of a sum, P. With `dst=I` the layer makes the
+    sum, with `dst=S(dim)` this rank's share of it; otherwise the caller does. The weight is
+    (num_embeddings / ranks, embedding_dim). Row `padding_idx` of the whole table takes no gradient.
 
     Raises:
         ValueError: the vocabulary does not divide over the group.
@@ -145,16 +151,25 @@ class VocabEmbedding(nn.Module):
         group: ProcessGroup,
         *,
         padding_idx: int | None = None,
+        dst: State = P,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         share = _divide(num_embeddings, "rows of an embedding", group)
         self.weight = nn.Parameter(torch.empty(share, embedding_dim, dtype=dtype))
-        self.group = group
+        self.group, self.dst = group, dst
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
 
     def forward(self, indices: Tensor) -> Tensor:
-        return sharded_embedding(indices, self.weight, self.group, self.padding_idx)
+        rows = sharded_embedding(indices, self.weight, self.group, self.padding_idx)
+        return _reduce(rows, self.group, self.dst)
+
+
+def _reduce(term: Tensor, group: ProcessGroup, dst: State) -> Tensor:
+    """The sum of the ranks' terms, or this rank's share of it; the term itself where `dst` is P."""
+    if dst == P:
+        return term
+    return all_reduce(term, group, dst=dst) if dst == I else reduce_scatter(term, group, dst=dst)
 
 
 def _divide(size: int, what: str, group: ProcessGroup | None, blocks: int = 1) -> int:

@@ -53,6 +53,9 @@ def find_call(file: Path, unit: str, move: Collective) -> int | None:
 
 
 def _makes(call: ast.Call, move: Collective) -> bool:
+    layer = move.operand.expression.tree  # where a layer makes the move of what it computes
+    if isinstance(layer, ast.Call) and ast.unparse(layer.func) == ast.unparse(call.func):
+        return True
     if ast.unparse(call.func) != move.verb:
         return False
     dst = next((ast.unparse(each.value) for each in call.keywords if each.arg == "dst"), str(move.dst))

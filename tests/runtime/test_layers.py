@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from parc.runtime.collectives import I, R, S, all_gather, all_reduce, convert
+from parc.runtime.collectives import I, P, R, S, all_gather, all_reduce, convert
 from parc.runtime.grouped import RowCounts
 from parc.runtime.layers import ColumnLinear, GroupedLinear, RowLinear, VocabEmbedding
 
@@ -79,18 +79,21 @@ def test_a_column_layer_is_a_share_of_the_outputs(ranks, ranks_count: int, block
 
 @pytest.mark.parametrize("ranks_count", [2, 3, 4])
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_row_layer_is_a_term_of_the_outputs(ranks, ranks_count: int, bias: bool) -> None:
+def test_a_row_layer_is_a_term_of_the_outputs_or_their_sum_with_the_bias(
+    ranks, ranks_count: int, bias: bool
+) -> None:
     def work() -> tuple[Found, Found]:
         group = dist.group.WORLD
-        whole, mine = nn.Linear(INNER, OUTER, bias=bias), RowLinear(INNER, OUTER, group, bias=bias)
+        dst = I if bias else P
+        whole, mine = nn.Linear(INNER, OUTER, bias=bias), RowLinear(INNER, OUTER, group, dst=dst, bias=bias)
         values = {"weight": draw(OUTER, INNER)} | ({"bias": draw(OUTER)} if bias else {})
         fill(whole, **values)
         fill(mine, **{**values, "weight": share(values["weight"], 1)})
         x, y = (draw(ROWS, INNER).requires_grad_() for _ in range(2))
         wanted = whole(x)
         wanted.backward(draw(ROWS, OUTER))
-        made = all_reduce(mine(convert(y, group, src=I, dst=S(-1))), group, dst=I)
-        made = made if mine.bias is None else made + mine.bias
+        made = mine(convert(y, group, src=I, dst=S(-1)))
+        made = made if bias else all_reduce(made, group, dst=I)
         made.backward(draw(ROWS, OUTER))
         found = {"y": made, "x": y.grad, **{name: tensor.grad for name, tensor in mine.named_parameters()}}
         expected = {"y": wanted, "x": x.grad, "weight": share(whole.weight.grad, 1)}
@@ -98,6 +101,24 @@ def test_a_row_layer_is_a_term_of_the_outputs(ranks, ranks_count: int, bias: boo
 
     for found, expected in ranks(ranks_count, work):
         assert found.keys() == expected.keys()
+        check(found, expected)
+
+
+def test_a_row_layer_and_an_embedding_may_keep_a_share_of_their_sums(ranks) -> None:
+    def work() -> tuple[Found, Found]:
+        group = dist.group.WORLD
+        at, linear = S(0), RowLinear(INNER, OUTER, group, dst=S(0), bias=True)
+        table = VocabEmbedding(OUTER, INNER, group, dst=at)
+        whole, rows = nn.Linear(INNER, OUTER), nn.Embedding(OUTER, INNER)
+        fill(whole, weight=draw(OUTER, INNER), bias=draw(OUTER))
+        fill(linear, weight=share(draw(OUTER, INNER), 1), bias=draw(OUTER))
+        fill(rows, weight=draw(OUTER, INNER))
+        fill(table, weight=share(draw(OUTER, INNER), 0))
+        x, indices = draw(4, INNER), torch.tensor([3, 0, OUTER - 1, 5])
+        found = {"y": linear(share(x, 1)), "rows": table(indices)}
+        return detach(found), detach({"y": share(whole(x), 0), "rows": share(rows(indices), 0)})
+
+    for found, expected in ranks(2, work):
         check(found, expected)
 
 
@@ -165,11 +186,15 @@ def detach(values: dict[str, Tensor | None]) -> Found:
             "6 output features in 2 blocks do not divide over 2 ranks",
         ),
         (lambda group: RowLinear(9, 4, group), "9 input features do not divide over 2 ranks"),
+        (
+            lambda group: RowLinear(8, 4, group, bias=True),
+            "a term of a sum has no bias: every rank would add it",
+        ),
         (lambda group: GroupedLinear(3, 4, 4, experts=group), "3 experts do not divide over 2 ranks"),
         (lambda group: VocabEmbedding(9, 4, group), "9 rows of an embedding do not divide over 2 ranks"),
     ],
 )
-def test_sizes_that_do_not_divide_are_refused(
+def test_layers_that_cannot_be_are_refused(
     ranks, make: Callable[[dist.ProcessGroup | None], nn.Module], message: str
 ) -> None:
     def work() -> str:

@@ -134,6 +134,18 @@ class MutationTarget:
         return [each for each in self._find_collectives() if each.planned.operand.shape]
 
     @cached_property
+    def layer_sums(self) -> list[Collective]:
+        """The sums that layers make of their own terms."""
+        return [
+            collective
+            for _, unit in self.units
+            for event in flatten(unit.events)
+            if isinstance(event, Compute)
+            for collective in event.inside
+            if ast.unparse(collective.operand.expression.tree).startswith("self.")
+        ]
+
+    @cached_property
     def communication_sites(self) -> set[tuple[str, str, str]]:
         """(file, unit, axis) of all collectives, those of tensors and those that the runtime makes."""
         written = {(each.file, each.written.unit, each.planned.axis) for each in self.collectives}
@@ -158,13 +170,13 @@ class MutationTarget:
         return {size for shape in shapes for size in shape[-1:] if isinstance(size, int)}
 
     def list_issuing_axes(self, wire: Wire) -> tuple[str, ...]:
-        """The axes over which written collectives issue an operation, in either pass."""
-        planned = (each.planned for each in self._find_collectives())
+        """The axes over which the collectives of the runtime issue an operation, in either pass."""
+        planned = self._list_planned()
         return tuple(sorted({each.axis for each in planned if wire in (each.forward, each.backward)}))
 
     def list_axes(self, verb: Verb, src: Kind, dst: Kind) -> tuple[str, ...]:
-        """The axes with a written collective of that kind that a gradient flows back through."""
-        planned = [each.planned for each in self._find_collectives() if each.planned.grad]
+        """The axes with a collective of that kind that a gradient flows back through."""
+        planned = [each for each in self._list_planned() if each.grad]
         wanted = (verb, src, dst)
         return tuple(sorted({p.axis for p in planned if (p.verb, p.src.kind, p.dst.kind) == wanted}))
 
@@ -228,6 +240,9 @@ class MutationTarget:
             return list({unit.name: unit for stage in stages for unit in stage.units}.values())
         number = CLASSES.fullmatch(file)
         return [stages[int(number[1])].root] if number else []
+
+    def _list_planned(self) -> list[Collective]:
+        return [*(site.planned for site in self._find_collectives()), *self.layer_sums]
 
     def _find_collectives(self) -> Iterator[CollectiveSite]:
         for file, unit in self.units:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from parc.ir.program import Collective
 from parc.ir.states import I, Kind, P, R, S
 from parc.verify.mutants.registry import silent_bug
-from parc.verify.mutants.target import CollectiveSite, Mutant, MutationTarget
+from parc.verify.mutants.target import Mutant, MutationTarget
 
 COLLECTIVES = "runtime/collectives.py"
 GRADIENTS = "runtime/gradients.py"
+LAYERS = "runtime/layers.py"
+BIASED = """        y = _reduce(F.linear(x, self.weight), self.group, self.dst)
+        return y if self.bias is None else y + self.bias
+"""
+BIASED_TERM = """        return _reduce(F.linear(x, self.weight, self.bias), self.group, self.dst)
+"""
 NO_GRADIENT = "no gradient flows back through it"
 
 
@@ -57,6 +64,10 @@ def skip_partial_sum(target: MutationTarget) -> Iterator[Mutant]:
         elif site.planned.verb == "reduce_scatter":
             text = site.format_call("convert", src=R, dst=site.planned.dst)
             yield target.replace_collective(site, text)
+    for verb, left in (("all_reduce", "term"), ("reduce_scatter", "convert(term, group, src=R, dst=dst)")):
+        if axes := {each.axis for each in target.layer_sums if each.verb == verb}:
+            call = f"{verb}(term, group, dst=dst)"
+            yield target.patch(LAYERS, call, left, f"of all layers that {verb}", over=sorted(axes))
 
 
 @silent_bug("term counted on every rank")
@@ -68,6 +79,16 @@ def count_term_everywhere(target: MutationTarget) -> Iterator[Mutant]:
     for site in target.collectives:
         if site.planned.dst == P:
             yield target.replace_collective(site, site.operand)
+    biases = {parameter.key for parameter in target.parameters if parameter.key.endswith(".bias")}
+    rows = {
+        axis
+        for parameter in target.parameters
+        if f"{parameter.key.removesuffix('.weight')}.bias" in biases
+        for axis, cut in parameter.sharded.items()
+        if cut == 1 and len(parameter.shape) == 2
+    }
+    if axes := sorted(rows.intersection(each.axis for each in target.layer_sums)):
+        yield target.patch(LAYERS, BIASED, BIASED_TERM, "of all row-parallel layers", over=axes)
 
 
 @silent_bug("shards in another order")
@@ -79,12 +100,23 @@ def reorder_shards(target: MutationTarget) -> Iterator[Mutant]:
     for site in target.collectives:
         planned = site.planned
         sharded = planned.src if planned.src.sharded else planned.dst
-        blocks = 1 if sharded.blocks > 1 else _count_rows(target, site, sharded.dim) if sharded.sharded else 0
+        blocks = (
+            1 if sharded.blocks > 1 else _count_rows(target, planned, sharded.dim) if sharded.sharded else 0
+        )
         if blocks not in (0, sharded.blocks):
             states = (planned.src, planned.dst)
             src, dst = (S(state.dim, blocks) if state.sharded else state for state in states)
             text = site.format_call(planned.verb, src=None if src.partial else src, dst=dst)
             yield target.replace_collective(site, text)
+    scattered = {
+        each.axis
+        for each in target.layer_sums
+        if each.verb == "reduce_scatter" and _count_rows(target, each, each.dst.dim) > 1
+    }
+    if scattered:
+        call = "reduce_scatter(term, group, dst=dst)"
+        text = call.replace("dst=dst", "dst=State('S', dst.dim, term.shape[dst.dim] // group.size())")
+        yield target.patch(LAYERS, call, text, "of all layers that reduce_scatter", over=sorted(scattered))
 
 
 @silent_bug("maximum for a sum")
@@ -130,9 +162,9 @@ def swap_groups(target: MutationTarget) -> Iterator[Mutant]:
                     yield target.edit(file, call, f"mesh.get_group({other!r})", site, over=[axis, other])
 
 
-def _count_rows(target: MutationTarget, site: CollectiveSite, dim: int) -> int:
+def _count_rows(target: MutationTarget, planned: Collective, dim: int) -> int:
     """Entries of a sharded dim on one rank; 0 where routing decides."""
-    rows = site.planned.operand.shape[dim]
+    rows = planned.operand.shape[dim]
     if not isinstance(rows, int):
         return 0
-    return rows if site.planned.verb == "all_gather" else rows // target.count_ranks(site.planned.axis)
+    return rows if planned.verb == "all_gather" else rows // target.count_ranks(planned.axis)

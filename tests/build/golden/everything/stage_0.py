@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from model import MoEBlock
-from runtime.collectives import I, all_reduce
+from runtime.collectives import I
 from runtime.layers import VocabEmbedding
 
 
@@ -17,7 +17,7 @@ class Stage(nn.Module):
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.tp = mesh.get_group("tp")
-        self.embedding = VocabEmbedding(256, 16, self.tp, dtype=torch.float64)
+        self.embedding = VocabEmbedding(256, 16, self.tp, dst=I, dtype=torch.float64)
         self.layers = nn.ModuleDict({str(first_layer + i): MoEBlock(mesh) for i in range(2)})
         device = mesh.device_type
         angles = torch.arange(12, device=device).unsqueeze(1) * 10000.0 ** (
@@ -32,7 +32,6 @@ class Stage(nn.Module):
         sin = self.sin[:length]
         x = self.embedding(tokens)
         balance = x.new_zeros(())
-        x = all_reduce(x, self.tp, dst=I)
         for layer in self.layers.values():
             x, layer_balance = layer(x, cos, sin)
             balance = balance + layer_balance

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from model import DenseBlock, MoEBlock, RMSNorm
-from runtime.collectives import P, R, S, all_gather, convert, reduce_scatter
+from runtime.collectives import P, R, S, all_gather, convert
 from runtime.layers import ColumnLinear, VocabEmbedding
 from runtime.vocabulary import cross_entropy
 
@@ -20,7 +20,7 @@ class Stage(nn.Module):
         self.n_moe_layers = 3
         self.dp = mesh.get_group("dp")
         self.tp = mesh.get_group("tp")
-        self.embedding = VocabEmbedding(256, 32, self.tp)
+        self.embedding = VocabEmbedding(256, 32, self.tp, dst=S(1))
         self.layers = nn.ModuleDict(
             {
                 str(first_layer + i): layer
@@ -42,7 +42,6 @@ class Stage(nn.Module):
         sin = self.sin[:length]
         x = self.embedding(tokens)
         balance = x.new_zeros(())
-        x = reduce_scatter(x, self.tp, dst=S(1))
         layers = list(self.layers.values())
         x, layer_balance = layers[0](x, cos, sin)
         balance = balance + layer_balance

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from runtime.collectives import I, R, all_reduce, convert
+from runtime.collectives import I, R, convert
 from runtime.init import constant, normal
 from runtime.layers import ColumnLinear, RowLinear
 from runtime.placement import Placement
@@ -42,7 +42,7 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.tp = mesh.get_group("tp")
         self.c_attn = ColumnLinear(48, 144, self.tp, bias=True, blocks=3)
-        self.c_proj = RowLinear(48, 48, self.tp, bias=True)
+        self.c_proj = RowLinear(48, 48, self.tp, dst=I, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         x = convert(x, self.tp, src=I, dst=R)
@@ -51,9 +51,7 @@ class CausalSelfAttention(nn.Module):
         k = k.unflatten(-1, (-1, 12)).transpose(1, 2)
         v = v.unflatten(-1, (-1, 12)).transpose(1, 2)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        c_proj = self.c_proj(y.transpose(1, 2).flatten(2))
-        c_proj = all_reduce(c_proj, self.tp, dst=I)
-        return c_proj + self.c_proj.bias
+        return self.c_proj(y.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -63,13 +61,11 @@ class MLP(nn.Module):
         super().__init__()
         self.tp = mesh.get_group("tp")
         self.c_fc = ColumnLinear(48, 192, self.tp, bias=True)
-        self.c_proj = RowLinear(192, 48, self.tp, bias=True)
+        self.c_proj = RowLinear(192, 48, self.tp, dst=I, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         x = convert(x, self.tp, src=I, dst=R)
-        c_proj = self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
-        c_proj = all_reduce(c_proj, self.tp, dst=I)
-        return c_proj + self.c_proj.bias
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
 
 
 class Block(nn.Module):

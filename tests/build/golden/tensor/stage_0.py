@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from model import Block
-from runtime.collectives import I, R, all_reduce, convert
+from runtime.collectives import I, R, convert
 from runtime.layers import VocabEmbedding
 from runtime.vocabulary import cross_entropy
 
@@ -21,7 +21,7 @@ class Stage(nn.Module):
         self.tp = mesh.get_group("tp")
         self.transformer = nn.ModuleDict(
             {
-                "wte": VocabEmbedding(256, 48, self.tp),
+                "wte": VocabEmbedding(256, 48, self.tp, dst=I),
                 "wpe": nn.Embedding(32, 48),
                 "h": nn.ModuleDict({str(first_layer + i): Block(mesh) for i in range(3)}),
                 "ln_f": nn.LayerNorm(48),
@@ -30,9 +30,7 @@ class Stage(nn.Module):
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         positions = torch.arange(tokens.shape[1], device=tokens.device)
-        wte = self.transformer.wte(tokens)
-        wte = all_reduce(wte, self.tp, dst=I)
-        x = wte + self.transformer.wpe(positions)
+        x = self.transformer.wte(tokens) + self.transformer.wpe(positions)
         for layer in self.transformer.h.values():
             x = layer(x)
         ln_f = self.transformer.ln_f(x)

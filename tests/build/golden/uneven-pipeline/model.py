@@ -67,7 +67,7 @@ class CausalSelfAttention(nn.Module):
         self.scale = 0.3535533905932738
         self.tp = mesh.get_group("tp")
         self.qkv = ColumnLinear(32, 96, self.tp, bias=True)
-        self.out = RowLinear(32, 32, self.tp, bias=True)
+        self.out = RowLinear(32, 32, self.tp, dst=I, bias=True)
         device = mesh.device_type
         self.register_buffer(
             "visible", torch.ones((24, 24), dtype=torch.bool, device=device).tril(), persistent=False
@@ -80,9 +80,7 @@ class CausalSelfAttention(nn.Module):
         scores = q @ k.transpose(-2, -1) * self.scale
         scores = scores.masked_fill(~self.visible[:length][:, :length], float("-inf"))
         mixed = scores.softmax(dim=-1) @ v
-        out = self.out(mixed.transpose(1, 2).flatten(2))
-        out = all_reduce(out, self.tp, dst=I)
-        return out + self.out.bias
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class ExpertBank(nn.Module):

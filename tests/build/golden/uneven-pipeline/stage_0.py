@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from model import SwitchBlock
-from runtime.collectives import I, all_reduce
+from runtime.collectives import I
 from runtime.layers import VocabEmbedding
 
 
@@ -17,15 +17,13 @@ class Stage(nn.Module):
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.tp = mesh.get_group("tp")
-        self.symbols = VocabEmbedding(256, 32, self.tp)
+        self.symbols = VocabEmbedding(256, 32, self.tp, dst=I)
         self.places = nn.Embedding(24, 32)
         self.blocks = nn.ModuleDict({str(first_layer): SwitchBlock(mesh)})
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         length = tokens.shape[1]
-        symbols = self.symbols(tokens)
-        symbols = all_reduce(symbols, self.tp, dst=I)
-        h = symbols + self.places(torch.arange(length, device=tokens.device))
+        h = self.symbols(tokens) + self.places(torch.arange(length, device=tokens.device))
         penalties = h.new_zeros(())
         for layer in self.blocks.values():
             h, penalty = layer(h)
