@@ -12,7 +12,7 @@ from parc.commands.arguments import MODEL_QUESTIONS
 from parc.commands.status import FAULTS, OK, USAGE
 from parc.search.config.keys import Unreadable
 from parc.search.config.read import Config, ShapeEntries, read_config
-from parc.search.first_plan import Setup, TooLarge, Unfit, write_first_plan
+from parc.search.first_plan import Setup, Unfit, write_first_plan
 
 MAX_CONFIG_BYTES = 1 << 20
 SHORTEST = 512  # tokens of a sequence that is shortened to fit
@@ -66,13 +66,13 @@ def _write_longest(setup: Setup) -> str:
     """
     try:
         return write_first_plan(setup)
-    except TooLarge as reason:
+    except Unfit as reason:
         length = setup.length // 2
         while length >= SHORTEST:
-            note = f"sequences have {length} tokens: with {2 * length} they do not fit"
+            note = f"sequences have {length} tokens: with {2 * length} no layout is sound and fits"
             try:
                 return write_first_plan(replace(setup, length=length, notes=(*setup.notes, note)))
-            except TooLarge:
+            except Unfit:
                 length //= 2
         raise reason from None
 

@@ -47,10 +47,6 @@ class Unfit(Exception):
     """Why there is no plan; the reason is for the user."""
 
 
-class TooLarge(Unfit):
-    """No plan fits in the devices' memory."""
-
-
 def write_first_plan(setup: Setup) -> str:
     """The text of a plan file without errors, which can be built; where there is one, without warnings.
 
@@ -79,7 +75,7 @@ def write_first_plan(setup: Setup) -> str:
     if priced.least and not priced.fitting:
         least, memory = priced.least
         most = f"{least / 1e9:.1f} GB of a device's {memory / 1e9:.0f} GB"
-        raise TooLarge(f"the leanest layout that can be built needs {most}: use more devices")
+        raise Unfit(f"the leanest layout that can be built needs {most}: use more devices")
     raise Unfit(f"every layout has an error or a warning, the first one: {fault}")
 
 
