@@ -30,13 +30,14 @@ from parc.capture.preconditions import Illegal
 from parc.capture.sizes import BatchSize
 from parc.capture.source_lines import (
     describe_fault,
+    label_class,
     label_fault,
     label_line,
     label_operation,
-    read_message,
 )
 from parc.capture.symbols import FixedSizes, find_symbols
 from parc.capture.token_tables import count_known_ids
+from parc.capture.torch_faults import CONTRACT, read_fault
 from parc.capture.used_parameters import list_used_parameters
 from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Model, Plan
@@ -207,22 +208,9 @@ def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Fo
         if isinstance(fault, NotExperts) and model.experts is None:
             raise
         label = Label(model.at("source"), "run for this plan", primary=False)
-        if any(word in read_message(fault) for word in _READS_VALUES):
-            message = "`forward` reads values of a tensor, which decide on shapes or on what is run"
-            raise CompileError(
-                error("P505", message, *label_fault(fault), label, help=_VALUES_CURE)
-            ) from fault
-        message = f"`{model.source}` does not run on its own: {describe_fault(fault)}"
-        help = "it is run once, on tensors without data: `parc rule P505`"
-        raise CompileError(error("P505", message, *label_fault(fault), label, help=help)) from fault
-
-
-_READS_VALUES = ("meta tensors", "register_meta function", "data-dependent", "data dependent", "nonzero")
-"""Words of what torch raises where a tensor without data is asked for its values."""
-_VALUES_CURE = (
-    "a loop over experts belongs into a module whose `forward` takes tokens, indices and weights; "
-    "elsewhere use `torch.where` with three arguments"
-)
+        what, cure = read_fault(fault)
+        place = label_fault(fault) or label_class(type(structure.objective.model), "in this class")
+        raise CompileError(error("P505", f"`forward` {what}", *place, label, help=cure)) from fault
 
 
 def _find_symbols(structure: _Structure, root: Body, batch: BatchSize) -> tuple[FixedSizes, ...]:
@@ -309,8 +297,12 @@ def _export(model: Model, structure: _Structure, forward: Forward) -> Body:
         line = label_operation(fault.node)
         raise CompileError(error("P505", fault.reason, *line, label, help=fault.cure)) from fault
     except Exception as fault:
-        message = f"`{model.source}` cannot be captured: {describe_fault(fault)}"
-        raise CompileError(error("P505", message, *label_fault(fault), label)) from fault
+        if isinstance(fault, ValueError):
+            message, cure = f"`{model.source}` cannot be captured: {describe_fault(fault)}", CONTRACT
+        else:
+            what, cure = read_fault(fault)
+            message = f"`forward` {what}"
+        raise CompileError(error("P505", message, *label_fault(fault), label, help=cure)) from fault
 
 
 def _capture_experts(model: Model, structure: _Structure, forward: Forward) -> dict[str, Body]:

@@ -59,11 +59,7 @@ def check_operations(graph: fx.Graph) -> None:
     """No operation holds a graph of its own, and none draws random numbers."""
     for node in graph.nodes:
         if node.op == "get_attr":
-            what = "/".join(name_of(user) for user in node.users)
-            raise Illegal(
-                f"`{what}` holds a graph of its own: forward may not use torch.no_grad() or control flow",
-                next(iter(node.users), node),
-            )
+            raise _refuse_inner_graph(node)
         if buffer := _find_changed_buffer(node):
             reason = f"forward changes the buffer `{buffer}`: every rank would keep another one"
             raise Illegal(
@@ -74,6 +70,22 @@ def check_operations(graph: fx.Graph) -> None:
             raise Illegal(
                 reason, node, "leave it out, or set its rate to 0: random numbers are not built yet"
             )
+
+
+def _refuse_inner_graph(node: fx.Node) -> Illegal:
+    """The refusal of an operation that holds a graph of its own: a mode, or control flow by values."""
+    what = " ".join(name_of(user) for user in node.users)
+    inner = getattr(node.graph.owning_module, str(node.target), None)
+    inside = inner.graph.nodes if isinstance(inner, fx.GraphModule) else ()
+    place = next((each for each in inside if each.meta.get("stack_trace")), next(iter(node.users), node))
+    if "set_grad" in what:
+        reason = "forward switches gradients off for a part of its code, which would be lost"
+        return Illegal(reason, place, "detach the tensors instead: `x.detach()`")
+    if "autocast" in what:
+        reason = "forward has a part under autocast, which would be lost"
+        return Illegal(reason, place, "leave it out: the plan's `precision` states the types")
+    reason = "forward has control flow by the values of tensors"
+    return Illegal(reason, place, "use `torch.where` with three arguments")
 
 
 def _find_changed_buffer(node: fx.Node) -> str | None:

@@ -41,7 +41,8 @@ def test_a_model_is_built_and_equal_or_refused(file: Path, plan: str, tmp_path: 
 def list_expected(file: Path) -> Iterator[Place]:
     source = re.search(r'source *= "(.+):', file.read_text())
     assert source is not None
-    for path in (file, FOLDER / source[1]):
+    place = source[1] if source[1].endswith(".py") else f"{source[1].replace('.', '/')}.py"
+    for path in (file, FOLDER / place):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if mark := re.search(r"# (P\d{3})(?: x (\d+))?$", line):
                 yield from [(path.name, number, mark[1])] * int(mark[2] or 1)

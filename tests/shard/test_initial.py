@@ -160,7 +160,7 @@ def test_recipes_draw_what_the_constructor_draws() -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: Own(lambda: torch.empty(6, 4)), "never filled"),
+        (lambda: Own(lambda: torch.empty(6, 4)), "not set by an operation"),
         (lambda: Own(lambda: torch.randn(6, 4) @ torch.randn(4, 4)), "`mm`"),
         (lambda: Own(lambda: torch.randn(6, 4) * torch.randn(6, 4)), "another tensor"),
         (lambda: Own(lambda: torch.randn(6, 4).cumsum(0)), "`cumsum`"),

@@ -59,7 +59,7 @@ def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entr
     for entry in recording.find_entries(storage, end):
         recipe = _extend(recipe, entry, recording, tensor, storage)
     if not recipe:
-        raise Unrecorded("is never filled by its constructor")
+        raise Unrecorded("is not set by an operation of torch in the constructor")
     return recipe
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from torch import Tensor, fx, nn
 from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_recipe
 from parc.capture.model.recording import Recording
 from parc.capture.model.tree import Place, find_places, walk_modules
-from parc.capture.source_lines import Frames, label_fault, label_frames, read_message
+from parc.capture.source_lines import Frames, label_class, label_fault, label_frames, read_message
 from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Argument, Model
 
@@ -31,6 +33,10 @@ class UserModel:
     buffers: dict[str, fx.Graph]  # what computes them, by name
 
 
+MISSING_DATA = re.compile(r"meta tensor|no data|register_meta|local_scalar_dense|data.dependent")
+MISSING_GPU = re.compile(r"CUDA|NVIDIA|HIP")
+
+
 def find_factory(model: Model) -> Callable[..., object]:
     """What `source` names. Runs the user's Python module. Raises CompileError."""
     place, _, name = model.source.rpartition(":")
@@ -42,10 +48,16 @@ def find_factory(model: Model) -> Callable[..., object]:
     if place.endswith(".py") and not file.is_file():
         raise CompileError(error("P501", f"there is no file `{file}`", label))
     try:
-        module = _import_file(file.resolve()) if place.endswith(".py") else importlib.import_module(place)
+        module = (
+            _import_file(file.resolve()) if place.endswith(".py") else _import_package(place, file.parent)
+        )
     except (Exception, SystemExit) as fault:
-        message = f"importing `{place}` failed: {_describe(fault)}"
-        raise CompileError(error("P501", message, *label_fault(fault), label)) from fault
+        message, help = f"importing `{place}` failed: {_describe(fault)}", None
+        if isinstance(fault, ModuleNotFoundError) and not place.endswith(".py"):
+            help = (
+                "a package is installed, or lies beside the plan; a file is written `folder/model.py:Model`"
+            )
+        raise CompileError(error("P501", message, *label_fault(fault), label, help=help)) from fault
     if not hasattr(module, name):
         raise CompileError(error("P501", f"`{place}` has no `{name}`", label, help=_list_modules(module)))
     factory: Callable[..., object] = getattr(module, name)
@@ -68,9 +80,36 @@ def _check_factory(factory: object, model: Model, label: Label) -> None:
     raise CompileError(error("P502", f"`{model.source}` {what}", label, help=help))
 
 
+def _check_arguments(factory: Callable[..., object], model: Model) -> None:
+    """Raises CompileError where the arguments of the plan are not those that the factory takes."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # one that Python cannot describe
+        return
+    try:
+        signature.bind(**list_arguments(model))
+    except TypeError as fault:
+        where = Label(model.at("arguments"), "these arguments")
+        place = label_class(factory, "takes others") if isinstance(factory, type) else ()
+        message = f"`{model.source}` cannot be called with the arguments of the plan: {read_message(fault)}"
+        name = model.source.rpartition(":")[2]
+        required = [each for each in signature.parameters.values() if each.default is each.empty]
+        missing = [each for each in required if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+        help = f"its arguments: {', '.join(f'`{each}`' for each in signature.parameters) or 'none'}"
+        if [each.name for each in missing if each.name not in model.arguments] and len(missing) == 1:
+            config = getattr(missing[0].annotation, "__name__", "") or str(missing[0].annotation)
+            kind = config if config not in ("_empty", "int", "float", "str", "bool") else "Config"
+            help = (
+                f"if it takes one configuration, write a function that makes it, and name that in `source`: "
+                f"`def build(**sizes): return {name}({kind}(**sizes))`"
+            )
+        raise CompileError(error("P502", message, *place, where, help=help)) from fault
+
+
 def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     """Build the model on the meta device, recording what its constructor does. Raises CompileError."""
     factory = find_factory(model)
+    _check_arguments(factory, model)
     recording = Recording()
     label = Label(model.at("source"), "built for this plan")
     try:
@@ -79,12 +118,19 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     except (Exception, SystemExit) as fault:
         where = Label(model.at("arguments"), "with these arguments")
         message = f"`{model.source}` cannot be built: {_describe(fault)}"
-        raise CompileError(error("P502", message, *label_fault(fault), where)) from fault
+        if MISSING_DATA.search(message):
+            message = (
+                f"the constructor of `{model.source}` reads values of a tensor, and it is built without data"
+            )
+        elif MISSING_GPU.search(message):
+            message = f"the constructor of `{model.source}` moves to a GPU"
+        help = "docs/models.md has what parc needs of a constructor, and `parc rule P502`"
+        raise CompileError(error("P502", message, *label_fault(fault), where, help=help)) from fault
     if not isinstance(built, nn.Module):
         message = f"`{model.source}` returns `{type(built).__name__}`, not a torch.nn.Module"
         raise CompileError(error("P502", message, label))
     tensors = [first for first, *_ in find_places(built).values()]
-    recipes = _derive_recipes(tensors, recording, label)
+    recipes = _derive_recipes(built, tensors, recording, label)
     buffers = {b.name: _derive_buffer(b, recording, label) for b in tensors if b.is_buffer}
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
         cast_model(built, dtype)
@@ -129,7 +175,9 @@ def list_arguments(model: Model) -> dict[str, object]:
     return {key: to_plain(value) for key, value in model.arguments.items()}
 
 
-def _derive_recipes(tensors: Sequence[Place], recording: Recording, label: Label) -> dict[str, Recipe]:
+def _derive_recipes(
+    built: nn.Module, tensors: Sequence[Place], recording: Recording, label: Label
+) -> dict[str, Recipe]:
     recipes = {}
     faults: dict[tuple[str, Frames], list[str]] = defaultdict(list)  # the names, by what is wrong, and where
     for place in tensors:
@@ -140,18 +188,28 @@ def _derive_recipes(tensors: Sequence[Place], recording: Recording, label: Label
             faults[str(fault), tuple(fault.frames)].append(place.name)
     if faults:
         found = (
-            _report_unrecorded(names, fault, (*label_frames(frames), label))
+            _report_unrecorded(
+                names, fault, (*(label_frames(frames) or _label_owner(built, names[0])), label)
+            )
             for (fault, frames), names in faults.items()
         )
         raise CompileError(*found)
     return recipes
 
 
+def _label_owner(built: nn.Module, name: str) -> tuple[Label, ...]:
+    """The class of the module that a parameter belongs to; that of the model where torch wrote it."""
+    owner = built.get_submodule(name.rpartition(".")[0])
+    return label_class(type(owner), "in this class") or label_class(type(built), "in this class")
+
+
 def _report_unrecorded(names: Sequence[str], fault: str, labels: Sequence[Label]) -> Diagnostic:
     """One diagnostic for all parameters that have the same fault."""
     others = f" and {len(names) - 1} other parameters" if len(names) > 1 else ""
     notes = (f"the others: {', '.join(f'`{name}`' for name in names[1:9])}{', ..' * (len(names) > 9)}",)
-    help = "fill it with a function of torch.nn.init"
+    help = (
+        "fill it with a function of torch.nn.init; values of numpy and of files are not seen: docs/models.md"
+    )
     message = f"`{names[0]}`{others}: the initial value {fault}"
     return error("P503", message, *labels, notes=notes if others else (), help=help)
 
@@ -163,6 +221,12 @@ def _derive_buffer(buffer: Place, recording: Recording, label: Label) -> fx.Grap
         raise CompileError(error("P503", f"buffer `{buffer.name}` {fault}", label)) from fault
 
 
+def _import_package(place: str, folder: Path) -> object:
+    """A module of an installed package, or of one beside the plan."""
+    with _importing_from(folder.resolve()):
+        return importlib.import_module(place)
+
+
 def _import_file(path: Path) -> object:
     # a model in `types.py` does not replace the module of that name
     is_known = path.stem in {*sys.stdlib_module_names, "torch", "parc"}
@@ -172,14 +236,21 @@ def _import_file(path: Path) -> object:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and the like look themselves up
-    sys.path.insert(0, str(path.parent))  # for the modules beside it
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # building writes nothing but its folder
-    try:
+    with _importing_from(path.parent):
         spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Within it modules of a folder are found, and nothing is written to it: building writes its own folder."""
+    sys.path.insert(0, str(folder))
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
     finally:
         sys.dont_write_bytecode = writes
-        sys.path.remove(str(path.parent))
-    return module
+        sys.path.remove(str(folder))
 
 
 def _describe(fault: BaseException) -> str:

@@ -1,0 +1,14 @@
+"""Values of numpy and of a state that is loaded are not operations of torch."""
+
+import numpy
+import torch
+from small_base import Model as Base
+from torch import nn
+
+
+class Model(Base):  # P503
+    def __init__(self):
+        super().__init__()
+        values = numpy.random.default_rng(0).normal(size=(32, 16)).astype("float32")
+        self.embedding.weight = nn.Parameter(torch.from_numpy(values))
+        self.head.weight = nn.Parameter(torch.from_numpy(values))
