@@ -8,7 +8,7 @@ import inspect
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,8 @@ def _check_arguments(factory: Callable[..., object], model: Model) -> None:
                 f"if it takes one configuration, write a function that makes it, and name that in `source`: "
                 f"`def build(**sizes): return {name}({kind}(**sizes))`"
             )
-        raise CompileError(error("P502", message, *place, where, help=help)) from fault
+        labels = (where, *place) if "arguments" in model.spans else (*place, where)
+        raise CompileError(error("P502", message, *labels, help=help)) from fault
 
 
 def load_model(model: Model, dtype: torch.dtype) -> UserModel:
@@ -243,7 +244,7 @@ def _import_file(path: Path) -> object:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Within it modules of a folder are found, and nothing is written to it: building writes its own folder."""
+    """Within it modules of a folder are found, and nothing is written to the folder."""
     sys.path.insert(0, str(folder))
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
