@@ -85,7 +85,9 @@ def _lay_out_loop(loop: ast.comprehension) -> Document:
 
 
 def lay_out_target(node: ast.expr) -> Document:
-    """What is assigned to; one line, a tuple without its parentheses."""
+    """What is assigned to; one line, a tuple of several without its parentheses."""
+    if isinstance(node, ast.Tuple) and len(node.elts) == 1:
+        return ("(", lay_out(node.elts[0]), ",)")
     first, *rest = node.elts if isinstance(node, ast.Tuple) else [node]
     return (lay_out(first), *((", ", lay_out(each)) for each in rest))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from parc.emit.trees import assign
 from parc.ir.expression import attribute, call, expr, literal, name, substitute
@@ -56,7 +57,7 @@ class _ForwardWriter:
         self._held: list[tuple[str, ast.expr]] = []  # variables and values, in the order of evaluation
 
     def write_events(self, events: Iterable[Event]) -> Iterator[ast.stmt]:
-        for event in events:
+        for event in _join_runs(events):
             if isinstance(event, Repeat):
                 yield from self.flush()
                 yield from _write_run(event)
@@ -99,18 +100,46 @@ class _ForwardWriter:
         return tree
 
 
+def _join_runs(events: Iterable[Event]) -> Iterator[Event]:
+    """Neighbouring runs of layers of several classes, with the same statements, are written as one loop."""
+    joined: Repeat | None = None
+    for event in events:
+        if isinstance(event, Repeat) and joined and _forget_units(event) == _forget_units(joined):
+            joined = replace(joined, count=joined.count + event.count)
+            continue
+        if joined:
+            yield joined
+        joined = event if isinstance(event, Repeat) else None
+        if joined is None:
+            yield event
+    if joined:
+        yield joined
+
+
+def _forget_units(run: Repeat) -> list[Event]:
+    return [replace(event, unit="") if isinstance(event, Call) else event for event in run.body]
+
+
 def _write_run(run: Repeat) -> Iterator[ast.stmt]:
     """A loop over all layers, or over some of the list of them; a layer that is alone needs none."""
     layers, end = expr("layers.values()", layers=attribute(run.layers)), run.start + run.count
+    if run.total == 1:
+        yield assign(ast.Tuple([name("layer")], ast.Store()), layers)
+        yield from _write_body(run, "layer")
+        return
     if run.count < run.total:
         if run.start == 0:
             yield assign(name("layers"), expr("list(layers)", layers=layers))
         lower, upper = (f"{run.start or ''}", f"{end if end < run.total else ''}")
         layers = expr(f"layers[{lower}:{upper}]")
     alone = run.count == 1 < run.total
-    writer = _ForwardWriter(f"layers[{run.start}]" if alone else "layer")
-    body = [*writer.write_events(run.body), *writer.flush()]
+    body = _write_body(run, f"layers[{run.start}]" if alone else "layer")
     yield from body if alone else [ast.For(name("layer"), layers, body, [])]
+
+
+def _write_body(run: Repeat, layer: str) -> list[ast.stmt]:
+    writer = _ForwardWriter(layer)
+    return [*writer.write_events(run.body), *writer.flush()]
 
 
 def _build_expression(event: Event, layer: ast.expr) -> ast.expr:

@@ -21,6 +21,7 @@ from parc.lower.local_names import Key, Scope
 from parc.lower.local_values import Shares
 from parc.lower.source_names import Statements
 from parc.lower.value_names import name_objective, name_unnamed
+from parc.lower.zeros import is_zero
 from parc.shard.layout import Layout
 from parc.shard.placed import Move, Placed
 
@@ -155,6 +156,8 @@ class Writer:
         moves = [move for move in self.placed.moves[node][place] if move.has_effect]
         steps = self._shares.steps(node, place)
         tree = self.scope.tree(operand)
+        if node.target not in (CALL, EXPERTS) and all(move.after.partial for move in moves):
+            moves = [] if is_zero(self.placed, operand) else moves
         for count in range(1, len(moves) + 1):
             key = tuple((move.axis, move.after) for move in moves[:count])
             known = self.scope.moved(operand, key)

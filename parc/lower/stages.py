@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from torch import fx
 
@@ -115,28 +116,36 @@ def _list_needed(units: Units, root: Unit, layers: Sequence[str]) -> tuple[Unit,
 
 
 def _fold_layers(events: Sequence[Event], layers: str) -> list[Event]:
-    """Runs of layers whose events are the same become loops: the same statements in the same order."""
-    starts = [i for i, event in enumerate(events) if _calls_layer(event, layers)]
+    """Runs of layers whose statements are the same become loops, one for each class of layers."""
+    starts = [place for place, event in enumerate(events) if _calls_layer(event, layers)]
     plain = [_rename_member(event, layers) for event in events]
-    folded: list[Event] = list(plain[: starts[0]]) if starts else list(plain)
-    place = 0
-    while place < len(starts):
-        begin = starts[place]
-        length = starts[place + 1] - begin if place + 1 < len(starts) else 1
-        body = tuple(plain[begin : begin + length])
-        count = 1
-        while (
-            place + count < len(starts)
-            and tuple(plain[begin + count * length : begin + (count + 1) * length]) == body
-        ):
-            count += 1
-        if count == 1:
-            body, length = body[:1], 1
-        folded.append(Repeat(user_name(layers), place, count, len(starts), body))
-        place += count
-        end = starts[place] if place < len(starts) else len(plain)
-        folded += plain[begin + count * length : end]
-    return folded
+    if not starts:
+        return plain
+    ends = [*starts[1:], starts[-1] + _measure_last(plain, starts)]
+    bodies = [tuple(plain[start:end]) for start, end in zip(starts, ends, strict=True)]
+    folded: list[Event] = plain[: starts[0]]
+    for _, run in groupby(range(len(bodies)), key=lambda place: [*map(_forget_unit, bodies[place])]):
+        places = list(run)
+        for body, same in groupby(places, key=bodies.__getitem__):
+            first, *rest = same
+            kept = body if len(places) > 1 or len(bodies) == 1 else body[:1]
+            folded += [Repeat(user_name(layers), first, 1 + len(rest), len(starts), kept), *body[len(kept) :]]
+    return folded + plain[ends[-1] :]
+
+
+def _measure_last(events: Sequence[Event], starts: Sequence[int]) -> int:
+    """How many of the events from the last layer on are those of every layer: the ones that repeat."""
+    *_, last = starts
+    if len(starts) == 1:
+        return 1
+    length = last - starts[-2]
+    before, body = ([*map(_forget_unit, events[at : at + length])] for at in (starts[-2], last))
+    return length if before == body else 1
+
+
+def _forget_unit(event: Event) -> Event:
+    """An event as the statement that it becomes: it does not depend on a layer's class."""
+    return replace(event, unit="") if isinstance(event, Call) else event
 
 
 def _calls_layer(event: Event, layers: str) -> bool:

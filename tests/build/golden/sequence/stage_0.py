@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from model import DenseBlock, MoEBlock, RMSNorm
-from runtime.collectives import P, R, S, all_gather, convert
+from runtime.collectives import R, S, all_gather
 from runtime.layers import ColumnLinear, VocabEmbedding
 from runtime.vocabulary import cross_entropy
 
@@ -18,7 +18,6 @@ class Stage(nn.Module):
     def __init__(self, mesh: DeviceMesh, first_layer: int) -> None:
         super().__init__()
         self.n_moe_layers = 3
-        self.dp = mesh.get_group("dp")
         self.tp = mesh.get_group("tp")
         self.embedding = VocabEmbedding(256, 32, self.tp, dst=S(1))
         self.layers = nn.ModuleDict(
@@ -42,14 +41,7 @@ class Stage(nn.Module):
         sin = self.sin[:length]
         x = self.embedding(tokens)
         balance = x.new_zeros(())
-        layers = list(self.layers.values())
-        x, layer_balance = layers[0](x, cos, sin)
-        balance = balance + layer_balance
-        x, layer_balance = layers[1](x, cos, sin)
-        balance = convert(balance, self.dp, src=R, dst=P)
-        balance = convert(balance, self.tp, src=R, dst=P)
-        balance = balance + layer_balance
-        for layer in layers[2:]:
+        for layer in self.layers.values():
             x, layer_balance = layer(x, cos, sin)
             balance = balance + layer_balance
         norm = self.norm(x)

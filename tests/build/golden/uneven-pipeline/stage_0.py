@@ -25,7 +25,7 @@ class Stage(nn.Module):
         length = tokens.shape[1]
         h = self.symbols(tokens) + self.places(torch.arange(length, device=tokens.device))
         penalties = h.new_zeros(())
-        for layer in self.blocks.values():
-            h, penalty = layer(h)
+        (layer,) = self.blocks.values()
+        h, penalty = layer(h)
         penalties = penalties + penalty
         return h, penalties
