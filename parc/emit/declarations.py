@@ -13,7 +13,7 @@ from parc.emit.trees import assign
 from parc.ir.expression import attribute, call, expr, is_plain_name, literal, name, names_in
 from parc.ir.parameters import sort_paths
 from parc.ir.program import Buffer, Let, Parameter, Stage, Unit
-from parc.ir.runtime_names import TOKEN_COUNTS
+from parc.ir.runtime_names import EXPERT_COUNT, TOKEN_COUNTS
 from parc.ir.states import S, local_shape
 
 _MODULE_DICT = frozenset(dir(nn.ModuleDict()))
@@ -49,7 +49,8 @@ def write_init(
         yield assign(attribute(attr), _build_module(value))
     yield from _write_buffers(unit.buffers)
     if unit.experts is not None:
-        count = literal(unit.experts.count)
+        named = unit.numbers.get(EXPERT_COUNT) == unit.experts.count
+        count = attribute(EXPERT_COUNT) if named else literal(unit.experts.count)
         zeros = expr("torch.zeros(count, dtype=torch.int64, device=mesh.device_type)", count=count)
         yield _register_buffer(TOKEN_COUNTS, zeros)
 

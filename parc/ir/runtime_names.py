@@ -31,6 +31,9 @@ RUNTIME: Mapping[str, tuple[str, ...]] = dict(sorted({**FORWARD, **DECLARATIONS}
 TOKEN_COUNTS = "tokens_per_expert"
 """The buffer in which a module of experts counts the tokens that it has sent to each."""
 
+EXPERT_COUNT = "n_experts"
+"""The attribute with the number of experts, in modules that read it."""
+
 LOCALS = frozenset(
     {"self", "torch", "F", "nn", "layer", "layers", "mesh", "list", "Tensor", "counts", "route"}
 ).union(*FORWARD.values())

@@ -9,6 +9,7 @@ from parc.capture.preconditions import Illegal
 from parc.diagnostic import CompileError, Label, error
 from parc.ir.program import Program
 from parc.lower.attribute_order import order_attributes
+from parc.lower.expert_counts import name_expert_counts
 from parc.lower.layers import form_layers
 from parc.lower.stages import cut_stages
 from parc.lower.units import Units
@@ -43,7 +44,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
             for uncut in placed.uncut
         ),
     )
-    return order_attributes(form_layers(program, layout.axes))
+    return order_attributes(name_expert_counts(form_layers(program, layout.axes)))
 
 
 def _list_partial_axes(layout: Layout, states: States) -> tuple[str, ...]:

@@ -86,19 +86,22 @@ class ExpertBank(nn.Module):
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
+        self.n_experts = 4
         self.ep = mesh.get_group("ep")
         self.specialists = nn.ModuleDict(
             {
-                "fc1": GroupedLinear(4, 32, 80, bias=True, experts=self.ep),
-                "fc2": GroupedLinear(4, 80, 32, bias=True, experts=self.ep),
+                "fc1": GroupedLinear(self.n_experts, 32, 80, bias=True, experts=self.ep),
+                "fc2": GroupedLinear(self.n_experts, 80, 32, bias=True, experts=self.ep),
             }
         )
         self.register_buffer(
-            "tokens_per_expert", torch.zeros(4, dtype=torch.int64, device=mesh.device_type), persistent=False
+            "tokens_per_expert",
+            torch.zeros(self.n_experts, dtype=torch.int64, device=mesh.device_type),
+            persistent=False,
         )
 
     def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-        x, counts, route = dispatch(tokens, indices, 4, self.ep)
+        x, counts, route = dispatch(tokens, indices, self.n_experts, self.ep)
         self.tokens_per_expert += route.tokens_per_expert
         return combine(self.specialists.fc2(F.gelu(self.specialists.fc1(x, counts)), counts), weights, route)
 

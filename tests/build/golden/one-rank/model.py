@@ -79,14 +79,17 @@ class PackedExperts(nn.Module):
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
+        self.n_experts = 4
         self.gate_up = nn.Parameter(torch.empty(4, 80, 32))
         self.down = nn.Parameter(torch.empty(4, 32, 40))
         self.register_buffer(
-            "tokens_per_expert", torch.zeros(4, dtype=torch.int64, device=mesh.device_type), persistent=False
+            "tokens_per_expert",
+            torch.zeros(self.n_experts, dtype=torch.int64, device=mesh.device_type),
+            persistent=False,
         )
 
     def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-        x, counts, route = dispatch(tokens, indices, 4)
+        x, counts, route = dispatch(tokens, indices, self.n_experts)
         self.tokens_per_expert += route.tokens_per_expert
         hidden, hidden_2 = grouped_linear(x, self.gate_up, counts).chunk(2, dim=-1)
         return combine(grouped_linear(F.silu(hidden) * hidden_2, self.down, counts), weights, route)
@@ -97,6 +100,7 @@ class Mixture(nn.Module):
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
+        self.n_experts = 4
         self.score = nn.Linear(32, 4)
         self.experts = PackedExperts(mesh)
 
@@ -104,7 +108,7 @@ class Mixture(nn.Module):
         flat = x.flatten(0, -2)
         scores = self.score(flat).softmax(dim=-1, dtype=torch.float32)
         share, chosen = scores.topk(2)
-        used = F.one_hot(chosen, 4).sum(dim=1).to(torch.float32).mean(dim=0)
+        used = F.one_hot(chosen, self.n_experts).sum(dim=1).to(torch.float32).mean(dim=0)
         return self.experts(flat, chosen, share).view_as(x), (used * scores.mean(dim=0)).sum()
 
 

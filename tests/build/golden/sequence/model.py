@@ -174,16 +174,19 @@ class Experts(nn.Module):
 
     def __init__(self, mesh: DeviceMesh) -> None:
         super().__init__()
+        self.n_experts = 8
         self.tp = mesh.get_group("tp")
         self.gate = nn.Parameter(torch.empty(4, 24, 32))
         self.up = nn.Parameter(torch.empty(4, 24, 32))
         self.down = nn.Parameter(torch.empty(4, 32, 24))
         self.register_buffer(
-            "tokens_per_expert", torch.zeros(8, dtype=torch.int64, device=mesh.device_type), persistent=False
+            "tokens_per_expert",
+            torch.zeros(self.n_experts, dtype=torch.int64, device=mesh.device_type),
+            persistent=False,
         )
 
     def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-        x, counts, route = dispatch(tokens, indices, 8, self.tp)
+        x, counts, route = dispatch(tokens, indices, self.n_experts, self.tp)
         self.tokens_per_expert += route.tokens_per_expert
         hidden = F.silu(grouped_linear(x, self.gate, counts)) * grouped_linear(x, self.up, counts)
         return combine(grouped_linear(hidden, self.down, counts), weights, route)
