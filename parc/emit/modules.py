@@ -28,7 +28,7 @@ def build_model_module(program: Program, title: str, sizes: Mapping[str, int]) -
     units = _list_distinct_units(program.stages)
     takes_mesh = _find_units_with_mesh(units)
     classes = [_build_class(unit, takes_mesh, None, sizes) for unit in units]
-    body = [build_placement_table(program), *classes]
+    body = [*build_placement_table(program), *classes]
     return ast.Module([docstring(title), *_build_imports(names_in(body)), *body], [])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -15,10 +15,38 @@ from parc.ir.program import Parameter, Program, Recipe
 _Entry: TypeAlias = tuple[Parameter, Recipe]
 
 
-def build_placement_table(program: Program) -> ast.stmt:
-    """`PLACEMENTS = {..}`, of the parameters of all stages."""
-    entries = {key: _build_placement(key, *entry) for key, entry in _list_entries(program)}
-    return assign(name("PLACEMENTS"), literal(entries))
+def build_placement_table(program: Program) -> list[ast.stmt]:
+    """`PLACEMENTS = ..`, of all stages, after the initial values that several parameters have."""
+    entries = dict(_list_entries(program))
+    names = _name_recipes([recipe for _, recipe in entries.values()])
+    constants = [assign(name(names[recipe]), _build_recipe(recipe)) for recipe in names]
+    rule = _choose_rule([parameter for parameter, _ in entries.values()])
+    table = literal({key: _build_placement(key, *entry, names, rule) for key, entry in entries.items()})
+    if rule:
+        table = call("declare_placements", reduce=literal(rule), parameters=table)
+    return [*constants, assign(name("PLACEMENTS"), table)]
+
+
+def _name_recipes(recipes: Sequence[Recipe]) -> dict[Recipe, str]:
+    """Names of constants for the initial values that stand in several entries, but for plain constants."""
+    named: dict[Recipe, str] = {}
+    kinds: Counter[str] = Counter()
+    for recipe, count in Counter(recipes).items():
+        kind = _BEGINNINGS.get(str(recipe[0][0]))
+        if count > 1 and kind not in (None, "constant"):
+            kinds[kind] += 1
+            named[recipe] = f"{kind.upper()}_{kinds[kind]}" if kinds[kind] > 1 else kind.upper()
+    return named
+
+
+def _choose_rule(parameters: Sequence[Parameter]) -> tuple[str, ...]:
+    """The axes that most gradients are summed over, but for those that shard the parameter."""
+    counts = Counter(parameter.reduce for parameter in parameters)
+    return max(counts, key=lambda axes: sum(_follows(each, axes) for each in parameters), default=())
+
+
+def _follows(parameter: Parameter, rule: Sequence[str]) -> bool:
+    return parameter.reduce == tuple(axis for axis in rule if axis not in parameter.sharded)
 
 
 def _list_entries(program: Program) -> Iterator[tuple[str, _Entry]]:
@@ -66,10 +94,12 @@ def _format_ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _build_placement(key: str, parameter: Parameter, recipe: Recipe) -> ast.expr:
+def _build_placement(
+    key: str, parameter: Parameter, recipe: Recipe, names: Mapping[Recipe, str], rule: Sequence[str]
+) -> ast.expr:
     cuts = {axis: dim if blocks == 1 else (dim, blocks) for axis, (dim, blocks) in parameter.sharded.items()}
-    keywords = {"init": _build_recipe(recipe)}
-    if parameter.reduce:
+    keywords = {"init": name(names[recipe]) if recipe in names else _build_recipe(recipe)}
+    if not _follows(parameter, rule):
         keywords["reduce"] = literal(parameter.reduce)
     if parameter.experts:
         keywords["experts"] = literal(True)
@@ -80,11 +110,23 @@ def _build_placement(key: str, parameter: Parameter, recipe: Recipe) -> ast.expr
 
 
 def _build_recipe(recipe: Recipe) -> ast.expr:
-    """By the name of a function of the runtime where there is one."""
-    function, *arguments = recipe[0]
-    if len(recipe) == 1 and function in _BEGINNINGS:
-        return call(_BEGINNINGS[str(function)], *map(literal, arguments or [0.0]))
-    return literal(tuple(map(tuple, recipe)))
+    """By the names of functions of the runtime where there are some."""
+    (function, *arguments), *changes = recipe
+    if function not in _BEGINNINGS or any(change[0] not in _CHANGES for change in changes):
+        return literal(tuple(map(tuple, recipe)))
+    tree = _build_beginning(_BEGINNINGS[str(function)], arguments)
+    for change, *values in changes:
+        tree = call(_CHANGES[str(change)], tree, *map(literal, values))
+    return tree
+
+
+def _build_beginning(function: str, arguments: Sequence[str | float]) -> ast.expr:
+    """Of a normal distribution, whose mean is mostly 0, what differs from the default by its name."""
+    if not function.endswith("normal"):
+        return call(function, *map(literal, arguments or [0.0]))
+    defaults = {"mean": 0.0, "std": None, "low": -2.0, "high": 2.0}
+    given = zip(defaults.items(), arguments, strict=False)
+    return call(function, **{key: literal(value) for (key, usual), value in given if value != usual})
 
 
 _BEGINNINGS = {
@@ -94,3 +136,4 @@ _BEGINNINGS = {
     "fill_": "constant",
     "zero_": "constant",
 }
+_CHANGES = {"mul_": "scaled", "row_zero": "with_zero_row"}

@@ -20,9 +20,9 @@ FORWARD: Mapping[str, tuple[str, ...]] = {
 """What forward passes use."""
 
 DECLARATIONS: Mapping[str, tuple[str, ...]] = {
-    "init": ("constant", "normal", "trunc_normal", "uniform"),
+    "init": ("constant", "normal", "scaled", "trunc_normal", "uniform", "with_zero_row"),
     "layers": ("ColumnLinear", "GroupedLinear", "RowLinear", "VocabEmbedding", "Weights"),
-    "placement": ("Placement",),
+    "placement": ("Placement", "declare_placements"),
 }
 """What the declarations of parameters use."""
 

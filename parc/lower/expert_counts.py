@@ -45,7 +45,7 @@ def _name_in_unit(unit: Unit, count: int) -> Unit:
 
 
 def _list_attributes(unit: Unit) -> Collection[str]:
-    paths = [each.path for each in (*unit.parameters, *unit.buffers)]
+    paths = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]
     return {path.partition(".")[0] for path in (*paths, *unit.members, *unit.numbers, *unit.groups)}
 
 

@@ -73,7 +73,7 @@ class Gradients:
         sizes = dict(zip(self.mesh.mesh_dim_names or (), self.mesh.mesh.shape, strict=True))
         pending: dict[tuple[tuple[str, ...], torch.dtype], list[PlacedParameter]] = defaultdict(list)
         for parameter in self.parameters:
-            axes = tuple(axis for axis in sorted(parameter.placement.reduce) if sizes[axis] > 1)
+            axes = tuple(axis for axis in sorted(parameter.placement.reduce or ()) if sizes[axis] > 1)
             if axes:
                 pending[axes, parameter.tensor.dtype].append(parameter)
         for (axes, _), members in pending.items():

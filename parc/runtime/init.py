@@ -18,11 +18,12 @@ ELEMENTWISE = ("normal_", "uniform_", "zero_", "fill_", "mul_", "add_", "erfinv_
 RANDOM = ("normal_", "uniform_")
 
 
-def normal(mean: float, std: float) -> Recipe:
+def normal(mean: float = 0.0, std: float = 1.0) -> Recipe:
     return (("normal_", mean, std),)
 
 
-def trunc_normal(mean: float, std: float, low: float, high: float) -> Recipe:
+def trunc_normal(mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0) -> Recipe:
+    """A normal distribution between `low` and `high`, which are values and no multiples of `std`."""
     return (("trunc_normal_", mean, std, low, high),)
 
 
@@ -32,6 +33,16 @@ def uniform(low: float, high: float) -> Recipe:
 
 def constant(value: float) -> Recipe:
     return (("fill_", value),)
+
+
+def scaled(recipe: Recipe, factor: float) -> Recipe:
+    """What `recipe` draws, times a factor."""
+    return (*recipe, ("mul_", factor))
+
+
+def with_zero_row(recipe: Recipe, row: int) -> Recipe:
+    """What `recipe` draws, with zeros in one row: that of the padding of an embedding."""
+    return (*recipe, ("row_zero", row))
 
 
 def draw(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -21,14 +21,19 @@ class Placement:
     A stage declares its parameters in one table. The modules hold plain local tensors; the table states which
     part of which whole tensor each of them is:
 
-        PLACEMENTS = {
-            "embedding.weight": Placement((32000, 1024), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-            "layers.*.norm.weight": Placement((1024,), init=constant(1.0), reduce=("dp", "tp")),
-            "layers.*.qkv.weight": Placement((3072, 1024), {"tp": (0, 3)}, init=uniform(-0.1, 0.1)),
-            "layers.0-2.up.weight": Placement((4096, 1024), {"tp": 0}, init=uniform(-0.1, 0.1)),
-            "layers.*.experts.up": Placement((8, 64, 32), {"ep": 0}, init=normal(0.0, 0.02), experts=True),
-            "layers.*.bank.up.weight": Placement((8, 64, 32), init=constant(0.0), stack="layers.*.bank"),
-        }
+        NORMAL = normal(std=0.02)
+
+        PLACEMENTS = declare_placements(
+            reduce=("dp", "ep"),
+            parameters={
+                "embedding.weight": Placement((32000, 1024), {"tp": 0}, init=NORMAL),
+                "layers.*.norm.weight": Placement((1024,), init=constant(1.0), reduce=("dp", "ep", "tp")),
+                "layers.*.qkv.weight": Placement((3072, 1024), {"tp": (0, 3)}, init=uniform(-0.1, 0.1)),
+                "layers.0-2.up.weight": Placement((4096, 1024), {"tp": 0}, init=uniform(-0.1, 0.1)),
+                "layers.*.experts.up": Placement((8, 64, 32), {"ep": 0}, init=NORMAL, experts=True),
+                "layers.*.bank.up.weight": Placement((8, 64, 32), init=NORMAL, stack="layers.*.bank"),
+            },
+        )
 
     A key is the path of a parameter in the stage. In place of a number of a layer it may have `*` for all of
     them, or numbers and ranges: `0-2,5`.
@@ -39,7 +44,8 @@ class Placement:
       the ranks hold the same values. Where several axes shard one dim, the outer axis of the mesh splits it
       first.
     - `init` is how the initial value is drawn.
-    - `reduce` names the axes over which each rank's gradient is a term of a sum.
+    - `reduce` names the axes over which each rank's gradient is a term of a sum; None for those of the table,
+      see `declare_placements`.
     - `experts`: dim 0 counts experts, each of which is drawn for itself.
     - `stack`: dim 0 counts experts that are the children of a list of modules at this path in the user's
       model; each is drawn under the name that it has there, "layers.0.bank.3.up.weight".
@@ -48,9 +54,26 @@ class Placement:
     shape: tuple[int, ...]
     sharded: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
     init: Recipe = field(kw_only=True)
-    reduce: tuple[str, ...] = field(default=(), kw_only=True)
+    reduce: tuple[str, ...] | None = field(default=None, kw_only=True)
     experts: bool = field(default=False, kw_only=True)
     stack: str | None = field(default=None, kw_only=True)
+
+
+def declare_placements(
+    *, reduce: tuple[str, ...], parameters: Mapping[str, Placement]
+) -> dict[str, Placement]:
+    """A table of placements, with a common rule for gradients.
+
+    Each rank's gradient is a term of a sum over the axes of `reduce`, because their ranks have different
+    tokens, but for the axes that shard the parameter. Entries with a `reduce` of their own keep it.
+    """
+
+    def complete(placement: Placement) -> Placement:
+        if placement.reduce is not None:
+            return placement
+        return replace(placement, reduce=tuple(axis for axis in reduce if axis not in placement.sharded))
+
+    return {key: complete(placement) for key, placement in parameters.items()}
 
 
 class Cut(NamedTuple):
@@ -149,7 +172,7 @@ def _place(
 def _cut(key: str, placement: Placement, mesh: DeviceMesh) -> tuple[tuple[Cut, ...], tuple[int, ...]]:
     """The axes that shard a parameter, in the order of the mesh, and the shape that they leave to a rank."""
     axes, shape = mesh.mesh_dim_names or (), placement.shape
-    if unknown := [axis for axis in (*placement.sharded, *placement.reduce) if axis not in axes]:
+    if unknown := [axis for axis in (*placement.sharded, *(placement.reduce or ())) if axis not in axes]:
         raise ValueError(f"{key}: no axis {unknown[0]!r} in the mesh {axes}")
     cuts, local = [], list(shape)
     for number, axis in enumerate(axes):

@@ -23,15 +23,19 @@ class StageSource:
 
     text: str
 
-    def find_placements(self) -> Iterator[tuple[str, ast.Call]]:
-        """The entries of the table of placements: a key, and a call of `Placement`."""
+    def find_placements(self) -> Iterator[tuple[str, ast.Call, tuple[str, ...]]]:
+        """The entries of the table of placements: a key, a call of `Placement`, and the axes of the table."""
         for node in ast.parse(self.text).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PLACEMENTS":
-                assert isinstance(node.value, ast.Dict)
-                for key, value in zip(node.value.keys, node.value.values, strict=True):
+                table, rule = node.value, ()
+                if isinstance(table, ast.Call):
+                    given = {keyword.arg: keyword.value for keyword in table.keywords}
+                    table, rule = given["parameters"], ast.literal_eval(given["reduce"])
+                assert isinstance(table, ast.Dict)
+                for key, value in zip(table.keys, table.values, strict=True):
                     assert isinstance(key, ast.Constant)
                     assert isinstance(value, ast.Call)
-                    yield str(key.value), value
+                    yield str(key.value), value, rule
 
     def find_calls(self, functions: Container[str]) -> Iterator[CallSite]:
         """The calls of functions in classes, in the order of the text. A name is as it is written."""

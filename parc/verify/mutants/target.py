@@ -119,10 +119,13 @@ class MutationTarget:
     def parameters(self) -> list[DeclaredParameter]:
         found = []
         for file, source in self.files.items():
-            for key, call in source.find_placements():
-                shape, *sharded = map(ast.literal_eval, call.args)
-                reduce = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "reduce"), ())
-                found.append(DeclaredParameter(file, key, call, shape, sharded[0] if sharded else {}, reduce))
+            for key, call, rule in source.find_placements():
+                shape, *cuts = map(ast.literal_eval, call.args)
+                sharded = cuts[0] if cuts else {}
+                reduce = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "reduce"), None)
+                if reduce is None:
+                    reduce = tuple(axis for axis in rule if axis not in sharded)
+                found.append(DeclaredParameter(file, key, call, shape, sharded, reduce))
         return found
 
     @cached_property
@@ -220,6 +223,14 @@ class MutationTarget:
         same = equivalent or (None if over is None else self.explain_single_rank(over))
         changed = text.replace(old, new).encode()
         return Mutant(f"{file}: {site}", {file: changed}, same, None if same else undetectable)
+
+    def reduce_over(
+        self, parameter: DeclaredParameter, axes: tuple[str, ...], site: str, over: Iterable[str]
+    ) -> Mutant:
+        """A mutant by other axes over which the gradient of a parameter is summed."""
+        node = parameter.find_keyword("reduce")
+        text = repr(axes) if node else f"{ast.unparse(parameter.call)[:-1]}, reduce={axes!r})"
+        return self.edit(parameter.file, node or parameter.call, text, site, over)
 
     def edit(self, file: str, node: ast.expr, text: str, site: str, over: Iterable[str]) -> Mutant:
         """A mutant by one expression of a file."""

@@ -129,12 +129,11 @@ def lose_optimizer_state(target: MutationTarget) -> Iterator[Mutant]:
 def _skip_sums(target: MutationTarget, kind: str) -> Iterator[Mutant]:
     """For each parameter of a kind and axis over which its gradient is summed, a mutant without that sum."""
     for parameter in target.parameters:
-        node = parameter.find_keyword("reduce")
-        if node and _classify(target, parameter) == kind:
+        if _classify(target, parameter) == kind:
             for axis in parameter.reduce:
                 left = tuple(each for each in parameter.reduce if each != axis)
                 site = f"{parameter.site} over `{axis}`"
-                yield target.edit(parameter.file, node, repr(left), site, over=[axis])
+                yield target.reduce_over(parameter, left, site, over=[axis])
 
 
 def _classify(target: MutationTarget, parameter: DeclaredParameter) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from parc.ir.states import I, Kind, R
@@ -47,12 +46,10 @@ def sum_again(target: MutationTarget) -> Iterator[Mutant]:
     pass is local.
     """
     for parameter in target.parameters:
-        node = parameter.find_keyword("reduce")
         for axis in target.inner:
             if axis not in parameter.reduce:
-                site, more = f"{parameter.site} over `{axis}`", repr((*parameter.reduce, axis))
-                text = more if node else f"{ast.unparse(parameter.call)[:-1]}, reduce={more})"
-                yield target.edit(parameter.file, node or parameter.call, text, site, over=[axis])
+                site, more = f"{parameter.site} over `{axis}`", (*parameter.reduce, axis)
+                yield target.reduce_over(parameter, more, site, over=[axis])
     for at in target.collectives:
         if at.planned.verb == "all_gather" and at.planned.dst == I and at.planned.grad:
             text = at.format_call("all_gather", src=at.planned.src, dst=R)

@@ -11,52 +11,35 @@ from runtime.collectives import I, all_reduce
 from runtime.experts import combine, dispatch
 from runtime.grouped import grouped_linear
 from runtime.init import constant, normal, trunc_normal
-from runtime.placement import Placement
+from runtime.placement import Placement, declare_placements
 
-PLACEMENTS = {
-    "embedding.weight": Placement((256, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.attention_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
-    "layers.*.attention.wq.weight": Placement((32, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.attention.wk.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.attention.wv.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.attention.wo.weight": Placement(
-        (32, 32),
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp", "ep"),
-    ),
-    "layers.*.ffn_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
-    "layers.*.ffn.gate.weight": Placement((80, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.ffn.up.weight": Placement((80, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.ffn.down.weight": Placement(
-        (32, 80),
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp", "ep"),
-    ),
-    "layers.*.moe_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
-    "layers.*.moe.router.proj.weight": Placement((8, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.moe.experts.gate": Placement(
-        (8, 24, 32), {"ep": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
-    ),
-    "layers.*.moe.experts.up": Placement(
-        (8, 24, 32), {"ep": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
-    ),
-    "layers.*.moe.experts.down": Placement(
-        (8, 32, 24),
-        {"ep": 0},
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp",),
-        experts=True,
-    ),
-    "layers.*.moe.shared.gate.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.moe.shared.up.weight": Placement((16, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-    "layers.*.moe.shared.down.weight": Placement(
-        (32, 16),
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp", "ep"),
-    ),
-    "norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "ep")),
-    "head.weight": Placement((256, 32), init=normal(0.0, 0.02), reduce=("dp", "ep")),
-}
+NORMAL = normal(std=0.02)
+TRUNC_NORMAL = trunc_normal(std=0.0070710678118654745, low=-0.021213203435596423, high=0.021213203435596423)
+PLACEMENTS = declare_placements(
+    reduce=("dp", "ep"),
+    parameters={
+        "embedding.weight": Placement((256, 32), init=NORMAL),
+        "layers.*.attention_norm.weight": Placement((32,), init=constant(1.0)),
+        "layers.*.attention.wq.weight": Placement((32, 32), init=NORMAL),
+        "layers.*.attention.wk.weight": Placement((16, 32), init=NORMAL),
+        "layers.*.attention.wv.weight": Placement((16, 32), init=NORMAL),
+        "layers.*.attention.wo.weight": Placement((32, 32), init=TRUNC_NORMAL),
+        "layers.*.ffn_norm.weight": Placement((32,), init=constant(1.0)),
+        "layers.*.ffn.gate.weight": Placement((80, 32), init=NORMAL),
+        "layers.*.ffn.up.weight": Placement((80, 32), init=NORMAL),
+        "layers.*.ffn.down.weight": Placement((32, 80), init=TRUNC_NORMAL),
+        "layers.*.moe_norm.weight": Placement((32,), init=constant(1.0)),
+        "layers.*.moe.router.proj.weight": Placement((8, 32), init=NORMAL),
+        "layers.*.moe.experts.gate": Placement((8, 24, 32), {"ep": 0}, init=NORMAL, experts=True),
+        "layers.*.moe.experts.up": Placement((8, 24, 32), {"ep": 0}, init=NORMAL, experts=True),
+        "layers.*.moe.experts.down": Placement((8, 32, 24), {"ep": 0}, init=TRUNC_NORMAL, experts=True),
+        "layers.*.moe.shared.gate.weight": Placement((16, 32), init=NORMAL),
+        "layers.*.moe.shared.up.weight": Placement((16, 32), init=NORMAL),
+        "layers.*.moe.shared.down.weight": Placement((32, 16), init=TRUNC_NORMAL),
+        "norm.weight": Placement((32,), init=constant(1.0)),
+        "head.weight": Placement((256, 32), init=NORMAL),
+    },
+)
 
 
 class RMSNorm(nn.Module):

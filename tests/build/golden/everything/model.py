@@ -12,37 +12,30 @@ from runtime.experts import combine, dispatch
 from runtime.grouped import grouped_linear
 from runtime.init import constant, normal, trunc_normal
 from runtime.layers import ColumnLinear, RowLinear
-from runtime.placement import Placement
+from runtime.placement import Placement, declare_placements
 
-PLACEMENTS = {
-    "embedding.weight": Placement((256, 16), {"tp": 0}, init=normal(0.0, 0.3), reduce=("ep",)),
-    "layers.*.attention_norm.weight": Placement((16,), init=constant(1.0), reduce=("ep",)),
-    "layers.*.attention.wq.weight": Placement((16, 16), {"tp": 0}, init=normal(0.0, 0.3), reduce=("ep",)),
-    "layers.*.attention.wk.weight": Placement((8, 16), {"tp": 0}, init=normal(0.0, 0.3), reduce=("ep",)),
-    "layers.*.attention.wv.weight": Placement((8, 16), {"tp": 0}, init=normal(0.0, 0.3), reduce=("ep",)),
-    "layers.*.attention.wo.weight": Placement(
-        (16, 16),
-        {"tp": 1},
-        init=trunc_normal(0.0, 0.10606601717798211, -0.3181980515339463, 0.3181980515339463),
-        reduce=("ep",),
-    ),
-    "layers.*.moe_norm.weight": Placement((16,), init=constant(1.0), reduce=("ep",)),
-    "layers.*.moe.router.proj.weight": Placement((4, 16), init=normal(0.0, 0.3), reduce=("ep",)),
-    "layers.*.moe.experts.gate": Placement(
-        (4, 24, 16), {"ep": 0, "tp": 1}, init=normal(0.0, 0.3), experts=True
-    ),
-    "layers.*.moe.experts.up": Placement(
-        (4, 24, 16), {"ep": 0, "tp": 1}, init=normal(0.0, 0.3), experts=True
-    ),
-    "layers.*.moe.experts.down": Placement(
-        (4, 16, 24),
-        {"ep": 0, "tp": 2},
-        init=trunc_normal(0.0, 0.10606601717798211, -0.3181980515339463, 0.3181980515339463),
-        experts=True,
-    ),
-    "norm.weight": Placement((16,), init=constant(1.0), reduce=("ep",)),
-    "head.weight": Placement((256, 16), {"tp": 0}, init=normal(0.0, 0.3), reduce=("ep",)),
-}
+NORMAL = normal(std=0.3)
+TRUNC_NORMAL = trunc_normal(std=0.10606601717798211, low=-0.3181980515339463, high=0.3181980515339463)
+PLACEMENTS = declare_placements(
+    reduce=("ep",),
+    parameters={
+        "embedding.weight": Placement((256, 16), {"tp": 0}, init=NORMAL),
+        "layers.*.attention_norm.weight": Placement((16,), init=constant(1.0)),
+        "layers.*.attention.wq.weight": Placement((16, 16), {"tp": 0}, init=NORMAL),
+        "layers.*.attention.wk.weight": Placement((8, 16), {"tp": 0}, init=NORMAL),
+        "layers.*.attention.wv.weight": Placement((8, 16), {"tp": 0}, init=NORMAL),
+        "layers.*.attention.wo.weight": Placement((16, 16), {"tp": 1}, init=TRUNC_NORMAL),
+        "layers.*.moe_norm.weight": Placement((16,), init=constant(1.0)),
+        "layers.*.moe.router.proj.weight": Placement((4, 16), init=NORMAL),
+        "layers.*.moe.experts.gate": Placement((4, 24, 16), {"ep": 0, "tp": 1}, init=NORMAL, experts=True),
+        "layers.*.moe.experts.up": Placement((4, 24, 16), {"ep": 0, "tp": 1}, init=NORMAL, experts=True),
+        "layers.*.moe.experts.down": Placement(
+            (4, 16, 24), {"ep": 0, "tp": 2}, init=TRUNC_NORMAL, experts=True
+        ),
+        "norm.weight": Placement((16,), init=constant(1.0)),
+        "head.weight": Placement((256, 16), {"tp": 0}, init=NORMAL),
+    },
+)
 
 
 class RMSNorm(nn.Module):

@@ -11,52 +11,49 @@ from runtime.collectives import I, all_reduce
 from runtime.experts import combine, dispatch
 from runtime.init import constant, trunc_normal, uniform
 from runtime.layers import GroupedLinear
-from runtime.placement import Placement
+from runtime.placement import Placement, declare_placements
 
-PLACEMENTS = {
-    "symbols.weight": Placement((256, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0), reduce=("ep",)),
-    "places.weight": Placement((24, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0), reduce=("ep",)),
-    "blocks.*.ln1.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
-    "blocks.*.ln1.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
-    "blocks.*.attn.qkv.weight": Placement(
-        (96, 32), init=uniform(-0.21650635094610965, 0.21650635094610965), reduce=("ep",)
-    ),
-    "blocks.*.attn.qkv.bias": Placement((96,), init=constant(0.0), reduce=("ep",)),
-    "blocks.*.attn.out.weight": Placement(
-        (32, 32), init=uniform(-0.3061862178478973, 0.3061862178478973), reduce=("ep",)
-    ),
-    "blocks.*.attn.out.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
-    "blocks.*.ln2.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
-    "blocks.*.ln2.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
-    "blocks.*.switch.gate.weight": Placement(
-        (4, 32), init=uniform(-0.40824829046386296, 0.40824829046386296), reduce=("ep",)
-    ),
-    "blocks.*.switch.gate.bias": Placement((4,), init=constant(0.0), reduce=("ep",)),
-    "blocks.*.switch.bank.specialists.fc1.weight": Placement(
-        (4, 80, 32),
-        {"ep": 0},
-        init=uniform(-0.23145502494313785, 0.23145502494313785),
-        stack="blocks.*.switch.bank.specialists",
-    ),
-    "blocks.*.switch.bank.specialists.fc1.bias": Placement(
-        (4, 80), {"ep": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
-    ),
-    "blocks.*.switch.bank.specialists.fc2.weight": Placement(
-        (4, 32, 80),
-        {"ep": 0},
-        init=uniform(-0.23145502494313785, 0.23145502494313785),
-        stack="blocks.*.switch.bank.specialists",
-    ),
-    "blocks.*.switch.bank.specialists.fc2.bias": Placement(
-        (4, 32), {"ep": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
-    ),
-    "ln.weight": Placement((32,), init=constant(1.0), reduce=("ep",)),
-    "ln.bias": Placement((32,), init=constant(0.0), reduce=("ep",)),
-    "unembed.weight": Placement(
-        (256, 32), init=uniform(-0.14433756729740643, 0.14433756729740643), reduce=("ep",)
-    ),
-    "unembed.bias": Placement((256,), init=constant(0.0), reduce=("ep",)),
-}
+TRUNC_NORMAL = trunc_normal(std=0.02)
+UNIFORM = uniform(-0.23145502494313785, 0.23145502494313785)
+PLACEMENTS = declare_placements(
+    reduce=("ep",),
+    parameters={
+        "symbols.weight": Placement((256, 32), init=TRUNC_NORMAL),
+        "places.weight": Placement((24, 32), init=TRUNC_NORMAL),
+        "blocks.*.ln1.weight": Placement((32,), init=constant(1.0)),
+        "blocks.*.ln1.bias": Placement((32,), init=constant(0.0)),
+        "blocks.*.attn.qkv.weight": Placement(
+            (96, 32), init=uniform(-0.21650635094610965, 0.21650635094610965)
+        ),
+        "blocks.*.attn.qkv.bias": Placement((96,), init=constant(0.0)),
+        "blocks.*.attn.out.weight": Placement(
+            (32, 32), init=uniform(-0.3061862178478973, 0.3061862178478973)
+        ),
+        "blocks.*.attn.out.bias": Placement((32,), init=constant(0.0)),
+        "blocks.*.ln2.weight": Placement((32,), init=constant(1.0)),
+        "blocks.*.ln2.bias": Placement((32,), init=constant(0.0)),
+        "blocks.*.switch.gate.weight": Placement(
+            (4, 32), init=uniform(-0.40824829046386296, 0.40824829046386296)
+        ),
+        "blocks.*.switch.gate.bias": Placement((4,), init=constant(0.0)),
+        "blocks.*.switch.bank.specialists.fc1.weight": Placement(
+            (4, 80, 32), {"ep": 0}, init=UNIFORM, stack="blocks.*.switch.bank.specialists"
+        ),
+        "blocks.*.switch.bank.specialists.fc1.bias": Placement(
+            (4, 80), {"ep": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
+        ),
+        "blocks.*.switch.bank.specialists.fc2.weight": Placement(
+            (4, 32, 80), {"ep": 0}, init=UNIFORM, stack="blocks.*.switch.bank.specialists"
+        ),
+        "blocks.*.switch.bank.specialists.fc2.bias": Placement(
+            (4, 32), {"ep": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
+        ),
+        "ln.weight": Placement((32,), init=constant(1.0)),
+        "ln.bias": Placement((32,), init=constant(0.0)),
+        "unembed.weight": Placement((256, 32), init=uniform(-0.14433756729740643, 0.14433756729740643)),
+        "unembed.bias": Placement((256,), init=constant(0.0)),
+    },
+)
 
 
 class CausalSelfAttention(nn.Module):

@@ -9,32 +9,27 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from runtime.experts import combine, dispatch
 from runtime.grouped import grouped_linear
-from runtime.init import constant, normal, uniform
+from runtime.init import constant, normal, scaled, uniform, with_zero_row
 from runtime.placement import Placement
 
+UNIFORM = uniform(-0.17677669529663684, 0.17677669529663684)
+UNIFORM_2 = uniform(-0.17677669529663687, 0.17677669529663687)
+NORMAL = scaled(normal(std=1.0), 0.2)
 PLACEMENTS = {
-    "embed.weight": Placement((256, 32), init=(("normal_", 0.0, 1.0), ("row_zero", 0))),
+    "embed.weight": Placement((256, 32), init=with_zero_row(normal(std=1.0), 0)),
     "stack.*.before.weight": Placement((32,), init=constant(1.0)),
-    "stack.*.attention.qkv.weight": Placement(
-        (96, 32), init=uniform(-0.17677669529663684, 0.17677669529663684)
-    ),
-    "stack.*.attention.qkv.bias": Placement((96,), init=uniform(-0.17677669529663687, 0.17677669529663687)),
-    "stack.0.attention.out.weight": Placement((32, 32), init=normal(0.0, 0.2)),
-    "stack.1.attention.out.weight": Placement((32, 32), init=normal(0.0, 0.1)),
-    "stack.2.attention.out.weight": Placement((32, 32), init=normal(0.0, 0.06666666666666667)),
-    "stack.*.attention.out.bias": Placement((32,), init=uniform(-0.17677669529663687, 0.17677669529663687)),
+    "stack.*.attention.qkv.weight": Placement((96, 32), init=UNIFORM),
+    "stack.*.attention.qkv.bias": Placement((96,), init=UNIFORM_2),
+    "stack.0.attention.out.weight": Placement((32, 32), init=normal(std=0.2)),
+    "stack.1.attention.out.weight": Placement((32, 32), init=normal(std=0.1)),
+    "stack.2.attention.out.weight": Placement((32, 32), init=normal(std=0.06666666666666667)),
+    "stack.*.attention.out.bias": Placement((32,), init=UNIFORM_2),
     "stack.*.between.weight": Placement((32,), init=constant(1.0)),
-    "stack.*.mixture.score.weight": Placement(
-        (4, 32), init=uniform(-0.17677669529663684, 0.17677669529663684)
-    ),
-    "stack.*.mixture.score.bias": Placement((4,), init=uniform(-0.17677669529663687, 0.17677669529663687)),
-    "stack.*.mixture.experts.gate_up": Placement(
-        (4, 80, 32), init=(("normal_", 0.0, 1.0), ("mul_", 0.2)), experts=True
-    ),
-    "stack.*.mixture.experts.down": Placement(
-        (4, 32, 40), init=(("normal_", 0.0, 1.0), ("mul_", 0.2)), experts=True
-    ),
-    "head.weight": Placement((256, 32), init=uniform(-0.17677669529663684, 0.17677669529663684)),
+    "stack.*.mixture.score.weight": Placement((4, 32), init=UNIFORM),
+    "stack.*.mixture.score.bias": Placement((4,), init=UNIFORM_2),
+    "stack.*.mixture.experts.gate_up": Placement((4, 80, 32), init=NORMAL, experts=True),
+    "stack.*.mixture.experts.down": Placement((4, 32, 40), init=NORMAL, experts=True),
+    "head.weight": Placement((256, 32), init=UNIFORM),
 }
 
 

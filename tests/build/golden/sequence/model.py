@@ -12,55 +12,35 @@ from runtime.experts import combine, dispatch
 from runtime.grouped import grouped_linear
 from runtime.init import constant, normal, trunc_normal
 from runtime.layers import ColumnLinear, RowLinear
-from runtime.placement import Placement
+from runtime.placement import Placement, declare_placements
 
-PLACEMENTS = {
-    "embedding.weight": Placement((256, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.attention_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
-    "layers.*.attention.wq.weight": Placement((32, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.attention.wk.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.attention.wv.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.attention.wo.weight": Placement(
-        (32, 32),
-        {"tp": 1},
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp",),
-    ),
-    "layers.*.ffn_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
-    "layers.*.ffn.gate.weight": Placement((80, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.ffn.up.weight": Placement((80, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.ffn.down.weight": Placement(
-        (32, 80),
-        {"tp": 1},
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp",),
-    ),
-    "layers.*.moe_norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
-    "layers.*.moe.router.proj.weight": Placement((8, 32), init=normal(0.0, 0.02), reduce=("dp", "tp")),
-    "layers.*.moe.experts.gate": Placement(
-        (8, 24, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
-    ),
-    "layers.*.moe.experts.up": Placement(
-        (8, 24, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",), experts=True
-    ),
-    "layers.*.moe.experts.down": Placement(
-        (8, 32, 24),
-        {"tp": 0},
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp",),
-        experts=True,
-    ),
-    "layers.*.moe.shared.gate.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.moe.shared.up.weight": Placement((16, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-    "layers.*.moe.shared.down.weight": Placement(
-        (32, 16),
-        {"tp": 1},
-        init=trunc_normal(0.0, 0.0070710678118654745, -0.021213203435596423, 0.021213203435596423),
-        reduce=("dp",),
-    ),
-    "norm.weight": Placement((32,), init=constant(1.0), reduce=("dp", "tp")),
-    "head.weight": Placement((256, 32), {"tp": 0}, init=normal(0.0, 0.02), reduce=("dp",)),
-}
+NORMAL = normal(std=0.02)
+TRUNC_NORMAL = trunc_normal(std=0.0070710678118654745, low=-0.021213203435596423, high=0.021213203435596423)
+PLACEMENTS = declare_placements(
+    reduce=("dp", "tp"),
+    parameters={
+        "embedding.weight": Placement((256, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.attention_norm.weight": Placement((32,), init=constant(1.0)),
+        "layers.*.attention.wq.weight": Placement((32, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.attention.wk.weight": Placement((16, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.attention.wv.weight": Placement((16, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.attention.wo.weight": Placement((32, 32), {"tp": 1}, init=TRUNC_NORMAL),
+        "layers.*.ffn_norm.weight": Placement((32,), init=constant(1.0)),
+        "layers.*.ffn.gate.weight": Placement((80, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.ffn.up.weight": Placement((80, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.ffn.down.weight": Placement((32, 80), {"tp": 1}, init=TRUNC_NORMAL),
+        "layers.*.moe_norm.weight": Placement((32,), init=constant(1.0)),
+        "layers.*.moe.router.proj.weight": Placement((8, 32), init=NORMAL),
+        "layers.*.moe.experts.gate": Placement((8, 24, 32), {"tp": 0}, init=NORMAL, experts=True),
+        "layers.*.moe.experts.up": Placement((8, 24, 32), {"tp": 0}, init=NORMAL, experts=True),
+        "layers.*.moe.experts.down": Placement((8, 32, 24), {"tp": 0}, init=TRUNC_NORMAL, experts=True),
+        "layers.*.moe.shared.gate.weight": Placement((16, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.moe.shared.up.weight": Placement((16, 32), {"tp": 0}, init=NORMAL),
+        "layers.*.moe.shared.down.weight": Placement((32, 16), {"tp": 1}, init=TRUNC_NORMAL),
+        "norm.weight": Placement((32,), init=constant(1.0)),
+        "head.weight": Placement((256, 32), {"tp": 0}, init=NORMAL),
+    },
+)
 
 
 class RMSNorm(nn.Module):

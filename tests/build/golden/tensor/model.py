@@ -11,24 +11,22 @@ from runtime.init import constant, normal
 from runtime.layers import ColumnLinear, RowLinear
 from runtime.placement import Placement
 
+NORMAL = normal(std=0.02)
+NORMAL_2 = normal(std=0.008164965809277261)
 PLACEMENTS = {
-    "transformer.wte.weight": Placement((256, 48), {"tp": 0}, init=normal(0.0, 0.02)),
-    "transformer.wpe.weight": Placement((32, 48), init=normal(0.0, 0.02)),
+    "transformer.wte.weight": Placement((256, 48), {"tp": 0}, init=NORMAL),
+    "transformer.wpe.weight": Placement((32, 48), init=NORMAL),
     "transformer.h.*.ln_1.weight": Placement((48,), init=constant(1.0)),
     "transformer.h.*.ln_1.bias": Placement((48,), init=constant(0.0)),
-    "transformer.h.*.attn.c_attn.weight": Placement((144, 48), {"tp": (0, 3)}, init=normal(0.0, 0.02)),
+    "transformer.h.*.attn.c_attn.weight": Placement((144, 48), {"tp": (0, 3)}, init=NORMAL),
     "transformer.h.*.attn.c_attn.bias": Placement((144,), {"tp": (0, 3)}, init=constant(0.0)),
-    "transformer.h.*.attn.c_proj.weight": Placement(
-        (48, 48), {"tp": 1}, init=normal(0.0, 0.008164965809277261)
-    ),
+    "transformer.h.*.attn.c_proj.weight": Placement((48, 48), {"tp": 1}, init=NORMAL_2),
     "transformer.h.*.attn.c_proj.bias": Placement((48,), init=constant(0.0)),
     "transformer.h.*.ln_2.weight": Placement((48,), init=constant(1.0)),
     "transformer.h.*.ln_2.bias": Placement((48,), init=constant(0.0)),
-    "transformer.h.*.mlp.c_fc.weight": Placement((192, 48), {"tp": 0}, init=normal(0.0, 0.02)),
+    "transformer.h.*.mlp.c_fc.weight": Placement((192, 48), {"tp": 0}, init=NORMAL),
     "transformer.h.*.mlp.c_fc.bias": Placement((192,), {"tp": 0}, init=constant(0.0)),
-    "transformer.h.*.mlp.c_proj.weight": Placement(
-        (48, 192), {"tp": 1}, init=normal(0.0, 0.008164965809277261)
-    ),
+    "transformer.h.*.mlp.c_proj.weight": Placement((48, 192), {"tp": 1}, init=NORMAL_2),
     "transformer.h.*.mlp.c_proj.bias": Placement((48,), init=constant(0.0)),
     "transformer.ln_f.weight": Placement((48,), init=constant(1.0)),
     "transformer.ln_f.bias": Placement((48,), init=constant(0.0)),

@@ -13,9 +13,11 @@ from runtime.init import constant, trunc_normal, uniform
 from runtime.layers import ColumnLinear, GroupedLinear, RowLinear
 from runtime.placement import Placement
 
+TRUNC_NORMAL = trunc_normal(std=0.02)
+UNIFORM = uniform(-0.23145502494313785, 0.23145502494313785)
 PLACEMENTS = {
-    "symbols.weight": Placement((256, 32), {"tp": 0}, init=trunc_normal(0.0, 0.02, -2.0, 2.0)),
-    "places.weight": Placement((24, 32), init=trunc_normal(0.0, 0.02, -2.0, 2.0)),
+    "symbols.weight": Placement((256, 32), {"tp": 0}, init=TRUNC_NORMAL),
+    "places.weight": Placement((24, 32), init=TRUNC_NORMAL),
     "blocks.*.ln1.weight": Placement((32,), init=constant(1.0)),
     "blocks.*.ln1.bias": Placement((32,), init=constant(0.0)),
     "blocks.*.attn.qkv.weight": Placement(
@@ -33,19 +35,13 @@ PLACEMENTS = {
     ),
     "blocks.*.switch.gate.bias": Placement((4,), init=constant(0.0)),
     "blocks.*.switch.bank.specialists.fc1.weight": Placement(
-        (4, 80, 32),
-        {"tp": 0},
-        init=uniform(-0.23145502494313785, 0.23145502494313785),
-        stack="blocks.*.switch.bank.specialists",
+        (4, 80, 32), {"tp": 0}, init=UNIFORM, stack="blocks.*.switch.bank.specialists"
     ),
     "blocks.*.switch.bank.specialists.fc1.bias": Placement(
         (4, 80), {"tp": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
     ),
     "blocks.*.switch.bank.specialists.fc2.weight": Placement(
-        (4, 32, 80),
-        {"tp": 0},
-        init=uniform(-0.23145502494313785, 0.23145502494313785),
-        stack="blocks.*.switch.bank.specialists",
+        (4, 32, 80), {"tp": 0}, init=UNIFORM, stack="blocks.*.switch.bank.specialists"
     ),
     "blocks.*.switch.bank.specialists.fc2.bias": Placement(
         (4, 32), {"tp": 0}, init=constant(0.0), stack="blocks.*.switch.bank.specialists"
