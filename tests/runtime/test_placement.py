@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from parc.runtime.placement import Placement, matches, place_parameters
+from parc.runtime.placement import Placement, declare_placements, matches, place_parameters
 from parc.runtime.topology import Topology
 
 ZERO = (("zero_",),)
@@ -118,3 +118,17 @@ def test_children_of_a_list_keep_their_names(ranks) -> None:
 
     (found,) = ranks(1, names)
     assert found == [("layers.3.weight",), ("layers.3.0.weight", "layers.3.1.weight")]
+
+
+def test_gradients_are_summed_over_the_axes_of_the_table_that_do_not_shard_the_parameter() -> None:
+    table = declare_placements(
+        reduce=("dp", "ep"),
+        parameters={
+            "norm": Placement((4,), init=ZERO),
+            "bank": Placement((4, 2), {"ep": 0}, init=ZERO),
+            "own": Placement((4,), init=ZERO, reduce=("dp",)),
+            "none": Placement((4,), init=ZERO, reduce=()),
+        },
+    )
+    found = {name: placement.reduce for name, placement in table.items()}
+    assert found == {"norm": ("dp", "ep"), "bank": ("dp",), "own": ("dp",), "none": ()}
