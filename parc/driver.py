@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,6 +16,7 @@ from parc.capture.dump import dump_captured
 from parc.capture.model.origin import check_origin
 from parc.capture.model.user_model import read_sources
 from parc.check.load import Loaded, choose, load
+from parc.check.model_size import compare_parameters
 from parc.check.unsupported import find_unsupported
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
 from parc.emit.program import Files, dump_files, emit
@@ -82,6 +84,7 @@ def compile_plan(
         if not loaded.outside:
             check_origin(plan.train.model)
         captured = capture(plan)
+        size = compare_parameters(plan, sum(map(prod, captured.shapes.values())))
         watch("capture", lambda: dump_captured(captured))
         placed = propagate(plan, captured)
         watch("propagate", lambda: dump_placed(placed))
@@ -91,7 +94,8 @@ def compile_plan(
         watch("emit", lambda: dump_files(files))
     except CompileError as refused:
         return refused.diagnostics
-    return Compiled(plan, captured, program, files, loaded.diagnostics + limits)
+    found = loaded.diagnostics + limits + ((size,) if size else ())
+    return Compiled(plan, captured, program, files, found)
 
 
 def _read_sources(loaded: Loaded, plan: Plan) -> dict[str, bytes]:
