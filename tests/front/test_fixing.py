@@ -57,6 +57,16 @@ def only_fix(text: str) -> Fix:
         ("cluster farm { levles = [node: 4] }\n", "cluster farm { levels = [node: 4] }\n"),
         ('cluster farm { "levels" = [node: 4] }\n', None),
         ("let width = 4\nlet b = witdh * 2\n", "let width = 4\nlet b = width * 2\n"),
+        ("let a = 400 Gbps\n", "let a = 50 GB/s\n"),
+        ("let a = 3.2 Tbit/s\n", "let a = 0.4 TB/s\n"),
+        ("let a = 400 GBPS\n", None),
+        ("let a = 5 sec\n", "let a = 5 s\n"),
+        ("let a = 4k\n", None),
+        ("let a = 'x'\n", 'let a = "x"\n'),
+        ("let a = 1,000\nlet b = [1,024, 2]\n", "let a = 1_000\nlet b = [1_024, 2]\n"),
+        ("// why\n/* a\n * b */\nlet a = 1 // c\n", "# why\n# a\n # b \nlet a = 1 # c\n"),
+        ("import h100\n", 'import "parc:h100"\n'),
+        ('import "H100"\n', 'import "parc:h100"\n'),
     ],
 )
 def test_what_safe_fixes_write(before: str, after: str | None) -> None:
