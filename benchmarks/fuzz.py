@@ -95,7 +95,8 @@ def _is_shown(shown: str) -> None:
 def explains_and_serves(said: str, case: int) -> None:
     """Explain the plans of a text, and ask the server for everything."""
     path = PATHS[case % len(PATHS)]
-    for plan in load_text(Source(str(path), said)).plans[:2]:
+    loaded = load_text(Source(str(path), said))
+    for plan in loaded.plans[:2] if loaded.ok else ():  # a plan with errors is not explained
         _is_shown(overview.render(build_overview(plan), Pen(), verbose=True))
     serve(said, path, Random(case))
 

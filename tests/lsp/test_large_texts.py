@@ -10,13 +10,15 @@ import pytest
 pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the server's library")
 
 from benchmarks.lsp_hostile import MAX_KEYSTROKE, MAX_REQUEST, fill, list_texts, measure
+from parc.lsp.document.edits import apply_edits
 from parc.lsp.document.workspace import Workspace
+from parc.lsp.edits.formatting import format_range
 from parc.source import Source
 from parc.syntax.parse import parse
 from parc.syntax.parts import split_text
 from parc.syntax.scan import MAX_PART_TOKENS
 from tests.front.test_hostile import TRIES
-from tests.lsp.editing import FILE, SEED
+from tests.lsp.editing import FILE, SEED, open_text
 from tests.timing import find_least, measure_slowness
 
 TEXTS = list_texts()
@@ -104,3 +106,11 @@ def test_a_text_that_is_too_large_and_is_cut_again_is_read() -> None:
         assert analysis
         assert analysis.is_unread == (version == 1)
         assert bool(analysis.plans) == (version != 1)
+
+
+def test_neighbouring_statements_are_formatted_together_and_faulty_ones_left_alone() -> None:
+    analysis = open_text("let  a = 1\nlet  b = 2\nlet c = = 3\nlet  d = 4\n")
+    text = analysis.source.text
+    edits = format_range(analysis, 0, len(text))
+    assert apply_edits(text, edits) == "let a = 1\nlet b = 2\nlet c = = 3\nlet d = 4\n"
+    assert len(edits) == 2

@@ -112,6 +112,8 @@ class Workspace:
     def load_with_texts(self, path: Path, texts: Mapping[Path, str]) -> Loaded | None:
         """The file as it would be if real paths had these texts; None if the file cannot be read."""
         file = resolve_path(str(path))
+        if path in self.open_files and texts.keys() == {file}:
+            return self.load_text(path, texts[file])
         source = Source(str(path), texts[file]) if file in texts else self._find_source(path)
         if source is None:
             return None
