@@ -21,6 +21,7 @@ import drawn
 from table import Figure, show
 
 from parc.emit.write import write
+from parc.plan.blocks import Plan
 from parc.verify.execution.diagnose import RunStopped
 from parc.verify.execution.watchdog import run_ranks
 from parc.verify.numbers.compare import Deviation, compare_rank, save_reference
@@ -95,7 +96,8 @@ def _compare_programs(
     for folder, program in zip(folders, programs, strict=True):
         write(program.files, folder)
     try:
-        ranks = run_ranks(world, scratch, _compare_rank, folders, reference, timeout=TIMEOUT)
+        plans = [program.plan for program in programs]
+        ranks = run_ranks(world, scratch, _compare_rank, folders, plans, reference, timeout=TIMEOUT)
     except RunStopped as stopped:
         texts = "".join(program.text for program in programs)
         raise RuntimeError(f"one of these plans fails: {texts}\n{stopped}\n{stopped.finding}") from None
@@ -108,9 +110,11 @@ def _compare_programs(
     return results
 
 
-def _compare_rank(folders: list[Path], reference: Path) -> list[Deviation]:
+def _compare_rank(folders: list[Path], plans: list[Plan], reference: Path) -> list[Deviation]:
     """The largest deviation of one rank in each program."""
-    found = (compare_rank(folder, Tokens(drawn.VOCABULARY), reference) for folder in folders)
+    tokens = Tokens(drawn.VOCABULARY)
+    pairs = zip(folders, plans, strict=True)
+    found = (compare_rank(folder, tokens, reference, plan) for folder, plan in pairs)
     return [max(deviations, key=lambda deviation: deviation.used) for deviations in found]
 
 

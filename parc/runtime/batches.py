@@ -62,7 +62,8 @@ class Batches:
         ]
         ids = torch.stack(rows).view(of.microbatches, of_rank, of.length + 1)
         if of.vocabulary is not None:
-            require_known(int(ids.min()), int(ids.max()), of.vocabulary)
+            least = int(ids[..., :-1].min())  # the last one is a label alone, which may be one to ignore
+            require_known(least, int(ids.max()), of.vocabulary)
         tokens = ids[..., :-1].contiguous()
         return tokens, ids[..., 1:].contiguous() if of.shift == "data" else tokens
 

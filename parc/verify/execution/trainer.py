@@ -21,13 +21,17 @@ FIGURES = {"loss": "loss", "balance": "balance loss", "grad_norm": "gradient nor
 
 
 def load_trainer(folder: Path, dataset: Dataset, device: str) -> Any:
-    """The `Trainer` that the program in `folder` prepares for this rank. Its modules replace any other's."""
+    """The `Trainer` that the program in `folder` prepares for this rank."""
+    train, options = prepare_program(folder, device)
+    return train.build_trainer(dataset, options, device)
+
+
+def prepare_program(folder: Path, device: str) -> tuple[Any, Any]:
+    """The module `train` of the program in `folder`, and its options. Its modules replace any other's."""
     forget_modules({path.stem for path in folder.iterdir()})
     sys.path.insert(0, str(folder))
     train = import_module("train")
-    return train.build_trainer(
-        dataset, train.parse_arguments(["--data", "unused", "--device", device]), device
-    )
+    return train, train.parse_arguments(["--data", "unused", "--device", device])
 
 
 def forget_modules(names: Container[str]) -> None:

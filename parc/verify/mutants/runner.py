@@ -25,7 +25,7 @@ from parc.verify.matching.compare import Departure, OpDifference, describe_depar
 from parc.verify.matching.record_ranks import record_ranks
 from parc.verify.matching.rung import list_stage_ends
 from parc.verify.mutants.target import MutationTarget
-from parc.verify.numbers.compare import compare_program, load_reference, save_reference
+from parc.verify.numbers.compare import FUNCTION, compare_program, load_reference, save_reference
 from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.precision.rung import prove_precision
@@ -148,6 +148,8 @@ def _classify(departure: Departure) -> Means:
 
 def _find_deviation(reference: Path, run: SampleRun) -> str | None:
     worst = compare_program(run, reference)[0]
+    if worst.what.startswith(FUNCTION):
+        return worst.what.removeprefix(FUNCTION)
     amount = f"{worst.used * TOLERANCE:.1e}" if math.isfinite(worst.used) else "no number"
     return f"{worst.what} differs by {amount} in step {worst.step}" if worst.used > 1 else None
 

@@ -11,21 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.verify.execution.subprocess import run_in_subprocess
-from parc.verify.execution.trainer import FIGURES, load_trainer, read_shard, run_step, select_share
+from parc.verify.execution.trainer import FIGURES, read_shard, run_step, select_share
+from parc.verify.functions.check import check_functions
+from parc.verify.numbers.loop import run_loop
 from parc.verify.numbers.reference import Reference, ReferenceStep
 from parc.verify.sample.sample import SampleRun
 
 GRADIENT = "gradient of "
+FUNCTION = "function: "
 
 
 @dataclass(frozen=True)
 class Deviation:
     """A quantity of one rank and step: its entry that uses most of its bound. `used` is error / bound.
 
-    `what` is a figure ("loss"), "gradient of NAME", or NAME for a parameter. `user_names` are those of the
-    parameter in the user's model.
+    `what` is a figure ("loss"), "gradient of NAME", or NAME for a parameter; or "function: .." and what is
+    wrong with a function. `user_names` are those of the parameter in the user's model.
     """
 
     what: str
@@ -65,6 +69,8 @@ def group_by_kind(deviations: Iterable[Deviation]) -> dict[str, list[Deviation]]
     """The deviations of each figure, of "gradients" and of "parameters", in the given order."""
     kinds: dict[str, list[Deviation]] = {kind: [] for kind in (*FIGURES.values(), "gradients", "parameters")}
     for each in deviations:
+        if each.what.startswith(FUNCTION):
+            continue
         kind = "gradients" if each.what.startswith(GRADIENT) else "parameters"
         kinds[kind if each.user_names else each.what].append(each)
     return kinds
@@ -104,18 +110,24 @@ def compare_program(run: SampleRun, reference: Path) -> list[Deviation]:
 
     Raises RunStopped where the program does not run to its end.
     """
-    found = [each for rank in run.run_ranks(compare_rank, reference) for each in rank]
+    found = [each for rank in run.run_ranks(compare_rank, reference, run.sample.plan) for each in rank]
     compared = {name for each in found for name in each.user_names}
     left_out = [name for name in load_reference(reference)[0].parameters if name not in compared]
     found += [Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out]
     return sorted(found, key=lambda each: -each.used)
 
 
-def compare_rank(folder: Path, dataset: Dataset, reference: Path) -> list[Deviation]:
-    """The deviations of this rank, on the CPU, from its share of the reference."""
-    trainer = load_trainer(folder, dataset, "cpu")
-    return [
-        deviation
-        for number, expected in enumerate(load_reference(reference))
-        for deviation in compare_step(trainer, number, expected)
-    ]
+def compare_rank(folder: Path, dataset: Dataset, reference: Path, plan: Plan) -> list[Deviation]:
+    """The deviations of this rank, on the CPU, from its share of the reference.
+
+    The loop of the program itself takes the steps. Its functions are checked afterwards.
+    """
+    expected, found, rank = load_reference(reference), list[Deviation](), torch.distributed.get_rank()
+
+    def inspect_step(trainer: Any, number: int) -> None:
+        step = expected[min(number, len(expected) - 1)]  # a loop that goes too far is a fault of its own
+        found.extend(compare_step(trainer, number, step))
+
+    trainer, faults = run_loop(folder, dataset, len(expected), inspect_step)
+    faults += check_functions(trainer, plan)
+    return found + [Deviation(f"{FUNCTION}{each}", (), 0, rank, math.inf, 0.0, math.inf) for each in faults]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from parc.verify.functions.check import CHECKED
 from parc.verify.numbers.compare import (
+    FUNCTION,
     GRADIENT,
     Deviation,
     compare_program,
@@ -16,7 +19,7 @@ from parc.verify.numbers.compare import (
 )
 from parc.verify.numbers.divergence import STEPS, locate_divergence
 from parc.verify.numbers.tolerance import TOLERANCE
-from parc.verify.report import Rung
+from parc.verify.report import Rung, RungFinding, format_ranks
 from parc.verify.sample.sample import SampleRun
 
 
@@ -31,8 +34,20 @@ def prove_numbers(run: SampleRun) -> Rung:
         found = compare_program(run, reference)
     compared = tuple(_describe(found))
     if found[0].used <= 1:
-        return Rung("numbers", "proved", compared)
+        return Rung("numbers", "proved", (*compared, f"beyond these steps, as functions: {CHECKED}"))
+    wrong = [each for each in found if each.used > 1]
+    if all(each.what.startswith(FUNCTION) for each in wrong):
+        return Rung("numbers", "refuted", compared, tuple(_describe_faults(wrong)))
     return Rung("numbers", "refuted", compared, (locate_divergence(run),))
+
+
+def _describe_faults(found: Sequence[Deviation]) -> Iterator[RungFinding]:
+    """A finding for each fault of a function, with the ranks that have it."""
+    ranks: dict[str, list[int]] = defaultdict(list)
+    for each in found:
+        ranks[each.what.removeprefix(FUNCTION)].append(each.rank)
+    for what, on in ranks.items():
+        yield RungFinding(f"{what} (on {format_ranks(on)})")
 
 
 def _describe(found: Sequence[Deviation]) -> Iterator[str]:

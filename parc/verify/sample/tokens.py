@@ -21,6 +21,7 @@ from parc.verify.sample.sample import Sample
 
 SKEW = 3  # a uniform number to this power: half of the ids lie in the first eighth of the vocabulary
 SKEWS = range(SKEW, 4 * SKEW)  # tried until an expert gets no token, with two draws each
+IGNORED = 3  # one of so many sequences ends with a label that is ignored
 SECOND_DRAW = 1000  # added to the seed
 DEFAULT_VOCABULARY = 32  # where nothing states its size
 
@@ -28,25 +29,42 @@ Counts = Mapping[str, list[Tensor]]  # tokens of each expert, by module and micr
 
 
 class Tokens:
-    """Random ids below `vocabulary`, the same for the same `seed`. The more `skew`, the fewer large ids."""
+    """Random ids below `vocabulary`, the same for the same `seed`. The more `skew`, the fewer large ids.
 
-    def __init__(self, vocabulary: int, seed: int = 0, skew: float = SKEW, length: int = 1 << 17) -> None:
+    What is read ends with `ignored`, where that is given, every `IGNORED`th time: the last id of a sequence
+    is a label alone, and no token.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        seed: int = 0,
+        skew: float = SKEW,
+        length: int = 1 << 17,
+        ignored: int | None = None,
+    ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.ids = (torch.rand(length, generator=generator) ** skew * vocabulary).long()
+        self.ignored = ignored
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def read(self, start: int, length: int) -> Tensor:
         """Ids [start, start + length)."""
-        return self.ids[start : start + length]
+        ids = self.ids[start : start + length]
+        if self.ignored is None or start // (length - 1) % IGNORED:
+            return ids
+        return torch.cat([ids[:-1], ids.new_tensor([self.ignored])])
 
 
 def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
     """Tokens for a sample, and a line on how its first step routes them."""
     captured = sample.captured
     vocabulary = find_vocabulary(sample.plan, captured)
-    tokens = Tokens(vocabulary, seed)
+    loss = sample.plan.train.loss
+    ignored = loss.ignore_index if loss.shift == "data" and not captured.mean else None
+    tokens = Tokens(vocabulary, seed, ignored=ignored)
     if not captured.banks:
         return tokens, "the model has no experts"
     reference = Reference(sample.plan, captured, tokens)
@@ -55,7 +73,7 @@ def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
     for skew, draw in product(SKEWS, (seed, seed + SECOND_DRAW)):
         if any(not bool(each.all()) for found in counts.values() for each in found):
             break
-        tokens = Tokens(vocabulary, draw, skew)
+        tokens = Tokens(vocabulary, draw, skew, ignored=ignored)
         counts = _count_routed(replace(reference, dataset=tokens), model, captured)
     return tokens, _describe(counts)
 

@@ -1,0 +1,87 @@
+"""The learning rate of every step, and updates of gradients of every size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parc.plan.blocks import Plan
+
+MANY = 2000  # steps whose rates are all looked at; of a longer run, so many
+RATE_ERROR = 1e-12  # relative; a rate is a few operations in float64
+UPDATE_ERROR = 1e-9  # of the largest entry, as of what is trained
+SCALES = (1e-9, 1.0, 1e6, 1e18)  # of gradients: below every limit of the norm, and above
+
+
+def compute_rate(plan: Plan, step: int) -> float:
+    """The learning rate of a step: a warm-up, then constant, or half a cosine down to `min_lr` at the end."""
+    given = plan.train.optimizer
+    if step < given.warmup:
+        return given.lr * (step + 1) / given.warmup
+    if given.decay == "constant":
+        return given.lr
+    share = min(1.0, (step - given.warmup) / max(1, plan.train.steps - given.warmup))
+    return given.min_lr + (given.lr - given.min_lr) * (0.5 + 0.5 * math.cos(math.pi * share))
+
+
+def check_rates(trainer: Any, plan: Plan) -> Iterator[str]:
+    """The rate of the whole run, up to its last step and beyond."""
+    steps = plan.train.steps
+    stride = max(1, steps // MANY)
+    for step in sorted({*range(0, steps, stride), *range(min(steps, 64)), steps - 1, steps, 2 * steps}):
+        expected, found = compute_rate(plan, step), float(trainer.settings.learning_rate(step))
+        if not abs(found - expected) <= RATE_ERROR * abs(plan.train.optimizer.lr):
+            yield f"the learning rate of step {step} is {found:g}, not {expected:g}"
+            return
+
+
+def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
+    """AdamW with the gradient clipped by its global norm, for gradients from tiny to huge ones."""
+    generator = torch.Generator().manual_seed(torch.distributed.get_rank())
+    for number, scale in enumerate(SCALES):
+        step = max(0, plan.train.steps - 1 - number)  # where a schedule has come down
+        for parameter in trainer.parameters:
+            drawn = torch.randn(parameter.tensor.shape, generator=generator, dtype=torch.float64)
+            parameter.tensor.grad = (drawn * scale).to(parameter.tensor)
+        norm = trainer.gradients.compute_norm()
+        before = [_copy(trainer, parameter) for parameter in trainer.parameters]
+        trainer.update(step, norm)
+        for parameter, state in zip(trainer.parameters, before, strict=True):
+            expected = _update(plan, state, float(norm), compute_rate(plan, step))
+            error = float((parameter.tensor.detach().double() - expected).abs().max())
+            if not error <= UPDATE_ERROR * max(float(expected.abs().max()), compute_rate(plan, step)):
+                large = f"with a gradient norm of {float(norm):.1e}"
+                yield f"the update of `{parameter.name}` in step {step}, {large}, is off by {error:.1e}"
+                return
+
+
+def _copy(trainer: Any, parameter: Any) -> dict[str, Tensor]:
+    """Value, gradient, moments and number of updates of a parameter, in float64."""
+    state: Mapping[str, Tensor] = trainer.optimizer.adamw.state[parameter.tensor]
+    zero = torch.zeros_like(parameter.tensor)
+    found = {
+        "value": parameter.tensor.detach(),
+        "gradient": parameter.tensor.grad,
+        "mean": state.get("exp_avg", zero),
+        "square": state.get("exp_avg_sq", zero),
+        "count": state.get("step", torch.zeros(())),
+    }
+    return {name: tensor.detach().double().clone() for name, tensor in found.items()}
+
+
+def _update(plan: Plan, state: Mapping[str, Tensor], norm: float, rate: float) -> Tensor:
+    """A step of AdamW, as it is defined."""
+    given = plan.train.optimizer
+    gradient, count = state["gradient"], float(state["count"]) + 1
+    if given.clip:
+        gradient = gradient * min(1.0, given.clip / (norm + 1e-6))
+    mean = given.beta1 * state["mean"] + (1 - given.beta1) * gradient
+    square = given.beta2 * state["square"] + (1 - given.beta2) * gradient.square()
+    mean, square = mean / (1 - given.beta1**count), square / (1 - given.beta2**count)
+    value = state["value"] * (1 - rate * given.weight_decay)
+    moved: Tensor = rate * mean / (square.sqrt() + given.eps)
+    return value - moved
