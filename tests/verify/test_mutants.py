@@ -84,9 +84,13 @@ def test_a_right_program_raises_no_alarm(runner: MutantRunner) -> None:
         ("rows in another order", "put back", "numbers", "gradient of"),
         ("norm of one rank's shards", "along `ep`", "matching", "an operation is missing"),
         ("fused product off by a row or an expert", "a row late", "fp32", "rounding allows"),
-        ("position in the data lost", "first batch", "numbers", "in step"),
-        ("number of the step lost", "the batch", "numbers", "in step"),
+        ("position in the data lost", "first batch", "numbers", "the batch of step 1 has other tokens"),
+        ("number of the step lost", "the batch", "numbers", "step 1 reads the batch of step 0"),
         ("number of the step lost", "learning rate", "numbers", "in step"),
+        ("loop off by a step", "takes step 0 twice", "numbers", "takes the steps"),
+        ("data wrong later in the run", "the fourth step", "numbers", "step 4 reads the batch of step 3"),
+        ("rows beyond a cap dropped", "more than 4,096", "numbers", "4500 rows for one expert"),
+        ("figure counted again", "never cleared", "numbers", "are not cleared"),
     ],
 )
 def test_the_cheapest_rung_that_can_detect_a_bug_does(

@@ -31,6 +31,7 @@ def test_every_gradient_and_parameter_of_a_right_program_is_compared(tmp_path: P
         "learning rate",
         f"{count} gradients",
         f"{count} parameters",
+        "beyond these steps, as functions",
     ]
 
 

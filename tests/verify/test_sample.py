@@ -53,6 +53,16 @@ def test_else_each_axis_is_as_small_as_keeps_its_kind() -> None:
     assert axes(odd, 16) == {"dp": 3, "ep": 3}
 
 
+def test_an_axis_of_data_has_three_ranks_where_they_fit() -> None:
+    """A factor that is right for two ranks alone is noticed."""
+    small = shrink.shrink_mesh(SEED, 64)
+    wide = shrink.widen_data(SEED, small, 64)
+    assert wide is not None
+    assert {axis.name: axis.size for axis in wide.axes} == {"ep": 3, "pp": 3, "tp": 2}
+    assert shrink.widen_data(SEED, small, 16) is None
+    assert shrink.widen_data(SEED, SEED.mesh, 128) is None  # it is run as it is
+
+
 def test_uneven_stages_stay_uneven() -> None:
     of = plan(4, "mesh = [pp: 4]\n pipeline over [pp] { layers = [2, 4, 4, 2] }")
     assert shrink.shrink_layers(of, of.mesh, 2) == shrink.KeptLayers((1, 2, 2, 1), 0, (0, 2, 3, 6, 7, 10))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from parc.plan.blocks import Plan
@@ -68,21 +69,32 @@ class _Spy:
 
 
 def check_requests(trainer: Any, plan: Plan) -> Iterator[str]:
-    """Each step trains on the batch of its number."""
+    """Each step trains on the batch of its number, and the data ranks share it.
+
+    Which of them has which share is its own affair: everything is summed over them.
+    """
     rank, ranks = _find_share(plan)
-    own = trainer.batches
+    own, asked = trainer.batches, []
     trainer.batches = _Spy(own.settings)
-    try:
-        for step in (0, 1, 2, 3, 4, 7, plan.train.steps - 1, *LATER):
-            try:
-                trainer.step(step)
-            except _Asked as asked:
-                if asked.what != (step, rank, ranks):
-                    number, of_rank, of_ranks = asked.what
-                    yield f"step {step} reads the batch of step {number} as data rank {of_rank} of {of_ranks}"
-                    return
-    finally:
-        trainer.batches = own
+    steps = (0, 1, 2, 3, 4, 7, plan.train.steps - 1, *LATER)
+    for step in steps:
+        try:
+            trainer.step(step)
+        except _Asked as found:
+            asked.append(found.what)
+    trainer.batches = own
+    for step, (number, _, of) in zip(steps, asked, strict=True):
+        if (number, of) != (step, ranks):
+            yield f"step {step} reads the batch of step {number} as one of {of} data ranks, not of {ranks}"
+            break
+    pairs = torch.tensor([[rank, share] for _, share, _ in asked])
+    everywhere = [torch.empty_like(pairs) for _ in range(plan.mesh.size)]
+    dist.all_gather(everywhere, pairs)
+    for step, of_step in zip(steps, torch.stack(everywhere, dim=1), strict=True):
+        shares = {(int(place), int(share)) for place, share in of_step}
+        if sorted(share for _, share in shares) != list(range(ranks)):
+            yield f"in step {step} the data ranks do not read every share of the batch once"
+            return
 
 
 def _settings(plan: Plan) -> BatchSettings:
@@ -98,4 +110,4 @@ def _settings(plan: Plan) -> BatchSettings:
 
 def _find_share(plan: Plan) -> tuple[int, int]:
     axes = plan.list_axes("data")
-    return plan.mesh.index(torch.distributed.get_rank(), axes), plan.mesh.product(axes)
+    return plan.mesh.index(dist.get_rank(), axes), plan.mesh.product(axes)

@@ -16,6 +16,7 @@ from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import prepare_program
 
 BUCKET = 64  # elements of a gradient bucket: a small model has several, as a large one has
+LOOP = "the loop of `train`"  # as what is wrong with it begins
 SECONDS = 2.0  # that a step takes by the clock of the run
 ERROR = 1e-9
 
@@ -104,7 +105,7 @@ def _find_wrong_rates(trainer: Any, clock: _Clock, figures: Mapping[str, float])
 def _find_faults(loop: _Loop, steps: int, out: Path) -> Iterator[str]:
     yield from dict.fromkeys(loop.wrong_rates)
     if loop.numbers != list(range(steps)):
-        yield f"the loop of `train` takes the steps {loop.numbers}, not {list(range(steps))}"
+        yield f"{LOOP} takes the steps {loop.numbers}, not {list(range(steps))}"
     if dist.get_rank() == 0:
         file = out / "metrics.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []

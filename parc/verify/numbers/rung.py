@@ -35,8 +35,8 @@ def prove_numbers(run: SampleRun) -> Rung:
     compared = tuple(_describe(found))
     if found[0].used <= 1:
         return Rung("numbers", "proved", (*compared, f"beyond these steps, as functions: {CHECKED}"))
-    wrong = [each for each in found if each.used > 1]
-    if all(each.what.startswith(FUNCTION) for each in wrong):
+    if found[0].what.startswith(FUNCTION):
+        wrong = [each for each in found if each.what.startswith(FUNCTION)]
         return Rung("numbers", "refuted", compared, tuple(_describe_faults(wrong)))
     return Rung("numbers", "refuted", compared, (locate_divergence(run),))
 

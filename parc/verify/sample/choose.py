@@ -22,7 +22,14 @@ from parc.plan.mesh import Mesh
 from parc.verify.report import NotProvable
 from parc.verify.sample.factory_arguments import iterate_arguments
 from parc.verify.sample.sample import Precision, Sample, compile_sample, set_precision
-from parc.verify.sample.shrink import format_changes, shrink_batch, shrink_layers, shrink_mesh, shrink_sizes
+from parc.verify.sample.shrink import (
+    format_changes,
+    shrink_batch,
+    shrink_layers,
+    shrink_mesh,
+    shrink_sizes,
+    widen_data,
+)
 
 RANKS = 128  # as many processes as a machine of two cores runs a step of in less than a minute
 LAYERS = (2, 4, 8)  # of a stage, tried until every kind of layer is there
@@ -54,9 +61,10 @@ def choose_sample(
     shapes = shapes or _list_shapes(load_model(plan.train.model, DTYPES[compute]).module)
     mesh = shrink_mesh(plan, ranks)
     faster = _speed_up_learning(plan)
-    for candidate in islice(_iterate_cuts(faster, mesh, shapes, layers), TRIES):
-        with suppress(CompileError):
-            return _add_notes(plan, compile_sample(candidate, compute))
+    for each in filter(None, (widen_data(plan, mesh, ranks), mesh)):
+        for candidate in islice(_iterate_cuts(faster, each, shapes, layers), TRIES):
+            with suppress(CompileError):
+                return _add_notes(plan, compile_sample(candidate, compute))
     return _add_notes(plan, _compile_whole(faster, mesh, shapes, compute, ranks))
 
 

@@ -42,6 +42,18 @@ def shrink_mesh(plan: Plan, most: int) -> Mesh:
     return with_middle if with_middle.size <= most else _shrink_axes(plan, stages=2)
 
 
+def widen_data(plan: Plan, small: Mesh, most: int) -> Mesh | None:
+    """A smaller mesh with three ranks on an axis of data: a factor that is right for two alone is noticed.
+
+    None where no axis of data was shrunk to two ranks, or three are too many.
+    """
+    for axis in plan.list_axes("data"):
+        if plan.mesh.axis(axis).size > 3 and small.axis(axis).size == 2:
+            wide = Mesh(tuple(Axis(name, 3 if name == axis else size) for name, size in small.axes))
+            return wide if wide.size <= most else None
+    return None
+
+
 def _shrink_axes(plan: Plan, stages: int) -> Mesh:
     staged = plan.list_axes("pipeline")
     least = {name: stages if name in staged else 2 + size % 2 for name, size in plan.mesh.axes}
