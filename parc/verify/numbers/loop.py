@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -81,10 +82,13 @@ def _keep_figures(trainer: Any, figures: list[Mapping[str, float]]) -> Iterator[
 
 
 class _Clock:
-    """A clock by which each look takes `SECONDS`."""
+    """The module `time`, but for a clock by which each look takes `SECONDS`."""
 
     def __init__(self) -> None:
         self.looks = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
 
     def perf_counter(self) -> float:
         self.looks += 1
