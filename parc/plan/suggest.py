@@ -74,7 +74,11 @@ def fix_spelling(span: Span, word: str, options: Iterable[str]) -> Fix | None:
         return None
     steps, meant = near[0]
     instead = span.text.replace(word, meant)
-    return Fix(f"write `{meant}`", ((span, instead),), safe=steps <= 1 and len(word) >= SAFE_LENGTH)
+    numbers = [
+        [sign for sign in text if sign.isdigit()] for text in (word, meant)
+    ]  # `h200` is no slip for `h100`
+    safe = steps <= 1 and len(word) >= SAFE_LENGTH and numbers[0] == numbers[1]
+    return Fix(f"write `{meant}`", ((span, instead),), safe=safe)
 
 
 def fix_choice(span: Span, word: str, options: Iterable[str]) -> Fix | None:
