@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -100,6 +101,14 @@ def find_vocabulary(plan: Plan, captured: Captured) -> int:
 
 def _count_routed(reference: Reference, model: nn.Module, captured: Captured) -> Counts:
     """Tokens of each expert in the first step, as the model on one device routes them."""
+    with count_tokens(model, captured) as counts:
+        _run_first_step(reference, model)
+    return counts
+
+
+@contextmanager
+def count_tokens(model: nn.Module, captured: Captured) -> Iterator[dict[str, list[Tensor]]]:
+    """The tokens of each expert of the user's model, in every call that is made meanwhile."""
     found: dict[str, list[Tensor]] = {}
     hooks = []
     for path, bank in captured.banks.items():
@@ -107,10 +116,11 @@ def _count_routed(reference: Reference, model: nn.Module, captured: Captured) ->
         hook = partial(_count_choices, counts, bank.count)
         module = model.get_submodule(user_name(path))
         hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
-    _run_first_step(reference, model)
-    for each in hooks:
-        each.remove()
-    return found
+    try:
+        yield found
+    finally:
+        for each in hooks:
+            each.remove()
 
 
 def _count_choices(counts: list[Tensor], experts: int, _module: nn.Module, args: Any, kwargs: Any) -> None:

@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,11 +19,11 @@ from parc.emit.program import Files
 from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.verify.numbers.compare import GRADIENT, Deviation
-from parc.verify.numbers.reference import Reference, ReferenceStep
+from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.sample.choose import LAYERS, Shapes, choose_sample
 from parc.verify.sample.sample import Sample
-from parc.verify.sample.tokens import Tokens, find_vocabulary
+from parc.verify.sample.tokens import Counts, Tokens, count_tokens, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
 from parc.verify.validation.initial_values import find_other_values
 from parc.verify.validation.kept_state import find_kept_state
@@ -34,11 +34,12 @@ from parc.verify.validation.report import (
     report_kept_state,
     warn_unchecked,
 )
-from parc.verify.validation.run_step import compare_program_here
+from parc.verify.validation.run_step import Expected, compare_program_here
 from parc.verify.validation.thread_group import Unsupported
 
 RANKS = 16  # at most, where the axes allow it: each axis at its smallest, and a middle stage
 STEPS = 2  # the second update reads what the first has left in the optimizer
+DRAWS = 4  # of initial values: of 400 entries, deviations that differ by a quarter are told apart
 NOISE = 0.05  # of initial values: a small part of usual activations, and far above rounding
 
 
@@ -133,12 +134,11 @@ def _choose_sample(plan: Plan, files: Files, shapes: Shapes | None) -> tuple[Sam
 
 @dataclass(frozen=True)
 class _ModelRun:
-    """What the user's module does in its first steps, and the values that it begins with."""
+    """The user's module after its first steps, and what it did in them."""
 
     model: nn.Module
     reference: Reference
-    values: dict[str, Tensor]
-    steps: list[ReferenceStep]
+    expected: Expected
 
 
 def _run_model(sample: Sample) -> _ModelRun:
@@ -148,9 +148,22 @@ def _run_model(sample: Sample) -> _ModelRun:
         reference = Reference(plan, sample.captured, Tokens(find_vocabulary(plan, sample.captured)))
         torch.manual_seed(plan.train.seed)
         model = reference.construct_model()
-        _check_initial_values(plan, model, reference)
+        drawn = _check_initial_values(plan, model, reference)
         values = _draw_values(model, plan.train.seed)
-        return _ModelRun(model, reference, values, list(reference.train(STEPS, model)))
+        steps, loads = [], list[float | None]()
+        with count_tokens(model, sample.captured) as counts:
+            for step in reference.train(STEPS, model):
+                steps.append(step)
+                loads.append(_find_load(counts))
+                for each in counts.values():
+                    each.clear()
+        return _ModelRun(model, reference, Expected(drawn, values, steps, loads))
+
+
+def _find_load(counts: Counts) -> float | None:
+    """Tokens of the busiest expert over the mean of its layer, in the worst layer; None without experts."""
+    layers = [torch.stack(found).sum(0).float() for found in counts.values() if found]
+    return max((float(layer.max() / layer.mean()) for layer in layers), default=None)
 
 
 def _compare(sample: Sample, run: _ModelRun) -> list[Deviation]:
@@ -158,22 +171,35 @@ def _compare(sample: Sample, run: _ModelRun) -> list[Deviation]:
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         folder = Path(scratch) / "program"
         write(sample.files, folder)
-        world = sample.plan.mesh.size
-        deviations = compare_program_here(world, folder, run.reference.dataset, run.values, run.steps)
+        deviations = compare_program_here(sample.plan, folder, run.reference.dataset, run.expected)
     compared = {name for each in deviations for name in each.user_names}
-    left_out = [name for name in run.values if name not in compared]
+    left_out = [name for name in run.expected.values if name not in compared]
     return [*deviations, *(Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out)]
 
 
-def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) -> None:
-    """Raises CompileError where what the program draws is not of the kind of what the constructor makes."""
-    given, drawn = (
-        {name: parameter.detach() for name, parameter in each.named_parameters()}
-        for each in (model, reference.build_model())
-    )
+def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) -> dict[str, Tensor]:
+    """What the program draws, by name: of the kind of what the constructor of `model` makes.
+
+    Both are drawn several times, since few numbers say little. Raises CompileError where they differ.
+    """
+    given, drawn = [_copy_values(model)], [_copy_values(reference.build_model())]
+    for number in range(1, DRAWS):
+        seed = plan.train.seed + number
+        again = replace(reference, plan=replace(plan, train=replace(plan.train, seed=seed)))
+        torch.manual_seed(seed)
+        given.append(_copy_values(again.construct_model()))
+        drawn.append(_copy_values(again.build_model()))
     constant = {name for name, recipe in reference.captured.recipes.items() if not is_random(recipe)}
-    if others := list(find_other_values(given, drawn, constant)):
+    together = (
+        {name: torch.stack([each[name] for each in draws]) for name in draws[0]} for draws in (given, drawn)
+    )
+    if others := list(find_other_values(*together, constant)):
         raise CompileError(report_initial_values(plan, others))
+    return drawn[0]
+
+
+def _copy_values(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 def _draw_values(model: nn.Module, seed: int) -> dict[str, Tensor]:
@@ -186,4 +212,4 @@ def _draw_values(model: nn.Module, seed: int) -> dict[str, Tensor]:
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
             parameter.add_(noise, alpha=NOISE)
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    return _copy_values(model)
