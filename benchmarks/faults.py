@@ -34,7 +34,7 @@ from parc.diagnostic import CompileError, Diagnostic, has_errors
 from parc.emit.program import emit
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
-from parc.shard import place_body
+from parc.shard import place_body, rules
 from parc.shard import propagate as propagation
 from parc.shard.placed import Fact, Placed
 from parc.shard.propagate import propagate
@@ -55,7 +55,7 @@ PLANS = (  # a file, and one of its plans
     ("tests/plans/run/everything-other-order.parc", "moe"),
     ("tests/plans/run/1f1b-uneven.parc", "moe"),
     ("tests/plans/run/dense.parc", "tensors"),
-    ("tests/plans/build/latent-attention.parc", None),
+    ("tests/plans/build/latent-attention.parc", "sequence"),
     ("tests/plans/build/detached.parc", None),
     ("tests/plans/build/label-smoothing.parc", None),
     ("tests/plans/build/two-buffers.parc", None),
@@ -126,7 +126,7 @@ def compile_baseline(plan: Plan) -> Baseline:
     torch.set_num_threads(1)
     sample = choose_sample(plan, "fp64", validation.RANKS)
     decisions: list[tuple[Site, Decision]] = []
-    decide = place_body.decide
+    decide = rules.decide
 
     def record(site: Site) -> Decision:
         decision = decide(site)
@@ -212,7 +212,7 @@ def compile_with(baseline: Baseline, fault: Fault) -> Sample:
     if fault.made_by == "capture":
         captured = fault.inject(captured)
     if fault.made_by in ("capture", "propagate"):
-        decide = fault.inject(place_body.decide) if fault.made_by == "propagate" else place_body.decide
+        decide = fault.inject(rules.decide) if fault.made_by == "propagate" else rules.decide
         with patch.object(place_body, "decide", decide):
             placed = propagate(plan, captured)
     if fault.made_by in ("capture", "propagate"):

@@ -137,7 +137,7 @@ def _drop_operations(baseline: Baseline) -> Sites:
                 continue
             if _short(node) in ("add", "sub") and any(map(_is_zero, node.args)):
                 continue  # a sum that begins: of a dense layer, zero is added to zero
-            yield f"{site} -> {operand.name}", _in_place(lambda n=node, o=operand: drop(n, o))
+            yield f"{site} -> {operand.name}", _in_place(partial(drop, node, operand))
 
 
 @fault("operands are exchanged", "capture")
@@ -158,7 +158,7 @@ def _exchange_operands(baseline: Baseline) -> Sites:
                 continue
             if _origin(one) is not _origin(other) and _is_alike(one, other):
                 at = 0 if nested else None
-                change = _in_place(lambda n=node, a=at, f=first, s=second: exchange(n, a, f, s))
+                change = _in_place(partial(exchange, node, at, first, second))
                 yield f"{site} {first}, {second}", change
 
 
@@ -277,7 +277,7 @@ def _exchange_parameters(baseline: Baseline) -> Sites:
         for one, other in combinations(body.tensors(), 2):
             if one.meta["buffer"] == other.meta["buffer"] and _is_alike(one, other):
                 site = f"{body.name} {one.meta['tensor']}, {other.meta['tensor']}"
-                yield site, _in_place(lambda a=one, b=other: exchange(a, b))
+                yield site, _in_place(partial(exchange, one, other))
 
 
 @fault("another value is read", "capture")
@@ -290,7 +290,7 @@ def _read_others(baseline: Baseline) -> Sites:
         for operand in dict.fromkeys(operands_of(node)):
             for other in before:
                 if _is_alike(other, operand) and _origin(other) is not _origin(operand):
-                    change = _in_place(lambda n=node, o=operand, w=other: n.replace_input_with(o, w))
+                    change = _in_place(partial(node.replace_input_with, operand, other))
                     yield f"{site} {operand.name} -> {other.name}", change
 
 
@@ -302,7 +302,7 @@ def _read_other_results(baseline: Baseline) -> Sites:
             if item_of(one)[0] is item_of(other)[0] and _is_alike(one, other):
                 for user in one.users:
                     if user.op != "output":
-                        change = _in_place(lambda u=user, a=one, b=other: u.replace_input_with(a, b))
+                        change = _in_place(partial(user.replace_input_with, one, other))
                         yield f"{body.name} {user.name} {one.name} -> {other.name}", change
 
 
@@ -315,7 +315,7 @@ def _take_operators_for_others(baseline: Baseline) -> Sites:
 def _take_for_another(site: str, node: fx.Node) -> Sites:
     if not isinstance(node.target, torch._ops.OpOverload) or _short(node) not in ALIKE:
         return
-    if _short(node) in ("add", "sub") and any(map(_is_zero, node.args[1:])):
+    if _short(node) in ("add", "sub") and any(map(_is_zero, node.args)):
         return
     other = ALIKE[_short(node)]
     packet = getattr(torch.ops.aten, other)
@@ -325,7 +325,7 @@ def _take_for_another(site: str, node: fx.Node) -> Sites:
     names = {stated.name for stated in target._schema.arguments}
     if len(node.args) > len(target._schema.arguments) or not node.kwargs.keys() <= names:
         return
-    yield f"{site} as {other}", _in_place(lambda n=node, t=target: setattr(n, "target", t))
+    yield f"{site} as {other}", _in_place(partial(setattr, node, "target", target))
 
 
 @fault("a gradient is cut off", "capture")
@@ -343,7 +343,7 @@ def _cut_gradients(baseline: Baseline) -> Sites:
             continue
         for operand in dict.fromkeys(operands_of(node)):
             if operand in facts and facts[operand].grad and _short(node) not in SHAPE_ONLY:
-                yield f"{site} {operand.name}", _in_place(lambda n=node, o=operand: cut(n, o))
+                yield f"{site} {operand.name}", _in_place(partial(cut, node, operand))
 
 
 def _placed(baseline: Baseline) -> Iterator[Placed]:
@@ -361,7 +361,7 @@ def _lose_detaches(baseline: Baseline) -> Sites:
         if _short(node) == "detach":
             (operand,) = operands_of(node)
             if value(operand).is_floating_point() and _has_gradient(operand, facts):
-                yield site, _in_place(lambda n=node, o=operand: n.replace_all_uses_with(o))
+                yield site, _in_place(partial(node.replace_all_uses_with, operand))
 
 
 def _has_gradient(node: fx.Node, facts: dict[fx.Node, Any]) -> bool:
@@ -383,7 +383,7 @@ def _exchange_layers(baseline: Baseline) -> Sites:
             children = [body.children[str(node.args[1])] for node in (one, other)]
             if children[0] is children[1] and list(_parameters(children[0])):
                 site = f"{body.name} {one.args[1]}, {other.args[1]}"
-                yield site, _in_place(lambda a=one, b=other: exchange(a, b))
+                yield site, _in_place(partial(exchange, one, other))
 
 
 def _parameters(body: Body) -> Iterator[str]:
@@ -432,7 +432,7 @@ def _exchange_recipes(baseline: Baseline) -> Sites:
     for one, other in pairwise(names):
         if recipes[one] != recipes[other] and not _is_same(recipes[one], recipes[other]):
             new = {one: recipes[other], other: recipes[one]}
-            yield f"{one}, {other}", lambda captured, n=new: replace(captured, recipes={**recipes, **n})
+            yield f"{one}, {other}", partial(replace, recipes={**recipes, **new})
 
 
 @fault("a result is taken for another", "capture")

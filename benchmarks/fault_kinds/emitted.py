@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -88,7 +89,7 @@ def _print_other_operators(baseline: Baseline) -> Sites:
             other = others[type(node.op)]
             yield (
                 f"{_show(place, node)} {other.__name__}",
-                place.edit(lambda n, o=other: setattr(n, "op", o())),
+                place.edit(partial(_set, field="op", value=other())),
             )
 
 
@@ -118,8 +119,20 @@ def _leave_arguments_out(baseline: Baseline) -> Sites:
                     name = str(keyword.arg)
                     yield (
                         f"{_show(place, node)} without {name}",
-                        place.edit(lambda n, k=name: _drop_keyword(n, k)),
+                        place.edit(partial(_drop_keyword, name=name)),
                     )
+
+
+def _set(node: ast.AST, field: str, value: object) -> None:
+    setattr(node, field, value)
+
+
+def _set_keyword(node: ast.Call, at: int, value: ast.expr) -> None:
+    node.keywords[at].value = deepcopy(value)
+
+
+def _change_keyword(node: ast.Call, at: int) -> None:
+    _change(node.keywords[at], "value")
 
 
 def _drop_keyword(node: ast.Call, name: str) -> None:
@@ -135,7 +148,7 @@ def _print_other_numbers(baseline: Baseline) -> Sites:
         if method.name == "forward" or isinstance(node.value, float):
             other = node.value + 1 if isinstance(node.value, int) else 1.5 * node.value or 0.5
             number = f"{_show(place, node)} at {node.col_offset} as {other}"
-            yield number, place.edit(lambda n, o=other: setattr(n, "value", o))
+            yield number, place.edit(partial(_set, field="value", value=other))
 
 
 @fault("a statement is left out", "emit")
@@ -158,8 +171,10 @@ def _leave_statements_out(baseline: Baseline) -> Sites:
                 for node in ast.walk(statement)
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
             }
-            if isinstance(statement, ast.AugAssign) or (names and names <= bound):
-                change = place.edit(lambda m, line=statement.lineno: leave_out(m, line))
+            begins_at_zero = isinstance(statement, ast.Assign) and "convert(balance" in ast.unparse(statement)
+            left_out = isinstance(statement, ast.AugAssign) or (names and names <= bound)
+            if left_out and not (begins_at_zero and place.file == "stage_0.py"):
+                change = place.edit(partial(leave_out, line=statement.lineno))
                 yield _show(place, statement), change
             bound |= names
 
@@ -180,7 +195,7 @@ def _print_other_variables(baseline: Baseline) -> Sites:
         for other in tensors:
             if other != node.id:
                 site = f"{_show(place, node)} at {node.col_offset} as {other}"
-                yield site, place.edit(lambda n, o=other: setattr(n, "id", o))
+                yield site, place.edit(partial(_set, field="id", value=other))
 
 
 def _tensor_names(method: ast.FunctionDef, line: int) -> list[str]:
@@ -218,6 +233,7 @@ def _same(one: ast.AST, other: ast.Name) -> bool:
 @fault("a setting is another", "emit")
 def _change_settings(baseline: Baseline) -> Sites:
     """Of batch, loss and optimizer."""
+    decays = baseline.plan.train.optimizer.decay != "constant"
     for number, node in enumerate(ast.walk(ast.parse(baseline.files["train.py"]))):
         if (
             isinstance(node, ast.Call)
@@ -229,24 +245,31 @@ def _change_settings(baseline: Baseline) -> Sites:
             yield from _change_keywords(baseline, number, node)
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("SEED", "STEPS"):
             place = _Place("train.py", number)
-            yield f"train.py {ast.unparse(node)}", place.edit(lambda n: _change(n, "value"))
+            if ast.unparse(node.targets[0]) == "STEPS" and not decays:
+                continue  # the learning rate alone depends on it
+            yield f"train.py {ast.unparse(node)}", place.edit(partial(_change, field="value"))
 
 
 def _change_keywords(baseline: Baseline, number: int, node: ast.Call) -> Sites:
     place = _Place("train.py", number)
     for at, keyword in enumerate(node.keywords):
-        if keyword.arg in HARMLESS:
+        decays = baseline.plan.train.optimizer.decay != "constant"
+        if keyword.arg in HARMLESS or (keyword.arg == "min_lr" and not decays):
             continue
         site = f"train.py {ast.unparse(node.func)} {ast.unparse(keyword)}"
         if isinstance(keyword.value, ast.Constant):
-            yield f"{site} changed", place.edit(lambda n, k=at: _change(n.keywords[k], "value"))
+            yield f"{site} changed", place.edit(partial(_change_keyword, at=at))
         required = keyword.arg in ("sequences", "length", "microbatches", "seed", "shift", "returns")
         if not required and not _is_default(str(keyword.arg), keyword.value):
-            yield f"{site} left out", place.edit(lambda n, k=str(keyword.arg): _drop_keyword(n, k))
+            yield f"{site} left out", place.edit(partial(_drop_keyword, name=str(keyword.arg)))
+
+
+DEFAULTS = {"ignore_index": -100, "decay": "constant", "beta1": 0.9, "beta2": 0.95, "eps": 1e-8}
+DEFAULTS |= {"weight_decay": 0.1, "clip": None, "warmup": 0, "min_lr": 0.0, "balance": None}
 
 
 def _is_default(name: str, given: ast.expr) -> bool:
-    return ast.unparse(given) in {"ignore_index": ["-100"], "decay": ["'constant'", "None"]}.get(name, [])
+    return ast.unparse(given) in (repr(DEFAULTS.get(name, ...)), "()")
 
 
 OTHERS = {"cosine": "linear", "linear": "cosine", "constant": "cosine", None: "cosine", "data": "model"}
@@ -270,12 +293,12 @@ def _declare_stages_otherwise(baseline: Baseline) -> Sites:
             place = _Place("train.py", number)
             for at, keyword in enumerate(node.keywords):
                 if keyword.arg == "first_layer":
-                    yield f"{number} first_layer", place.edit(lambda n, k=at: _change(n.keywords[k], "value"))
+                    yield f"{number} first_layer", place.edit(partial(_change_keyword, at=at))
                 elif keyword.arg == "build":
                     yield from _build_another(baseline, place, at, ast.unparse(keyword.value))
                 else:
                     name = str(keyword.arg)
-                    yield f"{number} without {name}", place.edit(lambda n, k=name: _drop_keyword(n, k))
+                    yield f"{number} without {name}", place.edit(partial(_drop_keyword, name=name))
 
 
 def _build_another(baseline: Baseline, place: _Place, at: int, built: str) -> Sites:
@@ -285,7 +308,7 @@ def _build_another(baseline: Baseline, place: _Place, at: int, built: str) -> Si
             tree = ast.parse(other, mode="eval").body
             yield (
                 f"{place.number} builds {other}",
-                place.edit(lambda n, k=at, t=tree: setattr(n.keywords[k], "value", deepcopy(t))),
+                place.edit(partial(_set_keyword, at=at, value=tree)),
             )
 
 
@@ -297,7 +320,7 @@ def _build_other_topologies(baseline: Baseline) -> Sites:
             for keyword in node.keywords:
                 if keyword.arg in ("data", "pipeline"):
                     name = keyword.arg
-                    yield f"without {name}", place.edit(lambda n, k=name: _drop_keyword(n, k))
+                    yield f"without {name}", place.edit(partial(_drop_keyword, name=name))
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "AXES":
             assert isinstance(node.value, ast.Dict)
             if len(node.value.keys) > 1:
@@ -319,7 +342,7 @@ def _print_placements_otherwise(baseline: Baseline) -> Sites:
             for keyword in node.keywords:
                 name = str(keyword.arg)
                 site = f"line {node.lineno} {ast.unparse(node)[:60]} without {name}"
-                yield site, place.edit(lambda n, k=name: _drop_keyword(n, k))
+                yield site, place.edit(partial(_drop_keyword, name=name))
             if len(node.args) > 1:
                 yield f"line {node.lineno} {ast.unparse(node)[:60]} whole", place.edit(lambda n: n.args.pop())
 
@@ -344,4 +367,4 @@ def _build_other_members(baseline: Baseline) -> Sites:
                     site = (
                         f"{place.file}:{first.lineno} {ast.unparse(first)[:40]}, {ast.unparse(second)[:40]}"
                     )
-                    yield site, place.edit(lambda m, a=one, b=other: exchange(m, a, b))
+                    yield site, place.edit(partial(exchange, one=one, other=other))

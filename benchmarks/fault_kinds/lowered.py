@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -198,7 +199,7 @@ def _begin_otherwise(baseline: Baseline) -> Sites:
     recipes = baseline.program.recipes
     for name, recipe in recipes.items():
         other = (("uniform_", -0.1, 0.1),) if recipe[0][0] != "uniform_" else (("normal_", 0.0, 0.1),)
-        yield name, lambda p, n=name, r=other: replace(p, recipes={**recipes, n: r})
+        yield name, partial(replace, recipes={**recipes, name: other})
 
 
 @fault("another value is sent", "lower")
@@ -222,7 +223,7 @@ def _send_others(baseline: Baseline) -> Sites:
                 root = replace(stage.root, results=tuple(results))
                 yield (
                     f"stage {number} {place} as it came",
-                    lambda p, n=number, r=root: _replace_stage(p, n, root=r),
+                    _change_stage(number, root=root),
                 )
 
 
@@ -292,6 +293,10 @@ def _order_layers_otherwise(baseline: Baseline) -> Sites:
                 yield f"stage {number} {one}, {other}", _change_stage(number, layers=tuple(layers))
 
 
+def _set_field(program: Program, key: str, value: tuple[str, ...]) -> Program:
+    return replace(program, **{key: value})  # type: ignore[arg-type]
+
+
 @fault("a loss is summed over other axes", "lower")
 def _sum_losses_otherwise(baseline: Baseline) -> Sites:
     program = baseline.program
@@ -303,9 +308,9 @@ def _sum_losses_otherwise(baseline: Baseline) -> Sites:
             if axis not in axes and key == "load_axes":
                 continue  # the load is a ratio of counts, which are multiplied alike
             other = tuple(each for each in axes if each != axis) if axis in axes else (*axes, axis)
-            yield f"{key} {other}", lambda p, k=key, o=other: replace(p, **{k: o})
+            yield f"{key} {other}", partial(_set_field, key=key, value=other)
     if program.load_axes is not None:
-        yield "no load", lambda p: replace(p, load_axes=None)
+        yield "no load", partial(replace, load_axes=None)
 
 
 @fault("an event reads another variable", "lower")

@@ -1,4 +1,4 @@
-"""Builds that a fault of the compiler has made wrong are refused; `benchmarks/faults.py` has hundreds of them."""
+"""Builds that a fault of the compiler has made wrong are refused; `benchmarks/faults.py` has hundreds."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -190,12 +190,14 @@ def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) ->
         given.append(_copy_values(again.construct_model()))
         drawn.append(_copy_values(again.build_model()))
     constant = {name for name, recipe in reference.captured.recipes.items() if not is_random(recipe)}
-    together = (
-        {name: torch.stack([each[name] for each in draws]) for name in draws[0]} for draws in (given, drawn)
-    )
-    if others := list(find_other_values(*together, constant)):
+    if others := list(find_other_values(_stack(given), _stack(drawn), constant)):
         raise CompileError(report_initial_values(plan, others))
     return drawn[0]
+
+
+def _stack(draws: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The values of each parameter in all draws, as one tensor: (draws, ..)."""
+    return {name: torch.stack([each[name] for each in draws]) for name in draws[0]}
 
 
 def _copy_values(model: nn.Module) -> dict[str, Tensor]:
