@@ -64,7 +64,8 @@ def skip_partial_sum(target: MutationTarget) -> Iterator[Mutant]:
         elif site.planned.verb == "reduce_scatter":
             text = site.format_call("convert", src=R, dst=site.planned.dst)
             yield target.replace_collective(site, text)
-    for verb, left in (("all_reduce", "term"), ("reduce_scatter", "convert(term, group, src=R, dst=dst)")):
+    share = "term.chunk(group.size(), dst.dim)[group.rank()]"
+    for verb, left in (("all_reduce", "term"), ("reduce_scatter", share)):
         if axes := {each.axis for each in target.layer_sums if each.verb == verb}:
             call = f"{verb}(term, group, dst=dst)"
             yield target.patch(LAYERS, call, left, f"of all layers that {verb}", over=sorted(axes))
