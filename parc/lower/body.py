@@ -17,10 +17,10 @@ from parc.ir.runtime_names import TOKEN_COUNTS
 from parc.ir.states import State
 from parc.lower.batch_sizes import BatchSizes, find_sizes
 from parc.lower.draft import Drafter
-from parc.lower.local_names import Key, Scope
 from parc.lower.local_values import Shares
-from parc.lower.source_names import Statements
-from parc.lower.value_names import name_objective, name_unnamed
+from parc.lower.names.local_names import Key, Scope
+from parc.lower.names.source_names import Statements
+from parc.lower.names.value_names import name_objective, name_unnamed
 from parc.lower.zeros import is_zero
 from parc.shard.layout import Layout
 from parc.shard.placed import Move, Placed

@@ -15,9 +15,9 @@ from parc.ir.expression import Expression, expr, name, placeholder, substitute
 from parc.ir.program import Buffer, Do, Let
 from parc.ir.runtime_names import GLOBALS
 from parc.lower.batch_sizes import BatchSizes, find_sizes, list_sizes
-from parc.lower.op_printers import print_operation
-from parc.lower.operation import Operation, to_expression, with_operands
-from parc.lower.source_names import Statements
+from parc.lower.names.source_names import Statements
+from parc.lower.printing.operation import Operation, to_expression, with_operands
+from parc.lower.printing.operators import print_operation
 from parc.shard.layout import Layout
 
 _TAKEN = GLOBALS | {"device", "first_layer", "float", "i"}

@@ -12,11 +12,11 @@ from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.graph import is_item, name_of, operands_of, shape, user_name
 from parc.ir.expression import placeholder
 from parc.lower.batch_sizes import BatchSizes
-from parc.lower.local_names import find_last_reads
 from parc.lower.local_values import Shares
-from parc.lower.operation import Operation, with_operands
-from parc.lower.sharded_op_printers import Printed, print_local
-from parc.lower.source_names import Statements
+from parc.lower.names.local_names import find_last_reads
+from parc.lower.names.source_names import Statements
+from parc.lower.printing.operation import Operation, with_operands
+from parc.lower.printing.sharded_operators import Printed, print_local
 from parc.shard.placed import Placed
 
 LONGEST = 80  # characters of an expression that is written inside of another

@@ -18,8 +18,8 @@ from parc.emit.pretty import print_expression
 from parc.ir.expression import expr, name
 from parc.ir.states import FREE, I, Kind, P, R, S, State
 from parc.lower.batch_sizes import BatchSizes, divide, make_constant
-from parc.lower.operation import Operation, with_operands
-from parc.lower.sharded_op_printers import print_local
+from parc.lower.printing.operation import Operation, with_operands
+from parc.lower.printing.sharded_operators import print_local
 from parc.runtime.vocabulary import sharded_embedding
 from parc.shard import rules
 from parc.shard.layout import Layout

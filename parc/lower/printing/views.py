@@ -10,7 +10,7 @@ from parc.capture.graph import argument, operands_of
 from parc.capture.sizes import Size
 from parc.ir.expression import item, literal
 from parc.lower.batch_sizes import find_argument, find_sizes, make_constant
-from parc.lower.operation import Operation, Printer
+from parc.lower.printing.operation import Operation, Printer
 
 
 def _print_view(op: Operation) -> ast.expr:

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from parc.capture.custom_ops import CALL
 from parc.capture.graph import is_item, item_of
 from parc.capture.source_lines import Line, find_lines
-from parc.lower.operation import Numbers
+from parc.lower.printing.operation import Numbers
 
 
 @cache

@@ -11,8 +11,8 @@ import torch
 
 from parc.capture.graph import argument, operands_of, value
 from parc.ir.expression import call, expr, item, literal
-from parc.lower.operation import Operation, Printer, to_expression
-from parc.lower.view_printers import VIEWS
+from parc.lower.printing.operation import Operation, Printer, to_expression
+from parc.lower.printing.views import VIEWS
 
 _INFIX = {
     "add": "a + b",

@@ -11,8 +11,8 @@ from parc.capture.graph import argument, name_of
 from parc.ir.expression import attribute, call, expr, literal, name
 from parc.ir.program import Collective, Operand, Value
 from parc.ir.states import I, P, State
-from parc.lower.op_printers import print_operation
-from parc.lower.operation import Operation, to_expression
+from parc.lower.printing.operation import Operation, to_expression
+from parc.lower.printing.operators import print_operation
 from parc.shard.rules.reduce import read_dims
 
 

@@ -1,0 +1,1 @@
+"""Names of values, from the source of the user and from what computes them."""

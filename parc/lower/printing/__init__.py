@@ -1,0 +1,1 @@
+"""Operators as the Python that a person writes."""
