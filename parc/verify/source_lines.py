@@ -22,9 +22,9 @@ class ProgramFrame(NamedTuple):
 
 
 def select_frames(frames: Iterable[ProgramFrame]) -> list[ProgramFrame]:
-    """The innermost frame outside the program's runtime, if there is one, and the innermost of all."""
+    """The innermost frame in the model, if there is one, and the innermost of all."""
     own = list(frames)
-    outside = [frame for frame in own if not frame.file.startswith("runtime/")]
+    outside = [each for each in own if not each.file.startswith("runtime/") and each.file != "train.py"]
     return list(dict.fromkeys([*outside[:1], *own[:1]]))
 
 

@@ -234,7 +234,7 @@ def test_a_change_that_a_view_shows_is_refused(act: Callable[[Tensor], Tensor]) 
 
 
 def test_a_region_without_gradients_is_not_taken_for_one_with_them() -> None:
-    with pytest.raises(Illegal, match="no_grad"):
+    with pytest.raises(Illegal, match="switches gradients off"):
         layers(lambda _: Acts(without_gradient))
 
 

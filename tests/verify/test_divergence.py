@@ -66,9 +66,9 @@ def test_a_sum_that_is_left_out_is_named_with_its_line(tmp_path: Path) -> None:
     assert found.message.startswith(
         "the output of `blocks.0.attn` differs first: step 0, microbatch 0, ranks 0-1"
     )
-    classes = (("model.py", "CausalSelfAttention"), ("stage_0.py", "Stage"))
-    for (file, name), detail in zip(classes, found.details[-2:], strict=True):
-        here = line(tmp_path / "program", file, "= all_reduce(", within=f"class {name}")
+    sums = (("model.py", "CausalSelfAttention", "self.out("), ("stage_0.py", "Stage", "self.symbols(tokens)"))
+    for (file, name, text), detail in zip(sums, found.details[-2:], strict=True):
+        here = line(tmp_path / "program", file, text, within=f"class {name}")
         assert f"over `tp` (P -> I) at {file}:{here}, class {name}" in detail
     assert (found.file, found.line) == (edit[0], line(tmp_path / "program", edit[0], "    pass"))
 
@@ -93,7 +93,7 @@ def test_only_the_ranks_that_differ_are_named(tmp_path: Path) -> None:
 
 
 def test_a_parameters_gradient_names_the_axes_that_complete_it(tmp_path: Path) -> None:
-    edit = ("model.py", 'init=constant(1.0), reduce=("ep", "tp")', 'init=constant(1.0), reduce=("ep",)')
+    edit = ("model.py", "init=constant(1.0)", 'init=constant(1.0), reduce=("ep",)')
     found = locate("moe", "everything", tmp_path / "program", edit)
     assert found.message.startswith("the gradient of `layers.2.")
     assert "_norm.weight` differs first: step 0, ranks 2-3, 6-7" in found.message

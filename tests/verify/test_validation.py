@@ -63,8 +63,8 @@ FAULTS = {
     "a mean is that of one rank": ("model.py", " / self.ep.size()", ""),
     "a sign is another": ("model.py", "second * cos + first * sin", "second * cos - first * sin"),
     "a constant is another": ("model.py", "eps = 1e-6", "eps = 1e-4"),
-    "a weight lies on another dim": ("model.py", '{"tp": 1},\n', '{"tp": 0},\n'),
-    "a gradient is not completed": ("model.py", ', reduce=("ep",)', ""),
+    "a weight lies on another dim": ("model.py", '{"tp": 1},', '{"tp": 0},'),
+    "a gradient is not completed": ("model.py", 'reduce=("ep",)', "reduce=()"),
     "a residual is left out": ("model.py", "x = x + attention", "x = attention"),
     "a buffer is another": ("stage_1.py", "angles.sin()", "angles.cos()"),
     "a loss is counted twice": ("stage_2.py", "return loss,", "return 2 * loss,"),
@@ -99,7 +99,7 @@ def test_a_fault_of_emission_is_an_error(
     found, (fault,) = validation.validate(made.plan, made.files)
     assert found is None
     assert fault.code == "P513"
-    ends = new == "return x.float(), balance" or old == '{"tp": 1},\n'  # others compute something else
+    ends = new == "return x.float(), balance" or old == '{"tp": 1},'  # others compute something else
     assert ("does not come to the end" if ends else "does not compute") in fault.message
 
 
@@ -156,7 +156,7 @@ def test_nothing_is_written_where_it_fails(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(validation, "choose_sample", emit_another_constant)
     built = driver.build(project.write(), None, project.out)
-    assert [each.code for each in built.diagnostics] == ["P513"]
+    assert "P513" in [each.code for each in built.diagnostics]
     assert not project.out.exists()
 
 

@@ -45,7 +45,7 @@ def test_of_a_hang_the_ranks_and_their_operations_are_reported(tmp_path: Path) -
     assert found.finding.message == "the program hangs: a step was not done after 10 s"
     here = line(tmp_path / "program", END[0], "dist.recv")
     sums = line(tmp_path / "program", "runtime/collectives.py", SUM)
-    place = line(tmp_path / "program", "stage_0.py", "= all_reduce(", within="class Stage")
+    place = line(tmp_path / "program", "stage_0.py", "self.embedding(tokens)", within="class Stage")
     assert found.finding.details == (
         f"rank 0 waits in `recv` at {END[0]}:{here}",
         f"rank 1 waits in `all_reduce` at runtime/collectives.py:{sums} from stage_0.py:{place}",
@@ -95,7 +95,7 @@ def test_a_rank_that_exits_as_if_it_had_succeeded_is_refuted(tmp_path: Path) -> 
 
 
 def test_a_step_whose_gradients_cannot_be_inspected_is_not_provable(tmp_path: Path) -> None:
-    edit = ("runtime/training.py", "self.update(step)", "type(self).update(self, step)")
+    edit = ("runtime/training.py", "self.update(step, norm)", "type(self).update(self, step, norm)")
     found = stopped(tmp_path / "program", edit, layout="one-rank")
     assert found.verdict == "not provable"
     assert found.finding.message.startswith("the edited `step` does not call `update`")

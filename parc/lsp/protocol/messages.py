@@ -63,6 +63,8 @@ class Protocol(LanguageServerProtocol):
         """Handle a message that is in order."""
         method = data.get("method")
         kind: Any
+        if method is None and self._is_unasked(data.get("id")):
+            return
         if method is None:
             known = self._result_types.pop(data["id"], None) or JsonRPCResponseMessage
             kind = types.ResponseErrorMessage if "error" in data else known
@@ -77,6 +79,14 @@ class Protocol(LanguageServerProtocol):
             return
         self.is_initialized |= method == types.INITIALIZE
         self.handle_message(message)
+
+    def _is_unasked(self, id: Any) -> bool:
+        """Whether a response answers no request that is waited for: some are cancelled before it comes."""
+        future = self._request_futures.get(id)
+        if future is not None and future.cancelled():
+            del self._request_futures[id], self._result_types[id]
+            return True
+        return future is None
 
     def refuse(self, id: str | int | None, fault: JsonRpcException) -> None:
         """Answer a request with an error; a message whose id is not known too, but no notification."""

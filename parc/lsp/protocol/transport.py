@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import traceback
 from concurrent.futures import CancelledError
 from threading import Thread
 from typing import BinaryIO
@@ -89,6 +90,8 @@ class Session:
                 protocol.receive(body)
         except BrokenPipeError:
             self.end(1)
+        except Exception:  # noqa: BLE001 - one message does not end the others
+            traceback.print_exc()
         if protocol.exit_status is not None:
             self.end(protocol.exit_status)
         await asyncio.sleep(0)  # to what waits, such as diagnostics

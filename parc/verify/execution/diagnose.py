@@ -119,9 +119,13 @@ def _locate_rank(files: Path, folder: Path) -> Stack:
 
 
 def _read_stack(file: Path, folder: Path) -> Stack:
-    """The first stack in a file of faulthandler's with a call of the program, else the first of all."""
+    """The first stack in a file of faulthandler's with a call of the program, else the first of all.
+
+    That of a thread which the program has started, such as for its progress, comes after the others.
+    """
     text = file.read_text() if file.exists() else ""
     stacks = re.split(r"^(?:Current thread|Thread) .*$", text, flags=re.MULTILINE)[1:]
+    stacks.sort(key=lambda stack: " in _bootstrap\n" in stack)
     found = [_parse_calls(stack, folder) for stack in stacks]
     return next((calls for calls in found if any(call.own for call in calls)), found[0] if found else [])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from parc.emit.program import Files
 
@@ -37,8 +37,9 @@ def _list_modules(files: Files) -> Iterator[tuple[str, bytes]]:
 
 def _split_parts(name: str, content: bytes) -> Iterator[tuple[str, str]]:
     """A name for each part of a module, and a text that corresponding parts share."""
-    module = re.sub(r"\d+", "N", name)
-    for statement in ast.parse(content).body:
+    module, body = re.sub(r"\d+", "N", name), ast.parse(content).body
+    constants = dict(_list_constants(body))
+    for statement in body:
         match statement:
             case ast.Import() | ast.ImportFrom() | ast.Expr():
                 continue  # what a module imports follows from its other parts
@@ -46,15 +47,41 @@ def _split_parts(name: str, content: bytes) -> Iterator[tuple[str, str]]:
                 continue
             case ast.ClassDef() | ast.FunctionDef():
                 yield f"`{statement.name}`", f"{module} {_mask(statement)}"
-            case ast.Assign(targets=[ast.Name(table)], value=ast.Dict(keys, values)):
-                for key, value in zip(keys, values, strict=True):
-                    assert key is not None
-                    yield f"`{ast.unparse(key)}`", f"{module} {table} {_mask(key)} {_mask(value)}"
+            case ast.Assign(targets=[ast.Name(table)], value=ast.Dict() as entries):
+                yield from _split_entries(f"{module} {table}", entries, constants)
+            case ast.Assign(
+                targets=[ast.Name(table)],
+                value=ast.Call(_, [], [rule, ast.keyword(value=ast.Dict() as entries)]),
+            ):
+                yield f"`{ast.unparse(rule)}` of `{table}`", f"{module} {table} {_mask(rule)}"
+                yield from _split_entries(f"{module} {table}", entries, constants)
+            case ast.Assign(targets=[ast.Name(constant)]) if constant in constants:
+                continue  # it stands in the entries that name it
             case ast.Assign(targets=[ast.Name(table)], value=ast.Tuple(elements)):
                 for number, element in enumerate(elements):
                     yield f"`{table}[{number}]`", f"{module} {table} {_mask(element)}"
             case _:
                 yield f"`{ast.unparse(statement)}`", f"{module} {_mask(statement)}"
+
+
+def _list_constants(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.Call]]:
+    """The initial values that a module names, since several entries of its table have them."""
+    for statement in body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(constant)], value=ast.Call(func=ast.Name(function)) as value):
+                if re.fullmatch(rf"{function.upper()}(_\d+)?", constant):
+                    yield constant, value
+
+
+def _split_entries(
+    table: str, entries: ast.Dict, constants: Mapping[str, ast.Call]
+) -> Iterator[tuple[str, str]]:
+    for key, value in zip(entries.keys, entries.values, strict=True):
+        assert key is not None
+        names = r"\b(" + "|".join(constants) + r")\b"
+        text = ast.unparse(value)
+        written = re.sub(names, lambda found: ast.unparse(constants[found[0]]), text) if constants else text
+        yield f"`{ast.unparse(key)}`", f"{table} {_mask(key)} {_mask(ast.parse(written))}"
 
 
 def _mask(tree: ast.AST) -> str:
