@@ -26,4 +26,4 @@ def check_functions(trainer: Any, plan: Plan) -> Iterator[str]:
     yield from check_divisor(trainer, plan)
     yield from check_losses(trainer, plan)
     yield from check_load(trainer, plan)
-    yield from check_not_finite(trainer, plan)
+    yield from check_not_finite(trainer)

@@ -7,18 +7,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 
-from parc.plan.blocks import Plan
+from parc.runtime.placement import PlacedParameter
 
 
-def check_not_finite(trainer: Any, plan: Plan) -> Iterator[str]:
+def check_not_finite(trainer: Any) -> Iterator[str]:
     """The last check: what the trainer holds is of no use afterwards.
 
-    The gradients of one rank are not numbers; all ranks must stop, and leave the parameters as they were.
+    One term of each gradient of the last stage is not a number; all ranks must stop, and leave the parameters
+    as they were.
     """
     hooks = []
-    if torch.distributed.get_rank() == plan.mesh.size - 1:
-        hooks = [each.tensor.register_hook(_spoil) for each in trainer.parameters]
+    if trainer.topology.last:
+        mesh = trainer.topology.mesh
+        spoilt = [each for each in trainer.parameters if _has_last_term(each, mesh)]
+        hooks = [each.tensor.register_hook(_spoil) for each in spoilt]
     before = [each.tensor.detach().clone() for each in trainer.parameters]
     try:
         trainer.step(0)
@@ -31,6 +35,12 @@ def check_not_finite(trainer: Any, plan: Plan) -> Iterator[str]:
     pairs = zip(trainer.parameters, before, strict=True)
     if changed := [each.name for each, value in pairs if not torch.equal(each.tensor.detach(), value)]:
         yield f"a gradient that is not a number still changes `{changed[0]}`"
+
+
+def _has_last_term(parameter: PlacedParameter, mesh: DeviceMesh) -> bool:
+    """Whether this rank computes the last term of the last shard: ranks that repeat it compute it alike."""
+    axes = {*parameter.sharded_axes, *(parameter.placement.reduce or ())}
+    return all(mesh.get_local_rank(axis) == mesh[axis].size() - 1 for axis in axes)
 
 
 def _spoil(gradient: Tensor) -> Tensor:

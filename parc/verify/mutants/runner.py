@@ -26,7 +26,6 @@ from parc.verify.matching.record_ranks import record_ranks
 from parc.verify.matching.rung import list_stage_ends
 from parc.verify.mutants.target import MutationTarget
 from parc.verify.numbers.compare import FUNCTION, compare_program, load_reference, save_reference
-from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable
@@ -76,7 +75,6 @@ class MutantRunner:
         return MutationTarget(
             self.sample,
             idle=any(_has_idle_expert(each) for step in self.steps for each in step.gradients.values()),
-            uneven=_has_uneven_labels(self.reference),
             low=self.low is not None,
         )
 
@@ -156,18 +154,6 @@ def _find_deviation(reference: Path, run: SampleRun) -> str | None:
 
 def _find_excess(run: SampleRun) -> str | None:
     return next((finding.message for finding in prove_precision(run).findings), None)
-
-
-def _has_uneven_labels(reference: Reference) -> bool:
-    """Whether data ranks have different numbers of labels in some step that is compared."""
-    plan, batches = reference.plan, reference.batches
-    ranks = plan.mesh.product(plan.list_axes("data"))
-
-    def count_labels(step: int, rank: int) -> int:
-        predicted = batches.select_predicted(batches.load(step, rank, ranks)[1])
-        return int((predicted != plan.train.loss.ignore_index).sum())
-
-    return any(len({count_labels(step, rank) for rank in range(ranks)}) > 1 for step in range(STEPS[-1]))
 
 
 def _has_idle_expert(gradient: Tensor) -> bool:

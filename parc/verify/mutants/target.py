@@ -87,12 +87,12 @@ class CollectiveSite:
 class MutationTarget:
     """The program of a sample, its sites, and which bugs its run can show.
 
-    `idle`: in the steps that are compared, some expert gets no token. `uneven`: data ranks have different
-    numbers of labels. `low`: the program is also run in a type that fuses the experts' products.
+    `idle`: in the steps that are compared, some expert gets no token. `low`: the program is also run in
+    a type that fuses the experts' products.
     """
 
-    def __init__(self, sample: Sample, *, idle: bool = True, uneven: bool = True, low: bool = True) -> None:
-        self.sample, self.idle, self.uneven, self.low = sample, idle, uneven, low
+    def __init__(self, sample: Sample, *, idle: bool = True, low: bool = True) -> None:
+        self.sample, self.idle, self.low = sample, idle, low
         self.plan = plan = sample.plan
         self.data = plan.list_axes("data")
         self.experts = plan.list_axes("experts")

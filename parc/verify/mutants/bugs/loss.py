@@ -42,12 +42,7 @@ def average_per_rank(target: MutationTarget) -> Iterator[Mutant]:
         own = VALID.replace("        topology.sum(valid, topology.data)\n", "")
         yield target.patch(OBJECTIVE, VALID, own, "means of ranks summed", over=target.data)
         averaged = own.replace("clamp(min=1)", "clamp(min=1) * topology.data_ranks")
-        same = target.explain_single_rank(target.data)
-        if target.plan.train.loss.ignore_index < 0:  # no id is negative
-            same = same or "no id is ignored: every data rank has as many labels"
-        unseen = None if target.uneven else "every data rank has as many labels in this sample"
-        site = "means of ranks averaged"
-        yield target.patch(OBJECTIVE, VALID, averaged, site, equivalent=same, undetectable=unseen)
+        yield target.patch(OBJECTIVE, VALID, averaged, "means of ranks averaged", over=target.data)
 
 
 @silent_bug("balance loss wrongly scaled or not attached")
