@@ -88,13 +88,13 @@ def build_steps(plan: Plan, out: Path, steps: int) -> dict[str, Step]:
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten()), balance
 
     def of_stage(tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        loss, balance = trainer.stage(tokens, labels=labels)  # the sum over tokens
+        loss, balance = trainer.stages[0](tokens, labels=labels)  # the sum over tokens
         return loss / labels.numel(), balance
 
     return {
         "emitted program": lambda number: trainer.step(number)["loss"],
         "user's model in a loop": build_loop(model, of_model, batches),
-        "emitted modules in a loop": build_loop(trainer.stage, of_stage, batches),
+        "emitted modules in a loop": build_loop(trainer.stages[0], of_stage, batches),
     }
 
 

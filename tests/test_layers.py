@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "parc"
 
 TEXT = {"source", "diagnostic", "docstrings", "named_tuple", "record", "resources"}
-FRONT = TEXT | {"syntax", "plan", "ir", "trace", "cost", "check"}
+FRONT = TEXT | {"syntax", "plan", "ir", "schedule", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "ir"}
 EVERYTHING = FRONT | {
     *("report", "render", "capture", "shard", "lower", "emit", "runtime", "verify", "driver", "search")
@@ -33,11 +33,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "syntax": TEXT,
     "plan": TEXT | {"syntax"},
     "ir": TEXT | {"plan"},
-    "trace": BACK,
-    "cost": BACK | {"trace"},
+    "schedule": {"named_tuple"},
+    "trace": BACK | {"schedule"},
+    "cost": BACK | {"schedule", "trace"},
     "check": TEXT | {"syntax", "plan", "ir", "cost"},
     "search": FRONT,
-    "report": BACK | {"cost", "check"},
+    "report": BACK | {"schedule", "cost", "check"},
     "render": FRONT | {"report"},
     "capture": BACK | {"runtime"},
     "shard": BACK | {"capture"},

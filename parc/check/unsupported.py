@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from parc.check.registry import Finding, Registry
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.plan.blocks import Launch, Plan
+from parc.plan.schema.plan import SPLIT
 from parc.source import Span
 
 LIMITS: Registry[Plan] = Registry()
@@ -110,7 +111,7 @@ def experts_split_by_other_axes(plan: Plan) -> Iterator[Finding]:
 
 @limit("P404")
 def schedule(plan: Plan) -> Iterator[Finding]:
-    """The schedule is neither `gpipe` nor `1f1b`.
+    """The schedule splits the backward pass: `zero_bubble`, `zbv` or `dualpipev`.
 
     ## Example
 
@@ -126,31 +127,10 @@ def schedule(plan: Plan) -> Iterator[Finding]:
           pipeline over [pp] { schedule = 1f1b }
         }
     """
-    if plan.pipeline and plan.pipeline.schedule not in ("gpipe", "1f1b"):
+    if plan.pipeline and plan.pipeline.schedule in SPLIT:
         what = f"the schedule `{plan.pipeline.schedule}`"
-        yield _refuse(what, plan.pipeline.at("schedule"), "`schedule = 1f1b` or `gpipe`")
-
-
-@limit("P405")
-def chunks(plan: Plan) -> Iterator[Finding]:
-    """A rank of the pipeline has several chunks of layers.
-
-    ## Example
-
-        plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = 1f1b, chunks = 2 }
-        }
-
-    ## Instead
-
-        plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = 1f1b }
-        }
-    """
-    if plan.pipeline and plan.pipeline.chunks > 1:
-        yield _refuse(f"`chunks = {plan.pipeline.chunks}`", plan.pipeline.at("chunks"), "`chunks = 1`")
+        instead = "`schedule = 1f1b`" if plan.pipeline.chunks == 1 else "`schedule = interleaved`"
+        yield _refuse(what, plan.pipeline.at("schedule"), instead)
 
 
 @limit("P406")

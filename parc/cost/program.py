@@ -7,7 +7,7 @@ routing decides are means over the ranks of a group: what one rank sends more, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from typing import NamedTuple
@@ -43,21 +43,21 @@ class ProgramTransfer(NamedTuple):
         return self.bytes * self.calls
 
 
-def count_program_states(plan: Plan, stage: Stage) -> ModelStates:
-    """Of one rank of a stage, as AdamW holds them between two steps.
+def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
+    """Of one rank of some stages, as AdamW holds them between two steps.
 
     Gradients are there from the backward pass to the update.
     """
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-    own = [parameter for _, parameter in named_parameters(stage)]
+    own = [parameter for stage in stages for _, parameter in named_parameters(stage)]
     bytes = sum(count_local_elements(each, sizes) * _count_element_bytes(each.dtype) for each in own)
     return ModelStates(bytes, bytes, MOMENTS * bytes + COUNTER_BYTES * len(own))
 
 
 def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramTransfer, ...], ...]:
-    """For each stage, the collectives and sends of one of its ranks, in a step after the first."""
+    """The collectives and sends in a step after the first, of a rank at each place of the pipeline."""
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-    stages = []
+    places = []
     for named, numbered in zip(
         derive_roles(plan, program), derive_roles(plan, assume_even_routing(program)), strict=True
     ):
@@ -66,8 +66,8 @@ def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramT
             op, routed = issue.op, any(isinstance(size, str) for size in issue.op.shape)
             if op.kind != "recv":
                 calls[op.where, op.kind, op.axis, count_buffer_bytes(number.op, sizes), routed] += 1
-        stages.append(tuple(ProgramTransfer(*key[:4], count, key[4]) for key, count in calls.items()))
-    return tuple(stages)
+        places.append(tuple(ProgramTransfer(*key[:4], count, key[4]) for key, count in calls.items()))
+    return tuple(places)
 
 
 def assume_even_routing(program: Program) -> Program:

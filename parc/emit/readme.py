@@ -9,6 +9,7 @@ from parc.emit.tables import parc_version
 from parc.emit.train import STEP_TIMEOUT
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
+from parc.plan.placement import locate_stages
 from parc.runtime.datasets import STDLIB
 
 
@@ -51,9 +52,10 @@ def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> Readme
     patterns = plan.train.dataset.patterns if plan.train.dataset else ()
     local = any(not each.startswith(STDLIB) for each in patterns)
     says: dict[str, list[str]] = {}
+    places = _list_places(plan)
     for number, (module, stage) in enumerate(zip(modules, program.stages, strict=True)):
         last = stage.first_layer + len(stage.layers) - 1
-        said = f"stage {number}, layers {stage.first_layer} to {last}"
+        said = f"stage {number}, layers {stage.first_layer} to {last}{places.get(number, '')}"
         says.setdefault(f"{module}.py", []).append(said)
     return ReadmeFacts(
         plan=plan.name,
@@ -68,6 +70,15 @@ def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> Readme
         local=local,
         timeout=f"{STEP_TIMEOUT:g}",
     )
+
+
+def _list_places(plan: Plan) -> dict[int, str]:
+    """Where each stage is, by its number, if a rank has several."""
+    if plan.pipeline is None or plan.pipeline.chunks == 1:
+        return {}
+    (axis,) = plan.pipeline.axes
+    ranks = [(place, plan.mesh.rank({axis: place})) for place in range(plan.mesh.axis(axis).size)]
+    return {stage: f", at {axis} {place}" for place, rank in ranks for stage in locate_stages(plan, rank)}
 
 
 def _formula(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from parc.plan.blocks import Plan, Spanned
+from parc.plan.placement import locate_stages
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def launch_facts(plan: Plan) -> Nodes:
 
 
 def ranks(plan: Plan) -> str:
-    """rank, node, device, coordinates, stage, experts, data: a row a rank."""
+    """rank, node, device, coordinates, stage, experts, data: a row a rank; stages are separated by spaces."""
     per_node = launch_facts(plan).per_node
     names = [axis.name for axis in plan.mesh.axes]
     text = io.StringIO()
@@ -39,10 +40,10 @@ def ranks(plan: Plan) -> str:
     for rank in range(plan.mesh.size):
         node, device = divmod(rank, per_node)
         at = plan.mesh.coordinates(rank)
-        stage = plan.mesh.index(rank, plan.pipeline.axes) if plan.pipeline else 0
+        stages = " ".join(map(str, locate_stages(plan, rank)))
         data = plan.mesh.index(rank, plan.data.axes) if plan.data else 0
         coordinates = [at[name] for name in names]
-        writer.writerow([rank, node, device, *coordinates, stage, _experts(plan, rank), data])
+        writer.writerow([rank, node, device, *coordinates, stages, _experts(plan, rank), data])
     return text.getvalue()
 
 

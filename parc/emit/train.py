@@ -12,6 +12,7 @@ from parc.emit.trees import assign
 from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import Plan
+from parc.plan.schema.plan import V_SHAPED
 
 STEP_TIMEOUT = 300.0  # seconds
 
@@ -157,6 +158,10 @@ def _count_sequences(data: Sequence[str]) -> ast.expr:
 def _topology_settings(plan: Plan) -> Mapping[str, ast.expr]:
     data = {"data": literal(plan.data.axes)} if plan.data else {}
     pipeline = {"pipeline": literal(plan.pipeline.axes[0])} if plan.pipeline else {}
+    if plan.pipeline and plan.pipeline.chunks > 1:
+        pipeline["chunks"] = literal(plan.pipeline.chunks)
+    if plan.pipeline and plan.pipeline.schedule in V_SHAPED:
+        pipeline["v_shaped"] = literal(True)
     return {**data, **pipeline, "device": name("device"), "timeout": expr("outlast(options.timeout)")}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.plan.blocks import Plan
+from parc.plan.blocks import Pipeline, Plan
 from parc.plan.schema.plan import V_SHAPED
 
 MAX_STAGES = 2**20
@@ -14,22 +14,33 @@ def slice_evenly(total: int, parts: int, index: int) -> range:
     return range(index * size, (index + 1) * size)
 
 
-def locate_layers(plan: Plan, rank: int) -> tuple[range, ...]:
-    """The layers of a rank, a range for each chunk: chunk c of pipeline rank p is stage c * (ranks) + p.
+def name_schedule(pipeline: Pipeline) -> str:
+    """The schedule that is run: `1f1b` with several chunks on a rank is the interleaved one."""
+    return "interleaved" if pipeline.schedule == "1f1b" and pipeline.chunks > 1 else pipeline.schedule
 
-    In a V-shaped schedule the second chunk of pipeline rank p is the p-th stage from the end.
+
+def locate_stages(plan: Plan, rank: int) -> tuple[int, ...]:
+    """The stages of a rank, one for each chunk: chunk c of pipeline rank p is stage c * (ranks) + p.
+
+    In a V-shaped schedule the second chunk of pipeline rank p is the p-th stage from the end. Without a
+    pipeline there is one stage.
     """
     if plan.pipeline is None:
-        return (range(plan.train.model.shape.layers or 0),)
+        return (0,)
     ranks = plan.mesh.product(plan.pipeline.axes)
-    first = plan.mesh.index(rank, plan.pipeline.axes)
-    count = ranks * plan.pipeline.chunks
-    v_shaped = plan.pipeline.schedule in V_SHAPED
-    stages = (first, count - 1 - first) if v_shaped else range(first, count, ranks)
-    starts = [sum(plan.pipeline.layers[:stage]) for stage in stages]
-    return tuple(
-        range(start, start + plan.pipeline.layers[stage]) for start, stage in zip(starts, stages, strict=True)
-    )
+    first, count = plan.mesh.index(rank, plan.pipeline.axes), ranks * plan.pipeline.chunks
+    if plan.pipeline.schedule in V_SHAPED:
+        return first, count - 1 - first
+    return tuple(range(first, count, ranks))
+
+
+def locate_layers(plan: Plan, rank: int) -> tuple[range, ...]:
+    """The layers of a rank, a range for each of its stages."""
+    if plan.pipeline is None:
+        return (range(plan.train.model.shape.layers or 0),)
+    layers, stages = plan.pipeline.layers, locate_stages(plan, rank)
+    starts = [sum(layers[:stage]) for stage in stages]
+    return tuple(range(start, start + layers[stage]) for start, stage in zip(starts, stages, strict=True))
 
 
 def locate_experts(plan: Plan, rank: int) -> range:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from parc.cost.job.job import Job
-from parc.cost.schedule import order as schedule
 from parc.plan.blocks import Plan
+from parc.schedule import order as schedule
 
 SHAPE = ("layers", "hidden", "heads", "ffn", "vocab")
 DEVICE = ("compute", "memory", "memory_bandwidth")

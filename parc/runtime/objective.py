@@ -56,7 +56,7 @@ class Objective:
     ) -> Tensor:
         """Loss and balance loss of the step, on all ranks: (2,) float64.
 
-        `packed` is (microbatches, 2) on the last stage, None on the others.
+        `packed` is (microbatches, 2) on the ranks of the last stage, None on the others.
         """
         total = torch.zeros(2, dtype=torch.float64, device=topology.mesh.device_type)
         if packed is not None:
@@ -64,5 +64,5 @@ class Objective:
             topology.sum(total[0], self.loss_axes)
             topology.sum(total[1], self.balance_axes)
         if topology.pipeline is not None:
-            dist.broadcast(total, group_src=topology.stages - 1, group=topology.pipeline)
+            dist.broadcast(total, group_src=topology.loss_rank, group=topology.pipeline)
         return total / torch.stack([divisor, torch.full_like(divisor, microbatches)])

@@ -1,91 +1,115 @@
-"""One pipeline stage a rank, on `torch.distributed.pipelining`."""
+"""The pipeline stages of a rank, on `torch.distributed.pipelining`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+from torch.distributed.pipelining import (
+    PipelineStage,
+    Schedule1F1B,
+    ScheduleGPipe,
+    ScheduleInterleaved1F1B,
+    ScheduleLoopedBFS,
+)
 
 from .objective import pack_losses
+from .stages import StageSpec
 from .topology import Topology
 
-SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+ScheduleName: TypeAlias = Literal["gpipe", "1f1b", "interleaved"]
+SCHEDULES: Mapping[str, Any] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+"""Of one stage a rank."""
+LOOPED: Mapping[str, Any] = {
+    "gpipe": ScheduleLoopedBFS,
+    "1f1b": ScheduleInterleaved1F1B,
+    "interleaved": ScheduleInterleaved1F1B,
+}
+"""Of several stages a rank."""
 
 
 class Pipeline:
-    """Runs the microbatches of a step through this rank's stage.
+    """Runs the microbatches of a step through this rank's stages.
 
-    `inputs` and `outputs` are like what the stage receives from the stage before and sends to the one after,
-    for one microbatch; they may be on the meta device. Gradients of the floating-point ones are sent back.
-    They are given, because torch would run the stages, collectives included, to infer them. The first stage
-    takes the tokens, (sequences, length); the last returns its loss, or its loss and balance loss. The
-    schedule 1f1b needs at least as many microbatches as stages.
+    `stages` are the modules of this rank, `specs` what is known of all stages, in the order of the model.
+    `tokens` is like those of one microbatch, on the meta device. The shapes between stages are given, because
+    torch would run the stages, collectives included, to infer them. The last stage returns its loss, or its
+    loss and balance loss. Each schedule has its own least number of microbatches: 1f1b one for each stage.
     """
 
     def __init__(
         self,
-        stage: nn.Module,
+        stages: Sequence[nn.Module],
+        specs: Sequence[StageSpec],
         topology: Topology,
         *,
-        inputs: tuple[torch.Tensor, ...],
-        outputs: tuple[torch.Tensor, ...],
+        tokens: torch.Tensor,
         microbatches: int,
-        schedule: Literal["gpipe", "1f1b"],
+        schedule: ScheduleName,
         device: torch.device,
     ) -> None:
         self.topology = topology
         self.microbatches = microbatches
         self.objective: Callable[[torch.Tensor], torch.Tensor] = torch.sum
-        packed = (torch.empty(2, device="meta", requires_grad=True),)
-        self.schedule = SCHEDULES[schedule](
+        self.keywords = {name for number in topology.stages for name in specs[number].keywords}
+        packed = torch.empty(2, device="meta")
+        # what enters each stage, and what leaves the last one
+        between = [(tokens,), *(spec.outputs for spec in specs[:-1]), (packed,)]
+        parts = [
             PipelineStage(
-                Boundary(stage, topology.last),
-                topology.stage,
-                topology.stages,
+                Boundary(stage, specs[number].keywords, last=number == topology.stage_count - 1),
+                number,
+                topology.stage_count,
                 device,
-                input_args=_mark_receivable(inputs),
-                output_args=packed if topology.last else _mark_receivable(outputs),
+                input_args=_mark_receivable(between[number]),
+                output_args=_mark_receivable(between[number + 1]),
                 group=topology.pipeline,
-            ),
+            )
+            for stage, number in zip(stages, topology.stages, strict=True)
+        ]
+        single = len(parts) == 1 and schedule in SCHEDULES
+        self.schedule = (SCHEDULES if single else LOOPED)[schedule](
+            parts[0] if single else parts,
             n_microbatches=microbatches,
             loss_fn=lambda packed, _target: self.objective(packed),
             scale_grads=False,  # `objective` divides by what the loss is a mean over
         )
 
     def step(
-        self,
-        tokens: torch.Tensor,
-        keywords: Mapping[str, torch.Tensor],
-        objective: Callable[[torch.Tensor], torch.Tensor],
+        self, batch: Mapping[str, torch.Tensor], objective: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor | None:
         """Forward and backward of all microbatches; on the last stage their scalars, (microbatches, 2).
 
-        `tokens` and each of `keywords`, which go to this rank's stage by name, are (microbatches,
-        sequences, ..); `objective` makes a microbatch's (2,) scalars the term that is differentiated.
+        `batch` has the tokens, and what stages take by name: each (microbatches, sequences, ..);
+        `objective` makes a microbatch's (2,) scalars the term that is differentiated.
         """
         self.objective = objective
-        arguments = (tokens.flatten(0, 1),) if self.topology.stage == 0 else ()
-        named: dict[str, Any] = {name: value.flatten(0, 1) for name, value in keywords.items()}
+        tokens = batch["tokens"].flatten(0, 1)
+        arguments = (tokens,) if self.topology.stages[0] == 0 else ()
+        named: dict[str, Any] = {name: batch[name].flatten(0, 1) for name in sorted(self.keywords)}
         # the schedule requires a target; the stage gets what its loss needs by the keywords
-        merged: Any = self.schedule.step(*arguments, target=tokens.flatten(0, 1), **named)
+        merged: Any = self.schedule.step(*arguments, target=tokens, **named)
         return merged.view(self.microbatches, 2) if self.topology.last else None
 
 
 class Boundary(nn.Module):
-    """A stage as the schedule takes it: contiguous outputs, and on the last stage one packed tensor."""
+    """A stage as the schedule takes it: contiguous outputs, and on the last stage one packed tensor.
 
-    def __init__(self, stage: nn.Module, last: bool) -> None:
+    The schedule gives each stage of a rank what any of them takes by name.
+    """
+
+    def __init__(self, stage: nn.Module, keywords: Sequence[str], *, last: bool) -> None:
         super().__init__()
         self.stage = stage
+        self.keywords = keywords
         self.last = last
 
     def forward(
-        self, *received: torch.Tensor, **keywords: torch.Tensor
+        self, *received: torch.Tensor, **named: torch.Tensor
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        returned = self.stage(*received, **keywords)
+        returned = self.stage(*received, **{name: named[name] for name in self.keywords})
         if self.last:
             return pack_losses(returned)
         sent = returned if isinstance(returned, tuple) else (returned,)

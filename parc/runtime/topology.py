@@ -18,13 +18,17 @@ from .connect import TIMEOUT
 
 @dataclass(frozen=True)
 class Topology:
-    """`mesh` has every axis but the pipeline's: the ranks of one stage, over which its parameters lie."""
+    """`mesh` has every axis but the pipeline's: the ranks of a stage, over which its parameters lie.
+
+    A rank of a pipeline runs one stage, or several: `stages` are their numbers, first to last.
+    """
 
     mesh: DeviceMesh
     data: tuple[str, ...]  # axes that hold different sequences, outermost first
     pipeline: dist.ProcessGroup | None  # the ranks of the other stages at this rank's coordinates
-    stage: int
-    stages: int
+    stages: tuple[int, ...] = (0,)
+    stage_count: int = 1  # on all ranks together
+    loss_rank: int = 0  # of `pipeline`: the one whose last stage ends with the loss
 
     @classmethod
     def build(
@@ -33,10 +37,15 @@ class Topology:
         *,
         data: Iterable[str] = (),
         pipeline: str | None = None,
+        chunks: int = 1,
+        v_shaped: bool = False,
         device: str = "cpu",
         timeout: timedelta = TIMEOUT,
     ) -> Topology:
         """The mesh of `axes`, outermost first (rank = mixed radix, last axis fastest), as this rank sees it.
+
+        `chunks` is the number of stages on each rank. They go round the ranks in turn; where they are
+        `v_shaped`, down the ranks with the first chunk and back up with the second.
 
         A collective call: all ranks make it together.
         """
@@ -49,14 +58,17 @@ class Topology:
         outermost_first = tuple(axis for axis in axes if axis in set(data))
         mesh = world[inner or ("single",)]
         if pipeline is None:
-            return cls(mesh, outermost_first, None, 0, 1)
-        group = world.get_group(pipeline)
-        return cls(mesh, outermost_first, group, world.get_local_rank(pipeline), axes[pipeline])
+            return cls(mesh, outermost_first, None)
+        rank, ranks = world.get_local_rank(pipeline), axes[pipeline]
+        count = ranks * chunks
+        stages = (rank, count - 1 - rank) if v_shaped else tuple(range(rank, count, ranks))
+        loss_rank = 0 if v_shaped else ranks - 1
+        return cls(mesh, outermost_first, world.get_group(pipeline), stages, count, loss_rank)
 
     @property
     def last(self) -> bool:
-        """Whether this rank's stage ends with the loss."""
-        return self.stage == self.stages - 1
+        """Whether this rank's last stage ends with the loss."""
+        return self.stages[-1] == self.stage_count - 1
 
     @cached_property
     def data_ranks(self) -> int:

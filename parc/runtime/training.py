@@ -27,17 +27,16 @@ SHOWN = 4  # of each list in a message
 
 
 class Trainer:
-    """Trains `stage`, which is the whole model where there is no `pipeline`.
+    """Trains `stages`: those of this rank, or one that is the whole model where there is no `pipeline`.
 
-    `keywords` names what forward takes of a microbatch besides what comes first (tokens, or the stage
-    before's output): "tokens", "labels". `load_axes` are the axes over which the counts of the experts
-    modules are terms of a sum; None where there are no experts. `flops` is the arithmetic of one step on
-    one device, `peak_flops` what the device could do in a second.
+    `keywords` names what the whole model takes of a microbatch besides the tokens. `load_axes` are the axes
+    over which the counts of the experts modules are terms of a sum; None where there are no experts. `flops`
+    is the arithmetic of one step on one device, `peak_flops` what the device could do in a second.
     """
 
     def __init__(
         self,
-        stage: nn.Module,
+        stages: Sequence[nn.Module],
         parameters: Sequence[PlacedParameter],
         topology: Topology,
         batches: Batches,
@@ -50,7 +49,7 @@ class Trainer:
         flops: float | None = None,
         peak_flops: float | None = None,
     ) -> None:
-        self.stage = stage
+        self.stages = stages
         self.parameters = parameters
         self.topology = topology
         self.batches = batches
@@ -63,7 +62,10 @@ class Trainer:
         self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
         self.optimizer = ScheduledAdamW(parameters, optimizer)
         self.token_counts = [
-            counts for name, counts in stage.named_buffers() if name.split(".")[-1] == TOKEN_COUNTS
+            counts
+            for stage in stages
+            for name, counts in stage.named_buffers()
+            if name.split(".")[-1] == TOKEN_COUNTS
         ]
         self.device = torch.device(topology.mesh.device_type)
 
@@ -112,12 +114,11 @@ class Trainer:
     def run_microbatches(self, step: int) -> tuple[Tensor | None, Tensor]:
         """Adds up this rank's terms of the gradient; its losses, and what they are divided by.
 
-        The losses are (microbatches, 2), of the last stage alone.
+        The losses are (microbatches, 2), on the ranks of the last stage alone.
         """
         ids = self.batches.load(step, self.topology.data_rank, self.topology.data_ranks)
         tokens, labels = (part.to(self.device) for part in ids)
         named = {"tokens": tokens, "labels": labels}
-        keywords = {name: named[name] for name in self.keywords}
         microbatches = len(tokens)
         divisor = self.objective.compute_divisor(self.batches.select_predicted(labels), self.topology)
 
@@ -126,12 +127,12 @@ class Trainer:
 
         packed: Tensor | None
         if self.pipeline is not None:
-            packed = self.pipeline.step(tokens, keywords, term)
+            packed = self.pipeline.step(named, term)
         else:
-            each = []
+            (stage,), each = self.stages, []
             for index in range(microbatches):
-                given = {name: value[index] for name, value in keywords.items()}
-                each.append(pack_losses(self.stage(tokens[index], **given)))
+                given = {name: named[name][index] for name in self.keywords}
+                each.append(pack_losses(stage(tokens[index], **given)))
                 term(each[-1]).backward()  # type: ignore[no-untyped-call]
             packed = torch.stack(each).detach()
         return packed, divisor
@@ -165,7 +166,8 @@ class Trainer:
 
     def list_not_finite(self, packed: Tensor | None) -> Iterator[str]:
         """What of this rank's own share is not finite: parameters, its losses, its terms of gradients."""
-        stage = f" of stage {self.topology.stage}" if self.topology.stages > 1 else ""
+        numbers = " and ".join(map(str, self.topology.stages))
+        stage = f" of stage {numbers}" if self.topology.stage_count > 1 else ""
         for parameter in self.parameters:
             if not parameter.tensor.isfinite().all():
                 yield f"the parameter `{parameter.name}`{stage}"

@@ -8,41 +8,64 @@ from itertools import product
 
 from parc.ir.parameters import count_local_elements, named_parameters, named_units
 from parc.ir.program import Parameter, Program
-from parc.plan.blocks import Plan
+from parc.plan.blocks import Pipeline, Plan
 from parc.plan.mesh import Mesh
+from parc.plan.placement import locate_stages, name_schedule
+from parc.schedule.messages import Action, add_messages
+from parc.schedule.order import order_passes
 from parc.trace.ops import IssuedOp, Op, Role, Tape
-from parc.trace.passes import derive_passes
-from parc.trace.schedule import SCHEDULES, exchange_shapes, run_sequentially
+from parc.trace.passes import Passes, derive_passes
+from parc.trace.schedule import SINGLE, exchange_shapes, run_actions, run_sequentially
 
 BUCKET = 1 << 24  # elements of gradients that the runtime sums in one call
 
 
 def derive_roles(plan: Plan, program: Program, steps: Sequence[int] = (1,)) -> tuple[Role, ...]:
-    """A role for each pipeline stage: the place of a rank on any other axis changes none of its operations.
+    """A role for each rank of the pipeline: the place on any other axis changes none of its operations.
 
     Steps after step 0 are alike. In step 0 the stages of a pipeline exchange their shapes as well.
     """
-    stages = (_Stage(plan, program, number) for number in range(len(program.stages)))
-    return tuple(build_role(plan, number, stage.derive(steps)) for number, stage in enumerate(stages))
+    ranks = (_Rank(plan, program, number) for number in range(_count_roles(plan)))
+    return tuple(build_role(plan, rank.number, rank.derive(steps)) for rank in ranks)
 
 
 def build_role(plan: Plan, number: int, issued: tuple[IssuedOp, ...]) -> Role:
-    """The role of stage `number`, whose ranks issue so."""
+    """The role of the ranks at place `number` of the pipeline, which issue so."""
     pipeline = plan.pipeline.axes[0] if plan.pipeline else None
     axes = dict.fromkeys(each.op.axis for each in issued)
-    groups = {axis: _list_member_stages(plan.mesh, pipeline, axis, number) for axis in axes}
-    return Role(f"stage {number}" if plan.pipeline else "every rank", issued, groups)
+    groups = {axis: _list_member_roles(plan.mesh, pipeline, axis, number) for axis in axes}
+    return Role(_name_role(plan, number), issued, groups)
 
 
-class _Stage:
-    """The steps of one stage."""
+def _count_roles(plan: Plan) -> int:
+    return plan.mesh.product(plan.list_axes("pipeline"))
+
+
+def _name_role(plan: Plan, number: int) -> str:
+    if plan.pipeline is None:
+        return "every rank"
+    numbers = [str(stage) for stage in list_role_stages(plan, number)]
+    return f"stage{'s' * (len(numbers) > 1)} {' and '.join(numbers)}"
+
+
+def list_role_stages(plan: Plan, number: int) -> tuple[int, ...]:
+    """The stages of the ranks at place `number` of the pipeline."""
+    at = {plan.pipeline.axes[0]: number} if plan.pipeline else {}
+    return locate_stages(plan, plan.mesh.rank(at))
+
+
+class _Rank:
+    """The steps of a rank at one place of the pipeline."""
 
     def __init__(self, plan: Plan, program: Program, number: int) -> None:
         self.plan, self.program, self.number = plan, program, number
-        self.stage, self.stages = program.stages[number], len(program.stages)
+        self.stages = {stage: program.stages[stage] for stage in list_role_stages(plan, number)}
         self.sizes = {axis.name: axis.size for axis in plan.mesh.axes}
         self.pipeline = plan.pipeline.axes[0] if plan.pipeline else None
-        self.parameters = [parameter for _, parameter in named_parameters(self.stage)]
+        self.holders = _list_holders(plan)
+        self.parameters = [
+            parameter for stage in self.stages.values() for _, parameter in named_parameters(stage)
+        ]
         self.tape = Tape()
 
     def derive(self, steps: Iterable[int]) -> tuple[IssuedOp, ...]:
@@ -65,25 +88,36 @@ class _Stage:
         yield from (_build_sum(axis, (), "torch.int64", "valid labels") for axis in axes)
 
     def _run_microbatches(self, first: bool) -> None:
-        pipeline, axis = self.plan.pipeline, self.pipeline or ""
-        run = SCHEDULES[pipeline.schedule] if pipeline else run_sequentially
-        if pipeline and first:
-            exchange_shapes(self.tape, axis, self.number, self.stages)
-        part = derive_passes(self.stage, self.number, axis, self.sizes)
-        run(self.tape, part, self.plan.train.batch.microbatches, self.number, self.stages)
+        pipeline, microbatches = self.plan.pipeline, self.plan.train.batch.microbatches
+        parts = {number: self._derive_passes(number) for number in self.stages}
+        if pipeline is None:
+            run_sequentially(self.tape, parts[0], microbatches)
+            return
+        if first:
+            exchange_shapes(self.tape, pipeline.axes[0], self.holders, self.number)
+        if pipeline.chunks == 1 and pipeline.schedule in SINGLE:
+            run = SINGLE[pipeline.schedule]
+            run(self.tape, parts[self.number], microbatches, self.number, len(self.holders))
+        else:
+            run_actions(self.tape, parts, _order_actions(pipeline, self.holders, microbatches)[self.number])
+
+    def _derive_passes(self, number: int) -> Passes:
+        before, after = (self.holders[(number + step) % len(self.holders)] for step in (-1, 1))
+        return derive_passes(self.stages[number], before, after, self.pipeline or "", self.sizes)
 
     def _sum_gradients(self) -> Iterator[Op]:
         for axes, dtype, count in _bucket_gradients(self.parameters, self.sizes, BUCKET):
             yield from (_build_sum(axis, (count,), dtype, "gradients") for axis in axes)
 
     def _report_loss(self) -> Iterator[Op]:
-        if self.number == self.stages - 1:
+        last = len(self.holders) - 1
+        if last in self.stages:
             yield from (_build_sum(axis, (), "torch.float64", "loss") for axis in self.program.loss_axes)
             balanced = self.program.balance_axes if self.program.balanced else ()
             yield from (_build_sum(axis, (), "torch.float64", "balance loss") for axis in balanced)
         if self.pipeline:
-            last, where = self.stages - 1, "loss and balance loss"
-            yield Op("broadcast", self.pipeline, (2,), "torch.float64", peer=last, where=where)
+            root, where = self.holders[last], "loss and balance loss"
+            yield Op("broadcast", self.pipeline, (2,), "torch.float64", peer=root, where=where)
 
     def _sum_squares(self) -> Iterator[Op]:
         """Squared gradients, over the axes that shard their parameters and then over the stages."""
@@ -98,7 +132,8 @@ class _Stage:
     def _report_load(self) -> Iterator[Op]:
         if self.program.load_axes is None:
             return
-        counts = [unit.experts.count for _, unit in named_units(self.stage) if unit.experts is not None]
+        units = (unit for stage in self.stages.values() for _, unit in named_units(stage))
+        counts = [unit.experts.count for unit in units if unit.experts is not None]
         for axis in self.program.load_axes if counts else ():
             yield _build_sum(axis, (sum(counts),), "torch.float32", "tokens of each expert")
         if self.pipeline:
@@ -127,8 +162,22 @@ def _bucket_gradients(
         yield axes, dtype, held
 
 
-def _list_member_stages(mesh: Mesh, pipeline: str | None, axis: str, stage: int) -> tuple[int, ...]:
-    """The stage of each member of the group over `axis` that a rank of `stage` is in, in order.
+def _list_holders(plan: Plan) -> list[int]:
+    """The place in the pipeline of the ranks that hold each stage."""
+    placed = {stage: rank for rank in range(_count_roles(plan)) for stage in list_role_stages(plan, rank)}
+    return [placed[stage] for stage in sorted(placed)]
+
+
+def _order_actions(pipeline: Pipeline, holders: Sequence[int], microbatches: int) -> list[list[Action]]:
+    """The passes and messages of the rank at each place of the pipeline."""
+    ranks, chunks = len(holders) // pipeline.chunks, pipeline.chunks
+    name = name_schedule(pipeline)
+    orders = [order_passes(name, ranks, chunks, microbatches, rank) for rank in range(ranks)]
+    return add_messages(orders, holders)
+
+
+def _list_member_roles(mesh: Mesh, pipeline: str | None, axis: str, own: int) -> tuple[int, ...]:
+    """The role of each member of the group over `axis` that a rank of the role `own` is in, in order.
 
     Empty where `axis` does not name axes of the mesh.
     """
@@ -137,4 +186,4 @@ def _list_member_stages(mesh: Mesh, pipeline: str | None, axis: str, stage: int)
         return ()
     sizes = [mesh.axis(name).size for name in names]
     places = product(*map(range, sizes))
-    return tuple(place[names.index(pipeline)] if pipeline in names else stage for place in places)
+    return tuple(place[names.index(pipeline)] if pipeline in names else own for place in places)

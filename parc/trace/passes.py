@@ -23,8 +23,11 @@ class Passes:
     send_gradients: tuple[Op, ...]
 
 
-def derive_passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, int]) -> Passes:
-    """`number` is the stage's coordinate on the axis `pipeline`; `sizes` are those of the mesh's axes."""
+def derive_passes(stage: Stage, before: int, after: int, pipeline: str, sizes: Mapping[str, int]) -> Passes:
+    """`before` and `after` are the coordinates on the axis `pipeline` of the stages next to this one.
+
+    `sizes` are those of the mesh's axes.
+    """
 
     def build_ops(kind: Kind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
         return tuple(
@@ -39,12 +42,12 @@ def derive_passes(stage: Stage, number: int, pipeline: str, sizes: Mapping[str, 
     forward = (op for unit, call in calls for op in derive_forward(unit, call))
     backward = (op for unit, call in reversed(calls) for op in derive_backward(unit, call))
     return Passes(
-        receive_inputs=build_ops("recv", inputs, number - 1),
+        receive_inputs=build_ops("recv", inputs, before),
         forward=tuple(op for op in forward if sizes[op.axis] > 1),
-        send_outputs=build_ops("send", outputs, number + 1),
-        receive_gradients=build_ops("recv", outputs, number + 1, "gradient of "),
+        send_outputs=build_ops("send", outputs, after),
+        receive_gradients=build_ops("recv", outputs, after, "gradient of "),
         backward=tuple(op for op in backward if sizes[op.axis] > 1),
-        send_gradients=build_ops("send", inputs, number - 1, "gradient of "),
+        send_gradients=build_ops("send", inputs, before, "gradient of "),
     )
 
 

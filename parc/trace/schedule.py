@@ -1,18 +1,19 @@
-"""The order in which a stage runs its microbatches, what it issues together, and when it waits.
+"""The order in which a rank runs its microbatches, what it issues together, and when it waits.
 
-The orders are those of `ScheduleGPipe` and `Schedule1F1B` of `torch.distributed.pipelining`; without a
-pipeline, one microbatch runs after the other.
+The orders are those of the classes of `torch.distributed.pipelining`; without a pipeline, one microbatch runs
+after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from parc.schedule.messages import Action
 from parc.trace.ops import Kind, Op, Tape
 from parc.trace.passes import Passes
 
 
-def run_sequentially(tape: Tape, part: Passes, microbatches: int, _stage: int, _stages: int) -> None:
+def run_sequentially(tape: Tape, part: Passes, microbatches: int) -> None:
     """Each microbatch forward and backward: no pipeline."""
     for number in range(microbatches):
         _run_forward(tape, part, number)
@@ -53,22 +54,56 @@ def run_1f1b(tape: Tape, part: Passes, microbatches: int, stage: int, stages: in
     tape.wait(sent)
 
 
-SCHEDULES: Mapping[str, Callable[[Tape, Passes, int, int, int], None]] = {
+SINGLE: Mapping[str, Callable[[Tape, Passes, int, int, int], None]] = {
     "gpipe": run_gpipe,
     "1f1b": run_1f1b,
 }
+"""The schedules that torch has classes of their own for where a rank has one stage."""
 
 
-def exchange_shapes(tape: Tape, axis: str, stage: int, stages: int) -> None:
-    """In their first step the stages agree whether all of them know the shapes that they exchange."""
+def run_actions(tape: Tape, parts: Mapping[int, Passes], actions: Sequence[Action]) -> None:
+    """The passes and messages of a rank that may have several stages, whose `parts` are by number.
+
+    What is received is waited for before the pass that reads it, what is sent at the end.
+    """
+    sent: list[int] = []
+    awaited: dict[Action, list[int]] = {}
+    for action in actions:
+        kind, stage, microbatch = action
+        part = parts[stage]
+        match kind:
+            case "receive inputs":
+                awaited[Action("forward", stage, microbatch)] = tape.post(part.receive_inputs)
+            case "receive gradients":
+                awaited[Action("backward", stage, microbatch)] = tape.post(part.receive_gradients)
+            case "send outputs":
+                sent += tape.post(part.send_outputs)
+            case "send gradients":
+                sent += tape.post(part.send_gradients)
+            case "forward" | "backward":
+                tape.phase = f"{kind} pass of microbatch {microbatch} in stage {stage}"
+                tape.wait(awaited.pop(action, ()))
+                tape.run(part.forward if kind == "forward" else part.backward)
+    tape.wait(sent)
+
+
+def exchange_shapes(tape: Tape, axis: str, holders: Sequence[int], rank: int) -> None:
+    """In their first step the stages agree whether all of them know the shapes that they exchange.
+
+    `holders` has the rank of each stage. Stages that follow each other on one rank exchange nothing.
+    """
 
     def build_message(kind: Kind, peer: int) -> Op:
         return Op(kind, axis, (1,), "torch.int32", peer=peer, where="the stages' first step")
 
     tape.phase = "before the first microbatch"
-    before, after = stage > 0, stage < stages - 1
-    tape.run([build_message("recv", stage - 1)] * before + [build_message("send", stage + 1)] * after)
-    tape.run([build_message("recv", stage + 1)] * after + [build_message("send", stage - 1)] * before)
+    own = [stage for stage, holder in enumerate(holders) if holder == rank]
+    for step, stages in ((1, own), (-1, own[::-1])):
+        for stage in stages:
+            ends: tuple[tuple[Kind, int], ...] = ("recv", stage - step), ("send", stage + step)
+            for kind, other in ends:
+                if 0 <= other < len(holders) and holders[other] != rank:
+                    tape.run([build_message(kind, holders[other])])
 
 
 def _run_forward(tape: Tape, part: Passes, number: int, receive: bool = True) -> None:

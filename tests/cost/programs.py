@@ -37,6 +37,13 @@ def compile_fixed(model: str, layout: str) -> Compiled:
     return Compiled(plan, captured(model), compile_program(plan, captured(model)))
 
 
+def compile_file(file: str, name: str) -> Compiled:
+    """A plan of a file in `tests/plans/run/`, by its name."""
+    plan = find_plan(name, file)
+    model = capture(plan)
+    return Compiled(plan, model, compile_program(plan, model))
+
+
 @cache
 def compile_examples() -> tuple[Compiled, ...]:
     found = []

@@ -76,9 +76,9 @@ def assert_equal(compiled: Compiled) -> None:
     assert job is not None
     for number, stage in enumerate(program.stages):
         count = parameters.count_rank_parameters(job, job.stages[number]).total
-        assert count_program_states(plan, stage).parameters == count * job.software.element_bytes
-        assert count_program_states(plan, stage).gradients == count * job.software.gradient_bytes
-        tensors = count_program_states(plan, stage).optimizer - count * job.software.optimizer_bytes
+        assert count_program_states(plan, [stage]).parameters == count * job.software.element_bytes
+        assert count_program_states(plan, [stage]).gradients == count * job.software.gradient_bytes
+        tensors = count_program_states(plan, [stage]).optimizer - count * job.software.optimizer_bytes
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
         shape = sum_by_shape(job, number, plan) + count_position_gathers(job, plan, number)
         more = sum_by_program(plan, program, number)

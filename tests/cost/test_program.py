@@ -16,10 +16,11 @@ from parc.cost.program import (
 )
 from parc.emit.program import emit
 from parc.emit.write import write
+from parc.plan.placement import locate_stages
 from parc.trace.ops import IssuedOp
 from parc.verify.matching.record_rank import RecordedOps
 from parc.verify.matching.record_ranks import record_ranks
-from tests.cost.programs import Compiled, compile_fixed, compile_random, measure_states
+from tests.cost.programs import Compiled, compile_file, compile_fixed, compile_random, measure_states
 from tests.verify.plans import LAYOUTS
 
 Bytes = Counter[tuple[str, str]]
@@ -41,7 +42,8 @@ def record_traffic(issues: Iterable[IssuedOp], sizes: dict[str, int]) -> Bytes:
     return found
 
 
-def find_stage(compiled: Compiled, rank: int) -> int:
+def find_place(compiled: Compiled, rank: int) -> int:
+    """In the pipeline."""
     pipeline = compiled.plan.pipeline
     return compiled.plan.mesh.coordinates(rank)[pipeline.axes[0]] if pipeline else 0
 
@@ -52,14 +54,13 @@ def assert_agreement(compiled: Compiled, folder: Path) -> None:
     mesh, sizes = compiled.plan.mesh, {axis.name: axis.size for axis in compiled.plan.mesh.axes}
     ranks = sorted({0, mesh.size // 2, mesh.size - 1})
     for rank, found in record_ranks(folder, mesh, ranks, timeout=60.0).items():
-        stage = find_stage(compiled, rank)
-        assert measure_states(folder, mesh.size, rank) == count_program_states(
-            compiled.plan, compiled.program.stages[stage]
-        )
+        place = find_place(compiled, rank)
+        own = [compiled.program.stages[stage] for stage in locate_stages(compiled.plan, rank)]
+        assert measure_states(folder, mesh.size, rank) == count_program_states(compiled.plan, own)
         if isinstance(found, RecordedOps):
             # Without data routing is even, so that what is expected is what is sent.
             assert record_traffic(found.issued, sizes) == sum_by_axis(
-                derive_program_traffic(compiled.plan, compiled.program)[stage]
+                derive_program_traffic(compiled.plan, compiled.program)[place]
             )
         else:  # experts with biases cannot run without data: `tests/cost/test_exact.py` is what is left
             assert found.unsupported, found
@@ -73,6 +74,11 @@ QUICK = [("moe", "experts-split-sequence"), ("moe", "everything"), ("classic", "
 @pytest.mark.parametrize(("model", "layout"), QUICK)
 def test_a_program_holds_and_sends_what_its_events_say(model: str, layout: str, tmp_path: Path) -> None:
     assert_agreement(compile_fixed(model, layout), tmp_path / "program")
+
+
+def test_so_does_one_with_several_stages_a_rank(tmp_path: Path) -> None:
+    """A rank holds the parameters of all its stages, and sends nothing between two stages of its own."""
+    assert_agreement(compile_file("interleaved", "everything"), tmp_path / "program")
 
 
 @pytest.mark.slow
@@ -92,10 +98,10 @@ def test_so_do_plans_drawn_at_random(model: str, tmp_path: Path) -> None:
         found: dict[int, Bytes] = defaultdict(Counter)
         wanted: dict[int, Bytes] = defaultdict(Counter)
         for rank, each in record_ranks(folder, mesh, list(range(mesh.size)), timeout=60.0).items():
-            stage = find_stage(compiled, rank)
+            place = find_place(compiled, rank)
             assert isinstance(each, RecordedOps), each
-            found[stage] += record_traffic(each.issued, sizes)
-            wanted[stage] += sum_by_axis(derive_program_traffic(compiled.plan, compiled.program)[stage])
+            found[place] += record_traffic(each.issued, sizes)
+            wanted[place] += sum_by_axis(derive_program_traffic(compiled.plan, compiled.program)[place])
         assert found == wanted
 
 

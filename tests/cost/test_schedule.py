@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from parc.cost.schedule import timeline
 from parc.cost.schedule.in_flight import count_peak_at_head, find_fullest_moments
-from parc.cost.schedule.order import order_passes
 from parc.cost.schedule.timeline import StageTimes, simulate_passes, simulate_pipeline
-from parc.cost.schedule.whole_backward import Pass
+from parc.schedule.order import order_passes
+from parc.schedule.whole_backward import Pass
 
 durations = st.floats(0.1, 10)
 

@@ -46,7 +46,7 @@ def sharded(topology: Topology, reduce: tuple[str, ...] = ()) -> dict[str, Place
         holder.register_parameter(name, nn.Parameter(torch.empty(local, dtype=torch.float64)))
     found = {each.name: each for each in place_parameters(holder, table, topology.mesh)}
     for name, each in found.items():
-        each.tensor.detach().copy_(each.select_share(whole(name, "value", stage=topology.stage)))
+        each.tensor.detach().copy_(each.select_share(whole(name, "value", stage=topology.stages[0])))
     return found
 
 
@@ -111,7 +111,7 @@ def test_the_norm_is_taken_over_all_stages_of_a_pipeline(ranks) -> None:
         topology = Topology.build({"tp": 2, "pp": 2}, pipeline="pp")
         tensors = sharded(topology)
         for name, tensor in tensors.items():
-            give(tensor, whole(name, "gradient", stage=topology.stage))
+            give(tensor, whole(name, "gradient", stage=topology.stages[0]))
         return gradients_of(topology, tensors).compute_norm().item()
 
     every = [whole(name, "gradient", stage=stage) for name in TENSORS for stage in (0, 1)]

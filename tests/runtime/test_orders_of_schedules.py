@@ -11,9 +11,10 @@ import pytest
 from torch.distributed.pipelining import schedules
 from torch.distributed.pipelining.schedules import _Action, _ComputationType
 
-from parc.cost.schedule.order import order_passes
 from parc.cost.schedule.timeline import StageTimes, simulate_passes
-from parc.cost.schedule.whole_backward import PassKind
+from parc.schedule.messages import MessageKind, add_messages
+from parc.schedule.order import order_passes
+from parc.schedule.whole_backward import PassKind
 from tests.runtime.stages import first_ranks
 
 CLASSES: dict[str, Any] = {
@@ -77,6 +78,35 @@ def test_the_order_is_torch_s(name: str, ranks: int, chunks: int) -> None:
             ]
             assert [tuple(one) for one in order_passes(name, ranks, chunks, microbatches, rank)] == expected
     assert taken
+
+
+MESSAGES: dict[_ComputationType, MessageKind] = {
+    _ComputationType.SEND_F: "send outputs",
+    _ComputationType.RECV_F: "receive inputs",
+    _ComputationType.SEND_B: "send gradients",
+    _ComputationType.RECV_B: "receive gradients",
+}
+
+
+@pytest.mark.parametrize(("name", "ranks", "chunks"), CASES)
+def test_messages_are_issued_where_torch_issues_them(name: str, ranks: int, chunks: int) -> None:
+    """Receives among them: two ranks that post them in another order than the sends would exchange values."""
+    for microbatches in (ranks, 2 * ranks, 4 * ranks):
+        real = made(name, ranks, chunks, microbatches)
+        if real is None:
+            continue
+        holders = [real.stage_index_to_group_rank[stage] for stage in range(ranks * chunks)]
+        orders = [order_passes(name, ranks, chunks, microbatches, rank) for rank in range(ranks)]
+        found = add_messages(orders, holders)
+        kinds = {**KINDS, **MESSAGES}
+        for rank, actions in real.pipeline_order_with_comms.items():
+            expected = [
+                (kinds[each.computation_type], each.stage_index, each.microbatch_index)
+                for action in actions
+                for each in action.sub_actions or (action,)
+                if each.computation_type in kinds
+            ]
+            assert [tuple(each) for each in found[rank]] == expected
 
 
 def ran(name: str, ranks: int, microbatches: int, rank: int) -> list[tuple[str, int]]:

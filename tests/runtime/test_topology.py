@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from parc.runtime.topology import Topology
 
 
 def places(axes: dict[str, int], data: Sequence[str] = (), pipeline: str | None = None) -> tuple[Any, ...]:
     topology = Topology.build(axes, data=data, pipeline=pipeline)
-    return topology.stage, topology.stages, topology.last, topology.data_rank, topology.data_ranks
+    (stage,) = topology.stages
+    return stage, topology.stage_count, topology.last, topology.data_rank, topology.data_ranks
 
 
 def test_the_last_axis_is_the_fastest_and_each_axis_tells_its_part(ranks) -> None:
@@ -35,3 +38,20 @@ def test_the_mesh_of_a_stage_has_all_axes_but_the_pipelines(ranks) -> None:
 def test_there_is_a_mesh_also_where_no_axis_is_left(ranks) -> None:
     assert ranks(1, places, {}) == [(0, 1, True, 0, 1)]
     assert ranks(2, places, {"pp": 2}, [], "pp") == [(0, 2, False, 0, 1), (1, 2, True, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("v_shaped", "expected"),
+    [
+        (False, [((0, 2, 4), False), ((1, 3, 5), True)]),
+        (True, [((0, 3), True), ((1, 2), False)]),
+    ],
+)
+def test_stages_go_round_the_ranks_or_down_and_back_up(ranks, v_shaped, expected) -> None:
+    def stages() -> tuple[Any, ...]:
+        chunks = 2 if v_shaped else 3
+        topology = Topology.build({"pp": 2}, pipeline="pp", chunks=chunks, v_shaped=v_shaped)
+        assert topology.last == (topology.pipeline.rank() == topology.loss_rank)
+        return topology.stages, topology.last
+
+    assert ranks(2, stages) == expected

@@ -19,7 +19,7 @@ from parc.runtime.placement import Placement, place_parameters
 from parc.runtime.processes import RunStopped
 from parc.runtime.topology import Topology
 from parc.runtime.training import Trainer
-from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage, placements
+from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage, list_specs, placements
 
 SEQUENCES, LENGTH, MICROBATCHES, STEPS = 8, 5, 4, 3
 SETTINGS = AdamWSettings(lr=0.05, clip=0.3, warmup=2, steps=STEPS)
@@ -83,8 +83,8 @@ def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -
     torch.set_default_dtype(torch.float64)
     data = tuple(axis for axis in axes if axis.startswith("dp"))
     topology = Topology.build(axes, data=data, pipeline="pp" if "pp" in axes else None)
-    size = BLOCKS // topology.stages
-    own = range(topology.stage * size, (topology.stage + 1) * size)
+    size = BLOCKS // topology.stage_count
+    own = range(topology.stages[0] * size, (topology.stages[0] + 1) * size)
     stage = Stage(own, mean=mean, data_ranks=topology.data_ranks)
     parameters = place_parameters(stage, placements(reduce=data), topology.mesh)
     initialize(parameters, seed=0)
@@ -94,18 +94,18 @@ def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -
         share = SEQUENCES // MICROBATCHES // topology.data_ranks
         with torch.device("meta"):
             between = (torch.empty(share, LENGTH, WIDTH), torch.empty(()))
-            tokens = (torch.empty(share, LENGTH, dtype=torch.int64),)
+            tokens = torch.empty(share, LENGTH, dtype=torch.int64)
         pipeline = Pipeline(
-            model,
+            [model],
+            list_specs(topology.stage_count, between),
             topology,
-            inputs=between if topology.stage else tokens,
-            outputs=between,
+            tokens=tokens,
             microbatches=MICROBATCHES,
             schedule=schedule,
             device=torch.device("cpu"),
         )
     trainer = Trainer(
-        model,
+        [model],
         parameters,
         topology,
         batches,
@@ -118,7 +118,6 @@ def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -
         ),
         SETTINGS,
         pipeline=pipeline,
-        keywords=("labels",) if topology.last else (),
     )
     return [trainer.step(step) for step in range(STEPS)], values(stage)
 
@@ -165,7 +164,7 @@ def test_what_is_not_finite_ends_the_run_on_every_rank_before_the_update(ranks, 
         elif topology.data_rank == 1:
             model.head.register_hook(lambda gradient: gradient * float("nan"))
         objective = Objective(returns="logits", loss_axes=("dp",))
-        trainer = Trainer(model, parameters, topology, batches, objective, SETTINGS)
+        trainer = Trainer([model], parameters, topology, batches, objective, SETTINGS)
         with pytest.raises(RunStopped) as stopped:
             trainer.step(2)
         kept = all(torch.equal(value, before[name]) for name, value in values(model).items())
@@ -208,7 +207,7 @@ def test_the_expert_load_is_that_of_all_data_ranks_and_of_one_step(ranks, batche
         model = Loaded([[[6, 0, 0], [0, 0, 4]], [[0, 2, 1], [4, 4, 0]]][topology.data_rank])
         parameters = place_parameters(model, WEIGHT, topology.mesh)
         objective = Objective(returns="loss", loss_axes=("dp",))
-        trainer = Trainer(model, parameters, topology, batches, objective, SETTINGS, load_axes=("dp",))
+        trainer = Trainer([model], parameters, topology, batches, objective, SETTINGS, load_axes=("dp",))
         return [trainer.step(step)["expert_load"] for step in range(2)]
 
     for found in ranks(2, loads):
@@ -223,7 +222,7 @@ def test_a_stage_without_experts_sends_its_load_in_the_type_of_the_others(ranks,
         torch.set_default_dtype(dtype)
         topology, model = Topology.build({}), Stage(range(BLOCKS), balance=False)
         parameters = place_parameters(model, placements(), topology.mesh)
-        trainer = Trainer(model, parameters, topology, batches, Objective(returns="loss"), SETTINGS)
+        trainer = Trainer([model], parameters, topology, batches, Objective(returns="loss"), SETTINGS)
         return trainer.compute_expert_load(()).dtype
 
     assert ranks(1, load_dtype) == [torch.float32]
@@ -234,7 +233,7 @@ def test_utilisation_is_told_where_the_peak_is_known(ranks, batches) -> None:
         topology, model = Topology.build({}), Loaded([[1]])
         parameters = place_parameters(model, WEIGHT, topology.mesh)
         objective = Objective(returns="loss")
-        return Trainer(model, parameters, topology, batches, objective, SETTINGS, **known).step(0)
+        return Trainer([model], parameters, topology, batches, objective, SETTINGS, **known).step(0)
 
     (told,) = ranks(1, lambda: figures(flops=3e9, peak_flops=2e12))
     seconds = SEQUENCES * LENGTH / told["tokens_per_second"]

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn import functional as F
 
 from parc.runtime.placement import Placement
+from parc.runtime.stages import StageSpec
 
 VOCABULARY, WIDTH, BLOCKS = 11, 6, 4
 NORMAL = (("normal_", 0.0, 0.5),)
@@ -21,6 +23,16 @@ def placements(reduce: tuple[str, ...] = ()) -> Mapping[str, Placement]:
         "layers.*.weight": Placement((WIDTH, WIDTH), init=NORMAL, reduce=reduce),
         "head": Placement((VOCABULARY, WIDTH), init=NORMAL, reduce=reduce),
     }
+
+
+def list_specs(count: int, between: tuple[torch.Tensor, ...]) -> list[StageSpec]:
+    """Of `count` stages, which send each other values like `between`; the last one takes the labels."""
+
+    def refuse(_mesh: DeviceMesh, _first_layer: int) -> nn.Module:
+        raise AssertionError("stages are built by the test")
+
+    inner = StageSpec(build=refuse, outputs=between)
+    return [*[inner] * (count - 1), StageSpec(build=refuse, keywords=("labels",))]
 
 
 class Block(nn.Module):

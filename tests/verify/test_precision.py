@@ -148,7 +148,7 @@ def test_choices_are_replaced_and_values_are_the_runs_own() -> None:
         seen.append(int(find_flips(own, wanted[place]).sum()))
         return wanted[place]
 
-    with RoutingReplay(model, {"router"}, choose):
+    with RoutingReplay([model], {"router"}, choose):
         values, indices, best, at, winner, ordered, order = model["router"](scores)
     assert values.tolist() == [[2.0, 1.0], [3.0, 2.0]]
     assert torch.equal(indices, wanted[0])
@@ -170,6 +170,6 @@ def test_outside_of_modules_and_among_integers_nothing_is_replaced() -> None:
         raise AssertionError
 
     model = nn.ModuleDict({"router": Chooses()})
-    with RoutingReplay(model, {"router"}, choose):
+    with RoutingReplay([model], {"router"}, choose):
         assert torch.tensor([1.0, 2.0]).argmax() == 1
         assert torch.tensor([[2, 1]]).argsort(-1).tolist() == [[1, 0]]

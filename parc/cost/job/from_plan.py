@@ -11,6 +11,7 @@ from parc.cost.job.job import Job
 from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGroups
 from parc.cost.job.software import Software
 from parc.plan.blocks import Plan, Shape
+from parc.plan.placement import name_schedule
 
 ELEMENT_BYTES = {"bf16": 2, "fp32": 4, "fp64": 8}
 MOMENTS = 2  # of AdamW, each as large as the parameter
@@ -117,7 +118,7 @@ def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
         groups=derive_groups(plan),
         layers=pipeline.layers if pipeline else (layers,),
         chunks=pipeline.chunks if pipeline else 1,
-        schedule=_name_schedule(plan),
+        schedule=name_schedule(plan.pipeline) if plan.pipeline else "1f1b",
         microbatches=batch.microbatches,
         sequences=batch.sequences / batch.microbatches / plan.mesh.product(data),
         sequence_parallel=sequence_parallel,
@@ -135,14 +136,6 @@ def _lies_outside(plan: Plan, axes: tuple[str, ...], others: tuple[str, ...]) ->
     """Whether all `axes` are before all `others` in the mesh."""
     place = plan.mesh.names.index
     return bool(axes and others) and max(map(place, axes)) < min(map(place, others))
-
-
-def _name_schedule(plan: Plan) -> str:
-    """`1f1b` with several chunks on a rank is the interleaved schedule."""
-    pipeline = plan.pipeline
-    if pipeline is None:
-        return "1f1b"
-    return "interleaved" if pipeline.schedule == "1f1b" and pipeline.chunks > 1 else pipeline.schedule
 
 
 def derive_fan_out(plan: Plan, axes: tuple[str, ...]) -> FanOut:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import accumulate
 
-from parc.cost.schedule.order import order_passes
 from parc.named_tuple import NamedTuple
+from parc.schedule.order import order_passes
 
 
 def find_steady_microbatches(schedule: str, ranks: int, microbatches: int) -> int:

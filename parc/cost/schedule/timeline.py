@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from parc.cost.schedule.order import MAX_PASSES, order_passes
-from parc.cost.schedule.whole_backward import Pass, PassKind
 from parc.named_tuple import NamedTuple
 from parc.plan.schema.plan import SPLIT
 from parc.record import dataclass
+from parc.schedule.order import MAX_PASSES, order_passes
+from parc.schedule.whole_backward import Pass, PassKind
 
 
 class TimedPass(NamedTuple):

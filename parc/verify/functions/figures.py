@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from parc.plan.blocks import Plan
+from parc.runtime.experts import TOKEN_COUNTS
 
 ERROR = 1e-6  # counts are summed in float32
 
@@ -17,6 +18,10 @@ def check_load(trainer: Any, plan: Plan) -> Iterator[str]:
     """The load of experts, for counts that are known, which are cleared once they are reported."""
     if trainer.load_axes is None:
         return
+    held = [name for stage in trainer.stages for name, _ in stage.named_buffers()]
+    banks = sum(name.split(".")[-1] == TOKEN_COUNTS for name in held)
+    if len(trainer.token_counts) != banks:
+        yield f"the load of experts is that of {len(trainer.token_counts)} of the {banks} layers of a rank"
     rank = dist.get_rank()
     worst = torch.zeros((), dtype=torch.float64)
     for layer, counts in enumerate(trainer.token_counts):

@@ -15,8 +15,8 @@ from parc.runtime.placement import PlacedParameter
 def check_not_finite(trainer: Any) -> Iterator[str]:
     """The last check: what the trainer holds is of no use afterwards.
 
-    One term of each gradient of the last stage is not a number; all ranks must stop, and leave the parameters
-    as they were.
+    One term of each gradient of the ranks with the last stage is not a number; all ranks must stop, and leave
+    the parameters as they were.
     """
     hooks = []
     if trainer.topology.last:

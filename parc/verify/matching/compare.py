@@ -37,7 +37,7 @@ def find_departures(
     departures: dict[Departure, list[int]] = defaultdict(list)
     for rank, result in results.items():
         if isinstance(result, RecordedOps):
-            if difference := _compare(roles[find_stage(plan, rank)], result):
+            if difference := _compare(roles[find_role(plan, rank)], result):
                 departures[difference].append(rank)
         elif not result.unsupported:
             departures[result].append(rank)
@@ -52,7 +52,8 @@ def describe_departure(departure: Departure, ranks: Sequence[int]) -> str:
     return f"{departure.what} on {where}: operation {departure.number} of {departure.role}"
 
 
-def find_stage(plan: Plan, rank: int) -> int:
+def find_role(plan: Plan, rank: int) -> int:
+    """The number of a rank's role: its place in the pipeline."""
     return plan.mesh.coordinates(rank)[plan.pipeline.axes[0]] if plan.pipeline else 0
 
 

@@ -13,7 +13,7 @@ from parc.plan.blocks import Plan
 from parc.trace.derive import build_role, derive_roles
 from parc.trace.match import match
 from parc.trace.ops import Role
-from parc.verify.matching.compare import describe_departure, find_departures, find_stage
+from parc.verify.matching.compare import describe_departure, find_departures, find_role
 from parc.verify.matching.record_rank import FailedStep, RecordedOps, StepResult
 from parc.verify.matching.record_ranks import record_ranks
 from parc.verify.report import Rung, RungFinding
@@ -48,26 +48,26 @@ def prove_matching(plan: Plan, program: Program, folder: Path, *, seed: int, tim
 def choose_ranks(plan: Plan, seed: int) -> list[int]:
     """The ranks to record: all of a small plan.
 
-    Of a large one the first and the last of each stage, or one of each where there are many stages, and some
+    Of a large one the first and the last of each role, or one of each where there are many roles, and some
     that are drawn.
     """
     mesh = plan.mesh
     if mesh.size <= ALL_RANKS:
         return list(range(mesh.size))
-    pairs = list_stage_ends(plan)
-    ends = [pair[stage % 2] for stage, pair in enumerate(pairs)]
+    pairs = list_role_ends(plan)
+    ends = [pair[role % 2] for role, pair in enumerate(pairs)]
     if 2 * len(pairs) <= ALL_RANKS:
         ends = [rank for pair in pairs for rank in pair]
     drawn = random.Random(seed).sample(range(mesh.size), DRAWN)
     return list(dict.fromkeys([*ends, *drawn]))
 
 
-def list_stage_ends(plan: Plan) -> list[tuple[int, int]]:
-    """The first and the last rank of each stage."""
+def list_role_ends(plan: Plan) -> list[tuple[int, int]]:
+    """The first and the last rank of each role."""
     mesh, pipeline = plan.mesh, plan.pipeline.axes[0] if plan.pipeline else None
     last = {axis.name: axis.size - 1 for axis in mesh.axes}
-    stages = [{pipeline: stage} for stage in range(mesh.axis(pipeline).size)] if pipeline else [{}]
-    return [(mesh.rank(at), mesh.rank({**last, **at})) for at in stages]
+    places = [{pipeline: place} for place in range(mesh.axis(pipeline).size)] if pipeline else [{}]
+    return [(mesh.rank(at), mesh.rank({**last, **at})) for at in places]
 
 
 def _describe_match(plan: Plan, roles: Sequence[Role]) -> str:
@@ -112,15 +112,15 @@ def _find_faults(
 
 def _describe_consequence(plan: Plan, roles: Sequence[Role], results: Mapping[int, StepResult]) -> list[str]:
     """Whether the operations that the ranks issue still fit together."""
-    by_stage: dict[int, tuple[int, RecordedOps]] = {}
+    by_role: dict[int, tuple[int, RecordedOps]] = {}
     for rank, result in results.items():
         if isinstance(result, RecordedOps):
-            other, before = by_stage.setdefault(find_stage(plan, rank), (rank, result))
+            other, before = by_role.setdefault(find_role(plan, rank), (rank, result))
             if result.issued != before.issued:
-                return [f"ranks {other} and {rank} are of one stage, and do not issue the same"]
-    if len(by_stage) < len(roles):
+                return [f"ranks {other} and {rank} have one role, and do not issue the same"]
+    if len(by_role) < len(roles):
         return []
-    recorded = [build_role(plan, stage, by_stage[stage][1].issued) for stage in range(len(roles))]
+    recorded = [build_role(plan, number, by_role[number][1].issued) for number in range(len(roles))]
     if faults := match(recorded):
         return [f"so {faults[0].message}", *faults[0].details]
     return ["the operations that the recorded ranks issue still fit together"]

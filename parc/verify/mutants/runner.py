@@ -23,7 +23,7 @@ from parc.verify.execution.diagnose import RunStopped
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
 from parc.verify.matching.compare import Departure, OpDifference, describe_departure, find_departures
 from parc.verify.matching.record_ranks import record_ranks
-from parc.verify.matching.rung import list_stage_ends
+from parc.verify.matching.rung import list_role_ends
 from parc.verify.mutants.target import MutationTarget
 from parc.verify.numbers.compare import FUNCTION, compare_program, load_reference, save_reference
 from parc.verify.numbers.tolerance import TOLERANCE
@@ -62,7 +62,7 @@ class MutantRunner:
         self, sample: Sample, low: Sample | None, dataset: Dataset, scratch: Path, *, timeout: float
     ) -> None:
         self.sample, self.low, self.dataset, self.scratch = sample, low, dataset, scratch
-        self.ranks = sorted({rank for pair in list_stage_ends(sample.plan) for rank in pair})
+        self.ranks = sorted({rank for pair in list_role_ends(sample.plan) for rank in pair})
         self.roles = derive_roles(sample.plan, sample.program, steps=(0,))
         self.least, self.limit = timeout, OWN_TIMEOUT
         self.reference = SampleRun(sample, scratch, dataset, timeout).reference

@@ -97,6 +97,7 @@ class MutationTarget:
         self.data = plan.list_axes("data")
         self.experts = plan.list_axes("experts")
         self.pipeline = plan.list_axes("pipeline")
+        self.chunks = plan.pipeline.chunks if plan.pipeline else 1
         self.inner = tuple(axis for axis in plan.mesh.names if axis not in self.pipeline)  # of a stage
         # the reason why edits of sums over microbatches are equivalent, if it holds
         self.one_microbatch = "one microbatch" if plan.train.batch.microbatches == 1 else None
@@ -203,7 +204,7 @@ class MutationTarget:
         for axis in self.inner:
             yield f"topology.mesh.get_local_rank({axis!r})", f"along `{axis}`", [axis]
         if self.pipeline:
-            yield "topology.stage", "by the stage", self.pipeline
+            yield "topology.stages[0]", "by the stage", self.pipeline
 
     def patch(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,14 +27,14 @@ class ActivationKey(NamedTuple):
 
 
 class ActivationHooks:
-    """Keeps the outputs of the modules at `paths` below `root` in the order of their calls, on the CPU.
+    """Keeps the outputs of the modules at `paths` below `roots` in the order of their calls, on the CPU.
 
     `gradients` has the gradients of the same tensors in the order in which they are known.
     """
 
-    def __init__(self, root: nn.Module, paths: Container[str]) -> None:
+    def __init__(self, roots: Iterable[nn.Module], paths: Container[str]) -> None:
         self.clear()
-        for path, module in root.named_modules():
+        for path, module in (named for root in roots for named in root.named_modules()):
             if path in paths:
                 module.register_forward_hook(partial(self._keep_outputs, path))
 
@@ -71,8 +71,7 @@ class ReferenceActivations:
 class RankActivations:
     """One step of one rank of the program: shards, as this rank holds them."""
 
-    stage: int
-    module: str  # the file that defines the stage
+    modules: Mapping[int, str]  # the file that defines each of its stages
     figures: Mapping[str, float]
     outputs: Mapping[ActivationKey, Tensor]
     gradients: Mapping[ActivationKey, Tensor]
@@ -84,7 +83,7 @@ class RankActivations:
 def run_reference(reference: Reference, count: int, paths: Collection[str]) -> Iterator[ReferenceActivations]:
     """The first `count` steps of the model. The outputs of modules at `paths` are kept."""
     model = reference.build_model()
-    hooks = ActivationHooks(model, paths)
+    hooks = ActivationHooks([model], paths)
     for step in reference.train(count, model):
         yield ReferenceActivations(step, hooks.outputs, hooks.gradients)
         hooks.clear()
@@ -93,7 +92,7 @@ def run_reference(reference: Reference, count: int, paths: Collection[str]) -> I
 def run_rank(folder: Path, dataset: Dataset, count: int, paths: Collection[str]) -> list[RankActivations]:
     """The same steps of the program in `folder`, on this rank."""
     trainer = load_trainer(folder, dataset, "cpu")
-    hooks = ActivationHooks(trainer.stage, paths)
+    hooks = ActivationHooks(trainer.stages, paths)
     return [_run_step(trainer, hooks, number) for number in range(count)]
 
 
@@ -102,8 +101,7 @@ def _run_step(trainer: Any, hooks: ActivationHooks, number: int) -> RankActivati
     gradients: dict[str, Tensor] = {}
     figures = run_step(trainer, number, lambda: gradients.update(_copy_parameters(trainer, gradient=True)))
     return RankActivations(
-        stage=trainer.topology.stage,
-        module=Path(sys.modules[type(trainer.stage).__module__].__file__ or "").name,
+        modules=dict(zip(trainer.topology.stages, map(_find_file, trainer.stages), strict=True)),
         figures=figures,
         outputs=hooks.outputs,
         gradients=hooks.gradients,
@@ -111,6 +109,10 @@ def _run_step(trainer: Any, hooks: ActivationHooks, number: int) -> RankActivati
         parameter_gradients=gradients,
         parameters=_copy_parameters(trainer, gradient=False),
     )
+
+
+def _find_file(stage: nn.Module) -> str:
+    return Path(sys.modules[type(stage).__module__].__file__ or "").name
 
 
 def _copy_parameters(trainer: Any, *, gradient: bool) -> dict[str, Tensor]:

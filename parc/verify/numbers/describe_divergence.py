@@ -38,7 +38,7 @@ def describe_divergence(
     found: Divergence, step: int, run: SampleRun, ranks: Sequence[RankActivations]
 ) -> RungFinding:
     """The finding of a divergence in `step` of a run, where `ranks` are the activations of the step."""
-    module = next(each.module for each in ranks if each.stage == found.stage)
+    module = next(each.modules[found.stage] for each in ranks if found.stage in each.modules)
     when = f"step {step}" + ("" if found.microbatch is None else f", microbatch {found.microbatch}")
     where = format_ranks(found.errors) + (": all that hold it" if len(found.errors) == found.holders else "")
     details = [

@@ -107,7 +107,7 @@ class Search:
             held = {
                 rank: (each.gradients if backward else each.outputs).get(key)
                 for rank, each in enumerate(ranks)
-                if each.stage == stage
+                if stage in each.modules
             }
             if errors := self._measure(states, held, whole, floor):
                 output = f"output {key.output + 1}" if len(site.values) > 1 else "the output"
@@ -155,7 +155,7 @@ class Search:
             held: dict[int, Tensor | None] = {
                 rank: (each.parameter_gradients if gradient else each.parameters)[name]
                 for rank, each in enumerate(ranks)
-                if each.stage == stage
+                if stage in each.modules
             }
             user_names = ranks[min(held)].user_names[name]
             states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}

@@ -37,7 +37,7 @@ def compare_rank(
     expected: BoundedStep = torch.load(file, weights_only=False, mmap=True)
     trainer = load_trainer(folder, dataset, device)
     routing = RankRouting(expected.choices, states, torch.distributed.get_rank(), plan)
-    replay = RoutingReplay(trainer.stage, {path for path, _ in states}, routing.choose)
+    replay = RoutingReplay(trainer.stages, {path for path, _ in states}, routing.choose)
     with replay, _FusionMonitor() as products:
         deviations = compare_step(trainer, 0, expected)
     return RankReport(tuple(deviations), routing.flips, routing.choices, products.fused)

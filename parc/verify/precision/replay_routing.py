@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -48,11 +48,11 @@ class Selection(NamedTuple):
 
 
 class RoutingReplay(TorchFunctionMode):
-    """Calls `choose` for each choice of the modules at `paths` below `root`, and uses its result instead."""
+    """Calls `choose` for each choice of the modules at `paths` below `roots`, and uses its result instead."""
 
     def __init__(
         self,
-        root: nn.Module,
+        roots: Iterable[nn.Module],
         paths: Container[str],
         choose: Callable[[ChoiceKey, Selection], Tensor | None],
     ) -> None:
@@ -61,7 +61,7 @@ class RoutingReplay(TorchFunctionMode):
         self._within: list[tuple[str, int]] = []  # path and microbatch of the modules that are running
         self._calls: Counter[str] = Counter()
         self._choices: Counter[tuple[str, int]] = Counter()
-        for path, module in root.named_modules():
+        for path, module in (named for root in roots for named in root.named_modules()):
             if path in paths:
                 module.register_forward_pre_hook(partial(self._enter, path))
                 module.register_forward_hook(self._leave)

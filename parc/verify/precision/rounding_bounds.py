@@ -99,7 +99,7 @@ class ReferenceRuns:
         )
 
     def _run(self, reference: Reference, model: nn.Module) -> ReferenceStep:
-        with RoutingReplay(model, self.paths, self._choose):
+        with RoutingReplay([model], self.paths, self._choose):
             return next(reference.train(1, model))
 
     def _choose(self, key: ChoiceKey, own: Selection) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from parc.plan.blocks import Plan
+from parc.plan.placement import locate_stages
 from parc.runtime.datasets import Dataset
 from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.trainer import forget_modules, select_share
@@ -71,11 +72,12 @@ def compare_program_here(plan: Plan, folder: Path, dataset: Dataset, expected: E
 def _check_place(plan: Plan, topology: Any, rank: int) -> None:
     """Raises Mismatch where a rank lies elsewhere on the mesh, or reads other data, than the plan says."""
     at = plan.mesh.coordinates(rank)
-    mesh, stages = topology.mesh, plan.list_axes("pipeline")
+    mesh, stages = topology.mesh, locate_stages(plan, rank)
     held = {axis: mesh.get_local_rank(axis) for axis in mesh.mesh_dim_names if axis in at}
-    own = {axis: place for axis, place in at.items() if axis not in stages}
-    if held != own or topology.stage != plan.mesh.index(rank, stages):
-        raise Mismatch(f"rank {rank} lies at {held} of stage {topology.stage}, and at {at} by the plan")
+    own = {axis: place for axis, place in at.items() if axis not in plan.list_axes("pipeline")}
+    if held != own or topology.stages != stages:
+        placed = f"lies at {held} with the stages {topology.stages}"
+        raise Mismatch(f"rank {rank} {placed}, and at {at} with the stages {stages} by the plan")
     share = plan.mesh.index(rank, plan.list_axes("data")), plan.mesh.product(plan.list_axes("data"))
     if (topology.data_rank, topology.data_ranks) != share:
         read = f"share {topology.data_rank} of {topology.data_ranks}"

@@ -56,12 +56,20 @@ class _Meeting:
 
 
 @dataclass
+class _Mail:
+    """What one rank sends another, in order; None where it was received. `requested`: receives posted."""
+
+    letters: list[Tensor | None] = field(default_factory=list)
+    requested: int = 0
+
+
+@dataclass
 class _Exchange:
     """What the ranks of a run share."""
 
     turns: Turns
     meetings: dict[tuple[str, int], _Meeting] = field(default_factory=dict)
-    letters: dict[tuple[str, int, int, int], list[Tensor]] = field(default_factory=dict)
+    mail: dict[tuple[str, int, int, int], _Mail] = field(default_factory=dict)
 
 
 _running: list[_Exchange] = []  # the run of this process, which its groups belong to
@@ -81,7 +89,10 @@ def run_ranks_as_threads(world: int, work: Callable[[int], T]) -> list[T]:
     exchange = _Exchange(turns)
     with _run_threads_as_ranks(exchange):
         results = turns.run(join_and_work)
-    if left := [*exchange.meetings, *(key for key, letters in exchange.letters.items() if letters)]:
+    if left := [
+        *exchange.meetings,
+        *(key for key, mail in exchange.mail.items() if any(each is not None for each in mail.letters)),
+    ]:
         raise Mismatch(
             f"{len(left)} operations are left that no other rank has joined, as one of {left[0][0]}"
         )
@@ -200,27 +211,32 @@ class ThreadGroup(PythonGroup):
 
     def send(self, tensors: list[Tensor], peer: int, tag: int) -> _ThreadWork:
         (tensor,) = tensors
-        self._letters(self._rank, peer, tag).append(tensor.detach().clone())
+        self._find_mail(self._rank, peer, tag).letters.append(tensor.detach().clone())
         return _ThreadWork(lambda: None)
 
     def recv(self, tensors: list[Tensor], peer: int, tag: int) -> _ThreadWork:
+        """The n-th receive that is posted gets the n-th tensor that is sent, whenever it is awaited."""
         (tensor,) = tensors
-        letters = self._letters(peer, self._rank, tag)
-        pending = [tensor]
+        mail = self._find_mail(peer, self._rank, tag)
+        number, pending = mail.requested, [tensor]
+        mail.requested += 1
 
         def receive() -> None:
             if not pending:
                 return
-            self._exchange.turns.wait(lambda: bool(letters), f"a tensor of rank {peer} of {self.group_name}")
-            letter, into = letters.pop(0), pending.pop()
+            what = f"a tensor of rank {peer} of {self.group_name}"
+            self._exchange.turns.wait(lambda: len(mail.letters) > number, what)
+            letter, into = mail.letters[number], pending.pop()
+            mail.letters[number] = None
+            assert letter is not None
             if (letter.shape, letter.dtype) != (into.shape, into.dtype):
                 raise Mismatch(f"a rank sends {_describe(letter)} where {_describe(into)} is expected")
             into.detach().copy_(letter)
 
         return _ThreadWork(receive)
 
-    def _letters(self, sender: int, receiver: int, tag: int) -> list[Tensor]:
-        return self._exchange.letters.setdefault((self.group_name, sender, receiver, tag), [])
+    def _find_mail(self, sender: int, receiver: int, tag: int) -> _Mail:
+        return self._exchange.mail.setdefault((self.group_name, sender, receiver, tag), _Mail())
 
     def _meet(
         self,

@@ -80,7 +80,7 @@ def report_one_rank(target: MutationTarget) -> Iterator[Mutant]:
             call = f"topology.sum(total[{index}], self.{what}_axes)"
             yield target.patch(OBJECTIVE, call, "pass", f"its {what}", over=axes)
     if target.pipeline:
-        call = "dist.broadcast(total, group_src=topology.stages - 1, group=topology.pipeline)"
+        call = "dist.broadcast(total, group_src=topology.loss_rank, group=topology.pipeline)"
         yield target.patch(OBJECTIVE, call, "pass", "its stage's", over=target.pipeline)
 
 

@@ -104,36 +104,38 @@ def train(options: Options, device: str) -> None:
 
 
 def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
-    """The trainer of this rank's stage, with its initial values. All ranks call this together."""
+    """The trainer of this rank's stages, with their initial values. All ranks call this together."""
     topology = Topology.build(
         AXES, data=("ep",), pipeline="pp", device=device, timeout=outlast(options.timeout)
     )
-    spec = STAGES[topology.stage]
+    specs = [STAGES[number] for number in topology.stages]
     with torch.device(device):
-        stage = spec.build(topology.mesh, spec.first_layer)
-    parameters = place_parameters(stage, model.PLACEMENTS, topology.mesh)
+        stages = [spec.build(topology.mesh, spec.first_layer) for spec in specs]
+    parameters = [
+        parameter
+        for stage in stages
+        for parameter in place_parameters(stage, model.PLACEMENTS, topology.mesh)
+    ]
     initialize(parameters, SEED)
     return Trainer(
-        stage,
+        stages,
         parameters,
         topology,
         Batches(dataset, BATCH),
         OBJECTIVE,
         replace(OPTIMIZER, lr=options.lr, steps=options.steps),
-        pipeline=build_pipeline(stage, topology, device),
-        keywords=spec.keywords,
+        pipeline=build_pipeline(stages, topology, device),
         load_axes=("ep",),
     )
 
 
-def build_pipeline(stage: torch.nn.Module, topology: Topology, device: str) -> Pipeline:
+def build_pipeline(stages: list[torch.nn.Module], topology: Topology, device: str) -> Pipeline:
     """The schedule of the microbatches. Shapes are given: torch would run the stages to infer them."""
-    tokens = torch.empty((SEQUENCES, BATCH.length), dtype=torch.int64, device="meta")
     return Pipeline(
-        stage,
+        stages,
+        STAGES,
         topology,
-        inputs=(tokens,) if topology.stage == 0 else STAGES[topology.stage - 1].outputs,
-        outputs=STAGES[topology.stage].outputs,
+        tokens=torch.empty((SEQUENCES, BATCH.length), dtype=torch.int64, device="meta"),
         microbatches=BATCH.microbatches,
         schedule="1f1b",
         device=torch.device(device),

@@ -91,21 +91,25 @@ def train(options: Options, device: str) -> None:
 
 
 def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
-    """The trainer of this rank's stage, with its initial values. All ranks call this together."""
+    """The trainer of this rank's stages, with their initial values. All ranks call this together."""
     topology = Topology.build(AXES, data=("ep",), device=device, timeout=outlast(options.timeout))
-    spec = STAGES[topology.stage]
+    specs = [STAGES[number] for number in topology.stages]
     with torch.device(device):
-        stage = spec.build(topology.mesh, spec.first_layer)
-    parameters = place_parameters(stage, model.PLACEMENTS, topology.mesh)
+        stages = [spec.build(topology.mesh, spec.first_layer) for spec in specs]
+    parameters = [
+        parameter
+        for stage in stages
+        for parameter in place_parameters(stage, model.PLACEMENTS, topology.mesh)
+    ]
     initialize(parameters, SEED)
     return Trainer(
-        stage,
+        stages,
         parameters,
         topology,
         Batches(dataset, BATCH),
         OBJECTIVE,
         replace(OPTIMIZER, lr=options.lr, steps=options.steps),
-        keywords=spec.keywords,
+        keywords=STAGES[0].keywords,
         load_axes=("ep",),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.cost.schedule.whole_backward import Pass, order_breadth_first, order_interleaved, order_one_stage
+from parc.schedule.whole_backward import Pass, order_breadth_first, order_interleaved, order_one_stage
 
 MAX_PASSES = 1 << 17
 """Microbatches x stages: a second of work."""
@@ -36,7 +36,7 @@ def order_passes(schedule: str, ranks: int, chunks: int, microbatches: int, rank
 
 
 def _order_split(schedule: str, ranks: int, chunks: int, microbatches: int, rank: int) -> list[Pass]:
-    from parc.cost.schedule import split_backward  # noqa: PLC0415 - start-up time: few plans need it
+    from parc.schedule import split_backward  # noqa: PLC0415 - start-up time: few plans need it
 
     if schedule == "zero_bubble":
         return split_backward.order_zero_bubble(ranks, chunks, microbatches, rank)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from parc.cost.schedule.whole_backward import Pass, PassKind, divide_rounds
+from parc.schedule.whole_backward import Pass, PassKind, divide_rounds
 
 
 def order_zero_bubble(ranks: int, chunks: int, microbatches: int, rank: int) -> list[Pass]:

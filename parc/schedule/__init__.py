@@ -1,0 +1,1 @@
+"""The order in which a rank of a pipeline runs its passes."""
