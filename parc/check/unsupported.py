@@ -133,30 +133,6 @@ def schedule(plan: Plan) -> Iterator[Finding]:
         yield _refuse(what, plan.pipeline.at("schedule"), instead)
 
 
-@limit("P406")
-def recompute(plan: Plan) -> Iterator[Finding]:
-    """Activations are recomputed in the backward pass.
-
-    ## Example
-
-        plan wide for first on farm {
-          mesh = [dp: 4]
-          data over [dp]
-          recompute = layer
-        }
-
-    ## Instead
-
-        plan wide for first on farm {
-          mesh = [dp: 4]
-          data over [dp]
-          recompute = none
-        }
-    """
-    if plan.recompute != "none":
-        yield _refuse(f"`recompute = {plan.recompute}`", plan.at("recompute"), "`recompute = none`")
-
-
 @limit("P407")
 def precision(plan: Plan) -> Iterator[Finding]:
     """Parameters, gradients and moments are not all of the type that is computed in, or it is bf16.

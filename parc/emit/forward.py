@@ -146,9 +146,10 @@ def _build_expression(event: Event, layer: ast.expr) -> ast.expr:
     match event:
         case Compute(value=value) | Accumulate(value=value):
             return value.tree
-        case Call(member=member, operands=operands):
+        case Call(member=member, operands=operands, recomputed=recomputed):
             function = layer if member == "layer" else attribute(member)
-            return call(function, *(operand.expression.tree for operand in operands))
+            given = [operand.expression.tree for operand in operands]
+            return call("recompute", function, *given) if recomputed else call(function, *given)
         case Collective():
             return _build_collective(event)
     raise AssertionError(event)
@@ -167,7 +168,8 @@ def _build_statement(event: Event, tree: ast.expr) -> ast.stmt:
         case Accumulate(buffer=path):
             target = attribute(path)
             assert isinstance(target, ast.Attribute)
-            return ast.AugAssign(target, ast.Add(), tree)
+            addition = ast.AugAssign(target, ast.Add(), tree)
+            return ast.If(expr("is_first_pass()"), [addition], []) if event.recomputed else addition
         case Collective(result=result):
             return assign(_build_target([result]), tree)
         case Compute(results=results) | Call(results=results):

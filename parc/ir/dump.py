@@ -93,10 +93,11 @@ def _format_events(events: Sequence[Event]) -> Iterator[str]:
             case Collective():
                 yield f"{format_value(event.result)} = {_format_collective(event)}"
             case Accumulate():
-                yield f"{event.buffer} += {event.value}"
+                yield f"{event.buffer} += {event.value}{', once' if event.recomputed else ''}"
             case Call():
                 operands = ", ".join(str(operand.expression) for operand in event.operands)
-                yield f"{_format_results(event.results, event.temporary)} = call {event.member}({operands})"
+                verb = "recompute" if event.recomputed else "call"
+                yield f"{_format_results(event.results, event.temporary)} = {verb} {event.member}({operands})"
             case Repeat():
                 yield f"for layer in {event.layers}[{event.start}:{event.start + event.count}]"
                 yield from _indent(_format_events(event.body))

@@ -16,6 +16,7 @@ class ForwardSite:
     unit: Unit
     move: Collective | None
     values: Sequence[Value | Operand] = ()
+    recomputed: bool = False  # whether the backward pass repeats it, with the result of `move` kept
 
 
 def iterate_sites(stage: Stage) -> Iterator[ForwardSite]:
@@ -28,22 +29,27 @@ class _Sites:
         self.stage = stage
         self.units = {unit.name: unit for unit in stage.units}
 
-    def of(self, unit: Unit, path: str, values: Sequence[Value | Operand]) -> Iterator[ForwardSite]:
-        yield from self._visit(unit, path, unit.events, 0)
-        yield ForwardSite(path, unit, None, values)
+    def of(
+        self, unit: Unit, path: str, values: Sequence[Value | Operand], again: bool = False
+    ) -> Iterator[ForwardSite]:
+        yield from self._visit(unit, path, unit.events, 0, again)
+        yield ForwardSite(path, unit, None, values, again)
 
-    def _visit(self, unit: Unit, path: str, events: Iterable[Event], layer: int) -> Iterator[ForwardSite]:
+    def _visit(
+        self, unit: Unit, path: str, events: Iterable[Event], layer: int, again: bool
+    ) -> Iterator[ForwardSite]:
         for event in events:
             if isinstance(event, Collective):
-                yield ForwardSite(path, unit, event)
+                yield ForwardSite(path, unit, event, recomputed=again)
             elif isinstance(event, Compute):
-                yield from (ForwardSite(path, unit, move) for move in event.inside)
+                yield from (ForwardSite(path, unit, move, recomputed=again) for move in event.inside)
             elif isinstance(event, Call):
                 member = f"{self.stage.layers_path}.{layer}" if event.member == "layer" else event.member
                 called = self.units[event.unit]
                 # the results of experts have the states of their call: the unit itself sees rows
                 values = event.results if called.experts else called.results
-                yield from self.of(called, f"{path}.{member}" if path else member, values)
+                at = f"{path}.{member}" if path else member
+                yield from self.of(called, at, values, again or event.recomputed)
             elif isinstance(event, Repeat):
                 for number in range(event.start, event.start + event.count):
-                    yield from self._visit(unit, path, event.body, self.stage.first_layer + number)
+                    yield from self._visit(unit, path, event.body, self.stage.first_layer + number, again)

@@ -99,21 +99,27 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """Adds to a buffer of the unit, in place."""
+    """Adds to a buffer of the unit, in place. A recomputation of the unit must not do so again."""
 
     buffer: str  # attribute path
     value: Expression
+    recomputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The forward pass of a member; see `Compute` for temporary ones."""
+    """The forward pass of a member; see `Compute` for temporary ones.
+
+    The backward pass of a recomputed one begins with another forward pass. The results of its collectives and
+    of what routes are kept, so that no operation is issued again.
+    """
 
     results: tuple[Value, ...]
     member: str  # attribute path, or the loop's variable
     operands: tuple[Operand, ...]
     unit: str
     temporary: bool = False
+    recomputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

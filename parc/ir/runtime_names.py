@@ -15,6 +15,7 @@ FORWARD: Mapping[str, tuple[str, ...]] = {
     "collectives": (*STATES, *COLLECTIVES),
     "experts": ("combine", "dispatch", "dispatch_local"),
     "grouped": ("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
+    "recompute": ("is_first_pass", "recompute"),
     "vocabulary": ("cross_entropy", "sharded_embedding"),
 }
 """What forward passes use."""

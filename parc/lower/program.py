@@ -11,6 +11,7 @@ from parc.ir.program import Program
 from parc.lower.attribute_order import order_attributes
 from parc.lower.expert_counts import name_expert_counts
 from parc.lower.layers import form_layers
+from parc.lower.recompute import mark_recomputed
 from parc.lower.stages import cut_stages
 from parc.lower.units import Units
 from parc.plan.blocks import Plan
@@ -44,7 +45,12 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
             for uncut in placed.uncut
         ),
     )
-    return order_attributes(name_expert_counts(form_layers(program, layout.axes)))
+    program = order_attributes(name_expert_counts(form_layers(program, layout.axes)))
+    try:
+        return mark_recomputed(program, plan.recompute)
+    except Illegal as fault:
+        label = Label(plan.at("recompute"), "of every layer")
+        raise CompileError(error("P518", fault.reason, label, help="`recompute = layer`")) from fault
 
 
 def _list_partial_axes(layout: Layout, states: States) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
 from .grouped import RowCounts
+from .recompute import kept
 
 TOKEN_COUNTS = "tokens_per_expert"
 """The buffer in which a module of experts counts the tokens that it has sent to each: (E,) int64."""
@@ -55,17 +56,10 @@ def dispatch(
     rows = tokens.index_select(0, order // choices)
     if group is None or group.size() == 1:
         return rows, RowCounts(counts), Route(order, len(tokens), choices, counts)
-    mine = experts // group.size()
-    theirs = torch.empty_like(counts)
-    dist.all_to_all_single(theirs, counts, group=group)
-    by_sender = theirs.view(group.size(), mine)  # how many rows each rank has for each of mine
-    by_rank = torch.stack([counts.view(group.size(), mine).sum(dim=1), by_sender.sum(dim=1)])
-    sent, received = by_rank.tolist()  # where the host waits for the device
+    sent, received, by_expert, own = _exchange_counts(counts, group)
     rows = _AllToAll.apply(rows, sent, received, group)
-    expert = torch.arange(mine, device=counts.device).repeat(group.size())
-    by_expert = expert.repeat_interleave(theirs, output_size=sum(received)).argsort(stable=True)
     route = Route(order, len(tokens), choices, counts, Exchange(group, sent, received, by_expert))
-    return rows.index_select(0, by_expert), RowCounts(by_sender.sum(dim=0)), route
+    return rows.index_select(0, by_expert), RowCounts(own), route
 
 
 def dispatch_local(
@@ -78,8 +72,7 @@ def dispatch_local(
     order, counts, choices = _sort_by_expert(indices, experts)
     mine = experts // group.size()
     first = group.rank() * mine
-    numbers: list[int] = counts.tolist()  # where the host waits for the device
-    start, stop = sum(numbers[:first]), sum(numbers[: first + mine])
+    start, stop = _find_rows(counts, first, mine)
     order = order[start:stop]
     rows = tokens.index_select(0, order // choices)
     return rows, RowCounts(counts[first : first + mine]), Route(order, len(tokens), choices, counts)
@@ -95,6 +88,7 @@ def combine(rows: Tensor, weights: Tensor, route: Route) -> Tensor:
     return (pairs.view(route.tokens, route.choices, -1) * shares).sum(dim=1)
 
 
+@kept
 def _sort_by_expert(indices: Tensor, experts: int) -> tuple[Tensor, Tensor, int]:
     """The pairs in the order of their experts, how many each expert has, and K."""
     flat = indices.reshape(-1)
@@ -103,6 +97,27 @@ def _sort_by_expert(indices: Tensor, experts: int) -> tuple[Tensor, Tensor, int]
         torch.bincount(flat, minlength=experts),
         flat.numel() // max(len(indices), 1),
     )
+
+
+@kept
+def _exchange_counts(counts: Tensor, group: ProcessGroup) -> tuple[list[int], list[int], Tensor, Tensor]:
+    """counts (E,) -> sent, received and by_expert of an `Exchange`, and the rows of this rank's experts."""
+    mine = len(counts) // group.size()
+    theirs = torch.empty_like(counts)
+    dist.all_to_all_single(theirs, counts, group=group)
+    by_sender = theirs.view(group.size(), mine)  # how many rows each rank has for each of mine
+    by_rank = torch.stack([counts.view(group.size(), mine).sum(dim=1), by_sender.sum(dim=1)])
+    sent, received = by_rank.tolist()  # where the host waits for the device
+    expert = torch.arange(mine, device=counts.device).repeat(group.size())
+    by_expert = expert.repeat_interleave(theirs, output_size=sum(received)).argsort(stable=True)
+    return sent, received, by_expert, by_sender.sum(dim=0)
+
+
+@kept
+def _find_rows(counts: Tensor, first: int, mine: int) -> tuple[int, int]:
+    """Where the rows of `mine` experts from `first` on begin and end."""
+    numbers: list[int] = counts.tolist()  # where the host waits for the device
+    return sum(numbers[:first]), sum(numbers[: first + mine])
 
 
 class _AllToAll(Function):
@@ -120,6 +135,7 @@ class _AllToAll(Function):
         return _exchange_rows(gradient, *ctx.back), None, None, None
 
 
+@kept
 def _exchange_rows(rows: Tensor, sent: list[int], received: list[int], group: ProcessGroup) -> Tensor:
     out = rows.new_empty(sum(received), *rows.shape[1:])
     dist.all_to_all_single(out, rows.contiguous(), received, sent, group=group)

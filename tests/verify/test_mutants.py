@@ -104,6 +104,32 @@ def test_the_cheapest_rung_that_can_detect_a_bug_does(
     assert message in found.message
 
 
+@pytest.fixture(scope="module")
+def recomputing(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
+    ranks, layout = EXPERTS
+    sample = compiled("moe", (ranks, f"{layout}\n    recompute = layer\n"))
+    return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("recomputing"), timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("bug", "site", "rung", "message"),
+    [
+        ("collective issued again by recompute", "_exchange_rows", "matching", "another operation is issued"),
+        ("collective issued again by recompute", "_sum_terms", "matching", "another operation is issued"),
+        ("recompute that routes anew", "choices", "numbers", "a second pass goes where call 1 did not"),
+        ("kept results of another call", "one list", "numbers", "does not come to the end"),
+        ("tokens counted again by recompute", "every pass", "numbers", "counts 192 rows of a step"),
+    ],
+)
+def test_a_second_pass_that_does_more_than_arithmetic_is_detected(
+    recomputing: MutantRunner, bug: str, site: str, rung: str, message: str
+) -> None:
+    its = inject_bugs(MutationTarget(recomputing.sample))[bug]
+    found = recomputing.detect(next(each.files for each in its if site in each.site), {})
+    assert found is not None
+    assert (found.rung, message in found.message) == (rung, True), found
+
+
 def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:
     """Of the class of ranks fed the wrong data, the one that is no bug. Low precision would see other tokens
     than those whose routing is replayed."""

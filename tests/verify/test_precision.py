@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import Captured, capture
+from parc.runtime.recompute import recompute
 from parc.verify.precision.compare_rank import RankRouting
-from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection, find_flips
+from parc.verify.precision.replay_routing import ChoiceKey, Selection, find_flips, replay_routing
 from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.sample import LowPrecision, compile_sample, set_precision
@@ -148,8 +149,8 @@ def test_choices_are_replaced_and_values_are_the_runs_own() -> None:
         seen.append(int(find_flips(own, wanted[place]).sum()))
         return wanted[place]
 
-    with RoutingReplay([model], {"router"}, choose):
-        values, indices, best, at, winner, ordered, order = model["router"](scores)
+    replay_routing([model], {"router"}, choose)
+    values, indices, best, at, winner, ordered, order = model["router"](scores)
     assert values.tolist() == [[2.0, 1.0], [3.0, 2.0]]
     assert torch.equal(indices, wanted[0])
     assert best.tolist() == [[1.0], [3.0]]
@@ -170,6 +171,25 @@ def test_outside_of_modules_and_among_integers_nothing_is_replaced() -> None:
         raise AssertionError
 
     model = nn.ModuleDict({"router": Chooses()})
-    with RoutingReplay([model], {"router"}, choose):
-        assert torch.tensor([1.0, 2.0]).argmax() == 1
-        assert torch.tensor([[2, 1]]).argsort(-1).tolist() == [[1, 0]]
+    replay_routing([model], {"router"}, choose)
+    assert torch.tensor([1.0, 2.0]).argmax() == 1
+    *_, order = model["router"](torch.tensor([[2, 1, 3]]))
+    assert order.tolist() == [[2, 0, 1]]
+
+
+def test_a_second_pass_gets_the_choices_of_the_first_one() -> None:
+    model, seen = nn.ModuleDict({"router": Chooses()}), list[ChoiceKey]()
+
+    def choose(key: ChoiceKey, own: Selection) -> Tensor:
+        seen.append(key)
+        return own.indices.flip(0)
+
+    replay_routing([model], {"router"}, choose)
+    scores = [torch.tensor([[3.0, 1.0, 2.0], [1.0, 3.0, 2.0]], requires_grad=True) for _ in range(2)]
+    values = [recompute(model["router"], each)[0] for each in scores]
+    for value, each in zip(values, scores, strict=True):
+        value.exp().sum().backward()
+        assert each.grad is not None
+        assert each.grad.count_nonzero(1).tolist() == [2, 2]
+        assert each.grad.argmin(1).tolist() == [0, 1]  # the largest score, which is not chosen
+    assert len(seen) == len(set(seen)) == 8

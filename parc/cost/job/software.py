@@ -25,6 +25,11 @@ class Software:
     emitted: bool = False  # parc's own programs; else Megatron's: their collectives of experts differ
 
     @property
+    def keeps_collectives(self) -> bool:
+        """Whether recomputation gets the results of collectives again, and communicates with no rank."""
+        return self.emitted
+
+    @property
     def optimizer_bytes(self) -> int:
         """Of moments, and of a master copy where the computation has another type, for each parameter."""
         copy = self.master_bytes if self.master_bytes != self.element_bytes else 0

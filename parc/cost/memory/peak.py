@@ -174,9 +174,22 @@ def _measure_parts(job: Job, last: Part) -> tuple[float, float]:
     again = [part for part in parts if part.name in RECOMPUTED_PARTS[job.parallelism.recompute]]
     recomputed = sum(part.saved_bytes for part in again)
     saved = sum(part.saved_bytes for part in parts) - recomputed
+    held = 0.0
     if again and again[0].name != "scores":  # its inputs, which the part before does not save either
-        saved += count_layer_input_bytes(job)
-    return saved, recomputed + max(_count_gradient_bytes(job, part) for part in parts)
+        held += count_layer_input_bytes(job)
+    if job.software.keeps_collectives:
+        held += sum(_count_collected_bytes(job, part) for part in again)
+        recomputed = max(0.0, recomputed - held)  # the layer that is recomputed uses up what it has held
+    return saved + held, recomputed + max(_count_gradient_bytes(job, part) for part in parts)
+
+
+def _count_collected_bytes(job: Job, part: Part) -> float:
+    """Bytes of the results of the collectives in a part's forward pass, on one rank."""
+    return sum(
+        each.bytes
+        / (prod(getattr(job.parallelism.groups, each.group)) if each.kind == "reduce_scatter" else 1)
+        for each in part.collectives.forward
+    )
 
 
 def _count_gradient_bytes(job: Job, part: Part) -> float:

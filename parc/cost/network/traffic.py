@@ -59,7 +59,8 @@ def _derive_pass_transfers(job: Job, stage: StageShape) -> list[Transfer]:
     calls: Counter[Transfer] = Counter()
     for count, part in derive_parts(job, stage):
         forward, backward = part.collectives
-        again = forward if part.name in RECOMPUTED_PARTS[job.parallelism.recompute] else ()
+        repeats = part.name in RECOMPUTED_PARTS[job.parallelism.recompute]
+        again = forward if repeats and not job.software.keeps_collectives else ()
         for label, collectives in (("forward", forward), ("backward", backward), ("recomputed", again)):
             for kind, bytes, group, routed, payload in collectives:
                 purpose = f"{part.name}, {payload + ', ' if payload else ''}{label}"

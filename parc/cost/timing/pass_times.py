@@ -74,7 +74,8 @@ def predict_passes(
         forward += ahead.scale(count)
         backward += back.scale(count)
         if part.name in RECOMPUTED_PARTS[job.parallelism.recompute]:
-            backward += ahead.scale(count)
+            again = ahead._replace(communication=0.0) if job.software.keeps_collectives else ahead
+            backward += again.scale(count)
     if job.parallelism.shard == "parameters":
         return _add_parameter_gathers(job, stage, forward, backward, links, constants.collective)
     return forward, backward

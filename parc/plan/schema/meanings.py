@@ -32,8 +32,10 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("plan", "recompute"): {
         "none": "All activations are stored.",
         "attention": "The attention of a layer is computed again in the backward pass.",
-        "experts": "The experts of a layer are computed again in the backward pass.",
-        "layer": "Only the inputs of layers are stored; each layer is computed again in the backward pass.",
+        "experts": "The experts of a layer are computed again in the backward pass. Rows are kept as they "
+        "were sent.",
+        "layer": "Only the inputs of layers and what ranks have sent each other are stored; all else is "
+        "computed again in the backward pass.",
     },
     ("adamw", "decay"): {
         "constant": "After the warmup the learning rate stays at `lr`.",

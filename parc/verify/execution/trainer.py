@@ -20,6 +20,11 @@ FIGURES = {"loss": "loss", "balance": "balance loss", "grad_norm": "gradient nor
 """The figures that a step reports, and their names in messages."""
 
 
+def is_in_backward_pass() -> bool:
+    """Whether autograd is running here: a forward pass in it is the second one of a recomputed module."""
+    return torch._C._current_graph_task_id() != -1
+
+
 def load_trainer(folder: Path, dataset: Dataset, device: str) -> Any:
     """The `Trainer` that the program in `folder` prepares for this rank."""
     train, options = prepare_program(folder, device)

@@ -12,8 +12,12 @@ from parc.verify.functions.figures import check_load
 from parc.verify.functions.losses import check_divisor, check_losses
 from parc.verify.functions.not_finite import check_not_finite
 from parc.verify.functions.optimizer import check_rates, check_updates
+from parc.verify.functions.recompute import check_recomputation
 
-CHECKED = "learning rates, batches, updates, exchanges of rows, losses, loads, values that are not finite"
+CHECKED = (
+    "learning rates, batches, updates, exchanges of rows, losses, what is recomputed, loads, values that are "
+    "not finite"
+)
 
 
 def check_functions(trainer: Any, plan: Plan) -> Iterator[str]:
@@ -25,5 +29,6 @@ def check_functions(trainer: Any, plan: Plan) -> Iterator[str]:
     yield from check_exchange(trainer, plan)
     yield from check_divisor(trainer, plan)
     yield from check_losses(trainer, plan)
+    yield from check_recomputation(trainer, plan)
     yield from check_load(trainer, plan)
     yield from check_not_finite(trainer)

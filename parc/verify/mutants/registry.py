@@ -19,7 +19,6 @@ ABSENT = {
         "a parameter that two stages share is refused; within a stage there is one tensor"
     ),
     "dropout drawn a rank": "dropout is refused",  # Megatron-LM #206
-    "tokens counted again by recompute": "recompute is refused (P406)",  # torchtitan #1593
     "state lost at a change of layout": (  # Fast-LLM #436; a loss within a run is a class of its own
         "there are no checkpoints: nothing changes its layout"
     ),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from parc.runtime.datasets import Dataset
-from parc.verify.execution.trainer import load_trainer, read_shard, run_step
+from parc.verify.execution.trainer import is_in_backward_pass, load_trainer, read_shard, run_step
 from parc.verify.numbers.reference import Reference, ReferenceStep
 
 
@@ -45,6 +45,8 @@ class ActivationHooks:
         self._calls: Counter[str] = Counter()
 
     def _keep_outputs(self, path: str, _module: nn.Module, _args: Any, out: Any) -> None:
+        if is_in_backward_pass():
+            return  # the same tensors once more
         microbatch = self._calls[path]
         self._calls[path] += 1
         tensors = [leaf for leaf in pytree.tree_leaves(out) if isinstance(leaf, Tensor)]

@@ -16,7 +16,13 @@ from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import load_trainer
 from parc.verify.numbers.compare import Deviation, compare_step
 from parc.verify.numbers.shards import select_share
-from parc.verify.precision.replay_routing import ChoiceKey, ChoiceStates, RoutingReplay, Selection, find_flips
+from parc.verify.precision.replay_routing import (
+    ChoiceKey,
+    ChoiceStates,
+    Selection,
+    find_flips,
+    replay_routing,
+)
 from parc.verify.precision.rounding_bounds import BoundedStep
 
 
@@ -37,8 +43,8 @@ def compare_rank(
     expected: BoundedStep = torch.load(file, weights_only=False, mmap=True)
     trainer = load_trainer(folder, dataset, device)
     routing = RankRouting(expected.choices, states, torch.distributed.get_rank(), plan)
-    replay = RoutingReplay(trainer.stages, {path for path, _ in states}, routing.choose)
-    with replay, _FusionMonitor() as products:
+    replay_routing(trainer.stages, {path for path, _ in states}, routing.choose)
+    with _FusionMonitor() as products:
         deviations = compare_step(trainer, 0, expected)
     return RankReport(tuple(deviations), routing.flips, routing.choices, products.fused)
 

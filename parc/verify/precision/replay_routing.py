@@ -21,6 +21,7 @@ from parc.ir.expression import Expression
 from parc.ir.forward_sites import iterate_sites
 from parc.ir.program import Call, Compute, Operand, Program, Unit, Value
 from parc.ir.walk import flatten
+from parc.verify.execution.trainer import is_in_backward_pass
 from parc.verify.numbers.shards import States
 
 PAIRS = {"topk": 2, "max": 1, "min": 1, "sort": 1}  # operators that return (values, indices)
@@ -40,6 +41,14 @@ class ChoiceKey(NamedTuple):
     number: int
 
 
+class _Pass(NamedTuple):
+    """A forward pass of a module: the first, or the second of one that is recomputed."""
+
+    path: str
+    microbatch: int
+    second: bool
+
+
 class Selection(NamedTuple):
     """The chosen indices, along `dim`; None where each set of scores has one index, without the dim."""
 
@@ -47,45 +56,59 @@ class Selection(NamedTuple):
     dim: int | None
 
 
-class RoutingReplay(TorchFunctionMode):
-    """Calls `choose` for each choice of the modules at `paths` below `roots`, and uses its result instead."""
+def replay_routing(
+    roots: Iterable[nn.Module],
+    paths: Container[str],
+    choose: Callable[[ChoiceKey, Selection], Tensor | None],
+) -> None:
+    """Has the modules at `paths` below `roots` call `choose` for each choice, and use its result instead.
 
-    def __init__(
-        self,
-        roots: Iterable[nn.Module],
-        paths: Container[str],
-        choose: Callable[[ChoiceKey, Selection], Tensor | None],
-    ) -> None:
+    Where a module is recomputed, its second pass gets the result of the first one.
+    """
+    replay = _RoutingReplay(choose)
+    for path, module in (named for root in roots for named in root.named_modules()):
+        if path in paths:
+            module.register_forward_pre_hook(partial(replay.enter, path))
+            module.register_forward_hook(replay.leave)
+
+
+class _RoutingReplay(TorchFunctionMode):
+    """Holds within the modules that choose: a mode of the whole step would not reach into a backward pass."""
+
+    def __init__(self, choose: Callable[[ChoiceKey, Selection], Tensor | None]) -> None:
         super().__init__()
         self._choose = choose
-        self._within: list[tuple[str, int]] = []  # path and microbatch of the modules that are running
-        self._calls: Counter[str] = Counter()
-        self._choices: Counter[tuple[str, int]] = Counter()
-        for path, module in (named for root in roots for named in root.named_modules()):
-            if path in paths:
-                module.register_forward_pre_hook(partial(self._enter, path))
-                module.register_forward_hook(self._leave)
+        self._within: list[_Pass] = []  # of the modules that are running, each with this mode entered
+        self._calls: Counter[tuple[str, bool]] = Counter()
+        self._choices: Counter[_Pass] = Counter()
+        self._chosen: dict[ChoiceKey, Tensor | None] = {}
 
-    def _enter(self, path: str, _module: nn.Module, _given: Any) -> None:
-        self._within.append((path, self._calls[path]))
-        self._calls[path] += 1
+    def enter(self, path: str, _module: nn.Module, _given: Any) -> None:
+        second = is_in_backward_pass()
+        self._within.append(_Pass(path, self._calls[path, second], second))
+        self._calls[path, second] += 1
+        if len(self._within) == 1:
+            self.__enter__()  # type: ignore[no-untyped-call]
 
-    def _leave(self, _module: nn.Module, _given: Any, _out: Any) -> None:
+    def leave(self, _module: nn.Module, _given: Any, _out: Any) -> None:
         self._within.pop()
+        if not self._within:
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if not self._within or not (name := _match_choice(func, args, out)):
+        if not (name := _match_choice(func, args, out)):
             return out
         here = self._within[-1]
-        path, microbatch = here
-        key = ChoiceKey(microbatch, path, self._choices[here])
+        key = ChoiceKey(here.microbatch, here.path, self._choices[here])
         self._choices[here] += 1
         given: Tensor = args[0]
         dim = _read_dim(name, args, kwargs) % given.ndim
         own = out[1] if name in PAIRS else out
-        chosen = self._choose(key, Selection(own, dim if own.ndim == given.ndim else None))
+        if not here.second:
+            self._chosen[key] = self._choose(key, Selection(own, dim if own.ndim == given.ndim else None))
+        chosen = self._chosen[key]
         if chosen is None:
             return out
         return type(out)((_gather(given, chosen, dim), chosen)) if name in PAIRS else chosen

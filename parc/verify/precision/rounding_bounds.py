@@ -33,7 +33,7 @@ from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.trainer import select_share
 from parc.verify.numbers.reference import Reference, ReferenceStep, build_schedule
 from parc.verify.numbers.tolerance import find_largest_entry
-from parc.verify.precision.replay_routing import ChoiceKey, RoutingReplay, Selection
+from parc.verify.precision.replay_routing import ChoiceKey, Selection, replay_routing
 from parc.verify.sample.sample import set_precision
 
 FACTOR = 8
@@ -99,8 +99,8 @@ class ReferenceRuns:
         )
 
     def _run(self, reference: Reference, model: nn.Module) -> ReferenceStep:
-        with RoutingReplay([model], self.paths, self._choose):
-            return next(reference.train(1, model))
+        replay_routing([model], self.paths, self._choose)
+        return next(reference.train(1, model))
 
     def _choose(self, key: ChoiceKey, own: Selection) -> Tensor:
         """The first run chooses for all."""
