@@ -54,14 +54,14 @@ def main() -> int:
 
 
 def compile_plan(name: str) -> tuple[Sample, Sample]:
-    """A plan of `mutants.parc`, in float64 and in float32."""
+    """A plan of `mutants.parc`, in float64, and in what it computes in."""
     from parc.check.load import choose, load
     from parc.diagnostic import Diagnostic
     from parc.verify.sample.sample import compile_sample
 
     plan = choose(load(PLANS, ()), name)
     assert not isinstance(plan, Diagnostic), plan
-    return compile_sample(plan), compile_sample(plan, "fp32")
+    return compile_sample(plan), compile_sample(plan, plan.train.precision.compute)
 
 
 def build_tokens() -> Dataset:

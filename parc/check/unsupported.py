@@ -134,15 +134,15 @@ def schedule(plan: Plan) -> Iterator[Finding]:
 
 
 @limit("P407")
-def precision(plan: Plan) -> Iterator[Finding]:
-    """Parameters, gradients and moments are not all of the type that is computed in, or it is bf16.
+def moments(plan: Plan) -> Iterator[Finding]:
+    """The optimizer's moments are of another type than the masters that it updates.
 
     ## Example
 
         train first {
           model = moe
           batch     { sequences = 32, length = 1024, microbatches = 4 }
-          precision { compute = bf16, master = fp32 }
+          precision { compute = bf16, master = fp32, moments = bf16 }
         }
 
     ## Instead
@@ -150,19 +150,14 @@ def precision(plan: Plan) -> Iterator[Finding]:
         train first {
           model = moe
           batch     { sequences = 32, length = 1024, microbatches = 4 }
-          precision { compute = fp32, master = fp32 }
+          precision { compute = bf16, master = fp32 }
         }
     """
     types = plan.train.precision
-    if types.compute == types.master == types.gradients == types.moments != "bf16":
-        return
-    kept = {"masters": types.master, "gradients": types.gradients, "moments": types.moments}
-    others = [f"{type} {name}" for name, type in kept.items() if type != types.compute]
-    key = next(
-        (key for key in ("compute", "master", "gradients", "moments") if key in types.spans), "compute"
-    )
-    what = f"computing in {types.compute}" + (f" with {' and '.join(others)}" if others else " alone")
-    yield _refuse(what, types.at(key), "`compute` and `master` both fp32, or both fp64")
+    if types.moments != types.master:
+        what = f"`moments = {types.moments}` with {types.master} masters"
+        key = "moments" if "moments" in types.spans else "master"
+        yield _refuse(what, types.at(key), f"`moments = {types.master}`, as when the key is left out")
 
 
 @limit("P409")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
+from parc.cost.job.from_plan import ELEMENT_BYTES
 from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import count_local_elements, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
@@ -50,8 +51,16 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
     """
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
     own = [parameter for stage in stages for _, parameter in named_parameters(stage)]
-    bytes = sum(count_local_elements(each, sizes) * _count_element_bytes(each.dtype) for each in own)
-    return ModelStates(bytes, bytes, MOMENTS * bytes + COUNTER_BYTES * len(own))
+    types = plan.train.precision
+    counts = [count_local_elements(each, sizes) for each in own]
+    kept = MOMENTS * ELEMENT_BYTES[types.moments]
+    if types.master != types.compute:
+        kept += ELEMENT_BYTES[types.master]
+    return ModelStates(
+        sum(count * _count_element_bytes(each.dtype) for count, each in zip(counts, own, strict=True)),
+        sum(counts) * ELEMENT_BYTES[types.gradients],
+        sum(counts) * kept + COUNTER_BYTES * len(own),
+    )
 
 
 def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramTransfer, ...], ...]:

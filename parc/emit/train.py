@@ -11,7 +11,7 @@ from parc.emit.pretty import WIDTH, print_expression, print_statement
 from parc.emit.trees import assign
 from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
-from parc.plan.blocks import Plan
+from parc.plan.blocks import TORCH_NAMES, Plan
 from parc.plan.schema.plan import V_SHAPED
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -82,6 +82,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
             _assign("BATCH", call("BatchSettings", **_batch_settings(plan, program))),
             _assign("OBJECTIVE", call("Objective", **_objective(plan, program))),
             _assign("OPTIMIZER", call("AdamWSettings", **_optimizer_settings(plan))),
+            _assign("PRECISION", call("Precision", **_precision(plan))),
         ],
         stages=_assign("STAGES", literal(tuple(stages))),
         sequences=_assign("SEQUENCES", _count_sequences(data)),
@@ -114,6 +115,11 @@ def _batch_settings(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
 def _optimizer_settings(plan: Plan) -> Mapping[str, ast.expr]:
     names = ("lr", "beta1", "beta2", "eps", "weight_decay", "clip", "warmup", "decay", "min_lr")
     return {each: literal(getattr(plan.train.optimizer, each)) for each in names}
+
+
+def _precision(plan: Plan) -> Mapping[str, ast.expr]:
+    types = plan.train.precision
+    return {"master": expr(TORCH_NAMES[types.master]), "gradients": expr(TORCH_NAMES[types.gradients])}
 
 
 def _objective(plan: Plan, program: Program) -> Mapping[str, ast.expr]:

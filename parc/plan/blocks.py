@@ -14,6 +14,7 @@ from parc.source import Span
 
 Scalar: TypeAlias = bool | int | float | str
 NumberType: TypeAlias = Literal["fp32", "fp64", "bf16"]
+TORCH_NAMES = {"fp32": "torch.float32", "fp64": "torch.float64", "bf16": "torch.bfloat16"}
 Argument: TypeAlias = "Scalar | tuple[Argument, ...]"
 
 

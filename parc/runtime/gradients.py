@@ -71,12 +71,12 @@ class Gradients:
     def _make_buckets(self) -> Iterator[tuple[list[PlacedParameter], list[dist.ProcessGroup]]]:
         """Parameters whose gradients are summed in one call, and the groups to sum over in turn."""
         sizes = dict(zip(self.mesh.mesh_dim_names or (), self.mesh.mesh.shape, strict=True))
-        pending: dict[tuple[tuple[str, ...], torch.dtype], list[PlacedParameter]] = defaultdict(list)
+        pending: dict[tuple[str, ...], list[PlacedParameter]] = defaultdict(list)
         for parameter in self.parameters:
             axes = tuple(axis for axis in sorted(parameter.placement.reduce or ()) if sizes[axis] > 1)
             if axes:
-                pending[axes, parameter.tensor.dtype].append(parameter)
-        for (axes, _), members in pending.items():
+                pending[axes].append(parameter)
+        for axes, members in pending.items():
             groups = [self.mesh.get_group(axis) for axis in axes]
             yield from ((bucket, groups) for bucket in _fill_buckets(members))
 

@@ -7,12 +7,12 @@ order in which tensors are drawn nor on how many ranks there are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from .placement import PlacedParameter, Recipe
+from .placement import PlacedParameter, Recipe, round_masters
 
 ELEMENTWISE = ("normal_", "uniform_", "zero_", "fill_", "mul_", "add_", "erfinv_", "clamp_")
 RANDOM = ("normal_", "uniform_")
@@ -73,10 +73,10 @@ def draw(
     return value.to(dtype)
 
 
-def initialize(parameters: Iterable[PlacedParameter], seed: int) -> None:
-    """Fills every local tensor in place; holds one whole tensor, or that of one expert, at a time."""
+def initialize(parameters: Sequence[PlacedParameter], seed: int) -> None:
+    """Fills masters and tensors in place; holds one whole tensor, or that of one expert, at a time."""
     for parameter in parameters:
-        placement, local = parameter.placement, parameter.tensor.detach()
+        placement, local = parameter.placement, parameter.master
         if not (placement.experts or placement.stack):
             whole = draw(seed, parameter.name, placement.shape, local.dtype, placement.init)
             local.copy_(parameter.select_share(whole))
@@ -87,6 +87,7 @@ def initialize(parameters: Iterable[PlacedParameter], seed: int) -> None:
             name, key = (names[expert], None) if placement.stack else (parameter.name, expert)
             whole = draw(seed, name, placement.shape[1:], local.dtype, placement.init, key)
             local[row].copy_(parameter.select_share(whole, front=1))
+    round_masters(parameters)
 
 
 def _derive_seed(seed: int, name: str, expert: int | None) -> int:

@@ -1,4 +1,4 @@
-"""AdamW over the local tensors of this rank, and the learning rate of each step."""
+"""AdamW over the parameters of this rank, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from .placement import PlacedParameter
+from .placement import PlacedParameter, round_masters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +38,16 @@ class AdamWSettings:
 
 
 class ScheduledAdamW:
-    """torch's fused AdamW over local tensors, with the learning rate of each step.
+    """torch's fused AdamW over the masters of local tensors, with the learning rate of each step.
 
     AdamW is elementwise, so that the update of a shard is the shard of the update.
     """
 
     def __init__(self, parameters: Sequence[PlacedParameter], settings: AdamWSettings) -> None:
+        self.parameters = parameters
         self.settings = settings
         self.adamw = torch.optim.AdamW(
-            [parameter.tensor for parameter in parameters],
+            [parameter.master for parameter in parameters],
             lr=settings.lr,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
@@ -55,8 +56,12 @@ class ScheduledAdamW:
         )
 
     def step(self, step: int) -> None:
-        """Updates the parameters in place and drops the gradients."""
+        """Updates masters and parameters in place and drops the gradients."""
         for group in self.adamw.param_groups:
             group["lr"] = self.settings.learning_rate(step)
+        for parameter in self.parameters:
+            parameter.master.grad = parameter.ensure_gradient().to(parameter.master.dtype)
+            parameter.tensor.grad = None
         self.adamw.step()
         self.adamw.zero_grad()
+        round_masters(self.parameters)

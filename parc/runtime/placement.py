@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
@@ -76,6 +76,19 @@ def declare_placements(
     return {key: complete(placement) for key, placement in parameters.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """The types of what is kept beside each tensor that the model computes with.
+
+    - `master` is that of the copy that the optimizer updates, and its moments. The model's tensor is rounded
+      from it after each update; where their types are the same, they share memory.
+    - `gradients` is that in which gradients are added up, over microbatches and over ranks.
+    """
+
+    master: torch.dtype
+    gradients: torch.dtype
+
+
 class Cut(NamedTuple):
     """One axis that shards a parameter: `dim`, in `blocks` blocks, over `ranks`; `rank` is this one."""
 
@@ -91,7 +104,8 @@ class PlacedParameter:
     """A parameter of a stage: the local tensor that a module holds, and its placement on the mesh."""
 
     name: str  # path in the stage
-    tensor: nn.Parameter
+    tensor: nn.Parameter  # its gradient is in the type of `Precision.gradients`
+    master: Tensor  # what the optimizer updates
     placement: Placement
     cuts: tuple[Cut, ...]  # in the order of the mesh
 
@@ -135,24 +149,39 @@ class PlacedParameter:
     def ensure_gradient(self) -> Tensor:
         """This rank's part of the gradient; set to zeros where no microbatch has reached the parameter."""
         if self.tensor.grad is None:
-            self.tensor.grad = torch.zeros_like(self.tensor)
+            self.tensor.grad = torch.zeros_like(self.tensor, dtype=self.tensor.grad_dtype)
         return self.tensor.grad
 
 
+def round_masters(parameters: Iterable[PlacedParameter]) -> None:
+    """Sets what the model computes with from the masters, where these are of another type."""
+    copies = [each for each in parameters if each.master.dtype != each.tensor.dtype]
+    if copies:
+        torch._foreach_copy_([each.tensor.detach() for each in copies], [each.master for each in copies])
+
+
 def place_parameters(
-    stage: nn.Module, placements: Mapping[str, Placement], mesh: DeviceMesh
+    stage: nn.Module,
+    placements: Mapping[str, Placement],
+    mesh: DeviceMesh,
+    precision: Precision,
 ) -> tuple[PlacedParameter, ...]:
-    """The parameters of `stage` with their placements.
+    """The parameters of `stage` with their placements, and with masters that have no values yet.
 
     Raises:
         ValueError: a parameter has no entry in the table or several, an entry does not fit the mesh, or a
             local tensor is not the part of the whole one that its placement leaves to a rank.
     """
-    return tuple(_place(name, tensor, placements, mesh) for name, tensor in stage.named_parameters())
+    named = stage.named_parameters()
+    return tuple(_place(name, tensor, placements, mesh, precision) for name, tensor in named)
 
 
 def _place(
-    name: str, tensor: nn.Parameter, placements: Mapping[str, Placement], mesh: DeviceMesh
+    name: str,
+    tensor: nn.Parameter,
+    placements: Mapping[str, Placement],
+    mesh: DeviceMesh,
+    precision: Precision,
 ) -> PlacedParameter:
     keys = [key for key in placements if matches(key, name)]
     if len(keys) != 1:
@@ -166,7 +195,8 @@ def _place(
             f"parameter {name} is {tuple(tensor.shape)} on this rank; {placement.shape} over "
             f"{dict(placement.sharded)} leaves {local} to each"
         )
-    return PlacedParameter(name, tensor, placement, cuts)
+    tensor.grad_dtype = precision.gradients
+    return PlacedParameter(name, tensor, tensor.detach().to(precision.master), placement, cuts)
 
 
 def _cut(key: str, placement: Placement, mesh: DeviceMesh) -> tuple[tuple[Cut, ...], tuple[int, ...]]:

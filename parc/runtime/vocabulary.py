@@ -64,6 +64,8 @@ class _Sharded(Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, group: ProcessGroup, ignore_index: int) -> Tensor:
+        given = logits.dtype
+        logits = logits.to(torch.promote_types(given, torch.float32))  # as torch does inside
         largest = logits.amax(dim=-1)
         dist.all_reduce(largest, dist.ReduceOp.MAX, group=group)
         weights = (logits - largest.unsqueeze(-1)).exp()
@@ -75,8 +77,8 @@ class _Sharded(Function):
         dist.all_reduce(parts, group=group)
         total, label = parts.unbind()
         valid = labels != ignore_index
-        ctx.save_for_backward(weights / total.unsqueeze(-1), columns, mine, valid)
-        return torch.where(valid, total.log() - label, 0)
+        ctx.save_for_backward((weights / total.unsqueeze(-1)).to(given), columns, mine, valid)
+        return torch.where(valid, total.log() - label, 0).to(given)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:

@@ -184,9 +184,7 @@ def _write_lines(setup: Setup, levels: list[tuple[str, int]], layout: Layout) ->
     if setup.balance:
         yield f"loss {{ balance = {setup.balance} }}"
     yield "optimizer = adamw { lr = 3e-4, warmup = 100, decay = cosine, min_lr = 3e-5, clip = 1.0 }"
-    # Mixed precision is not built yet (P407), and a first plan is to be run.
-    why = "bf16, many times as fast, cannot be built yet (P407)"
-    yield f"precision {{ compute = fp32, master = fp32 }}  # {why}"
+    yield "precision { compute = bf16, master = fp32 }"
     yield 'dataset = files("corpus/*.txt")'
     yield "}\n\nplan wide for first on farm {  # where it is computed"
     yield from _write_plan(layout, int(setup.shape["layers"]))  # type: ignore[arg-type]  # a number

@@ -8,7 +8,7 @@ from itertools import product
 
 from parc.ir.parameters import count_local_elements, named_parameters, named_units
 from parc.ir.program import Parameter, Program
-from parc.plan.blocks import Pipeline, Plan
+from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan
 from parc.plan.mesh import Mesh
 from parc.plan.placement import locate_stages, name_schedule
 from parc.schedule.messages import Action, add_messages
@@ -66,6 +66,7 @@ class _Rank:
         self.parameters = [
             parameter for stage in self.stages.values() for _, parameter in named_parameters(stage)
         ]
+        self.gradients = TORCH_NAMES[plan.train.precision.gradients]  # their type
         self.tape = Tape()
 
     def derive(self, steps: Iterable[int]) -> tuple[IssuedOp, ...]:
@@ -106,8 +107,8 @@ class _Rank:
         return derive_passes(self.stages[number], before, after, self.pipeline or "", self.sizes)
 
     def _sum_gradients(self) -> Iterator[Op]:
-        for axes, dtype, count in _bucket_gradients(self.parameters, self.sizes, BUCKET):
-            yield from (_build_sum(axis, (count,), dtype, "gradients") for axis in axes)
+        for axes, count in _bucket_gradients(self.parameters, self.sizes, BUCKET):
+            yield from (_build_sum(axis, (count,), self.gradients, "gradients") for axis in axes)
 
     def _report_loss(self) -> Iterator[Op]:
         last = len(self.holders) - 1
@@ -121,13 +122,12 @@ class _Rank:
 
     def _sum_squares(self) -> Iterator[Op]:
         """Squared gradients, over the axes that shard their parameters and then over the stages."""
-        dtype = self.parameters[0].dtype
         sharded = {tuple(a for a in self.sizes if a in each.sharded) for each in self.parameters}
         for axis in self.sizes:
             if count := sum(axis in axes for axes in sharded):
-                yield _build_sum(axis, (count,), dtype, "squares of gradients")
+                yield _build_sum(axis, (count,), self.gradients, "squares of gradients")
         if self.pipeline:
-            yield _build_sum(self.pipeline, (), dtype, "squares of gradients")
+            yield _build_sum(self.pipeline, (), self.gradients, "squares of gradients")
 
     def _report_load(self) -> Iterator[Op]:
         if self.program.load_axes is None:
@@ -146,20 +146,20 @@ def _build_sum(axis: str, shape: tuple[int, ...], dtype: str, where: str) -> Op:
 
 def _bucket_gradients(
     parameters: Iterable[Parameter], sizes: Mapping[str, int], most: int
-) -> Iterator[tuple[tuple[str, ...], str, int]]:
-    """(axes, dtype, elements) of each sum of gradients: those over the same axes together, up to `most`."""
-    pending: dict[tuple[tuple[str, ...], str], list[int]] = defaultdict(list)
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    """(axes, elements) of each sum of gradients: those over the same axes together, up to `most`."""
+    pending: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for parameter in parameters:
         if axes := tuple(axis for axis in sorted(parameter.reduce) if sizes[axis] > 1):
-            pending[axes, parameter.dtype].append(count_local_elements(parameter, sizes))
-    for (axes, dtype), counts in pending.items():
+            pending[axes].append(count_local_elements(parameter, sizes))
+    for axes, counts in pending.items():
         held = 0
         for count in counts:
             if held and held + count > most:
-                yield axes, dtype, held
+                yield axes, held
                 held = 0
             held += count
-        yield axes, dtype, held
+        yield axes, held
 
 
 def _list_holders(plan: Plan) -> list[int]:

@@ -25,7 +25,7 @@ from parc.verify.precision.rung import prove_precision
 from parc.verify.report import NotProvable, Rung
 from parc.verify.sample.choose import RANKS, choose_sample
 from parc.verify.sample.merge_edits import merge_edits
-from parc.verify.sample.sample import SampleRun
+from parc.verify.sample.sample import LowPrecision, SampleRun
 from parc.verify.sample.tokens import choose_tokens
 
 RungName: TypeAlias = Literal["matching", "numbers", "fp32", "bf16", "mutants"]
@@ -122,7 +122,8 @@ def _limit_ranks(device: str) -> int:
 
 def _prove_mutants(tested: ProgramUnderTest, options: ProofOptions) -> Rung:
     """Of the program as it was emitted: the question is whether the rungs would detect a bug."""
-    sample, low = choose_sample(tested.plan, "fp64", FEW), choose_sample(tested.plan, "fp32", FEW)
+    lower: LowPrecision = "bf16" if tested.plan.train.precision.compute == "bf16" else "fp32"
+    sample, low = choose_sample(tested.plan, "fp64", FEW), choose_sample(tested.plan, lower, FEW)
     tokens, _ = choose_tokens(sample, options.seed)
     outcomes = run_mutants(sample, low, tokens, seed=options.seed, progress=options.progress)
     rung = prove_mutants(list(outcomes))

@@ -48,8 +48,9 @@ def compile_file(file: str, name: str) -> Compiled:
 def compile_examples() -> tuple[Compiled, ...]:
     found = []
     for file in sorted(EXAMPLES.glob("*.parc")):
-        plans = [plan for plan in parc.load(file).plans if not has_errors(find_unsupported(plan))]
-        if plans:
+        loaded = parc.load(file)
+        plans = [plan for plan in loaded.plans if not has_errors(find_unsupported(plan))]
+        if plans and not has_errors(loaded.diagnostics):
             model = capture(plans[0])  # all plans of a file are of one run
             found += [Compiled(plan, model, compile_program(plan, model)) for plan in plans]
     return tuple(found)
@@ -87,13 +88,12 @@ def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]
         _Zeros(), train.parse_arguments(["--data", "unused", "--device", "cpu"]), "cpu"
     )
     gradients = [parameter.ensure_gradient() for parameter in trainer.parameters]
-    trainer.optimizer.adamw.step()
+    bytes_of_gradients = _count_bytes(gradients)
+    trainer.optimizer.step(0)
     state = [each for states in trainer.optimizer.adamw.state.values() for each in states.values()]
-    return (
-        _count_bytes([parameter.tensor for parameter in trainer.parameters]),
-        _count_bytes(gradients),
-        _count_bytes(state),
-    )
+    copies = [each.master for each in trainer.parameters if each.master.data_ptr() != each.tensor.data_ptr()]
+    parameters = _count_bytes([parameter.tensor for parameter in trainer.parameters])
+    return parameters, bytes_of_gradients, _count_bytes([*state, *copies])
 
 
 def _count_bytes(tensors: list[torch.Tensor]) -> int:

@@ -13,6 +13,7 @@ from parc.runtime.gradients import Gradients
 from parc.runtime.optim import AdamWSettings, ScheduledAdamW
 from parc.runtime.placement import PlacedParameter, Placement, place_parameters
 from parc.runtime.topology import Topology
+from tests.runtime.toy import DOUBLE
 
 # name: (global shape, {axis: dim}); sizes differ, so that a term counted twice or lost shows
 TENSORS: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
@@ -44,7 +45,7 @@ def sharded(topology: Topology, reduce: tuple[str, ...] = ()) -> dict[str, Place
         for axis, dim in kept.items():
             local[dim] //= topology.mesh[axis].size()
         holder.register_parameter(name, nn.Parameter(torch.empty(local, dtype=torch.float64)))
-    found = {each.name: each for each in place_parameters(holder, table, topology.mesh)}
+    found = {each.name: each for each in place_parameters(holder, table, topology.mesh, DOUBLE)}
     for name, each in found.items():
         each.tensor.detach().copy_(each.select_share(whole(name, "value", stage=topology.stages[0])))
     return found

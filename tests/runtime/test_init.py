@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from parc.runtime.init import draw, initialize
 from parc.runtime.placement import Placement, place_parameters
 from parc.runtime.topology import Topology
+from tests.runtime.toy import SINGLE
 
 NORMAL = (("normal_", 0.0, 0.02),)
 EXPERTS = 4
@@ -55,7 +56,7 @@ Shares = dict[str, tuple[torch.Tensor, list[tuple[int, int, int]]]]
 def local_values(axes: dict[str, int], tp: tuple[str, ...], ep: tuple[str, ...]) -> Shares:
     """Each local tensor, and which part of the whole one it is: (dim, number, of how many)."""
     mesh, placements = Topology.build(axes).mesh, table(tp, ep)
-    found = place_parameters(holder(placements, mesh), placements, mesh)
+    found = place_parameters(holder(placements, mesh), placements, mesh, SINGLE)
     initialize(found, seed=7)
     return {
         each.name: (each.tensor.detach(), [(cut.dim, cut.rank, cut.ranks) for cut in each.cuts])
@@ -103,7 +104,7 @@ def test_each_block_of_a_dim_is_shared_out(ranks, experts: bool) -> None:
         mesh = Topology.build({"tp": 2}).mesh
         shape = (EXPERTS, 12, 5) if experts else (12, 5)
         placements = {"fused": Placement(shape, {"tp": (int(experts), 3)}, init=NORMAL, experts=experts)}
-        (fused,) = place_parameters(holder(placements, mesh), placements, mesh)
+        (fused,) = place_parameters(holder(placements, mesh), placements, mesh, SINGLE)
         initialize([fused], seed=7)
         return fused.tensor.detach()
 

@@ -11,7 +11,7 @@ from parc.runtime.init import initialize
 from parc.runtime.pipeline import Pipeline
 from parc.runtime.placement import place_parameters
 from parc.runtime.topology import Topology
-from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage, list_specs, placements
+from tests.runtime.toy import BLOCKS, DOUBLE, VOCABULARY, WIDTH, Stage, list_specs, placements
 
 MICROBATCHES, SEQUENCES, LENGTH = 4, 2, 3
 V_SHAPED = ("zbv", "dualpipev")
@@ -32,7 +32,7 @@ def term(packed: torch.Tensor) -> torch.Tensor:
 def run_without_pipeline(balance: bool, microbatches: int = MICROBATCHES) -> Result:
     torch.set_default_dtype(torch.float64)
     model = Stage(range(BLOCKS), balance=balance)
-    initialize(place_parameters(model, placements(), Topology.build({}).mesh), seed=0)
+    initialize(place_parameters(model, placements(), Topology.build({}).mesh, DOUBLE), seed=0)
     each = []
     for tokens, labels in zip(*batch(microbatches), strict=True):
         returned = model(tokens, labels=labels)
@@ -57,7 +57,7 @@ def run_pipeline(
     owned = [range(start, start + layers[at]) for start, at in zip(starts, topology.stages, strict=True)]
     stages = [Stage(own, balance=balance) for own in owned]
     for stage in stages:
-        initialize(place_parameters(stage, placements(), topology.mesh), seed=0)
+        initialize(place_parameters(stage, placements(), topology.mesh, DOUBLE), seed=0)
     with torch.device("meta"):
         between = (torch.empty(SEQUENCES, LENGTH, WIDTH), torch.empty(()))[: 2 if balance else 1]
         like = torch.empty(SEQUENCES, LENGTH, dtype=torch.int64)

@@ -10,6 +10,7 @@ from torch import nn
 
 from parc.runtime.placement import Placement, declare_placements, matches, place_parameters
 from parc.runtime.topology import Topology
+from tests.runtime.toy import SINGLE
 
 ZERO = (("zero_",),)
 Facts = tuple[tuple[str, ...], list[int], list[int]]
@@ -27,7 +28,7 @@ class Holder(nn.Module):
 def test_shares_are_dealt_out_by_the_outer_axis_first(ranks) -> None:
     def place(sharded: Mapping[str, int | tuple[int, int]], *local: int) -> Facts:
         table = {"layers.*.weight": Placement((8, 6), sharded, init=ZERO)}
-        (found,) = place_parameters(Holder(*local), table, Topology.build({"ep": 2, "tp": 2}).mesh)
+        (found,) = place_parameters(Holder(*local), table, Topology.build({"ep": 2, "tp": 2}).mesh, SINGLE)
         whole = torch.arange(8 * 6).view(8, 6)
         return found.sharded_axes, list(found.rows), found.select_share(whole).flatten().tolist()
 
@@ -81,7 +82,7 @@ def test_a_table_that_does_not_fit_is_refused(ranks, table: Mapping[str, Placeme
     def place() -> str:
         mesh = Topology.build({"tp": 2}).mesh
         try:
-            place_parameters(Holder(4, 2), table, mesh)
+            place_parameters(Holder(4, 2), table, mesh, SINGLE)
         except ValueError as error:
             return str(error)
         return ""
@@ -114,7 +115,7 @@ def test_children_of_a_list_keep_their_names(ranks) -> None:
         listed = Placement((2, 2), init=ZERO, stack="layers.*")
         mesh = Topology.build({}).mesh
         tables = ({"layers.*.weight": each} for each in (sliced, listed))
-        return [place_parameters(Holder(2, 2), table, mesh)[0].user_names for table in tables]
+        return [place_parameters(Holder(2, 2), table, mesh, SINGLE)[0].user_names for table in tables]
 
     (found,) = ranks(1, names)
     assert found == [("layers.3.weight",), ("layers.3.0.weight", "layers.3.1.weight")]

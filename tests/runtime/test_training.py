@@ -15,11 +15,11 @@ from parc.runtime.init import initialize
 from parc.runtime.objective import Objective
 from parc.runtime.optim import AdamWSettings
 from parc.runtime.pipeline import Pipeline
-from parc.runtime.placement import Placement, place_parameters
+from parc.runtime.placement import Placement, Precision, place_parameters
 from parc.runtime.processes import RunStopped
 from parc.runtime.topology import Topology
 from parc.runtime.training import Trainer
-from tests.runtime.toy import BLOCKS, VOCABULARY, WIDTH, Stage, list_specs, placements
+from tests.runtime.toy import BLOCKS, DOUBLE, SINGLE, VOCABULARY, WIDTH, Stage, list_specs, placements
 
 SEQUENCES, LENGTH, MICROBATCHES, STEPS = 8, 5, 4, 3
 SETTINGS = AdamWSettings(lr=0.05, clip=0.3, warmup=2, steps=STEPS)
@@ -40,7 +40,7 @@ def one_device(batches: Batches, mean: bool) -> tuple[list[dict[str, float]], di
     """What the run means: written with torch alone, on plain tensors."""
     torch.set_default_dtype(torch.float64)
     model = Stage(range(BLOCKS), mean=mean)
-    initialize(place_parameters(model, placements(), Topology.build({}).mesh), seed=0)
+    initialize(place_parameters(model, placements(), Topology.build({}).mesh, DOUBLE), seed=0)
     parameters = list(model.parameters())
     adamw = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.1, foreach=False)
     figures = []
@@ -86,7 +86,7 @@ def trained(axes: dict[str, int], schedule: Any, batches: Batches, mean: bool) -
     size = BLOCKS // topology.stage_count
     own = range(topology.stages[0] * size, (topology.stages[0] + 1) * size)
     stage = Stage(own, mean=mean, data_ranks=topology.data_ranks)
-    parameters = place_parameters(stage, placements(reduce=data), topology.mesh)
+    parameters = place_parameters(stage, placements(reduce=data), topology.mesh, DOUBLE)
     initialize(parameters, seed=0)
     pipeline = None
     model = Masked(stage)
@@ -156,7 +156,7 @@ def test_what_is_not_finite_ends_the_run_on_every_rank_before_the_update(ranks, 
 
     def stop() -> tuple[str, bool]:
         topology, model = Topology.build({"dp": 2}, data=("dp",)), Stage(range(BLOCKS), balance=False)
-        parameters = place_parameters(model, placements(reduce=("dp",)), topology.mesh)
+        parameters = place_parameters(model, placements(reduce=("dp",)), topology.mesh, SINGLE)
         initialize(parameters, seed=0)
         before = {name: value.clone() for name, value in values(model).items()}
         if topology.data_rank == 1 and what == "loss":
@@ -205,7 +205,7 @@ def test_the_expert_load_is_that_of_all_data_ranks_and_of_one_step(ranks, batche
     def loads() -> list[float]:
         topology = Topology.build({"dp": 2}, data=("dp",))
         model = Loaded([[[6, 0, 0], [0, 0, 4]], [[0, 2, 1], [4, 4, 0]]][topology.data_rank])
-        parameters = place_parameters(model, WEIGHT, topology.mesh)
+        parameters = place_parameters(model, WEIGHT, topology.mesh, SINGLE)
         objective = Objective(returns="loss", loss_axes=("dp",))
         trainer = Trainer([model], parameters, topology, batches, objective, SETTINGS, load_axes=("dp",))
         return [trainer.step(step)["expert_load"] for step in range(2)]
@@ -221,7 +221,8 @@ def test_a_stage_without_experts_sends_its_load_in_the_type_of_the_others(ranks,
     def load_dtype() -> torch.dtype:
         torch.set_default_dtype(dtype)
         topology, model = Topology.build({}), Stage(range(BLOCKS), balance=False)
-        parameters = place_parameters(model, placements(), topology.mesh)
+        kept = Precision(master=dtype, gradients=dtype)
+        parameters = place_parameters(model, placements(), topology.mesh, kept)
         trainer = Trainer([model], parameters, topology, batches, Objective(returns="loss"), SETTINGS)
         return trainer.compute_expert_load(()).dtype
 
@@ -231,7 +232,7 @@ def test_a_stage_without_experts_sends_its_load_in_the_type_of_the_others(ranks,
 def test_utilisation_is_told_where_the_peak_is_known(ranks, batches) -> None:
     def figures(**known: float) -> dict[str, float]:
         topology, model = Topology.build({}), Loaded([[1]])
-        parameters = place_parameters(model, WEIGHT, topology.mesh)
+        parameters = place_parameters(model, WEIGHT, topology.mesh, SINGLE)
         objective = Objective(returns="loss")
         return Trainer([model], parameters, topology, batches, objective, SETTINGS, **known).step(0)
 

@@ -9,10 +9,12 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn import functional as F
 
-from parc.runtime.placement import Placement
+from parc.runtime.placement import Placement, Precision
 from parc.runtime.stages import StageSpec
 
 VOCABULARY, WIDTH, BLOCKS = 11, 6, 4
+SINGLE = Precision(master=torch.float32, gradients=torch.float32)
+DOUBLE = Precision(master=torch.float64, gradients=torch.float64)
 NORMAL = (("normal_", 0.0, 0.5),)
 
 

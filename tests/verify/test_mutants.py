@@ -220,10 +220,10 @@ def test_the_table_adds_up() -> None:
         Outcome("two", Mutant("nowhere", {}, undetectable="no expert is idle"), None),
     ]
     assert list(format_table(found)) == [
-        "class  mutants  matching  numbers  fp32  difference  crash  time-out  survived  equivalent",
-        "one        3         1        2                 1      1         1",
-        "two        1                                                               1           1",
-        "all        4         1        2                 1      1         1         1           1",
+        "class  mutants  matching  numbers  fp32  bf16  difference  crash  time-out  survived  equivalent",
+        "one        3         1        2                       1      1         1",
+        "two        1                                                                     1           1",
+        "all        4         1        2                       1      1         1         1           1",
     ]
 
 

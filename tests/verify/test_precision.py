@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.capture import Captured, capture
+from parc.plan.blocks import NumberType
 from parc.runtime.recompute import recompute
 from parc.verify.precision.compare_rank import RankRouting
 from parc.verify.precision.replay_routing import ChoiceKey, Selection, find_flips, replay_routing
@@ -54,6 +56,47 @@ def test_in_bfloat16_choices_that_would_differ_are_counted_apart(model: str, tmp
     assert found.verdict == "proved", found
     flipped = int(found.compared[-2].split(":")[1].split()[0])
     assert 0 < flipped < 20
+
+
+def mixed_rung(folder: Path, *edits: Edit, master: NumberType, gradients: NumberType) -> Rung:
+    """The rung of a plan that computes in bfloat16 and states what else it keeps, after edits."""
+    plan = find_plan("moe", "everything")
+    types = replace(plan.train.precision, compute="bf16", master=master, gradients=gradients, moments=master)
+    plan = replace(plan, train=replace(plan.train, precision=types))
+    return prove_precision(prepare(compile_sample(plan, "bf16"), folder, *edits))
+
+
+@pytest.mark.parametrize("master", ["fp32", "bf16"])
+@pytest.mark.parametrize("gradients", ["fp32", "bf16"])
+def test_types_that_a_plan_states(master: NumberType, gradients: NumberType, tmp_path: Path) -> None:
+    found = mixed_rung(tmp_path / "program", master=master, gradients=gradients)
+    assert found.verdict == "proved", found
+    (line,) = (line for line in found.compared if line.startswith("masters"))
+    assert f"masters and moments in {master}, gradients summed in {gradients}" in line
+
+
+@pytest.mark.parametrize(
+    ("edit", "reported"),
+    [
+        (
+            ("runtime/placement.py", "tensor.detach().to(precision.master)", "tensor.detach()"),
+            "the master of `embedding.weight` is bfloat16, and float32 by the plan",
+        ),
+        (
+            ("runtime/placement.py", "    tensor.grad_dtype = precision.gradients\n", ""),
+            "the gradient of `embedding.weight` is bfloat16, and float32 by the plan",
+        ),
+        (
+            ("runtime/optim.py", "        round_masters(self.parameters)\n", ""),
+            "`embedding.weight` is not its master, rounded, after the update",
+        ),
+    ],
+    ids=["no masters", "gradients as computed", "stale"],
+)
+def test_masters_that_are_wrong(edit: Edit, reported: str, tmp_path: Path) -> None:
+    found = mixed_rung(tmp_path / "program", edit, master="fp32", gradients="fp32")
+    assert found.verdict == "refuted"
+    assert reported in [finding.message for finding in found.findings]
 
 
 def test_without_replay_a_single_other_choice_refutes_it(

@@ -60,9 +60,9 @@ class Objective(nn.Module):
         return (loss, *rest)
 
     def _sum_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(
-            logits.flatten(0, -2), labels.flatten(), reduction="sum", ignore_index=self.ignore_index
-        )
+        """In float32 at least: bfloat16 has too few digits for a sum of thousands of losses."""
+        flat = logits.flatten(0, -2).float()  # a run in float64 promotes the cast
+        return F.cross_entropy(flat, labels.flatten(), reduction="sum", ignore_index=self.ignore_index)
 
 
 def describe_wrong_results(out: Any) -> str | None:

@@ -71,8 +71,8 @@ def run_step(trainer: Any, number: int, inspect: Callable[[], None]) -> Mapping[
 
 
 def read_shard(parameter: PlacedParameter, *, gradient: bool) -> Tensor:
-    """This rank's shard of the value or of the gradient, on the CPU. A missing gradient is zero."""
-    return (parameter.ensure_gradient() if gradient else parameter.tensor.detach()).cpu()
+    """This rank's shard of the master or of the gradient, on the CPU. A missing gradient is zero."""
+    return (parameter.ensure_gradient() if gradient else parameter.master).cpu()
 
 
 def select_share(parameter: PlacedParameter, whole: Mapping[str, Tensor]) -> Tensor:

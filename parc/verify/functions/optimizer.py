@@ -61,10 +61,10 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
 
 def _copy(trainer: Any, parameter: Any) -> dict[str, Tensor]:
     """Value, gradient, moments and number of updates of a parameter, in float64."""
-    state: Mapping[str, Tensor] = trainer.optimizer.adamw.state[parameter.tensor]
+    state: Mapping[str, Tensor] = trainer.optimizer.adamw.state[parameter.master]
     zero = torch.zeros_like(parameter.tensor)
     found = {
-        "value": parameter.tensor.detach(),
+        "value": parameter.master,
         "gradient": parameter.tensor.grad,
         "mean": state.get("exp_avg", zero),
         "square": state.get("exp_avg_sq", zero),

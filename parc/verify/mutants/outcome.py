@@ -11,7 +11,7 @@ from parc.verify.mutants.registry import ABSENT, BUGS
 from parc.verify.mutants.runner import Detection, Means
 from parc.verify.mutants.target import Mutant
 
-RUNGS = ("matching", "numbers", "fp32")
+RUNGS = ("matching", "numbers", "fp32", "bf16")
 COLUMNS = ("mutants", *RUNGS, *get_args(Means), "survived", "equivalent")
 
 

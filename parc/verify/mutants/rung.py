@@ -40,9 +40,9 @@ def run_mutants(
 ) -> Iterator[Outcome]:
     """The outcome of up to `sites` mutants of each class, drawn by `seed`.
 
-    `sample` computes in float64. `low` is the same plan in float32, where it can be built. `progress` is
-    called with a line for each mutant that has been run. Raises NotProvable where the rungs refute the
-    program itself.
+    `sample` computes in float64. `low` is the same plan in float32 or bfloat16, where it can be built.
+    `progress` is called with a line for each mutant that has been run. Raises NotProvable where the rungs
+    refute the program itself.
     """
     with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
         runner = MutantRunner(sample, low, dataset, Path(scratch), timeout=TIMEOUT)

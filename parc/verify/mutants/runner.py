@@ -17,6 +17,7 @@ from torch import Tensor
 
 from parc.emit.program import Files
 from parc.emit.write import write
+from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.trace.derive import derive_roles
 from parc.verify.execution.diagnose import RunStopped
@@ -76,6 +77,7 @@ class MutantRunner:
             self.sample,
             idle=any(_has_idle_expert(each) for step in self.steps for each in step.gradients.values()),
             low=self.low is not None,
+            mixed=self.low is not None and _is_mixed(self.low.plan),
         )
 
     def check_original(self) -> Detection | None:
@@ -92,7 +94,8 @@ class MutantRunner:
         for steps in STEPS:
             found = found or self.detect_by_numbers(files, steps)
         if found is None and self.low is not None:
-            return self._run(self.low, "fp32", {**self.low.files, **low_edits}, _find_excess)
+            rung = self.low.plan.train.precision.compute
+            return self._run(self.low, rung, {**self.low.files, **low_edits}, _find_excess)
         return found
 
     def detect_by_numbers(self, files: Files, steps: int) -> Detection | None:
@@ -154,6 +157,11 @@ def _find_deviation(reference: Path, run: SampleRun) -> str | None:
 
 def _find_excess(run: SampleRun) -> str | None:
     return next((finding.message for finding in prove_precision(run).findings), None)
+
+
+def _is_mixed(plan: Plan) -> bool:
+    types = plan.train.precision
+    return types.compute != types.master
 
 
 def _has_idle_expert(gradient: Tensor) -> bool:

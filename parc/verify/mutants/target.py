@@ -88,11 +88,11 @@ class MutationTarget:
     """The program of a sample, its sites, and which bugs its run can show.
 
     `idle`: in the steps that are compared, some expert gets no token. `low`: the program is also run in
-    a type that fuses the experts' products.
+    a type that fuses the experts' products; `mixed`: there, masters are of another type.
     """
 
-    def __init__(self, sample: Sample, *, idle: bool = True, low: bool = True) -> None:
-        self.sample, self.idle, self.low = sample, idle, low
+    def __init__(self, sample: Sample, *, idle: bool = True, low: bool = True, mixed: bool = True) -> None:
+        self.sample, self.idle, self.low, self.mixed = sample, idle, low, mixed
         self.plan = plan = sample.plan
         self.data = plan.list_axes("data")
         self.experts = plan.list_axes("experts")

@@ -63,27 +63,46 @@ class Reference:
         return cast_model(model, self._dtype).train()
 
     def build_model(self) -> nn.Module:
-        """The model with its initial values."""
-        model, dtype, seed = self.construct_model(), self._dtype, self.plan.train.seed
-        banks = {f"{user_name(path)}.": self.captured.banks[path] for path in self.captured.experts}
-        stacked = tuple(prefix for prefix, bank in banks.items() if bank.list_name is None)
+        """The model with its initial values, rounded to what it computes in."""
+        model = self.construct_model()
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                # each expert of a stacked parameter is drawn for itself
-                slices = list(enumerate(parameter)) if name.startswith(stacked) else [(None, parameter)]
-                for expert, part in slices:
-                    recipe = self.captured.recipes[name]
-                    part.copy_(draw(seed, name, tuple(part.shape), dtype, recipe, expert))
+            for name, value in self.draw_masters(model).items():
+                model.get_parameter(name).copy_(value)
         return model
 
-    def train(self, count: int, model: nn.Module | None = None) -> Iterator[ReferenceStep]:
-        """Trains `model`, else a new one, for `count` steps on the whole batch."""
-        model = model or self.build_model()
+    def draw_masters(self, model: nn.Module) -> dict[str, Tensor]:
+        """The initial values of all parameters of the model, in the type that the optimizer updates."""
+        dtype, seed = DTYPES[self.plan.train.precision.master], self.plan.train.seed
+        banks = {f"{user_name(path)}.": self.captured.banks[path] for path in self.captured.experts}
+        stacked = tuple(prefix for prefix, bank in banks.items() if bank.list_name is None)
+        masters = {}
+        for name, parameter in model.named_parameters():
+            # each expert of a stacked parameter is drawn for itself
+            experts = range(len(parameter)) if name.startswith(stacked) else [None]
+            shape = tuple(parameter.shape[1:] if name.startswith(stacked) else parameter.shape)
+            recipe = self.captured.recipes[name]
+            drawn = [draw(seed, name, shape, dtype, recipe, expert) for expert in experts]
+            masters[name] = torch.stack(drawn) if name.startswith(stacked) else drawn[0]
+        return masters
+
+    def train(
+        self, count: int, model: nn.Module | None = None, masters: Mapping[str, Tensor] | None = None
+    ) -> Iterator[ReferenceStep]:
+        """Trains `model`, else a new one, for `count` steps on the whole batch.
+
+        `masters` are updated, and rounded to the parameters of the model, from which they begin by default.
+        """
+        model, types = model or self.build_model(), self.plan.train.precision
         named = dict(model.named_parameters())
+        kept, summed = (DTYPES[each] for each in (types.master, types.gradients))
+        if masters is None:
+            masters = {name: each.detach().to(kept, copy=True) for name, each in named.items()}
+        for each in named.values():
+            each.grad_dtype = summed
         given, schedule, batches = self.plan.train.optimizer, build_schedule(self.plan), self.batches
         betas = (given.beta1, given.beta2)
         adamw = torch.optim.AdamW(
-            model.parameters(), betas=betas, eps=given.eps, weight_decay=given.weight_decay
+            masters.values(), betas=betas, eps=given.eps, weight_decay=given.weight_decay
         )
         floor = 0.0
         for step in range(count):
@@ -97,9 +116,14 @@ class Reference:
             # AdamW moves an entry by rate * g / (|g| + eps): an error d of g moves it by up to rate * d / eps
             largest = max(map(find_largest_entry, gradients.values()))
             floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
+            for name, master in masters.items():
+                master.grad = _ensure_gradient(named[name]).to(master.dtype)
             adamw.step()
-            adamw.zero_grad()
-            parameters = {name: each.detach().clone() for name, each in named.items()}
+            model.zero_grad()
+            with torch.no_grad():
+                for name, master in masters.items():
+                    named[name].copy_(master)
+            parameters = {name: master.clone() for name, master in masters.items()}
             figures = dict(zip(FIGURES.values(), (loss, balance, norm, rate), strict=True))
             yield ReferenceStep(figures, gradients, parameters, FLOOR * largest, floor)
 
@@ -140,7 +164,7 @@ class Reference:
             if first.ndim == 0:
                 loss = first / microbatches
             else:
-                flat = first.flatten(0, 1), its.flatten()
+                flat = first.flatten(0, 1).float(), its.flatten()
                 loss = F.cross_entropy(*flat, reduction="sum", ignore_index=options.ignore_index) / valid
             losses += loss.item()
             if rest:
@@ -164,5 +188,5 @@ def build_schedule(plan: Plan) -> AdamWSettings:
 
 def _ensure_gradient(parameter: nn.Parameter) -> Tensor:
     if parameter.grad is None:  # an expert that no token has reached
-        parameter.grad = torch.zeros_like(parameter)
+        parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
     return parameter.grad

@@ -16,6 +16,7 @@ from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import load_trainer
 from parc.verify.numbers.compare import Deviation, compare_step
 from parc.verify.numbers.shards import select_share
+from parc.verify.precision.kept_types import find_wrong_types
 from parc.verify.precision.replay_routing import (
     ChoiceKey,
     ChoiceStates,
@@ -34,6 +35,7 @@ class RankReport:
     flips: int  # choices that would differ; a choice that several ranks make counts once
     choices: int
     fused: bool  # whether the products of experts were fused
+    wrong_types: tuple[str, ...]
 
 
 def compare_rank(
@@ -46,7 +48,8 @@ def compare_rank(
     replay_routing(trainer.stages, {path for path, _ in states}, routing.choose)
     with _FusionMonitor() as products:
         deviations = compare_step(trainer, 0, expected)
-    return RankReport(tuple(deviations), routing.flips, routing.choices, products.fused)
+    wrong_types = tuple(find_wrong_types(trainer, plan))
+    return RankReport(tuple(deviations), routing.flips, routing.choices, products.fused, wrong_types)
 
 
 class RankRouting:

@@ -64,7 +64,10 @@ class ReferenceRuns:
     def __init__(self, reference: Reference, paths: Collection[str]) -> None:
         self.plan = reference.plan
         self.low, self.high = reference, replace(reference, plan=set_precision(self.plan, "fp64"))
-        self.unit = torch.finfo(DTYPES[self.plan.train.precision.compute]).eps / 2
+        types = self.plan.train.precision
+        self.unit, self.master_unit = (
+            torch.finfo(DTYPES[each]).eps / 2 for each in (types.compute, types.master)
+        )
         self.paths, self.choices = paths, dict[ChoiceKey, Tensor]()
 
     def measure_bounds(self) -> BoundedStep:
@@ -99,8 +102,10 @@ class ReferenceRuns:
         )
 
     def _run(self, reference: Reference, model: nn.Module) -> ReferenceStep:
+        kept = DTYPES[reference.plan.train.precision.master]
+        masters = {name: each.to(kept) for name, each in self.low.draw_masters(model).items()}
         replay_routing([model], self.paths, self._choose)
-        return next(reference.train(1, model))
+        return next(reference.train(1, model, masters))
 
     def _choose(self, key: ChoiceKey, own: Selection) -> Tensor:
         """The first run chooses for all."""
@@ -138,4 +143,4 @@ class ReferenceRuns:
         jump = torch.maximum(normalize(gradient + error) - here, here - normalize(gradient - error))
         rate = build_schedule(self.plan).learning_rate(0)
         size = step.parameters[name].abs() + 2 * rate  # of the parameter before, after, and in between
-        return rate * jump + self.unit * (PARAMETER_ROUNDINGS * size + UPDATE_ROUNDINGS * rate)
+        return rate * jump + self.master_unit * (PARAMETER_ROUNDINGS * size + UPDATE_ROUNDINGS * rate)

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import torch
 
+from parc.plan.blocks import Plan
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import FIGURES
 from parc.verify.numbers.compare import Deviation, count_parameters, group_by_kind
 from parc.verify.precision.compare_rank import RankReport, compare_rank
+from parc.verify.precision.kept_types import describe_kept_types
 from parc.verify.precision.replay_routing import list_choice_states
 from parc.verify.precision.rounding_bounds import ReferenceRuns
-from parc.verify.report import NotProvable, Rung, RungFinding, format_ranks
+from parc.verify.report import NotProvable, Rung, RungFinding, Verdict, format_ranks
 from parc.verify.sample.sample import SampleRun
 from parc.verify.source_lines import Location, find_edit
 
@@ -42,7 +44,7 @@ def prove_precision(run: SampleRun) -> Rung:
         run_in_subprocess(lambda: torch.save(ReferenceRuns(run.reference, paths).measure_bounds(), file))
         reports = run.run_ranks(compare_rank, run.device, states, plan, file)
     edit = find_edit(run.sample.files, run.folder)
-    return _judge(plan.train.precision.compute, reports, edit)
+    return _judge(plan, reports, edit)
 
 
 def _check_gpus(world: int) -> None:
@@ -53,21 +55,23 @@ def _check_gpus(world: int) -> None:
         raise NotProvable(f"{reason}: the ranks, which are forked from it, could not use it")
 
 
-def _judge(precision: str, reports: Sequence[RankReport], edit: Location) -> Rung:
+def _judge(plan: Plan, reports: Sequence[RankReport], edit: Location) -> Rung:
     deviations = sorted(
         (each for report in reports for each in report.deviations), key=lambda each: -each.used
     )
-    compared = (*_describe(deviations), *_describe_routing(reports))
+    compared = (*_describe(deviations), describe_kept_types(plan), *_describe_routing(reports))
     exceeded: dict[str, list[Deviation]] = defaultdict(list)  # by quantity, the worst first
     for each in deviations:
         if each.used > 1:
             exceeded[each.what].append(each)
-    findings = []
+    wrong_types = dict.fromkeys(each for report in reports for each in report.wrong_types)
+    findings = [RungFinding(each, (), *edit) for each in islice(wrong_types, FINDINGS)]
     for worst, *others in islice(exceeded.values(), FINDINGS):
         ranks = format_ranks({each.rank for each in (worst, *others)})
         excess = f"is off by {worst.error:.1e} on {ranks}: rounding allows {worst.bound:.1e}"
         findings.append(RungFinding(f"{worst.what} {excess}", (), *edit))
-    return Rung(precision, "refuted" if exceeded else "proved", compared, tuple(findings))
+    verdict: Verdict = "refuted" if findings else "proved"
+    return Rung(plan.train.precision.compute, verdict, compared, tuple(findings))
 
 
 def _describe(deviations: Sequence[Deviation]) -> Iterator[str]:

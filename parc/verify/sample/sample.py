@@ -49,7 +49,9 @@ def compile_sample(plan: Plan, compute: Precision = "fp64", captured: Captured |
 
 
 def set_precision(plan: Plan, compute: Precision) -> Plan:
-    """The plan in another precision, whether or not the language allows it."""
+    """The plan in another precision, whether or not the language allows it; as it is where it computes so."""
+    if plan.train.precision.compute == compute == "bf16":
+        return plan
     master: Literal["fp32", "fp64"] = "fp64" if compute == "fp64" else "fp32"
     precision = replace(
         plan.train.precision, compute=compute, master=master, gradients=master, moments=master

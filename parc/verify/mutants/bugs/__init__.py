@@ -6,6 +6,7 @@ from parc.verify.mutants.bugs import (  # noqa: F401
     data,
     gradients,
     loss,
+    precision,
     recompute,
     routing,
     runs,

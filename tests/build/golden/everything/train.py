@@ -24,7 +24,7 @@ from runtime.objective import Objective
 from runtime.optim import AdamWSettings
 from runtime.options import folder, positive_float, positive_int, report_faults
 from runtime.pipeline import Pipeline
-from runtime.placement import place_parameters
+from runtime.placement import Precision, place_parameters
 from runtime.processes import launch
 from runtime.progress import Progress
 from runtime.stages import StageSpec
@@ -50,6 +50,7 @@ OPTIMIZER = AdamWSettings(
     decay="cosine",
     min_lr=0.0005,
 )
+PRECISION = Precision(master=torch.float64, gradients=torch.float64)
 SEQUENCES = BATCH.sequences // BATCH.microbatches // AXES["ep"]  # of a microbatch, on one rank
 STAGES = (
     StageSpec(
@@ -114,7 +115,7 @@ def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
     parameters = [
         parameter
         for stage in stages
-        for parameter in place_parameters(stage, model.PLACEMENTS, topology.mesh)
+        for parameter in place_parameters(stage, model.PLACEMENTS, topology.mesh, PRECISION)
     ]
     initialize(parameters, SEED)
     return Trainer(

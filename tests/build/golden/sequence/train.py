@@ -22,7 +22,7 @@ from runtime.metrics import MetricsWriter
 from runtime.objective import Objective
 from runtime.optim import AdamWSettings
 from runtime.options import folder, positive_float, positive_int, report_faults
-from runtime.placement import place_parameters
+from runtime.placement import Precision, place_parameters
 from runtime.processes import launch
 from runtime.progress import Progress
 from runtime.stages import StageSpec
@@ -48,6 +48,7 @@ OPTIMIZER = AdamWSettings(
     decay="constant",
     min_lr=0.0,
 )
+PRECISION = Precision(master=torch.float32, gradients=torch.float32)
 STAGES = (StageSpec(build=stage_0.Stage, first_layer=0, keywords=("labels",)),)
 
 
@@ -99,7 +100,7 @@ def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
     parameters = [
         parameter
         for stage in stages
-        for parameter in place_parameters(stage, model.PLACEMENTS, topology.mesh)
+        for parameter in place_parameters(stage, model.PLACEMENTS, topology.mesh, PRECISION)
     ]
     initialize(parameters, SEED)
     return Trainer(

@@ -1,0 +1,43 @@
+"""The types of masters, gradients and moments, and what a program computes with after an update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from parc.capture.capture import DTYPES
+from parc.plan.blocks import Plan
+
+
+def describe_kept_types(plan: Plan) -> str:
+    """The types that are right, in words."""
+    types = plan.train.precision
+    return (
+        f"masters and moments in {types.master}, gradients summed in {types.gradients}; "
+        f"after the update the model has the masters rounded to {types.compute}"
+    )
+
+
+def find_wrong_types(trainer: Any, plan: Plan) -> Iterator[str]:
+    """What is wrong with one rank's types, after a step."""
+    types = plan.train.precision
+    master, summed, moment = (DTYPES[each] for each in (types.master, types.gradients, types.moments))
+    for parameter in trainer.parameters:
+        state = trainer.optimizer.adamw.state[parameter.master]
+        found = {
+            "the master": (parameter.master.dtype, master),
+            "the gradient": (parameter.ensure_gradient().dtype, summed),
+            "the mean of the gradient": (state["exp_avg"].dtype, moment),
+            "the mean of the squared gradient": (state["exp_avg_sq"].dtype, moment),
+        }
+        for what, (actual, right) in found.items():
+            if actual != right:
+                yield f"{what} of `{parameter.name}` is {_name(actual)}, and {_name(right)} by the plan"
+        if not torch.equal(parameter.tensor.detach(), parameter.master.to(parameter.tensor.dtype)):
+            yield f"`{parameter.name}` is not its master, rounded, after the update"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
