@@ -19,10 +19,12 @@ from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
 from parc.capture.graph import Body, find_sources, user_name
 from parc.capture.hidden_code import HiddenCode, find_hooks, observe_forward
+from parc.capture.model.beginnings import STORED
 from parc.capture.model.objective import Objective
 from parc.capture.model.promotion import promote_casts
-from parc.capture.model.recipes import Recipe
+from parc.capture.model.recipes import Recipe, Unrecorded
 from parc.capture.model.signatures import Signatures
+from parc.capture.model.stored_values import store_values
 from parc.capture.model.tree import Places, find_layers, find_places
 from parc.capture.model.user_model import UserModel, load_model
 from parc.capture.model_sizes import NOUNS, list_sizes
@@ -57,6 +59,7 @@ class Captured:
     fixed: tuple[FixedSizes, ...]  # what of the batch the graphs are bound to
     shapes: dict[str, torch.Size]  # of parameters, by their names in the user's model
     recipes: dict[str, Recipe]  # how they begin, likewise
+    stored: bytes  # the file of the initial values that no recipe expresses; empty without any
     buffers: dict[str, fx.Graph]  # what computes buffers, likewise
     mean: bool  # whether the model returns a loss itself
     balanced: bool  # whether it returns a balance loss too
@@ -96,6 +99,9 @@ def _capture(plan: Plan) -> Captured:
         fixed = _find_symbols(structure, root, _read_batch(plan))
     _check_used(model, structure, root, experts)
     objective = structure.objective
+    unrecorded = user.unrecorded | _find_whole_recipes(user, structure)
+    recipes = user.recipes | dict.fromkeys(unrecorded, STORED)
+    stored = store_values(model, plan.train.seed, user.module, unrecorded)
     parameters = (first for first, *_ in structure.places.values() if not first.is_buffer)
     known = [rows for rows in (count_known_ids(root), objective.vocabulary) if rows is not None]
     return Captured(
@@ -106,12 +112,23 @@ def _capture(plan: Plan) -> Captured:
         structure.layer_count,
         fixed,
         {user_name(each.name): each.tensor.shape for each in parameters},
-        user.recipes,
+        recipes,
+        stored,
         user.buffers,
         objective.mean,
         objective.balanced,
         min(known, default=None),
     )
+
+
+def _find_whole_recipes(user: UserModel, structure: _Structure) -> dict[str, Unrecorded]:
+    """Parameters of stacked experts whose recipes are of the whole: those are drawn expert by expert."""
+    stacked = tuple(f"{user_name(path)}." for path, bank in structure.banks.items() if bank.list_name is None)
+    return {
+        name: Unrecorded("is not that of each expert alone")
+        for name, recipe in user.recipes.items()
+        if name.startswith(stacked) and any(call in ("row_zero", "orthogonal_") for call, *_ in recipe)
+    }
 
 
 @contextmanager

@@ -111,6 +111,10 @@ def _build_placement(
 
 def _build_recipe(recipe: Recipe) -> ast.expr:
     """By the names of functions of the runtime where there are some."""
+    if recipe[0][0] == "stored":
+        return call("stored")
+    if recipe[0][0] == "draw_as":
+        return call("drawn_as", literal(recipe[0][1]), _build_recipe(recipe[1:]))
     (function, *arguments), *changes = recipe
     if function not in _BEGINNINGS or any(change[0] not in _CHANGES for change in changes):
         return literal(tuple(map(tuple, recipe)))

@@ -22,6 +22,7 @@ Files = dict[str, bytes]
 MODEL = "model.py"
 """The file that holds every class of the model; those of the roots of stages lie beside it."""
 LICENSE = "LICENSE"
+STORED_VALUES = "initial_values.safetensors"
 TABLED = 1 << 16  # more ranks than this are not listed one by one
 
 
@@ -67,8 +68,9 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     for path in (PACKAGE / "runtime").glob("*.py"):
         found[f"runtime/{path.name}"] = path.read_text(encoding="utf-8")
     found[LICENSE] = find_file(LICENSE).read_text(encoding="utf-8")
-    found["plan.lock.json"] = lock(plan, sources, found)
-    return {name: text.encode() for name, text in found.items()}
+    stored = {STORED_VALUES: program.stored} if program.stored else {}
+    files = {name: text.encode() for name, text in found.items()} | stored
+    return files | {"plan.lock.json": lock(plan, sources, files).encode()}
 
 
 def dump_files(files: Files) -> str:

@@ -45,6 +45,7 @@ class ReadmeFacts:
     patterns: str  # of the data
     local: bool  # whether they start from the plan's folder
     timeout: str
+    stored: bool  # whether there is a file of initial values
 
 
 def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> ReadmeFacts:
@@ -69,6 +70,7 @@ def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> Readme
         patterns=", ".join(f"`{each}`" for each in patterns),
         local=local,
         timeout=f"{STEP_TIMEOUT:g}",
+        stored=bool(program.stored),
     )
 
 

@@ -58,7 +58,7 @@ def _experts(plan: Plan, rank: int) -> str:
     return f"{first}-{first + mine - 1}"
 
 
-def lock(plan: Plan, sources: Mapping[str, bytes], written: Mapping[str, str]) -> str:
+def lock(plan: Plan, sources: Mapping[str, bytes], written: Mapping[str, bytes]) -> str:
     """The resolved plan, what it was made from, and what was made: the same input gives the same text."""
     train = plan.train
     strategies = {
@@ -93,7 +93,7 @@ def lock(plan: Plan, sources: Mapping[str, bytes], written: Mapping[str, str]) -
             "shape": _facts(train.model.shape),
         },
         "sha256": _hash_all(sources),
-        "files": _hash_all({name: text.encode() for name, text in written.items()}),
+        "files": _hash_all(written),
     }
     return json.dumps(facts, indent=2) + "\n"
 

@@ -257,5 +257,6 @@ class Program:
     load_axes: tuple[str, ...] | None
     flops: float  # of a step, on all devices
     recipes: Mapping[str, Recipe]  # the initial value of each parameter of the user's model
+    stored: bytes = b""  # the file of the initial values that are no draws; empty without any
     known_ids: int | None = None  # ids from 0 that the model knows
     notes: tuple[str, ...] = field(default=())

@@ -21,7 +21,9 @@ FORWARD: Mapping[str, tuple[str, ...]] = {
 """What forward passes use."""
 
 DECLARATIONS: Mapping[str, tuple[str, ...]] = {
-    "init": ("constant", "normal", "scaled", "trunc_normal", "uniform", "with_zero_row"),
+    "init": (
+        *("constant", "drawn_as", "normal", "scaled", "stored", "trunc_normal", "uniform", "with_zero_row"),
+    ),
     "layers": ("ColumnLinear", "GroupedLinear", "RowLinear", "VocabEmbedding", "Weights"),
     "placement": ("Placement", "declare_placements"),
 }

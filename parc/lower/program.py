@@ -39,6 +39,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         _find_load_axes(layout, placed.root),
         3.0 * flops(captured.root, captured.experts) * plan.train.batch.microbatches,
         captured.recipes,
+        captured.stored,
         captured.known_ids,
         tuple(
             f"`{user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"

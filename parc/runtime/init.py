@@ -1,7 +1,8 @@
 """Initial values that no layout changes: each tensor is drawn whole from its own generator, then sliced.
 
 The generator is keyed by (seed, the user's own name of the tensor, expert), so a value depends neither on the
-order in which tensors are drawn nor on how many ranks there are.
+order in which tensors are drawn nor on how many ranks there are. Values that are no such draws are read from
+a file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from .placement import PlacedParameter, Recipe, round_masters
+from .stored_values import open_stored_values
 
 ELEMENTWISE = ("normal_", "uniform_", "zero_", "fill_", "mul_", "add_", "erfinv_", "clamp_")
 RANDOM = ("normal_", "uniform_")
@@ -45,6 +47,16 @@ def with_zero_row(recipe: Recipe, row: int) -> Recipe:
     return (*recipe, ("row_zero", row))
 
 
+def drawn_as(name: str, recipe: Recipe) -> Recipe:
+    """What `recipe` draws for the parameter `name`: its copies begin with the same numbers."""
+    return (("draw_as", name), *recipe)
+
+
+def stored() -> Recipe:
+    """The value of the model's constructor, which `initial_values.safetensors` has."""
+    return (("stored",),)
+
+
 def draw(
     seed: int,
     name: str,
@@ -57,6 +69,10 @@ def draw(
 
     It is drawn in float32 whatever `dtype` is, so that float32 and float64 runs begin with the same numbers.
     """
+    if recipe == stored():
+        return open_stored_values().read(name, expert).to(dtype)
+    if recipe[0][0] == "draw_as":
+        return draw(seed, str(recipe[0][1]), shape, dtype, recipe[1:], expert)
     generator = torch.Generator().manual_seed(_derive_seed(seed, name, expert))
     value = torch.empty(shape, dtype=torch.float32, device="cpu")
     with torch.no_grad():

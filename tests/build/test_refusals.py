@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from parc.capture.model import stored_values
 from tests.build.projects import ALL, DATA, EXPERTS, TENSOR, Project
 
 UNPRINTABLE = "raise type('Bad', (Exception,), {'__str__': None, '__repr__': None})()"
@@ -140,6 +141,22 @@ def test_a_parameter_that_is_never_filled(project: Project) -> None:
     assert {fault.code for fault in faults} == {"P503"}
     assert [fault.words for fault in faults if "layers.0.feed.up.weight" in fault.words]
     assert "torch.nn.init" in faults[0].words
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [("MOST_STORED", "would be stored, at most"), ("MOST_BUILT", "would be built on this machine")],
+)
+def test_values_of_the_constructor_that_are_too_large(
+    project: Project, limit: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "        self.up = nn.Linear(width, inner, bias=False)"
+    project.model(line, f"{line}\n        self.up.weight.data.copy_(torch.eye(inner, width))")
+    monkeypatch.setattr(stored_values, limit, 100)
+    (fault,) = project.faults()
+    assert (fault.code, fault.file) == ("P503", "net.py")
+    assert told in fault.words
+    assert "torch.eye" in fault.line
 
 
 def test_a_buffer_of_random_numbers(project: Project) -> None:

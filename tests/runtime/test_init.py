@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from parc.runtime.init import draw, initialize
+from parc.capture.model.stored_values import format_file
+from parc.runtime import init
+from parc.runtime.init import draw, drawn_as, initialize, scaled, stored
 from parc.runtime.placement import Placement, place_parameters
+from parc.runtime.stored_values import StoredValues
 from parc.runtime.topology import Topology
 from tests.runtime.toy import SINGLE
 
@@ -153,6 +157,23 @@ def test_recipes_do_what_torch_does() -> None:
     assert torch.allclose(columns.T @ columns, 4 * torch.eye(32), atol=1e-5)  # float32 rounding of 64 terms
     padded = value(("normal_", 0.0, 1.0), ("row_zero", 3))
     assert (padded.abs().sum(1) == 0).nonzero().flatten().tolist() == [3]
+
+
+def test_a_copy_begins_with_the_numbers_of_another() -> None:
+    first, copy = draw(3, "a", (8, 4), torch.float32, NORMAL), drawn_as("a", NORMAL)
+    assert torch.equal(draw(3, "b", (8, 4), torch.float32, copy), first)
+    assert not torch.equal(draw(3, "b", (8, 4), torch.float32, NORMAL), first)
+    assert torch.equal(draw(3, "b", (8, 4), torch.float32, scaled(copy, 2.0)), 2 * first)
+
+
+def test_stored_values_are_read_expert_by_expert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"scale": torch.tensor(0.5, dtype=torch.float64), "up": torch.rand(3, 4, 2).bfloat16()}
+    file = tmp_path / "values.safetensors"
+    file.write_bytes(format_file(values))
+    monkeypatch.setattr(init, "open_stored_values", lambda: StoredValues(file))
+    assert torch.equal(draw(1, "scale", (), torch.float64, stored()), values["scale"])
+    second = draw(1, "up", (4, 2), torch.float32, stored(), expert=1)
+    assert torch.equal(second, values["up"][1].float())
 
 
 def test_what_is_no_recipe_is_refused() -> None:

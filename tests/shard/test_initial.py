@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_recipe
+from parc.capture.model.recipes import Recipe, Unrecorded, derive_beginning, derive_computation
 from parc.capture.model.recording import Recording
 from parc.runtime.init import draw
 
@@ -22,7 +22,7 @@ def recorded(make: Callable[[], nn.Module]) -> tuple[nn.Module, Recording]:
 
 def recipe(make: Callable[[], nn.Module], name: str = "weight") -> Recipe:
     module, recording = recorded(make)
-    return derive_recipe(recording, module.get_parameter(name))
+    return derive_beginning(recording, module.get_parameter(name)).recipe
 
 
 class Own(nn.Module):

@@ -7,7 +7,7 @@ for any share of the tensor, for a buffer the graph of its computation.
 from __future__ import annotations
 
 import operator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
@@ -35,6 +35,21 @@ _RANDOM = (
 )
 
 
+class Beginning(NamedTuple):
+    """How a parameter begins. Parameters of the same `draw` begin with the same random numbers."""
+
+    recipe: Recipe
+    draw: int | None = None  # the number of the random operation that made its values; None for constants
+    rearranged: bool = False  # it has the numbers of that operation in another order
+
+    def change(self, *calls: Call) -> Beginning:
+        """After more operations in place."""
+        return self._replace(recipe=(*self.recipe, *calls))
+
+
+_NOTHING = Beginning(())
+
+
 class Unrecorded(Exception):
     """A value that cannot be made again for any share of the tensor. `frames` are where it is made."""
 
@@ -48,47 +63,96 @@ def is_random(recipe: Recipe) -> bool:
     return any(name in _RANDOM for name, *_ in recipe)
 
 
-def derive_recipe(recording: Recording, tensor: Tensor) -> Recipe:
+def derive_beginning(recording: Recording, tensor: Tensor) -> Beginning:
     """The operations that fill any share of a parameter. Raises Unrecorded."""
     return _derive_before(recording, tensor, get_storage(tensor), None)
 
 
-def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entry | None) -> Recipe:
-    """The recipe of a tensor, or of one as large as it, from what had filled a storage before an entry."""
-    recipe: Recipe = ()
+def find_draws(recording: Recording, tensor: Tensor) -> set[int]:
+    """The numbers of the random operations that a tensor, or what it was made from, has met."""
+    return {entry.number for entry in recording.find_sources(tensor) if entry.name in _RANDOM}
+
+
+def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entry | None) -> Beginning:
+    """How a tensor, or one as large as it, begins by what had filled a storage before an entry."""
+    found = _NOTHING
+    filled: dict[
+        Call, set[int]
+    ] = {}  # of a tensor that is filled part by part: the rows that a call has filled
     for entry in recording.find_entries(storage, end):
-        recipe = _extend(recipe, entry, recording, tensor, storage)
-    if not recipe:
+        rows = _find_rows(entry, tensor)
+        if rows is None or (found.recipe and entry.name in ("zero_", "fill_")):
+            found = _extend(found, entry, recording, tensor, storage)
+            continue
+        call = _read_fill(entry)
+        filled[call] = filled.get(call, set()) | set(rows)
+        if len(filled) == 1 and len(filled[call]) == len(tensor):
+            found, filled = Beginning((call,), _find_draw(entry)), {}
+    if filled:
+        raise Unrecorded("is filled in part")
+    if not found.recipe:
         raise Unrecorded("is not set by an operation of torch in the constructor")
-    return recipe
+    return found
 
 
-def _extend(recipe: Recipe, entry: Entry, recording: Recording, tensor: Tensor, storage: int) -> Recipe:
-    """The recipe of a tensor after one more operation on its memory."""
+def _find_rows(entry: Entry, tensor: Tensor) -> range | None:
+    """The rows of dim 0 that an entry fills; None where it does not fill whole rows, or all of them."""
+    if entry.name not in FILLS or entry.name == "orthogonal_":
+        return None
+    part = entry.args[0]
+    if part.numel() in (0, tensor.numel()) or not part.is_contiguous():
+        return None
+    width = tensor.numel() // len(tensor)
+    first, left = divmod(part.storage_offset() - tensor.storage_offset(), width)
+    count, rest = divmod(part.numel(), width)
+    return None if left or rest or not tensor.is_contiguous() else range(first, first + count)
+
+
+def _read_fill(entry: Entry) -> Call:
+    arguments = entry.args[1:]
+    return (entry.name, *(map(_read_number, arguments) if arguments else FILLS[entry.name]))
+
+
+def _find_draw(entry: Entry) -> int | None:
+    return entry.number if entry.name in _RANDOM else None
+
+
+def _extend(found: Beginning, entry: Entry, recording: Recording, tensor: Tensor, storage: int) -> Beginning:
+    """How a tensor begins after one more operation on its memory."""
     name, args = entry.name, entry.args
     plain = name.removesuffix("_like")
     if name in _EMPTY or (name in _SAME and entry.operands[0] == storage):
-        return recipe
+        return found
     if name.endswith("_") and args[0].numel() != tensor.numel():
-        return (*recipe, _zero_row(entry, tensor))
+        if not found.recipe:
+            raise Unrecorded("is filled in part")
+        return found.change(_zero_row(entry, tensor))
     if plain in _MAKERS:
-        return (_MAKERS[plain],)
+        return Beginning((_MAKERS[plain],), _find_draw(entry))
     if name == "tensor" and len(numbers := set(pytree.tree_leaves(args[0]))) == 1:
-        return (("fill_", _read_number(numbers.pop())),)
+        return Beginning((("fill_", _read_number(numbers.pop())),))
     if plain == "full":
-        return (("fill_", _read_number(args[1])),)
+        return Beginning((("fill_", _read_number(args[1])),))
     if name == "normal" and not isinstance(args[0], Tensor):
-        return (("normal_", _read_number(args[0]), _read_number(args[1])),)
+        return Beginning((("normal_", _read_number(args[0]), _read_number(args[1])),), entry.number)
     if name in FILLS:
-        return ((name, *(map(_read_number, args[1:]) if len(args) > 1 else FILLS[name])),)
+        return Beginning((_read_fill(entry),), _find_draw(entry))
     if name in ("clamp_", "erfinv_"):
-        return (*recipe, (name, *map(_read_number, args[1:])))
+        return found.change((name, *map(_read_number, args[1:])))
     if name.rstrip("_") in ("mul", "add", "sub", "div", "neg", "rsub") and not entry.kwargs:
-        before = recipe if name.endswith("_") else _derive_before(recording, tensor, entry.operands[0], entry)
-        return (*before, *_derive_change(name.rstrip("_"), args))
+        before = found if name.endswith("_") else _follow(entry, 0, recording, tensor)
+        return before.change(*_derive_change(name.rstrip("_"), args))
     if name in ("copy_", "_to_copy", "clone") and args[name == "copy_"].numel() == tensor.numel():
-        return _derive_before(recording, tensor, entry.operands[name == "copy_"], entry)
+        return _follow(entry, int(name == "copy_"), recording, tensor)
     raise Unrecorded(f"is made with `{name}`, which cannot be drawn share by share", entry.frames)
+
+
+def _follow(entry: Entry, place: int, recording: Recording, tensor: Tensor) -> Beginning:
+    """How a tensor begins that takes its values from an operand of an entry."""
+    source = entry.args[place]
+    before = _derive_before(recording, tensor, entry.operands[place], entry)
+    same = source.shape == tensor.shape and source.is_contiguous() and tensor.is_contiguous()
+    return before if same else before._replace(rearranged=True)
 
 
 def _zero_row(entry: Entry, tensor: Tensor) -> Call:

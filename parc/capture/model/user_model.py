@@ -7,8 +7,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_recipe
+from parc.capture.model.beginnings import find_beginnings
+from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation
 from parc.capture.model.recording import Recording
 from parc.capture.model.tree import Place, find_places, walk_modules
-from parc.capture.source_lines import Frames, label_class, label_fault, label_frames, read_message
-from parc.diagnostic import CompileError, Diagnostic, Label, error
+from parc.capture.source_lines import label_class, label_fault, read_message
+from parc.diagnostic import CompileError, Label, error
 from parc.plan.blocks import Argument, Model
 
 
@@ -30,6 +30,7 @@ class UserModel:
 
     module: nn.Module
     recipes: dict[str, Recipe]  # of parameters, by name
+    unrecorded: dict[str, Unrecorded]  # why parameters are stored, by name
     buffers: dict[str, fx.Graph]  # what computes them, by name
 
 
@@ -131,12 +132,22 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
         message = f"`{model.source}` returns `{type(built).__name__}`, not a torch.nn.Module"
         raise CompileError(error("P502", message, label))
     tensors = [first for first, *_ in find_places(built).values()]
-    recipes = _derive_recipes(built, tensors, recording, label)
+    beginnings = find_beginnings(recording, [each for each in tensors if not each.is_buffer])
     buffers = {b.name: _derive_buffer(b, recording, label) for b in tensors if b.is_buffer}
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
         cast_model(built, dtype)
     _start_training(built, label)
-    return UserModel(built, recipes, buffers)
+    _leave_data_out(built)
+    return UserModel(built, beginnings.recipes, beginnings.unrecorded, buffers)
+
+
+def _leave_data_out(model: nn.Module) -> None:
+    """Lets parameters that the constructor has made of data, such as those of numpy, have none."""
+    for places in find_places(model).values():
+        if not (first := places[0]).is_buffer and not first.tensor.is_meta:
+            empty = nn.Parameter(torch.empty_like(first.tensor, device="meta"), first.tensor.requires_grad)
+            for place in places:
+                place.replace(empty)
 
 
 def _start_training(model: nn.Module, label: Label) -> None:
@@ -174,45 +185,6 @@ def list_arguments(model: Model) -> dict[str, object]:
         return [to_plain(item) for item in value] if isinstance(value, tuple) else value
 
     return {key: to_plain(value) for key, value in model.arguments.items()}
-
-
-def _derive_recipes(
-    built: nn.Module, tensors: Sequence[Place], recording: Recording, label: Label
-) -> dict[str, Recipe]:
-    recipes = {}
-    faults: dict[tuple[str, Frames], list[str]] = defaultdict(list)  # the names, by what is wrong, and where
-    for place in tensors:
-        try:
-            if not place.is_buffer:
-                recipes[place.name] = derive_recipe(recording, place.tensor)
-        except Unrecorded as fault:
-            faults[str(fault), tuple(fault.frames)].append(place.name)
-    if faults:
-        found = (
-            _report_unrecorded(
-                names, fault, (*(label_frames(frames) or _label_owner(built, names[0])), label)
-            )
-            for (fault, frames), names in faults.items()
-        )
-        raise CompileError(*found)
-    return recipes
-
-
-def _label_owner(built: nn.Module, name: str) -> tuple[Label, ...]:
-    """The class of the module that a parameter belongs to; that of the model where torch wrote it."""
-    owner = built.get_submodule(name.rpartition(".")[0])
-    return label_class(type(owner), "in this class") or label_class(type(built), "in this class")
-
-
-def _report_unrecorded(names: Sequence[str], fault: str, labels: Sequence[Label]) -> Diagnostic:
-    """One diagnostic for all parameters that have the same fault."""
-    others = f" and {len(names) - 1} other parameters" if len(names) > 1 else ""
-    notes = (f"the others: {', '.join(f'`{name}`' for name in names[1:9])}{', ..' * (len(names) > 9)}",)
-    help = (
-        "fill it with a function of torch.nn.init; values of numpy and of files are not seen: docs/models.md"
-    )
-    message = f"`{names[0]}`{others}: the initial value {fault}"
-    return error("P503", message, *labels, notes=notes if others else (), help=help)
 
 
 def _derive_buffer(buffer: Place, recording: Recording, label: Label) -> fx.Graph:

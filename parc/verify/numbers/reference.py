@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES, Captured
 from parc.capture.graph import user_name
+from parc.capture.model.beginnings import STORED
 from parc.capture.model.objective import find_inputs
 from parc.capture.model.promotion import promote_casts
+from parc.capture.model.stored_values import seed_constructor
 from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.plan.blocks import Plan
 from parc.runtime.batches import Batches, BatchSettings
@@ -57,10 +59,14 @@ class Reference:
 
     def construct_model(self) -> nn.Module:
         """The model with the values that its own constructor makes, in training mode."""
+        return cast_model(self._construct_model(), self._dtype).train()
+
+    def _construct_model(self) -> nn.Module:
         facts = self.plan.train.model
-        model = find_factory(facts)(**list_arguments(facts))
+        with seed_constructor(self.plan.train.seed):
+            model = find_factory(facts)(**list_arguments(facts))
         assert isinstance(model, nn.Module)
-        return cast_model(model, self._dtype).train()
+        return model
 
     def build_model(self) -> nn.Module:
         """The model with its initial values, rounded to what it computes in."""
@@ -75,8 +81,13 @@ class Reference:
         dtype, seed = DTYPES[self.plan.train.precision.master], self.plan.train.seed
         banks = {f"{user_name(path)}.": self.captured.banks[path] for path in self.captured.experts}
         stacked = tuple(prefix for prefix, bank in banks.items() if bank.list_name is None)
+        stored = STORED in self.captured.recipes.values()
+        own = dict(self._construct_model().named_parameters()) if stored else {}
         masters = {}
         for name, parameter in model.named_parameters():
+            if self.captured.recipes[name] == STORED:
+                masters[name] = own[name].detach().to(dtype)
+                continue
             # each expert of a stacked parameter is drawn for itself
             experts = range(len(parameter)) if name.startswith(stacked) else [None]
             shape = tuple(parameter.shape[1:] if name.startswith(stacked) else parameter.shape)

@@ -15,21 +15,29 @@ NOISE_FREE = 1e-6  # relative: a constant may be computed in float32 by one of t
 
 
 def find_other_values(
-    given: Mapping[str, Tensor], drawn: Mapping[str, Tensor], constant: Set[str]
+    given: Mapping[str, Tensor],
+    drawn: Mapping[str, Tensor],
+    constant: Set[str],
+    stored: Set[str],
 ) -> Iterator[tuple[str, str]]:
     """Parameters whose drawn values are not of the kind of the given ones, and how they differ.
 
     `given` are those of the constructor, `drawn` those of the program; both whole, by the user's names. What
-    `constant` names is not drawn at random.
+    `constant` names is not drawn at random; what `stored` names is taken from the constructor.
     """
     for name, expected in given.items():
         values = expected.double(), drawn[name].double()
-        if difference := _compare_constants(*values) if name in constant else _compare_moments(*values):
+        if name in stored:
+            if not torch.equal(*values):
+                yield name, "has other values each time that it is built: seed what they are drawn from"
+        elif difference := _compare_constants(*values) if name in constant else _compare_moments(*values):
             yield name, difference
-    for first, *copies in _group_copies(given):
-        for name in copies:
-            if not torch.equal(drawn[first], drawn[name]):
-                yield name, f"begins as a copy of `{first}`, and is drawn afresh"
+    for first, name in _list_copies(given):
+        if not torch.equal(drawn[first], drawn[name]):
+            yield name, f"begins as a copy of `{first}`, and is drawn afresh"
+    for first, name in _list_copies(drawn):
+        if not torch.equal(given[first], given[name]):
+            yield name, f"is drawn as a copy of `{first}`, and begins otherwise"
 
 
 def _compare_constants(given: Tensor, drawn: Tensor) -> str | None:
@@ -56,10 +64,10 @@ def _compare_moments(given: Tensor, drawn: Tensor) -> str | None:
     return None
 
 
-def _group_copies(given: Mapping[str, Tensor]) -> Iterator[list[str]]:
-    """The names of parameters that begin with the same random values, where there are several."""
+def _list_copies(given: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """Pairs of names of parameters that begin with the same random values, each with the first of them."""
     names: dict[tuple[torch.Size, bytes], list[str]] = defaultdict(list)
     for name, values in given.items():
         if values.numel() > 1 and float(values.double().std()) > 0:
             names[values.shape, values.double().numpy().tobytes()].append(name)
-    yield from (group for group in names.values() if len(group) > 1)
+    yield from ((first, name) for first, *copies in names.values() for name in copies)

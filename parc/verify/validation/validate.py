@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from parc.capture.model.beginnings import STORED
 from parc.capture.model.recipes import is_random
 from parc.capture.source_lines import describe_fault, label_fault
 from parc.diagnostic import CompileError, Diagnostic, Label
@@ -144,20 +145,18 @@ class _ModelRun:
 def _run_model(sample: Sample) -> _ModelRun:
     """Raises CompileError where the program would begin with values of another kind."""
     plan = sample.plan
-    with torch.random.fork_rng(devices=()):
-        reference = Reference(plan, sample.captured, Tokens(find_vocabulary(plan, sample.captured)))
-        torch.manual_seed(plan.train.seed)
-        model = reference.construct_model()
-        drawn = _check_initial_values(plan, model, reference)
-        values = _draw_values(model, plan.train.seed)
-        steps, loads = [], list[float | None]()
-        with count_tokens(model, sample.captured) as counts:
-            for step in reference.train(STEPS, model):
-                steps.append(step)
-                loads.append(_find_load(counts))
-                for each in counts.values():
-                    each.clear()
-        return _ModelRun(model, reference, Expected(drawn, values, steps, loads))
+    reference = Reference(plan, sample.captured, Tokens(find_vocabulary(plan, sample.captured)))
+    model = reference.construct_model()
+    drawn = _check_initial_values(plan, model, reference)
+    values = _draw_values(model, plan.train.seed)
+    steps, loads = [], list[float | None]()
+    with count_tokens(model, sample.captured) as counts:
+        for step in reference.train(STEPS, model):
+            steps.append(step)
+            loads.append(_find_load(counts))
+            for each in counts.values():
+                each.clear()
+    return _ModelRun(model, reference, Expected(drawn, values, steps, loads))
 
 
 def _find_load(counts: Counts) -> float | None:
@@ -186,11 +185,12 @@ def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) ->
     for number in range(1, DRAWS):
         seed = plan.train.seed + number
         again = replace(reference, plan=replace(plan, train=replace(plan.train, seed=seed)))
-        torch.manual_seed(seed)
         given.append(_copy_values(again.construct_model()))
         drawn.append(_copy_values(again.build_model()))
-    constant = {name for name, recipe in reference.captured.recipes.items() if not is_random(recipe)}
-    if others := list(find_other_values(_stack(given), _stack(drawn), constant)):
+    recipes = reference.captured.recipes
+    constant = {name for name, recipe in recipes.items() if not is_random(recipe)}
+    stored = {name for name, recipe in recipes.items() if recipe == STORED}
+    if others := list(find_other_values(_stack(given), _stack(drawn), constant - stored, stored)):
         raise CompileError(report_initial_values(plan, others))
     return drawn[0]
 

@@ -1,4 +1,4 @@
-"""Values of numpy and of a state that is loaded are not operations of torch."""
+"""Values of numpy are those of the constructor, stored with the program."""
 
 import numpy
 import torch
@@ -6,7 +6,7 @@ from small_base import Model as Base
 from torch import nn
 
 
-class Model(Base):  # P503
+class Model(Base):
     def __init__(self):
         super().__init__()
         values = numpy.random.default_rng(0).normal(size=(32, 16)).astype("float32")

@@ -95,6 +95,27 @@ def initialize_replicas_apart(target: MutationTarget) -> Iterator[Mutant]:
         yield target.patch("train.py", INITIALIZE, text, where, over=axes)
 
 
+@silent_bug("copies or stored values lost")
+def lose_values(target: MutationTarget) -> Iterator[Mutant]:
+    """Parameters that begin as copies of others are drawn afresh, or values of the constructor are not read.
+
+    Applies where there are such parameters, which upcycled experts and weight norm have.
+    """
+    beginnings = {_get_beginning(each) for each in target.parameters}
+    if any(each.startswith("drawn_as(") for each in beginnings):
+        yield target.patch(
+            INIT, "draw(seed, str(recipe[0][1]), ", "draw(seed, name, ", "copies are drawn afresh"
+        )
+    if "stored()" in beginnings:
+        read = "open_stored_values().read(name, expert)"
+        yield target.patch(INIT, read, "torch.zeros(shape)", "stored values are zeros")
+
+
 def _is_random(parameter: DeclaredParameter) -> bool:
+    """Whether it is drawn for itself."""
+    return not _get_beginning(parameter).startswith(("constant(", "drawn_as(", "stored("))
+
+
+def _get_beginning(parameter: DeclaredParameter) -> str:
     init = parameter.find_keyword("init")
-    return init is not None and not ast.unparse(init).startswith("constant(")
+    return "constant(0.0)" if init is None else ast.unparse(init)

@@ -1,0 +1,64 @@
+"""How all parameters begin: as draws, as the same draws as others, or with values that are stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from parc.capture.model.recipes import Beginning, Recipe, Unrecorded, derive_beginning, find_draws
+from parc.capture.model.recording import Recording
+from parc.capture.model.tree import Place
+
+STORED: Recipe = (("stored",),)
+"""The initial value is no draw of the program: it is read from a file."""
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """Recipes of all parameters by name; for those that are stored, also why."""
+
+    recipes: dict[str, Recipe]
+    unrecorded: dict[str, Unrecorded]
+
+
+def find_beginnings(recording: Recording, parameters: Sequence[Place]) -> Beginnings:
+    """Parameters that share random numbers share a draw, or are stored together."""
+    found: dict[str, Beginning] = {}
+    unrecorded: dict[str, Unrecorded] = {}
+    for place in parameters:
+        try:
+            found[place.name] = derive_beginning(recording, place.tensor)
+        except Unrecorded as reason:
+            unrecorded[place.name] = reason
+    for names in _group_by_draw(found):
+        moved = [name for name in names if found[name].rearranged]
+        if len(names) > 1 and moved:
+            unrecorded |= {each: Unrecorded("shares its random numbers, in another order") for each in moved}
+    needed = {
+        draw
+        for place in parameters
+        if place.name in unrecorded
+        for draw in find_draws(recording, place.tensor)
+    }
+    for name, beginning in found.items():
+        if beginning.draw in needed and name not in unrecorded:
+            unrecorded[name] = Unrecorded("shares its random numbers with another parameter")
+    drawn = {name: beginning for name, beginning in found.items() if name not in unrecorded}
+    shared = {name: names[0] for names in _group_by_draw(drawn) if len(names) > 1 for name in names}
+    named = {name: _name_draw(beginning, shared.get(name)) for name, beginning in drawn.items()}
+    recipes = {place.name: named.get(place.name, STORED) for place in parameters}
+    return Beginnings(recipes, unrecorded)
+
+
+def _group_by_draw(found: Mapping[str, Beginning]) -> list[list[str]]:
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, beginning in found.items():
+        if beginning.draw is not None:
+            names[beginning.draw].append(name)
+    return list(names.values())
+
+
+def _name_draw(beginning: Beginning, first: str | None) -> Recipe:
+    """The recipe; of parameters that begin with the same random numbers, with the name of the first."""
+    return beginning.recipe if first is None else (("draw_as", first), *beginning.recipe)
