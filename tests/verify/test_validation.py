@@ -15,6 +15,8 @@ from parc import driver
 from parc.check.load import load
 from parc.cli import main
 from parc.plan.blocks import Plan
+from parc.verify.mutants.bugs.data import lose_values
+from parc.verify.mutants.target import MutationTarget
 from parc.verify.report import NotProvable
 from parc.verify.sample.choose import choose_sample
 from parc.verify.sample.sample import Sample
@@ -237,3 +239,18 @@ def test_a_run_shows_what_is_not_checked(
     shown = capsys.readouterr().out
     assert "warning[P514]: the program is not checked: no smaller one can be made" in shown
     assert "checked:" not in shown.replace("not checked:", "")
+
+
+@pytest.mark.parametrize("name", ["copied-head", "stored-values"])
+def test_copies_and_stored_values_that_are_lost_are_an_error(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = driver.compile_plan(load(Path(__file__).parents[1] / "plans" / "build" / f"{name}.parc"), None)
+    assert isinstance(made, driver.Compiled)
+    sample = choose_sample(made.plan, "fp64", validation.RANKS)
+    (mutant,) = lose_values(MutationTarget(sample))
+    broken = replace(sample, files={**sample.files, **mutant.files})
+    monkeypatch.setattr(validation, "choose_sample", lambda *_: broken)
+    _, (fault,) = validation.validate(made.plan, made.files)
+    assert fault.code == "P513"
+    assert "initial value of" in fault.labels[0].text
