@@ -253,4 +253,4 @@ def test_copies_and_stored_values_that_are_lost_are_an_error(
     monkeypatch.setattr(validation, "choose_sample", lambda *_: broken)
     _, (fault,) = validation.validate(made.plan, made.files)
     assert fault.code == "P513"
-    assert "initial value of" in fault.labels[0].text
+    assert fault.notes[0].startswith("the initial value of head.")

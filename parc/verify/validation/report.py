@@ -25,6 +25,7 @@ def report_difference(plan: Plan, sample: Sample, model: nn.Module, wrong: Seque
     first = figures[0] if figures and figures[0].what in ("loss", "balance loss") else (others or figures)[0]
     module = model.get_submodule(first.user_names[0].rpartition(".")[0]) if first.user_names else model
     at = ", ".join(f"{axis} {place}" for axis, place in sample.plan.mesh.coordinates(first.rank).items())
+    off = f"{first.error:.2g} at rank {first.rank} ({at}), more than {first.bound:.2g}"
     values = "value differs" if len(wrong) == 1 else "values differ"
     return error(
         "P513",
@@ -32,7 +33,7 @@ def report_difference(plan: Plan, sample: Sample, model: nn.Module, wrong: Seque
         *label_class(type(module), f"the {first.what} of the program differs"),
         Label(plan.train.model.at("source"), "of this model"),
         notes=(
-            f"off by {first.error:.2g} at rank {first.rank} ({at}), more than {first.bound:.2g}",
+            f"the {first.what} is off by {off}",
             f"{len(wrong):,} {values} in all; compared at a tiny size: {'; '.join(sample.notes)}",
         ),
         help="nothing was written; this is a fault of parc: report it with the plan and the model",
