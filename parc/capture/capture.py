@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from parc.capture import preconditions
 from parc.capture.calls import NotExperts
@@ -31,6 +31,7 @@ from parc.capture.model_sizes import NOUNS, list_sizes
 from parc.capture.preconditions import Illegal
 from parc.capture.sizes import BatchSize
 from parc.capture.source_lines import (
+    Line,
     describe_fault,
     label_class,
     label_fault,
@@ -44,6 +45,10 @@ from parc.capture.used_parameters import list_used_parameters
 from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Model, Plan
 
+EXPERTS = (
+    "every expert takes the rows of its tokens and nothing else, and treats each row alike: "
+    "docs/models.md has an example"
+)
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
 
 
@@ -64,6 +69,7 @@ class Captured:
     mean: bool  # whether the model returns a loss itself
     balanced: bool  # whether it returns a balance loss too
     known_ids: int | None  # ids from 0 that its tables of tokens and its logits have room for
+    promoted: tuple[Line, ...]  # where it casts to less than it computes in here, which is float64
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def capture(plan: Plan) -> Captured:
 def _capture(plan: Plan) -> Captured:
     model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
     user = load_model(model, compute)
-    with promote_casts(compute), _refuse_hidden_code(model, user):
+    with promote_casts(compute) as promoted, _refuse_hidden_code(model, user):
         structure, forward = _run_model(plan, user)
         _check_sizes(model, structure)
         _check_parameters(model, structure, forward)
@@ -118,6 +124,7 @@ def _capture(plan: Plan) -> Captured:
         objective.mean,
         objective.balanced,
         min(known, default=None),
+        tuple(sorted(promoted)),
     )
 
 
@@ -286,24 +293,25 @@ def _check_experts(plan: Plan, forward: Forward) -> None:
 
 
 def _check_parameters(model: Model, structure: _Structure, forward: Forward) -> None:
-    with _report_illegal_parameters(model):
+    with _report_illegal_parameters(model, structure.objective.model):
         preconditions.check_parameters_train(structure.places)
         preconditions.check_parameters_have_one_home(forward, structure.places)
 
 
 def _check_used(model: Model, structure: _Structure, root: Body, experts: Mapping[str, Body]) -> None:
-    with _report_illegal_parameters(model):
+    with _report_illegal_parameters(model, structure.objective.model):
         used = set(list_used_parameters(root, "", experts, structure.banks))
         preconditions.check_parameters_are_used(structure.places, used)
 
 
 @contextmanager
-def _report_illegal_parameters(model: Model) -> Iterator[None]:
+def _report_illegal_parameters(model: Model, module: nn.Module) -> Iterator[None]:
     try:
         yield
     except Illegal as fault:
-        label = Label(model.at("source"), "built for this plan")
-        raise CompileError(error("P509", fault.reason, label)) from fault
+        place = label_class(type(module), "in this class")
+        label = Label(model.at("source"), "built for this plan", primary=not place)
+        raise CompileError(error("P509", fault.reason, *place, label, help=fault.cure)) from fault
 
 
 def _export(model: Model, structure: _Structure, forward: Forward) -> Body:
@@ -341,4 +349,5 @@ def _capture_expert(model: Model, path: str, forward: Forward, structure: _Struc
     except UnsupportedExperts as fault:
         message = f"the experts `{user_name(path)}` cannot be captured: {fault.reason}"
         label = Label(model.at("experts"), "asked for by this plan", primary=False)
-        raise CompileError(error("P506", message, *label_operation(fault.node), label)) from fault
+        place = label_operation(fault.node) or label_class(type(module), "in this class")
+        raise CompileError(error("P506", message, *place, label, help=EXPERTS)) from fault

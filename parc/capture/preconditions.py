@@ -22,6 +22,9 @@ _RANDOM = (
 )  # prefixes
 
 
+OWN = "give each module a parameter of its own; what is shared stays in one module, which both use"
+
+
 class Illegal(Exception):
     """A model, or one of its operations, that no layout can keep; `cure` is what to write instead."""
 
@@ -34,7 +37,10 @@ def check_parameters_train(places: Places) -> None:
     """Every parameter takes part in training."""
     for first, *_ in places.values():
         if not first.is_buffer and not first.tensor.requires_grad:
-            raise Illegal(f"`{user_name(first.name)}` is frozen: every parameter is trained, so far")
+            raise Illegal(
+                f"`{user_name(first.name)}` is frozen: every parameter is trained, so far",
+                cure="leave `requires_grad = False` out, or make it a buffer that is computed from numbers",
+            )
 
 
 def check_parameters_have_one_home(forward: Forward, places: Places) -> None:
@@ -43,7 +49,7 @@ def check_parameters_have_one_home(forward: Forward, places: Places) -> None:
         for other in others:
             if not other.is_buffer and forward.find_home(other.name) != forward.find_home(first.name):
                 names = f"`{user_name(first.name)}` is also `{user_name(other.name)}`"
-                raise Illegal(f"{names}: modules cannot share parameters, so far")
+                raise Illegal(f"{names}: modules cannot share parameters, so far", cure=OWN)
     for reader, read in forward.reads.items():
         for first, *_ in (places[key] for key in read if key in places):
             home = forward.find_home(first.name)
@@ -51,7 +57,8 @@ def check_parameters_have_one_home(forward: Forward, places: Places) -> None:
             if not first.is_buffer and first.is_below(reader) and home != reader and is_called:
                 names = f"`{user_name(home)}` and `{user_name(reader) or 'the model'}`"
                 raise Illegal(
-                    f"`{user_name(first.name)}` is read by {names}: modules cannot share parameters, so far"
+                    f"`{user_name(first.name)}` is read by {names}: modules cannot share parameters, so far",
+                    cure=OWN,
                 )
 
 
@@ -118,7 +125,8 @@ def check_stages_share_nothing(uses: dict[str, list[int]]) -> None:
         if len(stages) > 1:
             listed = " and ".join(str(stage) for stage in stages)
             raise Illegal(
-                f"`{user_name(name)}` is used by stages {listed}: tied parameters stay in one stage, so far"
+                f"`{user_name(name)}` is used by stages {listed}: tied parameters stay in one stage, so far",
+                cure="give the second module a parameter of its own, or lay no `pipeline` over the plan",
             )
 
 
@@ -127,7 +135,8 @@ def check_layers_follow(called: list[int]) -> None:
     if called != list(range(len(called))):
         listed = ", ".join(map(str, called[:12])) + (", .." if len(called) > 12 else "")
         raise Illegal(
-            f"the layers are called as {listed}: each must be called once, in the order of their list"
+            f"the layers are called as {listed}: each must be called once, in the order of their list",
+            cure="call them in one loop over their list",
         )
 
 
@@ -135,4 +144,7 @@ def check_parameters_are_used(places: Places, used: Collection[str]) -> None:
     """A parameter that forward never reads would be missing from the program."""
     for first, *_ in places.values():
         if not first.is_buffer and first.name not in used:
-            raise Illegal(f"`{user_name(first.name)}` is never used in forward")
+            raise Illegal(
+                f"`{user_name(first.name)}` is never used in `forward`",
+                cure="leave it out of the constructor: the program would lack it",
+            )

@@ -7,7 +7,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, TypeAlias
@@ -52,6 +52,11 @@ def list_frames() -> Frames:
         found.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
     return found
+
+
+def list_users_lines(frames: Frames) -> Iterator[Line]:
+    """The user's lines among frames, innermost first."""
+    return (Line(Path(file), number) for file, number in frames if is_users_file(file))
 
 
 def format_frames(frames: Frames) -> str:

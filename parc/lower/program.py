@@ -28,7 +28,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         stages = cut_stages(placed.root, units, captured.layers, counts)
     except Illegal as fault:
         label = Label(pipeline.at("axes") if pipeline else plan.span, "in stages here")
-        raise CompileError(error("P509", fault.reason, label)) from fault
+        raise CompileError(error("P509", fault.reason, label, help=fault.cure)) from fault
     results = placed.root.results()
     program = Program(
         stages,

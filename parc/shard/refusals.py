@@ -42,7 +42,9 @@ def report_uneven_experts(plan: Plan, counts: Iterable[int]) -> list[Diagnostic]
 def _report_refused(plan: Plan, refused: Refused) -> Diagnostic:
     where = user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
-    return error("P507", message, *label_operation(refused.node), _label_axis(plan, refused.axis))
+    over = " and ".join(f"`{name}`" for name, each in plan.strategies.items() if refused.axis in each.axes)
+    help = f"compute it along another dim than the one that {over} splits, or leave {over} out"
+    return error("P507", message, *label_operation(refused.node), _label_axis(plan, refused.axis), help=help)
 
 
 def _report_uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:

@@ -281,6 +281,7 @@ def test_experts_whose_arithmetic_depends_on_the_data(project: Project) -> None:
     project.layout, project.devices = EXPERTS, 2
     (fault,) = project.model(line, f"{line}\n            {guilty}").faults()
     assert (fault.code, fault.file, fault.line) == ("P506", "net.py", guilty)
+    assert fault.it.help
 
 
 LISTED = """class Experts(nn.Module):
@@ -319,6 +320,7 @@ def test_experts_that_look_at_each_others_tokens(project: Project) -> None:
     project.model("hidden = F.relu(F.linear(tokens[row], self.up[expert]))", guilty)
     (fault,) = project.faults()
     assert (fault.code, fault.file, fault.line) == ("P506", "net.py", guilty)
+    assert fault.it.help
     assert "layers.0.experts" in fault.words
 
 
@@ -407,6 +409,7 @@ def test_an_operation_across_the_sequences_of_a_batch(project: Project, line: st
     (fault,) = project.model(UP, f"        {line}").faults()
     assert (fault.code, fault.file, fault.line) == ("P507", "net.py", line)
     assert "`dp`" in fault.words
+    assert fault.it.help
     assert DATA in fault.lines
 
 

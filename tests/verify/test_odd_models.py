@@ -101,6 +101,7 @@ def test_what_is_not_supported_is_refused_in_words(
     assert [diagnostic.code for diagnostic in refused.value.diagnostics] == [code]
     assert said in refused.value.diagnostics[0].message
     assert refused.value.diagnostics[0].labels
+    assert refused.value.diagnostics[0].help
 
 
 @pytest.mark.parametrize("layout", [DATA, PROJECTIONS_WHOLE])

@@ -12,6 +12,8 @@ from torch import Tensor
 from parc.capture import capture as compiling
 from parc.capture.model.promotion import promote_casts
 from parc.verify.numbers import reference
+from parc.verify.numbers.rung import describe_casts
+from parc.verify.sample.sample import Precision, set_precision
 
 from .test_odd_models import ALL, TENSOR, odd, use_of_bound
 
@@ -72,3 +74,12 @@ def test_runs_in_other_types_are_left_as_they_are(what: str, compute: torch.dtyp
     wanted = MAKES[what](x).dtype
     with promote_casts(compute):
         assert MAKES[what](x).dtype == wanted
+
+
+@pytest.mark.parametrize(("compute", "expected"), [("fp64", [39, 41, 53]), ("fp32", [])])
+def test_the_lines_with_casts_are_known_and_reported(compute: Precision, expected: list[int]) -> None:
+    (plan,) = odd(TENSOR, 2, casts=True).plans
+    lines = compiling.capture(set_precision(plan, compute)).promoted
+    assert [line.number for line in lines] == expected
+    listed = ", ".join(f"odd.py:{number}" for number in expected)
+    assert [listed in each for each in describe_casts(lines)] == [True] * bool(expected)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from parc.capture.model.grouped_products import multiply_groups_one_by_one
+from parc.capture.source_lines import Line, list_frames, list_users_lines
 
 _LESS = (torch.float32, torch.bfloat16, torch.float16)
 _CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
@@ -23,20 +25,30 @@ _READS_BITS = (Tensor.view,)  # a type says there how to read memory, not what t
 
 
 @contextmanager
-def promote_casts(compute: torch.dtype) -> Iterator[None]:
-    """Within it, a model that computes in `compute` computes in nothing less if that is float64."""
+def promote_casts(compute: torch.dtype) -> Iterator[set[Line]]:
+    """Within it, a model that computes in `compute` computes in nothing less if that is float64.
+
+    The lines of the user's source whose casts are promoted are added to the set.
+    """
+    lines: set[Line] = set()
     if compute != torch.float64:
-        yield
+        yield lines
         return
-    with _Promoted(), multiply_groups_one_by_one():
-        yield
+    with _Promoted(lines), multiply_groups_one_by_one():
+        yield lines
 
 
 class _Promoted(TorchFunctionMode):
     """Types among a function's arguments become float64, and so does what it computes in less."""
 
+    def __init__(self, lines: set[Line]) -> None:
+        super().__init__()
+        self.lines = lines
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in _CASTS or any(map(_is_less, (*args, *kwargs.values()))):
+            self.lines.update(islice(list_users_lines(list_frames()), 1))
         if func not in _READS_BITS:
             args = tuple(map(_raise_type, args))
             kwargs = {name: _raise_type(value) for name, value in kwargs.items()}
@@ -48,4 +60,8 @@ class _Promoted(TorchFunctionMode):
 
 
 def _raise_type(argument: Any) -> Any:
-    return torch.float64 if isinstance(argument, torch.dtype) and argument in _LESS else argument
+    return torch.float64 if _is_less(argument) else argument
+
+
+def _is_less(argument: Any) -> bool:
+    return isinstance(argument, torch.dtype) and argument in _LESS

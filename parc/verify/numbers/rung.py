@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from parc.capture.source_lines import Line
 from parc.verify.functions.check import CHECKED
 from parc.verify.numbers.compare import (
     FUNCTION,
@@ -22,6 +23,8 @@ from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.report import Rung, RungFinding, format_ranks
 from parc.verify.sample.sample import SampleRun
 
+SHOWN = 4  # lines with casts that are listed
+
 
 def prove_numbers(run: SampleRun) -> Rung:
     """Runs `STEPS` steps of a program, which computes in float64, and of its model.
@@ -32,13 +35,24 @@ def prove_numbers(run: SampleRun) -> Rung:
         reference = Path(scratch) / "reference.pt"
         save_reference(run.reference, STEPS, reference)
         found = compare_program(run, reference)
-    compared = tuple(_describe(found))
+    compared = (*_describe(found), *describe_casts(run.sample.captured.promoted))
     if found[0].used <= 1:
         return Rung("numbers", "proved", (*compared, f"beyond these steps, as functions: {CHECKED}"))
     if found[0].what.startswith(FUNCTION):
         wrong = [each for each in found if each.what.startswith(FUNCTION)]
         return Rung("numbers", "refuted", compared, tuple(_describe_faults(wrong)))
     return Rung("numbers", "refuted", compared, (locate_divergence(run),))
+
+
+def describe_casts(lines: Sequence[Line]) -> Iterator[str]:
+    """A line where casts of the model are not what they are in training."""
+    if lines:
+        listed = ", ".join(f"{line.file.name}:{line.number}" for line in lines[:SHOWN])
+        others = ", .." * (len(lines) > SHOWN)
+        yield (
+            f"casts of the model to less are casts to float64 here, in the program and in the model: "
+            f"{listed}{others}; the runs in other types leave them as they are"
+        )
 
 
 def _describe_faults(found: Sequence[Deviation]) -> Iterator[RungFinding]:
