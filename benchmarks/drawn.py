@@ -127,4 +127,5 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
         stages = [end - start for start, end in zip([0, *cuts], [*cuts, layers], strict=True)]
         schedule = draw.choice(["gpipe", "1f1b"])
         lines.append(f"pipeline over [pp] {{ schedule = {schedule}, layers = {stages} }}")
+    lines.append(f"recompute = {draw.choice(['none', 'none', 'layer', 'attention', 'experts'])}")
     return prod(sizes[name] for name in mesh), "\n".join(lines)

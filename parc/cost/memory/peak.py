@@ -179,6 +179,8 @@ def _measure_parts(job: Job, last: Part) -> tuple[float, float]:
         held += count_layer_input_bytes(job)
     if job.software.keeps_collectives:
         held += sum(_count_collected_bytes(job, part) for part in again)
+        if again and job.parallelism.recompute != "layer":  # a module is repeated, not the norm before it
+            held += count_layer_input_bytes(job)
         recomputed = max(0.0, recomputed - held)  # the layer that is recomputed uses up what it has held
     return saved + held, recomputed + max(_count_gradient_bytes(job, part) for part in parts)
 
