@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from parc.check.registry import Finding, Registry
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.plan.blocks import Launch, Plan
-from parc.plan.schema.plan import SPLIT
 from parc.source import Span
 
 LIMITS: Registry[Plan] = Registry()
@@ -107,30 +106,6 @@ def experts_split_by_other_axes(plan: Plan) -> Iterator[Finding]:
     if plan.experts and plan.experts.tensor and plan.experts.tensor != tensor:
         instead = "leave it out" if not tensor else f"`tensor = [{', '.join(tensor)}]`, the axis of `tensor`"
         yield _refuse("splitting experts over an axis without `tensor`", plan.experts.at("tensor"), instead)
-
-
-@limit("P404")
-def schedule(plan: Plan) -> Iterator[Finding]:
-    """The schedule splits the backward pass: `zero_bubble`, `zbv` or `dualpipev`.
-
-    ## Example
-
-        plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = zero_bubble }
-        }
-
-    ## Instead
-
-        plan wide for first on farm {
-          mesh = [pp: 4]
-          pipeline over [pp] { schedule = 1f1b }
-        }
-    """
-    if plan.pipeline and plan.pipeline.schedule in SPLIT:
-        what = f"the schedule `{plan.pipeline.schedule}`"
-        instead = "`schedule = 1f1b`" if plan.pipeline.chunks == 1 else "`schedule = interleaved`"
-        yield _refuse(what, plan.pipeline.at("schedule"), instead)
 
 
 @limit("P407")

@@ -10,24 +10,32 @@ from torch import nn
 from torch.distributed.pipelining import (
     PipelineStage,
     Schedule1F1B,
+    ScheduleDualPipeV,
     ScheduleGPipe,
     ScheduleInterleaved1F1B,
+    ScheduleInterleavedZeroBubble,
     ScheduleLoopedBFS,
+    ScheduleZBVZeroBubble,
 )
 
 from .objective import pack_losses
 from .stages import StageSpec
 from .topology import Topology
 
-ScheduleName: TypeAlias = Literal["gpipe", "1f1b", "interleaved"]
+ScheduleName: TypeAlias = Literal["gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev"]
 SCHEDULES: Mapping[str, Any] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 """Of one stage a rank."""
 LOOPED: Mapping[str, Any] = {
     "gpipe": ScheduleLoopedBFS,
     "1f1b": ScheduleInterleaved1F1B,
     "interleaved": ScheduleInterleaved1F1B,
+    "zero_bubble": ScheduleInterleavedZeroBubble,
+    "zbv": ScheduleZBVZeroBubble,
+    "dualpipev": ScheduleDualPipeV,
 }
-"""Of several stages a rank."""
+"""Of several stages a rank, or of one with a backward pass that is split."""
+SPLIT = ("zero_bubble", "zbv", "dualpipev")
+"""Those that compute the gradients of parameters later than those of inputs."""
 
 
 class Pipeline:
@@ -53,6 +61,8 @@ class Pipeline:
         self.topology = topology
         self.microbatches = microbatches
         self.objective: Callable[[torch.Tensor], torch.Tensor] = torch.sum
+        self.split = schedule in SPLIT
+        self.parameters = [parameter for stage in stages for parameter in stage.parameters()]
         self.keywords = {name for number in topology.stages for name in specs[number].keywords}
         packed = torch.empty(2, device="meta")
         # what enters each stage, and what leaves the last one
@@ -86,6 +96,10 @@ class Pipeline:
         `objective` makes a microbatch's (2,) scalars the term that is differentiated.
         """
         self.objective = objective
+        if self.split:  # torch would keep a gradient as it comes: in another layout, or in memory of others
+            for parameter in self.parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
         tokens = batch["tokens"].flatten(0, 1)
         arguments = (tokens,) if self.topology.stages[0] == 0 else ()
         named: dict[str, Any] = {name: batch[name].flatten(0, 1) for name in sorted(self.keywords)}
@@ -95,7 +109,7 @@ class Pipeline:
 
 
 class Boundary(nn.Module):
-    """A stage as the schedule takes it: contiguous outputs, and on the last stage one packed tensor.
+    """A stage as the schedule takes it: outputs that are contiguous, and on the last stage one packed tensor.
 
     The schedule gives each stage of a rank what any of them takes by name.
     """
@@ -113,7 +127,13 @@ class Boundary(nn.Module):
         if self.last:
             return pack_losses(returned)
         sent = returned if isinstance(returned, tuple) else (returned,)
-        return tuple(tensor.contiguous() for tensor in sent)
+        return tuple(map(_own, sent))
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """Contiguous and no view: a split backward pass detaches what was sent, in place."""
+    whole = tensor.contiguous()
+    return whole.clone() if whole._is_view() else whole  # noqa: SLF001 - there is no public name for it
 
 
 def _mark_receivable(examples: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

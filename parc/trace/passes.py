@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from parc.ir.collectives import Wire
 from parc.ir.forward_sites import iterate_sites
 from parc.ir.program import Collective, Recv, Send, Stage, Unit, Value
+from parc.ir.received import FLOATS, find_collectives_of_received
 from parc.trace.ops import Kind, Op
 
 
@@ -20,6 +21,8 @@ class Passes:
     send_outputs: tuple[Op, ...]
     receive_gradients: tuple[Op, ...]
     backward: tuple[Op, ...]
+    of_inputs: tuple[Op, ...]  # the half of `backward` that computes the gradients of what was received
+    of_weights: tuple[Op, ...]  # the other half
     send_gradients: tuple[Op, ...]
 
 
@@ -33,12 +36,15 @@ def derive_passes(stage: Stage, before: int, after: int, pipeline: str, sizes: M
         return tuple(
             Op(kind, pipeline, value.shape, value.dtype, peer=peer, where=f"{of}`{value.name}`")
             for value in values
-            if not of or value.dtype.startswith(("torch.float", "torch.bfloat"))
+            if not of or value.dtype.startswith(FLOATS)
         )
 
     inputs = [value for event in stage.root.events if isinstance(event, Recv) for value in event.values]
     outputs = [value for event in stage.root.events if isinstance(event, Send) for value in event.values]
     calls = [(site.unit, site.move) for site in iterate_sites(stage) if site.move]
+    halves: dict[bool, list[Op]] = {True: [], False: []}
+    for (unit, call), received in zip(calls[::-1], find_collectives_of_received(stage)[::-1], strict=True):
+        halves[received] += [op for op in derive_backward(unit, call) if sizes[op.axis] > 1]
     forward = (op for unit, call in calls for op in derive_forward(unit, call))
     backward = (op for unit, call in reversed(calls) for op in derive_backward(unit, call))
     return Passes(
@@ -47,6 +53,8 @@ def derive_passes(stage: Stage, before: int, after: int, pipeline: str, sizes: M
         send_outputs=build_ops("send", outputs, after),
         receive_gradients=build_ops("recv", outputs, after, "gradient of "),
         backward=tuple(op for op in backward if sizes[op.axis] > 1),
+        of_inputs=tuple(halves[True]),
+        of_weights=tuple(halves[False]),
         send_gradients=build_ops("send", inputs, before, "gradient of "),
     )
 

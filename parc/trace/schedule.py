@@ -67,23 +67,29 @@ def run_actions(tape: Tape, parts: Mapping[int, Passes], actions: Sequence[Actio
     What is received is waited for before the pass that reads it, what is sent at the end.
     """
     sent: list[int] = []
-    awaited: dict[Action, list[int]] = {}
+    awaited: dict[tuple[str, int, int], list[int]] = {}
     for action in actions:
         kind, stage, microbatch = action
         part = parts[stage]
         match kind:
             case "receive inputs":
-                awaited[Action("forward", stage, microbatch)] = tape.post(part.receive_inputs)
+                awaited["forward", stage, microbatch] = tape.post(part.receive_inputs)
             case "receive gradients":
-                awaited[Action("backward", stage, microbatch)] = tape.post(part.receive_gradients)
+                awaited["backward", stage, microbatch] = tape.post(part.receive_gradients)
             case "send outputs":
                 sent += tape.post(part.send_outputs)
             case "send gradients":
                 sent += tape.post(part.send_gradients)
-            case "forward" | "backward":
-                tape.phase = f"{kind} pass of microbatch {microbatch} in stage {stage}"
-                tape.wait(awaited.pop(action, ()))
-                tape.run(part.forward if kind == "forward" else part.backward)
+            case "forward":
+                tape.phase = f"forward pass of microbatch {microbatch} in stage {stage}"
+                tape.wait(awaited.pop((kind, stage, microbatch), ()))
+                tape.run(part.forward)
+            case "backward" | "inputs" | "weights":
+                half = "" if kind == "backward" else f", gradients of {kind}"
+                tape.phase = f"backward pass of microbatch {microbatch} in stage {stage}{half}"
+                tape.wait(awaited.pop(("backward", stage, microbatch), ()))
+                halves = {"backward": part.backward, "inputs": part.of_inputs, "weights": part.of_weights}
+                tape.run(halves[kind])
     tape.wait(sent)
 
 

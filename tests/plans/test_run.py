@@ -18,6 +18,11 @@ from tests.verify.plans import RUN
 from tests.verify.sample_runs import find_worst
 
 PLANS = [(file.stem, plan) for file in RUN for plan in load(file).plans]
+SLOW = {
+    *(("interleaved", name) for name in ("breadth_first", "data", "tensor", "experts")),
+    *(("split-backward", name) for name in ("zero_bubble", "zero_bubble_of_chunks", "dualpipev_experts")),
+    ("split-backward", "zbv_everything"),
+}
 captured: dict[tuple[str, str], Captured] = {}
 
 
@@ -30,8 +35,10 @@ def capture_once(plan: Plan) -> Captured:
 
 
 def mark_slow(file: str, plan: Plan) -> list[pytest.MarkDecorator]:
-    """Of the second model all but the layouts that have everything are among the slow tests."""
-    return [pytest.mark.slow] if plan.name == "classic" and "everything" not in file else []
+    """Of the second model all but the layouts that have everything are among the slow tests, and of the
+    schedules most of what others have in part."""
+    slow = (plan.name == "classic" and "everything" not in file) or (file, plan.name) in SLOW
+    return [pytest.mark.slow] if slow else []
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,16 @@ def test_every_cut_and_schedule_gives_the_whole_models_gradients(ranks, layers, 
     )
 
 
-LOOPED = [("gpipe", 2), ("1f1b", 2), ("interleaved", 2), ("interleaved", 4)]
+LOOPED = [
+    ("gpipe", 2),
+    ("1f1b", 2),
+    ("interleaved", 2),
+    ("interleaved", 4),
+    ("zero_bubble", 1),
+    ("zero_bubble", 2),
+    ("zbv", 2),
+    ("dualpipev", 2),
+]
 
 
 @pytest.mark.parametrize("microbatches", [4, 6])
@@ -116,3 +125,14 @@ def assert_equal(whole: list[Result], parts: list[Result]) -> None:
 
 def test_a_stage_runs_once_a_microbatch_and_never_to_learn_its_shapes(ranks) -> None:
     assert [calls for _, _, calls in ranks(2, run_pipeline, [2, 2], "1f1b", True)] == [MICROBATCHES] * 2
+
+
+@pytest.mark.parametrize("schedule", ["zero_bubble", "zbv", "dualpipev"])
+def test_a_split_backward_pass_takes_views_and_keeps_gradients_as_parameters_lie(ranks, schedule) -> None:
+    """Stages without a balance loss return a view. The gradient of a product's weight is a transposed tensor,
+    which an optimizer that reads memory in order would apply to other entries."""
+    chunks = 1 if schedule == "zero_bubble" else 2
+    layers = [2, 2] if chunks == 1 else [1, 1, 1, 1]
+    found = ranks(2, run_pipeline, layers, schedule, False, chunks)
+    assert_equal(ranks(1, run_without_pipeline, False), found)
+    assert all(each.is_contiguous() for gradients, _, _ in found for each in gradients.values())

@@ -77,7 +77,8 @@ class Stage(nn.Module):
             x = layer(x)
             balance = balance + x.square().mean() / self.data_ranks
         if not self.last:
-            return (x.mT.contiguous().mT, balance) if self.balance else x  # not contiguous, on purpose
+            # on purpose not contiguous, or a view
+            return (x.mT.contiguous().mT, balance) if self.balance else x.view(x.shape)
         assert labels is not None
         logits = F.linear(x, self.head)
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")

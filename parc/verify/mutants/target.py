@@ -14,6 +14,7 @@ from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
+from parc.plan.schema.plan import SPLIT, V_SHAPED
 from parc.verify.mutants.stage_source import CallSite, StageSource
 from parc.verify.sample.sample import Sample
 
@@ -98,6 +99,8 @@ class MutationTarget:
         self.experts = plan.list_axes("experts")
         self.pipeline = plan.list_axes("pipeline")
         self.chunks = plan.pipeline.chunks if plan.pipeline else 1
+        self.split = plan.pipeline is not None and plan.pipeline.schedule in SPLIT
+        self.v_shaped = plan.pipeline is not None and plan.pipeline.schedule in V_SHAPED
         self.inner = tuple(axis for axis in plan.mesh.names if axis not in self.pipeline)  # of a stage
         # the reason why edits of sums over microbatches are equivalent, if it holds
         self.one_microbatch = "one microbatch" if plan.train.batch.microbatches == 1 else None

@@ -104,6 +104,8 @@ def shrink_batch(plan: Plan, small: Mesh) -> Batch:
     """
     batch, axes = plan.train.batch, plan.list_axes("data")
     stages = small.product(plan.pipeline.axes) if plan.pipeline else 0
+    if plan.pipeline and plan.pipeline.schedule == "dualpipev":
+        stages *= plan.pipeline.chunks
     microbatches = min(batch.microbatches, max(4, stages) if stages else 2)
     each = batch.sequences // (batch.microbatches * plan.mesh.product(axes))
     sequences = microbatches * small.product(axes) * min(each, 2)

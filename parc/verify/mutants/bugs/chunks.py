@@ -1,4 +1,4 @@
-"""Several stages on a rank: one of them twice, in another order, or forgotten."""
+"""Several stages on a rank: one of them twice, in another order, or forgotten; backward passes in halves."""
 
 from __future__ import annotations
 
@@ -37,10 +37,21 @@ def reverse_chunks(target: MutationTarget) -> Iterator[Mutant]:
     if target.chunks > 1:
         yield target.patch(PIPELINE, PAIRED, PAIRED.replace("zip(stages,", "zip(stages[::-1],"), "reversed")
         yield target.patch("train.py", BUILT, BUILT.replace("in specs", "in specs[::-1]"), "built in reverse")
-        rule = "tuple(range(rank, count, ranks))"
-        text = "tuple(range(rank * chunks, (rank + 1) * chunks))"
-        site = "neighbours on one rank"
-        yield target.patch("runtime/topology.py", rule, text, site, over=target.pipeline)
+        rule, text = "tuple(range(rank, count, ranks))", "tuple(range(rank * chunks, (rank + 1) * chunks))"
+        if target.v_shaped:
+            rule, text = "(rank, count - 1 - rank) if", "(rank, ranks + rank) if"
+        yield target.patch("runtime/topology.py", rule, text, "on other ranks", over=target.pipeline)
+
+
+@silent_bug("gradient in another layout")
+def keep_layout(target: MutationTarget) -> Iterator[Mutant]:
+    """A gradient keeps the layout in which it is computed, and the optimizer reads memory in order.
+
+    Seen in torch 2.13: a backward pass that is split sets `weight.grad` to what autograd returns, which is
+    transposed for weights of experts. Applies where a schedule splits the backward pass of experts.
+    """
+    if target.split and target.banks:
+        yield target.patch(PIPELINE, "        if self.split:", "        if False:", "as it is computed")
 
 
 @silent_bug("a chunk left out")
