@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import defaultdict
 from collections.abc import Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _capture(plan: Plan) -> Captured:
         fixed = _find_symbols(structure, root, _read_batch(plan))
     _check_used(model, structure, root, experts)
     objective = structure.objective
-    unrecorded = user.unrecorded | _find_whole_recipes(user, structure)
+    unrecorded = _find_stored(user, structure.banks)
     recipes = user.recipes | dict.fromkeys(unrecorded, STORED)
     stored = store_values(model, plan.train.seed, user.module, unrecorded)
     parameters = (first for first, *_ in structure.places.values() if not first.is_buffer)
@@ -128,14 +129,23 @@ def _capture(plan: Plan) -> Captured:
     )
 
 
-def _find_whole_recipes(user: UserModel, structure: _Structure) -> dict[str, Unrecorded]:
-    """Parameters of stacked experts whose recipes are of the whole: those are drawn expert by expert."""
-    stacked = tuple(f"{user_name(path)}." for path, bank in structure.banks.items() if bank.list_name is None)
-    return {
-        name: Unrecorded("is not that of each expert alone")
-        for name, recipe in user.recipes.items()
-        if name.startswith(stacked) and any(call in ("row_zero", "orthogonal_") for call, *_ in recipe)
-    }
+def _find_stored(user: UserModel, banks: Mapping[str, Bank]) -> dict[str, Unrecorded]:
+    """The parameters that are stored, and why: those of experts are drawn expert by expert, and all alike."""
+    found, owners = dict(user.unrecorded), {user_name(path): bank for path, bank in banks.items()}
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)  # what the program stacks in one parameter
+    for name, recipe in user.recipes.items():
+        parts = name.split(".")
+        for depth in range(1, len(parts)):
+            path = ".".join(parts[:depth])
+            if (bank := owners.get(path)) is None:
+                continue
+            alike[path, bank.locate_expert(".".join(parts[depth:]))[1]].append(name)
+            if bank.list_name is None and any(call in ("row_zero", "orthogonal_") for call, *_ in recipe):
+                found[name] = Unrecorded("is not that of each expert alone")
+    for names in alike.values():
+        if len({user.recipes[name] for name in names}) > 1:
+            found |= {name: Unrecorded("is not that of the other experts") for name in names}
+    return found
 
 
 @contextmanager
@@ -202,6 +212,7 @@ def _find_beginnings(user: UserModel, places: Places, banks: Mapping[str, Bank])
 
     Other parameters may begin differently, such as those whose deviation is scaled with depth.
     """
+    stored = _find_stored(user, banks)
     lists = tuple(f"{path}." for path, bank in banks.items() if bank.list_name is not None)
     found: dict[int, Hashable] = {}
     for key, (first, *_) in places.items():
@@ -209,7 +220,7 @@ def _find_beginnings(user: UserModel, places: Places, banks: Mapping[str, Bank])
         if first.is_buffer:
             found[key] = str(user.buffers[name])
         elif first.name.startswith(lists):
-            found[key] = user.recipes[name]
+            found[key] = STORED if name in stored else user.recipes[name]
     return found
 
 

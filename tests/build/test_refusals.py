@@ -302,16 +302,17 @@ LISTED = """class Experts(nn.Module):
 """
 
 
-def test_experts_of_a_list_that_begin_differently_are_refused(project: Project) -> None:
-    """They are emitted as one tensor with one initial value; layers may begin differently."""
+def test_experts_of_a_list_that_begin_differently_have_stored_values(project: Project) -> None:
+    """They are emitted as one tensor, which has one initial value in the table."""
     begin, end = (project.net.index(f"class {name}(") for name in ("Experts", "Layer"))
     listed = project.net[:begin] + LISTED + project.net[end:]
-    project.net = listed.replace("DEVIATION", "0.1 * (number + 1)")
-    (fault,) = project.faults()
-    assert fault.code == "P506"
-    assert "its expert 1 is not like its expert 0" in fault.words
+    stored = project.out / "initial_values.safetensors"
     project.net = listed.replace("DEVIATION", "0.1")
     assert project.build() == ()
+    assert not stored.exists()
+    project.net = listed.replace("DEVIATION", "0.1 * (number + 1)")
+    assert project.build() == ()
+    assert b"layers.1.experts.each.3.up.weight" in stored.read_bytes()
 
 
 def test_experts_that_look_at_each_others_tokens(project: Project) -> None:
