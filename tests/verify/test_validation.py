@@ -25,6 +25,7 @@ from parc.verify.validation.alike import find_unmatched
 from parc.verify.validation.thread_group import Mismatch, run_ranks_as_threads
 from parc.verify.validation.turns import Deadlock
 from tests.build.projects import ALL, DATA, EXPERTS, TENSOR, Project
+from tests.verify.plans import PLANS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -53,6 +54,16 @@ def test_a_right_program_passes_and_all_of_it_is_checked(file: str, plan: str | 
     assert found is not None
     assert found.largest < 1e-9  # see numbers/tolerance.py
     assert found.roles == choose_sample(made.plan, "fp64", validation.RANKS).plan.mesh.size
+
+
+def test_both_stages_of_a_rank_are_compared() -> None:
+    """A V, whose ends are on one rank and whose middle stages hand over on another."""
+    made = driver.compile_plan(load(PLANS / "run" / "split-backward.parc"), "zbv")
+    assert isinstance(made, driver.Compiled)
+    found, diagnostics = validation.validate(made.plan, made.files)
+    assert diagnostics == ()
+    assert found is not None
+    assert (found.roles, found.gradients) == (2, len(made.captured.recipes))
 
 
 FAULTS = {
@@ -197,6 +208,25 @@ def test_ranks_that_wait_for_each_other_are_named() -> None:
 
     with pytest.raises(Deadlock, match="rank 1 waits for a tensor of rank 0"):
         run_ranks_as_threads(2, work)
+
+
+def test_a_tensor_is_received_as_it_was_requested_not_as_it_is_awaited() -> None:
+    """A rank with two stages waits for what one of them gets while more is on its way to the other."""
+
+    def work(rank: int) -> list[float]:
+        sent = [torch.full((1,), float(number)) for number in range(3)]
+        if rank == 0:
+            for tensor in sent:
+                dist.isend(tensor, dst=1)
+            return []
+        received = [torch.zeros(1) for _ in sent]
+        waits = [dist.irecv(tensor, src=0) for tensor in received]
+        for wait in reversed(waits):
+            assert wait is not None
+            wait.wait()
+        return [float(tensor) for tensor in received]
+
+    assert run_ranks_as_threads(2, work) == [[], [0, 1, 2]]
 
 
 def test_what_no_other_rank_has_joined_is_refused() -> None:
