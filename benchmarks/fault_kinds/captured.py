@@ -409,7 +409,11 @@ def _change_recipes(baseline: Baseline) -> Sites:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two recipes are one constant."""
+    """Whether two recipes are one constant, or alike but for the rounding of their numbers."""
+    if [step[0] for step in one] == [step[0] for step in other]:
+        pairs = [pair for steps in zip(one, other, strict=True) for pair in zip(*steps, strict=True)]
+        if all(a == b or (not isinstance(a, str) and math.isclose(a, b, rel_tol=1e-6)) for a, b in pairs):
+            return True
     constants = [
         {"zero_": 0.0, "fill_": r[0][1] if r[0][0] == "fill_" else None}.get(r[0][0]) if len(r) == 1 else None
         for r in (one, other)

@@ -40,7 +40,8 @@ from parc.verify.validation.thread_group import Unsupported
 
 RANKS = 16  # at most, where the axes allow it: each axis at its smallest, and a middle stage
 STEPS = 2  # the second update reads what the first has left in the optimizer
-DRAWS = 4  # of initial values: of 400 entries, deviations that differ by a quarter are told apart
+ENTRIES = 300  # drawn of a parameter: so many tell half of a standard deviation from the whole
+MOST_DRAWS = 40
 NOISE = 0.05  # of initial values: a small part of usual activations, and far above rounding
 
 
@@ -181,14 +182,15 @@ def _check_initial_values(plan: Plan, model: nn.Module, reference: Reference) ->
 
     Both are drawn several times, since few numbers say little. Raises CompileError where they differ.
     """
+    recipes = reference.captured.recipes
+    constant = {name for name, recipe in recipes.items() if not is_random(recipe)}
     given, drawn = [_copy_values(model)], [_copy_values(reference.build_model())]
-    for number in range(1, DRAWS):
+    fewest = min((each.numel() for name, each in given[0].items() if name not in constant), default=ENTRIES)
+    for number in range(1, min(MOST_DRAWS, max(2, math.ceil(ENTRIES / fewest)))):
         seed = plan.train.seed + number
         again = replace(reference, plan=replace(plan, train=replace(plan.train, seed=seed)))
         given.append(_copy_values(again.construct_model()))
         drawn.append(_copy_values(again.build_model()))
-    recipes = reference.captured.recipes
-    constant = {name for name, recipe in recipes.items() if not is_random(recipe)}
     stored = {name for name, recipe in recipes.items() if recipe == STORED}
     if others := list(find_other_values(_stack(given), _stack(drawn), constant - stored, stored)):
         raise CompileError(report_initial_values(plan, others))
