@@ -48,6 +48,9 @@ def explain_memory(job: Job, rank: int) -> Figure:
     memory, layout = predict_memory(job, rank), job.parallelism
     in_flight = f"{layout.schedule}, {format_microbatches(layout.microbatches)}"
     saved = f"saved between passes: {in_flight}, recompute = {layout.recompute}"
+    if layout.recompute != "none":
+        again = "kept" if job.software.keeps_collectives else "issued again"
+        saved += f", collectives {again}"
     parts = [*explain_states(job, rank), Figure("activations", memory.activations, "B", saved, "estimated")]
     if memory.logits >= memory.working and memory.logits:
         count = count_head_microbatches(job, rank)

@@ -38,13 +38,13 @@ class Locality:
         self.time = time_orders(costs)
 
     def find_closer(self) -> Finding | None:
-        """For P325: a layout with clearly shorter collectives, where steps take no less time."""
+        """For P325: a layout with clearly shorter collectives, whose steps take as long as now."""
         self.costs.require_even()
         step, now = self.costs.step.seconds, self.time(self.plan.mesh)
         if now < MATTERS * step or self.faster:
             return None
         best = self._best_order
-        if best and self.time(best.plan.mesh) <= CLOSER * now:
+        if best and best.seconds and best.seconds <= step and self.time(best.plan.mesh) <= CLOSER * now:
             return self._report_order(best)
 
         def measure(layout: Alternative) -> float | None:

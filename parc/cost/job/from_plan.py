@@ -10,11 +10,14 @@ from parc.cost.job.hardware import Hardware, LinkSpeed
 from parc.cost.job.job import Job
 from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGroups
 from parc.cost.job.software import Software
+from parc.cost.memory.peak import predict_memory
 from parc.plan.blocks import Plan, Shape
 from parc.plan.placement import name_schedule
+from parc.record import replace
 
 ELEMENT_BYTES = {"bf16": 2, "fp32": 4, "fp64": 8}
 MOMENTS = 2  # of AdamW, each as large as the parameter
+RANKS = 64  # of a pipeline, whose memory decides whether results of collectives are kept
 DEFAULT_LATENCY = 5e-6
 """Seconds, for a link whose latency the plan does not give: between those of a node and of a fabric."""
 
@@ -31,7 +34,20 @@ def derive_job(plan: Plan, expert_imbalance: float = 1.0) -> Job | None:
     if architecture is None:
         return None
     parallelism = _derive_parallelism(plan, architecture.layers)
-    return Job(architecture, parallelism, _derive_hardware(plan), _derive_software(plan), expert_imbalance)
+    job = Job(architecture, parallelism, _derive_hardware(plan), _derive_software(plan), expert_imbalance)
+    kept = replace(job, software=replace(job.software, keeps_collectives=True))
+    return kept if plan.recompute == "none" or _fits(kept) else job
+
+
+def _fits(job: Job) -> bool:
+    """Whether a device holds what the job needs, as far as is known."""
+    if job.hardware is None:
+        return True
+    try:
+        ranks = range(min(job.degrees.pipeline, RANKS))
+        return all(predict_memory(job, rank).peak <= job.hardware.memory for rank in ranks)
+    except ValueError:  # the schedule admits no such microbatches, which is reported by itself
+        return True
 
 
 def _derive_architecture(shape: Shape, length: int) -> Architecture | None:

@@ -22,12 +22,8 @@ class Software:
     parameter_gathers: int = 2  # times that sharded parameters are gathered for one microbatch
     scatter_sends: bool = False  # ranks of `tensor` with the same activations send a part each between stages
     fused_accumulation: bool = True  # the matmul of a weight's gradient adds to the sum of earlier ones
+    keeps_collectives: bool = False  # recomputation gets the results of collectives again, and issues none
     emitted: bool = False  # parc's own programs; else Megatron's: their collectives of experts differ
-
-    @property
-    def keeps_collectives(self) -> bool:
-        """Whether recomputation gets the results of collectives again, and communicates with no rank."""
-        return self.emitted
 
     @property
     def optimizer_bytes(self) -> int:
