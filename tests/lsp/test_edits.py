@@ -9,9 +9,8 @@ pytest.importorskip("pygls", reason="`pip install 'parc-compiler[lsp]'` has the 
 from benchmarks.lsp_edits import run
 
 
-@pytest.mark.parametrize("first", [0, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_thousand_edits(first: int) -> None:
-    assert [texts for session in run(range(first, first + 20)) for texts in session] == []
+def test_some_hundred_edits() -> None:
+    assert [texts for session in run(range(8)) for texts in session] == []
 
 
 @pytest.mark.slow

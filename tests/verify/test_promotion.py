@@ -27,7 +27,7 @@ def test_norms_and_routers_in_float32_agree_as_closely_as_all_else(
 
 def test_without_promotion_they_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (compiling, reference):
-        monkeypatch.setattr(module, "promote_casts", lambda _: nullcontext())
+        monkeypatch.setattr(module, "promote_casts", lambda _: nullcontext(set()))
     assert use_of_bound(odd(TENSOR, 2, casts=True), tmp_path / "program") > 1
 
 

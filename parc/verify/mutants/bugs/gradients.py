@@ -86,7 +86,7 @@ def keep_one_microbatch(target: MutationTarget) -> Iterator[Mutant]:
         yield target.patch(TRAINING, TERM, text, f"only the {which} one's loss counts", equivalent=same)
     if target.pipeline:
         return
-    cleared = "                self.stage.zero_grad()\n" + BACKWARD
+    cleared = "                stage.zero_grad()\n" + BACKWARD
     yield target.patch(TRAINING, BACKWARD, cleared, "cleared before each backward pass", equivalent=same)
     axes = sorted({axis for parameter in target.parameters for axis in parameter.reduce})
     same = target.explain_single_rank(axes) if axes else "no gradient is a sum over ranks"
