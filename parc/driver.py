@@ -18,6 +18,7 @@ from parc.capture.model.user_model import read_sources
 from parc.check.load import Loaded, choose, load
 from parc.check.model_size import compare_parameters
 from parc.check.unsupported import find_unsupported
+from parc.collector import pause_collector
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
 from parc.emit.program import Files, dump_files, emit
 from parc.emit.record import MARK, find_edits, is_ours
@@ -149,6 +150,7 @@ def _refuse_to_mix(made: Compiled, out: Path) -> Diagnostic | None:
     return error("P516", message, help="move it away, or choose another folder")
 
 
+@pause_collector()
 def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compiled | tuple[Diagnostic, ...]:
     """The program of a plan, compared with the model if asked for; or why there is none."""
     made = compile_plan(loaded, name)

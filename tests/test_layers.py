@@ -20,7 +20,19 @@ TEXT = {"source", "diagnostic", "docstrings", "named_tuple", "record", "resource
 FRONT = TEXT | {"syntax", "plan", "ir", "schedule", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "ir"}
 EVERYTHING = FRONT | {
-    *("report", "render", "capture", "shard", "lower", "emit", "runtime", "verify", "driver", "search")
+    *(
+        "collector",
+        "report",
+        "render",
+        "capture",
+        "shard",
+        "lower",
+        "emit",
+        "runtime",
+        "verify",
+        "driver",
+        "search",
+    )
 }
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "named_tuple": set(),
     "record": {"named_tuple"},
     "resources": set(),
+    "collector": set(),
     "docstrings": set(),
     "diagnostic": {"named_tuple", "record", "source"},
     "syntax": TEXT,
@@ -40,14 +53,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "search": FRONT,
     "report": BACK | {"schedule", "cost", "check"},
     "render": FRONT | {"report"},
-    "capture": BACK | {"runtime"},
+    "capture": BACK | {"collector", "runtime"},
     "shard": BACK | {"capture"},
     "lower": BACK | {"capture", "shard"},
     "emit": BACK | {"runtime"},
     "runtime": set(),
     "verify": BACK | {"trace", "runtime", "capture", "shard", "lower", "emit", "check"},
     "driver": EVERYTHING,
-    "commands": FRONT | {"report", "render", "search"},
+    "commands": FRONT | {"collector", "report", "render", "search"},
     "commands.build": {"commands", "diagnostic", "driver"},
     "commands.run": {"driver"},
     "commands.verify": EVERYTHING | {"commands"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import defaultdict
 from collections.abc import Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +42,7 @@ from parc.capture.symbols import FixedSizes, find_symbols
 from parc.capture.token_tables import count_known_ids
 from parc.capture.torch_faults import CONTRACT, read_fault
 from parc.capture.used_parameters import list_used_parameters
+from parc.collector import pause_collector
 from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import Model, Plan
 
@@ -82,16 +82,13 @@ class _Structure:
     layer_count: int
     banks: dict[str, Bank]
     places: Places
+    stored: dict[str, Unrecorded]  # the parameters that are stored, and why
     signatures: Signatures
 
 
+@pause_collector()
 def capture(plan: Plan) -> Captured:
     """Import the model, build it without data, and capture it. Raises CompileError."""
-    with _pause_collector():
-        return _capture(plan)
-
-
-def _capture(plan: Plan) -> Captured:
     model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
     user = load_model(model, compute)
     with promote_casts(compute) as promoted, _refuse_hidden_code(model, user):
@@ -106,9 +103,8 @@ def _capture(plan: Plan) -> Captured:
         fixed = _find_symbols(structure, root, _read_batch(plan))
     _check_used(model, structure, root, experts)
     objective = structure.objective
-    unrecorded = _find_stored(user, structure.banks)
-    recipes = user.recipes | dict.fromkeys(unrecorded, STORED)
-    stored = store_values(model, plan.train.seed, user.module, unrecorded)
+    recipes = user.recipes | dict.fromkeys(structure.stored, STORED)
+    stored = store_values(model, plan.train.seed, user.module, structure.stored)
     parameters = (first for first, *_ in structure.places.values() if not first.is_buffer)
     known = [rows for rows in (count_known_ids(root), objective.vocabulary) if rows is not None]
     return Captured(
@@ -146,18 +142,6 @@ def _find_stored(user: UserModel, banks: Mapping[str, Bank]) -> dict[str, Unreco
         if len({user.recipes[name] for name in names}) > 1:
             found |= {name: Unrecorded("is not that of the other experts") for name in names}
     return found
-
-
-@contextmanager
-def _pause_collector() -> Iterator[None]:
-    """Without the garbage collector: a model has many thousands of modules, and none of them is garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager
@@ -202,17 +186,18 @@ def _find_structure(user: UserModel, plan: Plan, others: Container[type]) -> _St
     layers = find_layers(objective, model.shape.layers)
     count = len(objective.get_submodule(layers)._modules) if layers else 0
     banks, places = find_banks(objective, layers, model.experts, others), find_places(objective)
-    return _Structure(
-        objective, layers, count, banks, places, Signatures(_find_beginnings(user, places, banks))
-    )
+    stored = _find_stored(user, banks)
+    signatures = Signatures(_find_beginnings(user, places, banks, stored))
+    return _Structure(objective, layers, count, banks, places, stored, signatures)
 
 
-def _find_beginnings(user: UserModel, places: Places, banks: Mapping[str, Bank]) -> dict[int, Hashable]:
+def _find_beginnings(
+    user: UserModel, places: Places, banks: Mapping[str, Bank], stored: Container[str]
+) -> dict[int, Hashable]:
     """How tensors begin, by their ids: modules with other buffers, or experts with other beginnings, differ.
 
     Other parameters may begin differently, such as those whose deviation is scaled with depth.
     """
-    stored = _find_stored(user, banks)
     lists = tuple(f"{path}." for path, bank in banks.items() if bank.list_name is not None)
     found: dict[int, Hashable] = {}
     for key, (first, *_) in places.items():

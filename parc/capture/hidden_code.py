@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.amp.autocast_mode import autocast
 from torch.autograd.graph import saved_tensors_hooks
 
-from parc.capture.model.tree import OF_EVERY_MODULE, walk_modules
+from parc.capture.model.tree import list_own_attributes, walk_modules
 from parc.capture.source_lines import Line, is_users_file, list_frames
 
 
@@ -64,8 +64,9 @@ def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str
             yield hook, "a hook on all modules", _IN_FORWARD
     kinds: set[type] = set()  # whose names are read already
     for path, module in walk_modules(model):
+        attributes = vars(module)
         for attribute, kind in _MODULE_HOOKS.items():
-            for hook in vars(module)[attribute].values():
+            for hook in attributes[attribute].values():
                 yield hook, f"{kind} on `{path or 'the model'}`", _IN_FORWARD
         for name, parameter in module._parameters.items():
             for attribute in _PARAMETER_HOOKS:
@@ -83,7 +84,7 @@ def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, C
     if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
         yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
     kind = type(module)
-    held = {name: vars(module)[name] for name in vars(module).keys() - OF_EVERY_MODULE}
+    held = {name: vars(module)[name] for name in list_own_attributes(module)}
     if kind not in kinds:
         kinds.add(kind)
         held |= {**_find_named_beside(kind), **vars(kind)}

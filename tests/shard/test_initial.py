@@ -107,6 +107,46 @@ def test_torchs_own_layers_begin_as_torch_says() -> None:
     assert recipe(lambda: nn.RMSNorm(4)) == (("fill_", 1.0),)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_of_one_kind_are_as_if_each_had_been_constructed(bias: bool) -> None:
+    def make() -> nn.Module:
+        first = nn.Linear(16, 4, bias)
+        first.weight.data.zero_()
+        first.name = "first"  # type: ignore[assignment]
+        return nn.ModuleList([first, nn.Linear(16, 4, bias), nn.Linear(16, 4, bias), nn.Linear(16, 8, bias)])
+
+    module, recording = recorded(make)
+    first, second, third, other = module.children()
+    assert vars(second).keys() == vars(nn.Linear(16, 4, bias)).keys()
+    assert [str(each) for each in (second, other)] == [
+        f"Linear(in_features=16, out_features={size}, bias={bias})" for size in (4, 8)
+    ]
+    for own, of_second in vars(second).items():
+        assert vars(third)[own] is not of_second or not isinstance(of_second, dict | set)
+    tensors = list(module.parameters())
+    assert len({id(each) for each in tensors}) == len(tensors) == (8 if bias else 4)
+    assert all(each.is_meta and each.requires_grad for each in tensors)
+    drawn = [derive_beginning(recording, each.get_parameter("weight")) for each in (second, third)]
+    assert drawn[0].recipe == drawn[1].recipe
+    ((call, low, high),) = drawn[0].recipe
+    assert (call, low, high) == ("uniform_", pytest.approx(-0.25), pytest.approx(0.25))
+    assert drawn[0].draw != drawn[1].draw
+    assert derive_beginning(recording, first.get_parameter("weight")).recipe[-1] == ("zero_",)
+
+
+def test_a_linear_layer_follows_the_default_type_of_its_time() -> None:
+    def make() -> nn.Module:
+        first = nn.Linear(3, 3)
+        torch.set_default_dtype(torch.float64)
+        try:
+            return nn.ModuleList([first, nn.Linear(3, 3)])
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    module, _ = recorded(make)
+    assert [each.dtype for each in module.parameters()] == [torch.float32] * 2 + [torch.float64] * 2
+
+
 @pytest.mark.parametrize(("index", "row"), [(0, 0), (2, 2), (-1, 5)])
 def test_a_row_for_padding_is_zero(index: int, row: int) -> None:
     found = recipe(lambda: nn.Embedding(6, 4, padding_idx=index))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from parc.capture.model.linear_layers import LinearTemplate, describe_call
 from parc.capture.source_lines import Frames, list_frames
 
 # Operations that overwrite all of a tensor, with their default arguments.
@@ -44,6 +45,9 @@ class Entry(NamedTuple):
     frames: Frames  # of the user's constructor
     operands: tuple[int, ...] = ()  # the storages of the tensors among the arguments, as they were
     number: int = 0  # in the order of all entries
+
+
+Step: TypeAlias = tuple[Entry, int]  # what a linear layer's constructor does, and with which parameter
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -108,14 +112,32 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._add(Entry("empty", _EMPTY, ([*out.shape],), made, out, []), ())
             return out
 
+        construct = nn.Linear.__init__
+        known: dict[Hashable, tuple[LinearTemplate, list[Step]]] = {}
+
+        def linear(module: nn.Linear, *args: Any, **kwargs: Any) -> None:
+            key = describe_call(module, args, kwargs) if modes == _count_modes() else None
+            if key in known:
+                self._repeat(module, *known[key])
+                return
+            start = len(self._log)
+            construct(module, *args, **kwargs)
+            if key is not None:
+                with torch._C.DisableTorchFunction():
+                    storages = [get_storage(each) for each in module.parameters()]
+                    steps = [(each, storages.index(get_storage(each.out))) for each in self._log[start:]]
+                known[key] = LinearTemplate(module), steps
+
         init._no_grad_trunc_normal_, init.orthogonal_ = trunc_normal, orthogonal
         init.kaiming_uniform_, torch.empty = kaiming_uniform, empty
+        nn.Linear.__init__ = linear  # type: ignore[assignment]
         try:
             with self, _Literals(self):
                 modes = _count_modes()
                 yield
         finally:
             init._no_grad_trunc_normal_, init.orthogonal_, init.kaiming_uniform_, torch.empty = kept
+            nn.Linear.__init__ = construct  # type: ignore[method-assign]
 
     def add_literal(self, data: Any, made: Tensor, keywords: Mapping[str, Any]) -> None:
         """Adds a call of `torch.tensor` with numbers, which keeps no values on the meta device."""
@@ -138,6 +160,14 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for number in new:
                 left += self._log[number].operands
         return [self._log[number] for number in sorted(found)]
+
+    def _repeat(self, module: nn.Linear, template: LinearTemplate, steps: Sequence[Step]) -> None:
+        """Makes a linear layer as the one that a template was taken from, and records the same."""
+        made = template.fill(module)
+        for entry, place in steps:
+            new, operands = made[place], len(entry.operands)
+            args = (new, *entry.args[1:]) if operands else entry.args
+            self._add(entry._replace(args=args, out=new), [new] * operands)
 
     def _add_fill(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
         self._add(Entry(name, None, (tensor, *arguments), {}, tensor, []), (tensor,))

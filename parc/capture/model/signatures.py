@@ -7,9 +7,7 @@ from collections.abc import Hashable, Mapping
 import torch
 from torch import Tensor, nn
 
-from parc.capture.model.tree import OF_EVERY_MODULE
-
-_NOT_DESCRIBED = OF_EVERY_MODULE | {"forward"}
+from parc.capture.model.tree import list_own_attributes
 
 
 class Signatures:
@@ -33,17 +31,19 @@ class Signatures:
         return self._known[id(module)][1]
 
     def _describe(self, module: nn.Module) -> Hashable:
-        own = vars(module).keys() - _NOT_DESCRIBED
+        attributes, own = vars(module), list_own_attributes(module)
         return (
             type(module),
             module.training,
-            tuple((name, _freeze(vars(module)[name])) for name in sorted(own)),
+            tuple((name, _freeze(attributes[name])) for name in own if name != "forward"),
             self._describe_tensors(module._parameters),
             self._describe_tensors(module._buffers),
             tuple((name, self.number(child)) for name, child in module._modules.items() if child is not None),
         )
 
     def _describe_tensors(self, tensors: Mapping[str, Tensor | None]) -> Hashable:
+        if not tensors:
+            return ()
         return tuple(
             (name, tensor.shape, tensor.dtype, tensor.requires_grad, self._beginnings.get(id(tensor)))
             for name, tensor in tensors.items()
@@ -52,12 +52,10 @@ class Signatures:
 
 
 def _freeze(value: object) -> Hashable:
-    if isinstance(value, (list, tuple)):
+    if value is None or isinstance(value, bool | int | float | complex | str | torch.dtype | torch.device):
+        return type(value), value
+    if isinstance(value, list | tuple):
         return type(value), tuple(_freeze(item) for item in value)
     if isinstance(value, dict):
         return tuple((key, _freeze(item)) for key, item in value.items())
-    if value is None or isinstance(
-        value, (bool, int, float, complex, str, torch.dtype, torch.device, torch.Size)
-    ):
-        return type(value), value
     return id(value)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
-OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-"""The attributes that every module has."""
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
+def list_own_attributes(module: nn.Module) -> list[str]:
+    """The names of the attributes that not every module has, in alphabetical order."""
+    return _select_own(tuple(vars(module)))
+
+
+@cache
+def _select_own(attributes: tuple[str, ...]) -> list[str]:
+    return sorted({*attributes} - _OF_EVERY_MODULE)
 
 
 class Place(NamedTuple):

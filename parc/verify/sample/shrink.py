@@ -70,7 +70,7 @@ def shrink_size(least: int, size: int, ways: Ways, avoid: Collection[int] = ()) 
 
 
 def shrink_layers(plan: Plan, small: Mesh, most: int) -> KeptLayers:
-    """At most `most` layers of a kind a stage, and fewer in some stages where the stages are uneven."""
+    """At most `most` layers of a kind a stage, and one more in the longest where the stages are uneven."""
     pipeline, shape = plan.pipeline, plan.train.model.shape
     whole = pipeline.layers if pipeline else (shape.layers or 1,)
     stages = small.product(pipeline.axes) * pipeline.chunks if pipeline else 1
@@ -81,9 +81,7 @@ def shrink_layers(plan: Plan, small: Mesh, most: int) -> KeptLayers:
     for stage in chosen:
         count, start = whole[stage], starts[stage]
         dense_here = min(max(0, shape.dense_layers - start), count)
-        limit = most if not uneven or count == max(whole) else most - 1
-        if stage == chosen[-1] and sum(counts) == dense:
-            limit = most  # the model keeps two layers with experts
+        limit = most + 1 if uneven and count == max(whole) else most
         kept_dense = min(dense_here, 1 if dense_here < count else limit)
         kept_others = min(count - dense_here, limit)
         kept += range(start, start + kept_dense)
