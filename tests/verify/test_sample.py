@@ -63,11 +63,13 @@ def test_an_axis_of_data_has_three_ranks_where_they_fit() -> None:
     assert shrink.widen_data(SEED, SEED.mesh, 128) is None  # it is run as it is
 
 
-def test_uneven_stages_stay_uneven() -> None:
+def test_uneven_stages_stay_uneven_and_keep_a_loop_over_their_layers() -> None:
     of = plan(4, "mesh = [pp: 4]\n pipeline over [pp] { layers = [2, 4, 4, 2] }")
-    assert shrink.shrink_layers(of, of.mesh, 2) == shrink.KeptLayers((1, 2, 2, 1), 0, (0, 2, 3, 6, 7, 10))
+    assert shrink.shrink_layers(of, of.mesh, 2) == shrink.KeptLayers(
+        (2, 3, 3, 2), 0, (0, 1, 2, 3, 4, 6, 7, 8, 10, 11)
+    )
     small = shrink.shrink_mesh(of, 3)
-    assert shrink.shrink_layers(of, small, 2).stages == (1, 2, 1)
+    assert shrink.shrink_layers(of, small, 2).stages == (2, 3, 2)
 
 
 def test_even_stages_keep_a_loop_over_their_layers() -> None:
