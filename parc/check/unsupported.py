@@ -35,24 +35,27 @@ def _refuse(what: str, span: Span, instead: str) -> Finding:
 
 @limit("P401")
 def data_sharding(plan: Plan) -> Iterator[Finding]:
-    """Optimizer state or parameters are sharded over the data axes.
+    """Parameters are sharded over the data axes, so that layers would have to be gathered for each pass.
+
+    Optimizer states can be sharded: a device keeps the parameters and gradients of all its layers then, and
+    its share of masters and moments.
 
     ## Example
 
         plan wide for first on farm {
           mesh = [dp: 4]
-          data over [dp] { shard = optimizer }
+          data over [dp] { shard = parameters }
         }
 
     ## Instead
 
         plan wide for first on farm {
           mesh = [dp: 4]
-          data over [dp]
+          data over [dp] { shard = optimizer }
         }
     """
-    if plan.data and plan.data.shard != "none":
-        yield _refuse(f"`shard = {plan.data.shard}`", plan.data.at("shard"), "`shard = none`")
+    if plan.data and plan.data.shard == "parameters":
+        yield _refuse("`shard = parameters`", plan.data.at("shard"), "`shard = optimizer`")
 
 
 @limit("P402")

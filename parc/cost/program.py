@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from parc.cost.job.from_plan import ELEMENT_BYTES
 from parc.cost.memory.peak import ModelStates
-from parc.ir.parameters import count_local_elements, named_parameters
+from parc.ir.parameters import count_local_elements, count_slice_elements, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
+from parc.plan.placement import list_shard_axes
 from parc.trace.derive import derive_roles
 from parc.trace.ops import Op
 
@@ -47,19 +48,22 @@ class ProgramTransfer(NamedTuple):
 def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
     """Of one rank of some stages, as AdamW holds them between two steps.
 
-    Gradients are there from the backward pass to the update.
+    Gradients are there from the backward pass to the update. Where ranks share an update, the rank is the
+    first of them: slices of a tensor that does not divide end with the tensor, so that the last ones are
+    shorter.
     """
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
     own = [parameter for stage in stages for _, parameter in named_parameters(stage)]
     types = plan.train.precision
     counts = [count_local_elements(each, sizes) for each in own]
+    updated = sum(count_slice_elements(each, list_shard_axes(plan), sizes) for each in own)
     kept = MOMENTS * ELEMENT_BYTES[types.moments]
     if types.master != types.compute:
         kept += ELEMENT_BYTES[types.master]
     return ModelStates(
         sum(count * _count_element_bytes(each.dtype) for count, each in zip(counts, own, strict=True)),
         sum(counts) * ELEMENT_BYTES[types.gradients],
-        sum(counts) * kept + COUNTER_BYTES * len(own),
+        updated * kept + COUNTER_BYTES * len(own),
     )
 
 

@@ -12,6 +12,7 @@ from parc.emit.trees import assign
 from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import TORCH_NAMES, Plan
+from parc.plan.placement import list_shard_axes
 from parc.plan.schema.plan import V_SHAPED
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -52,6 +53,7 @@ class TrainFacts:
     stages: str
     sequences: str  # of a microbatch, on one rank
     load_axes: str | None
+    shard: str | None
     flops: str | None
     peak: str | None
     timeout: str
@@ -87,6 +89,7 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
         stages=_assign("STAGES", literal(tuple(stages))),
         sequences=_assign("SEQUENCES", _count_sequences(data)),
         load_axes=_python(program.load_axes) if program.load_axes is not None else None,
+        shard=_assign("SHARD", literal(shard)) if (shard := list_shard_axes(plan)) else None,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
         peak=format_large(peak) if peak else None,
         timeout=_python(STEP_TIMEOUT),

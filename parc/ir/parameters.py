@@ -48,6 +48,17 @@ def count_local_elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:
     return prod(parameter.shape) // prod(sizes[axis] for axis in parameter.sharded)
 
 
+def list_slice_axes(parameter: Parameter, shard: Iterable[str], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Those of the axes `shard` whose ranks each update a slice of a parameter: they sum its gradient."""
+    return tuple(axis for axis in shard if axis in parameter.reduce and sizes[axis] > 1)
+
+
+def count_slice_elements(parameter: Parameter, shard: Iterable[str], sizes: Mapping[str, int]) -> int:
+    """Elements of a parameter that one rank updates; in the last slices there may be fewer."""
+    ranks = prod(sizes[axis] for axis in list_slice_axes(parameter, shard, sizes))
+    return -(-count_local_elements(parameter, sizes) // ranks)
+
+
 class _Modules:
     """A module, then its own parameters, then its children, each in the order of its constructor."""
 

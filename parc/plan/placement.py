@@ -60,6 +60,12 @@ def locate_sequences(plan: Plan, rank: int, microbatch: int) -> range:
     return range(microbatch * size + mine.start, microbatch * size + mine.stop)
 
 
+def list_shard_axes(plan: Plan) -> tuple[str, ...]:
+    """The axes whose ranks share what `shard` of the plan's `data` names, outermost first."""
+    axes = plan.data.axes if plan.data and plan.data.shard != "none" else ()
+    return tuple(axis for axis in plan.mesh.names if axis in axes)
+
+
 def spread_layers(layers: int, stages: int) -> tuple[int, ...]:
     """The number of layers of each stage, as even as possible, the longer stages first.
 

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.utils import get_total_norm
 
+from .buckets import fill_buckets, lay_out_slices
 from .placement import PlacedParameter
-
-BUCKET = 1 << 24  # elements summed in one call: 64 MiB of float32
 
 
 class Gradients:
@@ -32,16 +31,19 @@ class Gradients:
         self.parameters = parameters
         self.mesh, self.pipeline = mesh, pipeline
         self._buckets = list(self._make_buckets())
-        self._shards: dict[tuple[str, ...], list[PlacedParameter]] = defaultdict(list)
+        self._shards: dict[frozenset[str], list[PlacedParameter]] = defaultdict(list)
         for parameter in parameters:
-            self._shards[parameter.sharded_axes].append(parameter)
+            self._shards[parameter.distinct_axes].append(parameter)
 
     def complete(self) -> None:
-        """Sums the gradients that are terms of sums: once, after the last microbatch."""
+        """Sums the gradients that are terms of sums: once, after the last microbatch.
+
+        Where ranks share an update, each is left with the sum of its own slice.
+        """
         for parameter in self.parameters:
             parameter.ensure_gradient()
-        for bucket, groups in self._buckets:
-            _sum_together([parameter.ensure_gradient() for parameter in bucket], groups)
+        for bucket, slices, groups in self._buckets:
+            _sum_together(bucket, slices, groups)
 
     def compute_norm(self) -> Tensor:
         """The 2-norm of the gradient of the whole model: a scalar, equal on all ranks.
@@ -50,7 +52,7 @@ class Gradients:
         counts once, on however many ranks it repeats.
         """
         squares = {
-            axes: get_total_norm([member.ensure_gradient() for member in members]).square()
+            axes: get_total_norm([member.gradient for member in members]).square()
             for axes, members in self._shards.items()
         }
         for axis in self.mesh.mesh_dim_names or ():
@@ -66,39 +68,38 @@ class Gradients:
     def clip(self, limit: float, norm: Tensor) -> None:
         """Scales the gradient down to a norm of `limit`, by the factor of `clip_grad_norm_`."""
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_([parameter.ensure_gradient() for parameter in self.parameters], factor)
+        torch._foreach_mul_([parameter.gradient for parameter in self.parameters], factor)
 
-    def _make_buckets(self) -> Iterator[tuple[list[PlacedParameter], list[dist.ProcessGroup]]]:
-        """Parameters whose gradients are summed in one call, and the groups to sum over in turn."""
+    def _make_buckets(
+        self,
+    ) -> Iterator[tuple[list[PlacedParameter], list[dist.ProcessGroup], list[dist.ProcessGroup]]]:
+        """Parameters whose gradients are summed in one call, the groups that share them, innermost first, and
+        the other groups to sum over in turn."""
         sizes = dict(zip(self.mesh.mesh_dim_names or (), self.mesh.mesh.shape, strict=True))
-        pending: dict[tuple[str, ...], list[PlacedParameter]] = defaultdict(list)
+        pending: dict[tuple[tuple[str, ...], ...], list[PlacedParameter]] = defaultdict(list)
         for parameter in self.parameters:
-            axes = tuple(axis for axis in sorted(parameter.placement.reduce or ()) if sizes[axis] > 1)
-            if axes:
-                pending[axes].append(parameter)
-        for axes, members in pending.items():
-            groups = [self.mesh.get_group(axis) for axis in axes]
-            yield from ((bucket, groups) for bucket in _fill_buckets(members))
+            sliced = parameter.slice.axes if parameter.slice else ()
+            axes = (axis for axis in sorted(parameter.placement.reduce or ()) if sizes[axis] > 1)
+            pending[sliced[::-1], tuple(axis for axis in axes if axis not in sliced)].append(parameter)
+        for kinds, members in pending.items():
+            slices, groups = ([self.mesh.get_group(axis) for axis in axes] for axes in kinds)
+            if slices or groups:
+                yield from ((bucket, slices, groups) for bucket in fill_buckets(members))
 
 
-def _fill_buckets(parameters: Iterable[PlacedParameter]) -> Iterator[list[PlacedParameter]]:
-    bucket: list[PlacedParameter] = []
-    size = 0
-    for parameter in parameters:
-        count = parameter.tensor.numel()
-        if bucket and size + count > BUCKET:
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(parameter)
-        size += count
-    if bucket:
-        yield bucket
-
-
-def _sum_together(tensors: list[Tensor], groups: Iterable[dist.ProcessGroup]) -> None:
-    """Sums `tensors` over each of `groups` in turn, in place, as one flat tensor."""
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+def _sum_together(
+    bucket: list[PlacedParameter], slices: list[dist.ProcessGroup], groups: Iterable[dist.ProcessGroup]
+) -> None:
+    """Sums gradients over each of the groups in turn, in place, as one flat tensor."""
+    tensors = [parameter.ensure_gradient() for parameter in bucket]
+    flat = lay_out_slices(bucket, tensors) if slices else torch.cat([each.reshape(-1) for each in tensors])
+    for group in slices:
+        share = flat.new_empty(flat.numel() // group.size())
+        dist.reduce_scatter_single(share, flat, group=group)
+        flat = share
     for group in groups:
         dist.all_reduce(flat, group=group)
-    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-    torch._foreach_copy_(tensors, [part.view_as(tensor) for tensor, part in zip(tensors, parts, strict=True)])
+    gradients = [parameter.gradient for parameter in bucket]
+    parts = torch.split(flat, [each.slice.length if each.slice else each.tensor.numel() for each in bucket])
+    pairs = zip(gradients, parts, strict=True)
+    torch._foreach_copy_(gradients, [part[: own.numel()].view_as(own) for own, part in pairs])

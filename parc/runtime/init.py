@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .placement import PlacedParameter, Recipe, round_masters
+from .placement import PlacedParameter, Recipe
 from .stored_values import open_stored_values
 
 ELEMENTWISE = ("normal_", "uniform_", "zero_", "fill_", "mul_", "add_", "erfinv_", "clamp_")
@@ -92,18 +92,17 @@ def draw(
 def initialize(parameters: Sequence[PlacedParameter], seed: int) -> None:
     """Fills masters and tensors in place; holds one whole tensor, or that of one expert, at a time."""
     for parameter in parameters:
-        placement, local = parameter.placement, parameter.master
+        placement, dtype = parameter.placement, parameter.master.dtype
         if not (placement.experts or placement.stack):
-            whole = draw(seed, parameter.name, placement.shape, local.dtype, placement.init)
-            local.copy_(parameter.select_share(whole))
+            whole = draw(seed, parameter.name, placement.shape, dtype, placement.init)
+            parameter.set_elements(parameter.select_share(whole))
             continue
-        names = parameter.user_names
+        names, size = parameter.user_names, parameter.tensor[0].numel()
         for row, expert in enumerate(parameter.rows):
             # the children of a list have names of their own, the slices of a stacked tensor share one
             name, key = (names[expert], None) if placement.stack else (parameter.name, expert)
-            whole = draw(seed, name, placement.shape[1:], local.dtype, placement.init, key)
-            local[row].copy_(parameter.select_share(whole, front=1))
-    round_masters(parameters)
+            whole = draw(seed, name, placement.shape[1:], dtype, placement.init, key)
+            parameter.set_elements(parameter.select_share(whole, front=1), row * size)
 
 
 def _derive_seed(seed: int, name: str, expert: int | None) -> int:

@@ -56,11 +56,11 @@ class ScheduledAdamW:
         )
 
     def step(self, step: int) -> None:
-        """Updates masters and parameters in place and drops the gradients."""
+        """Updates masters and what this rank updates of the parameters, in place; drops the gradients."""
         for group in self.adamw.param_groups:
             group["lr"] = self.settings.learning_rate(step)
         for parameter in self.parameters:
-            parameter.master.grad = parameter.ensure_gradient().to(parameter.master.dtype)
+            parameter.master.grad = parameter.gradient.to(parameter.master.dtype)
             parameter.tensor.grad = None
         self.adamw.step()
         self.adamw.zero_grad()

@@ -99,20 +99,39 @@ class Cut(NamedTuple):
     rank: int
 
 
+class Slice(NamedTuple):
+    """The elements of a flattened local tensor that this rank updates, where the ranks of `axes` share that.
+
+    The slices of the `ranks` ranks follow each other and have `length` elements, but for those at the end of
+    a tensor that does not divide: they are shorter, or empty.
+    """
+
+    axes: tuple[str, ...]  # in the order of the mesh
+    ranks: int
+    length: int
+    elements: range
+
+
 @dataclass(frozen=True, eq=False)
 class PlacedParameter:
     """A parameter of a stage: the local tensor that a module holds, and its placement on the mesh."""
 
     name: str  # path in the stage
     tensor: nn.Parameter  # its gradient is in the type of `Precision.gradients`
-    master: Tensor  # what the optimizer updates
+    master: Tensor  # what the optimizer updates: as the tensor, or flat where it is a slice
     placement: Placement
     cuts: tuple[Cut, ...]  # in the order of the mesh
+    slice: Slice | None = None  # None: this rank updates the whole local tensor
 
     @property
     def sharded_axes(self) -> tuple[str, ...]:
         """The axes whose ranks hold different parts; on all others the values repeat."""
         return tuple(cut.axis for cut in self.cuts)
+
+    @property
+    def distinct_axes(self) -> frozenset[str]:
+        """The axes whose ranks update different elements; on all others the same update is repeated."""
+        return frozenset((*self.sharded_axes, *(self.slice.axes if self.slice else ())))
 
     @property
     def user_names(self) -> tuple[str, ...]:
@@ -146,6 +165,29 @@ class PlacedParameter:
                 whole = parts.select(dim + 1, cut.rank).flatten(dim, dim + 1)
         return whole
 
+    def select_slice(self, local: Tensor) -> Tensor:
+        """What this rank updates of `local`, a tensor of the local shape: a view; a slice of it is flat."""
+        if self.slice is None:
+            return local
+        elements = self.slice.elements
+        return local.view(-1)[elements.start : elements.stop]
+
+    def set_elements(self, values: Tensor, start: int = 0) -> None:
+        """Sets the elements from `start` on of the flattened tensor, and those of them in the master."""
+        values = values.reshape(-1)
+        stop = start + len(values)
+        self.tensor.detach().view(-1)[start:stop].copy_(values)
+        own = self.slice.elements if self.slice else range(self.tensor.numel())
+        low, high = max(start, own.start), min(stop, own.stop)
+        if low < high:
+            part = values[low - start : high - start]
+            self.master.view(-1)[low - own.start : high - own.start].copy_(part)
+
+    @property
+    def gradient(self) -> Tensor:
+        """The gradient of the master: complete after `Gradients.complete`, in which ranks share the sum."""
+        return self.select_slice(self.ensure_gradient())
+
     def ensure_gradient(self) -> Tensor:
         """This rank's part of the gradient; set to zeros where no microbatch has reached the parameter."""
         if self.tensor.grad is None:
@@ -154,10 +196,11 @@ class PlacedParameter:
 
 
 def round_masters(parameters: Iterable[PlacedParameter]) -> None:
-    """Sets what the model computes with from the masters, where these are of another type."""
+    """Sets what the model computes with from the masters of this rank, where these are of another type."""
     copies = [each for each in parameters if each.master.dtype != each.tensor.dtype]
     if copies:
-        torch._foreach_copy_([each.tensor.detach() for each in copies], [each.master for each in copies])
+        tensors = [each.select_slice(each.tensor.detach()) for each in copies]
+        torch._foreach_copy_(tensors, [each.master for each in copies])
 
 
 def place_parameters(
@@ -165,15 +208,19 @@ def place_parameters(
     placements: Mapping[str, Placement],
     mesh: DeviceMesh,
     precision: Precision,
+    shard: tuple[str, ...] = (),
 ) -> tuple[PlacedParameter, ...]:
     """The parameters of `stage` with their placements, and with masters that have no values yet.
+
+    Ranks along the axes of `shard` that hold the same values, and have terms of their gradient, share the
+    update: each has the masters of its slices.
 
     Raises:
         ValueError: a parameter has no entry in the table or several, an entry does not fit the mesh, or a
             local tensor is not the part of the whole one that its placement leaves to a rank.
     """
     named = stage.named_parameters()
-    return tuple(_place(name, tensor, placements, mesh, precision) for name, tensor in named)
+    return tuple(_place(name, tensor, placements, mesh, precision, shard) for name, tensor in named)
 
 
 def _place(
@@ -182,6 +229,7 @@ def _place(
     placements: Mapping[str, Placement],
     mesh: DeviceMesh,
     precision: Precision,
+    shard: tuple[str, ...],
 ) -> PlacedParameter:
     keys = [key for key in placements if matches(key, name)]
     if len(keys) != 1:
@@ -196,7 +244,26 @@ def _place(
             f"{dict(placement.sharded)} leaves {local} to each"
         )
     tensor.grad_dtype = precision.gradients
-    return PlacedParameter(name, tensor, tensor.detach().to(precision.master), placement, cuts)
+    own = _slice(tensor.numel(), placement, mesh, shard)
+    placed = PlacedParameter(name, tensor, tensor.detach(), placement, cuts, own)
+    return replace(placed, master=placed.select_slice(placed.master).to(precision.master))
+
+
+def _slice(count: int, placement: Placement, mesh: DeviceMesh, shard: tuple[str, ...]) -> Slice | None:
+    """This rank's slice of `count` elements. Neighbouring slices are those of ranks on the outermost axis.
+
+    So the sums of gradients begin on the innermost axis, and what is left for each outer one is a share.
+    """
+    terms = set(placement.reduce or ()) & set(shard)
+    axes = tuple(axis for axis in mesh.mesh_dim_names or () if axis in terms and mesh[axis].size() > 1)
+    if not axes:
+        return None
+    ranks, rank = 1, 0
+    for axis in reversed(axes):
+        size = mesh[axis].size()
+        ranks, rank = ranks * size, rank * size + mesh.get_local_rank(axis)
+    length = -(-count // ranks)
+    return Slice(axes, ranks, length, range(count)[rank * length : (rank + 1) * length])
 
 
 def _cut(key: str, placement: Placement, mesh: DeviceMesh) -> tuple[tuple[Cut, ...], tuple[int, ...]]:

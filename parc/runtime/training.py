@@ -20,6 +20,7 @@ from .optim import AdamWSettings, ScheduledAdamW
 from .pipeline import Pipeline
 from .placement import PlacedParameter
 from .processes import RunStopped
+from .slices import SharedUpdates
 from .topology import Topology
 from .watchdog import WATCHDOG
 
@@ -61,6 +62,7 @@ class Trainer:
         self.flops, self.peak_flops = flops, peak_flops
         self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
         self.optimizer = ScheduledAdamW(parameters, optimizer)
+        self.shared_updates = SharedUpdates(parameters, topology.mesh)
         self.token_counts = [
             counts
             for stage in stages
@@ -142,6 +144,7 @@ class Trainer:
         if self.settings.clip is not None:
             self.gradients.clip(self.settings.clip, norm)
         self.optimizer.step(step)
+        self.shared_updates.gather()
 
     def stop_run(self, step: int, figures: Mapping[str, float]) -> NoReturn:
         """Raises RunStopped with what of `step` is not finite, on which ranks. All ranks call this together.

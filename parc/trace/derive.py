@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
+from math import prod
 
-from parc.ir.parameters import count_local_elements, named_parameters, named_units
+from parc.ir.parameters import (
+    count_local_elements,
+    count_slice_elements,
+    list_slice_axes,
+    named_parameters,
+    named_units,
+)
 from parc.ir.program import Parameter, Program
 from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan
 from parc.plan.mesh import Mesh
-from parc.plan.placement import locate_stages, name_schedule
+from parc.plan.placement import list_shard_axes, locate_stages, name_schedule
 from parc.schedule.messages import Action, add_messages
 from parc.schedule.order import order_passes
 from parc.trace.ops import IssuedOp, Op, Role, Tape
 from parc.trace.passes import Passes, derive_passes
 from parc.trace.schedule import SINGLE, exchange_shapes, run_actions, run_sequentially
 
-BUCKET = 1 << 24  # elements of gradients that the runtime sums in one call
+BUCKET = 1 << 24  # elements that the runtime sends in one call
 
 
 def derive_roles(plan: Plan, program: Program, steps: Sequence[int] = (1,)) -> tuple[Role, ...]:
@@ -60,6 +67,7 @@ class _Rank:
     def __init__(self, plan: Plan, program: Program, number: int) -> None:
         self.plan, self.program, self.number = plan, program, number
         self.stages = {stage: program.stages[stage] for stage in list_role_stages(plan, number)}
+        self.shard = list_shard_axes(plan)
         self.sizes = {axis.name: axis.size for axis in plan.mesh.axes}
         self.pipeline = plan.pipeline.axes[0] if plan.pipeline else None
         self.holders = _list_holders(plan)
@@ -77,6 +85,7 @@ class _Rank:
             self._run("loss of the step", self._report_loss())
             self._run("gradient norm", self._sum_squares())
             self._run("load of the experts", self._report_load())
+            self._run("after the update", self._gather_parameters())
         return self.tape.list_issued()
 
     def _run(self, phase: str, ops: Iterable[Op]) -> None:
@@ -107,8 +116,50 @@ class _Rank:
         return derive_passes(self.stages[number], before, after, self.pipeline or "", self.sizes)
 
     def _sum_gradients(self) -> Iterator[Op]:
-        for axes, count in _bucket_gradients(self.parameters, self.sizes, BUCKET):
-            yield from (_build_sum(axis, (count,), self.gradients, "gradients") for axis in axes)
+        """Over the axes that share an update, innermost first, each of which leaves a share; then others."""
+        alike: dict[tuple[tuple[str, ...], ...], list[Parameter]] = defaultdict(list)
+        for parameter in self.parameters:
+            sliced = list_slice_axes(parameter, self.shard, self.sizes)
+            others = (axis for axis in sorted(parameter.reduce) if self.sizes[axis] > 1)
+            alike[sliced[::-1], tuple(axis for axis in others if axis not in sliced)].append(parameter)
+        for (sliced, axes), members in alike.items():
+            for bucket in self._fill_buckets(members):
+                count = sum(self._count_slice(each) for each in bucket)
+                left = prod(self.sizes[axis] for axis in sliced)
+                for axis in sliced:
+                    left //= self.sizes[axis]
+                    where = "gradients"
+                    yield Op("reduce_scatter", axis, (left * count,), self.gradients, "sum", where=where)
+                yield from (_build_sum(axis, (count,), self.gradients, "gradients") for axis in axes)
+
+    def _gather_parameters(self) -> Iterator[Op]:
+        """Of each parameter that ranks share, outermost axis first."""
+        alike: dict[tuple[tuple[str, ...], str], list[Parameter]] = defaultdict(list)
+        for parameter in self.parameters:
+            sliced = list_slice_axes(parameter, self.shard, self.sizes)
+            alike[sliced, parameter.dtype].append(parameter)
+        for (sliced, dtype), members in alike.items():
+            for bucket in self._fill_buckets(members):
+                count = sum(self._count_slice(each) for each in bucket)
+                for axis in sliced:
+                    yield Op("all_gather", axis, (count,), dtype, where="updated parameters")
+                    count *= self.sizes[axis]
+
+    def _count_slice(self, parameter: Parameter) -> int:
+        return count_slice_elements(parameter, self.shard, self.sizes)
+
+    def _fill_buckets(self, parameters: Iterable[Parameter]) -> Iterator[list[Parameter]]:
+        """Parameters that communicate in one call: in turn, and up to `BUCKET` elements."""
+        bucket: list[Parameter] = []
+        held = 0
+        for parameter in parameters:
+            count = count_local_elements(parameter, self.sizes)
+            if bucket and held + count > BUCKET:
+                yield bucket
+                bucket, held = [], 0
+            bucket.append(parameter)
+            held += count
+        yield bucket
 
     def _report_loss(self) -> Iterator[Op]:
         last = len(self.holders) - 1
@@ -122,9 +173,12 @@ class _Rank:
 
     def _sum_squares(self) -> Iterator[Op]:
         """Squared gradients, over the axes that shard their parameters and then over the stages."""
-        sharded = {tuple(a for a in self.sizes if a in each.sharded) for each in self.parameters}
+        distinct = {
+            frozenset((*each.sharded, *list_slice_axes(each, self.shard, self.sizes)))
+            for each in self.parameters
+        }
         for axis in self.sizes:
-            if count := sum(axis in axes for axes in sharded):
+            if count := sum(axis in axes for axes in distinct):
                 yield _build_sum(axis, (count,), self.gradients, "squares of gradients")
         if self.pipeline:
             yield _build_sum(self.pipeline, (), self.gradients, "squares of gradients")
@@ -142,24 +196,6 @@ class _Rank:
 
 def _build_sum(axis: str, shape: tuple[int, ...], dtype: str, where: str) -> Op:
     return Op("all_reduce", axis, shape, dtype, "sum", where=where)
-
-
-def _bucket_gradients(
-    parameters: Iterable[Parameter], sizes: Mapping[str, int], most: int
-) -> Iterator[tuple[tuple[str, ...], int]]:
-    """(axes, elements) of each sum of gradients: those over the same axes together, up to `most`."""
-    pending: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for parameter in parameters:
-        if axes := tuple(axis for axis in sorted(parameter.reduce) if sizes[axis] > 1):
-            pending[axes].append(count_local_elements(parameter, sizes))
-    for axes, counts in pending.items():
-        held = 0
-        for count in counts:
-            if held and held + count > most:
-                yield axes, held
-                held = 0
-            held += count
-        yield axes, held
 
 
 def _list_holders(plan: Plan) -> list[int]:

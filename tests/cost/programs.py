@@ -91,9 +91,13 @@ def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]
     bytes_of_gradients = _count_bytes(gradients)
     trainer.optimizer.step(0)
     state = [each for states in trainer.optimizer.adamw.state.values() for each in states.values()]
-    copies = [each.master for each in trainer.parameters if each.master.data_ptr() != each.tensor.data_ptr()]
+    copies = [each.master for each in trainer.parameters if not _share_memory(each.master, each.tensor)]
     parameters = _count_bytes([parameter.tensor for parameter in trainer.parameters])
     return parameters, bytes_of_gradients, _count_bytes([*state, *copies])
+
+
+def _share_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _count_bytes(tensors: list[torch.Tensor]) -> int:

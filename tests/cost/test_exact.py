@@ -56,7 +56,7 @@ def sum_by_program(plan: Plan, program: Program, stage: int) -> Bytes:
     data = plan.data.axes if plan.data else ()
     found: Bytes = Counter()
     for each in derive_program_traffic(plan, program)[stage]:
-        gradients = each.where == "gradients" and each.axis in data
+        gradients = each.where in ("gradients", "updated parameters") and each.axis in data
         found[each.kind, "gradients" if gradients else each.axis] += each.total
     return found
 
@@ -75,10 +75,15 @@ def assert_equal(compiled: Compiled) -> None:
     job = derive_job(plan)
     assert job is not None
     for number, stage in enumerate(program.stages):
-        count = parameters.count_rank_parameters(job, job.stages[number]).total
+        held = parameters.count_rank_parameters(job, job.stages[number])
+        count = held.total
         assert count_program_states(plan, [stage]).parameters == count * job.software.element_bytes
         assert count_program_states(plan, [stage]).gradients == count * job.software.gradient_bytes
-        tensors = count_program_states(plan, [stage]).optimizer - count * job.software.optimizer_bytes
+        if plan.data and plan.data.shard == "optimizer":
+            updated = held.non_experts / job.degrees.data + held.experts / job.degrees.expert_data
+        else:
+            updated = held.total
+        tensors = count_program_states(plan, [stage]).optimizer - updated * job.software.optimizer_bytes
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
         shape = sum_by_shape(job, number, plan) + count_position_gathers(job, plan, number)
         more = sum_by_program(plan, program, number)

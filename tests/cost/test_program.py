@@ -68,7 +68,10 @@ def assert_agreement(compiled: Compiled, folder: Path) -> None:
 
 
 CASES = [(model, layout) for model in ("moe", "classic") for layout in LAYOUTS]
-QUICK = [("moe", "experts-split-sequence"), ("moe", "everything"), ("classic", "everything")]
+QUICK = [
+    *[("moe", "experts-split-sequence"), ("moe", "everything"), ("classic", "everything")],
+    ("classic", "optimizer-sharded"),
+]
 
 
 @pytest.mark.parametrize(("model", "layout"), QUICK)

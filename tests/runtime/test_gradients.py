@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from parc.runtime import gradients
+from parc.runtime import buckets
 from parc.runtime.gradients import Gradients
 from parc.runtime.optim import AdamWSettings, ScheduledAdamW
 from parc.runtime.placement import PlacedParameter, Placement, place_parameters
@@ -120,9 +120,9 @@ def test_the_norm_is_taken_over_all_stages_of_a_pipeline(ranks) -> None:
     assert ranks(4, norm) == pytest.approx([expected] * 4, rel=ROUNDING)
 
 
-@pytest.mark.parametrize("bucket", [1, 10, gradients.BUCKET])
+@pytest.mark.parametrize("bucket", [1, 10, buckets.BUCKET])
 def test_pending_sums_are_completed_over_exactly_their_axes(ranks, monkeypatch, bucket) -> None:
-    monkeypatch.setattr(gradients, "BUCKET", bucket)
+    monkeypatch.setattr(buckets, "BUCKET", bucket)
 
     def summed() -> dict[str, torch.Tensor]:
         topology = Topology.build({"dp": 2, "ep": 2})

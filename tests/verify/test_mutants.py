@@ -130,6 +130,34 @@ def test_a_second_pass_that_does_more_than_arithmetic_is_detected(
     assert (found.rung, message in found.message) == (rung, True), found
 
 
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
+    layout = "mesh = [dp: 2, ep: 2]\n    data over [dp, ep] { shard = optimizer }\n    experts over [ep]"
+    sample = compiled("moe", (4, layout))
+    return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("sharing"), timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("bug", "site", "rung", "message"),
+    [
+        ("stale sharded parameters", "not gathered", "matching", "an operation is missing"),
+        ("stale sharded parameters", "before the update", "numbers", ".weight differs by"),
+        ("another rank's slice", "next slice", "numbers", "gradient of"),
+        ("another rank's slice", "slices numbered", "numbers", ".weight differs by"),
+        ("shared gradient scaled", "a mean", "numbers", "gradient of"),
+        ("norm of unsummed gradients", "whole tensors", "numbers", "gradient norm differs"),
+        ("norm of one rank's shards", "along `dp`", "matching", "an operation is missing"),
+    ],
+)
+def test_bugs_of_updates_that_ranks_share_are_detected(
+    sharing: MutantRunner, bug: str, site: str, rung: str, message: str
+) -> None:
+    its = inject_bugs(MutationTarget(sharing.sample))[bug]
+    found = sharing.detect(next(each.files for each in its if site in each.site), {})
+    assert found is not None
+    assert (found.rung, found.means, message in found.message) == (rung, "difference", True), found
+
+
 def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:
     """Of the class of ranks fed the wrong data, the one that is no bug. Low precision would see other tokens
     than those whose routing is replayed."""

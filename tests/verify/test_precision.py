@@ -58,12 +58,33 @@ def test_in_bfloat16_choices_that_would_differ_are_counted_apart(model: str, tmp
     assert 0 < flipped < 20
 
 
-def mixed_rung(folder: Path, *edits: Edit, master: NumberType, gradients: NumberType) -> Rung:
+def mixed_rung(
+    folder: Path, *edits: Edit, layout: str = "everything", master: NumberType, gradients: NumberType
+) -> Rung:
     """The rung of a plan that computes in bfloat16 and states what else it keeps, after edits."""
-    plan = find_plan("moe", "everything")
+    plan = find_plan("moe", layout)
     types = replace(plan.train.precision, compute="bf16", master=master, gradients=gradients, moments=master)
     plan = replace(plan, train=replace(plan.train, precision=types))
     return prove_precision(prepare(compile_sample(plan, "bf16"), folder, *edits))
+
+
+@pytest.mark.parametrize(
+    ("edit", "reported"),
+    [
+        (None, None),
+        (
+            ("runtime/training.py", "        self.shared_updates.gather()\n", ""),
+            "`embedding.weight` is not its master, rounded, after the update",
+        ),
+    ],
+    ids=["right", "stale"],
+)
+def test_masters_that_ranks_share(edit: Edit | None, reported: str | None, tmp_path: Path) -> None:
+    edits = (edit,) if edit else ()
+    found = mixed_rung(
+        tmp_path / "program", *edits, layout="optimizer-sharded", master="fp32", gradients="fp32"
+    )
+    assert [each.message for each in found.findings[:1]] == ([reported] if reported else []), found
 
 
 @pytest.mark.parametrize("master", ["fp32", "bf16"])
@@ -79,7 +100,11 @@ def test_types_that_a_plan_states(master: NumberType, gradients: NumberType, tmp
     ("edit", "reported"),
     [
         (
-            ("runtime/placement.py", "tensor.detach().to(precision.master)", "tensor.detach()"),
+            (
+                "runtime/placement.py",
+                "placed.select_slice(placed.master).to(precision.master)",
+                "placed.select_slice(placed.master)",
+            ),
             "the master of `embedding.weight` is bfloat16, and float32 by the plan",
         ),
         (

@@ -117,15 +117,15 @@ def derive_groups(plan: Plan) -> RankGroups:
 
 
 def _list_expert_data_axes(plan: Plan) -> tuple[str, ...]:
-    """The data axes whose ranks hold the same experts."""
+    """The data axes whose ranks hold the same experts, outermost first."""
     data = plan.list_axes("data")
     split = (*plan.experts.axes, *plan.experts.tensor) if plan.experts else ()
-    return tuple(axis for axis in data if axis not in split)
+    return tuple(axis for axis in plan.mesh.names if axis in data and axis not in split)
 
 
 def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
     batch, pipeline = plan.train.batch, plan.pipeline
-    data = plan.list_axes("data")
+    data = tuple(axis for axis in plan.mesh.names if axis in plan.list_axes("data"))  # outermost first
     tensor = plan.list_axes("tensor")
     experts = plan.list_axes("experts")
     sequence_parallel = plan.tensor.sequence if plan.tensor else False

@@ -61,6 +61,6 @@ class Parallelism:
     tensor_outside_experts: bool = False  # in the mesh, the axis of `tensor` is before that of `experts`
     recompute: Recompute = "none"
     shard: Shard = "none"
-    # Groups over which gradients are summed one after the other; (): over all of `data` at once.
+    # Groups over which gradients are summed in turn, the outermost first; (): over all of `data` at once.
     data_axis_fan_outs: tuple[FanOut, ...] = ()
     expert_axis_fan_outs: tuple[FanOut, ...] = ()  # the same, for the gradients of experts

@@ -47,7 +47,11 @@ class RankMemory:
 
 
 def count_model_states(job: Job, rank: int) -> ModelStates:
-    """Of one pipeline rank."""
+    """Of one pipeline rank.
+
+    What ranks share is divided exactly: a shape does not say where one tensor ends. A program rounds up to
+    whole elements, tensor by tensor (`parc/cost/program.py`).
+    """
     layout, software = job.parallelism, job.software
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)

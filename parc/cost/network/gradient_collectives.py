@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Literal
 
 from parc.cost.job.job import Job
@@ -24,16 +25,12 @@ class GradientCollective(NamedTuple):
 
 def derive_gradient_collectives(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Of one rank that holds these parameters."""
-    if job.parallelism.shard == "none":
-        return _derive_all_reduces(job, held)
-    return _derive_sharded(job, held)
+    kinds = {"none": _derive_all_reduces, "optimizer": _derive_shared_update, "parameters": _derive_sharded}
+    return kinds[job.parallelism.shard](job, held)
 
 
 def _derive_all_reduces(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
-    """Axis after axis, where the parallelism names them.
-
-    Where the sequence is split over `tensor`, its ranks have terms of the gradients of replicated parameters.
-    """
+    """Axis after axis, where the parallelism names them."""
     layout, gradient = job.parallelism, job.software.gradient_bytes
     if job.degrees.data > 1:
         for fan_out in layout.data_axis_fan_outs or (layout.groups.data,):
@@ -43,10 +40,15 @@ def _derive_all_reduces(job: Job, held: RankParameters) -> Iterator[GradientColl
         for fan_out in layout.expert_axis_fan_outs or (layout.groups.expert_data,):
             bytes = held.experts * gradient
             yield GradientCollective("gradients of experts", "all_reduce", "expert_data", fan_out, bytes)
+    yield from _derive_tensor_sums(job, held.replicated, held.experts)
+
+
+def _derive_tensor_sums(job: Job, replicated: float, experts: float) -> Iterator[GradientCollective]:
+    """Where the sequence is split over `tensor`, its ranks have terms of gradients of what they repeat."""
+    layout = job.parallelism
     if layout.sequence_parallel and job.degrees.tensor > 1:
-        experts = held.experts if job.software.emitted and _replicates_experts(job) else 0
-        bytes = (held.replicated + experts) * gradient
-        fan_out = layout.groups.tensor
+        summed = replicated + (experts if job.software.emitted and _replicates_experts(job) else 0)
+        bytes, fan_out = summed * job.software.gradient_bytes, layout.groups.tensor
         yield GradientCollective("gradients of norms and routers", "all_reduce", "tensor", fan_out, bytes)
 
 
@@ -55,12 +57,45 @@ def _replicates_experts(job: Job) -> bool:
     return job.degrees.expert_tensor == 1 and not job.parallelism.experts_over_tensor
 
 
-def _derive_sharded(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
-    """Gradients are reduced to the ranks that keep them, parameters gathered from these."""
+def _derive_shared_update(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
+    """Gradients are reduced to the ranks that update with them, parameters gathered from these.
+
+    Each axis that the parallelism names divides what the ones outside it reduce and gather.
+    """
     software, layout, degrees = job.software, job.parallelism, job.degrees
-    sharded = layout.shard == "parameters"
-    calls = layout.microbatches if sharded else 1
-    gathers = software.parameter_gathers * calls if sharded else 1
+    groups: tuple[tuple[str, float, GroupName, int, FanOut, tuple[FanOut, ...]], ...] = (
+        (
+            "all but the experts",
+            held.non_experts,
+            "data",
+            degrees.data,
+            layout.groups.data,
+            layout.data_axis_fan_outs,
+        ),
+        (
+            "experts",
+            held.experts,
+            "expert_data",
+            degrees.expert_data,
+            layout.groups.expert_data,
+            layout.expert_axis_fan_outs,
+        ),
+    )
+    for what, count, group, size, whole, axes in groups:
+        left = count
+        for fan_out in (axes or (whole,))[::-1] if size > 1 and count else ():
+            gradients, parameters = left * software.gradient_bytes, left * software.element_bytes
+            yield GradientCollective(f"gradients of {what}", "reduce_scatter", group, fan_out, gradients)
+            yield GradientCollective(f"parameters of {what}", "all_gather", group, fan_out, parameters)
+            left /= prod(fan_out)
+    yield from _derive_tensor_sums(job, held.replicated / degrees.data, held.experts / degrees.expert_data)
+
+
+def _derive_sharded(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
+    """Gradients are reduced to the ranks that keep them, parameters gathered from these: each microbatch."""
+    software, layout, degrees = job.software, job.parallelism, job.degrees
+    calls = layout.microbatches
+    gathers = software.parameter_gathers * calls
     groups: tuple[tuple[str, float, GroupName, int, FanOut], ...] = (
         ("all but the experts", held.non_experts, "data", degrees.data, layout.groups.data),
         ("experts", held.experts, "expert_data", degrees.expert_data, layout.groups.expert_data),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 
 from parc.runtime.datasets import Dataset
 from parc.runtime.placement import PlacedParameter
@@ -71,8 +72,37 @@ def run_step(trainer: Any, number: int, inspect: Callable[[], None]) -> Mapping[
 
 
 def read_shard(parameter: PlacedParameter, *, gradient: bool) -> Tensor:
-    """This rank's shard of the master or of the gradient, on the CPU. A missing gradient is zero."""
-    return (parameter.ensure_gradient() if gradient else parameter.master).cpu()
+    """This rank's shard of the master or of the gradient, on the CPU. A missing gradient is zero.
+
+    Where ranks share an update, it is this rank's slice, as `select_known` cuts it; but of a master that the
+    model computes with it is the whole tensor, which the other ranks have completed.
+    """
+    if gradient:
+        return parameter.gradient.cpu()
+    return (parameter.master if _is_rounded(parameter) else parameter.tensor.detach()).cpu()
+
+
+def select_known(parameter: PlacedParameter, local: Tensor, *, gradient: bool) -> Tensor:
+    """What `read_shard` reads of a tensor of the local shape."""
+    if parameter.slice is None or not (gradient or _is_rounded(parameter)):
+        return local
+    return parameter.select_slice(local.contiguous())
+
+
+def _is_rounded(parameter: PlacedParameter) -> bool:
+    """Whether the model computes with a rounded copy of the master."""
+    return parameter.tensor.dtype != parameter.master.dtype
+
+
+def join_slices(parameter: PlacedParameter, own: Tensor, mesh: DeviceMesh) -> Tensor:
+    """The local tensor of which each rank has the slice `own`. The ranks of `mesh` call this together."""
+    if parameter.slice is None:
+        return own
+    local = own.new_zeros(parameter.tensor.shape)
+    parameter.select_slice(local).copy_(own)
+    for axis in parameter.slice.axes:
+        torch.distributed.all_reduce(local, group=mesh.get_group(axis))
+    return local
 
 
 def select_share(parameter: PlacedParameter, whole: Mapping[str, Tensor]) -> Tensor:

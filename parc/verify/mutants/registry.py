@@ -23,7 +23,6 @@ ABSENT = {
         "there are no checkpoints: nothing changes its layout"
     ),
     "torn checkpoint loaded": "there are no checkpoints",
-    "stale sharded parameters": "sharded parameters and optimizer states are refused (P401)",
 }
 """Why no program can have a bug. When parc builds what is refused here, the class gets mutants."""
 

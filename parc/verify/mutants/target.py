@@ -14,6 +14,7 @@ from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
+from parc.plan.placement import list_shard_axes
 from parc.plan.schema.plan import SPLIT, V_SHAPED
 from parc.verify.mutants.stage_source import CallSite, StageSource
 from parc.verify.sample.sample import Sample
@@ -107,6 +108,15 @@ class MutationTarget:
 
     def count_ranks(self, axis: str) -> int:
         return self.plan.mesh.axis(axis).size
+
+    def list_slice_axes(self, parameter: DeclaredParameter) -> tuple[str, ...]:
+        """The axes whose ranks share the update of a parameter, each of them a slice; outermost first."""
+        shared = (axis for axis in list_shard_axes(self.plan) if axis in parameter.reduce)
+        return tuple(axis for axis in shared if self.count_ranks(axis) > 1)
+
+    def updates_repeat(self, parameter: DeclaredParameter, axis: str) -> bool:
+        """Whether the ranks along an axis make the same update of a parameter."""
+        return axis not in parameter.sharded and axis not in self.list_slice_axes(parameter)
 
     @cached_property
     def files(self) -> dict[str, StageSource]:

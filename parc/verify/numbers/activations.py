@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from parc.runtime.datasets import Dataset
-from parc.verify.execution.trainer import is_in_backward_pass, load_trainer, read_shard, run_step
+from parc.verify.execution.trainer import (
+    is_in_backward_pass,
+    join_slices,
+    load_trainer,
+    read_shard,
+    run_step,
+)
 from parc.verify.numbers.reference import Reference, ReferenceStep
 
 
@@ -119,4 +125,8 @@ def _find_file(stage: nn.Module) -> str:
 
 def _copy_parameters(trainer: Any, *, gradient: bool) -> dict[str, Tensor]:
     """Every parameter's shard, or that of its gradient, which is zero where it is missing."""
-    return {each.name: read_shard(each, gradient=gradient).clone() for each in trainer.parameters}
+    read = {each.name: read_shard(each, gradient=gradient).clone() for each in trainer.parameters}
+    if gradient:
+        mesh = trainer.topology.mesh
+        read = {each.name: join_slices(each, read[each.name], mesh) for each in trainer.parameters}
+    return read

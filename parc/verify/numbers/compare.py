@@ -14,7 +14,7 @@ from torch import Tensor
 from parc.plan.blocks import Plan
 from parc.runtime.datasets import Dataset
 from parc.verify.execution.subprocess import run_in_subprocess
-from parc.verify.execution.trainer import FIGURES, read_shard, run_step, select_share
+from parc.verify.execution.trainer import FIGURES, read_shard, run_step, select_known, select_share
 from parc.verify.functions.check import check_functions
 from parc.verify.numbers.loop import LOOP, run_loop
 from parc.verify.numbers.reference import Reference, ReferenceStep
@@ -53,8 +53,9 @@ def compare_step(trainer: Any, number: int, expected: ReferenceStep) -> list[Dev
             worst = (math.inf, 0.0, math.inf)
             if all(each in whole for each in user_names):
                 share = select_share(parameter, whole)
-                bound = expected.bound_parameter(parameter, share, gradient=gradient)
-                worst = _find_worst_entry(read_shard(parameter, gradient=gradient).double(), share, bound)
+                bound = expected.bound_parameter(parameter, share, gradient=gradient).expand_as(share)
+                known = (select_known(parameter, each, gradient=gradient) for each in (share, bound))
+                worst = _find_worst_entry(read_shard(parameter, gradient=gradient).double(), *known)
             yield Deviation(f"{GRADIENT if gradient else ''}{name}", user_names, number, rank, *worst)
 
     figures = run_step(trainer, number, lambda: found.extend(compare_parameters(gradient=True)))

@@ -30,7 +30,7 @@ def run_loop(
     `inspect_step(trainer, number)` takes a step in the place of `trainer.step(number)`.
     """
     train, options = prepare_program(folder, "cpu")
-    runtime = sys.modules["runtime.gradients"]
+    runtime = sys.modules["runtime.buckets"]
     if hasattr(runtime, "BUCKET"):
         runtime.BUCKET = BUCKET  # type: ignore[attr-defined]
     trainer = train.build_trainer(dataset, options, "cpu")

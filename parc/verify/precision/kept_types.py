@@ -9,6 +9,7 @@ import torch
 
 from parc.capture.capture import DTYPES
 from parc.plan.blocks import Plan
+from parc.verify.execution.trainer import join_slices
 
 
 def describe_kept_types(plan: Plan) -> str:
@@ -35,7 +36,8 @@ def find_wrong_types(trainer: Any, plan: Plan) -> Iterator[str]:
         for what, (actual, right) in found.items():
             if actual != right:
                 yield f"{what} of `{parameter.name}` is {_name(actual)}, and {_name(right)} by the plan"
-        if not torch.equal(parameter.tensor.detach(), parameter.master.to(parameter.tensor.dtype)):
+        rounded = parameter.master.to(parameter.tensor.dtype)
+        if not torch.equal(parameter.tensor.detach(), join_slices(parameter, rounded, trainer.topology.mesh)):
             yield f"`{parameter.name}` is not its master, rounded, after the update"
 
 

@@ -11,4 +11,5 @@ from parc.verify.mutants.bugs import (  # noqa: F401
     routing,
     runs,
     scaled,
+    sharding,
 )

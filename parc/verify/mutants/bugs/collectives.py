@@ -128,8 +128,14 @@ def replace_sum_by_maximum(target: MutationTarget) -> Iterator[Mutant]:
     """
     scatter = "dist.reduce_scatter_single(total, terms.flatten(0, 1).contiguous(), group=group)"
     squares = "dist.all_reduce(partial, group=self.mesh.get_group(axis))"
-    pending = {axis for parameter in target.parameters for axis in parameter.reduce}
-    sharded = {axis for parameter in target.parameters for axis in parameter.sharded}
+    shared = {axis for parameter in target.parameters for axis in target.list_slice_axes(parameter)}
+    pending = {
+        axis
+        for parameter in target.parameters
+        for axis in parameter.reduce
+        if axis not in target.list_slice_axes(parameter)
+    }
+    sharded = {axis for parameter in target.parameters for axis in parameter.sharded} | shared
     vocabulary = target.find_axes(("cross_entropy",), keyword="vocabulary")
     summed, scattered = target.list_issuing_axes("all_reduce"), target.list_issuing_axes("reduce_scatter")
     stages = "dist.all_reduce(total, group=self.pipeline)"
@@ -137,6 +143,7 @@ def replace_sum_by_maximum(target: MutationTarget) -> Iterator[Mutant]:
         (COLLECTIVES, "dist.all_reduce(total, group=group)", summed, "of collectives"),
         (COLLECTIVES, scatter, scattered, "of scattered sums"),
         (GRADIENTS, "dist.all_reduce(flat, group=group)", pending, "of gradients"),
+        (GRADIENTS, "dist.reduce_scatter_single(share, flat, group=group)", shared, "of shared gradients"),
         (GRADIENTS, squares, sharded, "of squares"),
         (GRADIENTS, stages, target.pipeline, "of the stages' squares"),
         ("runtime/vocabulary.py", "dist.all_reduce(parts, group=group)", vocabulary, "over the vocabulary"),

@@ -52,7 +52,7 @@ def count_replicas(target: MutationTarget) -> Iterator[Mutant]:
     Applies to every axis along which some parameter repeats.
     """
     for axis in target.inner:
-        if any(axis not in parameter.sharded for parameter in target.parameters):
+        if any(target.updates_repeat(parameter, axis) for parameter in target.parameters):
             text = SPLIT.replace("in axes]", f"in axes or axis == {axis!r}]")
             yield target.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", over=[axis])
 
@@ -61,10 +61,10 @@ def count_replicas(target: MutationTarget) -> Iterator[Mutant]:
 def count_own_shards(target: MutationTarget) -> Iterator[Mutant]:
     """Of parameters that are sharded over an axis only this rank's shards count: experts (Megatron-LM #5916).
 
-    Applies to every axis that shards a parameter, and to a pipeline.
+    Applies to every axis that shards a parameter or its update, and to a pipeline.
     """
     for axis in target.inner:
-        if any(axis in parameter.sharded for parameter in target.parameters):
+        if any(not target.updates_repeat(parameter, axis) for parameter in target.parameters):
             text = SPLIT.replace("in axes]", f"in axes and axis != {axis!r}]")
             yield target.patch(GRADIENTS, SPLIT, text, f"along `{axis}`", over=[axis])
     if target.pipeline:
@@ -103,16 +103,15 @@ def skip_idle_expert(target: MutationTarget) -> Iterator[Mutant]:
     if not any(len(parameter.shape) > 2 for parameter in target.parameters):
         return
     skips = (
-        "        banks = [each for each in self.adamw.param_groups[0]['params'] if each.ndim > 2]\n"
-        "        kept = [(bank.detach(), bank.detach().clone(), (bank.grad == 0).flatten(1).all(1))\n"
-        "                for bank in banks]\n"
+        "        banks = [each.master for each in self.parameters if each.tensor.ndim > 2]\n"
+        "        kept = [(bank, bank.clone(), bank.grad == 0) for bank in banks]\n"
         f"{STEP}"
         "        for bank, before, idle in kept:\n"
         "            bank[idle] = before[idle]\n"
     )
     shows = target.idle and target.plan.train.optimizer.weight_decay
     unseen = None if shows else "no expert is idle in this sample, or nothing decays"
-    site = "rows without a gradient are not updated"
+    site = "what has no gradient is not updated"
     yield target.patch(OPTIMIZER, STEP, skips, site, undetectable=unseen)
 
 

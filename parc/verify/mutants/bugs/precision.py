@@ -20,9 +20,10 @@ def lose_masters(target: MutationTarget) -> Iterator[Mutant]:
     Applies to every plan. It shows where masters are of another type than what the model computes with.
     """
     unseen = None if target.mixed else "masters are of the type that is computed in here"
-    kept = "tensor.detach().to(precision.master)"
+    kept = "placed.select_slice(placed.master).to(precision.master)"
     site = "the rounded tensor is the master"
-    yield target.patch(PLACEMENT, kept, "tensor.detach()", site, undetectable=unseen)
+    lost = "placed.select_slice(placed.master)"
+    yield target.patch(PLACEMENT, kept, lost, site, undetectable=unseen)
     step = "        self.adamw.zero_grad()\n        round_masters(self.parameters)\n"
     stale = "        self.adamw.zero_grad()\n"
     yield target.patch(OPTIMIZER, step, stale, "not rounded after the update", undetectable=unseen)
@@ -40,5 +41,6 @@ def mistype_gradients(target: MutationTarget) -> Iterator[Mutant]:
     yield target.patch(PLACEMENT, kept, "", "added up as they are computed", undetectable=unseen)
     axes = sorted({axis for parameter in target.parameters for axis in parameter.reduce})
     if axes:
-        flat = "flat = torch.cat([tensor.reshape(-1) for tensor in tensors])"
-        yield target.patch(GRADIENTS, flat, f"{flat}.bfloat16()", "summed in bfloat16", over=axes)
+        summed = "    for group in slices:\n"
+        rounded = f"    flat = flat.bfloat16()\n{summed}"
+        yield target.patch(GRADIENTS, summed, rounded, "summed in bfloat16", over=axes)
