@@ -37,5 +37,10 @@ def lay_out_slices(bucket: Sequence[PlacedParameter], tensors: Iterable[Tensor])
     for parameter, tensor in zip(bucket, tensors, strict=True):
         assert parameter.slice is not None
         flat, (_, ranks, length, _) = tensor.reshape(-1), parameter.slice
-        rows.append(pad(flat, (0, ranks * length - len(flat))).view(ranks, length))
+        rows.append(fill_up(flat, ranks * length).view(ranks, length))
     return torch.cat(rows, dim=1).view(-1)
+
+
+def fill_up(flat: Tensor, length: int) -> Tensor:
+    """A flat tensor with zeros up to a length; the tensor itself where it has that length: `pad` copies."""
+    return flat if len(flat) == length else pad(flat, (0, length - len(flat)))

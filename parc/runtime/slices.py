@@ -8,9 +8,8 @@ from collections.abc import Iterable
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
-from torch.nn.functional import pad
 
-from .buckets import fill_buckets
+from .buckets import fill_buckets, fill_up
 from .placement import PlacedParameter
 
 
@@ -45,7 +44,7 @@ def _gather_together(bucket: list[PlacedParameter], groups: Iterable[dist.Proces
         lengths.append(parameter.slice.length)
     slices = [parameter.select_slice(tensor) for parameter, tensor in zip(bucket, tensors, strict=True)]
     pairs = zip(slices, lengths, strict=True)
-    flat = torch.cat([pad(each, (0, length - len(each))) for each, length in pairs])
+    flat = torch.cat([fill_up(each, length) for each, length in pairs])
     for group in groups:
         whole = flat.new_empty(group.size() * flat.numel())
         dist.all_gather_single(whole, flat, group=group)

@@ -142,11 +142,19 @@ def sharing(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     [
         ("stale sharded parameters", "not gathered", "matching", "an operation is missing"),
         ("stale sharded parameters", "before the update", "numbers", ".weight differs by"),
-        ("another rank's slice", "next slice", "numbers", "gradient of"),
-        ("another rank's slice", "slices numbered", "numbers", ".weight differs by"),
-        ("shared gradient scaled", "a mean", "numbers", "gradient of"),
+        pytest.param("another rank's slice", "next slice", "numbers", "gradient of", marks=pytest.mark.slow),
+        pytest.param(
+            "another rank's slice", "slices numbered", "numbers", ".weight differs by", marks=pytest.mark.slow
+        ),
+        pytest.param("shared gradient scaled", "a mean", "numbers", "gradient of", marks=pytest.mark.slow),
         ("norm of unsummed gradients", "whole tensors", "numbers", "gradient norm differs"),
-        ("norm of one rank's shards", "along `dp`", "matching", "an operation is missing"),
+        pytest.param(
+            "norm of one rank's shards",
+            "along `dp`",
+            "matching",
+            "an operation is missing",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_bugs_of_updates_that_ranks_share_are_detected(

@@ -71,7 +71,7 @@ def mixed_rung(
 @pytest.mark.parametrize(
     ("edit", "reported"),
     [
-        (None, None),
+        pytest.param(None, None, marks=pytest.mark.slow),
         (
             ("runtime/training.py", "        self.shared_updates.gather()\n", ""),
             "`embedding.weight` is not its master, rounded, after the update",

@@ -130,6 +130,28 @@ def test_the_first_tensor_that_differs_is_named_with_its_line(
     assert "rank " in fault.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("runtime/training.py", "        self.shared_updates.gather()\n", ""),
+        ("runtime/gradients.py", "member.gradient for member", "member.ensure_gradient() for member"),
+    ],
+    ids=["stale parameters", "norm of terms"],
+)
+def test_updates_that_ranks_share_are_compared(
+    file: str, old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = driver.compile_plan(load(PLANS / "run" / "optimizer-sharded.parc"), "classic")
+    assert isinstance(made, driver.Compiled)
+    sample = choose_sample(made.plan, "fp64", validation.RANKS)
+    text = sample.files[file].decode()
+    assert old in text
+    broken = replace(sample, files={**sample.files, file: text.replace(old, new).encode()})
+    monkeypatch.setattr(validation, "choose_sample", lambda *_: broken)
+    found, (fault,) = validation.validate(made.plan, made.files)
+    assert (found, fault.code) == (None, "P513")
+
+
 def test_what_the_smaller_program_lacks_is_reported(seed_sample: tuple[driver.Compiled, Sample]) -> None:
     made, sample = seed_sample
     assert find_unmatched(made.files, sample.files) == []
