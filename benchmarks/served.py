@@ -8,7 +8,7 @@ from typing import get_args
 
 from parc.lsp.completion.complete import complete
 from parc.lsp.document.analysis import Analysis
-from parc.lsp.document.mentions import find_mention, find_uses
+from parc.lsp.document.mentions import find_mention, find_uses, list_analyses
 from parc.lsp.document.positions import Encoding, find_offset, find_position
 from parc.lsp.document.workspace import Workspace
 from parc.lsp.edits.code_actions import build_fix_all, list_actions
@@ -52,8 +52,9 @@ def ask(workspace: Workspace, analysis: Analysis, start: int, end: int, name: st
     describe_word(analysis, start)
     find_signature(analysis, start)
     if mention := find_mention(analysis, start):
-        find_uses(workspace, analysis, mention.symbol)
-        refuse_rename(workspace, analysis, mention.symbol, name)
+        analyses = list_analyses(workspace, analysis, mention.symbol)
+        find_uses(analyses, mention.symbol)
+        refuse_rename(workspace, analyses, mention.symbol, name)
     picture.derive_highlight(analysis, start)
     outline.outline_file(analysis)
     outline.list_selections(analysis, start)

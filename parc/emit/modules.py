@@ -13,7 +13,7 @@ from parc.emit.forward import write_forward
 from parc.emit.placements import build_placement_table
 from parc.emit.pretty import WIDTH
 from parc.emit.trees import docstring, function, import_from
-from parc.ir.expression import expr, is_plain_name, item, literal, name, names_in
+from parc.ir.expression import expr, item, literal, name, names_in
 from parc.ir.program import Program, Recv, Send, Stage, Unit
 from parc.ir.runtime_names import RUNTIME, TOKEN_COUNTS
 
@@ -53,7 +53,7 @@ def find_clashing_axes(program: Program) -> set[str]:
             tensors = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]
             lists = [stage.layers_path] if unit is stage.root else []
             own = {path.partition(".")[0] for path in (*tensors, *unit.members, *lists)}
-            found |= {axis for axis in unit.groups if axis in own | _RESERVED or not is_plain_name(axis)}
+            found |= {axis for axis in unit.groups if axis in own | _RESERVED}
     return found
 
 

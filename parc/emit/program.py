@@ -41,9 +41,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     where the program is inconsistent, which is a fault of the passes before.
     """
     verify_program(plan, program)
-    message = (
-        "the axis `{}` has the name of a part of the model, one that Python or torch keeps, or an odd one"
-    )
+    message = "the axis `{}` has the name of an attribute of a module that communicates over it"
     clashes = [
         error("P511", message.format(axis), Label(plan.at(f"mesh.{axis}"), "choose another name"))
         for axis in sorted(find_clashing_axes(program))

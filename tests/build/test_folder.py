@@ -490,7 +490,13 @@ def test_an_axis_may_have_almost_any_name(project: Project, axis: str) -> None:
     is_harmless(project.out)
 
 
-@pytest.mark.parametrize("axis", ["attention", "forward", "class", "ﬁ"])
+@pytest.mark.parametrize("axis", ["class", "ﬁ", "ε"])
+def test_an_axis_that_is_no_name_in_python_is_refused(project: Project, axis: str) -> None:
+    project.layout, project.devices = f"mesh = [{axis}: 2], tensor over [{axis}]", 2
+    assert ("P317", project.layout) in [(fault.code, fault.line) for fault in project.faults()]
+
+
+@pytest.mark.parametrize("axis", ["attention", "forward"])
 def test_an_axis_that_would_take_the_place_of_something_else_is_refused(project: Project, axis: str) -> None:
     """The group of an axis is an attribute of the modules that use it: `self.attention` is one already."""
     project.layout, project.devices = f"mesh = [{axis}: 2], tensor over [{axis}]", 2

@@ -8,7 +8,7 @@ import pytest
 
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.edits import apply_edits
-from parc.lsp.document.mentions import Mention, find_definition, find_mention, find_uses
+from parc.lsp.document.mentions import Mention, find_definition, find_mention, find_uses, list_analyses
 from parc.lsp.document.symbols import Symbol
 from parc.lsp.document.workspace import Workspace
 from parc.lsp.edits.rename import refuse_rename
@@ -49,7 +49,7 @@ def test_axes_of_two_plans_are_two_things() -> None:
     offset = text.rindex("[ep]") + 1
     found = find_mention(analysis, offset)
     assert found is not None
-    uses = find_uses(Workspace(), analysis, found.symbol)
+    uses = find_uses([analysis], found.symbol)
     assert [each.span.line for each in uses] == [
         text[: text.rindex("ep: 128")].count("\n") + 1,
         text.count("\n") - 1,
@@ -76,12 +76,24 @@ def open_project(folder: Path) -> tuple[Workspace, Analysis]:
 
 def test_uses_are_found_in_every_file_that_sees_the_name(tmp_path: Path) -> None:
     farms, analysis = open_project(tmp_path)
-    uses = find_uses(farms, analysis, Symbol("cluster", "farm"))
+    symbol = Symbol("cluster", "farm")
+    uses = find_uses(list_analyses(farms, analysis, symbol), symbol)
     assert [(each.path.name, each.span.text, each.is_definition) for each in uses] == [
         ("farm.parc", "farm", True),
         ("other.parc", "farm", False),
         ("plan.parc", "farm", False),
     ]
+
+
+def test_only_files_that_can_see_a_name_are_analysed(tmp_path: Path) -> None:
+    """A workspace may have hundreds of plans, and analysing one takes tens of milliseconds."""
+    farms, _ = open_project(tmp_path)
+    (tmp_path / "above.parc").write_text('import "other.parc"\n')
+    (tmp_path / "escaped.parc").write_text('import "\\x66arm.parc"\n')
+    (tmp_path / "circle.parc").write_text('import "circle.parc"\nimport "parc:h100"\n')
+    importers = farms.analyse_all(importing=(tmp_path / "farm.parc").resolve())
+    names = ["plan.parc", "above.parc", "escaped.parc", "farm.parc", "other.parc"]
+    assert [each.path.name for each in importers] == names
 
 
 def test_folders_of_other_tools_are_not_searched(tmp_path: Path) -> None:
@@ -99,7 +111,7 @@ def test_a_new_name_leaves_the_plans_what_they_are(tmp_path: Path) -> None:
         edits: dict[Path, list[tuple[int, int, str]]] = {}
         now = farms.analyse(analysis.path)
         assert now is not None
-        for each in find_uses(farms, now, symbol):
+        for each in find_uses(list_analyses(farms, now, symbol), symbol):
             edits.setdefault(each.path, []).append((each.span.start, each.span.end, "another"))
         for path, some in edits.items():
             opened_there = farms.open_files.get(path)
@@ -121,14 +133,20 @@ def test_a_new_name_leaves_the_plans_what_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("tp", "the axis `tp` exists already"), ("1f", "is not a name"), ("let", "is not a name")],
+    [
+        ("tp", "the axis `tp` exists already"),
+        ("1f", "is not a name"),
+        ("let", "is not a name"),
+        ("ﬁ", "P317"),
+        ("in", "P317"),
+    ],
 )
 def test_names_that_are_refused(name: str, why: str) -> None:
     analysis = open_text(SEED)
-    refusal = refuse_rename(Workspace(), analysis, Symbol("axis", "ep", "plan wide"), name)
+    refusal = refuse_rename(Workspace(), [analysis], Symbol("axis", "ep", "plan wide"), name)
     assert refusal is not None
     assert why in refusal
-    assert refuse_rename(Workspace(), analysis, Symbol("axis", "ep", "plan wide"), "xp") is None
+    assert refuse_rename(Workspace(), [analysis], Symbol("axis", "ep", "plan wide"), "xp") is None
 
 
 def refuse(text: str, name: str) -> str | None:
@@ -140,7 +158,7 @@ def refuse(text: str, name: str) -> str | None:
     found = find_mention(analysis, offset) if analysis else None
     assert analysis
     assert found
-    return refuse_rename(files, analysis, found.symbol, name)
+    return refuse_rename(files, list_analyses(files, analysis, found.symbol), found.symbol, name)
 
 
 def test_names_in_files_that_come_with_parc_stay() -> None:
@@ -161,8 +179,8 @@ def test_a_level_takes_its_claims_along() -> None:
     analysis, offset = type_text(text.replace("[fabric: 8", "[fab|ric: 8"))
     found = find_mention(analysis, offset)
     assert found
-    assert refuse_rename(Workspace(), analysis, found.symbol, "net") is None
-    uses = find_uses(Workspace(), analysis, found.symbol)
+    assert refuse_rename(Workspace(), [analysis], found.symbol, "net") is None
+    uses = find_uses([analysis], found.symbol)
     after = apply_edits(analysis.source.text, [(each.span.start, each.span.end, "net") for each in uses])
     assert after == text.replace("fabric", "net")
     assert [each.code for each in open_text(after).loaded.diagnostics] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -44,6 +45,38 @@ WHY_NOT = {
     ("data", "experts' tensor"): "the ranks that share an expert must see the same tokens",
     ("experts", "experts' tensor"): "an axis either distributes experts or splits each of them",
 }
+
+
+@rule("P317")
+def odd_axis_name(plan: Plan) -> Iterator[Finding]:
+    """An axis has a name that Python cannot hold as it is written.
+
+    The group of an axis is an attribute of the emitted modules: `self.tp`. Its name has ASCII letters, digits
+    and `_`, and is no keyword of Python. Python takes some names outside of ASCII for one and the same.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [données: 4]
+          data over [données]
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [donnees: 4]
+          data over [donnees]
+        }
+    """
+    for axis in plan.mesh.names:
+        if axis.isascii() and not keyword.iskeyword(axis):
+            continue
+        why = "is a keyword of Python" if axis.isascii() else "is not written in ASCII"
+        yield Finding(
+            f"the axis `{axis}` {why}, and its name becomes part of a Python program",
+            (Label(plan.at(f"mesh.{axis}"), "choose another name"),),
+            help="ASCII letters, digits and `_`, such as `dp` or `ep`",
+        )
 
 
 @rule("P302")

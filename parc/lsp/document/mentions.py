@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.lsp.document.analysis import Analysis
+from parc.lsp.document.analysis import Analysis, resolve_path
 from parc.lsp.document.symbols import Symbol, list_symbols
 from parc.lsp.document.workspace import Workspace
 from parc.source import Span
@@ -48,13 +49,13 @@ def find_definition(analysis: Analysis, symbol: Symbol) -> Mention | None:
     return next(found, None)
 
 
-def find_uses(workspace: Workspace, analysis: Analysis, symbol: Symbol) -> list[Mention]:
-    """All mentions of the same symbol, in every file of the workspace, sorted by file and place."""
-    defined = find_definition(analysis, symbol)
+def find_uses(analyses: Sequence[Analysis], symbol: Symbol) -> list[Mention]:
+    """All mentions of the symbol that the first of the files means, in all of them, by file and place."""
+    defined = find_definition(analyses[0], symbol)
     if defined is None:
         return []
     found: dict[tuple[Path, int], Mention] = {}
-    for other in list_analyses(workspace, analysis):
+    for other in analyses:
         there = find_definition(other, symbol)
         if there and (there.path, there.span.start) == (defined.path, defined.span.start):
             for each in list_mentions(other):
@@ -63,6 +64,10 @@ def find_uses(workspace: Workspace, analysis: Analysis, symbol: Symbol) -> list[
     return sorted(found.values(), key=lambda each: (str(each.path), each.span.start))
 
 
-def list_analyses(workspace: Workspace, analysis: Analysis) -> list[Analysis]:
-    """The file and all others of the workspace, each real file once."""
-    return [analysis, *(each for each in workspace.analyse_all() if each.real_path != analysis.real_path)]
+def list_analyses(workspace: Workspace, analysis: Analysis, symbol: Symbol) -> list[Analysis]:
+    """The file, and all others of the workspace that may see the symbol, each real file once."""
+    defined = find_definition(analysis, symbol)
+    if defined is None:
+        return [analysis]
+    others = workspace.analyse_all(importing=resolve_path(str(defined.path)))
+    return [analysis, *(each for each in others if each.real_path != analysis.real_path)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count, islice
 from pathlib import Path
 
 from parc.check.incremental import History
 from parc.check.load import Loaded, load_text
 from parc.lsp.document.analysis import Analysis, list_imports, resolve_path
+from parc.lsp.document.import_scan import may_import
 from parc.lsp.document.positions import normalize_line_ends
 from parc.plan.imports import is_safe_to_open, read_source
 from parc.source import Source
@@ -129,13 +131,23 @@ class Workspace:
         source = read_source(path) if is_safe_to_open(path) else None
         return source if isinstance(source, Source) else None
 
+    def _read_text(self, path: Path) -> str | None:
+        source = self._find_source(path)
+        return source.text if source else None
+
     def _list_open_texts(self) -> dict[str, str]:
         return {str(each.real_path): each.source.text for each in self.open_files.values()}
 
-    def analyse_all(self) -> Iterator[Analysis]:
-        """The analysis of every plan file of the workspace, of those that are open first."""
+    def analyse_all(self, importing: Path | None = None) -> Iterator[Analysis]:
+        """The analysis of every plan file of the workspace, of those that are open first.
+
+        Of those that are not open, all or only `importing`, a real path, and what imports it.
+        """
         opened = {each.real_path for each in self.open_files.values()}
-        others = (path for path in self._list_plan_files() if path not in opened)
+        others = [path for path in self._list_plan_files() if path not in opened]
+        if importing:
+            read_text = cache(self._read_text)
+            others = [path for path in others if may_import(read_text, path, importing)]
         for path in dict.fromkeys([*self.open_files, *others]):
             if analysis := self.analyse(path):
                 yield analysis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parc.lsp.document.analysis import Analysis
-from parc.lsp.document.mentions import Mention, find_definition, find_uses, list_mentions
+from parc.lsp.document.mentions import Mention, find_definition, find_uses, list_analyses, list_mentions
 from parc.lsp.document.workspace import Workspace
 from parc.lsp.edits.rename import is_fixed
 
@@ -26,6 +26,8 @@ def list_linked(workspace: Workspace, analysis: Analysis, mention: Mention) -> l
     if symbol.kind not in LOCAL or is_fixed(analysis, symbol) or defined is None:
         return []
     same = list_same(analysis, mention)
-    if symbol.kind == "let" and len(find_uses(workspace, analysis, symbol)) != len(same):
-        return []
+    if symbol.kind == "let":
+        analyses = list_analyses(workspace, analysis, symbol)
+        if len(find_uses(analyses, symbol)) != len(same):
+            return []
     return same if defined.span.source is analysis.source else []

@@ -9,7 +9,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from parc.lsp.document.analysis import Analysis
-from parc.lsp.document.mentions import Mention, find_definition, find_mention, find_uses
+from parc.lsp.document.mentions import Mention, find_definition, find_mention, find_uses, list_analyses
 from parc.lsp.edits.rename import is_fixed, refuse_rename
 from parc.lsp.protocol.server import Server
 
@@ -36,7 +36,10 @@ def register(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_REFERENCES)
     def references(params: types.ReferenceParams) -> list[types.Location]:
         found = locate_mention(params)
-        uses = find_uses(server.files, found[0], found[1].symbol) if found else []
+        if found is None:
+            return []
+        analysis, symbol = found[0], found[1].symbol
+        uses = find_uses(list_analyses(server.files, analysis, symbol), symbol)
         wanted = params.context.include_declaration
         return [converter.to_location(each.span) for each in uses if wanted or not each.is_definition]
 
@@ -53,10 +56,11 @@ def register(server: Server) -> None:
         if found is None:
             return None
         analysis, symbol = found[0], found[1].symbol
-        if reason := refuse_rename(server.files, analysis, symbol, params.new_name):
+        analyses = list_analyses(server.files, analysis, symbol)
+        if reason := refuse_rename(server.files, analyses, symbol, params.new_name):
             raise JsonRpcInvalidParams(reason)
         edits: dict[Path, list[types.TextEdit]] = {}
-        for each in find_uses(server.files, analysis, symbol):
+        for each in find_uses(analyses, symbol):
             edit = types.TextEdit(converter.to_range(each.span), params.new_name)
             edits.setdefault(each.path, []).append(edit)
         return converter.to_workspace_edit(edits, server.versions)
