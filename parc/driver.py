@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -22,7 +21,7 @@ from parc.collector import pause_collector
 from parc.diagnostic import CompileError, Diagnostic, error, has_errors
 from parc.emit.program import Files, dump_files, emit
 from parc.emit.record import MARK, find_edits, is_ours
-from parc.emit.scratch import make_scratch, remove_left
+from parc.emit.scratch import make_temporary
 from parc.emit.tables import add_validation
 from parc.emit.write import find_foreign, write
 from parc.ir.dump import dump_program
@@ -35,7 +34,6 @@ from parc.render.text import render, summarize
 from parc.shard.dump import dump_placed
 from parc.shard.propagate import propagate
 
-RUN_PREFIX = "parc-run-"  # of the folder that a program is run from
 SHOWN = 4  # edited files that a message lists
 
 
@@ -219,9 +217,7 @@ def run(
     if made.validation:
         print(made.validation)
     base = file.parent.absolute()
-    temporary = Path(tempfile.gettempdir())
-    remove_left(RUN_PREFIX, temporary)
-    with make_scratch(RUN_PREFIX, temporary) as folder:
+    with make_temporary() as folder:
         write(made.files, folder / "program")
         program = [sys.executable, str(folder / "program" / "train.py"), "--base", str(base)]
         chosen = ["--device", device] if device else []

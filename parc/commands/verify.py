@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from parc.commands.output import print_found
 from parc.diagnostic import Diagnostic, error
 from parc.driver import Compiled, compile_plan
 from parc.emit.record import MARK
+from parc.emit.scratch import make_temporary
 from parc.emit.write import write
 from parc.render.style import BOLD, GREEN, RED, RESET, escape_controls, wants_color
 from parc.verify.ladder import RUNGS, ProgramUnderTest, ProofOptions, RungName, choose_rungs, run_rungs
@@ -110,8 +110,8 @@ def _provide_folder(made: Compiled, edited: Path | None) -> Iterator[Path]:
     if edited is not None:
         yield edited
         return
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        folder = Path(scratch) / "program"
+    with make_temporary() as scratch:
+        folder = scratch / "program"
         write(made.files, folder)
         yield folder
 

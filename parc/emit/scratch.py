@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PREFIX = "parc-"  # of the temporary folders
 LOCK = ".lock"  # the file that its process keeps locked
 
 
@@ -18,11 +19,25 @@ def make_scratch(prefix: str, parent: Path) -> Iterator[Path]:
     """A new folder in `parent`, removed at the end of the block."""
     scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
-        with (scratch / LOCK).open("w") as lock:
+        file = scratch / f"{LOCK}.new"
+        with file.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            file.replace(scratch / LOCK)  # nobody finds it before it is locked
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def make_temporary() -> Iterator[Path]:
+    """A new folder where the system has its temporary ones, removed at the end of the block.
+
+    Those that killed processes have left there are removed first.
+    """
+    parent = Path(tempfile.gettempdir())
+    _remove_left(PREFIX, parent)
+    with make_scratch(PREFIX, parent) as scratch:
+        yield scratch
 
 
 @contextmanager
@@ -53,7 +68,7 @@ def find_left(prefix: str, parent: Path) -> Iterator[Path]:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
-def remove_left(prefix: str, parent: Path) -> None:
+def _remove_left(prefix: str, parent: Path) -> None:
     """Removes the folders that killed processes of this user have left in `parent`."""
     for _ in find_left(prefix, parent):
         pass

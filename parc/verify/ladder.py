@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from parc.capture.source_lines import read_message
 from parc.diagnostic import CompileError
 from parc.emit.program import Files
+from parc.emit.scratch import make_temporary
 from parc.emit.write import write
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
@@ -98,8 +98,8 @@ def _run_sample(
         sample = choose_sample(tested.plan, name, _limit_ranks(device))
     merged = merge_edits(tested.files, tested.folder, sample.files)
     tokens, routing = choose_tokens(sample, options.seed)
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        folder = Path(scratch) / "program"
+    with make_temporary() as scratch:
+        folder = scratch / "program"
         write(merged.files, folder)
         run = SampleRun(sample, folder, tokens, options.timeout, device)
         try:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -20,7 +21,7 @@ import pytest
 from parc import cli, driver
 from parc.check.load import load
 from parc.emit import write as writing
-from parc.emit.scratch import make_scratch
+from parc.emit.scratch import make_scratch, make_temporary
 from tests.build.projects import ALL, ALONE, DATA, TENSOR, Project
 
 ROOT = Path(__file__).parents[2]
@@ -389,6 +390,21 @@ def test_a_kill_while_the_folder_is_swapped_loses_nothing(project: Project, at: 
     writing.recover(project.folder)
     assert contents(project.out) == before
     assert sorted(project.folder.iterdir()) == around
+
+
+def test_temporary_folders_of_a_killed_process_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "parc-of-somebody").mkdir()
+    if (child := os.fork()) == 0:
+        with make_temporary():
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    with make_temporary() as one, make_temporary() as other:
+        assert {*tmp_path.iterdir()} == {tmp_path / "parc-of-somebody", one, other}
+    assert [path.name for path in tmp_path.iterdir()] == ["parc-of-somebody"]
 
 
 def test_a_folder_that_is_being_written_is_left_alone(project: Project) -> None:

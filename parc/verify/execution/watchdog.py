@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import NoReturn, TextIO, TypeVar
 import torch
 import torch.distributed as dist
 
+from parc.emit.scratch import make_temporary
 from parc.runtime.processes import RankFailed, spawn
 from parc.verify.execution.diagnose import RunStopped, diagnose
 from parc.verify.report import RungFinding, format_ranks
@@ -40,8 +40,7 @@ def run_ranks(
     `target` runs the program in `folder`. `timeout` limits each of its steps, in seconds; see
     `WATCHDOG.restart`. Raises RunStopped where a rank fails, hangs, or ends its process early.
     """
-    with tempfile.TemporaryDirectory(prefix="parc-") as name:
-        scratch = Path(name)
+    with make_temporary() as scratch:
         try:
             arguments = (scratch, timeout, target, args)
             spawn(world, _run_watched, *arguments, device=device, timeout=timedelta(seconds=timeout))

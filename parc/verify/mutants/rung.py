@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from parc.emit.scratch import make_temporary
 from parc.runtime.datasets import Dataset
 from parc.verify.mutants import bugs  # noqa: F401 - registers them
 from parc.verify.mutants.outcome import Outcome, format_table, list_reasons
@@ -44,8 +43,8 @@ def run_mutants(
     `progress` is called with a line for each mutant that has been run. Raises NotProvable where the rungs
     refute the program itself.
     """
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        runner = MutantRunner(sample, low, dataset, Path(scratch), timeout=TIMEOUT)
+    with make_temporary() as scratch:
+        runner = MutantRunner(sample, low, dataset, scratch, timeout=TIMEOUT)
         if alarm := runner.check_original():
             raise NotProvable(f"the rungs refute the program itself: {alarm}")
         low_mutants = inject_bugs(MutationTarget(low)) if low else {}

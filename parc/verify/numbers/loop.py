@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from parc.emit.scratch import make_temporary
 from parc.runtime.datasets import Dataset
 from parc.verify.execution.trainer import prepare_program
 
@@ -35,12 +35,12 @@ def run_loop(
         runtime.BUCKET = BUCKET  # type: ignore[attr-defined]
     trainer = train.build_trainer(dataset, options, "cpu")
     loop = _Loop(trainer, inspect_step)
-    with tempfile.TemporaryDirectory() as out:
+    with make_temporary() as out:
         train.build_trainer = lambda *_: loop
         train.open_dataset = lambda *_: dataset
         train.check_ids = lambda *_: None
-        train.train(replace(options, steps=steps, out=Path(out)), "cpu")
-        faults = list(_find_faults(loop, steps, Path(out)))
+        train.train(replace(options, steps=steps, out=out), "cpu")
+        faults = list(_find_faults(loop, steps, out))
     return trainer, faults
 
 

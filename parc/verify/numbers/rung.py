@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from parc.capture.source_lines import Line
+from parc.emit.scratch import make_temporary
 from parc.verify.functions.check import CHECKED
 from parc.verify.numbers.compare import (
     FUNCTION,
@@ -31,8 +30,8 @@ def prove_numbers(run: SampleRun) -> Rung:
 
     Raises RunStopped where the program does not run to its end.
     """
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        reference = Path(scratch) / "reference.pt"
+    with make_temporary() as scratch:
+        reference = scratch / "reference.pt"
         save_reference(run.reference, STEPS, reference)
         found = compare_program(run, reference)
     compared = (*_describe(found), *describe_casts(run.sample.captured.promoted))

@@ -6,14 +6,13 @@ arithmetic of the type that is trained in.
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 import torch
 
+from parc.emit.scratch import make_temporary
 from parc.plan.blocks import Plan
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import FIGURES
@@ -39,8 +38,8 @@ def prove_precision(run: SampleRun) -> Rung:
         _check_gpus(plan.mesh.size)
     states = list_choice_states(run.sample.program)
     paths = {path for path, _ in states}
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        file = Path(scratch) / "bounds.pt"
+    with make_temporary() as scratch:
+        file = scratch / "bounds.pt"
         run_in_subprocess(lambda: torch.save(ReferenceRuns(run.reference, paths).measure_bounds(), file))
         reports = run.run_ranks(compare_rank, run.device, states, plan, file)
     edit = find_edit(run.sample.files, run.folder)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from parc.capture.model.recipes import is_random
 from parc.capture.source_lines import describe_fault, label_fault
 from parc.diagnostic import CompileError, Diagnostic, Label
 from parc.emit.program import Files
+from parc.emit.scratch import make_temporary
 from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.verify.numbers.compare import GRADIENT, Deviation
@@ -168,8 +167,8 @@ def _find_load(counts: Counts) -> float | None:
 
 def _compare(sample: Sample, run: _ModelRun) -> list[Deviation]:
     """How far the program's steps are from those of the user's module."""
-    with tempfile.TemporaryDirectory(prefix="parc-") as scratch:
-        folder = Path(scratch) / "program"
+    with make_temporary() as scratch:
+        folder = scratch / "program"
         write(sample.files, folder)
         deviations = compare_program_here(sample.plan, folder, run.reference.dataset, run.expected)
     compared = {name for each in deviations for name in each.user_names}
