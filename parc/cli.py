@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_command_parser(name)
     options, unknown = parser.parse_known_args(rest)
     if unknown and not command.passes_arguments:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        parser.refuse_unknown(unknown)
     options.rest = unknown
     if command.needs_torch and not _require_torch(getattr(options, "format", "text")):
         return USAGE

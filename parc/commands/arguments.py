@@ -242,6 +242,17 @@ class CommandParser(ArgumentParser):
         print_misuse(f"{self.prog}: error: {message}", self.find_format())
         sys.exit(USAGE)
 
+    def refuse_unknown(self, unknown: Sequence[str]) -> NoReturn:
+        """An error that names what no argument takes, and the option that may be meant by the first of it."""
+        from parc.plan.suggest import find_nearest  # noqa: PLC0415 - start-up time
+
+        known = [option for action in self._actions for option in action.option_strings if len(option) > 2]
+        word = next((each.partition("=")[0] for each in unknown if each.startswith("--")), "")
+        near = find_nearest(word, known) if word else None
+        self.error(
+            f"unrecognized arguments: {' '.join(unknown)}{f': did you mean `{near}`?' if near else ''}"
+        )
+
     def find_format(self) -> str:
         """The value of `--format`, which may be among arguments that cannot be parsed."""
         formats = next((each.choices for each in self._actions if each.dest == "format"), None) or ()
@@ -252,7 +263,7 @@ class CommandParser(ArgumentParser):
         return "text"
 
 
-def build_command_parser(name: str) -> ArgumentParser:
+def build_command_parser(name: str) -> CommandParser:
     """The parser of one command."""
     command = COMMANDS[name]
     parser = CommandParser(

@@ -129,6 +129,19 @@ def test_the_nearest_command_is_offered(capsys: pytest.CaptureFixture[str]) -> N
     assert "did you mean `check`?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("--formt", "--format"), ("--unsafefixes", "--unsafe-fixes"), ("--other", None)]
+)
+def test_the_nearest_option_is_offered(
+    given: str, meant: str | None, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", given, str(folder / "good.parc")])
+    assert ended.value.code == 2
+    message = f"unrecognized arguments: {given}" + (f": did you mean `{meant}`?" if meant else "")
+    assert f"{message}\n" in capsys.readouterr().err
+
+
 def test_a_plan_is_not_overwritten_by_a_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = folder / "good.parc"
     text = plan.read_text()

@@ -91,7 +91,8 @@ def _compare_figures(analysis: Analysis, after: Loaded) -> list[str]:
             new = raised.get(name)
             if new is not None and old and abs(new / old - 1) > LEAST_CHANGE:
                 found[name] = max(found.get(name, 0.0), new / old - 1, key=abs)
-    return [f"`{name}` by {100 * by:+.2g}%" for name, by in found.items()]
+    percent = {name: 100 * by for name, by in found.items()}
+    return [f"`{name}` by {by:{'+,.0f' if abs(by) >= 100 else '+.2g'}}%" for name, by in percent.items()]
 
 
 def _derive_figures(costs: Costs) -> dict[str, float]:
