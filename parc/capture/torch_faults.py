@@ -43,7 +43,8 @@ _READINGS = (
     ),
     (
         (
-            r"meta tensor|register_meta function|data.dependent|nonzero|no data|local_scalar_dense|is_nonzero"
+            r"meta tensor|tensor to numpy|register_meta function|data.dependent|nonzero|no data"
+            r"|local_scalar_dense|is_nonzero"
             r"|GuardOnData|unbacked|Could not guard"
         ),
         VALUES,

@@ -65,6 +65,10 @@ def only_fix(text: str) -> Fix:
         ("let a = 'x'\n", 'let a = "x"\n'),
         ("let a = 1,000\nlet b = [1,024, 2]\n", "let a = 1_000\nlet b = [1_024, 2]\n"),
         ("// why\n/* a\n * b */\nlet a = 1 // c\n", "# why\n# a\n # b \nlet a = 1 # c\n"),
+        (
+            'train t { dataset = tokens("a.bin") { type = uint16 } }\n',
+            'train t { dataset = tokens("a.bin", type = uint16) }\n',
+        ),
         ("import h100\n", 'import "parc:h100"\n'),
         ('import "H100"\n', 'import "parc:h100"\n'),
     ],
@@ -72,6 +76,15 @@ def only_fix(text: str) -> Fix:
 def test_what_safe_fixes_write(before: str, after: str | None) -> None:
     """None: what was meant is not sure enough."""
     assert mended(before) == (before if after is None else after)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_choice_in_quotes_is_mended_at_once(quote: str) -> None:
+    def text(choice: str) -> str:
+        body = f"mesh = [pp: 2]\n pipeline over [pp] {{ schedule = {choice} }}"
+        return complete(f"plan p for first on farm {{\n {body}\n}}\n")
+
+    assert mended(text(f"{quote}1f1b{quote}")) == text("1f1b")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ _EMPTY = torch.ops.aten.empty.memory_format
 _PLAIN = ("empty", "detach")  # what every parameter is made with, and no value is computed by
 
 
+_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]  # a descriptor
+
+
 class Entry(NamedTuple):
     """One operation. `target` is None for a function of torch.nn.init that is recorded by its name."""
 
@@ -185,13 +188,15 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Literals(TorchFunctionMode):
-    """Observes `torch.tensor`, which calls no operator."""
+    """Observes `torch.tensor`, which calls no operator, and lets `.data` be set to a tensor with data."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__()
         self.recording = recording
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == _SET_DATA and args[0].is_meta and isinstance(args[1], Tensor):
+            args = (args[0], args[1].to("meta"))
         out = func(*args, **(kwargs or {}))
         if func is torch.tensor:
             given = dict(kwargs or {})

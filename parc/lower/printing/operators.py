@@ -39,7 +39,6 @@ _INFIX = {
     "pow": "a ** b",
 }
 _TEMPLATES = {
-    "mT": "a.mT",
     "numpy_T": "a.T",
     "neg": "-a",
     "bitwise_not": "~a",
@@ -131,11 +130,14 @@ def print_operation(op: Operation) -> ast.expr:
     arguments, keywords = _list_arguments(op)
     if name in _FUNCTIONAL:
         return call(f"F.{name}", *arguments, **keywords)
-    if name == "linalg_vector_norm":
-        return call("torch.linalg.vector_norm", *arguments, **keywords)
+    package, _, function = name.partition("_")
+    if package in ("fft", "linalg", "special") and hasattr(getattr(torch, package), function):
+        return call(f"torch.{package}.{function}", *arguments, **keywords)
     if name in _FREE or not isinstance(op.args[0], ast.expr):
         return call(f"torch.{name}", *arguments, **keywords)
     if hasattr(torch.Tensor, name) and name not in _OTHERWISE:
+        if not callable(getattr(torch.Tensor, name)):
+            return expr(f"a.{name}", a=op.first)
         return op.method(name, *arguments[1:], **keywords)
     if hasattr(torch, name) and name not in _OTHERWISE:
         return call(f"torch.{name}", *arguments, **keywords)

@@ -1,4 +1,6 @@
-"""The balance loss is computed of the routing of all layers at once, as Mixtral does it."""
+"""The balance loss is computed of the routing of all layers at once, as Mixtral does it: numbers and whole
+numbers of every layer are needed at the end.
+"""
 
 import torch
 from copied_experts import Block as Listed
@@ -10,9 +12,9 @@ from torch.nn import functional
 class Block(Listed):
     def forward(self, x):
         tokens = x.flatten(0, 1)
-        logits = self.gate(tokens)
-        weights, indices = logits.softmax(-1).topk(2)
-        return x + self.mixture(tokens, indices, weights).view_as(x), logits
+        scores = self.gate(tokens).softmax(-1)
+        weights, indices = scores.topk(2)
+        return x + self.mixture(tokens, indices, weights).view_as(x), scores, indices
 
 
 class Model(Base):
@@ -23,10 +25,11 @@ class Model(Base):
 
     def forward(self, tokens):
         x = self.embedding(tokens)
-        routed = ()
+        routed, chosen = [], []
         for layer in self.layers:
-            x, logits = layer(x)
-            routed += (logits,)
-        scores = torch.cat(routed).softmax(-1)
-        chosen = functional.one_hot(scores.topk(2).indices, self.count).float().mean(0)
-        return self.head(x), self.count * (chosen * scores.mean(0)).sum()
+            x, scores, indices = layer(x)
+            routed.append(scores)
+            chosen.append(indices)
+        scores = torch.cat(routed)
+        share = functional.one_hot(torch.cat(chosen), self.count).to(scores.dtype).mean(0).sum(0)
+        return self.head(x), self.count * (share * scores.mean(0)).sum()

@@ -13,7 +13,8 @@ class Block(nn.Module):
 
     def forward(self, x):
         pairs = torch.view_as_complex(self.up(x).unflatten(-1, (-1, 2)))
-        return x + torch.view_as_real(pairs * self.turns[: x.shape[1]]).flatten(-2)
+        x = x + torch.view_as_real(pairs * self.turns[: x.shape[1]]).flatten(-2)
+        return x + torch.fft.fft(x, dim=-1).real / x.shape[-1]
 
 
 class Model(nn.Module):
