@@ -54,12 +54,13 @@ Step: TypeAlias = tuple[Entry, int]  # what a linear layer's constructor does, a
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records every operation on tensors. All tensors are kept alive, so that no memory is met twice."""
+    """Records every operation on tensors. All memory is kept, so that none is met twice."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._log: list[Entry] = []
         self._by_storage: dict[int, list[int]] = defaultdict(list)  # entries that make or change a storage
+        self._kept: dict[int, torch.UntypedStorage] = {}  # a parameter that is cast lets go of its own
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -180,11 +181,17 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number = len(self._log)
         with torch._C.DisableTorchFunction():  # modes would see every look at a tensor
             # a module that is cast gets other storages later
-            storages = tuple(map(get_storage, operands))
+            storages = tuple(map(self._keep_storage, operands))
             in_place = len(operands) == 1 and operands[0] is entry.out
-            for storage in storages if in_place else map(get_storage, list_tensors(entry.out)):
+            for storage in storages if in_place else map(self._keep_storage, list_tensors(entry.out)):
                 self._by_storage[storage].append(number)
         self._log.append(entry._replace(operands=storages, number=number))
+
+    def _keep_storage(self, tensor: Tensor) -> int:
+        key = get_storage(tensor)
+        if key not in self._kept:
+            self._kept[key] = tensor.untyped_storage()
+        return key
 
 
 class _Literals(TorchFunctionMode):
