@@ -14,6 +14,7 @@ from parc.capture import preconditions
 from parc.capture.calls import NotExperts
 from parc.capture.experts.bank import Bank, find_banks
 from parc.capture.experts.capture import capture_expert
+from parc.capture.experts.idle import has_gradient_when_idle
 from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
@@ -100,6 +101,7 @@ def capture(plan: Plan) -> Captured:
         _check_results(model, structure, root)
         _check_experts(plan, forward)
         experts = _capture_experts(model, structure, forward)
+        _check_idle_experts(plan, structure, forward)
         fixed = _find_symbols(structure, root, _read_batch(plan))
     _check_used(model, structure, root, experts)
     objective = structure.objective
@@ -286,6 +288,31 @@ def _check_experts(plan: Plan, forward: Forward) -> None:
         label = Label(plan.experts.span, "asked for by this plan")
         cure = "put them into a module whose `forward` takes tokens, indices and weights"
         raise CompileError(error("P506", message, label, help=cure))
+
+
+def _check_idle_experts(plan: Plan, structure: _Structure, forward: Forward) -> None:
+    """`idle_experts = skip` is what AdamW does with the gradients of the model itself."""
+    if plan.train.optimizer.idle_experts == "update":
+        return
+    label = Label(plan.train.optimizer.at("idle_experts"), "asked for here")
+    cure = "`idle_experts = update`, as when the key is left out"
+    if not forward.experts:
+        message = f"`{plan.train.model.source}` has no module of experts that `idle_experts = skip` is about"
+        raise CompileError(error("P519", message, label, help="leave the key out"))
+    alike = {
+        (structure.signatures.number(forward.boundaries[path]), call): path
+        for path, call in reversed(forward.experts.items())
+    }  # the first of each kind
+    for (_, call), path in alike.items():
+        module = forward.boundaries[path]
+        if has_gradient_when_idle(module, structure.banks[path], call):
+            message = (
+                f"an expert of `{user_name(path)}` that gets no token has a gradient of zero, so that AdamW "
+                "updates it on one device"
+            )
+            raise CompileError(
+                error("P519", message, label, *label_class(type(module), "the experts"), help=cure)
+            )
 
 
 def _check_parameters(model: Model, structure: _Structure, forward: Forward) -> None:

@@ -117,7 +117,10 @@ def _batch_settings(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
 
 def _optimizer_settings(plan: Plan) -> Mapping[str, ast.expr]:
     names = ("lr", "beta1", "beta2", "eps", "weight_decay", "clip", "warmup", "decay", "min_lr")
-    return {each: literal(getattr(plan.train.optimizer, each)) for each in names}
+    settings = {each: literal(getattr(plan.train.optimizer, each)) for each in names}
+    if plan.train.optimizer.idle_experts == "skip":
+        settings["idle_experts"] = literal("skip")
+    return settings
 
 
 def _precision(plan: Plan) -> Mapping[str, ast.expr]:

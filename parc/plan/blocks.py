@@ -166,6 +166,7 @@ class Optimizer(Spanned):
     warmup: int = 0  # steps
     decay: Literal["constant", "cosine"] = "constant"
     min_lr: float = 0.0  # final value of the cosine
+    idle_experts: Literal["update", "skip"] = "update"  # those that no token of a step has reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

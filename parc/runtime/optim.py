@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
+from torch import Tensor
 
 from .placement import PlacedParameter, round_masters
+
+Expert: TypeAlias = tuple[str, int]
+"""The path of a module of experts, and the number of one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWSettings:
-    """`clip` is the largest global gradient norm; `warmup` and `steps` are numbers of optimizer steps."""
+    """`clip` is the largest global gradient norm; `warmup` and `steps` are numbers of optimizer steps.
+
+    `idle_experts` is what a step does to an expert of a list of modules that no token has reached: with
+    "skip" its parameters, moments and its own count of steps stay as they are.
+    """
 
     lr: float
     beta1: float = 0.9
@@ -26,6 +35,7 @@ class AdamWSettings:
     decay: Literal["constant", "cosine"] = "constant"
     min_lr: float = 0.0
     steps: int = 1
+    idle_experts: Literal["update", "skip"] = "update"
 
     def learning_rate(self, step: int) -> float:
         """Rises linearly to `lr` in the warm-up; then constant, or a cosine to `min_lr` at `steps`."""
@@ -46,8 +56,16 @@ class ScheduledAdamW:
     def __init__(self, parameters: Sequence[PlacedParameter], settings: AdamWSettings) -> None:
         self.parameters = parameters
         self.settings = settings
+        self.masters = {each.name: self.split(each, each.master) for each in parameters}
+        self.experts: dict[Expert, list[Tensor]] = defaultdict(
+            list
+        )  # the masters of those that may be skipped
+        for parameter in filter(self.is_split, parameters):
+            masters = self.masters[parameter.name]
+            for (number, _), master in zip(parameter.locate_experts(), masters, strict=True):
+                self.experts[str(parameter.bank), number].append(master)
         self.adamw = torch.optim.AdamW(
-            [parameter.master for parameter in parameters],
+            [master for masters in self.masters.values() for master in masters],
             lr=settings.lr,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
@@ -55,13 +73,32 @@ class ScheduledAdamW:
             fused=True,
         )
 
-    def step(self, step: int) -> None:
-        """Updates masters and what this rank updates of the parameters, in place; drops the gradients."""
+    def is_split(self, parameter: PlacedParameter) -> bool:
+        """Whether AdamW takes each expert by itself: it counts the steps of a tensor, for its moments."""
+        return self.settings.idle_experts == "skip" and parameter.bank is not None
+
+    def split(self, parameter: PlacedParameter, tensor: Tensor) -> list[Tensor]:
+        """A tensor of the master's shape as the tensors that AdamW takes."""
+        if not self.is_split(parameter):
+            return [tensor]
+        flat = tensor.reshape(-1)
+        return [flat[elements.start : elements.stop] for _, elements in parameter.locate_experts()]
+
+    def step(self, step: int, idle: Iterable[Expert] = ()) -> None:
+        """Updates masters and what this rank updates of the parameters, in place; drops the gradients.
+
+        The `idle` experts, of this rank and of others, are left as they are.
+        """
         for group in self.adamw.param_groups:
             group["lr"] = self.settings.learning_rate(step)
         for parameter in self.parameters:
-            parameter.master.grad = parameter.gradient.to(parameter.master.dtype)
+            gradients = self.split(parameter, parameter.gradient.to(parameter.master.dtype))
+            for master, gradient in zip(self.masters[parameter.name], gradients, strict=True):
+                master.grad = gradient
             parameter.tensor.grad = None
+        for expert in idle:
+            for master in self.experts.get(expert, ()):
+                master.grad = None
         self.adamw.step()
         self.adamw.zero_grad()
         round_masters(self.parameters)

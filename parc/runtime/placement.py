@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
@@ -147,6 +147,12 @@ class PlacedParameter:
         )
 
     @property
+    def bank(self) -> str | None:
+        """The path of the module whose list of experts it stacks; None where it stacks no list."""
+        stack = self.placement.stack
+        return None if stack is None else ".".join(self.name.split(".")[: stack.count(".")])
+
+    @property
     def rows(self) -> range:
         """The part of dim 0 that this rank holds: the numbers of its experts, where dim 0 counts experts."""
         rows = range(self.placement.shape[0])
@@ -155,6 +161,15 @@ class PlacedParameter:
                 size = len(rows) // cut.ranks
                 rows = rows[cut.rank * size : (cut.rank + 1) * size]
         return rows
+
+    def locate_experts(self) -> Iterator[tuple[int, range]]:
+        """The experts that the master has elements of, and which of its flattened elements these are."""
+        size = self.tensor.numel() // len(self.rows)
+        own = self.slice.elements if self.slice else range(self.tensor.numel())
+        for row, expert in enumerate(self.rows):
+            low, high = max(row * size, own.start), min((row + 1) * size, own.stop)
+            if low < high:
+                yield expert, range(low - own.start, high - own.start)
 
     def select_share(self, whole: Tensor, front: int = 0) -> Tensor:
         """This rank's part of `whole`, a tensor of the parameter's shape without its first `front` dims."""

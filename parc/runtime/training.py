@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NoReturn
 
@@ -16,7 +16,7 @@ from .batches import Batches
 from .experts import TOKEN_COUNTS
 from .gradients import Gradients
 from .objective import Objective, pack_losses
-from .optim import AdamWSettings, ScheduledAdamW
+from .optim import AdamWSettings, Expert, ScheduledAdamW
 from .pipeline import Pipeline
 from .placement import PlacedParameter
 from .processes import RunStopped
@@ -63,12 +63,12 @@ class Trainer:
         self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
         self.optimizer = ScheduledAdamW(parameters, optimizer)
         self.shared_updates = SharedUpdates(parameters, topology.mesh)
-        self.token_counts = [
-            counts
+        self.token_counts = {
+            name.removesuffix(f".{TOKEN_COUNTS}"): counts  # by the path of the module of experts
             for stage in stages
             for name, counts in stage.named_buffers()
             if name.split(".")[-1] == TOKEN_COUNTS
-        ]
+        }
         self.device = torch.device(topology.mesh.device_type)
 
     def step(self, step: int) -> dict[str, float]:
@@ -81,13 +81,17 @@ class Trainer:
         start = time.perf_counter()
         losses = self.compute_gradients(step)
         norm = self.gradients.compute_norm()
-        found = [*losses, norm.double()]
+        found = [losses, norm.double().view(1)]
         if self.load_axes is not None:
-            found.append(self.compute_expert_load(self.load_axes).double())
-        loss, balance, norm_value, *load = torch.stack(found).tolist()  # where the host waits for the device
+            counts = self.sum_token_counts(self.load_axes)
+            found.append(self.compute_expert_load(counts).double().view(1))
+            if self.settings.idle_experts == "skip":
+                found.append(counts.double())
+        loss, balance, norm_value, *rest = torch.cat(found).tolist()  # where the host waits for the device
         if not math.isfinite(loss + balance + norm_value):
             self.stop_run(step, {"loss": loss, "balance loss": balance, "gradient norm": norm_value})
-        self.update(step, norm)
+        idle = self.find_idle_experts(rest[1:])
+        self.update(step, norm, idle)
         figures = {
             "step": step,
             "loss": loss,
@@ -96,8 +100,8 @@ class Trainer:
         }
         if self.objective.balance is not None:
             figures["balance"] = balance
-        if load:
-            (figures["expert_load"],) = load
+        if rest:
+            figures["expert_load"] = rest[0]
         WATCHDOG.restart(f"what follows step {step}")
         seconds = time.perf_counter() - start
         batch = self.batches.settings
@@ -139,11 +143,11 @@ class Trainer:
             packed = torch.stack(each).detach()
         return packed, divisor
 
-    def update(self, step: int, norm: Tensor) -> None:
-        """Clips the gradients, whose global norm is `norm`, and updates the parameters."""
+    def update(self, step: int, norm: Tensor, idle: Iterable[Expert] = ()) -> None:
+        """Clips the gradients, whose global norm is `norm`, and updates all but the `idle` experts."""
         if self.settings.clip is not None:
             self.gradients.clip(self.settings.clip, norm)
-        self.optimizer.step(step)
+        self.optimizer.step(step, idle)
         self.shared_updates.gather()
 
     def stop_run(self, step: int, figures: Mapping[str, float]) -> NoReturn:
@@ -181,17 +185,32 @@ class Trainer:
             if not parameter.ensure_gradient().isfinite().all():
                 yield f"the gradient of `{parameter.name}`{stage}"
 
-    def compute_expert_load(self, axes: tuple[str, ...]) -> Tensor:
+    def sum_token_counts(self, axes: tuple[str, ...]) -> Tensor:
+        """Tokens of each expert in the step, one module of experts of these stages after the other: (..,).
+
+        Reads and clears the counts that the modules keep of this rank's tokens.
+        """
+        kept = list(self.token_counts.values())
+        if not kept:
+            return torch.zeros(0, dtype=torch.float32, device=self.device)
+        counts = torch.cat(kept).to(torch.float32)
+        torch._foreach_zero_(kept)
+        self.topology.sum(counts, axes)
+        return counts
+
+    def find_idle_experts(self, counts: Sequence[float]) -> list[Expert]:
+        """The experts of these stages that no token has reached; `counts` as of `sum_token_counts`."""
+        numbered = [(path, number) for path, kept in self.token_counts.items() for number in range(len(kept))]
+        return [expert for expert, count in zip(numbered, counts, strict=False) if not count]
+
+    def compute_expert_load(self, counts: Tensor) -> Tensor:
         """Tokens of the busiest expert over the mean of its layer, in the worst layer; 1 is even. A scalar.
 
-        Reads and clears the counts of tokens that the modules of experts keep.
+        `counts` as of `sum_token_counts`. With a pipeline, all ranks call this together.
         """
         worst = torch.zeros((), dtype=torch.float32, device=self.device)
         if self.token_counts:
-            counts = torch.cat(self.token_counts).to(torch.float32)
-            torch._foreach_zero_(self.token_counts)
-            self.topology.sum(counts, axes)
-            layers = torch.split(counts, [len(each) for each in self.token_counts])
+            layers = torch.split(counts, [len(each) for each in self.token_counts.values()])
             worst = torch.stack([layer.max() / layer.mean() for layer in layers]).max()
         if self.topology.pipeline is not None:
             dist.all_reduce(worst, dist.ReduceOp.MAX, group=self.topology.pipeline)

@@ -224,7 +224,7 @@ def test_a_stage_without_experts_sends_its_load_in_the_type_of_the_others(ranks,
         kept = Precision(master=dtype, gradients=dtype)
         parameters = place_parameters(model, placements(), topology.mesh, kept)
         trainer = Trainer([model], parameters, topology, batches, Objective(returns="loss"), SETTINGS)
-        return trainer.compute_expert_load(()).dtype
+        return trainer.compute_expert_load(trainer.sum_token_counts(())).dtype
 
     assert ranks(1, load_dtype) == [torch.float32]
 

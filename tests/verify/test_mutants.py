@@ -10,6 +10,7 @@ from pathlib import Path
 import mutants as benchmark
 import pytest
 
+from parc.check.load import load
 from parc.emit.write import write
 from parc.verify.mutants.outcome import Outcome, format_table
 from parc.verify.mutants.registry import BUGS
@@ -23,6 +24,7 @@ from parc.verify.sample.tokens import Tokens
 
 from .plans import VOCABULARY, captured, loaded
 
+RUN_PLANS = Path(__file__).parents[1] / "plans" / "run"
 EXPERTS = (
     2,
     """
@@ -164,6 +166,33 @@ def test_bugs_of_updates_that_ranks_share_are_detected(
     found = sharing.detect(next(each.files for each in its if site in each.site), {})
     assert found is not None
     assert (found.rung, found.means, message in found.message) == (rung, "difference", True), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bug", "site", "message"),
+    [
+        ("idle expert updated", "gradient were zero", "specialists"),
+        ("idle expert updated", "steps counted", "are not counted as they are made"),
+        ("busy expert skipped", "tokens of each rank", "specialists"),
+    ],
+)
+def test_a_wrong_choice_of_idle_experts_is_detected(
+    skipping: MutantRunner, bug: str, site: str, message: str
+) -> None:
+    its = inject_bugs(skipping.describe_target())
+    assert not its["idle expert skipped"]
+    found = skipping.detect(next(each.files for each in its[bug] if site in each.site), {})
+    assert found is not None
+    assert (found.rung, found.means, message in found.message) == ("numbers", "difference", True), found
+
+
+@pytest.fixture(scope="module")
+def skipping(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
+    """Its plan leaves experts without tokens as they are."""
+    plans = load(RUN_PLANS / "idle-experts.parc").plans
+    sample = compile_sample(next(plan for plan in plans if plan.name == "data"), "fp64")
+    return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("skipping"), timeout=60)
 
 
 def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:

@@ -95,7 +95,11 @@ def test_a_rank_that_exits_as_if_it_had_succeeded_is_refuted(tmp_path: Path) -> 
 
 
 def test_a_step_whose_gradients_cannot_be_inspected_is_not_provable(tmp_path: Path) -> None:
-    edit = ("runtime/training.py", "self.update(step, norm)", "type(self).update(self, step, norm)")
+    edit = (
+        "runtime/training.py",
+        "self.update(step, norm, idle)",
+        "type(self).update(self, step, norm, idle)",
+    )
     found = stopped(tmp_path / "program", edit, layout="one-rank")
     assert found.verdict == "not provable"
     assert found.finding.message.startswith("the edited `step` does not call `update`")

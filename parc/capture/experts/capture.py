@@ -43,7 +43,7 @@ def capture_expert(
         for expert, graph in enumerate(others, 1):
             if str(graph) != str(first):
                 raise UnsupportedExperts(f"its expert {expert} and its expert 0 compute different things")
-        if not is_weighted_sum(partial(_run, module, call), module, bank, first, call.tokens[-1]):
+        if not is_weighted_sum(partial(run_experts, module, call), module, bank, first, call.tokens[-1]):
             raise UnsupportedExperts(
                 "its result is not the weighted sum of what each token's experts make of it", weighted
             )
@@ -74,12 +74,18 @@ def _trace(module: nn.Module, bank: Bank, call: ExpertsCall) -> tuple[list[fx.Gr
     for name, buffer in module.named_buffers():
         tracer.add_tensor(buffer, "buffer", name)
     with tracer:
-        out = _run(module, call, tokens, indices, torch.ones(len(tokens), 1, dtype=dtype))
+        out = run_experts(module, call, tokens, indices, torch.ones(len(tokens), 1, dtype=dtype))
     results = enumerate(tracer.find_results(out))
     return [stack_experts(result, bank, expert) for expert, result in results], tracer.weighted
 
 
-def _run(module: nn.Module, call: ExpertsCall, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+def run_experts(
+    module: nn.Module, call: ExpertsCall, tokens: Tensor, indices: Tensor, weights: Tensor
+) -> Tensor:
+    """What a module, which has memory, makes of tokens (N, H) with indices and weights (N, K).
+
+    Raises UnsupportedExperts where it fails, or makes anything but (N, H).
+    """
     args, kwargs = call.bind(tokens, indices, weights)
     try:
         out = module(*args, **kwargs)

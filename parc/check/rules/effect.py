@@ -32,7 +32,9 @@ def _find_idle_options(plan: Plan) -> Iterator[IdleOption]:
         yield IdleOption(pipeline, "schedule", "`schedule`", "the pipeline has one stage")
     if plan.recompute == "experts" and shape.experts == 0:
         yield IdleOption(plan, "recompute", "`recompute = experts`", "the model has no experts")
-    loss = plan.train.loss
+    loss, optimizer = plan.train.loss, plan.train.optimizer
+    if optimizer.idle_experts == "skip" and shape.experts == 0:
+        yield IdleOption(optimizer, "idle_experts", "`idle_experts`", "the model has no experts")
     if loss.balance > 0 and shape.experts == 0:
         yield IdleOption(loss, "balance", "the balance loss", "the model has no experts")
     approximate = plan.train.approximate

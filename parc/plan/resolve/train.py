@@ -127,6 +127,7 @@ def _resolve_optimizer(train: BlockReader) -> blocks.Optimizer:
         warmup=block.read_count_or("warmup", 0),
         decay=block.read_choice("decay", "constant"),
         min_lr=block.read_real_or("min_lr", 0.0),
+        idle_experts=block.read_choice("idle_experts", "update"),
         span=block.span,
         spans=block.spans,
     )

@@ -42,6 +42,12 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "cosine": "After the warmup the learning rate falls to `min_lr` along half a cosine, up to the last "
         "step.",
     },
+    ("adamw", "idle_experts"): {
+        "update": "Its gradient is zero: weight decay shrinks it and the moments move it, as any other "
+        "parameter.",
+        "skip": "It has no gradient: parameters, moments and its count of steps stay as they are. For "
+        "experts in a list of modules, which plain PyTorch trains so.",
+    },
     ("approximate", "balance"): {
         "microbatch": "Over the tokens of a microbatch on all ranks.",
         "rank": "Over the tokens of one rank: no communication, and other numbers than on a single device.",

@@ -6,6 +6,7 @@ from parc.plan.schema.form import Form, Key
 
 SHIFTS = ("data", "model")
 DECAYS = ("constant", "cosine")
+IDLE_EXPERTS = ("update", "skip")
 NUMBER_TYPES = ("fp32", "fp64", "bf16")
 BALANCES = ("microbatch", "rank")
 DATASETS = ("files", "tokens")
@@ -115,6 +116,13 @@ ADAMW = Form(
         Key("warmup", "count", "Steps of linear warmup from zero.", example="100", least=0),
         Key("decay", "choice", "Schedule of the learning rate after the warmup.", DECAYS, example="cosine"),
         Key("min_lr", "real", "Final learning rate of the cosine schedule.", example="3e-5"),
+        Key(
+            "idle_experts",
+            "choice",
+            "What a step does to an expert that no token of the whole batch has reached.",
+            IDLE_EXPERTS,
+            example="skip",
+        ),
     ),
     dataclass="Optimizer",
 )

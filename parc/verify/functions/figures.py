@@ -24,7 +24,7 @@ def check_load(trainer: Any, plan: Plan) -> Iterator[str]:
         yield f"the load of experts is that of {len(trainer.token_counts)} of the {banks} layers of a rank"
     rank = dist.get_rank()
     worst = torch.zeros((), dtype=torch.float64)
-    for layer, counts in enumerate(trainer.token_counts):
+    for layer, counts in enumerate(trainer.token_counts.values()):
         experts = torch.arange(1, len(counts) + 1)
         counts.copy_(_count(experts, rank, layer))
         whole = sum(_count(experts, each, layer) for each in plan.mesh.group(rank, trainer.load_axes))
@@ -32,10 +32,11 @@ def check_load(trainer: Any, plan: Plan) -> Iterator[str]:
         worst = torch.maximum(worst, whole.max() / whole.double().mean())
     if trainer.topology.pipeline is not None:
         dist.all_reduce(worst, dist.ReduceOp.MAX, group=trainer.topology.pipeline)
-    found = float(trainer.compute_expert_load(trainer.load_axes))
+    counts = trainer.sum_token_counts(trainer.load_axes)
+    found = float(trainer.compute_expert_load(counts))
     if not abs(found - float(worst)) <= ERROR * float(worst):
         yield f"the load of experts is reported as {found:g}, not {float(worst):g}"
-    if any(bool(counts.any()) for counts in trainer.token_counts):
+    if any(bool(counts.any()) for counts in trainer.token_counts.values()):
         yield "the tokens of experts are not cleared when they are reported: the next step counts them again"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,9 +42,12 @@ def check_rates(trainer: Any, plan: Plan) -> Iterator[str]:
 def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
     """AdamW with the gradient clipped by its global norm, for gradients from tiny to huge ones.
 
-    A rank that finds a fault goes on: the others communicate with it.
+    Where idle experts are skipped, every other expert is one of them. A rank that finds a fault goes on: the
+    others communicate with it.
     """
     faults = list[str]()
+    skips = plan.train.optimizer.idle_experts == "skip"
+    banks = trainer.token_counts.items() if skips else ()
     generator = torch.Generator().manual_seed(torch.distributed.get_rank())
     for number, scale in enumerate(SCALES):
         step = max(0, plan.train.steps - 1 - number)  # where a schedule has come down
@@ -53,9 +56,14 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
             parameter.tensor.grad = (drawn * scale).to(parameter.tensor)
         norm = trainer.gradients.compute_norm()
         before = [_copy(trainer, parameter) for parameter in trainer.parameters]
-        trainer.update(step, norm)
+        idle = {
+            (path, expert) for path, kept in banks for expert in range(len(kept)) if (number + expert) % 2
+        }
+        trainer.update(step, norm, idle)
         for parameter, state in zip(trainer.parameters, before, strict=True):
+            updated = ~_find_idle_elements(parameter, idle)
             expected = _update(plan, state, float(norm), compute_rate(plan, step))
+            expected = torch.where(updated, expected, state["value"])
             found = parameter.select_slice(parameter.tensor.detach()).double()
             if not found.numel():  # the slice of a rank beyond the end of the tensor
                 continue
@@ -64,27 +72,45 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
                 large = f"with a gradient norm of {float(norm):.1e}"
                 what = f"the update of `{parameter.name}` in step {step}, {large}"
                 faults.append(f"{what}, is off by {error:.1e}")
+            if not torch.equal(_copy_state(trainer, parameter, "step"), state["count"] + updated):
+                faults.append(f"the updates of `{parameter.name}` are not counted as they are made")
     yield from faults[:1]
 
 
+def _find_idle_elements(parameter: Any, idle: Collection[tuple[str, int]]) -> Tensor:
+    """Which elements of the master belong to idle experts."""
+    found = torch.zeros(parameter.tensor.shape, dtype=torch.bool)
+    for row, expert in enumerate(parameter.rows if parameter.bank else ()):
+        found[row] = (parameter.bank, expert) in idle
+    mine: Tensor = parameter.select_slice(found)
+    return mine
+
+
 def _copy(trainer: Any, parameter: Any) -> dict[str, Tensor]:
-    """Value, gradient, moments and number of updates of a parameter, in float64."""
-    state: Mapping[str, Tensor] = trainer.optimizer.adamw.state[parameter.master]
-    zero = torch.zeros_like(parameter.master)
-    found = {
-        "value": parameter.master,
-        "gradient": parameter.gradient,
-        "mean": state.get("exp_avg", zero),
-        "square": state.get("exp_avg_sq", zero),
-        "count": state.get("step", torch.zeros(())),
+    """Value, gradient, moments and number of updates of each element of a master, in float64."""
+    return {
+        "value": parameter.master.detach().double().clone(),
+        "gradient": parameter.gradient.detach().double().clone(),
+        "mean": _copy_state(trainer, parameter, "exp_avg"),
+        "square": _copy_state(trainer, parameter, "exp_avg_sq"),
+        "count": _copy_state(trainer, parameter, "step"),
     }
-    return {name: tensor.detach().double().clone() for name, tensor in found.items()}
+
+
+def _copy_state(trainer: Any, parameter: Any, key: str) -> Tensor:
+    """What AdamW keeps of each element of a master; zeros before the first update."""
+    kept: Sequence[Tensor] = trainer.optimizer.masters[parameter.name]
+    zero = torch.zeros(())
+    parts = [
+        trainer.optimizer.adamw.state[each].get(key, zero).expand(each.shape).reshape(-1) for each in kept
+    ]
+    return torch.cat([*parts, torch.zeros(0)]).double().view(parameter.master.shape)
 
 
 def _update(plan: Plan, state: Mapping[str, Tensor], norm: float, rate: float) -> Tensor:
     """A step of AdamW, as it is defined."""
     given = plan.train.optimizer
-    gradient, count = state["gradient"], float(state["count"]) + 1
+    gradient, count = state["gradient"], state["count"] + 1
     if given.clip:
         gradient = gradient * min(1.0, given.clip / (norm + 1e-6))
     mean = given.beta1 * state["mean"] + (1 - given.beta1) * gradient

@@ -68,7 +68,7 @@ def _check_counts(trainer: Any) -> Iterator[str]:
         given[path] += 0 if is_in_backward_pass() else arguments[1].numel()
 
     hooks = [module.register_forward_pre_hook(partial(add, path)) for path, module in owners.items()]
-    for counts in trainer.token_counts:
+    for counts in trainer.token_counts.values():
         counts.zero_()
     trainer.run_microbatches(0)
     for hook in hooks:
@@ -79,5 +79,5 @@ def _check_counts(trainer: Any) -> Iterator[str]:
             yield f"`{path}` counts {counted} rows of a step, and is given {given[path]}"
     for parameter in trainer.parameters:
         parameter.tensor.grad = None
-    for counts in trainer.token_counts:
+    for counts in trainer.token_counts.values():
         counts.zero_()

@@ -106,6 +106,10 @@ class MutationTarget:
         # the reason why edits of sums over microbatches are equivalent, if it holds
         self.one_microbatch = "one microbatch" if plan.train.batch.microbatches == 1 else None
 
+    @property
+    def skips_idle_experts(self) -> bool:
+        return self.plan.train.optimizer.idle_experts == "skip"
+
     def count_ranks(self, axis: str) -> int:
         return self.plan.mesh.axis(axis).size
 

@@ -119,7 +119,7 @@ class Reference:
         for step in range(count):
             with promote_casts(self._dtype):
                 loss, balance = self._compute_gradients(model, *batches.load(step))
-            gradients = {name: _ensure_gradient(each).clone() for name, each in named.items()}
+            gradients = {name: _copy_gradient(each) for name, each in named.items()}
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip or float("inf")).item()
             rate = schedule.learning_rate(step)
             for group in adamw.param_groups:
@@ -128,7 +128,8 @@ class Reference:
             largest = max(map(find_largest_entry, gradients.values()))
             floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
             for name, master in masters.items():
-                master.grad = _ensure_gradient(named[name]).to(master.dtype)
+                none = named[name].grad is None and given.idle_experts == "skip"
+                master.grad = None if none else _copy_gradient(named[name]).to(master.dtype)
             adamw.step()
             model.zero_grad()
             with torch.no_grad():
@@ -197,7 +198,8 @@ def build_schedule(plan: Plan) -> AdamWSettings:
     )
 
 
-def _ensure_gradient(parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:  # an expert that no token has reached
-        parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
-    return parameter.grad
+def _copy_gradient(parameter: nn.Parameter) -> Tensor:
+    """Zeros for an expert of a list that no token has reached: it has no gradient."""
+    if parameter.grad is None:
+        return torch.zeros_like(parameter, dtype=parameter.grad_dtype, requires_grad=False)
+    return parameter.grad.clone()

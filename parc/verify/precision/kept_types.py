@@ -26,14 +26,15 @@ def find_wrong_types(trainer: Any, plan: Plan) -> Iterator[str]:
     types = plan.train.precision
     master, summed, moment = (DTYPES[each] for each in (types.master, types.gradients, types.moments))
     for parameter in trainer.parameters:
-        state = trainer.optimizer.adamw.state[parameter.master]
-        found = {
-            "the master": (parameter.master.dtype, master),
-            "the gradient": (parameter.ensure_gradient().dtype, summed),
-            "the mean of the gradient": (state["exp_avg"].dtype, moment),
-            "the mean of the squared gradient": (state["exp_avg_sq"].dtype, moment),
-        }
-        for what, (actual, right) in found.items():
+        found = [
+            ("the master", parameter.master.dtype, master),
+            ("the gradient", parameter.ensure_gradient().dtype, summed),
+        ]
+        for each in trainer.optimizer.masters[parameter.name]:
+            if state := trainer.optimizer.adamw.state[each]:  # an expert that was idle so far has none
+                found.append(("the mean of the gradient", state["exp_avg"].dtype, moment))
+                found.append(("the mean of the squared gradient", state["exp_avg_sq"].dtype, moment))
+        for what, actual, right in dict.fromkeys(found):
             if actual != right:
                 yield f"{what} of `{parameter.name}` is {_name(actual)}, and {_name(right)} by the plan"
         rounded = parameter.master.to(parameter.tensor.dtype)

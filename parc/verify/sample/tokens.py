@@ -46,7 +46,7 @@ class Tokens:
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.ids = (torch.rand(length, generator=generator) ** skew * vocabulary).long()
-        self.ignored = ignored
+        self.vocabulary, self.ignored = vocabulary, ignored
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,13 +70,45 @@ def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
         return tokens, "the model has no experts"
     reference = Reference(sample.plan, captured, tokens)
     model = reference.build_model()
-    counts = _count_routed(reference, model, captured)
-    for skew, draw in product(SKEWS, (seed, seed + SECOND_DRAW)):
-        if any(not bool(each.all()) for found in counts.values() for each in found):
+    shows = _shows_idle_step if sample.plan.train.optimizer.idle_experts == "skip" else _shows_idle_microbatch
+    for each in _vary_tokens(tokens, seed):
+        tokens = each
+        if shows(replace(reference, dataset=tokens), model):
             break
-        tokens = Tokens(vocabulary, draw, skew, ignored=ignored)
-        counts = _count_routed(replace(reference, dataset=tokens), model, captured)
-    return tokens, _describe(counts)
+    return tokens, _describe(_count_routed(replace(reference, dataset=tokens), model))
+
+
+def find_idle_step(reference: Reference, model: nn.Module, tokens: Tokens) -> Tokens | None:
+    """Tokens of which some expert gets none in the whole first step, and some in the second one."""
+    return next(
+        (
+            each
+            for each in _vary_tokens(tokens, 0)
+            if _shows_idle_step(replace(reference, dataset=each), model)
+        ),
+        None,
+    )
+
+
+def _shows_idle_step(reference: Reference, model: nn.Module) -> bool:
+    """Whether an expert gets no token in the whole first step, and some in the second one."""
+    first, second = (_count_routed(reference, model, step) for step in range(2))
+    pairs = (
+        (torch.stack(first[path]).sum(0), torch.stack(second[path]).sum(0)) for path in first if first[path]
+    )
+    return any(bool(((before == 0) & (after > 0)).any()) for before, after in pairs)
+
+
+def _shows_idle_microbatch(reference: Reference, model: nn.Module) -> bool:
+    """Whether an expert gets no token in some microbatch of the first step."""
+    return any(not bool(each.all()) for found in _count_routed(reference, model).values() for each in found)
+
+
+def _vary_tokens(tokens: Tokens, seed: int) -> Iterator[Tokens]:
+    """The tokens, then others that are less and less even."""
+    yield tokens
+    for skew, draw in product(SKEWS, (seed, seed + SECOND_DRAW)):
+        yield Tokens(tokens.vocabulary, draw, skew, ignored=tokens.ignored)
 
 
 def find_vocabulary(plan: Plan, captured: Captured) -> int:
@@ -94,15 +126,15 @@ def find_vocabulary(plan: Plan, captured: Captured) -> int:
     lookups: list[tuple[int, Tensor]] = []
     for table in tables:
         table.register_forward_pre_hook(lambda table, args: lookups.append((table.num_embeddings, args[0])))
-    inputs = _run_first_step(replace(reference, dataset=Tokens(smallest)), model)
+    inputs = _run_step(replace(reference, dataset=Tokens(smallest)), model)
     of_tokens = [size for size, ids in lookups if any(torch.equal(ids, one) for one in inputs)]
     return min(of_tokens, default=smallest)
 
 
-def _count_routed(reference: Reference, model: nn.Module, captured: Captured) -> Counts:
-    """Tokens of each expert in the first step, as the model on one device routes them."""
-    with count_tokens(model, captured) as counts:
-        _run_first_step(reference, model)
+def _count_routed(reference: Reference, model: nn.Module, step: int = 0) -> Counts:
+    """Tokens of each expert in a step, as the model on one device routes them with its initial values."""
+    with count_tokens(model, reference.captured) as counts:
+        _run_step(reference, model, step)
     return counts
 
 
@@ -129,9 +161,9 @@ def _count_choices(counts: list[Tensor], experts: int, _module: nn.Module, args:
     counts += [each.flatten().bincount(minlength=experts) for each in tensors if not each.is_floating_point()]
 
 
-def _run_first_step(reference: Reference, model: nn.Module) -> Tensor:
-    """The forward passes of the first step; its tokens: (microbatches, sequences, length)."""
-    tokens, labels = reference.batches.load(0)
+def _run_step(reference: Reference, model: nn.Module, step: int = 0) -> Tensor:
+    """The forward passes of a step; its tokens: (microbatches, sequences, length)."""
+    tokens, labels = reference.batches.load(step)
     with torch.no_grad():
         deque(reference.run_microbatches(model, tokens, labels), maxlen=0)
     return tokens

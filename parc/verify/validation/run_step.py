@@ -110,8 +110,8 @@ def _record_loads(trainer: Any) -> list[float]:
     """What the trainer reports as the load of the busiest expert from now on."""
     compute, found = trainer.compute_expert_load, list[float]()
 
-    def compute_and_record(axes: tuple[str, ...]) -> Tensor:
-        load: Tensor = compute(axes)
+    def compute_and_record(counts: Tensor) -> Tensor:
+        load: Tensor = compute(counts)
         found.append(float(load))
         return load
 

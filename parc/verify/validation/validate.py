@@ -23,7 +23,7 @@ from parc.verify.numbers.reference import Reference
 from parc.verify.numbers.tolerance import TOLERANCE
 from parc.verify.sample.choose import LAYERS, Shapes, choose_sample
 from parc.verify.sample.sample import Sample
-from parc.verify.sample.tokens import Counts, Tokens, count_tokens, find_vocabulary
+from parc.verify.sample.tokens import Counts, Tokens, count_tokens, find_idle_step, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
 from parc.verify.validation.initial_values import find_other_values
 from parc.verify.validation.kept_state import find_kept_state
@@ -145,10 +145,13 @@ class _ModelRun:
 def _run_model(sample: Sample) -> _ModelRun:
     """Raises CompileError where the program would begin with values of another kind."""
     plan = sample.plan
-    reference = Reference(plan, sample.captured, Tokens(find_vocabulary(plan, sample.captured)))
+    tokens = Tokens(find_vocabulary(plan, sample.captured))
+    reference = Reference(plan, sample.captured, tokens)
     model = reference.construct_model()
     drawn = _check_initial_values(plan, model, reference)
     values = _draw_values(model, plan.train.seed)
+    if plan.train.optimizer.idle_experts == "skip" and (found := find_idle_step(reference, model, tokens)):
+        reference = replace(reference, dataset=found)
     steps, loads = [], list[float | None]()
     with count_tokens(model, sample.captured) as counts:
         for step in reference.train(STEPS, model):

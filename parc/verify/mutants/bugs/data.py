@@ -59,8 +59,8 @@ def lose_step_number(target: MutationTarget) -> Iterator[Mutant]:
     changes = max(rates) - min(rates) > 1e-3 * max(rates)
     yield target.patch(
         TRAINING,
-        "self.update(step, norm)",
-        "self.update(0, norm)",
+        "self.update(step, norm, idle)",
+        "self.update(0, norm, idle)",
         "every step has the learning rate of the first",
         equivalent="the learning rate never changes" if constant else None,
         undetectable=None if changes else "the learning rate hardly changes in three steps",

@@ -98,9 +98,11 @@ def keep_one_microbatch(target: MutationTarget) -> Iterator[Mutant]:
 def skip_idle_expert(target: MutationTarget) -> Iterator[Mutant]:
     """The optimizer leaves out an expert that got no token, decay and momentum too (Automodel #2995).
 
-    Applies where there are experts. It shows where one is idle for a whole step.
+    Applies where there are experts, and the plan does not ask for it. It shows where one is idle for a whole
+    step.
     """
-    if not any(len(parameter.shape) > 2 for parameter in target.parameters):
+    experts = any(len(parameter.shape) > 2 for parameter in target.parameters)
+    if not experts or target.skips_idle_experts:
         return
     skips = (
         "        banks = [each.master for each in self.parameters if each.tensor.ndim > 2]\n"
@@ -113,6 +115,40 @@ def skip_idle_expert(target: MutationTarget) -> Iterator[Mutant]:
     unseen = None if shows else "no expert is idle in this sample, or nothing decays"
     site = "what has no gradient is not updated"
     yield target.patch(OPTIMIZER, STEP, skips, site, undetectable=unseen)
+
+
+@silent_bug("idle expert updated")
+def update_idle_expert(target: MutationTarget) -> Iterator[Mutant]:
+    """An expert that got no token decays and is moved, or the step counts for its moments.
+
+    Applies where the plan skips such experts.
+    """
+    if not target.skips_idle_experts:
+        return
+    site = "as if its gradient were zero"
+    yield target.patch(OPTIMIZER, "                master.grad = None\n", "                pass\n", site)
+    counted = f"{STEP}        steps = [state['step'] for state in self.adamw.state.values() if state]\n"
+    counted += "        torch._foreach_copy_(steps, [max(steps)] * len(steps))\n"
+    yield target.patch(OPTIMIZER, STEP, counted, "steps counted for all experts together")
+
+
+@silent_bug("busy expert skipped")
+def skip_busy_expert(target: MutationTarget) -> Iterator[Mutant]:
+    """An expert is taken for idle by the tokens of one rank, though others have sent it theirs.
+
+    Applies where the plan skips idle experts. It shows where an expert gets tokens of some ranks alone.
+    """
+    if not target.skips_idle_experts:
+        return
+    axes = target.sample.program.load_axes or ()
+    same = target.explain_single_rank(axes) if axes else "no other rank has tokens"
+    summed = "        self.topology.sum(counts, axes)\n        return counts\n"
+    kept = f"        self.own = counts.clone()\n{summed}"
+    of_all, of_one = "found.append(counts.double())", "found.append(getattr(self, 'own', counts).double())"
+    text = target.sample.files[TRAINING].decode()
+    assert text.count(summed) == text.count(of_all) == 1
+    edited = text.replace(summed, kept).replace(of_all, of_one)
+    yield Mutant(f"{TRAINING}: by the tokens of each rank alone", {TRAINING: edited.encode()}, same)
 
 
 @silent_bug("optimizer state lost")

@@ -23,7 +23,7 @@ LOOP = """\
         for step in range(options.steps):
 """
 COMPLETE = "        self.gradients.complete()\n"
-UPDATE = "        self.optimizer.step(step)\n"
+UPDATE = "        self.optimizer.step(step, idle)\n"
 
 
 @silent_bug("schedule off late in the run")
@@ -160,7 +160,7 @@ def count_figures_again(target: MutationTarget) -> Iterator[Mutant]:
     rate = "batch.sequences * batch.length / seconds"
     yield target.patch(TRAINING, rate, f"2 * {rate}", "tokens a second")
     if target.banks:
-        clear = "            torch._foreach_zero_(self.token_counts)\n"
+        clear = "        torch._foreach_zero_(kept)\n"
         yield target.patch(TRAINING, clear, "", "tokens of experts never cleared")
 
 

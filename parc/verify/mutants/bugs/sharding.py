@@ -11,7 +11,7 @@ GRADIENTS = "runtime/gradients.py"
 PLACEMENT = "runtime/placement.py"
 SLICES = "runtime/slices.py"
 TRAINING = "runtime/training.py"
-UPDATE = "        self.optimizer.step(step)\n"
+UPDATE = "        self.optimizer.step(step, idle)\n"
 GATHER = "        self.shared_updates.gather()\n"
 SCATTER = "        dist.reduce_scatter_single(share, flat, group=group)\n"
 
