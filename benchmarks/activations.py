@@ -27,7 +27,7 @@ from parc.emit.program import emit
 from parc.emit.write import write
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
-from parc.runtime.processes import spawn
+from parc.runtime.process.launch import spawn
 from parc.shard.propagate import propagate
 from parc.source import Source
 from parc.verify.execution.trainer import load_trainer

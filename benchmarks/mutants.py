@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from table import Figure, show
 
 if TYPE_CHECKING:
-    from parc.runtime.datasets import Dataset
+    from parc.runtime.data.datasets import Dataset
     from parc.verify.mutants.outcome import Outcome
     from parc.verify.sample.sample import Sample
 

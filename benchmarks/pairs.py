@@ -21,7 +21,7 @@ import drawn
 from table import Figure, show
 
 from parc.emit.write import write
-from parc.runtime.processes import spawn
+from parc.runtime.process.launch import spawn
 from parc.verify.sample.tokens import Tokens
 
 RUN = 11  # programs of one training run, which make ten pairs

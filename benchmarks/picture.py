@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from parc.runtime.datasets import ByteDataset, compute_unigram_entropy, find_files
+from parc.runtime.data.datasets import ByteDataset, compute_unigram_entropy, find_files
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 170, 24, 40

@@ -51,7 +51,9 @@ EXPERTS = (
     "every expert takes the rows of its tokens and nothing else, and treats each row alike: "
     "docs/models.md has an example"
 )
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}
+DTYPES: dict[Precision, torch.dtype] = {
+    name: getattr(torch, full.removeprefix("torch.")) for name, full in TORCH_NAMES.items()
+}
 
 
 @dataclass(frozen=True)

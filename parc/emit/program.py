@@ -63,8 +63,8 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
         found[file] = environment.get_template(template).render(vars(facts))
     if plan.mesh.size <= TABLED:
         found["ranks.csv"] = ranks(plan)
-    for path in (PACKAGE / "runtime").glob("*.py"):
-        found[f"runtime/{path.name}"] = path.read_text(encoding="utf-8")
+    for path in (PACKAGE / "runtime").rglob("*.py"):
+        found[path.relative_to(PACKAGE).as_posix()] = path.read_text(encoding="utf-8")
     found[LICENSE] = find_file(LICENSE).read_text(encoding="utf-8")
     stored = {STORED_VALUES: program.stored} if program.stored else {}
     files = {name: text.encode() for name, text in found.items()} | stored

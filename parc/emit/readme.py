@@ -10,7 +10,7 @@ from parc.emit.train import STEP_TIMEOUT
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
 from parc.plan.placement import locate_stages
-from parc.runtime.datasets import STDLIB
+from parc.runtime.data.datasets import STDLIB
 
 
 @dataclass(frozen=True)

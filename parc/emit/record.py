@@ -12,7 +12,7 @@ from pathlib import Path
 MARK = "plan.lock.json"
 MAX_BYTES = 1 << 24  # of a record
 NAMES = re.compile(
-    r"README\.md|LICENSE|ranks\.csv|initial_values\.safetensors|(train|model|stage_\d+|runtime/\w+)\.py|launch/[a-z]+\.(sh|sbatch|yaml)"
+    r"README\.md|LICENSE|ranks\.csv|initial_values\.safetensors|(train|model|stage_\d+|runtime/(\w+/)?\w+)\.py|launch/[a-z]+\.(sh|sbatch|yaml)"
 )
 """The names that parc gives to files. A record with others is not parc's: theirs are not to be replaced."""
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
-from .connect import TIMEOUT
+from .process.connect import TIMEOUT
 
 
 @dataclass(frozen=True)

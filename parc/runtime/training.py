@@ -12,17 +12,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .batches import Batches
+from .data.batches import Batches
 from .experts import TOKEN_COUNTS
 from .gradients import Gradients
 from .objective import Objective, pack_losses
 from .optim import AdamWSettings, Expert, ScheduledAdamW
 from .pipeline import Pipeline
 from .placement import PlacedParameter
-from .processes import RunStopped
+from .process.launch import RunStopped
+from .process.watchdog import WATCHDOG
 from .slices import SharedUpdates
 from .topology import Topology
-from .watchdog import WATCHDOG
 
 SHOWN = 4  # of each list in a message
 

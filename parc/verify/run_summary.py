@@ -11,7 +11,7 @@ from pathlib import Path
 
 from parc.capture.capture import Captured
 from parc.plan.blocks import Plan
-from parc.runtime.datasets import ByteDataset, Dataset, TokenDataset, compute_unigram_entropy, find_files
+from parc.runtime.data.datasets import ByteDataset, Dataset, TokenDataset, compute_unigram_entropy, find_files
 from parc.verify.numbers.reference import Reference
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from parc.runtime.processes import spawn
+from parc.runtime.process.launch import spawn
 
 Ranks = Callable[..., list[Any]]
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from parc.runtime.batches import Batches, BatchSettings
-from parc.runtime.datasets import (
+from parc.runtime.data.batches import Batches, BatchSettings
+from parc.runtime.data.datasets import (
     ByteDataset,
     TokenDataset,
     check_ids,
     compute_unigram_entropy,
     find_files,
 )
-from parc.runtime.order import Shuffle
-from parc.runtime.processes import RunStopped
+from parc.runtime.data.order import Shuffle
+from parc.runtime.process.launch import RunStopped
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_the_standard_library_is_there_without_its_tests_and_packages() -> None:
 
 
 def test_the_entropy_of_a_known_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parc.runtime.datasets.PIECE", 7)  # counted in several pieces
+    monkeypatch.setattr("parc.runtime.data.datasets.PIECE", 7)  # counted in several pieces
     (tmp_path / "a").write_bytes(b"aabc" * 25)
     expected = 0.5 * math.log(2) + 2 * 0.25 * math.log(4)
     assert compute_unigram_entropy(ByteDataset([tmp_path / "a"])) == pytest.approx(

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from parc.runtime.metrics import MetricsWriter
+from parc.runtime.process.metrics import MetricsWriter
 
 
 def lines(folder: Path) -> list[dict[str, float | None]]:

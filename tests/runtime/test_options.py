@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parc.runtime.options import folder, positive_float, positive_int, report_faults
+from parc.runtime.process.options import folder, positive_float, positive_int, report_faults
 
 
 @pytest.mark.parametrize("text", ["-3", "0", "1.5", "1e3", "", "many", "³"])

@@ -18,9 +18,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from parc.runtime import processes
-from parc.runtime.connect import choose_device
-from parc.runtime.processes import RankFailed, launch, spawn
+from parc.runtime.process import launch as processes
+from parc.runtime.process.connect import choose_device
+from parc.runtime.process.launch import RankFailed, launch, spawn
 from parc.runtime.topology import Topology
 
 SOON = 10.0  # s; far below any time-out of a collective, far above what it takes on a busy machine
@@ -146,7 +146,7 @@ def test_the_groups_of_a_mesh_have_the_time_out_of_the_run() -> None:
 SCRIPT = """
 import sys, time, os
 import torch.distributed as dist
-from parc.runtime.processes import spawn
+from parc.runtime.process.launch import spawn
 
 def work():
     dist.barrier()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from parc.runtime.progress import Progress, format_duration
+from parc.runtime.process.progress import Progress, format_duration
 
 
 class Terminal(io.StringIO):

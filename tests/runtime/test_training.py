@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from parc.runtime.batches import Batches, BatchSettings
-from parc.runtime.datasets import ByteDataset
+from parc.runtime.data.batches import Batches, BatchSettings
+from parc.runtime.data.datasets import ByteDataset
 from parc.runtime.init import initialize
 from parc.runtime.objective import Objective
 from parc.runtime.optim import AdamWSettings
 from parc.runtime.pipeline import Pipeline
 from parc.runtime.placement import Placement, Precision, place_parameters
-from parc.runtime.processes import RunStopped
+from parc.runtime.process.launch import RunStopped
 from parc.runtime.topology import Topology
 from parc.runtime.training import Trainer
 from tests.runtime.toy import BLOCKS, DOUBLE, SINGLE, VOCABULARY, WIDTH, Stage, list_specs, placements

@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from parc.runtime import stacks, watchdog
-from parc.runtime.processes import RankFailed, spawn
-from parc.runtime.stacks import Place, describe_hang, find_guilty
-from parc.runtime.watchdog import WATCHDOG
+from parc.runtime.process import stacks, watchdog
+from parc.runtime.process.launch import RankFailed, spawn
+from parc.runtime.process.stacks import Place, describe_hang, find_guilty
+from parc.runtime.process.watchdog import WATCHDOG
 from tests.timing import measure_slowness
 
 SOON = 30.0  # seconds; ten minutes pass before a collective gives up

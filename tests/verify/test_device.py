@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.diagnose import RunStopped
 from parc.verify.precision import rung as precision
 from parc.verify.precision.compare_rank import RankReport, compare_rank

@@ -119,7 +119,7 @@ def test_a_difference_after_the_modules_is_named(
 
 
 def test_a_later_step_is_looked_at_where_the_first_is_right(tmp_path: Path) -> None:
-    edit = ("runtime/batches.py", "first = step * of.sequences", "first = 2 * step * of.sequences")
+    edit = ("runtime/data/batches.py", "first = step * of.sequences", "first = 2 * step * of.sequences")
     found = locate("moe", "data", tmp_path / "program", edit)
     assert found.message.startswith(
         "the output of `layers.0.attention_norm` differs first: step 1, microbatch 0"

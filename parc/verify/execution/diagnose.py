@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from parc.runtime.processes import RankFailed
+from parc.runtime.process.launch import RankFailed
 from parc.verify.report import NotProvable, RungFinding, Verdict, format_ranks
 from parc.verify.source_lines import ProgramFrame, select_frames
 

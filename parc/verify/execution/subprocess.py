@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import torch
 
 from parc.capture.source_lines import read_message
-from parc.runtime.connect import count_forked_threads
-from parc.runtime.processes import die_with_parent, exit_on_signal
+from parc.runtime.process.connect import count_forked_threads
+from parc.runtime.process.launch import die_with_parent, exit_on_signal
 from parc.verify.report import NotProvable
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.watchdog import WATCHDOG
 from parc.verify.report import NotProvable

@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 
 from parc.emit.scratch import make_temporary
-from parc.runtime.processes import RankFailed, spawn
+from parc.runtime.process.launch import RankFailed, spawn
 from parc.verify.execution.diagnose import RunStopped, diagnose
 from parc.verify.report import RungFinding, format_ranks
 

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from parc.plan.blocks import Plan
-from parc.runtime.batches import Batches, BatchSettings
+from parc.runtime.data.batches import Batches, BatchSettings
 
 LATER = (1_000, 12_345)  # steps far from the first ones
 PASSES = 3

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from parc.plan.mesh import Mesh
 from parc.runtime import pipeline, training  # noqa: F401 - torch's modules, once for all ranks
-from parc.runtime.connect import count_cores
+from parc.runtime.process.connect import count_cores
 from parc.verify.execution.subprocess import Fork, ProcessDied
 from parc.verify.matching.record_rank import FailedStep, StepResult, describe_exit, record_rank
 

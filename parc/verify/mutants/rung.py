@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from parc.emit.scratch import make_temporary
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.verify.mutants import bugs  # noqa: F401 - registers them
 from parc.verify.mutants.outcome import Outcome, format_table, list_reasons
 from parc.verify.mutants.registry import BUGS

@@ -18,7 +18,7 @@ from torch import Tensor
 from parc.emit.program import Files
 from parc.emit.write import write
 from parc.plan.blocks import Plan
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.trace.derive import derive_roles
 from parc.verify.execution.diagnose import RunStopped
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time

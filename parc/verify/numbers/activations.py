@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.trainer import (
     is_in_backward_pass,
     join_slices,

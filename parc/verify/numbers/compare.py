@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from parc.plan.blocks import Plan
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import FIGURES, read_shard, run_step, select_known, select_share
 from parc.verify.functions.check import check_functions

@@ -13,7 +13,7 @@ from typing import Any
 import torch.distributed as dist
 
 from parc.emit.scratch import make_temporary
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.trainer import prepare_program
 
 BUCKET = 64  # elements of a gradient bucket: a small model has several, as a large one has

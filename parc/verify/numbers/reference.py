@@ -18,8 +18,8 @@ from parc.capture.model.promotion import promote_casts
 from parc.capture.model.stored_values import seed_constructor
 from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.plan.blocks import Plan
-from parc.runtime.batches import Batches, BatchSettings
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.batches import Batches, BatchSettings
+from parc.runtime.data.datasets import Dataset
 from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
 from parc.runtime.placement import PlacedParameter

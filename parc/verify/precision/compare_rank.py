@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from parc.plan.blocks import Plan
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.trainer import load_trainer
 from parc.verify.numbers.compare import Deviation, compare_step
 from parc.verify.numbers.shards import select_share

@@ -54,7 +54,7 @@ def merge_edits(emitted: Files, folder: Path, sample: Files) -> MergedFiles:
     Raises NotProvable where an edit cannot be merged.
     """
     merged, sizes = MergedFiles(dict(sample)), _find_sizes(emitted, sample)
-    present = (*folder.glob("*.py"), *(folder / "runtime").glob("*.py"))
+    present = (*folder.glob("*.py"), *(folder / "runtime").rglob("*.py"))
     names = {name for name in emitted if name.endswith(".py")}
     for name in sorted(names | {str(path.relative_to(folder)) for path in present if path.is_file()}):
         path = folder / name

@@ -12,7 +12,7 @@ from parc.emit.program import Files, emit
 from parc.ir.program import Program
 from parc.lower.program import lower
 from parc.plan.blocks import Plan
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.shard.propagate import propagate
 from parc.verify.execution.watchdog import run_ranks
 from parc.verify.numbers.reference import Reference

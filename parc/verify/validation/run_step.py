@@ -17,7 +17,7 @@ from torch import Tensor
 
 from parc.plan.blocks import Plan
 from parc.plan.placement import locate_stages
-from parc.runtime.datasets import Dataset
+from parc.runtime.data.datasets import Dataset
 from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.trainer import forget_modules, select_share
 from parc.verify.numbers.compare import Deviation, compare_step

@@ -42,7 +42,7 @@ def lose_position(target: MutationTarget) -> Iterator[Mutant]:
     Applies to every plan.
     """
     first, site = "first = step * of.sequences + data_rank * of_rank", "every step reads the first batch"
-    yield target.patch("runtime/batches.py", first, "first = data_rank * of_rank", site)
+    yield target.patch("runtime/data/batches.py", first, "first = data_rank * of_rank", site)
 
 
 @silent_bug("number of the step lost")

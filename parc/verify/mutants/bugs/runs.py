@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Mutant, MutationTarget
 
-BATCHES = "runtime/batches.py"
+BATCHES = "runtime/data/batches.py"
 EXPERTS = "runtime/experts.py"
 GRADIENTS = "runtime/gradients.py"
 OBJECTIVE = "runtime/objective.py"

@@ -15,18 +15,18 @@ import torch
 import model
 import stage_0
 import stage_1
-from runtime.batches import Batches, BatchSettings
-from runtime.connect import choose_device, outlast
-from runtime.datasets import ByteDataset, Dataset, check_ids, find_files
+from runtime.data.batches import Batches, BatchSettings
+from runtime.data.datasets import ByteDataset, Dataset, check_ids, find_files
 from runtime.init import initialize
-from runtime.metrics import MetricsWriter
 from runtime.objective import Objective
 from runtime.optim import AdamWSettings
-from runtime.options import folder, positive_float, positive_int, report_faults
 from runtime.pipeline import Pipeline
 from runtime.placement import Precision, place_parameters
-from runtime.processes import launch
-from runtime.progress import Progress
+from runtime.process.connect import choose_device, outlast
+from runtime.process.launch import launch
+from runtime.process.metrics import MetricsWriter
+from runtime.process.options import folder, positive_float, positive_int, report_faults
+from runtime.process.progress import Progress
 from runtime.stages import StageSpec
 from runtime.topology import Topology
 from runtime.training import Trainer

@@ -1,0 +1,1 @@
+"""What a rank trains on: data sets, the order of their sequences, and batches."""

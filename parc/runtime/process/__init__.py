@@ -1,0 +1,1 @@
+"""Around the training: options, processes and their connection, progress, metrics, the watchdog."""
