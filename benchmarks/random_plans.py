@@ -22,7 +22,7 @@ from table import Figure, show
 
 from parc.emit.write import write
 from parc.plan.blocks import Plan
-from parc.verify.execution.diagnose import RunStopped
+from parc.verify.execution.diagnose import RunFailed
 from parc.verify.execution.watchdog import run_ranks
 from parc.verify.numbers.compare import Deviation, compare_rank, save_reference
 from parc.verify.numbers.reference import Reference
@@ -98,7 +98,7 @@ def _compare_programs(
     try:
         plans = [program.plan for program in programs]
         ranks = run_ranks(world, scratch, _compare_rank, folders, plans, reference, timeout=TIMEOUT)
-    except RunStopped as stopped:
+    except RunFailed as stopped:
         texts = "".join(program.text for program in programs)
         raise RuntimeError(f"one of these plans fails: {texts}\n{stopped}\n{stopped.finding}") from None
     seconds = (time.perf_counter() - start) / len(programs)

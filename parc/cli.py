@@ -51,13 +51,11 @@ def _accept_all_characters() -> None:
 def _run_without_command(given: Sequence[str]) -> int:
     """Prints the version, the help, or an error; exits with them, as argparse does."""
     from difflib import get_close_matches  # noqa: PLC0415 - start-up time: a right command needs none of it
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - start-up time
+
+    from parc.version import find_version  # noqa: PLC0415 - start-up time
 
     if given[:1] == ["--version"]:
-        try:
-            print("parc", version("parc-compiler"))
-        except PackageNotFoundError:
-            print("parc, from a checkout that is not installed")
+        print("parc", find_version() or "from a checkout that is not installed")
         return 0
     parser = build_parser()
     if given and (near := get_close_matches(given[0], COMMANDS, n=1)):

@@ -57,12 +57,12 @@ class Built:
     validation: str | None = None
 
 
-Pass: TypeAlias = Literal["load", "capture", "propagate", "lower", "emit"]
-Watch: TypeAlias = Callable[[Pass, Callable[[], str]], None]
+CompilerPass: TypeAlias = Literal["load", "capture", "propagate", "lower", "emit"]
+Watch: TypeAlias = Callable[[CompilerPass, Callable[[], str]], None]
 """Is called after each pass, with a function that prints what the pass has made."""
 
 
-def _ignore(_pass: Pass, _dump: Callable[[], str]) -> None:
+def _ignore(_pass: CompilerPass, _dump: Callable[[], str]) -> None:
     pass
 
 
@@ -166,12 +166,12 @@ def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compile
 
 
 def dump_after(
-    file: Path, plan: str | None, after: Pass, overrides: Sequence[str] = (), outside: bool = False
+    file: Path, plan: str | None, after: CompilerPass, overrides: Sequence[str] = (), outside: bool = False
 ) -> tuple[str | None, tuple[Diagnostic, ...]]:
     """The program after a pass, as text; None where it does not come so far. Writes nothing."""
     found: list[str] = []
 
-    def watch(name: Pass, dump: Callable[[], str]) -> None:
+    def watch(name: CompilerPass, dump: Callable[[], str]) -> None:
         if name == after:
             found.append(dump())
 

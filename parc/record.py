@@ -30,7 +30,7 @@ else:
 
     field = Field
 
-    class Layout(NamedTuple):
+    class FieldTable(NamedTuple):
         """What the methods have to know of the fields of a class."""
 
         fields: dict[str, Field]
@@ -56,7 +56,7 @@ else:
                     delattr(cls, name)
                 elif default.__class__.__hash__ is None or type(default).__module__ == "dataclasses":
                     raise TypeError(f"{default!r} cannot be a default value of {cls.__qualname__}.{name}")
-            cls.__layout__ = Layout(
+            cls.__layout__ = FieldTable(
                 fields,
                 frozenset(fields),
                 () if kw_only else tuple(fields),

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "parc"
 
-TEXT = {"source", "diagnostic", "docstrings", "named_tuple", "record", "resources"}
+TEXT = {"source", "diagnostic", "docstrings", "named_tuple", "record", "resources", "version"}
 FRONT = TEXT | {"syntax", "plan", "ir", "schedule", "trace", "cost", "check"}
 BACK = TEXT | {"plan", "ir"}
 EVERYTHING = FRONT | {
@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "named_tuple": set(),
     "record": {"named_tuple"},
     "resources": set(),
+    "version": set(),
     "collector": set(),
     "docstrings": set(),
     "diagnostic": {"named_tuple", "record", "source"},
@@ -65,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands.run": {"driver"},
     "commands.verify": EVERYTHING | {"commands"},
     "commands.lsp": {"commands", "diagnostic", "lsp"},
-    "cli": {"commands", "diagnostic"},
+    "cli": {"commands", "diagnostic", "version"},
     "lsp": FRONT | {"render", "report"},
     "__init__": FRONT,
     "__main__": {"cli"},

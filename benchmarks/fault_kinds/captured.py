@@ -15,7 +15,15 @@ from torch import Tensor, fx
 from fault_kinds.registry import Baseline, Sites, fault
 from parc.capture.capture import Captured
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import Body, find_sources, is_item, item_of, name_of, operands_of, value
+from parc.capture.graph import (
+    Body,
+    find_sources,
+    get_item_source,
+    get_name,
+    get_value,
+    is_item,
+    list_operands,
+)
 from parc.shard.placed import Placed
 
 CHANGING = {  # operators that no operand equals, unless a number makes them the identity
@@ -61,7 +69,7 @@ HUGE = 1e3  # the weight of what is masked with such a number is 0, whatever the
 
 
 def _short(node: fx.Node) -> str:
-    return name_of(node).rpartition("::")[2]
+    return get_name(node).rpartition("::")[2]
 
 
 def _bodies(captured: Captured) -> Iterator[Body]:
@@ -94,13 +102,13 @@ def _is_alike(one: fx.Node, other: fx.Node) -> bool:
     values = one.meta.get("val"), other.meta.get("val")
     if not all(isinstance(each, Tensor) for each in values):
         return False
-    return value(one).shape == value(other).shape and value(one).dtype == value(other).dtype
+    return get_value(one).shape == get_value(other).shape and get_value(one).dtype == get_value(other).dtype
 
 
 def _origin(node: fx.Node) -> fx.Node:
     """The value that a value is a copy of."""
     while node.op == "call_function" and not is_item(node) and _short(node) in COPIES:
-        node = operands_of(node)[0]
+        node = list_operands(node)[0]
     return node
 
 
@@ -237,14 +245,14 @@ def _find_other(node: fx.Node, name: str, kind: str, old: Any) -> Any:
     if isinstance(old, int) and name == "diagonal":
         return old + 1
     if isinstance(old, int) and name == "dim" and short in ("softmax", "log_softmax", "cumsum", "sort"):
-        dims = value(node).ndim
-        sizes = value(node).shape
+        dims = get_value(node).ndim
+        sizes = get_value(node).shape
         return next((d for d in range(dims) if d != old % dims and sizes[d] > 1), None)
     if isinstance(old, int) and name == "reduction":
         return {1: 2, 2: 1}.get(old)
     if isinstance(old, int) and short == "select" and name == "index":
-        (operand,) = operands_of(node)
-        size = value(operand).shape[int(node.args[1])]  # type: ignore[arg-type]
+        (operand,) = list_operands(node)
+        size = get_value(operand).shape[int(node.args[1])]  # type: ignore[arg-type]
         return (old + 1) % size if size > 1 else None
     return None
 
@@ -261,7 +269,7 @@ def _drop_arguments(baseline: Baseline) -> Sites:
             if name not in node.kwargs and place >= len(node.args):
                 continue
             given = node.kwargs[name] if name in node.kwargs else node.args[place]
-            whole = _short(node) == "slice" and _is_alike(node, operands_of(node)[0])
+            whole = _short(node) == "slice" and _is_alike(node, list_operands(node)[0])
             if given == default or whole or (_short(node) in ("sum", "mean") and name == "dim"):
                 continue
             change = _in_place(partial(_set_argument, node, name, place, default))
@@ -287,7 +295,7 @@ def _read_others(baseline: Baseline) -> Sites:
             continue
         before = [each for each in body.graph.nodes if each.op != "output"]
         before = before[: before.index(node)]
-        for operand in dict.fromkeys(operands_of(node)):
+        for operand in dict.fromkeys(list_operands(node)):
             for other in before:
                 if _is_alike(other, operand) and _origin(other) is not _origin(operand):
                     change = _in_place(partial(node.replace_input_with, operand, other))
@@ -299,7 +307,7 @@ def _read_other_results(baseline: Baseline) -> Sites:
     for body in _bodies(baseline.captured):
         items = [node for node in body.operations() if is_item(node)]
         for one, other in combinations(items, 2):
-            if item_of(one)[0] is item_of(other)[0] and _is_alike(one, other):
+            if get_item_source(one)[0] is get_item_source(other)[0] and _is_alike(one, other):
                 for user in one.users:
                     if user.op != "output":
                         change = _in_place(partial(user.replace_input_with, one, other))
@@ -341,7 +349,7 @@ def _cut_gradients(baseline: Baseline) -> Sites:
     for site, body, node in _nodes(baseline):
         if body.is_expert or not (node.target is CALL or facts[node].grad):
             continue
-        for operand in dict.fromkeys(operands_of(node)):
+        for operand in dict.fromkeys(list_operands(node)):
             if operand in facts and facts[operand].grad and _short(node) not in SHAPE_ONLY:
                 yield f"{site} {operand.name}", _in_place(partial(cut, node, operand))
 
@@ -359,8 +367,8 @@ def _lose_detaches(baseline: Baseline) -> Sites:
     facts = {node: fact[0] for placed in _placed(baseline) for node, fact in placed.facts.items()}
     for site, _, node in _nodes(baseline):
         if _short(node) == "detach":
-            (operand,) = operands_of(node)
-            if value(operand).is_floating_point() and _has_gradient(operand, facts):
+            (operand,) = list_operands(node)
+            if get_value(operand).is_floating_point() and _has_gradient(operand, facts):
                 yield site, _in_place(partial(node.replace_all_uses_with, operand))
 
 
@@ -368,7 +376,7 @@ def _has_gradient(node: fx.Node, facts: dict[fx.Node, Any]) -> bool:
     """Whether a value depends on a parameter in a way that can be differentiated."""
     sources = [each for each in find_sources(node) if each.op == "placeholder"]
     return any("tensor" in each.meta and not each.meta["buffer"] for each in sources) or any(
-        facts[each].varies and value(each).is_floating_point() for each in sources if each in facts
+        facts[each].varies and get_value(each).is_floating_point() for each in sources if each in facts
     )
 
 

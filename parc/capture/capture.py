@@ -18,7 +18,7 @@ from parc.capture.experts.idle import has_gradient_when_idle
 from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
-from parc.capture.graph import Body, find_sources, user_name
+from parc.capture.graph import Body, find_sources, get_user_name
 from parc.capture.hidden_code import HiddenCode, find_hooks, observe_forward
 from parc.capture.model.beginnings import STORED
 from parc.capture.model.objective import Objective
@@ -26,7 +26,7 @@ from parc.capture.model.promotion import promote_casts
 from parc.capture.model.recipes import Recipe, Unrecorded
 from parc.capture.model.signatures import Signatures
 from parc.capture.model.stored_values import store_values
-from parc.capture.model.tree import Places, find_layers, find_places
+from parc.capture.model.tree import TensorSlots, find_layers, find_tensor_slots
 from parc.capture.model.user_model import UserModel, load_model
 from parc.capture.model_sizes import NOUNS, list_sizes
 from parc.capture.preconditions import Illegal
@@ -45,13 +45,13 @@ from parc.capture.torch_faults import CONTRACT, read_fault
 from parc.capture.used_parameters import list_used_parameters
 from parc.collector import pause_collector
 from parc.diagnostic import CompileError, Diagnostic, Label, error
-from parc.plan.blocks import Model, Plan
+from parc.plan.blocks import TORCH_NAMES, Model, Plan
 
 EXPERTS = (
     "every expert takes the rows of its tokens and nothing else, and treats each row alike: "
     "docs/models.md has an example"
 )
-DTYPES: dict[Precision, torch.dtype] = {
+DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, full.removeprefix("torch.")) for name, full in TORCH_NAMES.items()
 }
 
@@ -84,7 +84,7 @@ class _Structure:
     layers: str
     layer_count: int
     banks: dict[str, Bank]
-    places: Places
+    places: TensorSlots
     stored: dict[str, Unrecorded]  # the parameters that are stored, and why
     signatures: Signatures
 
@@ -118,7 +118,7 @@ def capture(plan: Plan) -> Captured:
         structure.layers,
         structure.layer_count,
         fixed,
-        {user_name(each.name): each.tensor.shape for each in parameters},
+        {get_user_name(each.name): each.tensor.shape for each in parameters},
         recipes,
         stored,
         user.buffers,
@@ -131,7 +131,7 @@ def capture(plan: Plan) -> Captured:
 
 def _find_stored(user: UserModel, banks: Mapping[str, Bank]) -> dict[str, Unrecorded]:
     """The parameters that are stored, and why: those of experts are drawn expert by expert, and all alike."""
-    found, owners = dict(user.unrecorded), {user_name(path): bank for path, bank in banks.items()}
+    found, owners = dict(user.unrecorded), {get_user_name(path): bank for path, bank in banks.items()}
     alike: dict[tuple[str, str], list[str]] = defaultdict(list)  # what the program stacks in one parameter
     for name, recipe in user.recipes.items():
         parts = name.split(".")
@@ -184,19 +184,19 @@ def _run_model(plan: Plan, user: UserModel) -> tuple[_Structure, Forward]:
 
 
 def _find_structure(user: UserModel, plan: Plan, others: Container[type]) -> _Structure:
-    """`others` are the classes of modules that look like experts, and are none."""
+    """`others` are the classes of modules that have the structure of experts without being experts."""
     model = plan.train.model
     objective = Objective(user.module, model.tokens, model.labels, plan.train.loss.ignore_index)
     layers = find_layers(objective, model.shape.layers)
     count = len(objective.get_submodule(layers)._modules) if layers else 0
-    banks, places = find_banks(objective, layers, model.experts, others), find_places(objective)
+    banks, places = find_banks(objective, layers, model.experts, others), find_tensor_slots(objective)
     stored = _find_stored(user, banks)
     signatures = Signatures(_find_beginnings(user, places, banks, stored))
     return _Structure(objective, layers, count, banks, places, stored, signatures)
 
 
 def _find_beginnings(
-    user: UserModel, places: Places, banks: Mapping[str, Bank], stored: Container[str]
+    user: UserModel, places: TensorSlots, banks: Mapping[str, Bank], stored: Container[str]
 ) -> dict[int, Hashable]:
     """How tensors begin, by their ids: modules with other buffers, or experts with other beginnings, differ.
 
@@ -205,7 +205,7 @@ def _find_beginnings(
     lists = tuple(f"{path}." for path, bank in banks.items() if bank.list_name is not None)
     found: dict[int, Hashable] = {}
     for key, (first, *_) in places.items():
-        name = user_name(first.name)
+        name = get_user_name(first.name)
         if first.is_buffer:
             found[key] = str(user.buffers[name])
         elif first.name.startswith(lists):
@@ -271,7 +271,7 @@ def _refuse_other_sizes(model: Model, sizes: Mapping[str, set[int]]) -> None:
 
 
 def _check_results(model: Model, structure: _Structure, root: Body) -> None:
-    """A scalar beside logits is a balance loss: one that is made of the labels is not."""
+    """Refuses a scalar beside logits that depends on the labels: it is a loss, and no balance loss."""
     objective = structure.objective
     if objective.mean or not objective.balanced or objective.labels is None:
         return
@@ -372,7 +372,7 @@ def _capture_expert(model: Model, path: str, forward: Forward, structure: _Struc
     try:
         return capture_expert(module, structure.banks[path], call, path, structure.signatures)
     except UnsupportedExperts as fault:
-        message = f"the experts `{user_name(path)}` cannot be captured: {fault.reason}"
+        message = f"the experts `{get_user_name(path)}` cannot be captured: {fault.reason}"
         label = Label(model.at("experts"), "asked for by this plan", primary=False)
         place = label_operation(fault.node) or label_class(type(module), "in this class")
         raise CompileError(error("P506", message, *place, label, help=EXPERTS)) from fault

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from parc.capture.capture import Captured
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, is_item, item_of, user_name
+from parc.capture.graph import Body, get_item_source, get_user_name, is_item
 
 
 def dump_captured(captured: Captured) -> str:
@@ -24,7 +24,7 @@ def _list_below(body: Body) -> Iterator[Body]:
 
 
 def _format_body(body: Body) -> Iterator[str]:
-    yield f"body {body.name}: {user_name(body.path) or 'the model'}"
+    yield f"body {body.name}: {get_user_name(body.path) or 'the model'}"
     yield from (f"  {line}" for line in dump_nodes(body, format_tensor))
 
 
@@ -32,7 +32,7 @@ def dump_nodes(body: Body, format_value: Callable[[fx.Node], str]) -> Iterator[s
     """The lines of a graph; `format_value` gives the type of what a node yields."""
     for node in body.tensors():
         kind = "buffer" if node.meta["buffer"] else "parameter"
-        yield f"{kind} {user_name(node.meta['tensor'])}: {format_value(node)}"
+        yield f"{kind} {get_user_name(node.meta['tensor'])}: {format_value(node)}"
     for node in body.inputs():
         yield f"input {node.meta['name']}: {format_value(node)}"
     for node in body.operations():
@@ -43,7 +43,7 @@ def dump_nodes(body: Body, format_value: Callable[[fx.Node], str]) -> Iterator[s
 
 def _format_results(node: fx.Node, format_value: Callable[[fx.Node], str]) -> str:
     items = [user for user in node.users if is_item(user)]
-    found = sorted(items, key=lambda each: item_of(each)[1]) if items else [node]
+    found = sorted(items, key=lambda each: get_item_source(each)[1]) if items else [node]
     return ", ".join(f"{name_value(each)}: {format_value(each)}" for each in found)
 
 
@@ -71,7 +71,7 @@ def _format_argument(value: object) -> str:
 
 def name_value(node: fx.Node) -> str:
     """The name of a value: of an input or a tensor that which the module gives it."""
-    name: str = node.meta.get("name") or user_name(node.meta.get("tensor", node.name))
+    name: str = node.meta.get("name") or get_user_name(node.meta.get("tensor", node.name))
     return name
 
 

@@ -21,12 +21,12 @@ from torch.utils import _pytree as pytree
 
 from parc.capture.calls import Call, is_spec
 from parc.capture.custom_ops import CALL, declare_outputs
-from parc.capture.forward import Forward, opaque_calls
+from parc.capture.forward import Forward, make_calls_opaque
 from parc.capture.functionalize import functionalize, is_view
-from parc.capture.graph import Body, argument, is_item, item_of, name_of, numbers_of
+from parc.capture.graph import Body, get_argument, get_item_source, get_name, is_item, list_numbers
 from parc.capture.model.objective import Objective
 from parc.capture.model.signatures import Signatures
-from parc.capture.model.tree import Place, Places
+from parc.capture.model.tree import TensorSlot, TensorSlots
 from parc.capture.preconditions import check_operations
 from parc.capture.source_lines import is_users_file
 from parc.capture.split_bias import split_biases
@@ -37,7 +37,7 @@ aten = torch.ops.aten
 _NOISE = {aten._assert_tensor_metadata.default, aten.alias.default, aten.lift_fresh_copy.default}
 
 
-def export_model(forward: Forward, places: Places, signatures: Signatures) -> Body:
+def export_model(forward: Forward, places: TensorSlots, signatures: Signatures) -> Body:
     """The body of a model whose forward pass was recorded, with everything that it calls.
 
     `places` are those of its parameters and buffers. Raises Illegal for an operation, and ValueError for what
@@ -48,7 +48,7 @@ def export_model(forward: Forward, places: Places, signatures: Signatures) -> Bo
 
 
 class _Exporter:
-    def __init__(self, forward: Forward, places: Places, signatures: Signatures) -> None:
+    def __init__(self, forward: Forward, places: TensorSlots, signatures: Signatures) -> None:
         self._forward, self._places, self._signatures = forward, places, signatures
         self._known: dict[Hashable, Body] = {}
 
@@ -70,7 +70,7 @@ class _Exporter:
         tensors = self._list_tensors_read(path)
         inputs = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in call.tensors_in]
         entry = _Entry(call, tensors)
-        with opaque_calls(self._forward, call.module), _keep_helper_frames():
+        with make_calls_opaque(self._forward, call.module), _keep_helper_frames():
             program = torch.export.export(entry, (*entry.tensors, *inputs), strict=False)
         if program.graph_signature.inputs_to_lifted_tensor_constants:
             raise ValueError(
@@ -87,9 +87,9 @@ class _Exporter:
         kind = type(call.module)
         doc = inspect.cleandoc(read_docstring(kind))
         owner = call.module.model if isinstance(call.module, Objective) else call.module
-        return Body(kind.__name__, path, graph, doc, numbers=numbers_of(owner))
+        return Body(kind.__name__, path, graph, doc, numbers=list_numbers(owner))
 
-    def _list_tensors_read(self, path: str) -> list[list[Place]]:
+    def _list_tensors_read(self, path: str) -> list[list[TensorSlot]]:
         """The tensors of a module that its own operations read, each by all its places in the module."""
         read = (self._places[key] for key in self._forward.reads[path] if key in self._places)
         inside = ([place for place in places if place.is_below(path)] for places in read)
@@ -130,7 +130,7 @@ class _Entry(nn.Module):
     the code of one module.
     """
 
-    def __init__(self, call: Call, tensors: Sequence[Sequence[Place]]) -> None:
+    def __init__(self, call: Call, tensors: Sequence[Sequence[TensorSlot]]) -> None:
         super().__init__()
         self.call, self.places = (call,), tensors  # in a tuple: no child
         self.tensors = [places[0].tensor for places in tensors]
@@ -146,7 +146,7 @@ class _Entry(nn.Module):
 
 
 @contextmanager
-def _replace_tensors(tensors: Sequence[Sequence[Place]], values: Sequence[Tensor]) -> Iterator[None]:
+def _replace_tensors(tensors: Sequence[Sequence[TensorSlot]], values: Sequence[Tensor]) -> Iterator[None]:
     """Modules have other values for their parameters and buffers."""
     for places, value in zip(tensors, values, strict=True):
         for place in places:
@@ -178,7 +178,7 @@ def _remove_noise(graph: fx.Graph) -> None:
                 node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
         elif is_item(node):
-            source, place = item_of(node)
+            source, place = get_item_source(node)
             node.meta["val"] = source.meta["val"][place]
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
@@ -187,10 +187,12 @@ def _remove_noise(graph: fx.Graph) -> None:
 
 
 def _may_alias(body: Body, node: fx.Node) -> bool:
-    """Whether an item of a tuple may be a view: of chunks it is, of a call if that hands on what it got."""
+    """Whether an item of a tuple may be a view: of chunks it is, of a call if the callee may
+    return an input or a view of one.
+    """
     if not is_item(node):
         return False
-    source, place = item_of(node)
+    source, place = get_item_source(node)
     if source.target is not CALL:
         return is_view(source)
     result = body.children[str(source.args[1])].results()[place]
@@ -198,4 +200,4 @@ def _may_alias(body: Body, node: fx.Node) -> bool:
 
 
 def _is_idle_dropout(node: fx.Node) -> bool:
-    return name_of(node) == "aten::dropout" and not (argument(node, "p") and argument(node, "train"))
+    return get_name(node) == "aten::dropout" and not (get_argument(node, "p") and get_argument(node, "train"))

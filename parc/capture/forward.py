@@ -87,7 +87,7 @@ def record_forward(
 
 
 @contextmanager
-def opaque_calls(forward: Forward, around: nn.Module) -> Iterator[None]:
+def make_calls_opaque(forward: Forward, around: nn.Module) -> Iterator[None]:
     """Every boundary but `around` itself becomes one operator."""
     stubs = {
         path: _make_experts_operator(path, {})

@@ -47,7 +47,7 @@ class Body:
         return list(output.args[0])
 
 
-def value(node: fx.Node) -> Tensor:
+def get_value(node: fx.Node) -> Tensor:
     """The tensor without data that stands for a node's value."""
     val = node.meta["val"]
     assert isinstance(val, Tensor), node
@@ -60,9 +60,9 @@ def list_values(node: fx.Node) -> list[Tensor]:
     return [val] if isinstance(val, Tensor) else list(val)
 
 
-def shape(node: fx.Node) -> tuple[int, ...]:
+def get_shape(node: fx.Node) -> tuple[int, ...]:
     """The global shape of a node's value."""
-    return tuple(value(node).shape)
+    return tuple(get_value(node).shape)
 
 
 def is_item(node: fx.Node) -> bool:
@@ -70,7 +70,7 @@ def is_item(node: fx.Node) -> bool:
     return node.target is operator.getitem
 
 
-def item_of(node: fx.Node) -> tuple[fx.Node, int]:
+def get_item_source(node: fx.Node) -> tuple[fx.Node, int]:
     """The tuple that an item is picked from, and its place."""
     source, place = node.args
     assert isinstance(source, fx.Node)
@@ -78,7 +78,7 @@ def item_of(node: fx.Node) -> tuple[fx.Node, int]:
     return source, place
 
 
-def name_of(node: fx.Node) -> str:
+def get_name(node: fx.Node) -> str:
     target = node.target
     return (
         target._schema.name
@@ -87,7 +87,7 @@ def name_of(node: fx.Node) -> str:
     )
 
 
-def argument(node: fx.Node, name: str, default: Any = None) -> Any:
+def get_argument(node: fx.Node, name: str, default: Any = None) -> Any:
     """An argument of an operator, passed or by default; `default` where its overload has no such one."""
     assert isinstance(node.target, torch._ops.OpOverload)
     for place, known in enumerate(node.target._schema.arguments):
@@ -106,7 +106,7 @@ def find_sources(node: fx.Node) -> set[fx.Node]:
     return found
 
 
-def operands_of(node: fx.Node) -> list[fx.Node]:
+def list_operands(node: fx.Node) -> list[fx.Node]:
     """The tensor operands of a node in the order of its arguments: an entry for every place they stand in."""
     found: list[fx.Node] = []
 
@@ -118,11 +118,11 @@ def operands_of(node: fx.Node) -> list[fx.Node]:
     return found
 
 
-def numbers_of(module: nn.Module) -> dict[str, int | float]:
+def list_numbers(module: nn.Module) -> dict[str, int | float]:
     """The attributes of a module that are plain numbers."""
     return {name: value for name, value in vars(module).items() if type(value) in (int, float)}
 
 
-def user_name(name: str) -> str:
+def get_user_name(name: str) -> str:
     """The name in the user's model of what the objective calls `model.…`."""
     return "" if name == "model" else name.removeprefix("model.")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
-from parc.capture.graph import Body, name_of, operands_of
+from parc.capture.graph import Body, get_name, list_operands
 
 NOUNS = {
     "layers": "layers",
@@ -33,9 +33,9 @@ def list_sizes(root: Body, layers: str, banks: Mapping[str, Bank], model: nn.Mod
     found: dict[str, set[int]] = defaultdict(set)
     for body in _list_bodies(root):
         for node in body.operations():
-            values = [operand.meta["val"] for operand in operands_of(node)]
+            values = [operand.meta["val"] for operand in list_operands(node)]
             operands = [each.shape for each in values if isinstance(each, Tensor)]
-            if name_of(node) == "aten::scaled_dot_product_attention" and len(operands[0]) == 4:
+            if get_name(node) == "aten::scaled_dot_product_attention" and len(operands[0]) == 4:
                 found["heads"].add(operands[0][1])
                 found["head_dim"].add(operands[0][3])
                 if operands[1][1] != operands[0][1]:  # else keys may be repeated for each query

@@ -8,8 +8,8 @@ import torch
 from torch import fx
 
 from parc.capture.forward import Forward
-from parc.capture.graph import argument, name_of, user_name
-from parc.capture.model.tree import Places
+from parc.capture.graph import get_argument, get_name, get_user_name
+from parc.capture.model.tree import TensorSlots
 
 _RANDOM = (
     "bernoulli",
@@ -33,31 +33,31 @@ class Illegal(Exception):
         self.reason, self.node, self.cure = reason, node, cure
 
 
-def check_parameters_train(places: Places) -> None:
+def check_parameters_train(places: TensorSlots) -> None:
     """Every parameter takes part in training."""
     for first, *_ in places.values():
         if not first.is_buffer and not first.tensor.requires_grad:
             raise Illegal(
-                f"`{user_name(first.name)}` is frozen: every parameter is trained, so far",
+                f"`{get_user_name(first.name)}` is frozen: every parameter is trained, so far",
                 cure="leave `requires_grad = False` out, or make it a buffer that is computed from numbers",
             )
 
 
-def check_parameters_have_one_home(forward: Forward, places: Places) -> None:
+def check_parameters_have_one_home(forward: Forward, places: TensorSlots) -> None:
     """A parameter is shared inside one captured module, or not at all: each module has its own."""
     for first, *others in places.values():
         for other in others:
             if not other.is_buffer and forward.find_home(other.name) != forward.find_home(first.name):
-                names = f"`{user_name(first.name)}` is also `{user_name(other.name)}`"
-                raise Illegal(f"{names}: modules cannot share parameters, so far", cure=OWN)
+                names = f"`{get_user_name(first.name)}` is also `{get_user_name(other.name)}`"
+                raise Illegal(f"{names}: modules cannot share parameters yet", cure=OWN)
     for reader, read in forward.reads.items():
         for first, *_ in (places[key] for key in read if key in places):
             home = forward.find_home(first.name)
             is_called = home in forward.calls or home in forward.experts
             if not first.is_buffer and first.is_below(reader) and home != reader and is_called:
-                names = f"`{user_name(home)}` and `{user_name(reader) or 'the model'}`"
+                names = f"`{get_user_name(home)}` and `{get_user_name(reader) or 'the model'}`"
                 raise Illegal(
-                    f"`{user_name(first.name)}` is read by {names}: modules cannot share parameters, so far",
+                    f"`{get_user_name(first.name)}` is read by {names}: modules cannot share parameters yet",
                     cure=OWN,
                 )
 
@@ -73,7 +73,7 @@ def check_operations(graph: fx.Graph) -> None:
                 reason, node, "leave it as it is in `forward`: state beside the parameters is not built"
             )
         if node.op == "call_function" and _is_random(node):
-            reason = f"`{name_of(node)}` is random: ranks would draw other numbers than one device does"
+            reason = f"`{get_name(node)}` is random: ranks would draw other numbers than one device does"
             raise Illegal(
                 reason, node, "leave it out, or set its rate to 0: random numbers are not built yet"
             )
@@ -81,7 +81,7 @@ def check_operations(graph: fx.Graph) -> None:
 
 def _refuse_inner_graph(node: fx.Node) -> Illegal:
     """The refusal of an operation that holds a graph of its own: a mode, or control flow by values."""
-    what = " ".join(name_of(user) for user in node.users)
+    what = " ".join(get_name(user) for user in node.users)
     inner = getattr(node.graph.owning_module, str(node.target), None)
     inside = inner.graph.nodes if isinstance(inner, fx.GraphModule) else ()
     place = next((each for each in inside if each.meta.get("stack_trace")), next(iter(node.users), node))
@@ -111,9 +111,9 @@ def _is_random(node: fx.Node) -> bool:
         return False
     name = node.target._schema.name.split("::")[1].strip("_")
     if name == "dropout":
-        return bool(argument(node, "p") and argument(node, "train"))
+        return bool(get_argument(node, "p") and get_argument(node, "train"))
     if name == "scaled_dot_product_attention":
-        return bool(argument(node, "dropout_p"))
+        return bool(get_argument(node, "dropout_p"))
     return (
         any(name.startswith(word) or name.endswith("dropout") for word in _RANDOM) and "normalize" not in name
     )
@@ -125,7 +125,7 @@ def check_stages_share_nothing(uses: dict[str, list[int]]) -> None:
         if len(stages) > 1:
             listed = " and ".join(str(stage) for stage in stages)
             raise Illegal(
-                f"`{user_name(name)}` is used by stages {listed}: tied parameters stay in one stage, so far",
+                f"`{get_user_name(name)}` is used by stages {listed}: tied parameters must stay in one",
                 cure="give the second module a parameter of its own, or lay no `pipeline` over the plan",
             )
 
@@ -140,11 +140,11 @@ def check_layers_follow(called: list[int]) -> None:
         )
 
 
-def check_parameters_are_used(places: Places, used: Collection[str]) -> None:
+def check_parameters_are_used(places: TensorSlots, used: Collection[str]) -> None:
     """A parameter that forward never reads would be missing from the program."""
     for first, *_ in places.values():
         if not first.is_buffer and first.name not in used:
             raise Illegal(
-                f"`{user_name(first.name)}` is never used in `forward`",
+                f"`{get_user_name(first.name)}` is never used in `forward`",
                 cure="leave it out of the constructor: the program would lack it",
             )

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, fx
 
-from parc.capture.graph import Body, name_of, user_name
+from parc.capture.graph import Body, get_name, get_user_name
 from parc.capture.sizes import BatchSize, Comparison, Size, vary_batch
 from parc.capture.source_lines import describe_fault, find_lines
 from parc.capture.whole_slices import insert_whole_slices
@@ -68,7 +68,7 @@ def _note_symbols(root: Body, other: Body, comparison: Comparison) -> tuple[Fixe
             if any(each != symbols for each in more):
                 raise _NotExplained("it is called with sizes that agree for this batch alone")
         except _NotExplained as reason:
-            fixed.append(FixedSizes(user_name(body.path), "sequences and length", str(reason)))
+            fixed.append(FixedSizes(get_user_name(body.path), "sequences and length", str(reason)))
             symbols = _compare(body, body, comparison)  # constants
         for node, each in zip(body.graph.nodes, symbols, strict=True):
             node.meta["symbols"] = each
@@ -92,10 +92,10 @@ def _compare(body: Body, other: Body | None, comparison: Comparison) -> list[Sym
     if [(node.op, node.target) for node in nodes] != [(node.op, node.target) for node in others]:
         raise _NotExplained(f"it computes other things for {comparison.second}")
     same = dict(zip(nodes, others, strict=True))
-    return [_Explanation(node, same, comparison).explain() for node in nodes]
+    return [_SizeExplainer(node, same, comparison).explain() for node in nodes]
 
 
-class _Explanation:
+class _SizeExplainer:
     """Explains the sizes of one node by those of the node of the other capture at its place."""
 
     def __init__(self, node: fx.Node, same: Mapping[fx.Node, fx.Node], comparison: Comparison) -> None:
@@ -146,4 +146,4 @@ class _Explanation:
         batches = self._comparison.first, self._comparison.second
         values = zip((first, second), batches, strict=True)
         listed = " and ".join(f"{value} for {batch}" for value, batch in values)
-        return _NotExplained(f"`{name_of(self._node).split('::')[-1]}`{where} has {listed}")
+        return _NotExplained(f"`{get_name(self._node).split('::')[-1]}`{where} has {listed}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from torch import fx
 
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import Body, name_of, operands_of, shape
+from parc.capture.graph import Body, get_name, get_shape, list_operands
 
 SAME_IDS = {
     f"aten::{name}"
@@ -28,12 +28,12 @@ def _list_rows(body: Body, ids: Set[fx.Node]) -> Iterator[int]:
     """The rows of the tables that `ids`, and what is a view of them, are looked up in."""
     found = set(ids)
     for node in body.operations():
-        operands = operands_of(node)
-        if name_of(node) == "aten::embedding" and operands[1] in found:
-            yield shape(operands[0])[0]
+        operands = list_operands(node)
+        if get_name(node) == "aten::embedding" and operands[1] in found:
+            yield get_shape(operands[0])[0]
         elif node.target is CALL:
             child = body.children[str(node.args[1])]
             given = zip(child.inputs(), operands, strict=True)
             yield from _list_rows(child, {own for own, operand in given if operand in found})
-        elif name_of(node) in SAME_IDS and operands[:1] and operands[0] in found:
+        elif get_name(node) in SAME_IDS and operands[:1] and operands[0] in found:
             found.add(node)

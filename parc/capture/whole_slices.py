@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from parc.capture.graph import shape
+from parc.capture.graph import get_shape
 from parc.capture.sizes import Comparison
 
 SLICE = torch.ops.aten.slice.Tensor
@@ -27,10 +27,10 @@ def insert_whole_slices(graph: fx.Graph, other: fx.Graph, comparison: Comparison
     last = next(iter(graph.nodes))
     for theirs, mine in same.items():
         if mine is None:
-            operand, dim = _sliced(theirs)
+            operand, dim = _read_slice(theirs)
             whole = inserted.get(operand) or _find_origin(operand, same)
             with graph.inserting_after(last):
-                mine = graph.call_function(SLICE, (whole, dim, 0, shape(whole)[dim]))
+                mine = graph.call_function(SLICE, (whole, dim, 0, get_shape(whole)[dim]))
             mine.meta.update(val=whole.meta["val"], stack_trace=theirs.meta.get("stack_trace"))
             inserted[theirs] = mine
         else:
@@ -59,20 +59,20 @@ def _align(graph: fx.Graph, other: fx.Graph, comparison: Comparison) -> dict[fx.
 
 def _is_like(mine: fx.Node, theirs: fx.Node) -> bool:
     """Whether two slices are along one dim; all else is compared later."""
-    return mine.target is not SLICE or _sliced(mine)[1] == _sliced(theirs)[1]
+    return mine.target is not SLICE or _read_slice(mine)[1] == _read_slice(theirs)[1]
 
 
 def _takes_everything(
     theirs: fx.Node, same: Mapping[fx.Node, fx.Node | None], comparison: Comparison
 ) -> bool:
     """Whether a slice of the other capture may take all of its operand in this one."""
-    operand, dim = _sliced(theirs)
+    operand, dim = _read_slice(theirs)
     start, end, *step = theirs.args[2:]
-    size = shape(_find_origin(operand, same))[dim]
+    size = get_shape(_find_origin(operand, same))[dim]
     return start in (0, None) and not step and isinstance(end, int) and bool(comparison.explain(size, end))
 
 
-def _sliced(node: fx.Node) -> tuple[fx.Node, int]:
+def _read_slice(node: fx.Node) -> tuple[fx.Node, int]:
     """What a slice is of, and along which dim."""
     operand, dim = node.args[:2]
     assert isinstance(operand, fx.Node)
@@ -83,7 +83,7 @@ def _sliced(node: fx.Node) -> tuple[fx.Node, int]:
 def _find_origin(theirs: fx.Node, same: Mapping[fx.Node, fx.Node | None]) -> fx.Node:
     """What a node of the other capture is in this one, but for slices that take everything."""
     while (mine := same[theirs]) is None:
-        theirs, _ = _sliced(theirs)
+        theirs, _ = _read_slice(theirs)
     return mine
 
 

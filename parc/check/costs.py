@@ -34,8 +34,8 @@ class Unknown(Exception):
     """A figure cannot be derived: why, in words for the user."""
 
 
-def attempt(derive: Callable[[], T]) -> T:
-    """What `derive` returns.
+def call_cost_model(derive: Callable[[], T]) -> T:
+    """Calls `derive`; a refusal of the cost model becomes Unknown.
 
     Raises:
         Unknown: the cost model does not cover the plan.
@@ -63,7 +63,7 @@ class Costs:
 
     @cached_property
     def even(self) -> Costs:
-        """Those of the plan with the fewest sequences more that the batch can be divided into."""
+        """The costs with the number of sequences rounded up to one that the batch can be divided into."""
         batch = self.plan.train.batch
         parts = batch.microbatches * self.plan.mesh.product(self.plan.list_axes("data"))
         whole = replace(batch, sequences=-(-batch.sequences // parts) * parts)
@@ -99,7 +99,7 @@ class Costs:
                 raise Unknown("the pipeline's `layers` do not fit the model and the mesh")
             if stages > MOST_STAGES:
                 raise Unknown(f"{stages:,} stages are more than {MOST_STAGES:,}")
-        found = attempt(lambda: derive_job(self.plan))
+        found = call_cost_model(lambda: derive_job(self.plan))
         if found is None:
             raise Unknown("the shape of the model is incomplete")
         return found
@@ -136,19 +136,19 @@ class Costs:
         constants = self.calibration.constants
         from parc.cost.timing.step import predict_step  # noqa: PLC0415 - start-up time
 
-        return attempt(lambda: predict_step(self.job, constants))
+        return call_cost_model(lambda: predict_step(self.job, constants))
 
     @cached_property
     def step_figure(self) -> Figure:
         from parc.cost.explain import explain_step  # noqa: PLC0415 - start-up time
 
-        return attempt(lambda: explain_step(self.timed_job))
+        return call_cost_model(lambda: explain_step(self.timed_job))
 
     @cached_property
     def mfu_figure(self) -> Figure:
         from parc.cost.explain import explain_mfu  # noqa: PLC0415 - start-up time
 
-        return attempt(lambda: explain_mfu(self.timed_job))
+        return call_cost_model(lambda: explain_mfu(self.timed_job))
 
     @cached_property
     def memory(self) -> tuple[Figure, ...]:
@@ -156,7 +156,7 @@ class Costs:
         from parc.cost.explain import explain_memory  # noqa: PLC0415 - start-up time
 
         ranks = range(self.job.degrees.pipeline)
-        return attempt(lambda: tuple(explain_memory(self.job, rank) for rank in ranks))
+        return call_cost_model(lambda: tuple(explain_memory(self.job, rank) for rank in ranks))
 
     @cached_property
     def states(self) -> tuple[Figure, ...]:
@@ -164,7 +164,9 @@ class Costs:
         from parc.cost.explain import explain_states  # noqa: PLC0415 - start-up time
 
         ranks = range(self.job.degrees.pipeline)
-        return attempt(lambda: tuple(add_figures("state", explain_states(self.job, rank)) for rank in ranks))
+        return call_cost_model(
+            lambda: tuple(add_figures("state", explain_states(self.job, rank)) for rank in ranks)
+        )
 
     def count_in_flight(self, rank: int) -> int:
         """The most passes through stages of a pipeline rank that wait for their backward pass."""
@@ -172,12 +174,12 @@ class Costs:
 
         layout, ranks = self.job.parallelism, self.job.degrees.pipeline
         how = (layout.schedule, ranks, layout.chunks, layout.microbatches, rank)
-        return max(sum(moment.outstanding) for moment in attempt(lambda: find_fullest_moments(*how)))
+        return max(sum(moment.outstanding) for moment in call_cost_model(lambda: find_fullest_moments(*how)))
 
     @cached_property
     def calls(self) -> dict[int, dict[Transfer, int]]:
         """For each of the `unlike_ranks`: what one call of one device moves, and how many a step has."""
-        return attempt(lambda: {rank: self._count_calls(rank) for rank in self.unlike_ranks})
+        return call_cost_model(lambda: {rank: self._count_calls(rank) for rank in self.unlike_ranks})
 
     def _count_calls(self, rank: int) -> dict[Transfer, int]:
         from parc.cost.network.traffic import derive_traffic  # noqa: PLC0415 - start-up time

@@ -24,7 +24,8 @@ def compare_parameters(plan: Plan, actual: int) -> Diagnostic | None:
     return Diagnostic(
         "P517",
         Severity.WARNING,
-        f"`shape` counts {counted:,} parameters, `{model.source}` has {actual:,}: another model was priced",
+        f"`shape` counts {counted:,} parameters, `{model.source}` has {actual:,}: "
+        "memory and times are those of another model",
         (Label(model.shape.span, f"{abs(missing):,} {'missing' if missing > 0 else 'too many'}"),),
         help=cure if missing > 0 else "correct the key that is too large, or leave the shape out",
     )

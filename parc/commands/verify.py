@@ -19,10 +19,10 @@ from parc.emit.scratch import make_temporary
 from parc.emit.write import write
 from parc.render.style import BOLD, GREEN, RED, RESET, escape_controls, wants_color
 from parc.verify.ladder import RUNGS, ProgramUnderTest, ProofOptions, RungName, choose_rungs, run_rungs
-from parc.verify.report import Verdict, combine_verdicts, format_json, format_rung, format_summary
+from parc.verify.report import RungVerdict, combine_verdicts, format_json, format_rung, format_summary
 
-CODES: dict[Verdict, int] = {"proved": 0, "refuted": 1, "not provable": 2}
-STYLES: dict[Verdict, str] = {"proved": GREEN, "refuted": RED, "not provable": BOLD}
+CODES: dict[RungVerdict, int] = {"proved": 0, "refuted": 1, "not provable": 2}
+STYLES: dict[RungVerdict, str] = {"proved": GREEN, "refuted": RED, "not provable": BOLD}
 MAX_TIMEOUT = 86_400.0  # seconds: a day
 NAMES: dict[str, RungName] = {name: name for name in RUNGS}
 
@@ -116,7 +116,7 @@ def _provide_folder(made: Compiled, edited: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def _style_verdict(line: str, found: Verdict) -> str:
+def _style_verdict(line: str, found: RungVerdict) -> str:
     """Lines, with the verdict in its colour on a terminal."""
     line = "\n".join(map(escape_controls, line.split("\n")))
     return line.replace(found, f"{STYLES[found]}{found}{RESET}", 1) if wants_color(sys.stdout) else line

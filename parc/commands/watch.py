@@ -11,12 +11,12 @@ from typing import NoReturn, TypeAlias
 from parc.commands.check_files import Result
 
 INTERVAL = 0.3  # seconds between two looks at the files
-State: TypeAlias = "tuple[int, int] | None"  # time of the last change in ns, and size; None: no such file
+FileStamp: TypeAlias = "tuple[int, int] | None"  # time of the last change in ns, and size; None: no such file
 
 
 def watch(run: Callable[[], Result], pause: Callable[[], None] = lambda: time.sleep(INTERVAL)) -> NoReturn:
     """Run, and run again after every change of a file that was read, until the user interrupts."""
-    states: dict[Path, State] = {}
+    states: dict[Path, FileStamp] = {}
     while True:
         if sys.stdout.isatty():
             print("\033[2J\033[H", end="")  # clears the screen
@@ -28,11 +28,11 @@ def watch(run: Callable[[], Result], pause: Callable[[], None] = lambda: time.sl
             pause()
 
 
-def _get_states(files: Iterable[Path]) -> dict[Path, State]:
+def _get_states(files: Iterable[Path]) -> dict[Path, FileStamp]:
     return {file: _get_state(file) for file in files}
 
 
-def _get_state(file: Path) -> State:
+def _get_state(file: Path) -> FileStamp:
     try:
         stat = file.stat()
     except OSError:

@@ -10,11 +10,11 @@ from typing import TypeAlias
 from torch import nn
 
 from parc.emit.trees import assign
-from parc.ir.expression import attribute, call, expr, is_plain_name, literal, name, names_in
+from parc.ir.expression import attribute, call, expr, is_plain_name, list_names, literal, name
 from parc.ir.parameters import sort_paths
 from parc.ir.program import Buffer, Let, Parameter, Stage, Unit
 from parc.ir.runtime_names import EXPERT_COUNT, TOKEN_COUNTS
-from parc.ir.states import S, local_shape
+from parc.ir.states import S, derive_local_shape
 
 _MODULE_DICT = frozenset(dir(nn.ModuleDict()))
 """Names that no item of an `nn.ModuleDict` can have."""
@@ -88,7 +88,7 @@ def _construct(unit: str, takes_mesh: Collection[str]) -> ast.expr:
 def _declare_parameter(parameter: Parameter, sizes: Mapping[str, int]) -> ast.expr:
     """This rank's share, without values."""
     states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
-    local = local_shape(parameter.shape, states, sizes)
+    local = derive_local_shape(parameter.shape, states, sizes)
     dtype = {} if parameter.dtype == "torch.float32" else {"dtype": expr(parameter.dtype)}
     shape = map(literal, local) if local else [literal(())]
     return expr("nn.Parameter(empty)", empty=call("torch.empty", *shape, **dtype))
@@ -125,7 +125,7 @@ def _concatenate(trees: Iterable[ast.expr]) -> ast.expr:
 
 def _write_buffers(buffers: Sequence[Buffer]) -> Iterator[ast.stmt]:
     values = [*(buffer.value for buffer in buffers), *(each.value for b in buffers for each in b.statements)]
-    if "device" in names_in([value.tree for value in values]):
+    if "device" in list_names([value.tree for value in values]):
         yield assign(name("device"), expr("mesh.device_type"))
     for buffer in buffers:
         for each in buffer.statements:

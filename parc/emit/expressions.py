@@ -15,13 +15,13 @@ from parc.emit.precedence import (
     ATOM,
     UNARY,
     Sign,
-    binding,
     breaks_at_brackets,
+    find_operand_bindings,
     is_bound,
     is_chain,
     is_held_owner,
     is_power_operand,
-    limits,
+    measure_binding,
     sign,
 )
 from parc.emit.quoting import quote
@@ -57,7 +57,9 @@ def lay_out(node: ast.expr, inside: bool = True) -> Document:
         case ast.UnaryOp(op=op, operand=operand):
             return (
                 sign(op).text,
-                _lay_out_operand(operand, binding(operand) != UNARY and binding(operand) < ATOM, inside),
+                _lay_out_operand(
+                    operand, measure_binding(operand) != UNARY and measure_binding(operand) < ATOM, inside
+                ),
             )
         case ast.Attribute() | ast.Call() | ast.Subscript():
             chain = _lay_out_chain(node, inside, is_chain(node))
@@ -104,16 +106,20 @@ def _flatten_operation(node: ast.expr) -> list[_Operand | Sign]:
         plain = held or not isinstance(operand, ast.BinOp | ast.Compare)
         return [_Operand(operand, held)] if plain else _flatten_operation(operand)
 
-    mine = binding(node)
+    mine = measure_binding(node)
     if isinstance(node, ast.Compare):
-        found = part(node.left, binding(node.left) <= mine)
+        found = part(node.left, measure_binding(node.left) <= mine)
         for op, right in zip(node.ops, node.comparators, strict=True):
-            found += [sign(op), *part(right, binding(right) <= mine)]
+            found += [sign(op), *part(right, measure_binding(right) <= mine)]
         return found
     assert isinstance(node, ast.BinOp)
-    before, after = limits(node.op)
+    before, after = find_operand_bindings(node.op)
     left, right = node.left, node.right
-    return [*part(left, binding(left) < before), sign(node.op), *part(right, binding(right) < after)]
+    return [
+        *part(left, measure_binding(left) < before),
+        sign(node.op),
+        *part(right, measure_binding(right) < after),
+    ]
 
 
 def _lay_out_operation(parts: Sequence[_Operand | Sign], inside: bool) -> Document:
@@ -158,7 +164,7 @@ def _lay_out_chain(node: ast.expr, inside: bool, broken: bool) -> Document:
             found += [(f"{each.arg}=", lay_out(each.value)) for each in keywords]
             return (_lay_out_chain(func, inside, broken), _lay_out_arguments(found))
         case ast.Subscript(value=value, slice=index):
-            held = binding(value) < ATOM
+            held = measure_binding(value) < ATOM
             before = _lay_out_operand(value, True, inside) if held else _lay_out_chain(value, inside, broken)
             return (before, bracket("[", lay_out_bare(index), "]"))
     return lay_out(node, inside)

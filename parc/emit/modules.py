@@ -13,7 +13,7 @@ from parc.emit.forward import write_forward
 from parc.emit.placements import build_placement_table
 from parc.emit.pretty import WIDTH
 from parc.emit.trees import docstring, function, import_from
-from parc.ir.expression import expr, item, literal, name, names_in
+from parc.ir.expression import expr, item, list_names, literal, name
 from parc.ir.program import Program, Recv, Send, Stage, Unit
 from parc.ir.runtime_names import RUNTIME, TOKEN_COUNTS
 
@@ -29,13 +29,13 @@ def build_model_module(program: Program, title: str, sizes: Mapping[str, int]) -
     takes_mesh = _find_units_with_mesh(units)
     classes = [_build_class(unit, takes_mesh, None, sizes) for unit in units]
     body = [*build_placement_table(program), *classes]
-    return ast.Module([docstring(title), *_build_imports(names_in(body)), *body], [])
+    return ast.Module([docstring(title), *_build_imports(list_names(body)), *body], [])
 
 
 def build_stage_module(stage: Stage, title: str, sizes: Mapping[str, int]) -> ast.Module:
     """The module of a stage, which says what parts of the model the stage has; `title` is its docstring."""
     root = _build_class(stage.root, _find_units_with_mesh(stage.units), stage, sizes)
-    used = names_in([root])
+    used = list_names([root])
     parts = {unit.name for unit in stage.units}.intersection(used)
     return ast.Module([docstring(title), *_build_imports(used, parts), root], [])
 

@@ -43,7 +43,7 @@ def sign(operator: ast.AST) -> Sign:
     return _SIGNS[type(operator)]
 
 
-def binding(node: ast.expr) -> int:
+def measure_binding(node: ast.expr) -> int:
     """How tightly an expression holds together: that of its operator."""
     match node:
         case ast.BinOp(op=op) | ast.UnaryOp(op=op):
@@ -61,7 +61,7 @@ def is_held_owner(node: ast.expr) -> bool:
     """Whether what has an attribute stands in parentheses: behind a number a dot would be its point."""
     if isinstance(node, ast.Constant):
         return isinstance(node.value, int | float) and not isinstance(node.value, bool)
-    return binding(node) < ATOM
+    return measure_binding(node) < ATOM
 
 
 def is_power_operand(node: ast.expr) -> bool:
@@ -114,16 +114,16 @@ _WITH_BRACKETS = (ast.Call, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.Li
 
 def _list_bindings(node: ast.expr, within: int) -> list[int]:
     """How tightly each operator outside of brackets binds; a method of what a call gives counts as one."""
-    if binding(node) < within:
+    if measure_binding(node) < within:
         return []
     match node:
         case ast.BinOp(left=left, op=op, right=right):
-            before, after = limits(op)
+            before, after = find_operand_bindings(op)
             return [sign(op).binds, *_list_bindings(left, before), *_list_bindings(right, after)]
         case ast.Compare(left=left, ops=ops, comparators=others):
-            found = [binding(node)] * len(ops)
+            found = [measure_binding(node)] * len(ops)
             return found + [
-                each for other in (left, *others) for each in _list_bindings(other, binding(node) + 1)
+                each for other in (left, *others) for each in _list_bindings(other, measure_binding(node) + 1)
             ]
         case ast.UnaryOp(op=op, operand=operand):
             return [UNARY] * isinstance(op, ast.Invert) + _list_bindings(operand, ATOM)
@@ -134,7 +134,7 @@ def _list_bindings(node: ast.expr, within: int) -> list[int]:
     return []
 
 
-def limits(op: ast.operator) -> tuple[int, int]:
+def find_operand_bindings(op: ast.operator) -> tuple[int, int]:
     """How tightly the operands must bind, left and right, to stand without parentheses."""
     binds = sign(op).binds
     return (binds + 1, UNARY) if isinstance(op, ast.Pow) else (binds, binds + 1)
@@ -142,13 +142,13 @@ def limits(op: ast.operator) -> tuple[int, int]:
 
 def _begins_with_bracket(node: ast.expr, within: int) -> bool:
     """Whether its text begins with a bracket that holds something."""
-    if binding(node) < within:
+    if measure_binding(node) < within:
         return True
     match node:
         case ast.BinOp(left=left, op=op):
-            return _begins_with_bracket(left, limits(op)[0])
+            return _begins_with_bracket(left, find_operand_bindings(op)[0])
         case ast.Compare(left=left):
-            return _begins_with_bracket(left, binding(node) + 1)
+            return _begins_with_bracket(left, measure_binding(node) + 1)
         case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Call(func=inner):
             return _begins_with_bracket(inner, ATOM)
         case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
@@ -158,13 +158,13 @@ def _begins_with_bracket(node: ast.expr, within: int) -> bool:
 
 def _ends_with_bracket(node: ast.expr, within: int) -> bool:
     """Whether its text ends with a bracket that holds something; an index is no place to break a line."""
-    if binding(node) < within:
+    if measure_binding(node) < within:
         return True
     match node:
         case ast.BinOp(op=op, right=right):
-            return _ends_with_bracket(right, limits(op)[1])
+            return _ends_with_bracket(right, find_operand_bindings(op)[1])
         case ast.Compare(comparators=[*_, right]):
-            return _ends_with_bracket(right, binding(node) + 1)
+            return _ends_with_bracket(right, measure_binding(node) + 1)
         case ast.UnaryOp(operand=operand):
             return _ends_with_bracket(operand, ATOM)
         case ast.Call(args=args, keywords=keywords):

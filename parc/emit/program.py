@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from parc.diagnostic import CompileError, Label, error
 from parc.emit.modules import build_model_module, build_stage_module, find_clashing_axes
 from parc.emit.pretty import print_module
-from parc.emit.readme import readme_facts
-from parc.emit.tables import launch_facts, lock, ranks
-from parc.emit.train import train_facts
+from parc.emit.readme import collect_readme_facts
+from parc.emit.tables import count_nodes, format_lock, format_rank_table
+from parc.emit.train import collect_train_facts
 from parc.ir.program import Program
 from parc.ir.verifier import verify_program
 from parc.plan.blocks import Plan
@@ -51,9 +51,9 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     stages = _print_stages(plan, program)
     modules = [each.name for each in stages]
     templates = {
-        "train.py": ("train.py.jinja", train_facts(plan, program, modules)),
-        "README.md": ("README.md.jinja", readme_facts(plan, program, modules)),
-        "launch/torchrun.sh": ("torchrun.sh.jinja", launch_facts(plan)),
+        "train.py": ("train.py.jinja", collect_train_facts(plan, program, modules)),
+        "README.md": ("README.md.jinja", collect_readme_facts(plan, program, modules)),
+        "launch/torchrun.sh": ("torchrun.sh.jinja", count_nodes(plan)),
     }
     environment = _create_environment()
     title = f"The model of plan `{plan.name}` as every rank runs it: placements of parameters and classes."
@@ -62,13 +62,13 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     for file, (template, facts) in templates.items():
         found[file] = environment.get_template(template).render(vars(facts))
     if plan.mesh.size <= TABLED:
-        found["ranks.csv"] = ranks(plan)
+        found["ranks.csv"] = format_rank_table(plan)
     for path in (PACKAGE / "runtime").rglob("*.py"):
         found[path.relative_to(PACKAGE).as_posix()] = path.read_text(encoding="utf-8")
     found[LICENSE] = find_file(LICENSE).read_text(encoding="utf-8")
     stored = {STORED_VALUES: program.stored} if program.stored else {}
     files = {name: text.encode() for name, text in found.items()} | stored
-    return files | {"plan.lock.json": lock(plan, sources, files).encode()}
+    return files | {"plan.lock.json": format_lock(plan, sources, files).encode()}
 
 
 def dump_files(files: Files) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parc.emit.tables import parc_version
 from parc.emit.train import STEP_TIMEOUT
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
 from parc.plan.placement import locate_stages
 from parc.runtime.data.datasets import STDLIB
+from parc.version import find_version
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FileLine:
     """A file of stages."""
 
     file: str
-    says: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,25 @@ class ReadmeFacts:
     stored: bool  # whether there is a file of initial values
 
 
-def readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> ReadmeFacts:
+def collect_readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -> ReadmeFacts:
     """`modules` names the module that each stage is written to."""
     patterns = plan.train.dataset.patterns if plan.train.dataset else ()
     local = any(not each.startswith(STDLIB) for each in patterns)
-    says: dict[str, list[str]] = {}
+    contents: dict[str, list[str]] = {}
     places = _list_places(plan)
     for number, (module, stage) in enumerate(zip(modules, program.stages, strict=True)):
         last = stage.first_layer + len(stage.layers) - 1
         said = f"stage {number}, layers {stage.first_layer} to {last}{places.get(number, '')}"
-        says.setdefault(f"{module}.py", []).append(said)
+        contents.setdefault(f"{module}.py", []).append(said)
     return ReadmeFacts(
         plan=plan.name,
         world=plan.mesh.size,
-        version=parc_version(),
-        axes=[AxisLine(axis.name, axis.size, _carries(plan, axis.name)) for axis in plan.mesh.axes],
-        formula=f"= {_formula(plan)}",
-        stages=[FileLine(file, "; ".join(texts)) for file, texts in says.items()],
+        version=find_version() or "unknown",
+        axes=[
+            AxisLine(axis.name, axis.size, _describe_strategies(plan, axis.name)) for axis in plan.mesh.axes
+        ],
+        formula=f"= {plan.mesh.format_rank()}",
+        stages=[FileLine(file, "; ".join(texts)) for file, texts in contents.items()],
         notes=program.notes,
         options=" --base .." if local else "" if patterns else " --base FOLDER --data GLOB",
         patterns=", ".join(f"`{each}`" for each in patterns),
@@ -83,17 +85,7 @@ def _list_places(plan: Plan) -> dict[int, str]:
     return {stage: f", at {axis} {place}" for place, rank in ranks for stage in locate_stages(plan, rank)}
 
 
-def _formula(plan: Plan) -> str:
-    """A rank from its coordinates: `(ep * 4 + pp) * 4 + tp`."""
-    outermost, *inner = plan.mesh.axes
-    text = outermost.name
-    for axis in inner:
-        text = f"({text})" if " " in text else text
-        text = f"{text} * {axis.size} + {axis.name}"
-    return text
-
-
-def _carries(plan: Plan, axis: str) -> str:
+def _describe_strategies(plan: Plan, axis: str) -> str:
     strategies = {
         "data": plan.data,
         "tensor": plan.tensor,

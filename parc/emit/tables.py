@@ -8,11 +8,11 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from parc.plan.blocks import Plan, Spanned
 from parc.plan.placement import locate_stages
+from parc.version import find_version
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class Nodes:
     per_node: int
 
 
-def launch_facts(plan: Plan) -> Nodes:
+def count_nodes(plan: Plan) -> Nodes:
     """Whole nodes where the plan fills them."""
     per_node = plan.cluster.levels[-1].size if plan.cluster.levels else plan.mesh.size
     per_node = per_node if plan.mesh.size % per_node == 0 else plan.mesh.size
     return Nodes(plan.mesh.size // per_node, per_node)
 
 
-def ranks(plan: Plan) -> str:
+def format_rank_table(plan: Plan) -> str:
     """rank, node, device, coordinates, stage, experts, data: a row a rank; stages are separated by spaces."""
-    per_node = launch_facts(plan).per_node
+    per_node = count_nodes(plan).per_node
     names = [axis.name for axis in plan.mesh.axes]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -43,11 +43,11 @@ def ranks(plan: Plan) -> str:
         stages = " ".join(map(str, locate_stages(plan, rank)))
         data = plan.mesh.index(rank, plan.data.axes) if plan.data else 0
         coordinates = [at[name] for name in names]
-        writer.writerow([rank, node, device, *coordinates, stages, _experts(plan, rank), data])
+        writer.writerow([rank, node, device, *coordinates, stages, _format_experts(plan, rank), data])
     return text.getvalue()
 
 
-def _experts(plan: Plan, rank: int) -> str:
+def _format_experts(plan: Plan, rank: int) -> str:
     """The experts of a rank in each layer: `8-15`."""
     count = plan.train.model.shape.experts
     if not count:
@@ -58,7 +58,7 @@ def _experts(plan: Plan, rank: int) -> str:
     return f"{first}-{first + mine - 1}"
 
 
-def lock(plan: Plan, sources: Mapping[str, bytes], written: Mapping[str, bytes]) -> str:
+def format_lock(plan: Plan, sources: Mapping[str, bytes], written: Mapping[str, bytes]) -> str:
     """The resolved plan, what it was made from, and what was made: the same input gives the same text."""
     train = plan.train
     strategies = {
@@ -68,29 +68,29 @@ def lock(plan: Plan, sources: Mapping[str, bytes], written: Mapping[str, bytes])
         "pipeline": plan.pipeline,
     }
     facts = {
-        "parc": parc_version(),
+        "parc": find_version() or "unknown",
         "plan": plan.name,
         "cluster": {
             "name": plan.cluster.name,
             "levels": {level.name: level.size for level in plan.cluster.levels},
-            "device": _facts(plan.cluster.device) if plan.cluster.device else None,
+            "device": _convert_block(plan.cluster.device) if plan.cluster.device else None,
         },
         "mesh": {axis.name: axis.size for axis in plan.mesh.axes},
-        "strategies": {name: _facts(strategy) for name, strategy in strategies.items() if strategy},
+        "strategies": {name: _convert_block(strategy) for name, strategy in strategies.items() if strategy},
         "train": {
             "name": train.name,
             "seed": train.seed,
             "steps": train.steps,
-            "batch": _facts(train.batch),
-            "loss": _facts(train.loss),
-            "optimizer": _facts(train.optimizer),
-            "precision": _facts(train.precision),
-            "dataset": _facts(train.dataset) if train.dataset else None,
+            "batch": _convert_block(train.batch),
+            "loss": _convert_block(train.loss),
+            "optimizer": _convert_block(train.optimizer),
+            "precision": _convert_block(train.precision),
+            "dataset": _convert_block(train.dataset) if train.dataset else None,
         },
         "model": {
             "source": train.model.source,
             "arguments": dict(train.model.arguments),
-            "shape": _facts(train.model.shape),
+            "shape": _convert_block(train.model.shape),
         },
         "sha256": _hash_all(sources),
         "files": _hash_all(written),
@@ -107,13 +107,5 @@ def add_validation(lock: bytes, record: Mapping[str, object] | None) -> bytes:
     return (json.dumps({**json.loads(lock), "validation": record}, indent=2) + "\n").encode()
 
 
-def _facts(block: Spanned) -> dict[str, Any]:
+def _convert_block(block: Spanned) -> dict[str, Any]:
     return {key: value for key, value in asdict(block).items() if key not in ("span", "spans")}
-
-
-def parc_version() -> str:
-    """The version of this compiler; a checkout that is not installed has none."""
-    try:
-        return version("parc-compiler")
-    except PackageNotFoundError:
-        return "unknown"

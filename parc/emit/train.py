@@ -59,18 +59,20 @@ class TrainFacts:
     timeout: str
 
 
-def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFacts:
+def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFacts:
     """`modules` names the module that each stage is written to."""
     train, dataset = plan.train, plan.train.dataset
     data = plan.data.axes if plan.data else ()
     peak = plan.cluster.device.compute if plan.cluster.device else None
-    stages = [_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)]
+    stages = [_build_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)]
     return TrainFacts(
         title=textwrap.fill(f"Trains plan `{plan.name}`: {_describe_mesh(plan)}.", WIDTH - len('"""')),
         stage_modules=list(dict.fromkeys(modules)),
         pipeline=bool(plan.pipeline),
-        topology=_assign("topology", call("Topology.build", name("AXES"), **_topology_settings(plan)), 4),
-        schedule=_python(plan.pipeline.schedule if plan.pipeline else None),
+        topology=_assign(
+            "topology", call("Topology.build", name("AXES"), **_build_topology_settings(plan)), 4
+        ),
+        schedule=_print_constant(plan.pipeline.schedule if plan.pipeline else None),
         axes=_assign("AXES", literal({axis.name: axis.size for axis in plan.mesh.axes})),
         world=plan.mesh.size,
         seed=train.seed,
@@ -78,32 +80,32 @@ def train_facts(plan: Plan, program: Program, modules: Sequence[str]) -> TrainFa
         dataset=DatasetFacts(
             kind=dataset.kind if dataset else "files",
             patterns=_assign("DATA", literal(list(dataset.patterns) if dataset else [])),
-            type=_python(dataset.type if dataset else "uint8"),
+            type=_print_constant(dataset.type if dataset else "uint8"),
         ),
         settings=[
-            _assign("BATCH", call("BatchSettings", **_batch_settings(plan, program))),
-            _assign("OBJECTIVE", call("Objective", **_objective(plan, program))),
-            _assign("OPTIMIZER", call("AdamWSettings", **_optimizer_settings(plan))),
-            _assign("PRECISION", call("Precision", **_precision(plan))),
+            _assign("BATCH", call("BatchSettings", **_build_batch_settings(plan, program))),
+            _assign("OBJECTIVE", call("Objective", **_build_objective(plan, program))),
+            _assign("OPTIMIZER", call("AdamWSettings", **_build_optimizer_settings(plan))),
+            _assign("PRECISION", call("Precision", **_build_precision(plan))),
         ],
         stages=_assign("STAGES", literal(tuple(stages))),
         sequences=_assign("SEQUENCES", _count_sequences(data)),
-        load_axes=_python(program.load_axes) if program.load_axes is not None else None,
+        load_axes=_print_constant(program.load_axes) if program.load_axes is not None else None,
         shard=_assign("SHARD", literal(shard)) if (shard := list_shard_axes(plan)) else None,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
         peak=format_large(peak) if peak else None,
-        timeout=_python(STEP_TIMEOUT),
+        timeout=_print_constant(STEP_TIMEOUT),
     )
 
 
 def format_large(value: float) -> str:
     """A large number with an exponent that is a multiple of three: 400e12."""
     exponent = 3 * ((len(f"{value:.0f}") - 1) // 3)
-    text = f"{_python(value / 10**exponent).removesuffix('.0')}e{exponent}"
-    return text if float(text) == value else _python(value)
+    text = f"{_print_constant(value / 10**exponent).removesuffix('.0')}e{exponent}"
+    return text if float(text) == value else _print_constant(value)
 
 
-def _batch_settings(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
+def _build_batch_settings(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
     train = plan.train
     return {
         "sequences": literal(train.batch.sequences),
@@ -115,7 +117,7 @@ def _batch_settings(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
     }
 
 
-def _optimizer_settings(plan: Plan) -> Mapping[str, ast.expr]:
+def _build_optimizer_settings(plan: Plan) -> Mapping[str, ast.expr]:
     names = ("lr", "beta1", "beta2", "eps", "weight_decay", "clip", "warmup", "decay", "min_lr")
     settings = {each: literal(getattr(plan.train.optimizer, each)) for each in names}
     if plan.train.optimizer.idle_experts == "skip":
@@ -123,12 +125,12 @@ def _optimizer_settings(plan: Plan) -> Mapping[str, ast.expr]:
     return settings
 
 
-def _precision(plan: Plan) -> Mapping[str, ast.expr]:
+def _build_precision(plan: Plan) -> Mapping[str, ast.expr]:
     types = plan.train.precision
     return {"master": expr(TORCH_NAMES[types.master]), "gradients": expr(TORCH_NAMES[types.gradients])}
 
 
-def _objective(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
+def _build_objective(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
     loss = plan.train.loss
     settings: dict[str, object] = {
         "returns": "loss" if program.mean else "logits",
@@ -141,7 +143,7 @@ def _objective(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
     return {each: literal(value) for each, value in settings.items()}
 
 
-def _stage(module: str, stage: Stage) -> ast.expr:
+def _build_stage(module: str, stage: Stage) -> ast.expr:
     settings = {
         "build": expr(f"{module}.Stage"),
         "first_layer": literal(stage.first_layer),
@@ -149,11 +151,11 @@ def _stage(module: str, stage: Stage) -> ast.expr:
     if stage.keywords:
         settings["keywords"] = literal(stage.keywords)
     if stage.gives:
-        settings["outputs"] = literal(tuple(map(_meta, stage.gives, stage.shapes)))
+        settings["outputs"] = literal(tuple(map(_build_meta, stage.gives, stage.shapes)))
     return call("StageSpec", **settings)
 
 
-def _meta(value: Value, shape: Expression) -> ast.expr:
+def _build_meta(value: Value, shape: Expression) -> ast.expr:
     dtype = {"dtype": expr(value.dtype)} if value.dtype != "torch.float32" else {}
     sizes = substitute(shape.tree, {"sequences": name("SEQUENCES"), "length": expr("BATCH.length")})
     return call("torch.empty", sizes, **dtype, device=literal("meta"))
@@ -167,21 +169,26 @@ def _count_sequences(data: Sequence[str]) -> ast.expr:
     return count
 
 
-def _topology_settings(plan: Plan) -> Mapping[str, ast.expr]:
+def _build_topology_settings(plan: Plan) -> Mapping[str, ast.expr]:
     data = {"data": literal(plan.data.axes)} if plan.data else {}
     pipeline = {"pipeline": literal(plan.pipeline.axes[0])} if plan.pipeline else {}
     if plan.pipeline and plan.pipeline.chunks > 1:
         pipeline["chunks"] = literal(plan.pipeline.chunks)
     if plan.pipeline and plan.pipeline.schedule in V_SHAPED:
         pipeline["v_shaped"] = literal(True)
-    return {**data, **pipeline, "device": name("device"), "timeout": expr("outlast(options.timeout)")}
+    return {
+        **data,
+        **pipeline,
+        "device": name("device"),
+        "timeout": expr("compute_collective_timeout(options.timeout)"),
+    }
 
 
 def _assign(variable: str, tree: ast.expr, indent: int = 0) -> str:
     return "\n".join(print_statement(assign(name(variable), tree), indent))
 
 
-def _python(value: object) -> str:
+def _print_constant(value: object) -> str:
     return print_expression(literal(value))
 
 

@@ -54,7 +54,7 @@ _VERBS: Mapping[tuple[Kind, Kind], Verb] = {
 }
 
 
-def verb_between(src: State, dst: State) -> Verb:
+def choose_verb(src: State, dst: State) -> Verb:
     """The collective that takes a value from one state to another.
 
     Raises:

@@ -100,7 +100,7 @@ def literal(value: object) -> ast.expr:
     return ast.Constant(value)
 
 
-def names_in(trees: Sequence[ast.AST]) -> set[str]:
+def list_names(trees: Sequence[ast.AST]) -> set[str]:
     """The variables that expressions or statements mention."""
     return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
 

@@ -21,7 +21,7 @@ class ForwardSite:
 
 def iterate_sites(stage: Stage) -> Iterator[ForwardSite]:
     """All sites of a stage. Those of a repeated layer come once for each repetition."""
-    yield from _Sites(stage).of(stage.root, "", stage.root.results)
+    yield from _Sites(stage).iterate(stage.root, "", stage.root.results)
 
 
 class _Sites:
@@ -29,7 +29,7 @@ class _Sites:
         self.stage = stage
         self.units = {unit.name: unit for unit in stage.units}
 
-    def of(
+    def iterate(
         self, unit: Unit, path: str, values: Sequence[Value | Operand], again: bool = False
     ) -> Iterator[ForwardSite]:
         yield from self._visit(unit, path, unit.events, 0, again)
@@ -49,7 +49,7 @@ class _Sites:
                 # the results of experts have the states of their call: the unit itself sees rows
                 values = event.results if called.experts else called.results
                 at = f"{path}.{member}" if path else member
-                yield from self.of(called, at, values, again or event.recomputed)
+                yield from self.iterate(called, at, values, again or event.recomputed)
             elif isinstance(event, Repeat):
                 for number in range(event.start, event.start + event.count):
                     yield from self._visit(unit, path, event.body, self.stage.first_layer + number, again)

@@ -33,10 +33,10 @@ def sort_paths(unit: Unit, paths: Iterable[str]) -> list[str]:
 
 def find_recipe(recipes: Mapping[str, Recipe], path: str, parameter: Parameter) -> Recipe:
     """The initial value of the parameter at `path` of a stage; of a list of experts, that of the first."""
-    return recipes[path.removesuffix(parameter.path) + first_user_name(parameter)]
+    return recipes[path.removesuffix(parameter.path) + get_first_user_name(parameter)]
 
 
-def first_user_name(parameter: Parameter) -> str:
+def get_first_user_name(parameter: Parameter) -> str:
     """The path of a parameter in the user's module; of a list of experts, that of the first."""
     if parameter.stack is None:
         return parameter.path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
-from parc.ir.expression import Expression, names_in
+from parc.ir.expression import Expression, list_names
 from parc.ir.program import Call, Collective, Compute, Event, Recv, Repeat, Stage, Unit, Value
 
 FLOATS = ("torch.float", "torch.bfloat")
@@ -61,7 +61,7 @@ class _Follower:
 
 
 def _reads(expression: Expression, known: set[str]) -> bool:
-    return not known.isdisjoint(names_in([expression.tree]))
+    return not known.isdisjoint(list_names([expression.tree]))
 
 
 def _bind(values: Sequence[Value], depends: Sequence[bool], known: set[str]) -> None:

@@ -85,12 +85,12 @@ def join_states(states: Iterable[State]) -> State:
     return R if any(state.kind is Kind.REPLICATE for state in states) else I
 
 
-def gradient_state(state: State) -> State:
+def derive_gradient_state(state: State) -> State:
     """The state of a value's gradient."""
     return {Kind.REPLICATE: P, Kind.PARTIAL: I}.get(state.kind, state)
 
 
-def local_shape(
+def derive_local_shape(
     shape: tuple[int, ...], states: Mapping[str, State], sizes: Mapping[str, int]
 ) -> tuple[int, ...]:
     """The shape of one rank's share of a value, given the size of each axis.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from parc.diagnostic import CompileError, Label, error
 from parc.ir.collectives import ISSUED
 from parc.ir.dump import format_type, format_value
-from parc.ir.expression import Expression, names_in
+from parc.ir.expression import Expression, list_names
 from parc.ir.program import (
     Accumulate,
     Call,
@@ -234,7 +234,7 @@ def _compare_signatures(
 
 
 def _find_unbound(expression: Expression, known: Collection[str]) -> Iterator[str]:
-    for name in sorted(names_in([expression.tree]) - {*known}):
+    for name in sorted(list_names([expression.tree]) - {*known}):
         yield f"`{expression}` reads `{name}`, which is not bound before"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from parc.ir.parameters import first_user_name
+from parc.ir.parameters import get_first_user_name
 from parc.ir.program import Program, Stage, Unit
 
 
@@ -26,7 +26,7 @@ def order_attributes(program: Program) -> Program:
 
 def _order_unit(unit: Unit, lists: tuple[str, ...], places: Mapping[str, int]) -> Unit:
     """`lists` are the paths of lists of layers in the unit."""
-    names = {each.path: first_user_name(each) for each in unit.parameters}
+    names = {each.path: get_first_user_name(each) for each in unit.parameters}
     names |= {path: path for path in (*unit.members, *lists)}
     owner = f"{unit.path}." if unit.path else ""
     found = sorted(names, key=lambda path: places.get(owner + names[path], len(places)))

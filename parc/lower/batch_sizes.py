@@ -11,7 +11,7 @@ from math import prod
 
 from torch import fx
 
-from parc.capture.graph import shape
+from parc.capture.graph import get_shape
 from parc.capture.sizes import BatchSize, Size
 from parc.ir.expression import Expression, attribute, expr, item, literal, name
 from parc.ir.program import Compute, Value
@@ -136,7 +136,7 @@ def list_sizes(node: fx.Node) -> Iterator[tuple[Size, ...]]:
     if symbols is not None:
         yield from symbols.sizes if is_tuple else (symbols.sizes,)
     else:
-        shapes = [tuple(each.shape) for each in val] if is_tuple else [shape(node)]
+        shapes = [tuple(each.shape) for each in val] if is_tuple else [get_shape(node)]
         yield from (tuple(map(make_constant, each)) for each in shapes)
 
 

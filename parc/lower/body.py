@@ -9,8 +9,8 @@ from dataclasses import replace
 from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import is_item, item_of, operands_of
-from parc.ir.collectives import verb_between
+from parc.capture.graph import get_item_source, is_item, list_operands
+from parc.ir.collectives import choose_verb
 from parc.ir.expression import Expression, name, placeholder, substitute
 from parc.ir.program import Call, Collective, Compute, Event, Operand, Value
 from parc.ir.runtime_names import TOKEN_COUNTS
@@ -62,7 +62,7 @@ class Writer:
     def bind(self, node: fx.Node, variable: str) -> None:
         """A value that is there from the start: an input."""
         self.scope.stand_for(node, name(variable))
-        states = self._shares.by_axis(self.placed.get_fact(node).states)
+        states = self._shares.key_by_axis(self.placed.get_fact(node).states)
         self._sizes.add_input(variable, find_sizes(node), states)
 
     def refer(self, node: fx.Node, tree: ast.expr) -> None:
@@ -92,22 +92,24 @@ class Writer:
     def read_result(self, node: fx.Node) -> Operand:
         """A value as it is read once all is written."""
         held = self._find_value(node)
-        return Operand(Expression(self.scope.tree(node)), held.shape, held.dtype, held.states)
+        return Operand(Expression(self.scope.get_tree(node)), held.shape, held.dtype, held.states)
 
     def read_variable(self, node: fx.Node) -> Value:
         """A value that has a variable, as it is once all is written."""
-        tree = self.scope.tree(node)
+        tree = self.scope.get_tree(node)
         assert isinstance(tree, ast.Name), ast.dump(tree)
         return replace(self._find_value(node), name=tree.id)
 
     def _find_value(self, node: fx.Node) -> Value:
         if node in self._received and not self.scope.has_settled(node):
             return self._received[node]
-        held = self._shares.now if self.scope.has_settled(node) else self._shares.made
+        held = (
+            self._shares.describe_settled if self.scope.has_settled(node) else self._shares.describe_as_made
+        )
         return held(node, "")
 
     def _write_call(self, node: fx.Node) -> None:
-        operands = tuple(self._read_operand(node, place) for place in range(len(operands_of(node))))
+        operands = tuple(self._read_operand(node, place) for place in range(len(list_operands(node))))
         if node.target is CALL:
             member = str(node.args[1])
             unit = self.units[id(self.placed.children[member])]
@@ -120,7 +122,7 @@ class Writer:
 
     def _write_compute(self, node: fx.Node) -> None:
         printed = self._draft.printed[node]
-        places = range(len(operands_of(node)))
+        places = range(len(list_operands(node)))
         operands = [self._read_operand(node, place).expression.tree for place in places]
         self.groups |= set(printed.axes)
         known = {placeholder(place).id: operands[place] for place in places}
@@ -145,22 +147,22 @@ class Writer:
             if isinstance(result.meta["val"], Tensor):
                 wish = self._statements.hints.get(result) or name_unnamed(self.placed, node, result)
                 variable = self.scope.bind(result, wish, self._draft.order[node])
-                found.append(self._shares.made(result, variable))
+                found.append(self._shares.describe_as_made(result, variable))
             else:
                 found.append(Value("_", (), ""))
         return tuple(found)
 
     def _read_operand(self, node: fx.Node, place: int) -> Operand:
         """An operand once it is moved; each distinct move of a value is made once."""
-        operand = operands_of(node)[place]
+        operand = list_operands(node)[place]
         moves = [move for move in self.placed.moves[node][place] if move.has_effect]
-        steps = self._shares.steps(node, place)
-        tree = self.scope.tree(operand)
+        steps = self._shares.list_states(node, place)
+        tree = self.scope.get_tree(operand)
         if node.target not in (CALL, EXPERTS) and all(move.after.partial for move in moves):
             moves = [] if is_zero(self.placed, operand) else moves
         for count in range(1, len(moves) + 1):
             key = tuple((move.axis, move.after) for move in moves[:count])
-            known = self.scope.moved(operand, key)
+            known = self.scope.find_moved(operand, key)
             if known is None:
                 at = (node, place)
                 known = self._write_move(
@@ -181,9 +183,9 @@ class Writer:
         """A value after a move, whose `states` are those before and after it."""
         before, after = states
         variable = self.scope.bind_moved(operand, tree, move, key, at)
-        src, dst = self._shares.conversion(move, before)
-        result = self._shares.value(operand, after, variable)
-        verb, read = verb_between(src, dst), self._build_operand(operand, tree, before)
+        src, dst = self._shares.find_conversion(move, before)
+        result = self._shares.describe_in(operand, after, variable)
+        verb, read = choose_verb(src, dst), self._build_operand(operand, tree, before)
         if any(self._counts_sequences(operand, state, move.axis) for state in (src, dst)):
             self.bound_by = f"{verb} reads tokens in one block for each sequence"
         self.events.append(Collective(result, read, verb, src, dst, move.axis, move.grad))
@@ -198,7 +200,7 @@ class Writer:
         return state.blocks > 1 or (layout.sequence and axis == layout.tensor)
 
     def _build_operand(self, operand: fx.Node, tree: ast.expr, states: Mapping[str, State]) -> Operand:
-        held = self._shares.value(operand, states, "")
+        held = self._shares.describe_in(operand, states, "")
         return Operand(Expression(tree), held.shape, held.dtype, held.states)
 
 
@@ -206,5 +208,5 @@ def _list_results(node: fx.Node) -> list[fx.Node]:
     """The values that a node yields: itself, or its items in order; the node for one that nobody reads."""
     if isinstance(node.meta["val"], Tensor):
         return [node]
-    items = {item_of(user)[1]: user for user in node.users if is_item(user)}
+    items = {get_item_source(user)[1]: user for user in node.users if is_item(user)}
     return [items.get(place, node) for place in range(len(node.meta["val"]))]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx
 
-from parc.capture.graph import name_of, operands_of
+from parc.capture.graph import get_name, list_operands
 from parc.ir.expression import Expression, expr, name, placeholder, substitute
 from parc.ir.program import Buffer, Do, Let
 from parc.ir.runtime_names import GLOBALS
@@ -87,17 +87,17 @@ def _add_constant(terms: _Terms, constant: Constant) -> tuple[int, Sequence[int]
     changes: list[int] = []
     for node in graph.nodes:
         if node.op == "output":
-            (result,) = operands_of(node)
+            (result,) = list_operands(node)
             number = numbers[result]
             if result.meta["val"].dtype == constant.dtype:
                 return number, changes
             tree = expr("value.to(dtype)", value=placeholder(number), dtype=to_expression(constant.dtype))
             return terms.add(_Term(tree, (number,), default, alone=False)), changes
-        operands = tuple(numbers[operand] for operand in operands_of(node))
-        if name_of(node) == "aten::detach":  # a buffer has no gradient
+        operands = tuple(numbers[operand] for operand in list_operands(node))
+        if get_name(node) == "aten::detach":  # a buffer has no gradient
             (numbers[node],) = operands
             continue
-        tree = _print(node, dict(zip(operands_of(node), map(placeholder, operands), strict=True)))
+        tree = _print(node, dict(zip(list_operands(node), map(placeholder, operands), strict=True)))
         if isinstance(tree, ast.Name):
             (numbers[node],) = operands
         else:
@@ -110,7 +110,7 @@ def _add_constant(terms: _Terms, constant: Constant) -> tuple[int, Sequence[int]
 def _print(node: fx.Node, trees: Mapping[fx.Node, ast.expr]) -> ast.expr:
     sizes = BatchSizes(Layout((), {}))  # none depends on a batch
     args, kwargs = with_operands(node, trees.__getitem__, sizes)
-    before, after = map(find_sizes, operands_of(node)), list_sizes(node)
+    before, after = map(find_sizes, list_operands(node)), list_sizes(node)
     return print_operation(Operation(node, args, kwargs, [*before], [*after], sizes, name("device")))
 
 

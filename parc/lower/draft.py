@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import is_item, name_of, operands_of, shape, user_name
+from parc.capture.graph import get_name, get_shape, get_user_name, is_item, list_operands
 from parc.ir.expression import placeholder
 from parc.lower.batch_sizes import BatchSizes
 from parc.lower.local_values import Shares
@@ -82,13 +82,13 @@ class Drafter:
         (user,) = node.users
         if user.op == "output":
             return True
-        places = [place for place, operand in enumerate(operands_of(user)) if operand is node]
+        places = [place for place, operand in enumerate(list_operands(user)) if operand is node]
         if user not in self.order or len(places) != 1 or self._is_moved(user, places[0]):
             return False
-        return self.statements.together(node, user)
+        return self.statements.is_same_statement(node, user)
 
     def _print(self, node: fx.Node) -> Printed:
-        operands = operands_of(node)
+        operands = list_operands(node)
         places = iter(range(len(operands)))
         args, kwargs = with_operands(node, lambda _: placeholder(next(places)), self.sizes)
         states = self.placed.wanted[node]
@@ -100,12 +100,12 @@ class Drafter:
             self.shares.divide_results(node),
             self.sizes,
             self.device,
-            self.statements.numbers(node, self.numbers),
+            self.statements.find_numbers(node, self.numbers),
         )
-        return print_local(operation, [*map(self.shares.by_axis, states)])
+        return print_local(operation, [*map(self.shares.key_by_axis, states)])
 
     def _decide(self, node: fx.Node) -> None:
-        tree, operands = self.printed[node].tree, operands_of(node)
+        tree, operands = self.printed[node].tree, list_operands(node)
         inside = [operand for operand in operands if operand in self.lengths]
         if isinstance(tree, ast.Name) and not inside:
             self.aliases.add(node)
@@ -123,7 +123,7 @@ class Drafter:
     def _measure(self, operand: fx.Node) -> int:
         """The length of an operand's expression; a variable has no name yet, and counts for nothing."""
         if operand.op == "placeholder" and "tensor" in operand.meta:
-            return len(user_name(operand.meta["tensor"]))
+            return len(get_user_name(operand.meta["tensor"]))
         return self.lengths.get(operand, 0)
 
     def _pass_hint_on(self, alias: fx.Node, of: fx.Node) -> None:
@@ -134,24 +134,24 @@ class Drafter:
 
     def _joins_bias(self, node: fx.Node) -> bool:
         """Whether a node adds the bias of a product, from which capture has parted it."""
-        operands = operands_of(node)
-        if name_of(node) not in _PRODUCTS or node.kwargs or len(operands) != 2:
+        operands = list_operands(node)
+        if get_name(node) not in _PRODUCTS or node.kwargs or len(operands) != 2:
             return False
         product, bias = operands
-        products, dims = _PRODUCTS[name_of(node)]
-        is_bias = bias.op == "placeholder" and len(shape(bias)) == dims
-        return is_bias and name_of(product) in products and self.is_read_once(product)
+        products, dims = _PRODUCTS[get_name(node)]
+        is_bias = bias.op == "placeholder" and len(get_shape(bias)) == dims
+        return is_bias and get_name(product) in products and self.is_read_once(product)
 
     def _is_called_on(self, node: fx.Node) -> bool:
         """Whether a method of the value is called, as the next one in a chain."""
         return any(
-            _is_method_of(self.printed[user].tree, placeholder(operands_of(user).index(node)))
+            _is_method_of(self.printed[user].tree, placeholder(list_operands(user).index(node)))
             for user in node.users
             if user in self.printed
         )
 
     def _is_joined_product(self, node: fx.Node) -> bool:
-        return any(user in self.joined and operands_of(user)[0] is node for user in node.users)
+        return any(user in self.joined and list_operands(user)[0] is node for user in node.users)
 
     def _is_moved(self, user: fx.Node, place: int) -> bool:
         moves = self.placed.moves.get(user, ())

@@ -29,11 +29,11 @@ def find_use(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUse | 
 
 def _find_linear(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUse | None:
     _, weight, *rest = node.args
-    path = _layer_of(weight, "weight", parameters)
+    path = _find_layer(weight, "weight", parameters)
     if path is None or node.keywords or len(parameters[f"{path}.weight"].shape) != 2:
         return None
     declared = parameters.get(f"{path}.bias")
-    added = bool(rest) and _layer_of(rest[0], "bias", parameters) == path
+    added = bool(rest) and _find_layer(rest[0], "bias", parameters) == path
     parameter = parameters[f"{path}.weight"]
     features = [literal(size) for size in reversed(parameter.shape)]
     options = {} if parameter.dtype == "torch.float32" else {"dtype": expr(parameter.dtype)}
@@ -58,11 +58,11 @@ def _find_linear(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUs
 def _find_grouped(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUse | None:
     """`grouped_linear(rows, weight, counts, bias)`, with the parameters of a list of linear layers."""
     _, weight, _, *rest = node.args
-    path = _layer_of(weight, "weight", parameters, stacked=True)
+    path = _find_layer(weight, "weight", parameters, stacked=True)
     if path is None:
         return None
     parameter, declared = parameters[f"{path}.weight"], parameters.get(f"{path}.bias")
-    added = bool(rest) and _layer_of(rest[0], "bias", parameters, stacked=True) == path
+    added = bool(rest) and _find_layer(rest[0], "bias", parameters, stacked=True) == path
     if bool(rest) != added or (declared is not None) != added:
         return None
     groups: dict[str, ast.expr] = {}
@@ -87,7 +87,7 @@ def _is_cut_alike(bias: Parameter, weight: Parameter) -> bool:
 def _find_embedding(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUse | None:
     """`F.embedding(indices, table)`, or `sharded_embedding(indices, table, group)` where rows are sharded."""
     _, weight, *group = node.args
-    path = _layer_of(weight, "weight", parameters)
+    path = _find_layer(weight, "weight", parameters)
     if path is None or any(keyword.arg != "padding_idx" for keyword in node.keywords):
         return None
     parameter = parameters[f"{path}.weight"]
@@ -112,7 +112,7 @@ def _find_norm(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUse 
     keywords = {keyword.arg: keyword.value for keyword in node.keywords}
     if len(given) != len(names) or keywords.keys() - {"eps"} or len(eps) > 1:
         return None
-    paths = {_layer_of(tree, name, parameters) for tree, name in zip(given, names, strict=True)}
+    paths = {_find_layer(tree, name, parameters) for tree, name in zip(given, names, strict=True)}
     if len(paths) != 1 or None in paths:
         return None
     path = str(paths.pop())
@@ -136,18 +136,18 @@ _FINDERS: Mapping[str, Callable[[ast.Call, Mapping[str, Parameter]], LayerUse | 
 }
 
 
-def _layer_of(
+def _find_layer(
     tree: ast.expr, name: str, parameters: Mapping[str, Parameter], *, stacked: bool = False
 ) -> str | None:
     """The path of the layer whose parameter `name` an expression is; `stacked` for one layer an expert."""
-    layer, _, last = _path_of(tree).rpartition(".")
+    layer, _, last = _get_path(tree).rpartition(".")
     parameter = parameters.get(f"{layer}.{name}")
     if last != name or parameter is None or parameter.experts or (parameter.stack is not None) != stacked:
         return None
     return layer
 
 
-def _path_of(tree: ast.expr) -> str:
+def _get_path(tree: ast.expr) -> str:
     """The attribute path below `self` that an expression is, see `attribute`; empty for any other."""
     match tree:
         case ast.Attribute(value=ast.Name(id="self"), attr=last):
@@ -156,6 +156,6 @@ def _path_of(tree: ast.expr) -> str:
             ast.Attribute(value=owner, attr=last)
             | ast.Subscript(value=owner, slice=ast.Constant(value=str(last)))
         ):
-            above = _path_of(owner)
+            above = _get_path(owner)
             return f"{above}.{last}" if above else ""
     return ""

@@ -65,10 +65,10 @@ def _choose_layer(uses: Sequence[LayerUse]) -> LayerUse | None:
     """
     embeddings = [use for use in uses if use.embeds]
     layers = embeddings or uses
-    return layers[0] if len({_source(use) for use in layers}) == 1 else None
+    return layers[0] if len({_get_source(use) for use in layers}) == 1 else None
 
 
-def _source(use: LayerUse) -> str:
+def _get_source(use: LayerUse) -> str:
     return ast.unparse(use.layer)
 
 
@@ -87,6 +87,6 @@ class _Rewriter(ast.NodeTransformer):
         use = find_use(node, self.parameters)
         self.generic_visit(node)
         layer = self.layers.get(use.path) if use else None
-        if use is None or layer is None or _source(use) != _source(layer):
+        if use is None or layer is None or _get_source(use) != _get_source(layer):
             return node
         return call(attribute(use.path), *(node.args[place] for place in use.places))

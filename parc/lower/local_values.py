@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from torch import Tensor, fx
 
-from parc.capture.graph import Body, shape, value
+from parc.capture.graph import Body, get_shape, get_value
 from parc.capture.sizes import Size
 from parc.ir.program import Value
-from parc.ir.states import FREE, I, State, local_shape
+from parc.ir.states import FREE, I, State, derive_local_shape
 from parc.lower.batch_sizes import divide, find_sizes, list_sizes
 from parc.shard.layout import Layout
 from parc.shard.placed import Move, Placed, States
@@ -21,48 +21,48 @@ class Shares:
 
     def __init__(self, placed: Placed, layout: Layout) -> None:
         self.placed, self.layout = placed, layout
-        self._rows = _rows(placed.body) if placed.body.is_expert else frozenset()
+        self._rows = _find_row_values(placed.body) if placed.body.is_expert else frozenset()
 
-    def by_axis(self, states: States) -> dict[str, State]:
+    def key_by_axis(self, states: States) -> dict[str, State]:
         """States by the names of their axes."""
         return dict(zip(self.layout.axes, states, strict=True))
 
     def divide(self, node: fx.Node, states: States) -> tuple[Size, ...]:
         """The sizes of this rank's share of a value."""
-        return divide(find_sizes(node), self.by_axis(states), self.layout.sizes)
+        return divide(find_sizes(node), self.key_by_axis(states), self.layout.sizes)
 
     def divide_results(self, node: fx.Node) -> list[tuple[Size, ...]]:
         """The same for each value that a node yields, as it is made."""
         return [
-            divide(sizes, self.by_axis(fact.states), self.layout.sizes)
+            divide(sizes, self.key_by_axis(fact.states), self.layout.sizes)
             for sizes, fact in zip(list_sizes(node), self.placed.facts[node], strict=True)
         ]
 
-    def made(self, node: fx.Node, name: str) -> Value:
+    def describe_as_made(self, node: fx.Node, name: str) -> Value:
         """A value as it is made; an item of a tuple that nobody reads has neither shape nor name."""
         if not isinstance(node.meta["val"], Tensor):
             return Value("_", (), "")
-        return self.value(node, self.by_axis(self.placed.get_fact(node).states), name)
+        return self.describe_in(node, self.key_by_axis(self.placed.get_fact(node).states), name)
 
-    def now(self, node: fx.Node, name: str) -> Value:
+    def describe_settled(self, node: fx.Node, name: str) -> Value:
         """A value as it is since it was last settled."""
-        return self.value(node, self.by_axis(self.placed.get_settled(node).states), name)
+        return self.describe_in(node, self.key_by_axis(self.placed.get_settled(node).states), name)
 
-    def value(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
+    def describe_in(self, node: fx.Node, states: Mapping[str, State], name: str) -> Value:
         """A value in some states."""
-        local: tuple[int | str, ...] = local_shape(shape(node), states, self.layout.sizes)
+        local: tuple[int | str, ...] = derive_local_shape(get_shape(node), states, self.layout.sizes)
         if node in self._rows:
             local = ("rows", *local[1:])  # how many, routing decides
         known = {} if self.placed.body.is_expert else states
         varying = {axis: state for axis, state in known.items() if state not in (I, FREE)}
-        return Value(name, local, str(value(node).dtype), varying)
+        return Value(name, local, str(get_value(node).dtype), varying)
 
-    def steps(self, node: fx.Node, place: int) -> list[dict[str, State]]:
+    def list_states(self, node: fx.Node, place: int) -> list[dict[str, State]]:
         """The states of an operand before each move that is made of it, and behind the last.
 
         A move that issues nothing leaves the value as it is.
         """
-        states = self.by_axis(self.placed.wanted[node][place])
+        states = self.key_by_axis(self.placed.wanted[node][place])
         moves = self.placed.moves[node][place]
         for move in reversed(moves):
             states[move.axis] = move.before
@@ -71,7 +71,7 @@ class Shares:
             found.append(found[-1] | {move.axis: move.after})
         return found
 
-    def conversion(self, move: Move, before: Mapping[str, State]) -> tuple[State, State]:
+    def find_conversion(self, move: Move, before: Mapping[str, State]) -> tuple[State, State]:
         """The states before and after a move, with the blocks of this rank's own share."""
         others = {axis: state for axis, state in before.items() if axis != move.axis}
         return self._own_blocks(move.before, others), self._own_blocks(move.after, others)
@@ -84,7 +84,7 @@ class Shares:
         return replace(state, blocks=blocks)
 
 
-def _rows(body: Body) -> frozenset[fx.Node]:
+def _find_row_values(body: Body) -> frozenset[fx.Node]:
     """The values of an expert's body that have a row for each row that it is given."""
     found = set(body.inputs())
     for node in body.operations():

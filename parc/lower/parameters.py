@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import fx
 
 from parc.capture.experts.bank import Bank
-from parc.capture.graph import user_name, value
+from parc.capture.graph import get_user_name, get_value
 from parc.ir.program import Buffer, Experts, Parameter
 from parc.ir.states import Kind, State
 from parc.lower.buffers import Constant, compute_buffers
@@ -15,8 +15,8 @@ from parc.shard.layout import Layout
 from parc.shard.placed import Placed
 
 
-class Tensors:
-    """What the user's constructor made of them, laid over a plan."""
+class TensorTable:
+    """Parameters and buffers as the user's constructor made them, with their placements."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class Tensors:
         bank = self.banks[placed.body.path] if info else None
         stack = bank.list_name if bank else None
         return Parameter(
-            user_name(name),
-            tuple(value(node).shape),
-            str(value(node).dtype),
+            get_user_name(name),
+            tuple(get_value(node).shape),
+            str(get_value(node).dtype),
             {axis: sharded[axis] for axis in self.layout.axes if axis in sharded},
             tuple(
                 axis
@@ -72,6 +72,6 @@ class Tensors:
         for node in nodes:
             if node.meta["buffer"]:
                 name = node.meta["tensor"]
-                graph = self.buffers[user_name(f"{path}.{name}" if path else name)]
-                found.append(Constant(user_name(name), graph, value(node).dtype))
+                graph = self.buffers[get_user_name(f"{path}.{name}" if path else name)]
+                found.append(Constant(get_user_name(name), graph, get_value(node).dtype))
         return compute_buffers(found)

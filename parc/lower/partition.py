@@ -8,7 +8,7 @@ from itertools import accumulate
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import is_item, item_of
+from parc.capture.graph import get_item_source, is_item
 from parc.shard.placed import Placed
 
 
@@ -26,42 +26,44 @@ class Cutter:
         found: set[fx.Node] = set()
         for node in self.nodes:
             plain = node.target not in (CALL, EXPERTS)
-            if plain and all(_is_given(made) or _find_maker(made) in found for made in node.all_input_nodes):
+            if plain and all(
+                _is_buffer_or_input(made) or _find_maker(made) in found for made in node.all_input_nodes
+            ):
                 found.add(node)
         return found
 
-    def stage_of(self, node: fx.Node) -> int:
+    def find_stage(self, node: fx.Node) -> int:
         """The stage that makes a value."""
         return self._assigned[_find_maker(node)]
 
-    def layer(self, node: fx.Node) -> int | None:
+    def find_layer(self, node: fx.Node) -> int | None:
         """The number of the layer that a node calls."""
         if node.target is not CALL or not str(node.args[1]).startswith(self.layers + "."):
             return None
         rest = str(node.args[1]).removeprefix(self.layers + ".")
         return int(rest) if rest.isdigit() else None
 
-    def constant(self, node: fx.Node) -> bool:
+    def is_constant(self, node: fx.Node) -> bool:
         """Whether every stage can compute a value for itself: from buffers and the batch, which all have."""
         return _find_maker(node) in self._constants
 
-    def of(self, stage: int) -> list[fx.Node]:
+    def list_nodes(self, stage: int) -> list[fx.Node]:
         """The nodes that a stage computes, in order."""
-        mine = [node for node in self.nodes if not self.constant(node) and self.stage_of(node) == stage]
+        mine = [node for node in self.nodes if not self.is_constant(node) and self.find_stage(node) == stage]
         needed = set(mine)
         for node in reversed(self.nodes):
-            if self.constant(node) and any(user in needed for user in _list_uses(node)):
+            if self.is_constant(node) and any(user in needed for user in _list_uses(node)):
                 needed.add(node)
         return [node for node in self.nodes if node in needed]
 
-    def crossing(self, stage: int) -> list[fx.Node]:
+    def list_crossing(self, stage: int) -> list[fx.Node]:
         """The values that `stage` hands to the next one, its own and those that only pass through."""
         found = []
         for node in self.placed.body.operations():
-            if isinstance(node.meta["val"], (list, tuple)) or self.constant(node):
+            if isinstance(node.meta["val"], (list, tuple)) or self.is_constant(node):
                 continue
-            later = any(user.op != "output" and self.stage_of(user) > stage for user in _list_uses(node))
-            if self.stage_of(node) <= stage and (
+            later = any(user.op != "output" and self.find_stage(user) > stage for user in _list_uses(node))
+            if self.find_stage(node) <= stage and (
                 later or (self._is_result(node) and stage < len(self.ends) - 1)
             ):
                 found.append(node)
@@ -71,12 +73,14 @@ class Cutter:
         return any(user.op == "output" for user in node.users)
 
     def _assign(self) -> dict[fx.Node, int]:
-        """Layers as the plan says; what follows one stays with it; what only precedes waits for its use."""
+        """Layers as the plan says; what follows one stays with it; a value that no layer precedes is computed
+        in the first stage that uses it.
+        """
         early: dict[fx.Node, int] = {}
         follows: set[fx.Node] = set()
         for node in self.nodes:
             made = [_find_maker(n) for n in node.all_input_nodes if n.op != "placeholder"]
-            number = self.layer(node)
+            number = self.find_layer(node)
             if number is not None:
                 early[node] = next(stage for stage, end in enumerate(self.ends) if number < end)
                 follows.add(node)
@@ -91,13 +95,13 @@ class Cutter:
         return early
 
 
-def _is_given(node: fx.Node) -> bool:
+def _is_buffer_or_input(node: fx.Node) -> bool:
     """A buffer, or an input of the batch: no parameter."""
     return node.op == "placeholder" and ("tensor" not in node.meta or bool(node.meta["buffer"]))
 
 
 def _find_maker(node: fx.Node) -> fx.Node:
-    return item_of(node)[0] if is_item(node) else node
+    return get_item_source(node)[0] if is_item(node) else node
 
 
 def _list_uses(node: fx.Node) -> list[fx.Node]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parc.capture.capture import Captured
-from parc.capture.flops import flops
-from parc.capture.graph import user_name
+from parc.capture.flops import count_flops
+from parc.capture.graph import get_user_name
 from parc.capture.preconditions import Illegal
 from parc.diagnostic import CompileError, Label, error
 from parc.ir.program import Program
@@ -37,12 +37,12 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         _list_partial_axes(layout, results[0].states),
         _list_partial_axes(layout, results[1].states) if captured.balanced else (),
         _find_load_axes(layout, placed.root),
-        3.0 * flops(captured.root, captured.experts) * plan.train.batch.microbatches,
+        3.0 * count_flops(captured.root, captured.experts) * plan.train.batch.microbatches,
         captured.recipes,
         captured.stored,
         captured.known_ids,
         tuple(
-            f"`{user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"
+            f"`{get_user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"
             for uncut in placed.uncut
         ),
     )

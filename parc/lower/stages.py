@@ -9,7 +9,7 @@ from itertools import groupby
 from torch import fx
 
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import user_name
+from parc.capture.graph import get_user_name
 from parc.capture.preconditions import check_layers_follow, check_stages_share_nothing
 from parc.ir.program import ROOT, Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.lower.batch_sizes import BatchSizes, find_sizes
@@ -22,7 +22,7 @@ def cut_stages(placed: Placed, units: Units, layers: str, counts: Sequence[int])
     """A stage for each entry of `counts`, the number of its layers."""
     cutter = Cutter(placed, layers, counts)
     check_stages_share_nothing(_list_uses(cutter))
-    check_layers_follow([number for node in cutter.nodes if (number := cutter.layer(node)) is not None])
+    check_layers_follow([number for node in cutter.nodes if (number := cutter.find_layer(node)) is not None])
     stages: list[Stage] = []
     for number in range(len(counts)):
         stages.append(_build_stage(cutter, units, number, stages[-1].gives if stages else ()))
@@ -31,20 +31,20 @@ def cut_stages(placed: Placed, units: Units, layers: str, counts: Sequence[int])
 
 def _list_uses(cutter: Cutter) -> dict[str, list[int]]:
     """By which stages each parameter of the root is used."""
-    nodes = [cutter.of(number) for number in range(len(cutter.ends))]
+    nodes = [cutter.list_nodes(number) for number in range(len(cutter.ends))]
     parameters = [node for node in cutter.placed.body.tensors() if not node.meta["buffer"]]
     return {p.meta["tensor"]: [n for n, mine in enumerate(nodes) if _is_used(p, mine)] for p in parameters}
 
 
 def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) -> Stage:
-    placed, nodes = cutter.placed, cutter.of(number)
-    units.below(placed, nodes)
+    placed, nodes = cutter.placed, cutter.list_nodes(number)
+    units.make_called_units(placed, nodes)
     last = number == len(cutter.ends) - 1
-    leaving = [] if last else cutter.crossing(number)
-    received = cutter.crossing(number - 1) if number else []
+    leaving = [] if last else cutter.list_crossing(number)
+    received = cutter.list_crossing(number - 1) if number else []
     inputs, keywords = _find_inputs(cutter, nodes, number)
     given = [value.name for value in takes] or [node.meta["name"] for node in inputs]
-    writer = units.writer(placed, nodes, given, leaving)
+    writer = units.create_writer(placed, nodes, given, leaving)
     for node, value in zip(received, takes, strict=True):
         writer.receive(node, value)
     for node in (*inputs, *keywords):
@@ -55,7 +55,7 @@ def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, 
     gives = tuple(writer.read_variable(node) for node in leaving)
     called = [node for node in nodes if node.target is CALL]
     units_called = {str(n.args[1]): units.names[id(placed.children[str(n.args[1])])] for n in called}
-    layer_units = tuple(units_called[str(n.args[1])] for n in called if cutter.layer(n) is not None)
+    layer_units = tuple(units_called[str(n.args[1])] for n in called if cutter.find_layer(n) is not None)
     tensors = [node for node in placed.body.tensors() if _is_used(node, nodes)]
     root = Unit(
         ROOT,
@@ -64,7 +64,11 @@ def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, 
         tuple(axis for axis in units.layout.axes if axis in writer.groups),
         units.tensors.parameters(placed, tensors),
         units.tensors.declare_buffers(tensors, ""),
-        {user_name(str(n.args[1])): units_called[str(n.args[1])] for n in called if cutter.layer(n) is None},
+        {
+            get_user_name(str(n.args[1])): units_called[str(n.args[1])]
+            for n in called
+            if cutter.find_layer(n) is None
+        },
         (*takes, *batch),
         (
             *([Recv(takes)] if number else []),
@@ -80,7 +84,7 @@ def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, 
         _list_needed(units, root, layer_units),
         cutter.ends[number - 1] if number else 0,
         layer_units,
-        user_name(cutter.layers),
+        get_user_name(cutter.layers),
         tuple(node.meta["name"] for node in keywords),
         tuple(
             BatchSizes(units.layout).express_shape(find_sizes(node), value.states)
@@ -129,7 +133,10 @@ def _fold_layers(events: Sequence[Event], layers: str) -> list[Event]:
         for body, same in groupby(places, key=bodies.__getitem__):
             first, *rest = same
             kept = body if len(places) > 1 or len(bodies) == 1 else body[:1]
-            folded += [Repeat(user_name(layers), first, 1 + len(rest), len(starts), kept), *body[len(kept) :]]
+            folded += [
+                Repeat(get_user_name(layers), first, 1 + len(rest), len(starts), kept),
+                *body[len(kept) :],
+            ]
     return folded + plain[ends[-1] :]
 
 
@@ -157,4 +164,4 @@ def _rename_member(event: Event, layers: str) -> Event:
         return event
     if _calls_layer(event, layers):
         return replace(event, member="layer")
-    return replace(event, member=user_name(event.member))
+    return replace(event, member=get_user_name(event.member))

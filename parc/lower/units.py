@@ -11,7 +11,7 @@ from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
-from parc.capture.graph import user_name, value
+from parc.capture.graph import get_user_name, get_value
 from parc.capture.symbols import FixedSizes
 from parc.ir.expression import Expression, attribute, call, expr, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Requirement, Unit, Value
@@ -21,7 +21,7 @@ from parc.ir.walk import list_expressions
 from parc.lower.batch_sizes import find_sizes
 from parc.lower.body import Writer
 from parc.lower.local_values import Shares
-from parc.lower.parameters import Tensors
+from parc.lower.parameters import TensorTable
 from parc.shard.layout import Layout
 from parc.shard.placed import Placed, PlacedExperts
 
@@ -40,12 +40,12 @@ class Units:
     ) -> None:
         self.layout, self.banks = layout, banks
         self._fixed = {each.path: each.reason for each in fixed}
-        self.tensors = Tensors(layout, buffers, banks)
+        self.tensors = TensorTable(layout, buffers, banks)
         self.made: list[Unit] = []
         self.names: dict[int, str] = {}  # of units, by the id of what they stand for
         self._dealt: dict[tuple[int, str | None, bool], str] = {}  # units of experts
 
-    def below(self, placed: Placed, nodes: Sequence[fx.Node]) -> None:
+    def make_called_units(self, placed: Placed, nodes: Sequence[fx.Node]) -> None:
         """Make the units that `nodes` call."""
         for node in nodes:
             if node.target is CALL:
@@ -57,10 +57,10 @@ class Units:
         if id(placed) in self.names:
             return
         nodes = list(placed.body.operations())
-        self.below(placed, nodes)
+        self.make_called_units(placed, nodes)
         shares = Shares(placed, self.layout)
-        inputs = {node: shares.made(node, node.meta["name"]) for node in placed.body.inputs()}
-        writer = self.writer(placed, nodes, [value.name for value in inputs.values()])
+        inputs = {node: shares.describe_as_made(node, node.meta["name"]) for node in placed.body.inputs()}
+        writer = self.create_writer(placed, nodes, [value.name for value in inputs.values()])
         for node, given in inputs.items():
             writer.bind(node, given.name)
         writer.write()
@@ -69,7 +69,7 @@ class Units:
         members |= {e.path: self.names[id(e)] for e in placed.experts.values()}
         self._keep(placed, placed, writer, tuple(inputs.values()), results, members)
 
-    def writer(
+    def create_writer(
         self,
         placed: Placed,
         nodes: Sequence[fx.Node],
@@ -80,7 +80,7 @@ class Units:
 
         New tensors are made on the device of the first of `inputs`.
         """
-        trees = {node: attribute(user_name(node.meta["tensor"])) for node in placed.body.tensors()}
+        trees = {node: attribute(get_user_name(node.meta["tensor"])) for node in placed.body.tensors()}
         (owner, *_) = [*map(name, inputs), *trees.values()]
         device = expr("owner.device", owner=owner)
         writer = Writer(placed, self.layout, self.names, nodes, device, kept)
@@ -92,7 +92,7 @@ class Units:
         self, placed: Placed, writer: Writer, inputs: Sequence[Value], nodes: Sequence[fx.Node]
     ) -> Requirement | None:
         """The sizes that a forward pass of `nodes`, which are called `inputs`, is bound to, if it is."""
-        reason = self._fixed.get(user_name(placed.body.path))
+        reason = self._fixed.get(get_user_name(placed.body.path))
         if reason is None and not writer.bound_by:
             return None
         for given, node in zip(inputs, nodes, strict=True):
@@ -116,7 +116,7 @@ class Units:
     ) -> None:
         unit = Unit(
             placed.body.name,
-            user_name(placed.body.path),
+            get_user_name(placed.body.path),
             placed.body.doc,
             tuple(axis for axis in self.layout.axes if axis in writer.groups),
             self.tensors.parameters(placed, placed.body.tensors(), info),
@@ -158,11 +158,11 @@ class Units:
         variable = rows.meta["name"]
         bank = self.banks[placed.body.path]
         info = Experts(bank.count, dealt.axis, dealt.travel)
-        width, dtype = value(rows).shape[-1], str(value(rows).dtype)
+        width, dtype = get_value(rows).shape[-1], str(get_value(rows).dtype)
         tokens = Value("tokens", ("tokens", width), dtype)
         indices = Value("indices", ("tokens", "k"), "torch.int64")
         weights = Value("weights", ("tokens", "k"), dtype)
-        writer = self.writer(placed, nodes, [variable])
+        writer = self.create_writer(placed, nodes, [variable])
         writer.bind(rows, variable)
         writer.events += _write_dispatch(Value(variable, ("rows", width), dtype), tokens, info)
         writer.write()

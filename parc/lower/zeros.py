@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import fx
 
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import argument, is_item, item_of, name_of, operands_of
+from parc.capture.graph import get_argument, get_item_source, get_name, is_item, list_operands
 from parc.shard.placed import Placed
 
 _ZEROS = ("aten::zeros", "aten::new_zeros", "aten::zeros_like")
@@ -16,15 +16,15 @@ def is_zero(placed: Placed, node: fx.Node) -> bool:
     """Whether a value of a body is made of zeros alone: a sum that no layer has added to yet."""
     place = 0
     if is_item(node):
-        node, place = item_of(node)
+        node, place = get_item_source(node)
     if node.op != "call_function":
         return False
     if node.target is CALL:
         callee = placed.children[str(node.args[1])]
         return is_zero(callee, callee.body.results()[place])
-    kind = name_of(node)
+    kind = get_name(node)
     if kind in _FILLED:
-        return bool(argument(node, "fill_value") == 0)
-    operands = operands_of(node)
+        return bool(get_argument(node, "fill_value") == 0)
+    operands = list_operands(node)
     adds = kind == "aten::add" and len(operands) == 2
     return kind in _ZEROS or (adds and all(is_zero(placed, operand) for operand in operands))

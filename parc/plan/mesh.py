@@ -145,6 +145,16 @@ class Mesh:
             rank = rank * axis.size + digit
         return rank
 
+    def format_rank(self) -> str:
+        """A rank as a formula of its coordinates: `(ep * 4 + pp) * 4 + tp`."""
+        if not self.axes:
+            return "0"
+        text = self.axes[0].name
+        for index, axis in enumerate(self.axes[1:]):
+            text = f"({text})" if index else text
+            text = f"{text} * {axis.size} + {axis.name}"
+        return text
+
     def group(self, rank: int, names: Collection[str]) -> Lattice:
         """The ranks that differ from `rank` only on the axes `names`, in rank order."""
         coordinates = self.coordinates(rank)

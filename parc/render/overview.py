@@ -11,7 +11,7 @@ from parc.render.gantt import draw_gantt
 from parc.render.memory import draw_memory
 from parc.render.style import DIM, GREEN, RED, escape_controls
 from parc.render.terminal import LEGEND, Pen, draw_derivation, format_count, format_figure
-from parc.report.groups import format_rank_formula, format_ranks, format_units
+from parc.report.groups import format_ranks, format_units
 from parc.report.link_traffic import LinkTraffic
 from parc.report.missing import MissingFigures
 from parc.report.overview import Overview
@@ -90,7 +90,7 @@ def _draw_head(overview: Overview, pen: Pen) -> list[str]:
     return [
         *pen.draw_title(title, names)[1:],
         *model,
-        *pen.fold(f"mesh     {sizes}   rank = {format_rank_formula(plan)}", 2),
+        *pen.fold(f"mesh     {sizes}   rank = {plan.mesh.format_rank()}", 2),
         *pen.fold(f"cluster  {levels} = {format_count(plan.cluster.devices, 'device')}, {used}", 2),
         *pen.fold(f"batch    {whole} in {parts}", 2),
     ]

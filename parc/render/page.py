@@ -20,7 +20,7 @@ from parc.cost.figure import Figure, format_quantity
 from parc.render.overview import format_claim, format_range, format_verdict, list_figures
 from parc.render.page_data import build_page_data
 from parc.render.terminal import LEGEND, MARKS, format_amount, format_count
-from parc.report.groups import format_rank_formula, format_ranks, format_units
+from parc.report.groups import format_ranks, format_units
 from parc.report.overview import Overview
 from parc.resources import find_folder
 
@@ -50,7 +50,7 @@ def render_page(overview: Overview, rank: int | None = None) -> str:
             data=Markup(_embed_json(build_page_data(overview) | {"pinned": rank})),
             plan=plan,
             ranks=f"{plan.mesh.size:,}",
-            formula=format_rank_formula(plan),
+            formula=plan.mesh.format_rank(),
             batch=f"{batch.sequences:,} sequences x {batch.length:,} tokens in {microbatches}",
             tiles=list(_list_tiles(overview)),
             missing=overview.missing,

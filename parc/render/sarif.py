@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from os import fsencode
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import quote
 from parc.check.pages import format_page, list_rules
 from parc.diagnostic import Diagnostic, Fix, Label, Severity
 from parc.source import Source, Span
+from parc.version import find_version
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}  # 3.27.10
@@ -25,7 +25,7 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
     diagnostics = list(diagnostics)
     codes = sorted({each.code for each in diagnostics})
     driver: dict[str, Any] = {"name": "parc", "rules": _describe_rules(codes)}
-    if number := _get_version():
+    if number := find_version():
         driver["version"] = number
     run = {
         "tool": {"driver": driver},
@@ -34,13 +34,6 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2) + "\n"
-
-
-def _get_version() -> str | None:
-    try:
-        return version("parc-compiler")
-    except PackageNotFoundError:  # not installed
-        return None
 
 
 def _describe_rules(codes: list[str]) -> list[dict[str, Any]]:

@@ -58,18 +58,6 @@ def _build_group_set(plan: Plan, each: Strategy) -> GroupSet:
     return GroupSet(each, plan.mesh.product(each.axes), len(groups), tuple(span[1:]), groups[0])
 
 
-def format_rank_formula(plan: Plan) -> str:
-    """The rank as a formula of its coordinates: `(ep * 4 + pp) * 4 + tp`."""
-    axes = plan.mesh.axes
-    if not axes:
-        return "0"
-    text = axes[0].name
-    for index, axis in enumerate(axes[1:]):
-        text = f"({text})" if index else text
-        text = f"{text} * {axis.size} + {axis.name}"
-    return text
-
-
 def format_ranks(ranks: Lattice, most: int = 4) -> str:
     """The ranks as runs: `0-3, 16-19, .., 112-115`. At most `most` runs, the last one included."""
     run, outer = 1, list(ranks.digits)

@@ -13,7 +13,7 @@ from parc.check.claims.verdict import Verdict
 from parc.cost.figure import Figure
 from parc.plan.mesh import Lattice
 from parc.report.difference import Change, Difference
-from parc.report.groups import GroupSet, format_rank_formula, format_ranks
+from parc.report.groups import GroupSet, format_ranks
 from parc.report.overview import Overview
 from parc.report.rank import Peers, RankOverview
 from parc.report.stages import StageRow
@@ -32,7 +32,7 @@ def serialize_overview(overview: Overview) -> dict[str, Any]:
         "model": plan.train.model.name,
         "mesh": [axis._asdict() | {"stride": plan.mesh.stride(axis.name)} for axis in plan.mesh.axes],
         "ranks": plan.mesh.size,
-        "rank": format_rank_formula(plan),
+        "rank": plan.mesh.format_rank(),
         "cluster": {
             "name": plan.cluster.name,
             "levels": [{"name": level.name, "size": level.size} for level in plan.cluster.levels],

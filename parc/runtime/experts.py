@@ -17,7 +17,7 @@ from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
 from .grouped import RowCounts
-from .recompute import kept
+from .recompute import keep_result
 
 TOKEN_COUNTS = "tokens_per_expert"
 """The buffer in which a module of experts counts the tokens that it has sent to each: (E,) int64."""
@@ -88,7 +88,7 @@ def combine(rows: Tensor, weights: Tensor, route: Route) -> Tensor:
     return (pairs.view(route.tokens, route.choices, -1) * shares).sum(dim=1)
 
 
-@kept
+@keep_result
 def _sort_by_expert(indices: Tensor, experts: int) -> tuple[Tensor, Tensor, int]:
     """The pairs in the order of their experts, how many each expert has, and K."""
     flat = indices.reshape(-1)
@@ -99,7 +99,7 @@ def _sort_by_expert(indices: Tensor, experts: int) -> tuple[Tensor, Tensor, int]
     )
 
 
-@kept
+@keep_result
 def _exchange_counts(counts: Tensor, group: ProcessGroup) -> tuple[list[int], list[int], Tensor, Tensor]:
     """counts (E,) -> sent, received and by_expert of an `Exchange`, and the rows of this rank's experts."""
     mine = len(counts) // group.size()
@@ -113,7 +113,7 @@ def _exchange_counts(counts: Tensor, group: ProcessGroup) -> tuple[list[int], li
     return sent, received, by_expert, by_sender.sum(dim=0)
 
 
-@kept
+@keep_result
 def _find_rows(counts: Tensor, first: int, mine: int) -> tuple[int, int]:
     """Where the rows of `mine` experts from `first` on begin and end."""
     numbers: list[int] = counts.tolist()  # where the host waits for the device
@@ -135,7 +135,7 @@ class _AllToAll(Function):
         return _exchange_rows(gradient, *ctx.back), None, None, None
 
 
-@kept
+@keep_result
 def _exchange_rows(rows: Tensor, sent: list[int], received: list[int], group: ProcessGroup) -> Tensor:
     out = rows.new_empty(sum(received), *rows.shape[1:])
     dist.all_to_all_single(out, rows.contiguous(), received, sent, group=group)

@@ -38,7 +38,7 @@ def recompute(module: nn.Module, *inputs: Tensor) -> Any:
     return checkpoint(module, *inputs, use_reentrant=False, context_fn=_create_passes, early_stop=False)
 
 
-def kept(function: Callable[P, T]) -> Callable[P, T]:
+def keep_result(function: Callable[P, T]) -> Callable[P, T]:
     """A function that is not called again by a second pass, which gets its result of the first one."""
 
     @wraps(function)

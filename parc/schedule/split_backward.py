@@ -105,7 +105,7 @@ def order_zbv(ranks: int, microbatches: int, rank: int) -> list[Pass]:
 
 
 def order_dualpipev(ranks: int, microbatches: int, rank: int) -> list[Pass]:
-    """DualPipeV.
+    """The passes of one rank under DualPipeV, in order.
 
     Raises:
         ValueError: there are fewer microbatches than stages.

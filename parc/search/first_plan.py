@@ -18,7 +18,7 @@ from parc.plan.imports import HARDWARE_PREFIX, Imports, list_machines
 from parc.plan.placement import spread_layers
 from parc.plan.resolve.resolver import Resolver
 from parc.search.config.read import ShapeEntries
-from parc.search.layouts import Layout, list_layouts
+from parc.search.layouts import CandidateLayout, list_layouts
 from parc.source import Source
 from parc.syntax.format import format_source
 
@@ -87,12 +87,14 @@ class _PricedLayouts(NamedTuple):
     fault: str  # of a layout that has no figures
 
 
-def _price_layouts(setup: Setup, levels: list[tuple[str, int]], layouts: Iterable[Layout]) -> _PricedLayouts:
+def _price_layouts(
+    setup: Setup, levels: list[tuple[str, int]], layouts: Iterable[CandidateLayout]
+) -> _PricedLayouts:
     fitting: list[tuple[float, str]] = []
     needed: list[tuple[float, float]] = []
     fault = ""
     history = History()  # most of a text is that of the one before
-    full: set[Layout] = set()  # that do not fit, however many microbatches they have
+    full: set[CandidateLayout] = set()  # that do not fit, however many microbatches they have
     for layout in sorted(layouts, key=lambda each: -each.microbatches):
         alike = layout._replace(microbatches=0)
         if alike in full:
@@ -164,7 +166,7 @@ def _find_faults(text: str) -> list[Diagnostic]:
     return [*found, *find_unsupported(loaded.plans[0])]
 
 
-def _write_lines(setup: Setup, levels: list[tuple[str, int]], layout: Layout) -> Iterator[str]:
+def _write_lines(setup: Setup, levels: list[tuple[str, int]], layout: CandidateLayout) -> Iterator[str]:
     yield f"# A first plan: {setup.devices} devices, the layout that is predicted to be the fastest and fits."
     yield "# `parc check` finds its faults, `parc explain` shows what every rank does."
     yield f'import "{HARDWARE_PREFIX}{setup.machine}"  # its data sheet\n'
@@ -203,7 +205,7 @@ def list_shape_lines(shape: ShapeEntries) -> Iterator[str]:
             yield ", ".join(entries)
 
 
-def _write_plan(layout: Layout, layers: int) -> Iterator[str]:
+def _write_plan(layout: CandidateLayout, layers: int) -> Iterator[str]:
     sizes = {"pp": layout.pp, "dp": layout.dp, "ep": layout.ep, "tp": layout.tp}
     axes = [name for name, size in sizes.items() if size > 1] or ["dp"]
     data = [name for name in ("dp", "ep") if name in axes]

@@ -10,7 +10,7 @@ from math import gcd
 from typing import Any, NamedTuple
 
 
-class Layout(NamedTuple):
+class CandidateLayout(NamedTuple):
     """Sizes of the axes, outermost first, and what goes with them."""
 
     pp: int
@@ -23,7 +23,7 @@ class Layout(NamedTuple):
 
 def list_layouts(
     shape: Mapping[str, Any], devices: int, node: int, sequences: int, length: int
-) -> Iterator[Layout]:
+) -> Iterator[CandidateLayout]:
     """`shape` as the plan's block has it; `node` devices share the fastest links."""
     layers, experts = int(shape["layers"]), int(shape.get("experts", 1))
     heads = gcd(int(shape["heads"]), int(shape.get("kv_heads", shape["heads"])))
@@ -37,7 +37,7 @@ def list_layouts(
                 each, over = divmod(sequences, rest)
                 for microbatches in _list_microbatches(each, pp) if not over else ():
                     for split_experts in (False, True) if ep > 1 and tp > 1 else (False,):
-                        yield Layout(pp, rest // ep, ep, tp, microbatches, split_experts)
+                        yield CandidateLayout(pp, rest // ep, ep, tp, microbatches, split_experts)
 
 
 def _list_divisors(number: int, most: int | None = None) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch import fx
 
 from parc.capture.dump import dump_nodes, format_tensor, name_value
-from parc.capture.graph import is_item, operands_of, user_name
+from parc.capture.graph import get_user_name, is_item, list_operands
 from parc.ir.states import I
 from parc.shard.layout import Layout
 from parc.shard.placed import Move, Placed, PlacedModel, States
@@ -30,7 +30,7 @@ def _format_body(placed: Placed, layout: Layout) -> Iterator[str]:
     def format_value(node: fx.Node) -> str:
         return f"{format_tensor(node)}{format_states(placed.get_fact(node).states, layout)}"
 
-    yield f"body {placed.body.name}: {user_name(placed.body.path) or 'the model'}"
+    yield f"body {placed.body.name}: {get_user_name(placed.body.path) or 'the model'}"
     conversions = {
         name_value(node): list(_format_conversions(node, placed.moves.get(node, ())))
         for node in placed.body.operations()
@@ -42,7 +42,7 @@ def _format_body(placed: Placed, layout: Layout) -> Iterator[str]:
 
 
 def _format_conversions(node: fx.Node, moves: Sequence[Sequence[Move]]) -> Iterator[str]:
-    for operand, made in zip(operands_of(node), moves, strict=False):
+    for operand, made in zip(list_operands(node), moves, strict=False):
         yield from (
             f"convert {name_value(operand)} over {move.axis}: {move.before} -> {move.after}"
             for move in made

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import Body, is_item, item_of, list_values, name_of, operands_of, value
+from parc.capture.graph import Body, get_item_source, get_name, get_value, is_item, list_operands, list_values
 
 ZEROS = ("aten::zeros", "aten::new_zeros", "aten::zeros_like")
 CONSTANTS = (
@@ -62,7 +62,7 @@ class Flows:
 
     def find_reached(self, node: fx.Node, flow: Flow) -> Reached:
         """The results of a call that get a gradient."""
-        items = [(user, item_of(user)[1]) for user in node.users if is_item(user)]
+        items = [(user, get_item_source(user)[1]) for user in node.users if is_item(user)]
         if not items:
             return frozenset({0} if flow.reaches(node) else ())
         return frozenset(place for user, place in items if flow.reaches(user))
@@ -82,11 +82,11 @@ class Flows:
     def _list_reached(self, body: Body, node: fx.Node, flow: Flow) -> list[fx.Node]:
         """The operands that an operation passes a gradient to, once its result has got one."""
         if is_item(node):
-            return [item_of(node)[0]] if can_have_gradient(value(node)) else []
+            return [get_item_source(node)[0]] if can_have_gradient(get_value(node)) else []
         if node.target is CALL:
             child = body.children[str(node.args[1])]
             inside = self.find(child, self.find_reached(node, flow))
-            inputs = zip(operands_of(node), child.inputs(), strict=True)
+            inputs = zip(list_operands(node), child.inputs(), strict=True)
             return [operand for operand, inner in inputs if inside.reaches(inner)]
-        passes = name_of(node) not in CONSTANTS and any(map(can_have_gradient, list_values(node)))
-        return operands_of(node) if passes else []
+        passes = get_name(node) not in CONSTANTS and any(map(can_have_gradient, list_values(node)))
+        return list_operands(node) if passes else []

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import fx
 
-from parc.capture.graph import Body, user_name, value
+from parc.capture.graph import Body, get_user_name, get_value
 from parc.ir.states import FREE, I, R, S, State
 from parc.shard.layout import Layout
 from parc.shard.placed import States, Uncut
@@ -51,7 +51,7 @@ class ParameterPlacements:
 
     def find_statement(self, name: str) -> str | None:
         """What the plan states of a parameter, by its name in the model: `column`, `row` or `replicate`."""
-        name = user_name(name)
+        name = get_user_name(name)
         for word in ("replicate", "column", "row"):
             if any(fnmatchcase(name, glob) for glob in getattr(self.layout, word)):
                 return word
@@ -63,7 +63,8 @@ class ParameterPlacements:
         if node.meta["buffer"]:
             return tuple(self._decided.get((key, axis), I) for axis in axes)
         return tuple(
-            self._decided.get((key, axis)) or self._find_state(key, name, value(node).ndim, axis, is_expert)
+            self._decided.get((key, axis))
+            or self._find_state(key, name, get_value(node).ndim, axis, is_expert)
             for axis in axes
         )
 
@@ -95,7 +96,9 @@ class ParameterPlacements:
         if 0 < blocks <= BLOCKS:
             self.decide(key, cut.name, axis, S(cut.state.dim, blocks))
         elif cut.stated:
-            raise Refused(f"the plan cuts `{user_name(cut.name)}`, but {conflict.reason}", axis, body, node)
+            raise Refused(
+                f"the plan cuts `{get_user_name(cut.name)}`, but {conflict.reason}", axis, body, node
+            )
         else:
             self.decide(key, cut.name, axis, I)
             routes = is_only_routing(self.root, body, node)

@@ -8,7 +8,16 @@ from dataclasses import replace
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, is_item, item_of, list_values, name_of, operands_of, shape, value
+from parc.capture.graph import (
+    Body,
+    get_item_source,
+    get_name,
+    get_shape,
+    get_value,
+    is_item,
+    list_operands,
+    list_values,
+)
 from parc.ir.states import I, R, State
 from parc.shard.gradients import CONSTANTS, Flows, Reached, can_have_gradient
 from parc.shard.parameter_placements import ParameterPlacements, Refused
@@ -45,7 +54,7 @@ class BodyPlacer:
             self._place_tensor(node)
         for node in self.body.operations():
             if is_item(node):
-                source, place = item_of(node)
+                source, place = get_item_source(node)
                 self.placed.facts[node] = (self.placed.facts[source][place],)
             elif node.target is CALL:
                 self._place_call(node)
@@ -58,13 +67,13 @@ class BodyPlacer:
         states = self._parameters.find_states(key, node, self.path, self.body.is_expert)
         tensor = self._get_state(states, self.layout.tensor)
         origins = frozenset({key}) if tensor is not None and tensor.sharded else frozenset[str]()
-        grad = not node.meta["buffer"] and can_have_gradient(value(node)) and self._flow.reaches(node)
+        grad = not node.meta["buffer"] and can_have_gradient(get_value(node)) and self._flow.reaches(node)
         self.placed.facts[node] = (Fact(states, grad, varies=False, origins=origins),)
 
     def _place_call(self, node: fx.Node) -> None:
         """Partial sums are settled by the caller, so that all who read one share it; scalars pass."""
         name = str(node.args[1])
-        operands = operands_of(node)
+        operands = list_operands(node)
         wanted = [self._settle(operand) for operand in operands]
         self._moves.record(node, operands, wanted)
         facts = [self.placed.get_settled(operand) for operand in operands]
@@ -78,14 +87,14 @@ class BodyPlacer:
 
     def _settle(self, operand: fx.Node) -> States:
         """The states of an operand once its partial sums are reduced; those of a scalar are kept."""
-        sizes, axes = shape(operand), self.layout.axes
+        sizes, axes = get_shape(operand), self.layout.axes
         states = zip(self.placed.get_settled(operand).states, axes, strict=True)
         return tuple(
             self.layout.settle(sizes, axis) if sizes and state.partial else state for state, axis in states
         )
 
     def _place_operator(self, node: fx.Node) -> None:
-        operands = operands_of(node)
+        operands = list_operands(node)
         shapes = [tuple(v.shape) for v in list_values(node)]
         decisions = []
         for axis in self.layout.axes:
@@ -113,7 +122,7 @@ class BodyPlacer:
         place = self.layout.axes.index(axis)
         seen = []
         for operand in operands:
-            fact, sizes = self.placed.get_settled(operand), shape(operand)
+            fact, sizes = self.placed.get_settled(operand), get_shape(operand)
             settled = self.layout.settle(sizes, axis)
             seen.append(Operand(operand, sizes, fact.states[place], fact.grad, fact.varies, settled))
         return Site(
@@ -144,7 +153,7 @@ class BodyPlacer:
 
     def _derive_fact(self, node: fx.Node, operands: Sequence[fx.Node], place: int, states: States) -> Fact:
         facts = [self.placed.get_settled(operand) for operand in operands]
-        needed = any(fact.grad for fact in facts) and name_of(node) not in CONSTANTS
+        needed = any(fact.grad for fact in facts) and get_name(node) not in CONSTANTS
         tensor = self._get_state(states, self.layout.tensor)
         carried = facts if tensor is not None and tensor.sharded else []
         return Fact(

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from torch import fx
 
-from parc.capture.graph import name_of, shape
+from parc.capture.graph import get_name, get_shape
 from parc.ir.states import FREE, I, R, State
 from parc.shard.gradients import ZEROS, Flow
 from parc.shard.parameter_placements import ParameterPlacements, Refused, Restart
@@ -51,11 +51,11 @@ class MoveRecorder:
             self._set_state(operand, place, before)
         moves: list[Move] = []
         if before.partial and not after.partial:
-            settled = after if after.sharded else self.layout.settle(shape(operand), axis)
+            settled = after if after.sharded else self.layout.settle(get_shape(operand), axis)
             moves.append(Move(axis, before, settled, grad))
             self._set_state(operand, place, settled)
             before = settled
-        if before == I and after.partial and name_of(operand) not in ZEROS:
+        if before == I and after.partial and get_name(operand) not in ZEROS:
             moves.append(Move(axis, I, R, grad))
             before = R
         if before.sharded and after.sharded and before != after:
@@ -63,7 +63,7 @@ class MoveRecorder:
             before = R
         if before != after and not (after.partial and before == I):
             moves.append(Move(axis, before, after, grad))
-            self.check_division(node, [shape(operand)], [after], axis)
+            self.check_division(node, [get_shape(operand)], [after], axis)
         return moves
 
     def _decide(self, node: fx.Node, axis: str, before: State, after: State) -> State:
@@ -79,7 +79,7 @@ class MoveRecorder:
         if state.sharded:
             fact = self.placed.get_fact(node)
             self.placed.facts[node] = (replace(fact, origins=frozenset({self.make_key(node)})),)
-            self.check_division(node, [shape(node)], [state], axis)
+            self.check_division(node, [get_shape(node)], [state], axis)
         return state
 
     def _set_state(self, node: fx.Node, place: int, state: State) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import fx
 
-from parc.capture.graph import user_name
+from parc.capture.graph import get_user_name
 from parc.capture.source_lines import label_operation
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.blocks import Plan
@@ -40,7 +40,7 @@ def report_uneven_experts(plan: Plan, counts: Iterable[int]) -> list[Diagnostic]
 
 
 def _report_refused(plan: Plan, refused: Refused) -> Diagnostic:
-    where = user_name(refused.body.path) or "the model"
+    where = get_user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
     over = " and ".join(f"`{name}`" for name, each in plan.strategies.items() if refused.axis in each.axes)
     help = f"compute it along another dim than the one that {over} splits, or leave {over} out"
@@ -48,7 +48,7 @@ def _report_refused(plan: Plan, refused: Refused) -> Diagnostic:
 
 
 def _report_uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
-    names = [user_name(each.parameter) for each in group]
+    names = [get_user_name(each.parameter) for each in group]
     first = group[0]
     assert plan.tensor is not None
     axis = plan.tensor.axes[0]

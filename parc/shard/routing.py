@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, name_of, operands_of, shape
+from parc.capture.graph import Body, get_name, get_shape, list_operands
 
 _COMPUTES = (
     "aten::linear",
@@ -33,14 +33,14 @@ def is_only_routing(root: Body, body: Body, node: fx.Node) -> bool:
         seen.add(current)
         for user in current.users:
             if user.target is EXPERTS:
-                if operands_of(user)[0] is current:
+                if list_operands(user)[0] is current:
                     return False
                 routed = True
             elif user.op == "output":
                 left += _find_callers(root, where, where.results().index(current))
-            elif name_of(user) in _COMPUTES or user.target is CALL:
+            elif get_name(user) in _COMPUTES or user.target is CALL:
                 return False
-            elif isinstance(user.meta["val"], tuple | list) or shape(user):
+            elif isinstance(user.meta["val"], tuple | list) or get_shape(user):
                 left.append((where, user))
     return routed
 

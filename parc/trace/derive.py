@@ -37,7 +37,7 @@ def derive_roles(plan: Plan, program: Program, steps: Sequence[int] = (1,)) -> t
 
 
 def build_role(plan: Plan, number: int, issued: tuple[IssuedOp, ...]) -> Role:
-    """The role of the ranks at place `number` of the pipeline, which issue so."""
+    """The role of the ranks at place `number` of the pipeline, which issue `issued`."""
     pipeline = plan.pipeline.axes[0] if plan.pipeline else None
     axes = dict.fromkeys(each.op.axis for each in issued)
     groups = {axis: _list_member_roles(plan.mesh, pipeline, axis, number) for axis in axes}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal[
+OpKind: TypeAlias = Literal[
     "all_reduce",
     "all_gather",
     "reduce_scatter",
@@ -30,7 +30,7 @@ class Op:
     A size that routing decides is a name.
     """
 
-    kind: Kind
+    kind: OpKind
     axis: str  # of its group; "dp+tp" where several axes make one group
     shape: Shape
     dtype: str

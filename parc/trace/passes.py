@@ -9,7 +9,7 @@ from parc.ir.collectives import Wire
 from parc.ir.forward_sites import iterate_sites
 from parc.ir.program import Collective, Recv, Send, Stage, Unit, Value
 from parc.ir.received import FLOATS, find_collectives_of_received
-from parc.trace.ops import Kind, Op
+from parc.trace.ops import Op, OpKind
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def derive_passes(stage: Stage, before: int, after: int, pipeline: str, sizes: M
     `sizes` are those of the mesh's axes.
     """
 
-    def build_ops(kind: Kind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
+    def build_ops(kind: OpKind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
         return tuple(
             Op(kind, pipeline, value.shape, value.dtype, peer=peer, where=f"{of}`{value.name}`")
             for value in values

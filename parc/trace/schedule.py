@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from parc.schedule.messages import Action
-from parc.trace.ops import Kind, Op, Tape
+from parc.trace.ops import Op, OpKind, Tape
 from parc.trace.passes import Passes
 
 
@@ -99,14 +99,14 @@ def exchange_shapes(tape: Tape, axis: str, holders: Sequence[int], rank: int) ->
     `holders` has the rank of each stage. Stages that follow each other on one rank exchange nothing.
     """
 
-    def build_message(kind: Kind, peer: int) -> Op:
+    def build_message(kind: OpKind, peer: int) -> Op:
         return Op(kind, axis, (1,), "torch.int32", peer=peer, where="the stages' first step")
 
     tape.phase = "before the first microbatch"
     own = [stage for stage, holder in enumerate(holders) if holder == rank]
     for step, stages in ((1, own), (-1, own[::-1])):
         for stage in stages:
-            ends: tuple[tuple[Kind, int], ...] = ("recv", stage - step), ("send", stage + step)
+            ends: tuple[tuple[OpKind, int], ...] = ("recv", stage - step), ("send", stage + step)
             for kind, other in ends:
                 if 0 <= other < len(holders) and holders[other] != rank:
                     tape.run([build_message(kind, holders[other])])

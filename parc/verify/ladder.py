@@ -17,7 +17,7 @@ from parc.emit.scratch import make_temporary
 from parc.emit.write import write
 from parc.ir.program import Program
 from parc.plan.blocks import Plan
-from parc.verify.execution.diagnose import RunStopped
+from parc.verify.execution.diagnose import RunFailed
 from parc.verify.matching.rung import prove_matching
 from parc.verify.mutants.rung import prove_mutants, run_mutants
 from parc.verify.numbers.rung import prove_numbers
@@ -104,7 +104,7 @@ def _run_sample(
         run = SampleRun(sample, folder, tokens, options.timeout, device)
         try:
             rung = prove_numbers(run) if name == "numbers" else prove_precision(run)
-        except RunStopped as stopped:
+        except RunFailed as stopped:
             rung = Rung(name, stopped.verdict, (), (stopped.finding,))
     findings = tuple(map(merged.translate, rung.findings))
     return replace(rung, compared=(*sample.notes, routing, *rung.compared), findings=findings)

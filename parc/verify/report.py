@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Literal, TypeAlias
 
-Verdict: TypeAlias = Literal["proved", "refuted", "not provable"]
+RungVerdict: TypeAlias = Literal["proved", "refuted", "not provable"]
 VERSION = 1  # of the JSON: it changes when a field is removed or changes its meaning
 
 
@@ -34,13 +34,13 @@ class Rung:
     """
 
     name: str
-    verdict: Verdict
+    verdict: RungVerdict
     compared: tuple[str, ...]
     findings: tuple[RungFinding, ...] = ()
     seconds: float = 0.0
 
 
-def combine_verdicts(rungs: Sequence[Rung]) -> Verdict:
+def combine_verdicts(rungs: Sequence[Rung]) -> RungVerdict:
     """The verdict on a program: refuted where a rung is, else proved where all rungs are."""
     found = {rung.verdict for rung in rungs}
     if "refuted" in found:

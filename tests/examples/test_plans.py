@@ -52,7 +52,7 @@ def test_an_expert_block_of_the_seed_is_a_node_and_its_all_to_all_crosses_all_no
 
 
 def test_the_seed_is_the_papers_model() -> None:
-    """6.58 billion parameters: 16 times of attention, router and 64 gated experts, and two word tables."""
+    """6.58 billion parameters: 16 layers of attention, router and 64 gated experts, two embedding tables."""
     shape = the_plan("seed.parc").train.model.shape
     assert shape.layers == 16
     assert shape.hidden is not None

@@ -15,7 +15,7 @@ from parc.cost.job.job import StageShape
 from parc.cost.memory import parameters
 from parc.cost.network.link_levels import find_crossed_level, list_peer_shares
 from parc.plan.mesh import Lattice
-from parc.report.groups import format_rank_formula, format_ranks
+from parc.report.groups import format_ranks
 from parc.report.overview import build_overview
 from parc.report.rank import describe_rank
 from parc.report.stages import count_flops, find_representative
@@ -38,7 +38,7 @@ def test_groups_are_counted_and_placed() -> None:
         ("experts", ("ep",), 4, 2, (("node", 2),), "0, 4"),
         ("pipeline", ("pp",), 4, 2, (("node", 1),), "0, 2"),
     ]
-    assert format_rank_formula(overview.plan) == "(ep * 2 + pp) * 2 + tp"
+    assert overview.plan.mesh.format_rank() == "(ep * 2 + pp) * 2 + tp"
 
 
 @pytest.mark.parametrize(

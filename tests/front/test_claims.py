@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from parc.check.claims.verdict import Verdict, format_value, judge
-from parc.check.costs import Unknown, attempt
+from parc.check.costs import Unknown, call_cost_model
 from parc.check.detection import price
 from parc.check.pages import format_page
 from parc.diagnostic import Severity
@@ -313,7 +313,7 @@ def test_numbers_beyond_all_measure_are_not_judged() -> None:
     assert found.holds is None
     assert found.missing == "1 hidden cannot be divided by 16 heads (P222)"
     with pytest.raises(Unknown, match="beyond what the cost model can compute with"):
-        attempt(lambda: 1 // 0)
+        call_cost_model(lambda: 1 // 0)
 
 
 def test_an_estimate_that_is_near_says_so() -> None:

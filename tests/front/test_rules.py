@@ -320,8 +320,8 @@ def test_where_no_value_does_reports_what_the_nearest_contradicts() -> None:
     plan = "plan wide for first on farm {\n mesh = [tp: 5]\n tensor over [tp]\n}"
     heads = next(each for each in load(complete(f"{model}\n{plan}")).diagnostics if each.code == "P203")
     assert heads.help == (
-        "nearest that divide: heads: none near: with 10, 10 heads cannot be divided by 4 kv_heads (P221); "
-        "or ranks of `tp`: none near: with 3, 4 kv_heads cannot be divided by 3 ranks of `tp` (P204)"
+        "nearest that divide: heads: none nearby: at 10, 10 heads cannot be divided by 4 kv_heads (P221); "
+        "or ranks of `tp`: none nearby: at 3, 4 kv_heads cannot be divided by 3 ranks of `tp` (P204)"
     )
 
 
@@ -331,7 +331,7 @@ def test_a_size_that_would_fill_the_cluster_and_suits_no_other_rule_is_reported(
     (found,) = load(complete(f"{cluster}\n{plan}")).diagnostics
     assert found.code == "P202"
     assert found.help == (
-        "sizes that leave none idle: ranks of `dp`: none near: with 6, "
+        "sizes that leave none idle: ranks of `dp`: none nearby: at 6, "
         "32 sequences cannot be divided into 4 microbatches x 6 data ranks (P208)"
     )
     assert found.fix is None

@@ -14,7 +14,7 @@ from parc.lsp.edits.code_actions import list_actions
 from parc.lsp.edits.formatting import format_typed
 from parc.lsp.edits.linked import list_linked, list_same
 from parc.lsp.hover.hover import describe_word
-from parc.lsp.language.types import Place, find_type
+from parc.lsp.language.types import CodePosition, find_type
 from parc.plan.schema.meanings import MEANINGS
 from parc.source import Span
 from tests.front.test_schema import KEYS
@@ -139,7 +139,7 @@ def test_the_type_of_a_model_is_its_class() -> None:
     mention = find_mention(analysis, offset)
     assert mention
     found = find_type(analysis, mention.symbol)
-    assert isinstance(found, Place)
+    assert isinstance(found, CodePosition)
     assert found.path.read_text(encoding="utf-8").splitlines()[found.line].startswith("class MoETransformer")
 
 

@@ -14,7 +14,7 @@ from parc.runtime import recompute as runtime
 from parc.runtime.collectives import I, R, S, all_gather, all_reduce, convert, reduce_scatter
 from parc.runtime.experts import combine, dispatch, dispatch_local
 from parc.runtime.grouped import grouped_linear
-from parc.runtime.recompute import is_first_pass, kept, recompute
+from parc.runtime.recompute import is_first_pass, keep_result, recompute
 
 WIDTH, TOKENS, EXPERTS = 4, 6, 4
 
@@ -161,11 +161,11 @@ def test_what_is_kept_is_freed_by_the_second_pass(monkeypatch: pytest.MonkeyPatc
 def test_a_pass_that_asks_for_something_else_is_an_error() -> None:
     calls = []
 
-    @kept
+    @keep_result
     def one() -> Tensor:
         return torch.ones(())
 
-    @kept
+    @keep_result
     def two() -> Tensor:
         return torch.ones(())
 
@@ -180,7 +180,7 @@ def test_a_pass_that_asks_for_something_else_is_an_error() -> None:
 
 
 def test_without_recomputation_nothing_is_kept() -> None:
-    @kept
+    @keep_result
     def one() -> Tensor:
         assert is_first_pass()
         return torch.ones(())

@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from parc.runtime.process import stacks, watchdog
 from parc.runtime.process.launch import RankFailed, spawn
-from parc.runtime.process.stacks import Place, describe_hang, find_guilty
+from parc.runtime.process.stacks import Activity, describe_hang, find_guilty
 from parc.runtime.process.watchdog import WATCHDOG
 from tests.timing import measure_slowness
 
@@ -77,12 +77,12 @@ def test_steps_that_come_to_their_end_in_time_are_left_alone() -> None:
 ALL = (0, 1, 2, 3)
 
 
-def waiting(operation: str, *peers: int) -> Place:
-    return Place(operation, peers, ("model.py:1 in `forward`",), "")
+def waiting(operation: str, *peers: int) -> Activity:
+    return Activity(operation, peers, ("model.py:1 in `forward`",), "")
 
 
-RUNNING = Place("", (), ("model.py:2 in `forward`",), "")
-ELSEWHERE = Place("", (), ("model.py:3 in `forward`",), "")
+RUNNING = Activity("", (), ("model.py:2 in `forward`",), "")
+ELSEWHERE = Activity("", (), ("model.py:3 in `forward`",), "")
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,14 @@ ELSEWHERE = Place("", (), ("model.py:3 in `forward`",), "")
         ([waiting("all_reduce", 0, 1), waiting("broadcast", 0, 1)], []),
     ],
 )
-def test_the_guilty_are_those_that_the_others_wait_for(places: list[Place | None], guilty: list[int]) -> None:
+def test_the_guilty_are_those_that_the_others_wait_for(
+    places: list[Activity | None], guilty: list[int]
+) -> None:
     assert find_guilty(dict(enumerate(places))) == guilty
 
 
 def test_many_ranks_at_one_place_are_one_line() -> None:
-    places: dict[int, Place | None] = dict.fromkeys(range(128), waiting("all_reduce", *range(128)))
+    places: dict[int, Activity | None] = dict.fromkeys(range(128), waiting("all_reduce", *range(128)))
     head, guilty, others = describe_hang({**places, 77: None}).splitlines()
     assert head == "rank 77 hangs"
     assert guilty.startswith("  rank 77: no answer")

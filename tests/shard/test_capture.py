@@ -15,7 +15,7 @@ from parc.capture.forward import record_forward
 from parc.capture.graph import Body
 from parc.capture.model.objective import Objective
 from parc.capture.model.signatures import Signatures
-from parc.capture.model.tree import find_layers, find_places
+from parc.capture.model.tree import find_layers, find_tensor_slots
 from parc.capture.preconditions import Illegal
 
 B, L, H, VOCABULARY = 2, 3, 4, 8
@@ -56,7 +56,7 @@ def capture(block: Callable[[int], nn.Module]) -> Body:
     tokens, labels = (torch.empty(B, L, dtype=torch.long, device="meta") for _ in range(2))
     signatures = Signatures({})
     forward = record_forward(objective, find_layers(objective, 3), set(), signatures, tokens, labels)
-    return export_model(forward, find_places(objective), signatures)
+    return export_model(forward, find_tensor_slots(objective), signatures)
 
 
 def layers(block: Callable[[int], nn.Module]) -> list[Body]:

@@ -16,7 +16,7 @@ from parc.capture.calls import ExpertsCall
 from parc.capture.experts.bank import find_bank
 from parc.capture.experts.capture import capture_expert
 from parc.capture.experts.trace import UnsupportedExperts
-from parc.capture.graph import Body, name_of
+from parc.capture.graph import Body, get_name
 from parc.capture.model.signatures import Signatures
 from parc.capture.source_lines import find_lines
 from parc.runtime import grouped
@@ -68,7 +68,7 @@ def source_line(fault: UnsupportedExperts) -> str:
 
 
 def operations(body: Body) -> list[str]:
-    return [name_of(node).split("::")[-1] for node in body.operations() if name_of(node) != "getitem"]
+    return [get_name(node).split("::")[-1] for node in body.operations() if get_name(node) != "getitem"]
 
 
 def dispatched(body: Body, module: nn.Module, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
@@ -82,8 +82,8 @@ def dispatched(body: Body, module: nn.Module, tokens: Tensor, indices: Tensor, w
             made[node] = rows
         elif node.op == "call_function":
             args, kwargs = fx.map_arg((node.args, node.kwargs), made.__getitem__)
-            ours = name_of(node).startswith("parc::")
-            function = getattr(grouped, name_of(node).removeprefix("parc::")) if ours else node.target
+            ours = get_name(node).startswith("parc::")
+            function = getattr(grouped, get_name(node).removeprefix("parc::")) if ours else node.target
             made[node] = function(*args, *([counts] if ours else []), **kwargs)
     return combine(made[body.results()[0]], weights, route)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
 from parc.capture.capture import Captured, capture
-from parc.capture.graph import Body, name_of
+from parc.capture.graph import Body, get_name
 from parc.capture.sizes import BatchSize, Size, vary_batch
 from parc.check.load import load_text
 from parc.source import Source
@@ -91,7 +91,7 @@ def find(body: Body, operator: str) -> fx.Node:
     while bodies:
         body, *bodies = bodies
         for node in body.operations():
-            if name_of(node) == f"aten::{operator}":
+            if get_name(node) == f"aten::{operator}":
                 return node
         bodies += body.children.values()
     raise AssertionError(f"there is no `{operator}`")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parc.runtime.data.datasets import Dataset
-from parc.verify.execution.diagnose import RunStopped
+from parc.verify.execution.diagnose import RunFailed
 from parc.verify.precision import rung as precision
 from parc.verify.precision.compare_rank import RankReport, compare_rank
 from parc.verify.report import Rung
@@ -66,5 +66,5 @@ def test_no_tensor_is_left_on_the_cpu(
 def test_one_that_is_left_there_is_noticed(
     edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RunStopped, match="is on the CPU, others are not"):
+    with pytest.raises(RunFailed, match="is on the CPU, others are not"):
         rung("classic", "one-rank", tmp_path / "program", monkeypatch, edit)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from parc.capture.flops import flops
+from parc.capture.flops import count_flops
 from parc.verify.numbers.reference import Reference
 from parc.verify.sample.tokens import Tokens
 
@@ -25,4 +25,4 @@ def test_a_forward_pass_is_counted_as_torch_counts_it(model: str) -> None:
         sdpa_kernel(SDPBackend.MATH),
     ):  # the others it cannot count
         module(*inputs)
-    assert flops(captured(model).root, captured(model).experts) == counter.get_total_flops()
+    assert count_flops(captured(model).root, captured(model).experts) == counter.get_total_flops()

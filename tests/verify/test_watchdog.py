@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parc.verify.execution.diagnose import RunStopped
+from parc.verify.execution.diagnose import RunFailed
 from parc.verify.numbers.rung import prove_numbers
 from parc.verify.sample.sample import compile_sample
 
@@ -26,10 +26,10 @@ GROUP = 'self.mesh.get_group("tp")'  # torch lets its groups wait for ten minute
 RECEIVES = f"        if dist.get_rank() == 0:\n            dist.recv(total, 1, {GROUP})\n"
 
 
-def stopped(folder: Path, *edits: Edit, timeout: float = 60.0, layout: str = "tensor") -> RunStopped:
+def stopped(folder: Path, *edits: Edit, timeout: float = 60.0, layout: str = "tensor") -> RunFailed:
     """How a program ends after edits."""
     sample = compile_sample(find_plan("moe", layout), captured=captured("moe"))
-    with pytest.raises(RunStopped) as found:
+    with pytest.raises(RunFailed) as found:
         prove_numbers(prepare(sample, folder, *edits, timeout=timeout))
     return found.value
 

@@ -50,9 +50,10 @@ def find_bank(module: nn.Module) -> Bank | None:
 def find_banks(
     model: nn.Module, layers: str, glob: str | None, others: Container[type] = ()
 ) -> dict[str, Bank]:
-    """The modules of experts by path: those that `glob` names, else all that look it below the layers.
+    """The modules of experts by path: those that `glob` names, else all below the layers that have the
+    structure of experts.
 
-    `others` are classes of modules that look it, and are none.
+    `others` are classes of modules that have the structure without being experts.
     """
     found: dict[str, Bank] = {}
     for path, module in walk_modules(model, found.__contains__):

@@ -22,7 +22,7 @@ from parc.capture.experts.probe import is_weighted_sum
 from parc.capture.experts.rows import ROWS
 from parc.capture.experts.stack import stack_experts
 from parc.capture.experts.trace import ExpertTracer, UnsupportedExperts
-from parc.capture.graph import Body, numbers_of
+from parc.capture.graph import Body, list_numbers
 from parc.capture.model.signatures import Signatures
 from parc.capture.source_lines import describe_fault
 
@@ -47,7 +47,7 @@ def capture_expert(
             raise UnsupportedExperts(
                 "its result is not the weighted sum of what each token's experts make of it", weighted
             )
-    return Body(type(module).__name__, path, first, is_expert=True, numbers=numbers_of(module))
+    return Body(type(module).__name__, path, first, is_expert=True, numbers=list_numbers(module))
 
 
 def _check_alike(module: nn.Module, bank: Bank, signatures: Signatures) -> None:

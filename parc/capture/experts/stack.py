@@ -12,7 +12,7 @@ from parc.capture.custom_ops import GROUPED_ADD, GROUPED_LINEAR, GROUPED_MATMUL,
 from parc.capture.experts.bank import Bank
 from parc.capture.experts.rows import ROWS
 from parc.capture.experts.trace import UnsupportedExperts
-from parc.capture.graph import argument, find_sources, name_of
+from parc.capture.graph import find_sources, get_argument, get_name
 
 _RESHAPES = (
     "view",
@@ -80,7 +80,7 @@ class _Lift:
             self.now[node] = new
 
     def _lift(self, node: fx.Node) -> fx.Node:
-        name = name_of(node).removeprefix("aten::")
+        name = get_name(node).removeprefix("aten::")
         first = node.args[0]
         if isinstance(first, fx.Node):
             if "parameter" in first.meta and name == "select":
@@ -88,7 +88,7 @@ class _Lift:
                 return self.stacked[first.meta["parameter"]]
             if "parameter" in first.meta and name == "unbind":
                 return self.stacked[first.meta["parameter"]]  # its items are the experts' own
-            if name == "getitem" and name_of(first) == "aten::unbind" and self._is_weight(first):
+            if name == "getitem" and get_name(first) == "aten::unbind" and self._is_weight(first):
                 self._check_own(node, bool(node.args[1] == self.expert), node.args[1])
                 return self.now[first]
             if _swaps_two_dims(node, name) and self._is_weight(first):
@@ -119,7 +119,7 @@ class _Lift:
         )
 
     def _turns_every_weight(self, node: fx.Node, of: fx.Node) -> bool:
-        dims = {argument(node, "dim0") % 3, argument(node, "dim1") % 3}
+        dims = {get_argument(node, "dim0") % 3, get_argument(node, "dim1") % 3}
         return of.meta.get("parameter") in self.stacked and of.meta["val"].ndim == 3 and dims == {1, 2}
 
     def _lift_product(self, node: fx.Node, name: str) -> fx.Node:
@@ -169,7 +169,7 @@ class _Lift:
 
     def _copy(self, node: fx.Node) -> fx.Node:
         if any(operand not in self.now for operand in node.all_input_nodes):
-            raise UnsupportedExperts(f"`{name_of(node)}` reads the weights of all experts", node)
+            raise UnsupportedExperts(f"`{get_name(node)}` reads the weights of all experts", node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.now.__getitem__)
         return self._add_call(node.target, args, node, kwargs)
 

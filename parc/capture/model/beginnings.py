@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from parc.capture.model.recipes import Beginning, Recipe, Unrecorded, derive_beginning, find_draws
 from parc.capture.model.recording import Recording
-from parc.capture.model.tree import Place
+from parc.capture.model.tree import TensorSlot
 
 STORED: Recipe = (("stored",),)
 """The initial value is no draw of the program: it is read from a file."""
@@ -22,8 +22,8 @@ class Beginnings:
     unrecorded: dict[str, Unrecorded]
 
 
-def find_beginnings(recording: Recording, parameters: Sequence[Place]) -> Beginnings:
-    """Parameters that share random numbers share a draw, or are stored together."""
+def find_beginnings(recording: Recording, parameters: Sequence[TensorSlot]) -> Beginnings:
+    """How every parameter begins. Those that share random numbers share a draw, or are stored together."""
     found: dict[str, Beginning] = {}
     unrecorded: dict[str, Unrecorded] = {}
     for place in parameters:

@@ -126,7 +126,7 @@ def _extend(found: Beginning, entry: Entry, recording: Recording, tensor: Tensor
     if name.endswith("_") and args[0].numel() != tensor.numel():
         if not found.recipe:
             raise Unrecorded("is filled in part")
-        return found.change(_zero_row(entry, tensor))
+        return found.change(_derive_zero_row(entry, tensor))
     if plain in _MAKERS:
         return Beginning((_MAKERS[plain],), _find_draw(entry))
     if name == "tensor" and len(numbers := set(pytree.tree_leaves(args[0]))) == 1:
@@ -155,7 +155,7 @@ def _follow(entry: Entry, place: int, recording: Recording, tensor: Tensor) -> B
     return before if same else before._replace(rearranged=True)
 
 
-def _zero_row(entry: Entry, tensor: Tensor) -> Call:
+def _derive_zero_row(entry: Entry, tensor: Tensor) -> Call:
     row = entry.args[0]
     if entry.name == "zero_" or (entry.name == "fill_" and _read_number(entry.args[1]) == 0):
         width = tensor.numel() // tensor.shape[0]

@@ -50,7 +50,9 @@ class Entry(NamedTuple):
     number: int = 0  # in the order of all entries
 
 
-Step: TypeAlias = tuple[Entry, int]  # what a linear layer's constructor does, and with which parameter
+RecordedStep: TypeAlias = tuple[
+    Entry, int
+]  # what a linear layer's constructor does, and with which parameter
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -117,7 +119,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return out
 
         construct = nn.Linear.__init__
-        known: dict[Hashable, tuple[LinearTemplate, list[Step]]] = {}
+        known: dict[Hashable, tuple[LinearTemplate, list[RecordedStep]]] = {}
 
         def linear(module: nn.Linear, *args: Any, **kwargs: Any) -> None:
             key = describe_call(module, args, kwargs) if modes == _count_modes() else None
@@ -165,7 +167,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 left += self._log[number].operands
         return [self._log[number] for number in sorted(found)]
 
-    def _repeat(self, module: nn.Linear, template: LinearTemplate, steps: Sequence[Step]) -> None:
+    def _repeat(self, module: nn.Linear, template: LinearTemplate, steps: Sequence[RecordedStep]) -> None:
         """Makes a linear layer as the one that a template was taken from, and records the same."""
         made = template.fill(module)
         for entry, place in steps:

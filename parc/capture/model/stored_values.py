@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from parc.capture.model.recipes import Unrecorded
-from parc.capture.model.tree import find_places
+from parc.capture.model.tree import find_tensor_slots
 from parc.capture.model.user_model import find_factory, list_arguments
 from parc.capture.source_lines import Frames, describe_fault, label_class, label_fault, label_frames
 from parc.diagnostic import CompileError, Diagnostic, Label, error
@@ -53,7 +53,7 @@ def store_values(model: Model, seed: int, module: nn.Module, reasons: Mapping[st
     """
     if not reasons:
         return b""
-    tensors = {first.name: first.tensor for first, *_ in find_places(module).values()}
+    tensors = {first.name: first.tensor for first, *_ in find_tensor_slots(module).values()}
     stored = sum(_count_bytes(tensors[name]) for name in reasons)
     built = sum(map(_count_bytes, tensors.values()))
     if stored > MOST_STORED:
@@ -89,7 +89,7 @@ def _construct(model: Model, seed: int) -> dict[str, Tensor]:
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     assert isinstance(made, nn.Module)
-    return {first.name: first.tensor.detach() for first, *_ in find_places(made).values()}
+    return {first.name: first.tensor.detach() for first, *_ in find_tensor_slots(made).values()}
 
 
 def _is_like(value: Tensor | None, place: Tensor) -> bool:

@@ -22,7 +22,7 @@ def _select_own(attributes: tuple[str, ...]) -> list[str]:
     return sorted({*attributes} - _OF_EVERY_MODULE)
 
 
-class Place(NamedTuple):
+class TensorSlot(NamedTuple):
     """An attribute of a module that holds a parameter or a buffer."""
 
     number: int  # in the order of the modules
@@ -42,19 +42,21 @@ class Place(NamedTuple):
         held[self.attribute] = value  # type: ignore[assignment]
 
 
-Places: TypeAlias = dict[int, list[Place]]  # of every parameter and buffer, by the tensor's id
+TensorSlots: TypeAlias = dict[int, list[TensorSlot]]  # of every parameter and buffer, by the tensor's id
 
 
-def find_places(model: nn.Module) -> Places:
+def find_tensor_slots(model: nn.Module) -> TensorSlots:
     """All places of every parameter and buffer, by the tensor's id. The first place names the tensor."""
-    found: dict[int, list[Place]] = defaultdict(list)
+    found: dict[int, list[TensorSlot]] = defaultdict(list)
     number = 0
     for path, module in _walk(model, lambda _: False):
         prefix = f"{path}." if path else ""
         for held, is_buffer in ((module._parameters, False), (module._buffers, True)):
             for name, tensor in held.items():
                 if tensor is not None:
-                    found[id(tensor)].append(Place(number, prefix + name, module, name, tensor, is_buffer))
+                    found[id(tensor)].append(
+                        TensorSlot(number, prefix + name, module, name, tensor, is_buffer)
+                    )
                     number += 1
     return dict(found)
 

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from parc.capture.model.beginnings import find_beginnings
 from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation
 from parc.capture.model.recording import Recording
-from parc.capture.model.tree import Place, find_places, walk_modules
+from parc.capture.model.tree import TensorSlot, find_tensor_slots, walk_modules
 from parc.capture.source_lines import label_class, label_fault, read_message
 from parc.diagnostic import CompileError, Label, error
 from parc.plan.blocks import Argument, Model
@@ -131,7 +131,7 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     if not isinstance(built, nn.Module):
         message = f"`{model.source}` returns `{type(built).__name__}`, not a torch.nn.Module"
         raise CompileError(error("P502", message, label))
-    tensors = [first for first, *_ in find_places(built).values()]
+    tensors = [first for first, *_ in find_tensor_slots(built).values()]
     beginnings = find_beginnings(recording, [each for each in tensors if not each.is_buffer])
     buffers = {b.name: _derive_buffer(b, recording, label) for b in tensors if b.is_buffer}
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
@@ -143,7 +143,7 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
 
 def _leave_data_out(model: nn.Module) -> None:
     """Lets parameters that the constructor has made of data, such as those of numpy, have none."""
-    for places in find_places(model).values():
+    for places in find_tensor_slots(model).values():
         if not (first := places[0]).is_buffer and not first.tensor.is_meta:
             empty = nn.Parameter(torch.empty_like(first.tensor, device="meta"), first.tensor.requires_grad)
             for place in places:
@@ -187,7 +187,7 @@ def list_arguments(model: Model) -> dict[str, object]:
     return {key: to_plain(value) for key, value in model.arguments.items()}
 
 
-def _derive_buffer(buffer: Place, recording: Recording, label: Label) -> fx.Graph:
+def _derive_buffer(buffer: TensorSlot, recording: Recording, label: Label) -> fx.Graph:
     try:
         return derive_computation(recording, buffer.tensor)
     except Unrecorded as fault:

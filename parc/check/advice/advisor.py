@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_advice(costs: Costs, detected: Sequence[Detected]) -> Iterator[Detected]:
-    """Each finding with the advice that it asks for, but for those which the advice shows to be none."""
+    """Each finding with the advice that it asks for; findings that the advice disproves are dropped."""
     advisor = Advisor(costs, detected)
     for each in detected:
         if finding := advisor.complete(each):

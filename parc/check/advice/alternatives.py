@@ -122,7 +122,7 @@ def describe_caveat(other: Plan, plan: Plan) -> str:
 
 
 def depends_on_microbatches(plan: Plan) -> bool:
-    """Whether the loss does."""
+    """Whether the loss depends on the number of microbatches."""
     return bool(plan.train.loss.balance and plan.train.model.shape.experts)
 
 

@@ -42,7 +42,7 @@ def find_remedies(costs: Costs, verdict: Verdict, layouts: list[Alternative]) ->
     assert derived is not None
     if claim.constant is not None:
         return f"no layout changes a constant; its value is {format_value(derived)}"
-    if solved := _solve(costs, verdict):
+    if solved := _suggest_size(costs, verdict):
         return solved
     found: list[str] = []
     nearest: tuple[float, Figure, str] | None = None
@@ -66,8 +66,8 @@ def find_remedies(costs: Costs, verdict: Verdict, layouts: list[Alternative]) ->
     return f"{none}; the nearest, `{nearest[2]}`, has {format_value(nearest[1])}"
 
 
-def _solve(costs: Costs, verdict: Verdict) -> str | None:
-    """A size of the model with which a count is what is claimed."""
+def _suggest_size(costs: Costs, verdict: Verdict) -> str | None:
+    """A size of the model with which a claimed count would be true, as a help text."""
     shape, subject, claimed = costs.plan.train.model.shape, verdict.claim.subject, verdict.claimed
     if verdict.claim.relation != "==" or not shape.experts:
         return None

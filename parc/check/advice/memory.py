@@ -73,10 +73,10 @@ def _select_fitting(alternatives: list[Alternative], memory: float) -> list[Alte
     found = [
         each for each in alternatives if (peak := _find_peak(each)) is not None and peak <= FULL * memory
     ]
-    return sorted(found, key=_rank)
+    return sorted(found, key=_make_sort_key)
 
 
-def _rank(each: Alternative) -> tuple[bool, float]:
+def _make_sort_key(each: Alternative) -> tuple[bool, float]:
     """By seconds; sharded parameters last, as their time is not predicted well (docs/accuracy.md)."""
     return each.plan.data is not None and each.plan.data.shard == "parameters", each.seconds or 0.0
 

@@ -54,7 +54,7 @@ class Nearest(NamedTuple):
     def __str__(self) -> str:
         things = self.candidates.number.things
         if self.refused is not None:
-            return f"{things}: none near: with {self.refused:,}, {self.faults[0]}"
+            return f"{things}: none nearby: at {self.refused:,}, {self.faults[0]}"
         listed = ", and ".join(dict.fromkeys(map(str, self.faults)))
         return f"{things}: {join_values(self.values)}" + (f" (then {listed})" if listed else "")
 

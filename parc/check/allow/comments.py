@@ -57,12 +57,12 @@ def _parse_allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
     verb = head["verb"]
     if verb not in VERBS:
         place = Span(span.source, span.start + head.start("verb"), span.start + head.end())
-        fix, message = fix_spelling(place, verb, VERBS), f"`parc: {verb}` is no instruction to parc"
+        fix, message = fix_spelling(place, verb, VERBS), f"unknown directive `parc: {verb}`"
         faults.append(error("P119", message, Label(place, "unknown"), help=FORM, fix=fix))
         return None
     reason = REASON.search(span.text, head.end())
     if not (reason and reason["reason"].strip()):
-        label = Label(span, "a reason goes behind `--`")
+        label = Label(span, "write the reason after `--`")
         faults.append(error("P120", "this allows findings without a reason", label, help=FORM))
         return None
     places = [
@@ -70,7 +70,7 @@ def _parse_allowance(span: Span, faults: list[Diagnostic]) -> Allowance | None:
         for code in CODE.finditer(span.text, head.end(), reason.start())
     ]
     if not places:
-        faults.append(error("P119", "this allows nothing: no code", Label(span, "of which rule?"), help=FORM))
+        faults.append(error("P119", "this comment names no code", Label(span, "of which rule?"), help=FORM))
         return None
     good = tuple(place for place in places if _may_be_allowed(place, faults))
     return Allowance(span, good, len(places), verb == "allow-file")
@@ -99,7 +99,7 @@ def explain_refusal(rule: Rule) -> str | None:
     if rule.always:
         return "a change of what is computed is always reported"
     if rule.code < "P2" or rule.code == UNKNOWN_AXIS:
-        return "a plan that cannot be understood means nothing"
-    return (
-        None if rule.code < "P4" else "`parc check` does not report it: what cannot be built cannot be built"
-    )
+        return "errors of syntax and of names cannot be allowed: nothing else can be checked before"
+    if rule.code < "P4":
+        return None
+    return "`parc build` reports it, and no comment makes a plan buildable"

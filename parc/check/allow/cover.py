@@ -108,7 +108,7 @@ def find_covered(comment: Span, all_groups: Sequence[Group]) -> Span | None:
 
 
 def _find_row(source: Source, items: Sequence[Span]) -> Span:
-    """The row that the first of the items is the nearest of; the others follow as they are farther away."""
+    """The row of the first item. `items` are ordered by their distance from the comment."""
     row = [items[0]]
     for item in items[1:]:
         before, after = sorted((row[-1], item), key=lambda each: each.start)

@@ -58,8 +58,8 @@ def _report_unused(allowance: Allowance, used: set[str]) -> Iterator[Diagnostic]
     for code in allowance.codes:
         if code.text not in used or code.text in seen:
             fix = Fix("leave it out", (_remove_code(allowance, code),))
-            label = Label(code, "no such finding there" if code.text not in used else "repeated")
-            message = f"{code.text} is allowed and not found"
+            label = Label(code, "not reported" if code.text not in used else "repeated")
+            message = f"{code.text} is allowed, but is not reported here"
             yield Diagnostic("P123", Severity.WARNING, message, (label,), fix=fix)
         seen.add(code.text)
 

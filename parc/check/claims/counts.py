@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
-from parc.check.costs import Costs, Unknown, attempt
+from parc.check.costs import Costs, Unknown, call_cost_model
 from parc.cost.explain import count_devices as count_job_devices
 from parc.cost.explain import explain_flops
 from parc.cost.figure import Figure, format_microbatches
@@ -32,7 +32,7 @@ def count_parameters(costs: Costs) -> Figure:
         _multiply("shared experts", sparse, "layers", parameters.count_ffn(of, of.shared_ffn)),
         _multiply("routers", sparse, "layers", of.experts * of.hidden),
         _multiply("norms", 2 * of.layers + 1, "norms", of.hidden),
-        _multiply("word tables", tables, "tables", of.vocab * of.hidden),
+        _multiply("embedding tables", tables, "tables", of.vocab * of.hidden),
         make_exact("all else", of.other, "`other` of the shape"),
     )
     shown = tuple(each for each in parts if each.value)
@@ -56,7 +56,7 @@ def count_stage_parameters(costs: Costs, rank: int) -> Figure:
     stages = costs.job.list_stages(rank)
     experts = _count_held_experts(costs, stages)
     shared = sum(parameters.count_rank_parameters(costs.job, stage).non_experts for stage in stages)
-    rest = make_exact("all else", shared, f"attention, FFN and word tables / {costs.job.degrees.tensor}")
+    rest = make_exact("all else", shared, f"attention, FFN and embedding tables / {costs.job.degrees.tensor}")
     return make_exact("parameters", experts.value + shared, f"on each device of stage {rank}", experts, rest)
 
 
@@ -107,7 +107,7 @@ def derive_bubble(costs: Costs) -> Figure:
         return make_exact("bubble", 0.0, "there is no pipeline")
     p, v = costs.plan.mesh.product(pipeline.axes), pipeline.chunks
     if pipeline.schedule in SPLIT:
-        return attempt(lambda: _simulate_bubble(pipeline.schedule, p, v, m))
+        return call_cost_model(lambda: _simulate_bubble(pipeline.schedule, p, v, m))
     whole = v * max(m, p) + min(m, p) - 1
     wait = whole - v * m
     if m >= p or v == 1:

@@ -56,7 +56,7 @@ def derive_claimed(costs: Costs, claim: Claim) -> Figure:
 
 
 def derive_figure(costs: Costs, name: str) -> Figure:
-    """The same by the name of a subject, which is one that `subjects` knows."""
+    """The figure of a plan that a subject of claims names, one that `subjects` knows."""
     if name in FIGURES:
         return FIGURES[name](costs)
     rank = subjects.parse_stage(name)

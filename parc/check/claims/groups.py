@@ -183,12 +183,12 @@ def _describe_call(costs: Costs, moved: Transfer) -> str:
 
 
 def _format_group(costs: Costs, axes: tuple[str, ...]) -> str:
-    """`rank 0 is with {0, 16, .., 112}`."""
+    """`the group of rank 0 is {0, 16, .., 112}`."""
     group = costs.plan.mesh.group(0, axes)
     shown = [f"{group[index]:,}" for index in range(min(len(group), MEMBERS))]
     if len(group) > MEMBERS:
         shown = [*shown[:2], "..", f"{group[-1]:,}"]
-    return f"rank 0 is with {{{', '.join(shown)}}}"
+    return f"the group of rank 0 is {{{', '.join(shown)}}}"
 
 
 def _format_name(moved: Transfer) -> str:

@@ -95,7 +95,7 @@ def claim_not_judged(costs: Costs) -> Iterator[Finding]:
 
 @lint("P320", Severity.WARNING)
 def doubtful_claim(costs: Costs) -> Iterator[Finding]:
-    """A claim of `expect` is false as predicted, but the prediction may be off by more than that.
+    """A claim of `expect` is predicted to be false, but the prediction may be off by more than that.
 
     `docs/accuracy.md` compares predictions with measured runs. Measure, or claim less.
 
@@ -117,12 +117,14 @@ def doubtful_claim(costs: Costs) -> Iterator[Finding]:
           expect { step_time < 10 s }
         }
     """
-    yield from _find_claims(costs, False, True, "is false as predicted, and near")
+    yield from _find_claims(
+        costs, False, True, "is predicted to be false, within the error of the prediction"
+    )
 
 
 @lint("P321", Severity.INFO)
 def claim_barely_holds(costs: Costs) -> Iterator[Finding]:
-    """A claim of `expect` holds as predicted, but the prediction may be off by more than the margin.
+    """A claim of `expect` is predicted to hold, but the prediction may be off by more than the margin.
 
     `docs/accuracy.md` compares predictions with measured runs.
 
@@ -144,7 +146,7 @@ def claim_barely_holds(costs: Costs) -> Iterator[Finding]:
           expect { step_time < 10 s }
         }
     """
-    yield from _find_claims(costs, True, True, "holds as predicted, but barely")
+    yield from _find_claims(costs, True, True, "is predicted to hold, within the error of the prediction")
 
 
 def _judge(costs: Costs) -> tuple[Verdict, ...]:

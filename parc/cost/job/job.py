@@ -113,7 +113,7 @@ def _count_dense(model: Architecture, end: int) -> int:
 Result = TypeVar("Result")
 
 
-def cached_per_job(function: Callable[[Job], Result]) -> Callable[[Job], Result]:
+def cache_per_job(function: Callable[[Job], Result]) -> Callable[[Job], Result]:
     """Decorates a function of a job: it is computed once for each job."""
 
     @wraps(function)

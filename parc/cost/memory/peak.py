@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from parc.cost.job.job import Job, StageShape, cached_per_job
+from parc.cost.job.job import Job, StageShape, cache_per_job
 from parc.cost.memory import parameters
 from parc.cost.schedule.in_flight import count_peak_at_head, find_fullest_moments
 from parc.cost.work.attention import derive_attention, derive_scores
@@ -161,12 +161,12 @@ def _measure_layer(job: Job, has_experts: bool) -> tuple[float, float]:
     return (_measure_moe_layer if has_experts else _measure_dense_layer)(job)
 
 
-@cached_per_job
+@cache_per_job
 def _measure_moe_layer(job: Job) -> tuple[float, float]:
     return _measure_parts(job, derive_experts(job))
 
 
-@cached_per_job
+@cache_per_job
 def _measure_dense_layer(job: Job) -> tuple[float, float]:
     return _measure_parts(job, derive_dense_ffn(job))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parc.cost.job.architecture import Architecture
-from parc.cost.job.job import Job, cached_per_job
+from parc.cost.job.job import Job, cache_per_job
 from parc.cost.work.part import (
     NO_COLLECTIVES,
     LayerCollective,
@@ -16,7 +16,7 @@ from parc.cost.work.part import (
 from parc.cost.work.tensor_collectives import derive_column_parallel, derive_row_parallel
 
 
-@cached_per_job
+@cache_per_job
 def derive_attention(job: Job) -> Part:
     """Norm, projections, positions, residual sum: all but the scores."""
     model, element = job.architecture, job.software.element_bytes
@@ -31,7 +31,7 @@ def derive_attention(job: Job) -> Part:
     return Part("attention", matmuls, traffic, saved, collectives)
 
 
-@cached_per_job
+@cache_per_job
 def derive_scores(job: Job) -> Part:
     """Each position with those before it; keys and values of other ranks of `context` are gathered."""
     model, degrees, software = job.architecture, job.degrees, job.software

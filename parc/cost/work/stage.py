@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.cost.job.job import Job, StageShape, cached_per_job
+from parc.cost.job.job import Job, StageShape, cache_per_job
 from parc.cost.work.attention import derive_attention, derive_scores
 from parc.cost.work.expert_collectives import (
     count_dispatched_tokens,
@@ -34,14 +34,14 @@ def derive_parts(job: Job, stage: StageShape) -> list[tuple[int, Part]]:
     return found
 
 
-@cached_per_job
+@cache_per_job
 def derive_embedding(job: Job) -> Part:
     """A lookup of rows in the embedding table."""
     traffic = 2 * job.software.element_bytes * job.tokens * job.architecture.hidden
     return Part("embedding", (), traffic, 0.0, derive_row_parallel(job))
 
 
-@cached_per_job
+@cache_per_job
 def derive_other(job: Job) -> Part:
     """What no other part counts of a layer, as if it were a matmul that is whole on each rank of `tensor`."""
     model, element, local = job.architecture, job.software.element_bytes, count_local_tokens(job)
@@ -49,7 +49,7 @@ def derive_other(job: Job) -> Part:
     return Part("other", (Matmul(local, width, model.hidden),), 0.0, element * local * width)
 
 
-@cached_per_job
+@cache_per_job
 def derive_dense_ffn(job: Job) -> Part:
     """Norm, FFN, residual sum, of a layer without experts."""
     model = job.architecture
@@ -65,7 +65,7 @@ def derive_dense_ffn(job: Job) -> Part:
     return Part("ffn", matmuls, traffic, saved, derive_column_parallel(job) + derive_row_parallel(job))
 
 
-@cached_per_job
+@cache_per_job
 def derive_experts(job: Job) -> Part:
     """Router, dispatch, experts, combination, and the shared expert if there is one."""
     model, degrees, element = job.architecture, job.degrees, job.software.element_bytes
@@ -93,7 +93,7 @@ def derive_experts(job: Job) -> Part:
     return Part("experts", tuple(matmuls), traffic, saved, derive_expert_collectives(job))
 
 
-@cached_per_job
+@cache_per_job
 def derive_head(job: Job) -> Part:
     """Final norm, output matmul, and cross-entropy in float32; logits and their gradient are saved."""
     model, element = job.architecture, job.software.element_bytes

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from parc.cost.job.job import Job, cached_per_job
+from parc.cost.job.job import Job, cache_per_job
 from parc.cost.work.part import NO_COLLECTIVES, CollectiveKind, LayerCollective, PassCollectives
 
 LOSS_BYTES = 4  # of a token's loss, where Megatron sums its terms
 
 
-@cached_per_job
+@cache_per_job
 def derive_column_parallel(job: Job) -> PassCollectives:
     """Before a matmul that is split by columns: its input is gathered, or its gradient is summed."""
     if job.degrees.tensor == 1:
@@ -20,7 +20,7 @@ def derive_column_parallel(job: Job) -> PassCollectives:
     return PassCollectives(gather, again + _collect_tokens(job, "reduce_scatter"))
 
 
-@cached_per_job
+@cache_per_job
 def derive_row_parallel(job: Job) -> PassCollectives:
     """After a matmul that is split by rows, or a lookup in an embedding that is: a sum of terms."""
     if job.degrees.tensor == 1:

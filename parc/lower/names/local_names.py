@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from torch import fx
 
-from parc.capture.graph import operands_of
-from parc.ir.expression import name, names_in
+from parc.capture.graph import list_operands
+from parc.ir.expression import list_names, name
 from parc.ir.runtime_names import LOCALS
 from parc.ir.states import State
 from parc.shard.placed import Move, Placed
@@ -36,14 +36,14 @@ class Scope:
         self._settled: set[fx.Node] = set()
         self._reserved: set[str] = set()
 
-    def tree(self, node: fx.Node) -> ast.expr:
+    def get_tree(self, node: fx.Node) -> ast.expr:
         """The expression that stands for a value now."""
         return self._trees[node]
 
     def stand_for(self, node: fx.Node, tree: ast.expr) -> None:
         """From now on the expression stands for the value, wherever it is read."""
         self._trees[node] = tree
-        for variable in names_in([tree]):
+        for variable in list_names([tree]):
             self._readers[variable].add(node)
 
     def bind(self, node: fx.Node, wish: str, now: int) -> str:
@@ -58,7 +58,7 @@ class Scope:
         self._reserved.add(variable)
         return variable
 
-    def moved(self, node: fx.Node, key: Key) -> ast.expr | None:
+    def find_moved(self, node: fx.Node, key: Key) -> ast.expr | None:
         """The expression of a value after some moves, if they were made before."""
         return self._moved.get((node, key))
 
@@ -96,7 +96,7 @@ class Scope:
                 return True
             if self._order[user] < self._order[at[0]]:
                 continue
-            for other, operand in enumerate(operands_of(user)):
+            for other, operand in enumerate(list_operands(user)):
                 if operand is node and (user, other) != at:
                     moves = tuple((m.axis, m.after) for m in self._placed.moves[user][other] if m.has_effect)
                     if moves[: len(key)] != key:

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import is_item, item_of
+from parc.capture.graph import get_item_source, is_item
 from parc.capture.source_lines import Line, find_lines
 from parc.lower.printing.operation import Numbers
 
@@ -88,11 +88,11 @@ class Statements:
         for run in reversed(of):  # a statement that was called comes behind the one that calls it
             self._assign_names(targets(of[run]), members[run])
 
-    def together(self, a: fx.Node, b: fx.Node) -> bool:
+    def is_same_statement(self, a: fx.Node, b: fx.Node) -> bool:
         """Whether one execution of one statement of `forward` makes both."""
         return self._runs.get(a, ())[:1] == self._runs.get(b, ())[:1]
 
-    def numbers(self, node: fx.Node, known: Mapping[str, int | float]) -> Numbers:
+    def find_numbers(self, node: fx.Node, known: Mapping[str, int | float]) -> Numbers:
         """The attributes `self.X` among `known` that the statement of a node reads, by their values.
 
         A number that two of them have is left out, and so is one that is a part of the user's arithmetic.
@@ -118,7 +118,7 @@ class Statements:
         if len(names) == 1:
             self.hints.update((node, f"{names[0]}_{number}") for number, node in enumerate(unnamed))
         for node in filter(is_item, unnamed):  # of some items of a tuple nothing is read
-            source, place = item_of(node)
+            source, place = get_item_source(node)
             if len(source.meta["val"]) == len(names):
                 self.hints[node] = names[place]
 

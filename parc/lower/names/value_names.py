@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, name_of, operands_of, user_name, value
+from parc.capture.graph import Body, get_name, get_user_name, get_value, list_operands
 from parc.capture.source_lines import find_lines
 from parc.shard.placed import Placed
 
@@ -22,20 +22,22 @@ def name_unnamed(placed: Placed, node: fx.Node, result: fx.Node) -> str:
         return _last_word(str(node.args[1]))
     if node.target is EXPERTS:
         return _last_word(placed.experts[node].path)
-    for operand in operands_of(node):
+    for operand in list_operands(node):
         if operand.op == "placeholder" and "tensor" in operand.meta and not operand.meta["buffer"]:
-            return _last_word(user_name(operand.meta["tensor"]).removesuffix(".weight").removesuffix(".bias"))
-    return _find_argument(placed, result) or ("hidden" if value(result).ndim else "term")
+            return _last_word(
+                get_user_name(operand.meta["tensor"]).removesuffix(".weight").removesuffix(".bias")
+            )
+    return _find_argument(placed, result) or ("hidden" if get_value(result).ndim else "term")
 
 
 def name_objective(body: Body) -> dict[fx.Node, str]:
-    """The logits, and the loss that parc takes of them: no statement of the user's names either."""
+    """The logits, and the loss that parc takes of them, which no statement of the user's model binds."""
     loss, *_ = body.results()
-    if name_of(loss) != "aten::cross_entropy_loss" or find_lines(loss):
+    if get_name(loss) != "aten::cross_entropy_loss" or find_lines(loss):
         return {}
     logits = loss
     while logits.op == "call_function" and not find_lines(logits):
-        logits = operands_of(logits)[0]
+        logits = list_operands(logits)[0]
     return {loss: "loss", logits: "logits"}
 
 
@@ -46,7 +48,7 @@ def _find_argument(placed: Placed, result: fx.Node) -> str | None:
     (user,) = result.users
     if user.op == "output":
         return "out"
-    place = next(place for place, operand in enumerate(operands_of(user)) if operand is result)
+    place = next(place for place, operand in enumerate(list_operands(user)) if operand is result)
     if user.target is EXPERTS:
         return _ROLES[place]
     if user.target is CALL:

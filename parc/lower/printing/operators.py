@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from parc.capture.graph import argument, operands_of, value
+from parc.capture.graph import get_argument, get_value, list_operands
 from parc.ir.expression import call, expr, item, literal
 from parc.lower.printing.operation import Operation, Printer, to_expression
 from parc.lower.printing.views import VIEWS
@@ -182,14 +182,14 @@ def _print_argument(op: Operation, name: str, value: Any) -> ast.expr:
 
 
 def _print_embedding(op: Operation) -> ast.expr:
-    padding = argument(op.node, "padding_idx")
+    padding = get_argument(op.node, "padding_idx")
     keywords = {"padding_idx": to_expression(padding)} if padding >= 0 else {}
     return call("F.embedding", to_expression(op.args[1]), op.first, **keywords)
 
 
 def _print_rsub(op: Operation) -> ast.expr:
     """`aten::rsub` takes away the first operand from the second."""
-    alpha = argument(op.node, "alpha")
+    alpha = get_argument(op.node, "alpha")
     template = "b - a" if alpha == 1 else "b - alpha * a"
     return expr(template, a=op.first, b=op.number(op.args[1]), alpha=op.number(alpha))
 
@@ -205,7 +205,7 @@ def _print_narrow(op: Operation) -> ast.expr:
 
 def _print_split(op: Operation) -> ast.expr:
     """By the sizes of this rank's own parts."""
-    dim = argument(op.node, "dim")
+    dim = get_argument(op.node, "dim")
     sizes = [each[dim] for each in op.after]
     if len(set(sizes)) == 1:
         return op.method("chunk", len(sizes), dim=dim)
@@ -215,8 +215,8 @@ def _print_split(op: Operation) -> ast.expr:
 def _print_to(op: Operation) -> ast.expr:
     given = (*op.args[1:], *op.kwargs.values())
     asked = next((each for each in given if isinstance(each, torch.dtype)), None)
-    (operand,) = operands_of(op.node)
-    changes = asked is not None and asked != value(operand).dtype
+    (operand,) = list_operands(op.node)
+    changes = asked is not None and asked != get_value(operand).dtype
     return op.method("to", asked) if changes else op.first
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from parc.capture.graph import argument, name_of
+from parc.capture.graph import get_argument, get_name
 from parc.ir.expression import attribute, call, expr, literal, name
 from parc.ir.program import Collective, Operand, Value
 from parc.ir.states import I, P, State
@@ -27,7 +27,7 @@ class Printed:
 
 def print_local(op: Operation, states: Sequence[Mapping[str, State]]) -> Printed:
     """One operator as one rank computes it. `states` are those of the operands, by axis."""
-    kind = name_of(op.node)
+    kind = get_name(op.node)
     if kind == "aten::mean":
         return _print_mean(op, states[0])
     if kind == "aten::embedding":
@@ -60,7 +60,7 @@ def _print_embedding(op: Operation, weight: Mapping[str, State]) -> Printed:
     axis = next((axis for axis, state in weight.items() if state.sharded and state.dim == 0), None)
     if axis is None:
         return Printed(print_operation(op))
-    padding = argument(op.node, "padding_idx")
+    padding = get_argument(op.node, "padding_idx")
     keywords = {"padding_idx": literal(padding)} if padding >= 0 else {}
     table, indices = map(to_expression, op.args[:2])
     tree = call("sharded_embedding", indices, table, attribute(axis), **keywords)
@@ -71,13 +71,13 @@ def _print_cross_entropy(op: Operation, states: Sequence[Mapping[str, State]]) -
     vocabulary = next((axis for axis, state in states[0].items() if state.sharded and state.dim == 1), None)
     tokens = [axis for axis, state in states[0].items() if state.sharded and state.dim == 0]
     logits, labels = op.args[:2]
-    reduction = ("none", "mean", "sum")[argument(op.node, "reduction")]
-    ignored = argument(op.node, "ignore_index")
+    reduction = ("none", "mean", "sum")[get_argument(op.node, "reduction")]
+    ignored = get_argument(op.node, "ignore_index")
     ignore = {"ignore_index": literal(ignored)} if ignored != -100 else {}
     if vocabulary is None and (reduction != "mean" or not tokens):
         reduced = {"reduction": literal(reduction)} if reduction != "mean" else {}
         weight = {"weight": op.args[2]} if len(op.args) > 2 and op.args[2] is not None else {}
-        smoothing = argument(op.node, "label_smoothing")
+        smoothing = get_argument(op.node, "label_smoothing")
         smoothed = {"label_smoothing": op.number(smoothing)} if smoothing else {}
         return Printed(call("F.cross_entropy", logits, labels, **weight, **reduced, **ignore, **smoothed))
     keywords = {"reduction": literal(reduction), **ignore}

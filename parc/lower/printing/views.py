@@ -6,7 +6,7 @@ import ast
 import sys
 from collections.abc import Mapping, Sequence
 
-from parc.capture.graph import argument, operands_of
+from parc.capture.graph import get_argument, list_operands
 from parc.capture.sizes import Size
 from parc.ir.expression import item, literal
 from parc.lower.batch_sizes import find_argument, find_sizes, make_constant
@@ -18,7 +18,7 @@ def _print_view(op: Operation) -> ast.expr:
     before, after = op.before[0], op.after[0]
     if before == after:
         return op.first
-    whole = find_sizes(operands_of(op.node)[0]), find_sizes(op.node)
+    whole = find_sizes(list_operands(op.node)[0]), find_sizes(op.node)
     if (dim := _find_inserted(before, after)) and dim == _find_inserted(*whole):
         return op.method("unsqueeze", dim)
     front, back = _count_kept(before, after)
@@ -82,7 +82,7 @@ def _print_view_as(op: Operation) -> ast.expr:
 def _print_flatten(op: Operation) -> ast.expr:
     if op.before[0] == op.after[0]:
         return op.first
-    return _print_flattened(op, argument(op.node, "start_dim"), argument(op.node, "end_dim"))
+    return _print_flattened(op, get_argument(op.node, "start_dim"), get_argument(op.node, "end_dim"))
 
 
 def _print_flattened(op: Operation, start: int, end: int) -> ast.expr:
@@ -111,7 +111,7 @@ def _ends_behind(op: Operation, dim: int) -> bool:
     """Whether a slice reaches the end of its operand, for every batch."""
     whole, end = op.before[0][dim], find_argument(op.node, 3)
     if isinstance(end, Size) or not whole.is_constant:
-        return end in (None, sys.maxsize, find_sizes(operands_of(op.node)[0])[dim])
+        return end in (None, sys.maxsize, find_sizes(list_operands(op.node)[0])[dim])
     return end is None or (isinstance(end, int) and end >= whole.coefficient)
 
 

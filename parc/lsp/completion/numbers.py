@@ -10,7 +10,7 @@ from parc.lsp.completion.declared import find_block_text, list_cluster_levels
 from parc.lsp.completion.item import Item
 from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.cursor import CursorContext
-from parc.lsp.edits.legal_values import list_candidates, parse_axes, rank_candidates
+from parc.lsp.edits.legal_values import list_candidates, order_candidates, parse_axes
 from parc.plan import subjects
 from parc.syntax import units
 
@@ -25,7 +25,7 @@ def list_numbers(analysis: Analysis, context: CursorContext) -> Iterator[Item]:
         yield from (replace(each, insert=f"{digits[0]} {each.label}") for each in _list_units(dimension))
     start, end = (word.start, word.end) if word else (context.offset, context.offset)
     candidates = _list_candidates(analysis, context)
-    for order, (value, legal) in enumerate(rank_candidates(analysis, start, end, candidates)):
+    for order, (value, legal) in enumerate(order_candidates(analysis, start, end, candidates)):
         detail = "fits" if legal else "leaves more errors"
         yield Item(str(value), "value", str(value), detail=detail, order=order)
 

@@ -43,7 +43,7 @@ def limit_time(candidates: Iterable[int]) -> Iterator[int]:
     return takewhile(lambda _: process_time() - begun < MAX_SECONDS, candidates)
 
 
-def rank_candidates(
+def order_candidates(
     analysis: Analysis, start: int, end: int, candidates: Iterable[int]
 ) -> list[tuple[int, bool]]:
     """The candidates to replace what is between two offsets; of each, whether it leaves the fewest errors."""

@@ -15,12 +15,12 @@ from parc.syntax import tree
 TYPES = {"plan": "train", "train": "model", "cluster": "machine"}  # the block that a block is one of
 
 
-class Place(NamedTuple):
+class CodePosition(NamedTuple):
     path: Path
     line: int  # 0-based
 
 
-def find_type(analysis: Analysis, symbol: Symbol) -> Span | Place | None:
+def find_type(analysis: Analysis, symbol: Symbol) -> Span | CodePosition | None:
     """Of a model its class in Python, of a block the block that it is one of, else the definition."""
     block = _find_block(analysis, symbol)
     if block is None:
@@ -39,12 +39,12 @@ def _find_named(analysis: Analysis, kind: str, name: str) -> Span | None:
     return defined.span if defined else None
 
 
-def _find_factory(block: tree.Block) -> Place | None:
+def _find_factory(block: tree.Block) -> CodePosition | None:
     source = _get_value(block, "source")
     if not isinstance(source, tree.String):
         return None
     found = locate_factory(resolve_path(source.span.source.path).parent, source.value)
-    return Place(*found) if found else None
+    return CodePosition(*found) if found else None
 
 
 def _find_block(analysis: Analysis, symbol: Symbol) -> tree.Block | None:

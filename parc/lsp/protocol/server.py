@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lsprotocol import types
@@ -16,6 +15,7 @@ from parc.lsp.document.analysis import Analysis
 from parc.lsp.document.workspace import Workspace
 from parc.lsp.protocol.converter import Converter
 from parc.lsp.protocol.messages import Protocol
+from parc.version import find_version
 
 MAX_PAUSE = 0.1  # seconds to wait for more typing before files are checked
 PAUSE_SHARE = 0.25  # the pause as a share of the time that the last check took
@@ -27,7 +27,7 @@ class Server(LanguageServer):
     protocol: Protocol
 
     def __init__(self) -> None:
-        super().__init__("parc", _find_version(), protocol_cls=Protocol)
+        super().__init__("parc", find_version() or "unknown", protocol_cls=Protocol)
         self.files = Workspace()
         self.converter = Converter()
         self.pause = 0.0
@@ -106,13 +106,6 @@ class Server(LanguageServer):
         await asyncio.sleep(self.pause)
         if self.converter.client.refreshes_diagnostics and set(self.list_outdated_files()) - {edited}:
             await self.workspace_diagnostic_refresh_async(None)
-
-
-def _find_version() -> str:
-    try:
-        return version("parc-compiler")
-    except PackageNotFoundError:  # a bare checkout
-        return "unknown"
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -49,7 +49,7 @@ def _rename(
 
 
 def explain_block(form: Form, block: tree.Block, present: Collection[str]) -> Explanation:
-    """The same for an unknown block."""
+    """What an unknown block may mean, and how to correct it."""
     kind, span = block.kind.text, block.kind.span
     kinds = [each.kind for each in form.blocks if not form.find_value(each.kind)]
     if taker := form.find_value(kind):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from parc.named_tuple import NamedTuple
 
 
-class Place(NamedTuple):
+class Equivalent(NamedTuple):
     """Where parc has what a foreign name says. `same`: the value is the same, so the name can be replaced."""
 
     path: str  # of the block and the key, as in docs/language.md
@@ -164,16 +164,16 @@ _OTHER = {
         ),
     },
 }
-KEYS: dict[str, tuple[Place, ...]] = {}
+KEYS: dict[str, tuple[Equivalent, ...]] = {}
 """The places of each foreign name of a key."""
 
 for _path, _names in _SAME.items():
     for _name in _names.split():
-        KEYS[_name] = (*KEYS.get(_name, ()), Place(_path))
+        KEYS[_name] = (*KEYS.get(_name, ()), Equivalent(_path))
 for _path, _helps in _OTHER.items():
     for _help, _names in _helps.items():
         for _name in _names.split():
-            KEYS[_name] = (*KEYS.get(_name, ()), Place(_path, _help))
+            KEYS[_name] = (*KEYS.get(_name, ()), Equivalent(_path, _help))
 
 BLOCKS = {
     "dp": "data",

@@ -8,7 +8,7 @@ from parc.named_tuple import NamedTuple
 from parc.syntax import units
 from parc.syntax.units import Dimension
 
-Kind: TypeAlias = Literal[
+ValueKind: TypeAlias = Literal[
     "count",  # a whole number
     "real",  # a plain number
     "flag",  # `true` or `false`
@@ -24,7 +24,7 @@ Kind: TypeAlias = Literal[
     "configured",  # one of `choices`, with settings that the form of that name in `blocks` describes
 ]
 
-WORDS: dict[Kind, str] = {
+WORDS: dict[ValueKind, str] = {
     "count": "a whole number",
     "real": "a number",
     "flag": "`true` or `false`",
@@ -39,7 +39,7 @@ WORDS: dict[Kind, str] = {
 
 class Key(NamedTuple):
     name: str
-    kind: Kind
+    kind: ValueKind
     doc: str
     choices: tuple[str, ...] = ()
     dimension: Dimension = units.NUMBER

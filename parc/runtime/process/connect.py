@@ -60,7 +60,7 @@ def join_group(store: Store, rank: int, world: int, device: str, timeout: timede
     )
 
 
-def outlast(seconds: float) -> timedelta:
+def compute_collective_timeout(seconds: float) -> timedelta:
     """The timeout of collectives where a step may take `seconds`: the watchdog ends the run."""
     return timedelta(seconds=seconds) + MARGIN
 

@@ -26,7 +26,14 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
-from .connect import TIMEOUT, connect, count_forked_threads, join_group, outlast, use_loopback
+from .connect import (
+    TIMEOUT,
+    compute_collective_timeout,
+    connect,
+    count_forked_threads,
+    join_group,
+    use_loopback,
+)
 from .watchdog import WATCHDOG
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -59,12 +66,12 @@ def launch(
     A step, and the start, may take `timeout` seconds; then the run ends, and the rank that hangs is named.
     """
     if "RANK" not in os.environ:
-        spawn(world, target, *args, device=device, timeout=outlast(timeout), watch=timeout)
+        spawn(world, target, *args, device=device, timeout=compute_collective_timeout(timeout), watch=timeout)
         return
     if os.environ["WORLD_SIZE"] != str(world):
         raise SystemExit(f"the plan has {world} ranks, torchrun started {os.environ['WORLD_SIZE']}")
     die_with_parent(os.getppid())
-    connect(device, outlast(timeout))
+    connect(device, compute_collective_timeout(timeout))
     WATCHDOG.start(timeout, lambda text: print(text, file=sys.stderr, flush=True))
     try:
         target(*args)

@@ -21,7 +21,7 @@ SHOWN = 8  # ranks that a message lists
 
 
 @dataclass(frozen=True)
-class Place:
+class Activity:
     """What a rank does: it runs the program, or waits in `operation` for the ranks `peers`.
 
     `lines` are the places in the program that the call comes from, as "model.py:57", the innermost first;
@@ -39,7 +39,7 @@ class Place:
         return f"{verb} {where}" + (f": `{self.code}`" if self.code else "")
 
 
-def locate(main: int) -> Place:
+def locate(main: int) -> Activity:
     """Where this process is. `main` identifies its main thread; a backward pass may run in another one."""
     own, frames = threading.get_ident(), sys._current_frames()  # noqa: SLF001 - the one way to other threads
     stacks = {thread: list(_walk(frame)) for thread, frame in frames.items() if thread != own}
@@ -50,13 +50,13 @@ def locate(main: int) -> Place:
     of_model = [frame for frame in lines if not (_is_within(frame, RUNTIME) or _is_within(frame, MAIN))]
     shown = list(dict.fromkeys([*of_model[:1], *lines[:1]]))
     code = linecache.getline(shown[0].f_code.co_filename, shown[0].f_lineno).strip() if shown else ""
-    return Place(_name_operation(inside), _list_peers(inside), tuple(map(_format_line, shown)), code)
+    return Activity(_name_operation(inside), _list_peers(inside), tuple(map(_format_line, shown)), code)
 
 
-def describe_hang(places: Mapping[int, Place | None]) -> str:
+def describe_hang(places: Mapping[int, Activity | None]) -> str:
     """Which ranks hold up the others, then where each rank is. None: a rank without answer."""
     guilty = find_guilty(places)
-    by_place: dict[Place | None, list[int]] = defaultdict(list)
+    by_place: dict[Activity | None, list[int]] = defaultdict(list)
     for rank, place in sorted(places.items(), key=lambda each: each[0] not in guilty):
         by_place[place].append(rank)
     verb = "hangs" if len(guilty) == 1 else "hang"
@@ -68,7 +68,7 @@ def describe_hang(places: Mapping[int, Place | None]) -> str:
     return "\n".join([head, *lines])
 
 
-def find_guilty(places: Mapping[int, Place | None]) -> list[int]:
+def find_guilty(places: Mapping[int, Activity | None]) -> list[int]:
     """The ranks that hold up the others; none where that cannot be told.
 
     They are those that do not wait. Where all run, most may wait for their devices: it is the ranks that are
@@ -90,7 +90,7 @@ def find_guilty(places: Mapping[int, Place | None]) -> list[int]:
     return sorted(most) if len(most) * 2 < len(places) else []
 
 
-def _is_same_operation(one: Place | None, other: Place | None) -> bool:
+def _is_same_operation(one: Activity | None, other: Activity | None) -> bool:
     return (one and (one.operation, one.peers)) == (other and (other.operation, other.peers))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import _get_default_store
 
-from .stacks import Place, describe_hang, locate
+from .stacks import Activity, describe_hang, locate
 
 ANSWERS_WITHIN = 5.0  # seconds that all ranks have to write where they are
 ENDS_WITHIN = 3 * ANSWERS_WITHIN
@@ -70,7 +70,7 @@ class Watchdog:
         finally:
             os._exit(1)
 
-    def _gather_places(self) -> dict[int, Place | None]:
+    def _gather_places(self) -> dict[int, Activity | None]:
         """Where every rank is; None for those that have not answered in time."""
         ranks = range(dist.get_world_size())
         missing, end = set(ranks), time.monotonic() + ANSWERS_WITHIN
@@ -79,9 +79,9 @@ class Watchdog:
             time.sleep(0.1)
         return {rank: None if rank in missing else self._read_place(rank) for rank in ranks}
 
-    def _read_place(self, rank: int) -> Place:
+    def _read_place(self, rank: int) -> Activity:
         found = json.loads(self.store.get(f"place/{rank}"))
-        return Place(found["operation"], tuple(found["peers"]), tuple(found["lines"]), found["code"])
+        return Activity(found["operation"], tuple(found["peers"]), tuple(found["lines"]), found["code"])
 
 
 WATCHDOG = Watchdog()

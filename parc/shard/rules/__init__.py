@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from parc.capture.graph import argument, list_values, name_of
+from parc.capture.graph import get_argument, get_name, list_values
 from parc.ir.states import FREE, I, S, State, join_states
 
 
@@ -115,10 +115,10 @@ def _check_arguments(site: Site, known: Container[str]) -> None:
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return
     for stated in target._schema.arguments:
-        value = argument(site.node, stated.name)
+        value = get_argument(site.node, stated.name)
         holds_tensors = any(isinstance(leaf, fx.Node) for leaf in pytree.tree_leaves(value))
         if stated.name not in known and not holds_tensors and value != stated.default_value:
-            name = name_of(site.node)
+            name = get_name(site.node)
             raise Conflict(f"`{name}` with `{stated.name} = {value}` has no rule", range(len(site.operands)))
 
 
@@ -126,13 +126,13 @@ def _check_lazy(site: Site, decision: Decision) -> None:
     pairs = enumerate(zip(site.states, decision.wanted, strict=True))
     reduced = [place for place, (before, after) in pairs if before.partial and not after.partial]
     if reduced:
-        reason = f"`{name_of(site.node)}` needs the whole of its operand, which is a partial sum"
+        reason = f"`{get_name(site.node)}` needs the whole of its operand, which is a partial sum"
         raise Conflict(reason, reduced)
 
 
 def _find_rule(node: fx.Node) -> Rule | None:
     """The rule of a node's operator: by its name, else by torch's tag for what acts on each entry."""
-    known = _rules.get(name_of(node))
+    known = _rules.get(get_name(node))
     tagged = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
     return known or (_rules[POINTWISE] if tagged else None)
 
@@ -145,7 +145,7 @@ def decide(site: Site) -> Decision:
     _check_not_random(site)
     found = _find_rule(site.node)
     if found is None:
-        return require_whole(site, f"`{name_of(site.node)}` has no rule for sharded operands")
+        return require_whole(site, f"`{get_name(site.node)}` has no rule for sharded operands")
     decision = found(site)
     for place, (before, after) in enumerate(zip(site.states, decision.wanted, strict=True)):
         if before.sharded and after.sharded and before != after:
@@ -157,8 +157,8 @@ def _check_not_random(site: Site) -> None:
     """Raise Conflict where an operator draws random numbers, which no layout draws alike."""
     node = site.node
     tagged = isinstance(node.target, torch._ops.OpOverload) and _RANDOM in node.target.tags
-    if tagged and not any(argument(node, name, default=1) == 0 for name in _PROBABILITIES):
-        reason = f"`{name_of(node)}` is random, and would differ from rank to rank"
+    if tagged and not any(get_argument(node, name, default=1) == 0 for name in _PROBABILITIES):
+        reason = f"`{get_name(node)}` is random, and would differ from rank to rank"
         raise Conflict(reason, range(len(site.operands)))
 
 
@@ -169,11 +169,11 @@ _PROBABILITIES = ("p", "dropout", "dropout_p", "train")
 
 def is_rounding(site: Site) -> bool:
     """Whether numbers become whole numbers, or either become truths: no sum survives that."""
-    result = min(map(_rank_type, list_values(site.node)))
-    return any(_rank_type(operand.node.meta["val"]) > result for operand in site.operands)
+    result = min(map(_order_type, list_values(site.node)))
+    return any(_order_type(operand.node.meta["val"]) > result for operand in site.operands)
 
 
-def _rank_type(tensor: Tensor) -> int:
+def _order_type(tensor: Tensor) -> int:
     return 2 if tensor.is_floating_point() else int(tensor.dtype != torch.bool)
 
 

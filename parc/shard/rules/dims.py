@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from parc.capture.graph import argument, name_of
+from parc.capture.graph import get_argument, get_name
 from parc.ir.states import I, Kind, P, R, S, State
 from parc.shard.rules import (
     Conflict,
@@ -21,7 +21,7 @@ from parc.shard.rules import (
 
 def read_dim(site: Site) -> int:
     """The dim that an operator is asked to act along."""
-    dim: int = argument(site.node, "dim")
+    dim: int = get_argument(site.node, "dim")
     return dim % max(len(site.operands[0].shape), 1)
 
 
@@ -29,7 +29,7 @@ def check_not_sharded(site: Site, state: State, dims: Iterable[int]) -> None:
     """Raise Conflict where the first operand is sharded on one of `dims`."""
     if state.sharded and state.dim in list(dims):
         size = site.operands[0].shape[state.dim]
-        raise Conflict(f"`{name_of(site.node)}` reads the whole of dim {state.dim}, of {size}", [0])
+        raise Conflict(f"`{get_name(site.node)}` reads the whole of dim {state.dim}, of {size}", [0])
 
 
 @rule(
@@ -73,8 +73,8 @@ def rearrange(site: Site) -> Decision:
     """Linear, and blind to the other dims."""
     state = read_first(site)
     ndim = len(site.operands[0].shape)
-    triangle = name_of(site.node) in ("aten::tril", "aten::triu")
-    dims = [ndim - 2, ndim - 1] if triangle else argument(site.node, "dims")
+    triangle = get_name(site.node) in ("aten::tril", "aten::triu")
+    dims = [ndim - 2, ndim - 1] if triangle else get_argument(site.node, "dims")
     check_not_sharded(site, state, [dim % ndim for dim in dims] or range(ndim))
     return Decision([state], [state])
 
@@ -82,12 +82,12 @@ def rearrange(site: Site) -> Decision:
 @rule("aten::pad", knows=("pad", "mode", "value"))
 def pad(site: Site) -> Decision:
     """Linear where zeros are added, and blind to the dims that get none. `pad` begins with the last dim."""
-    sizes, value = argument(site.node, "pad"), argument(site.node, "value")
+    sizes, value = get_argument(site.node, "pad"), get_argument(site.node, "value")
     state, ndim = read_first(site), len(site.operands[0].shape)
-    if value or argument(site.node, "mode") != "constant":
+    if value or get_argument(site.node, "mode") != "constant":
         state = settle(site.operands[0])
     padded = (ndim - 1 - place // 2 for place, size in enumerate(sizes) if size)
-    check_not_sharded(site, state, padded if argument(site.node, "mode") == "constant" else range(ndim))
+    check_not_sharded(site, state, padded if get_argument(site.node, "mode") == "constant" else range(ndim))
     return Decision([state], [state])
 
 
@@ -116,7 +116,7 @@ def gather(site: Site) -> Decision:
 def repeat_interleave(site: Site) -> Decision:
     """Each entry of a dim some times over: those of a share stay in it."""
     state = read_first(site)
-    dim, repeats = argument(site.node, "dim"), argument(site.node, "repeats")
+    dim, repeats = get_argument(site.node, "dim"), get_argument(site.node, "repeats")
     if state.sharded and (dim is None or not isinstance(repeats, int)):
         raise Conflict("`repeat_interleave` of a sharded value needs a number and a dim", [0])
     return Decision([state], [state])
@@ -142,9 +142,9 @@ def split(site: Site) -> Decision:
     if not state.sharded or state.dim != dim:
         return Decision([state], [state] * count)
     if len({shape[dim] for shape in site.shapes}) > 1:
-        raise Conflict(f"`{name_of(site.node)}` cuts dim {dim}, which is sharded, in unequal parts", [0])
+        raise Conflict(f"`{get_name(site.node)}` cuts dim {dim}, which is sharded, in unequal parts", [0])
     if state.blocks % count:
-        raise Chunked(f"`{name_of(site.node)}` cuts dim {dim}, which is sharded, in {count}", [0], count)
+        raise Chunked(f"`{get_name(site.node)}` cuts dim {dim}, which is sharded, in {count}", [0], count)
     return Decision([state], [S(dim, state.blocks // count)] * count)
 
 
@@ -159,11 +159,11 @@ class Chunked(Conflict):
 @rule("aten::cat", "aten::stack", knows=("dim",))
 def concatenate(site: Site) -> Decision:
     states = site.states
-    dim = argument(site.node, "dim") % len(site.shapes[0])
+    dim = get_argument(site.node, "dim") % len(site.shapes[0])
     if all(state.partial for state in states):
         return Decision(states, [P])
     settled = [settle(operand) for operand in site.operands]
-    stacked = name_of(site.node) == "aten::stack"
+    stacked = get_name(site.node) == "aten::stack"
     sharded = [state for state in settled if state.sharded]
     if not sharded:
         return settle_all(site)

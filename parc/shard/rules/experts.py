@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.capture.graph import name_of
+from parc.capture.graph import get_name
 from parc.ir.states import P, R
 from parc.shard.rules import Conflict, Decision, Site, rule, settle, settle_all
 
@@ -36,7 +36,7 @@ def apply_vector(site: Site) -> Decision:
     if rows.state.sharded:
         return Decision([rows.state, rows.state], [rows.state])
     if rows.state.partial:
-        return Decision([P, P if name_of(site.node) == "parc::grouped_add" else R], [P])
+        return Decision([P, P if get_name(site.node) == "parc::grouped_add" else R], [P])
     if vector.state.sharded:
         return Decision([R, vector.state], [vector.state])
     return settle_all(site)

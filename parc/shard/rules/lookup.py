@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.capture.graph import argument
+from parc.capture.graph import get_argument
 from parc.ir.states import FREE, I, P, R, S, State, join_states
 from parc.shard.rules import ANY_ARGUMENT, Conflict, Decision, Site, keep_alike, rule, settle
 
@@ -14,7 +14,7 @@ def embed(site: Site) -> Decision:
     A table that the data indexes is cut by rows: each rank adds its own.
     """
     weight, indices = site.operands
-    if argument(site.node, "scale_grad_by_freq"):
+    if get_argument(site.node, "scale_grad_by_freq"):
         raise Conflict("an embedding whose gradient depends on how often a row occurs has no rule")
     at = settle(indices)
     if at.sharded:
@@ -47,7 +47,7 @@ def measure_loss(site: Site) -> Decision:
     """
     if len(site.operands) != 2 or len(site.operands[0].shape) != 2 or len(site.operands[1].shape) != 1:
         raise Conflict("cross-entropy has a rule for logits (N, V) and labels (N), without class weights")
-    if argument(site.node, "label_smoothing"):
+    if get_argument(site.node, "label_smoothing"):
         raise Conflict("cross-entropy with label smoothing has no rule")
     logits, labels = site.operands
     at = _require_sum(labels.state)
@@ -57,7 +57,7 @@ def measure_loss(site: Site) -> Decision:
             raise Conflict("a vocabulary is cut in one block a rank", [0])
         return Decision([state, R if at.sharded else at], [I])
     if state.sharded:
-        return Decision([state, state], [state if argument(site.node, "reduction") == 0 else P])
+        return Decision([state, state], [state if get_argument(site.node, "reduction") == 0 else P])
     return Decision([state, at], [state])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.capture.graph import argument, name_of
+from parc.capture.graph import get_argument, get_name
 from parc.ir.states import P, R, S, State, join_states, shift
 from parc.shard.rules import (
     ANY_ARGUMENT,
@@ -53,8 +53,8 @@ def multiply(site: Site) -> Decision:
     if target is not None:
         return shard_operands(site, target)
     partial = [place for place, operand in enumerate(site.operands) if operand.state.partial]
-    divided = name_of(site.node) == "aten::div" and len(site.operands) == 2
-    if not partial or (divided and 1 in partial) or argument(site.node, "rounding_mode"):
+    divided = get_name(site.node) == "aten::div" and len(site.operands) == 2
+    if not partial or (divided and 1 in partial) or get_argument(site.node, "rounding_mode"):
         return _settle_partial(site)
     kept = max(partial, key=lambda place: (site.operands[place].grad, -place))
     return Decision([P if place == kept else R for place in range(len(site.operands))], [P])
@@ -81,7 +81,7 @@ def _settle_partial(site: Site) -> Decision:
 
 def _has_offset(site: Site) -> bool:
     """Whether a number is added: `x + 1e-6` is not additive."""
-    adds = name_of(site.node) in ("aten::add", "aten::sub")
+    adds = get_name(site.node) in ("aten::add", "aten::sub")
     return adds and any(isinstance(argument, (int, float)) for argument in site.node.args[:2])
 
 

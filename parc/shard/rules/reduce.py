@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from parc.capture.graph import argument, name_of
+from parc.capture.graph import get_argument, get_name
 from parc.ir.states import P
 from parc.shard.rules import Conflict, Decision, Site, drop_dims, is_rounding, read_first, rule, settle
 
@@ -28,7 +28,7 @@ def add_up(site: Site) -> Decision:
 )
 def find_extreme(site: Site) -> Decision:
     """Reads all entries of a dim at once."""
-    name = name_of(site.node)
+    name = get_name(site.node)
     if len(site.operands) == 2:
         raise Conflict(f"`{name}` of two tensors has no rule: use maximum or minimum")
     state, (dims, kept) = settle(site.operands[0]), read_dims(site.node, len(site.operands[0].shape))
@@ -39,6 +39,6 @@ def find_extreme(site: Site) -> Decision:
 
 def read_dims(node: fx.Node, ndim: int) -> tuple[list[int], bool]:
     """The dims that an operator reduces, and whether they are kept with size 1."""
-    dims = argument(node, "dim")
+    dims = get_argument(node, "dim")
     listed = [dims] if isinstance(dims, int) else dims or range(ndim)
-    return [dim % ndim for dim in listed], bool(argument(node, "keepdim", False))
+    return [dim % ndim for dim in listed], bool(get_argument(node, "keepdim", False))

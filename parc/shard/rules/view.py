@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from parc.capture.graph import argument, name_of
+from parc.capture.graph import get_argument, get_name
 from parc.ir.states import S, State, shift
 from parc.shard.rules import ANY_ARGUMENT, Conflict, Decision, Site, read_first, rule
 from parc.shard.rules.pointwise import find_target, shard_operands
@@ -17,7 +17,7 @@ from parc.shard.rules.pointwise import find_target, shard_operands
 )
 def view(site: Site) -> Decision:
     state = read_first(site)
-    if argument(site.node, "size") is None and argument(site.node, "dtype") is not None:
+    if get_argument(site.node, "size") is None and get_argument(site.node, "dtype") is not None:
         raise Conflict("a view as another dtype has no rule", [0])
     return Decision([state], [map_view(state, site.operands[0].shape, site.shapes[0])])
 
@@ -27,7 +27,7 @@ def squeeze(site: Site) -> Decision:
     """A share of one entry must not be mistaken for a dim of one."""
     state = read_first(site)
     ndim = len(site.operands[0].shape)
-    asked = argument(site.node, "dim")
+    asked = get_argument(site.node, "dim")
     dims = range(ndim) if asked is None else [asked] if isinstance(asked, int) else asked
     if state.sharded and state.dim in [dim % ndim for dim in dims]:
         reason = f"`squeeze` asks about dim {state.dim}, which is sharded: name the dims of size 1"
@@ -84,11 +84,11 @@ def _find_order(node: fx.Node, ndim: int) -> list[int]:
     """For every dim of the result, the dim of the operand that it was."""
 
     def read(name: str, default: int = 0) -> list[int]:
-        dims = argument(node, name, default)
+        dims = get_argument(node, name, default)
         return [dim % ndim for dim in ([dims] if isinstance(dims, int) else dims)]
 
     order = list(range(ndim))
-    match name_of(node):
+    match get_name(node):
         case "aten::permute":
             return read("dims")
         case "aten::movedim":

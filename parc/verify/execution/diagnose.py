@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parc.runtime.process.launch import RankFailed
-from parc.verify.report import NotProvable, RungFinding, Verdict, format_ranks
+from parc.verify.report import NotProvable, RungFinding, RungVerdict, format_ranks
 from parc.verify.source_lines import ProgramFrame, select_frames
 
 EXTERNAL_SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")  # that no program sends itself by mistake
@@ -17,10 +17,10 @@ OUT_OF_RESOURCES = ("out of memory", "allocate memory", "MemoryError", "No space
 NOT_PROVABLE = f"{NotProvable.__module__}.{NotProvable.__name__}: "
 
 
-class RunStopped(Exception):
+class RunFailed(Exception):
     """A run that did not come to its end. `verdict` is "refuted" where the program is the cause."""
 
-    def __init__(self, verdict: Verdict, finding: RungFinding, *, timed_out: bool = False) -> None:
+    def __init__(self, verdict: RungVerdict, finding: RungFinding, *, timed_out: bool = False) -> None:
         super().__init__(finding.message)
         self.verdict, self.finding, self.timed_out = verdict, finding, timed_out
 
@@ -36,7 +36,7 @@ class StackCall(NamedTuple):
 Stack = Sequence[StackCall]  # the innermost call first
 
 
-def diagnose(failed: RankFailed, world: int, folder: Path, scratch: Path, timeout: float) -> RunStopped:
+def diagnose(failed: RankFailed, world: int, folder: Path, scratch: Path, timeout: float) -> RunFailed:
     """Why the run of the program in `folder` ended, from what its ranks have left in `scratch`."""
     report, rank = failed.report.rstrip(), failed.rank
     last = report.splitlines()[-1] if report else ""
@@ -56,19 +56,19 @@ def diagnose(failed: RankFailed, world: int, folder: Path, scratch: Path, timeou
     return _report_crash(rank, last, calls)
 
 
-def _report_inconclusive(message: str) -> RunStopped:
-    return RunStopped("not provable", RungFinding(message))
+def _report_inconclusive(message: str) -> RunFailed:
+    return RunFailed("not provable", RungFinding(message))
 
 
-def _report_crash(rank: int, reason: str, stack: Stack, details: Sequence[str] = ()) -> RunStopped:
+def _report_crash(rank: int, reason: str, stack: Stack, details: Sequence[str] = ()) -> RunFailed:
     frames = _select_own(stack)
     file, line = frames[0] if frames else (None, None)
     lines = (*details, *(f"from {frame.file}:{frame.line}" for frame in frames))
     message = f"the program does not come to the end of a step on rank {rank}: {reason}"
-    return RunStopped("refuted", RungFinding(message, lines, file, line))
+    return RunFailed("refuted", RungFinding(message, lines, file, line))
 
 
-def _report_hang(stacks: Mapping[int, Stack], timeout: float) -> RunStopped:
+def _report_hang(stacks: Mapping[int, Stack], timeout: float) -> RunFailed:
     """Which ranks wait in which operation.
 
     Where one computes, an endless loop cannot be told from a slow machine.
@@ -83,8 +83,8 @@ def _report_hang(stacks: Mapping[int, Stack], timeout: float) -> RunStopped:
     message = f"a step was not done after {timeout:g} s"
     if any(verb == "run" for verb, _ in by_activity):
         message += ", and not all ranks wait: --timeout gives it more"
-        return RunStopped("not provable", RungFinding(message, details), timed_out=True)
-    return RunStopped("refuted", RungFinding(f"the program hangs: {message}", details), timed_out=True)
+        return RunFailed("not provable", RungFinding(message, details), timed_out=True)
+    return RunFailed("refuted", RungFinding(f"the program hangs: {message}", details), timed_out=True)
 
 
 def _describe_activity(stack: Stack) -> tuple[str, str]:

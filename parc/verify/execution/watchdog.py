@@ -23,7 +23,7 @@ import torch.distributed as dist
 
 from parc.emit.scratch import make_temporary
 from parc.runtime.process.launch import RankFailed, spawn
-from parc.verify.execution.diagnose import RunStopped, diagnose
+from parc.verify.execution.diagnose import RunFailed, diagnose
 from parc.verify.report import RungFinding, format_ranks
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def run_ranks(
         if left := [rank for rank, file in enumerate(files) if not file.exists()]:
             # `os._exit(0)`, for example, looks like success
             message = f"{format_ranks(left)} ended before all steps were done, without an error"
-            raise RunStopped("refuted", RungFinding(message))
+            raise RunFailed("refuted", RungFinding(message))
         return [torch.load(file, weights_only=False) for file in files]
 
 

@@ -50,7 +50,7 @@ def check_batches(trainer: Any, plan: Plan) -> Iterator[str]:
         yield "two passes over the data do not have every window once, in different orders"
 
 
-class _Asked(Exception):
+class _Request(Exception):
     """What a step has asked for."""
 
     def __init__(self, *what: int) -> None:
@@ -65,7 +65,7 @@ class _Spy:
         self.settings = settings
 
     def load(self, step: int, data_rank: int = 0, data_ranks: int = 1) -> NoReturn:
-        raise _Asked(step, data_rank, data_ranks)
+        raise _Request(step, data_rank, data_ranks)
 
 
 def check_requests(trainer: Any, plan: Plan) -> Iterator[str]:
@@ -80,7 +80,7 @@ def check_requests(trainer: Any, plan: Plan) -> Iterator[str]:
     for step in steps:
         try:
             trainer.step(step)
-        except _Asked as found:
+        except _Request as found:
             asked.append(found.what)
     trainer.batches = own
     for step, (number, _, of) in zip(steps, asked, strict=True):

@@ -28,10 +28,10 @@ def check_recomputation(trainer: Any, plan: Plan) -> Iterator[str]:
 class _Fickle(nn.Module):
     """Chooses the largest scores, and in every further call the smallest, as if rounding had swapped them."""
 
-    def __init__(self, kept: Callable[[Callable[[], Tensor]], Callable[[], Tensor]]) -> None:
+    def __init__(self, keep_result: Callable[[Callable[[], Tensor]], Callable[[], Tensor]]) -> None:
         super().__init__()
         self.calls = self.kept_calls = 0
-        self.count = kept(self._count)
+        self.count = keep_result(self._count)
 
     def _count(self) -> Tensor:
         self.kept_calls += 1
@@ -45,7 +45,7 @@ class _Fickle(nn.Module):
 
 def _check_kept(runtime: Any) -> Iterator[str]:
     """Two calls, whose backward passes come in the other order. The gradient of exp(k x) is k exp(k x)."""
-    module = _Fickle(runtime.kept)
+    module = _Fickle(runtime.keep_result)
     given = [torch.tensor(row, dtype=torch.float64, requires_grad=True) for row in SCORES]
     results = [runtime.recompute(module, scores).sum() for scores in given]
     for result in reversed(results):

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ReduceOp
 
-from parc.trace.ops import Kind
+from parc.trace.ops import OpKind
 from parc.verify.execution.process_group import PythonGroup
 from parc.verify.matching.operation_log import OperationLog
 
@@ -135,7 +135,7 @@ class FakeProcessGroup(PythonGroup):
         return self._record("barrier", [torch.empty(0)])
 
     def _record(
-        self, kind: Kind, tensors: Sequence[Tensor], opts: Any = None, peer: int | None = None
+        self, kind: OpKind, tensors: Sequence[Tensor], opts: Any = None, peer: int | None = None
     ) -> FakeWork:
         reduction = (
             None if opts is None else next(name for op, name in _REDUCTIONS.items() if opts.reduceOp == op)

@@ -16,10 +16,10 @@ from torch._C._distributed_c10d import _resolve_process_group
 from torch.distributed import ProcessGroup
 
 from parc.plan.mesh import Mesh
-from parc.trace.ops import Kind, Op, Tape
+from parc.trace.ops import Op, OpKind, Tape
 from parc.verify.source_lines import ProgramFrame
 
-_FUNCTIONAL: dict[str, Kind] = {
+_FUNCTIONAL: dict[str, OpKind] = {
     "all_reduce": "all_reduce",
     "all_gather_into_tensor": "all_gather",
     "reduce_scatter_tensor": "reduce_scatter",
@@ -41,7 +41,7 @@ class OperationLog:
         self._batch: int | None = None
 
     def add(
-        self, group: ProcessGroup, kind: Kind, tensor: Tensor, reduction: str | None, peer: int | None
+        self, group: ProcessGroup, kind: OpKind, tensor: Tensor, reduction: str | None, peer: int | None
     ) -> list[int]:
         """Records an operation; its number, or none where the group is a single rank."""
         if group.size() == 1:
@@ -66,7 +66,7 @@ class OperationLog:
             self.tape.wait(self.add(resolved, _FUNCTIONAL[name], tensor, reduction, peer))
 
     @contextmanager
-    def batch(self) -> Iterator[None]:
+    def record_batch(self) -> Iterator[None]:
         """The operations recorded in the block are issued as one."""
         self._batch = len(self.tape)
         yield

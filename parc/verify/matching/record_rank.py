@@ -83,7 +83,7 @@ def _install_fake_groups(log: OperationLog, rank: int, world: int) -> None:
         return FakeProcessGroup(rank, size, log)
 
     def issue_batch(ops: list[dist.P2POp]) -> list[dist.Work]:
-        with log.batch():
+        with log.record_batch():
             return list(filter(None, map(issue, ops)))
 
     def issue(op: dist.P2POp) -> dist.Work | None:

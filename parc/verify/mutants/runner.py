@@ -20,7 +20,7 @@ from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.runtime.data.datasets import Dataset
 from parc.trace.derive import derive_roles
-from parc.verify.execution.diagnose import RunStopped
+from parc.verify.execution.diagnose import RunFailed
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
 from parc.verify.matching.compare import Departure, OpDifference, describe_departure, find_departures
 from parc.verify.matching.record_ranks import record_ranks
@@ -123,7 +123,7 @@ class MutantRunner:
             with self._write(files) as folder, limit_time(self.limit):
                 message = find(SampleRun(sample, folder, self.dataset, self.limit))
                 return Detection(rung, "difference", message) if message else None
-        except RunStopped as stopped:
+        except RunFailed as stopped:
             if stopped.verdict == "not provable" and not stopped.timed_out:
                 raise NotProvable(stopped.finding.message) from stopped
             return Detection(rung, "time-out" if stopped.timed_out else "crash", stopped.finding.message)

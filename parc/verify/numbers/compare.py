@@ -115,10 +115,10 @@ def compare_program(run: SampleRun, reference: Path) -> list[Deviation]:
     compared = {name for each in found for name in each.user_names}
     left_out = [name for name in load_reference(reference)[0].parameters if name not in compared]
     found += [Deviation(name, (name,), 0, 0, math.inf, 0.0, math.inf) for name in left_out]
-    return sorted(found, key=_rank_deviation)
+    return sorted(found, key=_make_sort_key)
 
 
-def _rank_deviation(found: Deviation) -> tuple[int, float]:
+def _make_sort_key(found: Deviation) -> tuple[int, float]:
     """A wrong loop comes first, since it makes numbers wrong; then these, other functions, what agrees."""
     if found.used <= 1:
         return 3, -found.used

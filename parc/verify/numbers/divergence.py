@@ -10,7 +10,7 @@ from torch import Tensor
 
 from parc.ir.forward_sites import ForwardSite, iterate_sites
 from parc.ir.program import Program
-from parc.ir.states import S, gradient_state
+from parc.ir.states import S, derive_gradient_state
 from parc.plan.mesh import Mesh
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import join_experts
@@ -22,7 +22,7 @@ from parc.verify.numbers.activations import (
     run_reference,
 )
 from parc.verify.numbers.describe_divergence import Divergence, describe_divergence
-from parc.verify.numbers.shards import States, select_share, sum_terms
+from parc.verify.numbers.shards import StatesByAxis, select_share, sum_terms
 from parc.verify.numbers.tolerance import (
     FLOOR,
     TOLERANCE,
@@ -101,9 +101,9 @@ class Search:
         for key, whole in expected.items():
             stage, end = self.ends[key.path]
             site = self.stages[stage][end]
-            states: States = site.values[key.output].states
+            states: StatesByAxis = site.values[key.output].states
             if backward:
-                states = {axis: gradient_state(state) for axis, state in states.items()}
+                states = {axis: derive_gradient_state(state) for axis, state in states.items()}
             held = {
                 rank: (each.gradients if backward else each.outputs).get(key)
                 for rank, each in enumerate(ranks)
@@ -118,7 +118,7 @@ class Search:
                 )
 
     def _measure(
-        self, states: States, held: Mapping[int, Tensor | None], whole: Tensor, floor: float
+        self, states: StatesByAxis, held: Mapping[int, Tensor | None], whole: Tensor, floor: float
     ) -> dict[int, TensorError]:
         """The errors above the tolerance, by rank. A tensor that a rank lacks counts as zeros."""
         expected = {rank: select_share(states, whole, rank, self.mesh) for rank in held}

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES, Captured
-from parc.capture.graph import user_name
+from parc.capture.graph import get_user_name
 from parc.capture.model.beginnings import STORED
 from parc.capture.model.objective import find_inputs
 from parc.capture.model.promotion import promote_casts
@@ -79,7 +79,7 @@ class Reference:
     def draw_masters(self, model: nn.Module) -> dict[str, Tensor]:
         """The initial values of all parameters of the model, in the type that the optimizer updates."""
         dtype, seed = DTYPES[self.plan.train.precision.master], self.plan.train.seed
-        banks = {f"{user_name(path)}.": self.captured.banks[path] for path in self.captured.experts}
+        banks = {f"{get_user_name(path)}.": self.captured.banks[path] for path in self.captured.experts}
         stacked = tuple(prefix for prefix, bank in banks.items() if bank.list_name is None)
         stored = STORED in self.captured.recipes.values()
         own = dict(self._construct_model().named_parameters()) if stored else {}

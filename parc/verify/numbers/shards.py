@@ -10,10 +10,10 @@ from torch import Tensor
 from parc.ir.states import State
 from parc.plan.mesh import Mesh
 
-States = Mapping[str, State]  # by axis; invariant on all others
+StatesByAxis = Mapping[str, State]  # by axis; invariant on all others
 
 
-def select_share(states: States, whole: Tensor, rank: int, mesh: Mesh) -> Tensor:
+def select_share(states: StatesByAxis, whole: Tensor, rank: int, mesh: Mesh) -> Tensor:
     """A rank's share of a value. Axes that do not shard it leave it whole."""
     coordinates = mesh.coordinates(rank)
     for axis, dim, blocks in _order_shards(states, mesh):
@@ -22,7 +22,7 @@ def select_share(states: States, whole: Tensor, rank: int, mesh: Mesh) -> Tensor
     return whole
 
 
-def sum_terms(states: States, held: Mapping[int, Tensor], mesh: Mesh) -> dict[int, Tensor]:
+def sum_terms(states: StatesByAxis, held: Mapping[int, Tensor], mesh: Mesh) -> dict[int, Tensor]:
     """The value of each rank after pending sums are completed. `held` has all ranks of each sum."""
     for axis, state in states.items():
         if state.partial:
@@ -31,7 +31,7 @@ def sum_terms(states: States, held: Mapping[int, Tensor], mesh: Mesh) -> dict[in
     return dict(held)
 
 
-def _order_shards(states: States, mesh: Mesh) -> Iterator[tuple[str, int, int]]:
+def _order_shards(states: StatesByAxis, mesh: Mesh) -> Iterator[tuple[str, int, int]]:
     """(axis, dim, blocks) of the axes that shard, in the order in which they do; `blocks` as each finds them.
 
     A dim that was flattened from two is sharded by the axes of the outer one first, which share its blocks.

@@ -22,14 +22,14 @@ from parc.ir.forward_sites import iterate_sites
 from parc.ir.program import Call, Compute, Operand, Program, Unit, Value
 from parc.ir.walk import flatten
 from parc.verify.execution.trainer import is_in_backward_pass
-from parc.verify.numbers.shards import States
+from parc.verify.numbers.shards import StatesByAxis
 
 PAIRS = {"topk": 2, "max": 1, "min": 1, "sort": 1}  # operators that return (values, indices)
 INDICES = {"argmax": 1, "argmin": 1, "argsort": 1}  # operators that return indices
 DIM_POSITION = PAIRS | INDICES  # of the argument `dim`
 
 
-ChoiceStates: TypeAlias = Mapping[tuple[str, int], States]
+ChoiceStates: TypeAlias = Mapping[tuple[str, int], StatesByAxis]
 """By the path of the module that chooses, and the number of the choice in it."""
 
 

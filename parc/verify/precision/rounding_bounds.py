@@ -108,7 +108,7 @@ class ReferenceRuns:
         return next(reference.train(1, model, masters))
 
     def _choose(self, key: ChoiceKey, own: Selection) -> Tensor:
-        """The first run chooses for all."""
+        """The choice of the first run, which all later runs repeat."""
         return self.choices.setdefault(key, own.indices)
 
     def _build_in_float64(self) -> nn.Module:

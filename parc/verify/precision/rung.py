@@ -21,7 +21,7 @@ from parc.verify.precision.compare_rank import RankReport, compare_rank
 from parc.verify.precision.kept_types import describe_kept_types
 from parc.verify.precision.replay_routing import list_choice_states
 from parc.verify.precision.rounding_bounds import ReferenceRuns
-from parc.verify.report import NotProvable, Rung, RungFinding, Verdict, format_ranks
+from parc.verify.report import NotProvable, Rung, RungFinding, RungVerdict, format_ranks
 from parc.verify.sample.sample import SampleRun
 from parc.verify.source_lines import Location, find_edit
 
@@ -69,7 +69,7 @@ def _judge(plan: Plan, reports: Sequence[RankReport], edit: Location) -> Rung:
         ranks = format_ranks({each.rank for each in (worst, *others)})
         excess = f"is off by {worst.error:.1e} on {ranks}: rounding allows {worst.bound:.1e}"
         findings.append(RungFinding(f"{worst.what} {excess}", (), *edit))
-    verdict: Verdict = "refuted" if findings else "proved"
+    verdict: RungVerdict = "refuted" if findings else "proved"
     return Rung(plan.train.precision.compute, verdict, compared, tuple(findings))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from parc.capture.capture import Captured
-from parc.capture.graph import user_name
+from parc.capture.graph import get_user_name
 from parc.plan.blocks import Plan
 from parc.verify.numbers.reference import Reference
 from parc.verify.sample.sample import Sample
@@ -144,9 +144,9 @@ def count_tokens(model: nn.Module, captured: Captured) -> Iterator[dict[str, lis
     found: dict[str, list[Tensor]] = {}
     hooks = []
     for path, bank in captured.banks.items():
-        counts = found.setdefault(user_name(path), [])
+        counts = found.setdefault(get_user_name(path), [])
         hook = partial(_count_choices, counts, bank.count)
-        module = model.get_submodule(user_name(path))
+        module = model.get_submodule(get_user_name(path))
         hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
     try:
         yield found

@@ -112,7 +112,7 @@ def lose_values(target: MutationTarget) -> Iterator[Mutant]:
 
 
 def _is_random(parameter: DeclaredParameter) -> bool:
-    """Whether it is drawn for itself."""
+    """Whether its values are drawn, not constant, copied or stored."""
     return not _get_beginning(parameter).startswith(("constant(", "drawn_as(", "stored("))
 
 

@@ -36,7 +36,7 @@ def repeat_collectives(target: MutationTarget) -> Iterator[Mutant]:
     for wire, file, function in KEPT:
         if axes := sorted({axis for each, axis in issued if each == wire}):
             definition = f"def {function}("
-            yield target.patch(file, f"@kept\n{definition}", definition, f"in `{function}`", over=axes)
+            yield target.patch(file, f"@keep_result\n{definition}", definition, f"in `{function}`", over=axes)
 
 
 @silent_bug("recompute that routes anew")

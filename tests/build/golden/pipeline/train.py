@@ -22,7 +22,7 @@ from runtime.objective import Objective
 from runtime.optim import AdamWSettings
 from runtime.pipeline import Pipeline
 from runtime.placement import Precision, place_parameters
-from runtime.process.connect import choose_device, outlast
+from runtime.process.connect import choose_device, compute_collective_timeout
 from runtime.process.launch import launch
 from runtime.process.metrics import MetricsWriter
 from runtime.process.options import folder, positive_float, positive_int, report_faults
@@ -108,7 +108,7 @@ def train(options: Options, device: str) -> None:
 def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
     """The trainer of this rank's stages, with their initial values. All ranks call this together."""
     topology = Topology.build(
-        AXES, data=("dp",), pipeline="pp", device=device, timeout=outlast(options.timeout)
+        AXES, data=("dp",), pipeline="pp", device=device, timeout=compute_collective_timeout(options.timeout)
     )
     specs = [STAGES[number] for number in topology.stages]
     with torch.device(device):

@@ -20,7 +20,7 @@ from runtime.init import initialize
 from runtime.objective import Objective
 from runtime.optim import AdamWSettings
 from runtime.placement import Precision, place_parameters
-from runtime.process.connect import choose_device, outlast
+from runtime.process.connect import choose_device, compute_collective_timeout
 from runtime.process.launch import launch
 from runtime.process.metrics import MetricsWriter
 from runtime.process.options import folder, positive_float, positive_int, report_faults
@@ -93,7 +93,7 @@ def train(options: Options, device: str) -> None:
 
 def build_trainer(dataset: Dataset, options: Options, device: str) -> Trainer:
     """The trainer of this rank's stages, with their initial values. All ranks call this together."""
-    topology = Topology.build(AXES, device=device, timeout=outlast(options.timeout))
+    topology = Topology.build(AXES, device=device, timeout=compute_collective_timeout(options.timeout))
     specs = [STAGES[number] for number in topology.stages]
     with torch.device(device):
         stages = [spec.build(topology.mesh, spec.first_layer) for spec in specs]
