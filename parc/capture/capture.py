@@ -309,8 +309,8 @@ def _check_idle_experts(plan: Plan, structure: _Structure, forward: Forward) -> 
         module = forward.boundaries[path]
         if has_gradient_when_idle(module, structure.banks[path], call):
             message = (
-                f"an expert of `{user_name(path)}` that gets no token has a gradient of zero, so that AdamW "
-                "updates it on one device"
+                f"an expert of `{get_user_name(path)}` that gets no token has a gradient of zero, so that "
+                "AdamW updates it on one device"
             )
             raise CompileError(
                 error("P519", message, label, *label_class(type(module), "the experts"), help=cure)
