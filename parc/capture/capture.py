@@ -70,6 +70,7 @@ class Captured:
     recipes: dict[str, Recipe]  # how they begin, likewise
     stored: bytes  # the file of the initial values that no recipe expresses; empty without any
     buffers: dict[str, fx.Graph]  # what computes buffers, likewise
+    stored_buffers: bool  # whether some of them are stored
     mean: bool  # whether the model returns a loss itself
     balanced: bool  # whether it returns a balance loss too
     known_ids: int | None  # ids from 0 that its tables of tokens and its logits have room for
@@ -93,7 +94,7 @@ class _Structure:
 def capture(plan: Plan) -> Captured:
     """Import the model, build it without data, and capture it. Raises CompileError."""
     model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
-    user = load_model(model, compute)
+    user = load_model(model, compute, plan.train.seed)
     with promote_casts(compute) as promoted, _refuse_hidden_code(model, user):
         structure, forward = _run_model(plan, user)
         _check_sizes(model, structure)
@@ -108,7 +109,8 @@ def capture(plan: Plan) -> Captured:
     _check_used(model, structure, root, experts)
     objective = structure.objective
     recipes = user.recipes | dict.fromkeys(structure.stored, STORED)
-    stored = store_values(model, plan.train.seed, user.module, structure.stored)
+    reasons = structure.stored | user.unrecorded_buffers
+    stored = store_values(model, plan.train.seed, user.module, reasons)
     parameters = (first for first, *_ in structure.places.values() if not first.is_buffer)
     known = [rows for rows in (count_known_ids(root), objective.vocabulary) if rows is not None]
     return Captured(
@@ -122,6 +124,7 @@ def capture(plan: Plan) -> Captured:
         recipes,
         stored,
         user.buffers,
+        bool(user.unrecorded_buffers),
         objective.mean,
         objective.balanced,
         min(known, default=None),

@@ -50,6 +50,13 @@ _READINGS = (
         VALUES,
     ),
     (
+        r"is not on the expected device meta|but found at least two devices|device.*\bmeta\b.*\bcpu\b",
+        Reading(
+            "computes with a tensor of numpy or of Python values",
+            "make it in the constructor, and register it: `self.register_buffer(name, tensor)`",
+        ),
+    ),
+    (
         r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)",
         Reading("needs the argument {0}, which a batch does not have", "give it a default, such as `None`"),
     ),

@@ -54,6 +54,7 @@ class TrainFacts:
     sequences: str  # of a microbatch, on one rank
     load_axes: str | None
     shard: str | None
+    stored_buffers: bool
     flops: str | None
     peak: str | None
     timeout: str
@@ -92,6 +93,7 @@ def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) ->
         sequences=_assign("SEQUENCES", _count_sequences(data)),
         load_axes=_print_constant(program.load_axes) if program.load_axes is not None else None,
         shard=_assign("SHARD", literal(shard)) if (shard := list_shard_axes(plan)) else None,
+        stored_buffers=program.stored_buffers,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,
         peak=format_large(peak) if peak else None,
         timeout=_print_constant(STEP_TIMEOUT),

@@ -258,5 +258,6 @@ class Program:
     flops: float  # of a step, on all devices
     recipes: Mapping[str, Recipe]  # the initial value of each parameter of the user's model
     stored: bytes = b""  # the file of the initial values that are no draws; empty without any
+    stored_buffers: bool = False  # whether it has values of buffers
     known_ids: int | None = None  # ids from 0 that the model knows
     notes: tuple[str, ...] = field(default=())

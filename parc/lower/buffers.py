@@ -80,7 +80,7 @@ def compute_buffers(constants: Iterable[Constant]) -> tuple[Buffer, ...]:
 def _add_constant(terms: _Terms, constant: Constant) -> tuple[int, Sequence[int]]:
     """The number of the term that is a buffer, and those of the terms that change a tensor on the way."""
     graph = constant.graph
-    alone = any(_is_mutable(node) for node in graph.nodes)
+    alone = any(_is_mutable(node) or get_name(node) == "aten::empty" for node in graph.nodes)
     hints = Statements(node for node in graph.nodes if node.op == "call_function").hints
     default = constant.path.rpartition(".")[2]
     numbers: dict[fx.Node, int] = {}

@@ -40,6 +40,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         3.0 * count_flops(captured.root, captured.experts) * plan.train.batch.microbatches,
         captured.recipes,
         captured.stored,
+        captured.stored_buffers,
         captured.known_ids,
         tuple(
             f"`{get_user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"

@@ -8,7 +8,7 @@ a file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -103,6 +103,15 @@ def initialize(parameters: Sequence[PlacedParameter], seed: int) -> None:
             name, key = (names[expert], None) if placement.stack else (parameter.name, expert)
             whole = draw(seed, name, placement.shape[1:], dtype, placement.init, key)
             parameter.set_elements(parameter.select_share(whole, front=1), row * size)
+
+
+def fill_buffers(stages: Iterable[nn.Module]) -> None:
+    """Gives buffers the values of the model's constructor, where these are stored."""
+    values = open_stored_values()
+    for stage in stages:
+        for name, buffer in stage.named_buffers():
+            if name in values.entries:
+                buffer.copy_(values.read(name))
 
 
 def _derive_seed(seed: int, name: str, expert: int | None) -> int:

@@ -22,8 +22,10 @@ class Beginnings:
     unrecorded: dict[str, Unrecorded]
 
 
-def find_beginnings(recording: Recording, parameters: Sequence[TensorSlot]) -> Beginnings:
-    """How every parameter begins. Those that share random numbers share a draw, or are stored together."""
+def find_beginnings(
+    recording: Recording, parameters: Sequence[TensorSlot], stored: Sequence[TensorSlot]
+) -> Beginnings:
+    """Parameters that share random numbers share a draw, or are stored together, as with `stored` buffers."""
     found: dict[str, Beginning] = {}
     unrecorded: dict[str, Unrecorded] = {}
     for place in parameters:
@@ -37,13 +39,13 @@ def find_beginnings(recording: Recording, parameters: Sequence[TensorSlot]) -> B
             unrecorded |= {each: Unrecorded("shares its random numbers, in another order") for each in moved}
     needed = {
         draw
-        for place in parameters
-        if place.name in unrecorded
+        for place in (*parameters, *stored)
+        if place.is_buffer or place.name in unrecorded
         for draw in find_draws(recording, place.tensor)
     }
     for name, beginning in found.items():
         if beginning.draw in needed and name not in unrecorded:
-            unrecorded[name] = Unrecorded("shares its random numbers with another parameter")
+            unrecorded[name] = Unrecorded("shares its random numbers with another tensor")
     drawn = {name: beginning for name, beginning in found.items() if name not in unrecorded}
     shared = {name: names[0] for names in _group_by_draw(drawn) if len(names) > 1 for name in names}
     named = {name: _name_draw(beginning, shared.get(name)) for name, beginning in drawn.items()}

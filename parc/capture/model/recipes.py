@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
@@ -70,7 +71,14 @@ def derive_beginning(recording: Recording, tensor: Tensor) -> Beginning:
 
 def find_draws(recording: Recording, tensor: Tensor) -> set[int]:
     """The numbers of the random operations that a tensor, or what it was made from, has met."""
-    return {entry.number for entry in recording.find_sources(tensor) if entry.name in _RANDOM}
+    return {entry.number for entry in recording.find_sources(tensor) if _draws(entry)}
+
+
+def _draws(entry: Entry) -> bool:
+    """Whether an operation makes random numbers. Those of torch.nn.init that have no operator all do."""
+    if entry.name in _RANDOM or entry.target is None:
+        return True
+    return torch.Tag.nondeterministic_seeded in getattr(entry.target, "tags", ())
 
 
 def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entry | None) -> Beginning:
@@ -188,15 +196,15 @@ def _read_number(value: Any) -> float:
 
 
 def derive_computation(recording: Recording, tensor: Tensor) -> fx.Graph:
-    """The graph that computes a buffer, without inputs. Raises Unrecorded where it is random."""
+    """The graph that computes a buffer, without inputs. Raises Unrecorded where it is drawn or data."""
     graph = fx.Graph()
     nodes: dict[int, fx.Node] = {}
     last: fx.Node | None = None
     for entry in recording.find_sources(tensor):
-        if entry.name in _RANDOM or entry.target is None:
-            raise Unrecorded("is a random buffer")
+        if entry.target is None or _draws(entry):
+            raise Unrecorded("is drawn at random", entry.frames)
         if any(id(operand) not in nodes for operand in list_tensors((entry.args, entry.kwargs))):
-            raise Unrecorded("is made of Python values, which have none on the meta device")
+            raise Unrecorded("is made of data, such as those of numpy", entry.frames)
         args, kwargs = pytree.tree_map_only(Tensor, lambda t: nodes[id(t)], (entry.args, entry.kwargs))
         last = graph.call_function(entry.target, args, kwargs)
         last.meta.update(val=entry.out, stack_trace=format_frames(entry.frames))
@@ -207,7 +215,7 @@ def derive_computation(recording: Recording, tensor: Tensor) -> fx.Graph:
             item = nodes[id(part)] = graph.call_function(operator.getitem, (last, place))
             item.meta["val"] = part
     if last is None:
-        raise Unrecorded("is made of Python values, which have none on the meta device")
+        raise Unrecorded("is made of data, such as those of numpy")
     graph.output((nodes.get(id(tensor), last),))
     graph.eliminate_dead_code(is_impure_node=_is_impure)
     return graph

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import random
-import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from parc.capture.model.recipes import Unrecorded
+from parc.capture.model.seeding import seed_constructor
 from parc.capture.model.tree import find_tensor_slots
 from parc.capture.model.user_model import find_factory, list_arguments
 from parc.capture.source_lines import Frames, describe_fault, label_class, label_fault, label_frames
@@ -26,24 +24,6 @@ MOST_STORED = 1 << 30  # bytes that a program is given
 MOST_BUILT = 8 << 30  # bytes of a model that is built whole, on the machine that compiles
 SHOWN = 8  # names that a diagnostic lists
 _TYPES = {dtype: name for name, dtype in DTYPES.items()}
-
-
-@contextmanager
-def seed_constructor(seed: int) -> Iterator[None]:
-    """Generators of torch, Python and numpy begin with a seed; afterwards they are as before."""
-    numpy = sys.modules.get("numpy")
-    kept = random.getstate(), numpy.random.get_state() if numpy else None
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        if numpy:
-            numpy.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(kept[0])
-            if numpy:
-                numpy.random.set_state(kept[1])
 
 
 def store_values(model: Model, seed: int, module: nn.Module, reasons: Mapping[str, Unrecorded]) -> bytes:
@@ -66,15 +46,16 @@ def store_values(model: Model, seed: int, module: nn.Module, reasons: Mapping[st
         )
         raise CompileError(*_refuse(model, module, reasons, limit))
     values = _construct(model, seed)
-    odd = {name for name in reasons if not _is_like(values.get(name), tensors[name])}
-    if unset := {name: reasons[name] for name in reasons if name in odd or not values[name].isfinite().all()}:
+    if unset := {
+        name: reason for name, reason in reasons.items() if not _is_set(values.get(name), tensors[name])
+    }:
         limit = "some of its values are not set when the constructor runs on the CPU, or are not finite"
         raise CompileError(*_refuse(model, module, unset, limit))
     return format_file({name: values[name] for name in reasons})
 
 
 def _construct(model: Model, seed: int) -> dict[str, Tensor]:
-    """The parameters by name, as the constructor makes them on the CPU. What it does not set is NaN."""
+    """Parameters and buffers by name, as the constructor makes them on the CPU; NaN where it sets nothing."""
     label = Label(model.at("source"), "built for its initial values")
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -92,8 +73,12 @@ def _construct(model: Model, seed: int) -> dict[str, Tensor]:
     return {first.name: first.tensor.detach() for first, *_ in find_tensor_slots(made).values()}
 
 
-def _is_like(value: Tensor | None, place: Tensor) -> bool:
-    return value is not None and value.shape == place.shape and value.dtype in _TYPES
+def _is_set(value: Tensor | None, place: Tensor) -> bool:
+    """Whether a tensor has values that can be stored. Those of a buffer, as of a mask, may be infinite."""
+    if value is None or value.shape != place.shape or value.dtype not in _TYPES:
+        return False
+    known = value.isfinite() if isinstance(place, nn.Parameter) else ~value.isnan()
+    return bool(known.all())
 
 
 def format_file(tensors: Mapping[str, Tensor]) -> bytes:
@@ -123,7 +108,7 @@ def _format_size(count: int) -> str:
 def _refuse(
     model: Model, module: nn.Module, reasons: Mapping[str, Unrecorded], limit: str
 ) -> Iterator[Diagnostic]:
-    """One diagnostic for all parameters of which the same is wrong; `limit`: why they are not stored."""
+    """One diagnostic for all tensors of which the same is wrong; `limit`: why they are not stored."""
     by_reason: dict[tuple[str, Frames], list[str]] = defaultdict(list)
     for name, reason in reasons.items():
         by_reason[str(reason), tuple(reason.frames)].append(name)
@@ -133,7 +118,7 @@ def _refuse(
 
 
 def _label_owner(built: nn.Module, name: str) -> tuple[Label, ...]:
-    """The class of the module that a parameter belongs to; that of the model where torch wrote it."""
+    """The class of the module that a tensor belongs to; that of the model where torch wrote it."""
     owner = built.get_submodule(name.rpartition(".")[0])
     return label_class(type(owner), "in this class") or label_class(type(built), "in this class")
 
@@ -141,7 +126,7 @@ def _label_owner(built: nn.Module, name: str) -> tuple[Label, ...]:
 def _report(
     model: Model, names: Sequence[str], reason: str, labels: Sequence[Label], limit: str
 ) -> Diagnostic:
-    others = f" and {len(names) - 1} other parameters" if len(names) > 1 else ""
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     listed = f"{', '.join(f'`{name}`' for name in names[1 : SHOWN + 1])}{', ..' * (len(names) > SHOWN + 1)}"
     notes = (limit, *((f"the others: {listed}",) if others else ()))
     message = f"`{names[0]}`{others}: the initial value {reason}"

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from parc.capture.model.beginnings import find_beginnings
 from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation
 from parc.capture.model.recording import Recording
+from parc.capture.model.seeding import seed_constructor
 from parc.capture.model.tree import TensorSlot, find_tensor_slots, walk_modules
 from parc.capture.source_lines import label_class, label_fault, read_message
 from parc.diagnostic import CompileError, Label, error
@@ -31,7 +32,10 @@ class UserModel:
     module: nn.Module
     recipes: dict[str, Recipe]  # of parameters, by name
     unrecorded: dict[str, Unrecorded]  # why parameters are stored, by name
-    buffers: dict[str, fx.Graph]  # what computes them, by name
+    buffers: dict[
+        str, fx.Graph
+    ]  # what computes them, by name; of those that are stored, what makes them empty
+    unrecorded_buffers: dict[str, Unrecorded]  # why buffers are stored, by name
 
 
 MISSING_DATA = re.compile(r"meta tensor|no data|register_meta|local_scalar_dense|data.dependent")
@@ -108,14 +112,17 @@ def _check_arguments(factory: Callable[..., object], model: Model) -> None:
         raise CompileError(error("P502", message, *labels, help=help)) from fault
 
 
-def load_model(model: Model, dtype: torch.dtype) -> UserModel:
-    """Build the model on the meta device, recording what its constructor does. Raises CompileError."""
+def load_model(model: Model, dtype: torch.dtype, seed: int) -> UserModel:
+    """Build the model on the meta device, recording what its constructor does. Raises CompileError.
+
+    What the constructor draws of Python's and numpy's generators, which begin with `seed`, are numbers of it.
+    """
     factory = find_factory(model)
     _check_arguments(factory, model)
     recording = Recording()
     label = Label(model.at("source"), "built for this plan")
     try:
-        with torch.device("meta"), recording.record():
+        with seed_constructor(seed), torch.device("meta"), recording.record():
             built = factory(**list_arguments(model))
     except (Exception, SystemExit) as fault:
         where = Label(model.at("arguments"), "with these arguments")
@@ -131,23 +138,27 @@ def load_model(model: Model, dtype: torch.dtype) -> UserModel:
     if not isinstance(built, nn.Module):
         message = f"`{model.source}` returns `{type(built).__name__}`, not a torch.nn.Module"
         raise CompileError(error("P502", message, label))
-    tensors = [first for first, *_ in find_tensor_slots(built).values()]
-    beginnings = find_beginnings(recording, [each for each in tensors if not each.is_buffer])
-    buffers = {b.name: _derive_buffer(b, recording, label) for b in tensors if b.is_buffer}
+    places = find_tensor_slots(built)
+    tensors = [first for first, *_ in places.values()]
+    buffers, unrecorded = _derive_buffers(recording, [each for each in tensors if each.is_buffer])
+    _refuse_shared(built, [each for each in places.values() if each[0].name in unrecorded], label)
+    stored = [each for each in tensors if each.name in unrecorded]
+    beginnings = find_beginnings(recording, [each for each in tensors if not each.is_buffer], stored)
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
         cast_model(built, dtype)
     _start_training(built, label)
     _leave_data_out(built)
-    return UserModel(built, beginnings.recipes, beginnings.unrecorded, buffers)
+    buffers |= {name: _make_empty(built.get_buffer(name)) for name in unrecorded}
+    return UserModel(built, beginnings.recipes, beginnings.unrecorded, buffers, unrecorded)
 
 
 def _leave_data_out(model: nn.Module) -> None:
-    """Lets parameters that the constructor has made of data, such as those of numpy, have none."""
+    """Lets tensors that the constructor has made of data, such as those of numpy, have none."""
     for places in find_tensor_slots(model).values():
-        if not (first := places[0]).is_buffer and not first.tensor.is_meta:
-            empty = nn.Parameter(torch.empty_like(first.tensor, device="meta"), first.tensor.requires_grad)
+        if not (first := places[0]).tensor.is_meta:
+            empty = torch.empty_like(first.tensor, device="meta")
             for place in places:
-                place.replace(empty)
+                place.replace(empty if place.is_buffer else nn.Parameter(empty, first.tensor.requires_grad))
 
 
 def _start_training(model: nn.Module, label: Label) -> None:
@@ -187,11 +198,42 @@ def list_arguments(model: Model) -> dict[str, object]:
     return {key: to_plain(value) for key, value in model.arguments.items()}
 
 
-def _derive_buffer(buffer: TensorSlot, recording: Recording, label: Label) -> fx.Graph:
-    try:
-        return derive_computation(recording, buffer.tensor)
-    except Unrecorded as fault:
-        raise CompileError(error("P503", f"buffer `{buffer.name}` {fault}", label)) from fault
+def _derive_buffers(
+    recording: Recording, buffers: Sequence[TensorSlot]
+) -> tuple[dict[str, fx.Graph], dict[str, Unrecorded]]:
+    """What computes each buffer, by name; why others have values of the constructor."""
+    found: dict[str, fx.Graph] = {}
+    unrecorded: dict[str, Unrecorded] = {}
+    for buffer in buffers:
+        try:
+            found[buffer.name] = derive_computation(recording, buffer.tensor)
+        except Unrecorded as reason:
+            unrecorded[buffer.name] = reason
+    return found, unrecorded
+
+
+def _refuse_shared(model: nn.Module, stored: Sequence[Sequence[TensorSlot]], label: Label) -> None:
+    """Raises CompileError where several modules hold a buffer whose values are stored."""
+    for first, *others in stored:
+        if others:
+            message = (
+                f"`{first.name}` is also the buffer `{others[0].name}`, and its values are no computation"
+            )
+            place = label_class(type(others[0].module), "in this class") or label_class(type(model), "here")
+            cure = "register it in the module that reads it, or give each module a copy: `buffer.clone()`"
+            raise CompileError(error("P503", message, *place, label, help=cure))
+
+
+def _make_empty(buffer: Tensor) -> fx.Graph:
+    """The graph of a tensor whose values come later."""
+    graph = fx.Graph()
+    dtype = {} if buffer.dtype == torch.float32 else {"dtype": buffer.dtype}
+    made = graph.call_function(
+        torch.ops.aten.empty.memory_format, ([*buffer.shape],), {**dtype, "device": buffer.device}
+    )
+    made.meta["val"] = buffer
+    graph.output((made,))
+    return graph
 
 
 def _import_package(place: str, folder: Path) -> object:

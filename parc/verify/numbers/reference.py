@@ -15,7 +15,7 @@ from parc.capture.graph import get_user_name
 from parc.capture.model.beginnings import STORED
 from parc.capture.model.objective import find_inputs
 from parc.capture.model.promotion import promote_casts
-from parc.capture.model.stored_values import seed_constructor
+from parc.capture.model.seeding import seed_constructor
 from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.plan.blocks import Plan
 from parc.runtime.data.batches import Batches, BatchSettings

@@ -58,7 +58,7 @@ def choose_sample(
     Raises NotProvable where the model can neither be cut nor run whole, CompileError where it cannot be
     built.
     """
-    shapes = shapes or _list_shapes(load_model(plan.train.model, DTYPES[compute]).module)
+    shapes = shapes or _list_shapes(load_model(plan.train.model, DTYPES[compute], plan.train.seed).module)
     mesh = shrink_mesh(plan, ranks)
     faster = _speed_up_learning(plan)
     for each in filter(None, (widen_data(plan, mesh, ranks), mesh)):
@@ -123,7 +123,7 @@ def _build_kinds(plan: Plan) -> set[tuple[str, int]] | None:
     """The kinds of parameters of a plan's model; None where it cannot be built, or not in this size."""
     model, layers = plan.train.model, plan.train.model.shape.layers
     try:
-        built = load_model(model, DTYPES[plan.train.precision.compute]).module
+        built = load_model(model, DTYPES[plan.train.precision.compute], plan.train.seed).module
     except CompileError:
         return None
     lists = {len(each) for each in built.modules() if isinstance(each, nn.ModuleList)}

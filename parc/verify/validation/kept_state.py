@@ -1,4 +1,4 @@
-"""What a model keeps from one call to the next, in Python or in buffers: no graph of `forward` holds it."""
+"""What of a model differs from call to call, or from construction to construction: no program holds it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,22 @@ def find_kept_state(model: nn.Module, reference: Reference) -> list[str] | None:
         return None
     after = dict(_list_state(model))
     return [name for name, value in after.items() if not _is_equal(before.get(name), value)]
+
+
+def find_unsteady_state(reference: Reference) -> list[str] | None:
+    """The numbers and buffers that differ between two models of one seed; None where these compute the same.
+
+    There may be none: another object that holds numbers, or a constructor that takes other branches.
+    """
+    one, other = reference.construct_model(), reference.construct_model()
+    with torch.no_grad():
+        for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+            theirs.copy_(ours)
+    if all(map(torch.equal, _list_outputs(one, reference), _list_outputs(other, reference))):
+        return None
+    its, plain = dict(_list_state(other)), (bool, int, float, str, Tensor)
+    state = ((name, value) for name, value in _list_state(one) if isinstance(value, plain))
+    return [name for name, value in state if not _is_equal(its.get(name), value)]
 
 
 def _list_outputs(model: nn.Module, reference: Reference) -> list[Tensor]:

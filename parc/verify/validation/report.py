@@ -58,6 +58,21 @@ def report_kept_state(plan: Plan, model: nn.Module, changed: Sequence[str]) -> D
     )
 
 
+def report_unsteady_state(plan: Plan, model: nn.Module, names: Sequence[str]) -> Diagnostic:
+    """A constructor that makes another model each time; `names`: numbers and buffers that differ."""
+    listed = ", ".join(f"`{name}`" for name in names[:SHOWN]) + ", .." * (len(names) > SHOWN)
+    module = model.get_submodule(names[0].rpartition(".")[0]) if names else model
+    return error(
+        "P503",
+        f"the constructor of `{plan.train.model.source}` makes other values each time, with the same seed"
+        + (f": {listed}" if names else ""),
+        *label_class(type(module), "in this class"),
+        Label(plan.train.model.at("source"), "built for this plan", primary=False),
+        help="draw them from the generators of torch, Python or numpy, which begin with the seed; "
+        "a generator of its own needs a number: `numpy.random.default_rng(1)`",
+    )
+
+
 def report_initial_values(plan: Plan, others: Sequence[tuple[str, str]]) -> Diagnostic:
     """Parameters that the program would begin otherwise than the model; `others`: their names, and how."""
     (name, difference), *left = others

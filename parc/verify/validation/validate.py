@@ -26,12 +26,13 @@ from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import Counts, Tokens, count_tokens, find_idle_step, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
 from parc.verify.validation.initial_values import find_other_values
-from parc.verify.validation.kept_state import find_kept_state
+from parc.verify.validation.kept_state import find_kept_state, find_unsteady_state
 from parc.verify.validation.report import (
     report_difference,
     report_end,
     report_initial_values,
     report_kept_state,
+    report_unsteady_state,
     warn_unchecked,
 )
 from parc.verify.validation.run_step import Expected, compare_program_here
@@ -113,6 +114,9 @@ def validate(
         changed = find_kept_state(run.model, run.reference)
         if changed is not None:
             return None, (report_kept_state(plan, run.model, changed),)
+        unsteady = find_unsteady_state(run.reference)
+        if unsteady is not None:
+            return None, (report_unsteady_state(plan, run.model, unsteady),)
         return None, (report_difference(plan, sample, run.model, wrong),)
     warnings = [
         warn_unchecked(plan, f"the {part} is not checked: no smaller program has it") for part in unmatched

@@ -99,7 +99,7 @@ def initialize_replicas_apart(target: MutationTarget) -> Iterator[Mutant]:
 def lose_values(target: MutationTarget) -> Iterator[Mutant]:
     """Parameters that begin as copies of others are drawn afresh, or values of the constructor are not read.
 
-    Applies where there are such parameters, which upcycled experts and weight norm have.
+    Applies where there are such parameters or buffers, as of upcycled experts or a random projection.
     """
     beginnings = {_get_beginning(each) for each in target.parameters}
     if any(each.startswith("drawn_as(") for each in beginnings):
@@ -109,6 +109,9 @@ def lose_values(target: MutationTarget) -> Iterator[Mutant]:
     if "stored()" in beginnings:
         read = "open_stored_values().read(name, expert)"
         yield target.patch(INIT, read, "torch.zeros(shape)", "stored values are zeros")
+    if target.sample.program.stored_buffers:
+        copied = "buffer.copy_(values.read(name))"
+        yield target.patch(INIT, copied, "buffer.zero_()", "stored buffers are zeros")
 
 
 def _is_random(parameter: DeclaredParameter) -> bool:
