@@ -114,8 +114,9 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
     lines = [f"mesh = [{', '.join(f'{name}: {sizes[name]}' for name in mesh)}]"]
     data = [name for name in mesh if name == "dp" or (name == "ep" and draw.random() < 0.7)]
     if data:
-        shard = " { shard = optimizer }" if sizes[data[0]] > 1 and draw.random() < 0.4 else ""
-        lines.append(f"data over [{', '.join(data)}]{shard}")
+        shard = draw.choice(["none", "none", "optimizer", "gradients"]) if sizes[data[0]] > 1 else "none"
+        options = f" {{ shard = {shard} }}" if shard != "none" else ""
+        lines.append(f"data over [{', '.join(data)}]{options}")
     if "tp" in mesh:
         lines.append(f"tensor over [tp] {{ sequence = {draw.choice(['true', 'false'])} }}")
     split = " { tensor = [tp] }" if "tp" in mesh and draw.random() < 0.5 else ""

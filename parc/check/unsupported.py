@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from parc.check.registry import Finding, Registry
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.plan.blocks import Launch, Plan
+from parc.plan.schema.plan import SPLIT
 from parc.source import Span
 
 LIMITS: Registry[Plan] = Registry()
@@ -35,10 +36,12 @@ def _refuse(what: str, span: Span, instead: str) -> Finding:
 
 @limit("P401")
 def data_sharding(plan: Plan) -> Iterator[Finding]:
-    """Parameters are sharded over the data axes, so that layers would have to be gathered for each pass.
+    """Parameters are sharded over the data axes, so that layers would have to be gathered for each pass; or
+    gradients, in a schedule that splits the backward pass.
 
-    Optimizer states can be sharded: a device keeps the parameters and gradients of all its layers then, and
-    its share of masters and moments.
+    Optimizer states can be sharded in every schedule: a device keeps the parameters and gradients of all its
+    layers then, and its share of masters and moments. With `shard = gradients` a layer's gradients are
+    reduced when its backward pass ends. In a split one they are computed later, at no such moment.
 
     ## Example
 
@@ -51,11 +54,19 @@ def data_sharding(plan: Plan) -> Iterator[Finding]:
 
         plan wide for first on farm {
           mesh = [dp: 4]
-          data over [dp] { shard = optimizer }
+          data over [dp] { shard = gradients }
         }
     """
     if plan.data and plan.data.shard == "parameters":
-        yield _refuse("`shard = parameters`", plan.data.at("shard"), "`shard = optimizer`")
+        instead = "`shard = optimizer`" if _splits_backward(plan) else "`shard = gradients`"
+        yield _refuse("`shard = parameters`", plan.data.at("shard"), instead)
+    elif plan.data and plan.pipeline and plan.data.shard == "gradients" and _splits_backward(plan):
+        what = f"`shard = gradients` with the schedule `{plan.pipeline.schedule}`"
+        yield _refuse(what, plan.data.at("shard"), "`shard = optimizer`")
+
+
+def _splits_backward(plan: Plan) -> bool:
+    return plan.pipeline is not None and plan.pipeline.schedule in SPLIT
 
 
 @limit("P402")

@@ -23,12 +23,15 @@ def explain_states(job: Job, rank: int) -> tuple[Figure, ...]:
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
 
-    def format_states(bytes: int, sharded: bool) -> str:
-        return _format_product(job, others, experts, bytes, sharded)
+    outside = sum(each.outside_layers for each in held) if shard == "gradients" else 0.0
+
+    def format_states(bytes: int, sharded: bool, whole: float = 0.0) -> str:
+        product = _format_product(job, others - whole, experts, bytes, sharded)
+        return product + (f" + {whole:,.0f} outside layers x {bytes} B" if whole else "")
 
     sharded = shard == "parameters"
     of_elements = format_states(software.master_bytes if sharded else software.element_bytes, sharded)
-    of_gradients = format_states(software.gradient_bytes, sharded)
+    of_gradients = format_states(software.gradient_bytes, shard in ("gradients", "parameters"), outside)
     of_optimizer = format_states(
         software.moment_bytes if sharded else software.optimizer_bytes, shard != "none"
     )

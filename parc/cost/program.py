@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from parc.cost.job.from_plan import ELEMENT_BYTES
 from parc.cost.memory.peak import ModelStates
-from parc.ir.parameters import count_local_elements, count_slice_elements, named_parameters
+from parc.ir.parameters import count_local_elements, count_slice_elements, find_layer, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
-from parc.plan.placement import list_shard_axes
+from parc.plan.placement import list_shard_axes, reduces_by_layer
 from parc.trace.derive import derive_roles
 from parc.trace.ops import Op
 
@@ -53,7 +53,13 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
     shorter.
     """
     sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-    own = [parameter for stage in stages for _, parameter in named_parameters(stage)]
+    own, summed = [], 0
+    for stage in stages:
+        for path, parameter in named_parameters(stage):
+            own.append(parameter)
+            by_layer = reduces_by_layer(plan) and find_layer(stage, path) is not None
+            shard = list_shard_axes(plan) if by_layer else ()
+            summed += count_slice_elements(parameter, shard, sizes)
     types = plan.train.precision
     counts = [count_local_elements(each, sizes) for each in own]
     updated = sum(count_slice_elements(each, list_shard_axes(plan), sizes) for each in own)
@@ -62,7 +68,7 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
         kept += ELEMENT_BYTES[types.master]
     return ModelStates(
         sum(count * _count_element_bytes(each.dtype) for count, each in zip(counts, own, strict=True)),
-        sum(counts) * ELEMENT_BYTES[types.gradients],
+        summed * ELEMENT_BYTES[types.gradients],
         updated * kept + COUNTER_BYTES * len(own),
     )
 

@@ -12,7 +12,7 @@ from parc.emit.trees import assign
 from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import TORCH_NAMES, Plan
-from parc.plan.placement import list_shard_axes
+from parc.plan.placement import list_shard_axes, reduces_by_layer
 from parc.plan.schema.plan import V_SHAPED
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -55,6 +55,7 @@ class TrainFacts:
     load_axes: str | None
     shard: str | None
     stored_buffers: bool
+    reduce_layers: str | None
     flops: str | None
     peak: str | None
     timeout: str
@@ -92,6 +93,7 @@ def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) ->
         stages=_assign("STAGES", literal(tuple(stages))),
         sequences=_assign("SEQUENCES", _count_sequences(data)),
         load_axes=_print_constant(program.load_axes) if program.load_axes is not None else None,
+        reduce_layers=_print_constant(program.stages[0].layers_path) if reduces_by_layer(plan) else None,
         shard=_assign("SHARD", literal(shard)) if (shard := list_shard_axes(plan)) else None,
         stored_buffers=program.stored_buffers,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,

@@ -43,6 +43,12 @@ def get_first_user_name(parameter: Parameter) -> str:
     return f"{parameter.stack}.0{parameter.path.removeprefix(parameter.stack)}"
 
 
+def find_layer(stage: Stage, path: str) -> int | None:
+    """The number of the layer that has the parameter or module at `path`, if any."""
+    number = path.removeprefix(f"{stage.layers_path}.").partition(".")[0]
+    return int(number) if path.startswith(f"{stage.layers_path}.") and number.isdigit() else None
+
+
 def count_local_elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:
     """Elements of a parameter on one rank."""
     return prod(parameter.shape) // prod(sizes[axis] for axis in parameter.sharded)

@@ -205,7 +205,7 @@ class Train(Spanned):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data(Spanned):
     axes: tuple[str, ...]
-    shard: Literal["none", "optimizer", "parameters"] = "none"
+    shard: Literal["none", "optimizer", "gradients", "parameters"] = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

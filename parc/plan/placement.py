@@ -66,6 +66,11 @@ def list_shard_axes(plan: Plan) -> tuple[str, ...]:
     return tuple(axis for axis in plan.mesh.names if axis in axes)
 
 
+def reduces_by_layer(plan: Plan) -> bool:
+    """Whether each backward pass reduces the gradients of a layer to the slices of its ranks."""
+    return plan.data is not None and plan.data.shard == "gradients"
+
+
 def spread_layers(layers: int, stages: int) -> tuple[int, ...]:
     """The number of layers of each stage, as even as possible, the longer stages first.
 

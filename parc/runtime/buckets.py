@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.functional import pad
 
 from .placement import PlacedParameter
@@ -39,6 +41,30 @@ def lay_out_slices(bucket: Sequence[PlacedParameter], tensors: Iterable[Tensor])
         flat, (_, ranks, length, _) = tensor.reshape(-1), parameter.slice
         rows.append(fill_up(flat, ranks * length).view(ranks, length))
     return torch.cat(rows, dim=1).view(-1)
+
+
+def reduce_to_slices(bucket: Sequence[PlacedParameter], mesh: DeviceMesh) -> Tensor:
+    """Sums gradients over the ranks that share their update: of this rank's slices, as one flat tensor."""
+    flat = lay_out_slices(bucket, [parameter.ensure_gradient() for parameter in bucket])
+    assert bucket[0].slice is not None
+    for axis in reversed(bucket[0].slice.axes):  # the innermost first: a share is left for each outer one
+        group = mesh.get_group(axis)
+        share = flat.new_empty(flat.numel() // group.size())
+        dist.reduce_scatter_single(share, flat, group=group)
+        flat = share
+    return flat
+
+
+def split_slices(bucket: Sequence[PlacedParameter], flat: Tensor) -> list[Tensor]:
+    """What of a flat tensor is each parameter's own: its slice, or all of it, without zeros that fill up."""
+    parts = torch.split(flat, [count_elements(parameter) for parameter in bucket])
+    pairs = zip(parts, bucket, strict=True)
+    return [part[: len(each.slice.elements)] if each.slice else part for part, each in pairs]
+
+
+def count_elements(parameter: PlacedParameter) -> int:
+    """Elements that a bucket has of a parameter on one rank."""
+    return parameter.slice.length if parameter.slice else parameter.tensor.numel()
 
 
 def fill_up(flat: Tensor, length: int) -> Tensor:

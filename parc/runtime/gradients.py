@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.utils import get_total_norm
 
-from .buckets import fill_buckets, lay_out_slices
+from .buckets import count_elements, fill_buckets, fill_up, reduce_to_slices, split_slices
 from .placement import PlacedParameter
 
 
@@ -41,9 +41,14 @@ class Gradients:
         Where ranks share an update, each is left with the sum of its own slice.
         """
         for parameter in self.parameters:
-            parameter.ensure_gradient()
-        for bucket, slices, groups in self._buckets:
-            _sum_together(bucket, slices, groups)
+            if not parameter.by_layer:
+                parameter.ensure_gradient()
+            elif parameter.tensor.grad is None:
+                parameter.ensure_reduced()
+            else:
+                raise RuntimeError(f"no backward pass has reduced the gradient of {parameter.name}")
+        for bucket, to_slices, groups in self._buckets:
+            self._sum_together(bucket, to_slices, groups)
 
     def compute_norm(self) -> Tensor:
         """The 2-norm of the gradient of the whole model: a scalar, equal on all ranks.
@@ -70,36 +75,30 @@ class Gradients:
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_([parameter.gradient for parameter in self.parameters], factor)
 
-    def _make_buckets(
-        self,
-    ) -> Iterator[tuple[list[PlacedParameter], list[dist.ProcessGroup], list[dist.ProcessGroup]]]:
-        """Parameters whose gradients are summed in one call, the groups that share them, innermost first, and
-        the other groups to sum over in turn."""
+    def _make_buckets(self) -> Iterator[tuple[list[PlacedParameter], bool, list[dist.ProcessGroup]]]:
+        """Parameters whose gradients are summed in one call, whether to slices, and the other groups."""
         sizes = dict(zip(self.mesh.mesh_dim_names or (), self.mesh.mesh.shape, strict=True))
         pending: dict[tuple[tuple[str, ...], ...], list[PlacedParameter]] = defaultdict(list)
         for parameter in self.parameters:
             sliced = parameter.slice.axes if parameter.slice else ()
             axes = (axis for axis in sorted(parameter.placement.reduce or ()) if sizes[axis] > 1)
-            pending[sliced[::-1], tuple(axis for axis in axes if axis not in sliced)].append(parameter)
-        for kinds, members in pending.items():
-            slices, groups = ([self.mesh.get_group(axis) for axis in axes] for axes in kinds)
-            if slices or groups:
-                yield from ((bucket, slices, groups) for bucket in fill_buckets(members))
+            others = tuple(axis for axis in axes if axis not in sliced)
+            pending[() if parameter.by_layer else sliced, others].append(parameter)
+        for (sliced, others), members in pending.items():
+            groups = [self.mesh.get_group(axis) for axis in others]
+            if sliced or groups:
+                yield from ((bucket, bool(sliced), groups) for bucket in fill_buckets(members))
 
-
-def _sum_together(
-    bucket: list[PlacedParameter], slices: list[dist.ProcessGroup], groups: Iterable[dist.ProcessGroup]
-) -> None:
-    """Sums gradients over each of the groups in turn, in place, as one flat tensor."""
-    tensors = [parameter.ensure_gradient() for parameter in bucket]
-    flat = lay_out_slices(bucket, tensors) if slices else torch.cat([each.reshape(-1) for each in tensors])
-    for group in slices:
-        share = flat.new_empty(flat.numel() // group.size())
-        dist.reduce_scatter_single(share, flat, group=group)
-        flat = share
-    for group in groups:
-        dist.all_reduce(flat, group=group)
-    gradients = [parameter.gradient for parameter in bucket]
-    parts = torch.split(flat, [each.slice.length if each.slice else each.tensor.numel() for each in bucket])
-    pairs = zip(gradients, parts, strict=True)
-    torch._foreach_copy_(gradients, [part[: own.numel()].view_as(own) for own, part in pairs])
+    def _sum_together(
+        self, bucket: list[PlacedParameter], to_slices: bool, groups: Iterable[dist.ProcessGroup]
+    ) -> None:
+        """Sums gradients, to slices and then over each of the groups in turn, as one flat tensor."""
+        if to_slices:
+            flat = reduce_to_slices(bucket, self.mesh)
+        else:
+            flat = torch.cat([fill_up(each.gradient.reshape(-1), count_elements(each)) for each in bucket])
+        for group in groups:
+            dist.all_reduce(flat, group=group)
+        gradients = [parameter.gradient for parameter in bucket]
+        pairs = zip(gradients, split_slices(bucket, flat), strict=True)
+        torch._foreach_copy_(gradients, [part.view_as(own) for own, part in pairs])

@@ -95,7 +95,7 @@ class ScheduledAdamW:
             gradients = self.split(parameter, parameter.gradient.to(parameter.master.dtype))
             for master, gradient in zip(self.masters[parameter.name], gradients, strict=True):
                 master.grad = gradient
-            parameter.tensor.grad = None
+            parameter.drop_gradient()
         for expert in idle:
             for master in self.experts.get(expert, ()):
                 master.grad = None

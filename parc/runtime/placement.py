@@ -112,7 +112,7 @@ class Slice(NamedTuple):
     elements: range
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class PlacedParameter:
     """A parameter of a stage: the local tensor that a module holds, and its placement on the mesh."""
 
@@ -122,6 +122,8 @@ class PlacedParameter:
     placement: Placement
     cuts: tuple[Cut, ...]  # in the order of the mesh
     slice: Slice | None = None  # None: this rank updates the whole local tensor
+    by_layer: bool = False  # whether each backward pass reduces its gradient, see `LayerGradients`
+    reduced: Tensor | None = None  # the gradient of its slice so far, where they do
 
     @property
     def sharded_axes(self) -> tuple[str, ...]:
@@ -201,7 +203,18 @@ class PlacedParameter:
     @property
     def gradient(self) -> Tensor:
         """The gradient of the master: complete after `Gradients.complete`, in which ranks share the sum."""
-        return self.select_slice(self.ensure_gradient())
+        return self.select_slice(self.ensure_gradient()) if self.reduced is None else self.reduced
+
+    def ensure_reduced(self) -> Tensor:
+        """The gradient of its slice; set to zeros where no backward pass has reduced it."""
+        if self.reduced is None:
+            own = self.select_slice(self.tensor.detach())
+            self.reduced = torch.zeros_like(own, dtype=self.tensor.grad_dtype)
+        return self.reduced
+
+    def drop_gradient(self) -> None:
+        """Frees the gradient, before those of the next step are added up."""
+        self.tensor.grad = self.reduced = None
 
     def ensure_gradient(self) -> Tensor:
         """This rank's part of the gradient; set to zeros where no microbatch has reached the parameter."""

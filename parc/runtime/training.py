@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .data.batches import Batches
 from .experts import TOKEN_COUNTS
 from .gradients import Gradients
+from .layer_gradients import LayerGradients
 from .objective import Objective, pack_losses
 from .optim import AdamWSettings, Expert, ScheduledAdamW
 from .pipeline import Pipeline
@@ -31,8 +32,9 @@ class Trainer:
     """Trains `stages`: those of this rank, or one that is the whole model where there is no `pipeline`.
 
     `keywords` names what the whole model takes of a microbatch besides the tokens. `load_axes` are the axes
-    over which the counts of the experts modules are terms of a sum; None where there are no experts. `flops`
-    is the arithmetic of one step on one device, `peak_flops` what the device could do in a second.
+    over which the counts of the experts modules are terms of a sum; None where there are no experts.
+    `reduce_layers` is the path of the layers whose gradients each backward pass reduces, if any. `flops` is
+    the arithmetic of one step on one device, `peak_flops` what the device could do in a second.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Trainer:
         pipeline: Pipeline | None = None,
         keywords: Sequence[str] = ("labels",),
         load_axes: tuple[str, ...] | None = None,
+        reduce_layers: str | None = None,
         flops: float | None = None,
         peak_flops: float | None = None,
     ) -> None:
@@ -60,6 +63,9 @@ class Trainer:
         self.keywords = keywords
         self.load_axes = load_axes
         self.flops, self.peak_flops = flops, peak_flops
+        self.layer_gradients = (
+            LayerGradients(stages, reduce_layers, parameters, topology.mesh) if reduce_layers else None
+        )
         self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
         self.optimizer = ScheduledAdamW(parameters, optimizer)
         self.shared_updates = SharedUpdates(parameters, topology.mesh)
@@ -156,7 +162,9 @@ class Trainer:
         The gradients are sums over ranks by now: the step is run again, to see which rank has the term.
         """
         for parameter in self.parameters:
-            parameter.tensor.grad = None
+            parameter.drop_gradient()
+        if self.layer_gradients is not None:
+            self.layer_gradients.whole = True
         packed, _ = self.run_microbatches(step)
         found: list[list[str]] = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(found, list(self.list_not_finite(packed)))

@@ -10,6 +10,7 @@ from math import prod
 from parc.ir.parameters import (
     count_local_elements,
     count_slice_elements,
+    find_layer,
     list_slice_axes,
     named_parameters,
     named_units,
@@ -17,7 +18,7 @@ from parc.ir.parameters import (
 from parc.ir.program import Parameter, Program
 from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan
 from parc.plan.mesh import Mesh
-from parc.plan.placement import list_shard_axes, locate_stages, name_schedule
+from parc.plan.placement import list_shard_axes, locate_stages, name_schedule, reduces_by_layer
 from parc.schedule.messages import Action, add_messages
 from parc.schedule.order import order_passes
 from parc.trace.ops import IssuedOp, Op, Role, Tape
@@ -71,8 +72,11 @@ class _Rank:
         self.sizes = {axis.name: axis.size for axis in plan.mesh.axes}
         self.pipeline = plan.pipeline.axes[0] if plan.pipeline else None
         self.holders = _list_holders(plan)
-        self.parameters = [
-            parameter for stage in self.stages.values() for _, parameter in named_parameters(stage)
+        self.by_layer = reduces_by_layer(plan)
+        self.parameters = [  # with the numbers of their layers
+            (parameter, find_layer(stage, path))
+            for stage in self.stages.values()
+            for path, parameter in named_parameters(stage)
         ]
         self.gradients = TORCH_NAMES[plan.train.precision.gradients]  # their type
         self.tape = Tape()
@@ -113,37 +117,59 @@ class _Rank:
 
     def _derive_passes(self, number: int) -> Passes:
         before, after = (self.holders[(number + step) % len(self.holders)] for step in (-1, 1))
-        return derive_passes(self.stages[number], before, after, self.pipeline or "", self.sizes)
+        stage, pipeline = self.stages[number], self.pipeline or ""
+        return derive_passes(stage, before, after, pipeline, self.sizes, self._reduce_layer)
 
     def _sum_gradients(self) -> Iterator[Op]:
-        """Over the axes that share an update, innermost first, each of which leaves a share; then others."""
+        """To slices where backward passes have not done so, and then over the other axes."""
         alike: dict[tuple[tuple[str, ...], ...], list[Parameter]] = defaultdict(list)
-        for parameter in self.parameters:
-            sliced = list_slice_axes(parameter, self.shard, self.sizes)
-            others = (axis for axis in sorted(parameter.reduce) if self.sizes[axis] > 1)
-            alike[sliced[::-1], tuple(axis for axis in others if axis not in sliced)].append(parameter)
-        for (sliced, axes), members in alike.items():
+        for parameter, layer in self.parameters:
+            sliced = self._list_slice_axes(parameter)
+            axes = (axis for axis in sorted(parameter.reduce) if self.sizes[axis] > 1)
+            others = tuple(axis for axis in axes if axis not in sliced)
+            by_layer = self.by_layer and layer is not None
+            alike[() if by_layer else sliced, others].append(parameter)
+        for (sliced, others), members in alike.items():
             for bucket in self._fill_buckets(members):
-                count = sum(self._count_slice(each) for each in bucket)
-                left = prod(self.sizes[axis] for axis in sliced)
-                for axis in sliced:
-                    left //= self.sizes[axis]
-                    where = "gradients"
-                    yield Op("reduce_scatter", axis, (left * count,), self.gradients, "sum", where=where)
-                yield from (_build_sum(axis, (count,), self.gradients, "gradients") for axis in axes)
+                count = sum(map(self._count_slice, bucket))
+                yield from self._reduce_to_slices(sliced, count)
+                yield from (_build_sum(axis, (count,), self.gradients, "gradients") for axis in others)
+
+    def _reduce_to_slices(self, axes: Sequence[str], count: int) -> Iterator[Op]:
+        """To slices of `count` elements, the innermost axis first: a share is left for each outer one."""
+        left = count * prod(self.sizes[axis] for axis in axes)
+        for axis in reversed(axes):
+            left //= self.sizes[axis]
+            yield Op("reduce_scatter", axis, (left,), self.gradients, "sum", where="gradients")
+
+    def _reduce_layer(self, number: int) -> Iterator[Op]:
+        """What the backward pass of a layer ends with."""
+        if self.by_layer:
+            members = [parameter for parameter, layer in self.parameters if layer == number]
+            for sliced, alike in self._group_by_slices(members).items():
+                for bucket in self._fill_buckets(alike):
+                    yield from self._reduce_to_slices(sliced, sum(map(self._count_slice, bucket)))
 
     def _gather_parameters(self) -> Iterator[Op]:
         """Of each parameter that ranks share, outermost axis first."""
-        alike: dict[tuple[tuple[str, ...], str], list[Parameter]] = defaultdict(list)
-        for parameter in self.parameters:
-            sliced = list_slice_axes(parameter, self.shard, self.sizes)
-            alike[sliced, parameter.dtype].append(parameter)
-        for (sliced, dtype), members in alike.items():
-            for bucket in self._fill_buckets(members):
-                count = sum(self._count_slice(each) for each in bucket)
-                for axis in sliced:
-                    yield Op("all_gather", axis, (count,), dtype, where="updated parameters")
-                    count *= self.sizes[axis]
+        for dtype in dict.fromkeys(parameter.dtype for parameter, _ in self.parameters):
+            members = [parameter for parameter, _ in self.parameters if parameter.dtype == dtype]
+            for sliced, alike in self._group_by_slices(members).items():
+                for bucket in self._fill_buckets(alike):
+                    count = sum(map(self._count_slice, bucket))
+                    for axis in sliced:
+                        yield Op("all_gather", axis, (count,), dtype, where="updated parameters")
+                        count *= self.sizes[axis]
+
+    def _group_by_slices(self, parameters: Iterable[Parameter]) -> dict[tuple[str, ...], list[Parameter]]:
+        alike: dict[tuple[str, ...], list[Parameter]] = defaultdict(list)
+        for parameter in parameters:
+            if sliced := self._list_slice_axes(parameter):
+                alike[sliced].append(parameter)
+        return alike
+
+    def _list_slice_axes(self, parameter: Parameter) -> tuple[str, ...]:
+        return list_slice_axes(parameter, self.shard, self.sizes)
 
     def _count_slice(self, parameter: Parameter) -> int:
         return count_slice_elements(parameter, self.shard, self.sizes)
@@ -173,10 +199,7 @@ class _Rank:
 
     def _sum_squares(self) -> Iterator[Op]:
         """Squared gradients, over the axes that shard their parameters and then over the stages."""
-        distinct = {
-            frozenset((*each.sharded, *list_slice_axes(each, self.shard, self.sizes)))
-            for each in self.parameters
-        }
+        distinct = {frozenset((*each.sharded, *self._list_slice_axes(each))) for each, _ in self.parameters}
         for axis in self.sizes:
             if count := sum(axis in axes for axes in distinct):
                 yield _build_sum(axis, (count,), self.gradients, "squares of gradients")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from parc.ir.collectives import Wire
 from parc.ir.forward_sites import iterate_sites
+from parc.ir.parameters import find_layer
 from parc.ir.program import Collective, Recv, Send, Stage, Unit, Value
 from parc.ir.received import FLOATS, find_collectives_of_received
 from parc.trace.ops import Op, OpKind
@@ -26,10 +27,18 @@ class Passes:
     send_gradients: tuple[Op, ...]
 
 
-def derive_passes(stage: Stage, before: int, after: int, pipeline: str, sizes: Mapping[str, int]) -> Passes:
+def derive_passes(
+    stage: Stage,
+    before: int,
+    after: int,
+    pipeline: str,
+    sizes: Mapping[str, int],
+    end_layer: Callable[[int], Iterable[Op]] = lambda _: (),
+) -> Passes:
     """`before` and `after` are the coordinates on the axis `pipeline` of the stages next to this one.
 
-    `sizes` are those of the mesh's axes.
+    `sizes` are those of the mesh's axes. `end_layer` has what the backward pass of a layer ends with, by the
+    number of the layer.
     """
 
     def build_ops(kind: OpKind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
@@ -46,7 +55,7 @@ def derive_passes(stage: Stage, before: int, after: int, pipeline: str, sizes: M
     for (unit, call), received in zip(calls[::-1], find_collectives_of_received(stage)[::-1], strict=True):
         halves[received] += [op for op in derive_backward(unit, call) if sizes[op.axis] > 1]
     forward = (op for unit, call in calls for op in derive_forward(unit, call))
-    backward = (op for unit, call in reversed(calls) for op in derive_backward(unit, call))
+    backward = _derive_backward_pass(stage, end_layer)
     return Passes(
         receive_inputs=build_ops("recv", inputs, before),
         forward=tuple(op for op in forward if sizes[op.axis] > 1),
@@ -57,6 +66,20 @@ def derive_passes(stage: Stage, before: int, after: int, pipeline: str, sizes: M
         of_weights=tuple(halves[False]),
         send_gradients=build_ops("send", inputs, before, "gradient of "),
     )
+
+
+def _derive_backward_pass(stage: Stage, end_layer: Callable[[int], Iterable[Op]]) -> Iterator[Op]:
+    """The operations of all sites, the last first, and at the end of each layer what it ends with."""
+    current: int | None = None
+    for site in reversed([*iterate_sites(stage)]):
+        layer = find_layer(stage, site.path)
+        if current is not None and layer != current:
+            yield from end_layer(current)
+        current = layer
+        if site.move:
+            yield from derive_backward(site.unit, site.move)
+    if current is not None:
+        yield from end_layer(current)
 
 
 def derive_forward(unit: Unit, call: Collective) -> Iterator[Op]:

@@ -87,8 +87,9 @@ def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]
     trainer = train.build_trainer(
         _Zeros(), train.parse_arguments(["--data", "unused", "--device", "cpu"]), "cpu"
     )
-    gradients = [parameter.ensure_gradient() for parameter in trainer.parameters]
-    bytes_of_gradients = _count_bytes(gradients)
+    trainer.gradients.complete()
+    gradients = [(each.tensor.grad, each.reduced) for each in trainer.parameters]
+    bytes_of_gradients = _count_bytes([each for pair in gradients for each in pair if each is not None])
     trainer.optimizer.step(0)
     state = [each for states in trainer.optimizer.adamw.state.values() for each in states.values()]
     copies = [each.master for each in trainer.parameters if not _share_memory(each.master, each.tensor)]

@@ -78,11 +78,12 @@ def assert_equal(compiled: Compiled) -> None:
         held = parameters.count_rank_parameters(job, job.stages[number])
         count = held.total
         assert count_program_states(plan, [stage]).parameters == count * job.software.element_bytes
-        assert count_program_states(plan, [stage]).gradients == count * job.software.gradient_bytes
-        if plan.data and plan.data.shard == "optimizer":
+        updated = summed = held.total
+        if plan.data and plan.data.shard != "none":
             updated = held.non_experts / job.degrees.data + held.experts / job.degrees.expert_data
-        else:
-            updated = held.total
+        if plan.data and plan.data.shard == "gradients":
+            summed = updated + held.outside_layers * (1 - 1 / job.degrees.data)
+        assert count_program_states(plan, [stage]).gradients == summed * job.software.gradient_bytes
         tensors = count_program_states(plan, [stage]).optimizer - updated * job.software.optimizer_bytes
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
         shape = sum_by_shape(job, number, plan) + count_position_gathers(job, plan, number)

@@ -70,7 +70,7 @@ def assert_agreement(compiled: Compiled, folder: Path) -> None:
 CASES = [(model, layout) for model in ("moe", "classic") for layout in LAYOUTS]
 QUICK = [
     *[("moe", "experts-split-sequence"), ("moe", "everything"), ("classic", "everything")],
-    ("classic", "optimizer-sharded"),
+    ("classic", "gradients-sharded"),
 ]
 
 

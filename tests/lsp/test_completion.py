@@ -43,7 +43,10 @@ def list_labels(items: list[Item]) -> list[str]:
         ("plan wide for first on farm {\n  mesh = [ep: 8, tp: 4]\n  data over [ep, |", {"tp"}),
         ("plan wide for first on farm {\n  mesh = [ep: 8, tp: 4]\n  experts over [ep] { tensor = [|", {"tp"}),
         ("plan wide for first on farm {\n  pipeline over [pp] { schedule = |", {"1f1b", "zero_bubble"}),
-        ("plan wide for first on farm {\n  data over [ep] { shard = |", {"none", "optimizer", "parameters"}),
+        (
+            "plan wide for first on farm {\n  data over [ep] { shard = |",
+            {"none", "optimizer", "gradients", "parameters"},
+        ),
         ("plan wide for first on farm {\n  expect { |", {"memory.peak", "step_time", "experts.nodes"}),
         ("plan wide for first on farm {\n  expect { step_time |", {"<=", "<"}),
         ("plan wide for first on farm {\n  expect { step_time <= 10 |", {"ms", "us"}),

@@ -132,6 +132,15 @@ def test_a_second_pass_that_does_more_than_arithmetic_is_detected(
     assert (found.rung, message in found.message) == (rung, True), found
 
 
+def test_layers_that_keep_one_microbatchs_gradient_are_detected(tmp_path: Path) -> None:
+    sample = compiled("moe", (2, "mesh = [dp: 2]\n    data over [dp] { shard = gradients }"))
+    runner = MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path, timeout=60)
+    (replaced,) = inject_bugs(MutationTarget(sample))["layer gradients of one microbatch"]
+    found = runner.detect(replaced.files, {})
+    assert found is not None
+    assert (found.rung, found.means, "gradient of layers" in found.message) == ("numbers", "difference", True)
+
+
 @pytest.fixture(scope="module")
 def sharing(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     layout = "mesh = [dp: 2, ep: 2]\n    data over [dp, ep] { shard = optimizer }\n    experts over [ep]"

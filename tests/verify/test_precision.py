@@ -79,11 +79,14 @@ def mixed_rung(
     ],
     ids=["right", "stale"],
 )
-def test_masters_that_ranks_share(edit: Edit | None, reported: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "layout", ["optimizer-sharded", pytest.param("gradients-sharded", marks=pytest.mark.slow)]
+)
+def test_masters_that_ranks_share(
+    layout: str, edit: Edit | None, reported: str | None, tmp_path: Path
+) -> None:
     edits = (edit,) if edit else ()
-    found = mixed_rung(
-        tmp_path / "program", *edits, layout="optimizer-sharded", master="fp32", gradients="fp32"
-    )
+    found = mixed_rung(tmp_path / "program", *edits, layout=layout, master="fp32", gradients="fp32")
     assert [each.message for each in found.findings[:1]] == ([reported] if reported else []), found
 
 

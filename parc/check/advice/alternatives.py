@@ -81,7 +81,7 @@ def shard_more(plan: Plan) -> Iterator[Alternative]:
     """More of the state sharded over the data ranks."""
     if plan.data is None or plan.mesh.product(plan.data.axes) == 1:
         return
-    kinds = ("none", "optimizer", "parameters")
+    kinds = ("none", "optimizer", "gradients", "parameters")
     for kind in kinds[kinds.index(plan.data.shard) + 1 :]:
         data = replace(plan.data, shard=kind)  # type: ignore[arg-type]  # one of its choices
         yield Alternative(f"shard = {kind}", replace(plan, data=data), (set_key(plan.data, "shard", kind),))

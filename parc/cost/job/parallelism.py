@@ -16,7 +16,7 @@ GroupName: TypeAlias = Literal[
     "data", "tensor", "context", "pipeline", "experts", "expert_tensor", "expert_data"
 ]
 Recompute: TypeAlias = Literal["none", "scores", "attention", "experts", "layer"]
-Shard: TypeAlias = Literal["none", "optimizer", "parameters"]
+Shard: TypeAlias = Literal["none", "optimizer", "gradients", "parameters"]
 
 SINGLE_RANK: FanOut = (1,)
 

@@ -17,6 +17,7 @@ class RankParameters(NamedTuple):
     tensor_split: float  # split over `tensor`; all data ranks hold the same
     replicated: float  # whole on each rank of `tensor`; all data ranks hold the same
     experts: float  # ranks of `expert_data` hold the same
+    outside_layers: float  # of the first two: embedding, head and the norm before it
 
     @property
     def non_experts(self) -> float:
@@ -84,14 +85,21 @@ def count_rank_parameters(job: Job, stage: StageShape) -> RankParameters:
     split, replicated = _count_non_experts(model, stage)
     experts = stage.moe_layers * model.experts * count_ffn(model, model.ffn)
     ranks = degrees.experts * degrees.expert_tensor
-    return RankParameters(split / degrees.tensor, replicated, experts / ranks)
+    tables = _count_tables(model, stage) * model.vocab * model.hidden
+    outside = tables / degrees.tensor + stage.has_head * model.hidden
+    return RankParameters(split / degrees.tensor, replicated, experts / ranks, outside)
+
+
+def _count_tables(model: Architecture, stage: StageShape) -> int:
+    """Matrices of the vocabulary."""
+    return stage.has_embedding + (stage.has_head and not (model.tied and stage.has_embedding))
 
 
 def _count_non_experts(model: Architecture, stage: StageShape) -> tuple[int, float]:
     """Parameters that are split over `tensor`, all parts together, and those whole on each of its ranks."""
     layers = stage.dense_layers + stage.moe_layers
-    tables = stage.has_embedding + (stage.has_head and not (model.tied and stage.has_embedding))
-    split = (layers - stage.no_attention) * count_attention(model) + tables * model.vocab * model.hidden
+    tables = _count_tables(model, stage) * model.vocab * model.hidden
+    split = (layers - stage.no_attention) * count_attention(model) + tables
     split += stage.dense_layers * count_ffn(model, model.dense_ffn)
     split += stage.moe_layers * count_ffn(model, model.shared_ffn)
     norms = (2 * layers + stage.has_head) * model.hidden

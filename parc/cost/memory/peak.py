@@ -63,9 +63,13 @@ def count_model_states(job: Job, rank: int) -> ModelStates:
             gradients=sharded * software.gradient_bytes,
             optimizer=sharded * software.moment_bytes,
         )
+    gradients = whole
+    if layout.shard == "gradients":  # each backward pass reduces those of layers
+        outside = sum(each.outside_layers for each in held)
+        gradients = sharded + outside * (1 - 1 / prod(layout.groups.data))
     return ModelStates(
         parameters=whole * software.element_bytes,
-        gradients=whole * software.gradient_bytes,
+        gradients=gradients * software.gradient_bytes,
         optimizer=(whole if layout.shard == "none" else sharded) * software.optimizer_bytes,
     )
 
@@ -142,10 +146,11 @@ def _count_working_bytes(job: Job, stage: StageShape) -> float:
     largest = 0.0
     for _, has_experts in _list_layer_kinds(stage):
         working = _measure_layer(job, has_experts)[1]
-        if job.parallelism.shard == "parameters":
+        if job.parallelism.shard in ("gradients", "parameters"):
             layer = StageShape(int(not has_experts), int(has_experts), False, False)
-            count = parameters.count_rank_parameters(job, layer).total
-            working += count * (job.software.element_bytes + job.software.gradient_bytes)
+            gathered = job.parallelism.shard == "parameters"
+            bytes = gathered * job.software.element_bytes + job.software.gradient_bytes
+            working += parameters.count_rank_parameters(job, layer).total * bytes
         largest = max(largest, working)
     return largest
 
@@ -202,9 +207,9 @@ def _count_gradient_bytes(job: Job, part: Part) -> float:
     """Bytes of the gradients in the backward pass of one part when they are most.
 
     They are those of a matmul's result, of its input and of its weight, and that of the residual stream.
-    Where parameters are sharded, the gradients of a layer's weights are counted with what is gathered.
+    Where gradients are sharded, those of a layer's weights are counted as a whole.
     """
-    own_weights = job.parallelism.shard != "parameters"
+    own_weights = job.parallelism.shard not in ("gradients", "parameters")
     most = max(
         (
             each.batch * (each.m * (each.n + each.k) + own_weights * each.has_parameter * each.k * each.n)

@@ -25,8 +25,8 @@ class GradientCollective(NamedTuple):
 
 def derive_gradient_collectives(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Of one rank that holds these parameters."""
-    kinds = {"none": _derive_all_reduces, "optimizer": _derive_shared_update, "parameters": _derive_sharded}
-    return kinds[job.parallelism.shard](job, held)
+    kinds = {"none": _derive_all_reduces, "parameters": _derive_sharded}
+    return kinds.get(job.parallelism.shard, _derive_shared_update)(job, held)
 
 
 def _derive_all_reduces(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
@@ -60,35 +60,42 @@ def _replicates_experts(job: Job) -> bool:
 def _derive_shared_update(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Gradients are reduced to the ranks that update with them, parameters gathered from these.
 
-    Each axis that the parallelism names divides what the ones outside it reduce and gather.
+    Each axis that the parallelism names divides what the ones outside it reduce and gather. With
+    `shard = gradients` those of layers are reduced in the backward pass of each microbatch.
     """
-    software, layout, degrees = job.software, job.parallelism, job.degrees
-    groups: tuple[tuple[str, float, GroupName, int, FanOut, tuple[FanOut, ...]], ...] = (
-        (
-            "all but the experts",
-            held.non_experts,
-            "data",
-            degrees.data,
-            layout.groups.data,
-            layout.data_axis_fan_outs,
-        ),
-        (
-            "experts",
-            held.experts,
-            "expert_data",
-            degrees.expert_data,
-            layout.groups.expert_data,
-            layout.expert_axis_fan_outs,
-        ),
-    )
-    for what, count, group, size, whole, axes in groups:
-        left = count
-        for fan_out in (axes or (whole,))[::-1] if size > 1 and count else ():
-            gradients, parameters = left * software.gradient_bytes, left * software.element_bytes
-            yield GradientCollective(f"gradients of {what}", "reduce_scatter", group, fan_out, gradients)
-            yield GradientCollective(f"parameters of {what}", "all_gather", group, fan_out, parameters)
-            left /= prod(fan_out)
+    layout, degrees = job.parallelism, job.degrees
+    data = layout.data_axis_fan_outs or (layout.groups.data,)
+    copies = layout.expert_axis_fan_outs or (layout.groups.expert_data,)
+    by_layer = layout.shard == "gradients"
+    calls = layout.microbatches if by_layer else 1
+    outside = held.outside_layers if by_layer else 0.0
+    if degrees.data > 1:
+        inside = held.non_experts - outside
+        yield from _reduce(job, "all but the experts", inside, "data", data, calls)
+        yield from _reduce(job, "embedding and head", outside, "data", data, 1)
+        yield from _gather(job, "all but the experts", held.non_experts, "data", data)
+    if degrees.expert_data > 1:
+        yield from _reduce(job, "experts", held.experts, "expert_data", copies, calls)
+        yield from _gather(job, "experts", held.experts, "expert_data", copies)
     yield from _derive_tensor_sums(job, held.replicated / degrees.data, held.experts / degrees.expert_data)
+
+
+def _reduce(
+    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...], calls: int
+) -> Iterator[GradientCollective]:
+    for fan_out in axes[::-1] if count else ():
+        bytes = count * job.software.gradient_bytes
+        yield GradientCollective(f"gradients of {what}", "reduce_scatter", group, fan_out, bytes, calls)
+        count /= prod(fan_out)
+
+
+def _gather(
+    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...]
+) -> Iterator[GradientCollective]:
+    for fan_out in axes[::-1] if count else ():
+        bytes = count * job.software.element_bytes
+        yield GradientCollective(f"parameters of {what}", "all_gather", group, fan_out, bytes)
+        count /= prod(fan_out)
 
 
 def _derive_sharded(job: Job, held: RankParameters) -> Iterator[GradientCollective]:

@@ -145,7 +145,7 @@ def _predict_update(
     seconds = 0.0
     if layout.shard != "parameters":
         for each in derive_gradient_collectives(job, held):
-            seconds += PREDICTORS[each.kind](each.bytes, each.fan_out, links)
+            seconds += each.calls * PREDICTORS[each.kind](each.bytes, each.fan_out, links)
     others, experts = held.non_experts, held.experts
     if layout.shard != "none":
         others, experts = others / prod(layout.groups.data), experts / prod(layout.groups.expert_data)

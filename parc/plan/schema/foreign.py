@@ -82,7 +82,8 @@ _SAME = {
 }
 _SIZE = "parc takes the number of microbatches: sequences / (sequences of a microbatch x data ranks)"
 _SHARD = (
-    "`data over [..] { shard = optimizer }` shards optimizer states (ZeRO-1), `shard = parameters` all (FSDP)"
+    "`data over [..] { shard = optimizer }` shards optimizer states (ZeRO-1), `shard = gradients` gradients "
+    "as well (ZeRO-2), `shard = parameters` all (FSDP)"
 )
 _LEVELS = "`levels = [fabric: 16, node: 8]` of a `cluster` means 16 nodes of 8 devices"
 _AXIS = "`mesh = [{axis}: N]` of a plan names an axis of N ranks, and `{strategy} over [{axis}]` uses it"
@@ -195,6 +196,8 @@ BLOCKS = {
 CHOICES = {
     "plan.data.shard": {
         "zero1": "optimizer",
+        "zero2": "gradients",
+        "shard_grad_op": "gradients",
         "zero3": "parameters",
         "fsdp": "parameters",
         "full_shard": "parameters",

@@ -15,6 +15,8 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "none": "Every rank holds all parameters, gradients and optimizer states.",
         "optimizer": "Every rank holds and updates a part of the optimizer states; parameters are whole "
         "(ZeRO-1).",
+        "gradients": "As `optimizer`, and of the gradients of layers every rank holds a part: each "
+        "microbatch reduces them (ZeRO-2).",
         "parameters": "Every rank holds a part of parameters, gradients and optimizer states; layers are "
         "gathered when they are needed (FSDP, ZeRO-3).",
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parc.plan.schema.form import Form, Key
 
-SHARDS = ("none", "optimizer", "parameters")
+SHARDS = ("none", "optimizer", "gradients", "parameters")
 SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero_bubble", "zbv", "dualpipev")
 V_SHAPED = (
     "zbv",

@@ -127,6 +127,7 @@ def replace_sum_by_maximum(target: MutationTarget) -> Iterator[Mutant]:
     Applies to every place where the runtime sums and something is summed.
     """
     scatter = "dist.reduce_scatter_single(total, terms.flatten(0, 1).contiguous(), group=group)"
+    slices = "dist.reduce_scatter_single(share, flat, group=group)"
     squares = "dist.all_reduce(partial, group=self.mesh.get_group(axis))"
     shared = {axis for parameter in target.parameters for axis in target.list_slice_axes(parameter)}
     pending = {
@@ -143,7 +144,7 @@ def replace_sum_by_maximum(target: MutationTarget) -> Iterator[Mutant]:
         (COLLECTIVES, "dist.all_reduce(total, group=group)", summed, "of collectives"),
         (COLLECTIVES, scatter, scattered, "of scattered sums"),
         (GRADIENTS, "dist.all_reduce(flat, group=group)", pending, "of gradients"),
-        (GRADIENTS, "dist.reduce_scatter_single(share, flat, group=group)", shared, "of shared gradients"),
+        ("runtime/buckets.py", slices, shared, "of shared gradients"),
         (GRADIENTS, squares, sharded, "of squares"),
         (GRADIENTS, stages, target.pipeline, "of the stages' squares"),
         ("runtime/vocabulary.py", "dist.all_reduce(parts, group=group)", vocabulary, "over the vocabulary"),

@@ -41,6 +41,6 @@ def mistype_gradients(target: MutationTarget) -> Iterator[Mutant]:
     yield target.patch(PLACEMENT, kept, "", "added up as they are computed", undetectable=unseen)
     axes = sorted({axis for parameter in target.parameters for axis in parameter.reduce})
     if axes:
-        summed = "    for group in slices:\n"
-        rounded = f"    flat = flat.bfloat16()\n{summed}"
+        summed = "        for group in groups:\n"
+        rounded = f"        flat = flat.bfloat16()\n{summed}"
         yield target.patch(GRADIENTS, summed, rounded, "summed in bfloat16", over=axes)

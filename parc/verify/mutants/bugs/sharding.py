@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parc.plan.placement import reduces_by_layer
 from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Mutant, MutationTarget
 
+BUCKETS = "runtime/buckets.py"
 GRADIENTS = "runtime/gradients.py"
+LAYERS = "runtime/layer_gradients.py"
 PLACEMENT = "runtime/placement.py"
 SLICES = "runtime/slices.py"
 TRAINING = "runtime/training.py"
@@ -41,12 +44,12 @@ def mix_slices(target: MutationTarget) -> Iterator[Mutant]:
     axes = _list_axes(target)
     if axes:
         rolled = SCATTER.replace("flat,", "flat.roll(share.numel()),")
-        yield target.patch(GRADIENTS, SCATTER, rolled, "the gradient of the next slice", over=axes)
+        yield target.patch(BUCKETS, SCATTER, rolled, "the gradient of the next slice", over=axes)
         rows = "flat.view(-1, sum(lengths))"
         yield target.patch(SLICES, rows, f"{rows}.flip(0)", "the last slice in the first place", over=axes)
     if any(len(target.list_slice_axes(parameter)) > 1 for parameter in target.parameters):
-        inner, outer = "pending[sliced[::-1], ", "pending[sliced, "
-        yield target.patch(GRADIENTS, inner, outer, "gradients of the outer axis first")
+        inner, outer = "in reversed(bucket[0].slice.axes):", "in bucket[0].slice.axes:"
+        yield target.patch(BUCKETS, inner, outer, "gradients of the outer axis first")
         numbered = "for axis in reversed(axes):"
         yield target.patch(PLACEMENT, numbered, "for axis in axes:", "slices numbered by the outer axis")
 
@@ -59,9 +62,22 @@ def scale_slices(target: MutationTarget) -> Iterator[Mutant]:
     """
     if axes := _list_axes(target):
         mean = f"{SCATTER}        share /= group.size()\n"
-        yield target.patch(GRADIENTS, SCATTER, mean, "a mean", over=axes)
+        yield target.patch(BUCKETS, SCATTER, mean, "a mean", over=axes)
         own = f"{SCATTER}        share.copy_(flat.view(group.size(), -1)[group.rank()])\n"
-        yield target.patch(GRADIENTS, SCATTER, own, "one rank's term", over=axes)
+        yield target.patch(BUCKETS, SCATTER, own, "one rank's term", over=axes)
+
+
+@silent_bug("layer gradients of one microbatch")
+def keep_last_reduction(target: MutationTarget) -> Iterator[Mutant]:
+    """The gradients of a layer that a backward pass has reduced replace those of the microbatches before.
+
+    Applies where backward passes reduce the gradients of layers.
+    """
+    axes = _list_axes(target)
+    if axes and reduces_by_layer(target.plan):
+        same, add = target.one_microbatch, "torch._foreach_add_(sums, "
+        last = "torch._foreach_copy_(sums, "
+        yield target.patch(LAYERS, add, last, "replaced", over=axes, equivalent=same)
 
 
 @silent_bug("norm of unsummed gradients")

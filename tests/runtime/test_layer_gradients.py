@@ -1,0 +1,89 @@
+"""Gradients of layers that each backward pass reduces: a rank keeps its slices, and no more of a layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from parc.runtime.gradients import Gradients
+from parc.runtime.layer_gradients import LayerGradients
+from parc.runtime.placement import PlacedParameter, Placement, place_parameters
+from parc.runtime.recompute import recompute
+from parc.runtime.topology import Topology
+from tests.runtime.toy import DOUBLE
+
+WIDTH, RANKS, MICROBATCHES = 3, 2, 2
+
+
+class Stage(nn.Module):
+    """A scale, and two layers."""
+
+    def __init__(self, again: bool) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.again = again
+        self.scale = nn.Parameter(torch.ones(WIDTH, dtype=torch.float64))
+        self.layers = nn.ModuleDict({"0": nn.Linear(WIDTH, WIDTH), "1": nn.Linear(WIDTH, WIDTH)}).double()
+        for parameter in self.layers.parameters():
+            nn.init.normal_(parameter, generator=generator)
+
+    def forward(self, x: Tensor, scaled: bool = True) -> Tensor:
+        x = x * self.scale if scaled else x
+        for layer in self.layers.values():
+            x = (recompute(layer, x) if self.again else layer(x)).tanh()
+        return x.sum()
+
+
+def draw_batch(rank: int, microbatch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(10 * rank + microbatch)
+    return torch.randn(4, WIDTH, dtype=torch.float64, generator=generator)
+
+
+def place(again: bool) -> tuple[Stage, list[PlacedParameter], Gradients]:
+    topology, stage = Topology.build({"dp": RANKS}), Stage(again)
+    table = {
+        name: Placement(tuple(parameter.shape), init=(), reduce=("dp",))
+        for name, parameter in stage.named_parameters()
+    }
+    parameters = list(place_parameters(stage, table, topology.mesh, DOUBLE, ("dp",)))
+    LayerGradients([stage], "layers", parameters, topology.mesh)
+    return stage, parameters, Gradients(parameters, topology.mesh)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_rank_keeps_the_sums_of_its_slices(ranks, again: bool) -> None:
+    def run() -> dict[str, tuple[Tensor, range, bool]]:
+        stage, parameters, gradients = place(again)
+        for microbatch in range(MICROBATCHES):
+            stage(draw_batch(torch.distributed.get_rank(), microbatch)).backward()
+            assert all((each.tensor.grad is None) == each.name.startswith("layers.") for each in parameters)
+        gradients.complete()
+        return {
+            each.name: (each.gradient.clone(), each.slice.elements, each.tensor.grad is None)
+            for each in parameters
+            if each.slice
+        }
+
+    whole = Stage(again=False)
+    for rank in range(RANKS):
+        for microbatch in range(MICROBATCHES):
+            whole(draw_batch(rank, microbatch)).backward()
+    for found in ranks(RANKS, run):
+        for name, parameter in whole.named_parameters():
+            own, elements, freed = found[name]
+            assert parameter.grad is not None
+            expected = parameter.grad.flatten()[elements.start : elements.stop]
+            torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)  # float64, sums of 16 terms
+            assert freed == (name != "scale")
+
+
+def test_a_layer_that_no_backward_pass_leaves_is_an_error(ranks) -> None:
+    def run() -> str:
+        stage, _, gradients = place(again=False)
+        stage(draw_batch(0, 0), scaled=False).backward()  # what enters layer 0 needs no gradient
+        with pytest.raises(RuntimeError) as raised:
+            gradients.complete()
+        return str(raised.value)
+
+    assert set(ranks(RANKS, run)) == {"no backward pass has reduced the gradient of layers.0.weight"}
