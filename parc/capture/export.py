@@ -27,7 +27,7 @@ from parc.capture.graph import Body, get_argument, get_item_source, get_name, is
 from parc.capture.model.objective import Objective
 from parc.capture.model.signatures import Signatures
 from parc.capture.model.tree import TensorSlot, TensorSlots
-from parc.capture.preconditions import check_operations
+from parc.capture.preconditions import Illegal, check_operations
 from parc.capture.source_lines import is_users_file
 from parc.capture.split_bias import split_biases
 from parc.docstrings import read_docstring
@@ -72,12 +72,14 @@ class _Exporter:
         entry = _Entry(call, tensors)
         with make_calls_opaque(self._forward, call.module), _keep_helper_frames():
             program = torch.export.export(entry, (*entry.tensors, *inputs), strict=False)
-        if program.graph_signature.inputs_to_lifted_tensor_constants:
-            raise ValueError(
-                f"`{path or 'the model'}` makes a tensor of Python values in forward: register it as a buffer"
-            )
         graph = program.graph_module.graph
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+        constants = program.graph_signature.inputs_to_lifted_tensor_constants
+        for node in placeholders:
+            if node.name in constants:
+                reason = "`forward` reads a tensor of Python values, or one that is no buffer"
+                cure = "register it in the constructor: `self.register_buffer(name, torch.tensor(..))`"
+                raise Illegal(reason, next(iter(node.users), None), cure)
         for node, (first, *_) in zip(placeholders, tensors, strict=False):
             node.meta.update(tensor=first.name.removeprefix(f"{path}."), buffer=first.is_buffer)
         for node, name in zip(placeholders[len(tensors) :], _name_arguments(call), strict=True):

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import fx
 
+from parc.capture.preconditions import Illegal
+
 
 def functionalize(graph: fx.Graph, aliases: Callable[[fx.Node], bool]) -> None:
     """Replace `x.add_(y)` by `add(x, y)` and every later use of x by the result.
 
-    Raises ValueError where x is a view of another value, or another is a view of x: both change at once.
+    Raises Illegal where x is a view of another value, or another is a view of x: both change at once.
     `aliases` says whether an item of a tuple, or a result of a call, may be a view.
     """
     for node in list(graph.nodes):
@@ -23,9 +25,20 @@ def functionalize(graph: fx.Graph, aliases: Callable[[fx.Node], bool]) -> None:
         changed = node.args[0]
         assert isinstance(changed, fx.Node)
         if not _is_alone(changed, node) or aliases(changed):
-            raise ValueError(f"`{node.target}` changes a tensor of which a view is used as well")
+            raise _refuse(changed, node)
         node.target = _find_functional(node.target)
         changed.replace_all_uses_with(node, delete_user_cb=_list_nodes_after(node).__contains__)
+
+
+def _refuse(changed: fx.Node, at: fx.Node) -> Illegal:
+    while is_view(changed) and isinstance(changed.args[0], fx.Node):
+        changed = changed.args[0]
+    if changed.op == "placeholder" and "tensor" in changed.meta:
+        reason = f"`forward` changes the parameter `{changed.meta['tensor']}`, as the optimizer does"
+        return Illegal(reason, at, "compute with a changed copy instead")
+    name = at.target._schema.name.split("::")[1]  # type: ignore[union-attr]
+    reason = f"`{name}` changes a tensor in place, of which a view is used as well"
+    return Illegal(reason, at, "use the operation that returns a new tensor")
 
 
 def _find_functional(target: torch._ops.OpOverload) -> torch._ops.OpOverload:

@@ -50,10 +50,11 @@ _READINGS = (
         VALUES,
     ),
     (
-        r"is not on the expected device meta|but found at least two devices|device.*\bmeta\b.*\bcpu\b",
+        r"is not on the expected device meta|found at least two devices|same device",
         Reading(
-            "computes with a tensor of numpy or of Python values",
-            "make it in the constructor, and register it: `self.register_buffer(name, tensor)`",
+            "computes with a tensor on another device than that of the inputs",
+            "give it theirs: `torch.zeros(n, device=x.device)`; register one of numpy or of Python values in "
+            "the constructor: `self.register_buffer(name, tensor)`",
         ),
     ),
     (

@@ -229,7 +229,7 @@ def changes_its_input(x: Tensor) -> Tensor:
     ],
 )
 def test_a_change_that_a_view_shows_is_refused(act: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(ValueError, match="changes a tensor of which a view is used as well"):
+    with pytest.raises(Illegal, match="changes a tensor in place, of which a view is used as well"):
         layers(lambda _: Acts(act))
 
 

@@ -184,6 +184,8 @@ def _print_argument(op: Operation, name: str, value: Any) -> ast.expr:
 def _print_embedding(op: Operation) -> ast.expr:
     padding = get_argument(op.node, "padding_idx")
     keywords = {"padding_idx": to_expression(padding)} if padding >= 0 else {}
+    if get_argument(op.node, "scale_grad_by_freq", default=False):
+        keywords["scale_grad_by_freq"] = literal(True)
     return call("F.embedding", to_expression(op.args[1]), op.first, **keywords)
 
 
