@@ -159,13 +159,18 @@ def test_values_of_the_constructor_that_are_too_large(
     assert "torch.eye" in fault.line
 
 
-def test_a_buffer_of_random_numbers(project: Project) -> None:
+def test_a_buffer_of_random_numbers_that_is_too_large(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small one has the values of the constructor, which are stored."""
     line = "        self.up = nn.Linear(width, inner, bias=False)"
     project.model(line, f"{line}\n        self.register_buffer('noise', torch.randn(3))")
-    fault = project.faults()[0]
-    assert fault.code == "P503"
+    monkeypatch.setattr(stored_values, "MOST_STORED", 10)
+    (fault,) = project.faults()
+    assert (fault.code, fault.file) == ("P503", "net.py")
     assert "layers.0.feed.noise" in fault.words
-    assert "random" in fault.words
+    assert "is drawn at random" in fault.words
+    assert "torch.randn(3)" in fault.line
 
 
 @pytest.mark.parametrize("layers", [1, 3])

@@ -259,5 +259,5 @@ class Listing(Block):
 
 
 def test_a_tensor_of_python_values_is_refused() -> None:
-    with pytest.raises(ValueError, match="makes a tensor of Python values"):
+    with pytest.raises(Illegal, match="reads a tensor of Python values"):
         layers(lambda _: Listing())
