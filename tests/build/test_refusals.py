@@ -57,6 +57,15 @@ def test_what_is_not_built_yet_is_refused_in_words(project: Project) -> None:
     assert "not supported" in fault.words
 
 
+def test_gradients_are_not_reduced_by_layers_in_a_split_backward_pass(project: Project) -> None:
+    schedule = "pipeline over [pp] { schedule = zero_bubble }"
+    project.layout = f"mesh = [pp: 2, dp: 2], data over [dp] {{ shard = gradients }}, {schedule}"
+    project.devices = 4
+    (fault,) = project.faults()
+    assert fault.code == "P401"
+    assert "`shard = gradients` with the schedule `zero_bubble`" in fault.words
+
+
 def test_a_setting_that_makes_it_not_fit(project: Project) -> None:
     (fault, *_) = project.faults("first.batch.microbatches=3")
     assert fault.code == "P208"

@@ -22,6 +22,7 @@ SLOW = {
     *(("interleaved", name) for name in ("breadth_first", "data", "tensor", "experts")),
     *(("split-backward", name) for name in ("zero_bubble", "zero_bubble_of_chunks", "dualpipev_experts")),
     ("split-backward", "zbv_everything"),
+    *(("sharded-schedules", name) for name in ("chunks", "zero_bubble")),
     *(("idle-experts", name) for name in ("data", "split", "shared_updates")),
 }
 captured: dict[tuple[str, str], Captured] = {}
