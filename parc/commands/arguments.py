@@ -57,7 +57,9 @@ def add_init(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="the Hugging Face config.json of the model, or its folder; - is standard input",
     )
-    parser.add_argument("--machine", default="h100", metavar="NAME", help="from the hardware library (h100)")
+    parser.add_argument(
+        "--machine", type=str.lower, default="h100", metavar="NAME", help="from the hardware library (h100)"
+    )
     parser.add_argument("--devices", type=int, metavar="N", help="number of devices (8)")
     parser.add_argument("--sequences", type=int, metavar="N", help="sequences per batch (4 per device)")
     parser.add_argument("--length", type=int, metavar="N", help="tokens per sequence (1024)")

@@ -99,9 +99,10 @@ def _read_config(source: Path) -> Config:
 def _ask_model(given: Mapping[str, int | None]) -> ShapeEntries:
     """The shape of the model: what is given, or if nothing is, what the user answers."""
     asking = not any(given.values())
-    shape = {
-        each.key: _ask(each.text, given[each.key], each.default, asking, least=0) for each in MODEL_QUESTIONS
-    }
+    shape: dict[str, int] = {}
+    for each in MODEL_QUESTIONS:
+        default = shape["heads"] if each.key == "kv_heads" else each.default
+        shape[each.key] = _ask(each.text, given[each.key], default, asking, least=0)
     if not shape["experts"]:
         del shape["experts"], shape["top_k"]
     for key, number in shape.items():

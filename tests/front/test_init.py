@@ -130,6 +130,15 @@ def test_a_small_plan_is_one_that_can_be_built(tmp_path: Path) -> None:
     assert (plan.train.model.shape.layers, plan.train.model.shape.experts) == (4, 8)
 
 
+def test_every_head_has_keys_of_its_own_where_nothing_is_said(tmp_path: Path) -> None:
+    out = tmp_path / "plan.parc"
+    sizes = ["--layers", "8", "--hidden", "512", "--heads", "8"]
+
+    assert main(["init", *sizes, "--machine", "H100", "-o", str(out)]) == 0
+    (plan,) = load(out).plans
+    assert (plan.train.model.shape.kv_heads, plan.cluster.levels[0].size) == (8, 8)
+
+
 def test_a_dense_model_has_no_experts(tmp_path: Path) -> None:
     out = tmp_path / "plan.parc"
 

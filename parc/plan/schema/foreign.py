@@ -179,9 +179,13 @@ for _path, _helps in _OTHER.items():
 BLOCKS = {
     "dp": "data",
     "ddp": "data",
+    "data_parallel": "data",
     "tp": "tensor",
+    "tensor_parallel": "tensor",
     "pp": "pipeline",
+    "pipeline_parallel": "pipeline",
     "ep": "experts",
+    "expert_parallel": "experts",
     "expert": "experts",
     "hardware": "cluster",
     "training": "train",
