@@ -128,6 +128,7 @@ def _describe_stage(stage: Stage) -> str:
     sends = any(isinstance(event, Send) for event in stage.root.events)
     count = len(stage.layers)
     embedding = ["the embedding"] if stage.root.parameters and not receives else []
-    layers = "layer `first_layer`" if count == 1 else f"{count} layers from number `first_layer` on"
+    number = f"{count} layers" if count else "the layers"  # those of torch's own are not counted
+    layers = "layer `first_layer`" if count == 1 else f"{number} from number `first_layer` on"
     text = " and ".join([*embedding, layers]) if sends else ", ".join([*embedding, layers, "and the loss"])
     return f"{text[0].upper()}{text[1:]}."

@@ -56,7 +56,8 @@ def collect_readme_facts(plan: Plan, program: Program, modules: Sequence[str]) -
     places = _list_places(plan)
     for number, (module, stage) in enumerate(zip(modules, program.stages, strict=True)):
         last = stage.first_layer + len(stage.layers) - 1
-        said = f"stage {number}, layers {stage.first_layer} to {last}{places.get(number, '')}"
+        layers = f"{stage.first_layer} to {last}" if stage.layers else f"from {stage.first_layer} on"
+        said = f"stage {number}, layers {layers}{places.get(number, '')}"
         contents.setdefault(f"{module}.py", []).append(said)
     return ReadmeFacts(
         plan=plan.name,

@@ -38,10 +38,21 @@ class Cutter:
 
     def find_layer(self, node: fx.Node) -> int | None:
         """The number of the layer that a node calls."""
-        if node.target is not CALL or not str(node.args[1]).startswith(self.layers + "."):
-            return None
-        rest = str(node.args[1]).removeprefix(self.layers + ".")
-        return int(rest) if rest.isdigit() else None
+        return self._find_number(str(node.args[1])) if node.target is CALL else None
+
+    def _find_number(self, path: str, below: bool = False) -> int | None:
+        """The number of the layer at a path, or `below` it."""
+        prefix = self.layers + "."
+        rest = path.removeprefix(prefix)
+        number = rest.partition(".")[0] if below else rest
+        return int(number) if path.startswith(prefix) and number.isdigit() else None
+
+    def _find_layer_read(self, node: fx.Node) -> int | None:
+        """The last layer whose parameters a node reads: layers of torch's own are not called as units."""
+        read = [made.meta for made in node.all_input_nodes if "tensor" in made.meta]
+        parameters = [str(meta["tensor"]) for meta in read if not meta["buffer"]]
+        numbers = [self._find_number(path, below=True) for path in parameters]
+        return max((number for number in numbers if number is not None), default=None)
 
     def is_constant(self, node: fx.Node) -> bool:
         """Whether every stage can compute a value for itself: from buffers and the batch, which all have."""
@@ -72,6 +83,9 @@ class Cutter:
     def _is_result(self, node: fx.Node) -> bool:
         return any(user.op == "output" for user in node.users)
 
+    def _find_stage(self, layer: int) -> int:
+        return next(stage for stage, end in enumerate(self.ends) if layer < end)
+
     def _assign(self) -> dict[fx.Node, int]:
         """Layers as the plan says; what follows one stays with it; a value that no layer precedes is computed
         in the first stage that uses it.
@@ -82,10 +96,14 @@ class Cutter:
             made = [_find_maker(n) for n in node.all_input_nodes if n.op != "placeholder"]
             number = self.find_layer(node)
             if number is not None:
-                early[node] = next(stage for stage, end in enumerate(self.ends) if number < end)
+                early[node] = self._find_stage(number)
                 follows.add(node)
                 continue
             early[node] = max((early[n] for n in made), default=0)
+            number = self._find_layer_read(node)
+            if number is not None:
+                early[node] = max(early[node], self._find_stage(number))
+                follows.add(node)
             if any(n in follows for n in made):
                 follows.add(node)
         for node in reversed(self.nodes):

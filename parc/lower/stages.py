@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -24,8 +24,10 @@ def cut_stages(placed: Placed, units: Units, layers: str, counts: Sequence[int])
     check_stages_share_nothing(_list_uses(cutter))
     check_layers_follow([number for node in cutter.nodes if (number := cutter.find_layer(node)) is not None])
     stages: list[Stage] = []
+    crossing: dict[fx.Node, Value] = {}
     for number in range(len(counts)):
-        stages.append(_build_stage(cutter, units, number, stages[-1].gives if stages else ()))
+        stage, crossing = _build_stage(cutter, units, number, crossing)
+        stages.append(stage)
     return tuple(stages)
 
 
@@ -36,23 +38,31 @@ def _list_uses(cutter: Cutter) -> dict[str, list[int]]:
     return {p.meta["tensor"]: [n for n, mine in enumerate(nodes) if _is_used(p, mine)] for p in parameters}
 
 
-def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, ...]) -> Stage:
+def _build_stage(
+    cutter: Cutter, units: Units, number: int, received: Mapping[fx.Node, Value]
+) -> tuple[Stage, dict[fx.Node, Value]]:
+    """A stage that is given what `received` names, and the values of the model that it hands to the next.
+
+    Two of them may be one variable, such as a tensor and its clone. It crosses once.
+    """
     placed, nodes = cutter.placed, cutter.list_nodes(number)
     units.make_called_units(placed, nodes)
     last = number == len(cutter.ends) - 1
     leaving = [] if last else cutter.list_crossing(number)
-    received = cutter.list_crossing(number - 1) if number else []
     inputs, keywords = _find_inputs(cutter, nodes, number)
-    given = [value.name for value in takes] or [node.meta["name"] for node in inputs]
+    given = [value.name for value in received.values()] or [node.meta["name"] for node in inputs]
     writer = units.create_writer(placed, nodes, given, leaving)
-    for node, value in zip(received, takes, strict=True):
+    for node, value in received.items():
         writer.receive(node, value)
     for node in (*inputs, *keywords):
         writer.bind(node, node.meta["name"])
-    takes = takes or tuple(writer.read_variable(node) for node in inputs)
+    entering = received or {node: writer.read_variable(node) for node in inputs}
+    takes = _list_variables(entering)
     batch = tuple(writer.read_variable(node) for node in keywords)
     writer.write()
-    gives = tuple(writer.read_variable(node) for node in leaving)
+    sent = {node: writer.read_variable(node) for node in leaving}
+    gives = _list_variables(sent)
+    leaving = [next(node for node in leaving if sent[node] == value) for value in gives]
     called = [node for node in nodes if node.target is CALL]
     units_called = {str(n.args[1]): units.names[id(placed.children[str(n.args[1])])] for n in called}
     layer_units = tuple(units_called[str(n.args[1])] for n in called if cutter.find_layer(n) is not None)
@@ -76,10 +86,10 @@ def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, 
             *([] if last else [Send(gives)]),
         ),
         tuple(map(writer.read_result, placed.body.results() if last else leaving)),
-        requirement=units.find_requirement(placed, writer, takes, received or inputs),
+        requirement=units.find_requirement(placed, writer, [*entering.values()], [*entering]),
     )
     root = replace(root, numbers=find_numbers_read(root, writer.numbers))
-    return Stage(
+    stage = Stage(
         root,
         _list_needed(units, root, layer_units),
         cutter.ends[number - 1] if number else 0,
@@ -91,6 +101,15 @@ def _build_stage(cutter: Cutter, units: Units, number: int, takes: tuple[Value, 
             for node, value in zip(leaving, gives, strict=True)
         ),
     )
+    return stage, sent
+
+
+def _list_variables(values: Mapping[fx.Node, Value]) -> tuple[Value, ...]:
+    """The values, each variable once, where it is first."""
+    found: dict[str, Value] = {}
+    for value in values.values():
+        found.setdefault(value.name, value)
+    return tuple(found.values())
 
 
 def _find_inputs(

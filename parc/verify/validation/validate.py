@@ -94,6 +94,8 @@ def validate(
 
     try:
         sample, unmatched = _choose_sample(plan, files, shapes)
+    except SyntaxError as fault:
+        return None, (report_end(plan, fault),)
     except CompileError as faulty:
         return skip("at a tiny size, " + "; ".join(each.message for each in faulty.diagnostics))
     except Exception as fault:  # noqa: BLE001 - the program is made, whatever is wrong with a smaller one
