@@ -132,6 +132,7 @@ def test_a_second_pass_that_does_more_than_arithmetic_is_detected(
     assert (found.rung, message in found.message) == (rung, True), found
 
 
+@pytest.mark.slow
 def test_layers_that_keep_one_microbatchs_gradient_are_detected(tmp_path: Path) -> None:
     sample = compiled("moe", (2, "mesh = [dp: 2]\n    data over [dp] { shard = gradients }"))
     runner = MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path, timeout=60)
@@ -148,24 +149,17 @@ def sharing(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("sharing"), timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bug", "site", "rung", "message"),
     [
         ("stale sharded parameters", "not gathered", "matching", "an operation is missing"),
         ("stale sharded parameters", "before the update", "numbers", ".weight differs by"),
-        pytest.param("another rank's slice", "next slice", "numbers", "gradient of", marks=pytest.mark.slow),
-        pytest.param(
-            "another rank's slice", "slices numbered", "numbers", ".weight differs by", marks=pytest.mark.slow
-        ),
-        pytest.param("shared gradient scaled", "a mean", "numbers", "gradient of", marks=pytest.mark.slow),
+        ("another rank's slice", "next slice", "numbers", "gradient of"),
+        ("another rank's slice", "slices numbered", "numbers", ".weight differs by"),
+        ("shared gradient scaled", "a mean", "numbers", "gradient of"),
         ("norm of unsummed gradients", "whole tensors", "numbers", "gradient norm differs"),
-        pytest.param(
-            "norm of one rank's shards",
-            "along `dp`",
-            "matching",
-            "an operation is missing",
-            marks=pytest.mark.slow,
-        ),
+        ("norm of one rank's shards", "along `dp`", "matching", "an operation is missing"),
     ],
 )
 def test_bugs_of_updates_that_ranks_share_are_detected(
