@@ -40,7 +40,7 @@ def draw_jobs(draw: st.DrawFn) -> Job:
         sequences=draw(st.sampled_from([1, 2, 4])),
         sequence_parallel=draw(st.booleans()),
         recompute=draw(recomputes),
-        shard=draw(st.sampled_from(["none", "optimizer", "parameters"])),
+        shard=draw(st.sampled_from(["none", "optimizer", "gradients", "parameters"])),
         overlap_gradients=draw(st.booleans()),
         overlap_tensor=draw(st.booleans()),
         flash_attention=draw(st.booleans()),
