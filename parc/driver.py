@@ -105,6 +105,7 @@ def _read_sources(loaded: Loaded, plan: Plan) -> dict[str, bytes]:
     return shown | read_sources(plan.train.model)
 
 
+@pause_collector()
 def build(
     file: Path,
     plan: str | None,
@@ -148,7 +149,6 @@ def _refuse_to_mix(made: Compiled, out: Path) -> Diagnostic | None:
     return error("P516", message, help="move it away, or choose another folder")
 
 
-@pause_collector()
 def _compile_and_check(loaded: Loaded, name: str | None, check: bool) -> Compiled | tuple[Diagnostic, ...]:
     """The program of a plan, compared with the model if asked for; or why there is none."""
     made = compile_plan(loaded, name)
@@ -208,7 +208,8 @@ def run(
     from parc.verify.execution.subprocess import run_program  # noqa: PLC0415 - start-up time: imports more of torch
     from parc.verify.run_summary import summarize_run  # noqa: PLC0415 - start-up time
 
-    made = _compile_and_check(load(file, overrides, outside), plan, check)
+    with pause_collector():
+        made = _compile_and_check(load(file, overrides, outside), plan, check)
     if not isinstance(made, Compiled):
         print(render(made, sys.stdout.isatty()), summarize(made), sep="\n")
         return 2 if any(each.code == "P009" for each in made) else 1  # as all commands: the file is not there

@@ -256,7 +256,7 @@ def _check_sizes(model: Model, structure: _Structure) -> None:
 
 def _check_shape(model: Model, structure: _Structure, root: Body) -> None:
     """What the checks and the table of ranks have believed, against the model."""
-    sizes = list_sizes(root, structure.layers, structure.banks, structure.objective)
+    sizes = list_sizes(root, structure.layers, structure.banks, structure.objective, structure.signatures)
     _refuse_other_sizes(model, sizes)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import Body, get_name, list_operands
+from parc.capture.model.signatures import Signatures
 
 NOUNS = {
     "layers": "layers",
@@ -25,7 +26,9 @@ NOUNS = {
 """What a size counts, by the key of `shape`."""
 
 
-def list_sizes(root: Body, layers: str, banks: Mapping[str, Bank], model: nn.Module) -> dict[str, set[int]]:
+def list_sizes(
+    root: Body, layers: str, banks: Mapping[str, Bank], model: nn.Module, signatures: Signatures
+) -> dict[str, set[int]]:
     """The sizes that the operations and the weights of experts show, by the keys of `shape`.
 
     Several of one key are those of different layers. `layers` is the path of the list of layers.
@@ -45,9 +48,10 @@ def list_sizes(root: Body, layers: str, banks: Mapping[str, Bank], model: nn.Mod
                 found["top_k"].add(operands[1][-1])
             elif node.target is CALL and str(node.args[1]).startswith(f"{layers}."):
                 found["hidden"] |= {operand[-1] for operand in operands if len(operand) == 3}
-    for path, bank in banks.items():
-        found["experts"].add(bank.count)
-        found["ffn"] |= _list_widths(model.get_submodule(path), bank, found["hidden"])
+    alike = {signatures.number(model.get_submodule(path)): path for path in banks}
+    for path in alike.values():
+        found["experts"].add(banks[path].count)
+        found["ffn"] |= _list_widths(model.get_submodule(path), banks[path], found["hidden"])
     return found
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from parc.capture.experts.bank import Bank
 
+_DRAWN = 1_000_003  # random numbers, repeated: of a prime number no two rows begin at the same one
 _STEP = 64  # elements: rows stay aligned, as grouped products demand
 
 
@@ -49,7 +50,8 @@ def _allocate(module: nn.Module, bank: Bank) -> dict[int, nn.Parameter]:
     memory = {}
     for (dtype, last), roles in alike.items():
         size = max(roles.values()) + len(roles) * bank.count * _STEP
-        memory[dtype, last] = (torch.randn(size, generator=generator) / last**0.5).to(dtype)
+        drawn = (torch.randn(min(size, _DRAWN), generator=generator) / last**0.5).to(dtype)
+        memory[dtype, last] = drawn.repeat(-(-size // len(drawn)))
     lent = {}
     for name, parameter in named:
         number, role = bank.locate_expert(name)
