@@ -13,7 +13,7 @@ import pytest
 
 from parc.check.load import load_text
 from parc.source import Source
-from parc.verify.execution.watchdog import RunStopped
+from parc.verify.execution.diagnose import RunFailed
 from parc.verify.numbers.compare import compare_program, save_reference
 from parc.verify.sample.sample import Sample, SampleRun, compile_sample
 
@@ -154,5 +154,5 @@ def test_a_module_that_is_bound_to_its_batch_refuses_another(tmp_path: Path) -> 
     run = prepare(sample, tmp_path / "as_compiled", timeout=600.0)
     save_reference(run.reference, 3, reference)
     assert compare_program(run, reference)[0].used <= 1
-    with pytest.raises(RunStopped, match=r"`slice` \(net\.py, line 10\) has 7 for .* and 3 for "):
+    with pytest.raises(RunFailed, match=r"`slice` \(net\.py, line 10\) has 7 for .* and 3 for "):
         compare_program(edit_batch(sample, tmp_path), reference)

@@ -38,7 +38,7 @@ def run_ranks(
     """Runs `target(*args)` on each of `world` forked ranks; what they return, in the order of the ranks.
 
     `target` runs the program in `folder`. `timeout` limits each of its steps, in seconds; see
-    `WATCHDOG.restart`. Raises RunStopped where a rank fails, hangs, or ends its process early.
+    `WATCHDOG.restart`. Raises RunFailed where a rank fails, hangs, or ends its process early.
     """
     with make_temporary() as scratch:
         try:

@@ -109,7 +109,7 @@ def load_reference(file: Path) -> list[ReferenceStep]:
 def compare_program(run: SampleRun, reference: Path) -> list[Deviation]:
     """All deviations of a program in float64 from the steps in the file `reference`, the worst first.
 
-    Raises RunStopped where the program does not run to its end.
+    Raises RunFailed where the program does not run to its end.
     """
     found = [each for rank in run.run_ranks(compare_rank, reference, run.sample.plan) for each in rank]
     compared = {name for each in found for name in each.user_names}

@@ -41,7 +41,7 @@ Ranks = Sequence[RankActivations]  # of one step, by rank
 def locate_divergence(run: SampleRun) -> RungFinding:
     """Runs the program once more, and its model, until a tensor differs.
 
-    Raises RunStopped where the program does not run to its end.
+    Raises RunFailed where the program does not run to its end.
     """
     search = Search(run.sample.plan.mesh, run.sample.program)
     for count in (1, STEPS):  # most bugs show in the first step, and a step of many ranks takes long

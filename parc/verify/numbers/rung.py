@@ -28,7 +28,7 @@ SHOWN = 4  # lines with casts that are listed
 def prove_numbers(run: SampleRun) -> Rung:
     """Runs `STEPS` steps of a program, which computes in float64, and of its model.
 
-    Raises RunStopped where the program does not run to its end.
+    Raises RunFailed where the program does not run to its end.
     """
     with make_temporary() as scratch:
         reference = scratch / "reference.pt"

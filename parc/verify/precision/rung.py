@@ -31,7 +31,7 @@ FINDINGS = 3  # that are reported, the worst first
 def prove_precision(run: SampleRun) -> Rung:
     """Runs one step of a program that computes in float32 or bfloat16.
 
-    Raises RunStopped where the program does not run to its end, NotProvable where there are too few GPUs.
+    Raises RunFailed where the program does not run to its end, NotProvable where there are too few GPUs.
     """
     plan = run.sample.plan
     if run.device == "cuda":

@@ -76,7 +76,7 @@ class SampleRun:
     def run_ranks(self, target: Callable[..., T], *args: object) -> list[T]:
         """Calls `target(folder, dataset, *args)` on each rank; the results, in the order of the ranks.
 
-        Raises RunStopped where the program does not run to its end.
+        Raises RunFailed where the program does not run to its end.
         """
         world, arguments = self.sample.plan.mesh.size, (self.folder, self.dataset, *args)
         return run_ranks(world, self.folder, target, *arguments, timeout=self.timeout, device=self.device)
