@@ -25,9 +25,11 @@ class Restart(Exception):
 class Refused(Exception):
     """There is no legal placement."""
 
-    def __init__(self, reason: str, axis: str, body: Body, node: fx.Node | None) -> None:
+    def __init__(
+        self, reason: str, axis: str, body: Body, node: fx.Node | None, cure: str | None = None
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.axis, self.body, self.node = reason, axis, body, node
+        self.reason, self.axis, self.body, self.node, self.cure = reason, axis, body, node, cure
 
 
 @dataclass(frozen=True)

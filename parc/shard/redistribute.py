@@ -109,7 +109,7 @@ class MoveRecorder:
         """Undo the cuts that led to a conflict, and start again. Raises Refused where there are none."""
         keys = frozenset[str]().union(*(self.placed.get_settled(operand).origins for operand in operands))
         if axis != self.layout.tensor or not keys:
-            raise Refused(conflict.reason, axis, self.placed.body, node)
+            raise Refused(conflict.reason, axis, self.placed.body, node, conflict.cure)
         for key in sorted(keys):
             self.parameters.retract(key, conflict, axis, self.placed.body, node)
         raise Restart

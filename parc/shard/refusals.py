@@ -43,7 +43,8 @@ def _report_refused(plan: Plan, refused: Refused) -> Diagnostic:
     where = get_user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
     over = " and ".join(f"`{name}`" for name, each in plan.strategies.items() if refused.axis in each.axes)
-    help = f"compute it along another dim than the one that {over} splits, or leave {over} out"
+    cure = refused.cure or f"compute it along another dim than the one that {over} splits"
+    help = f"{cure}, or leave {over} out"
     return error("P507", message, *label_operation(refused.node), _label_axis(plan, refused.axis), help=help)
 
 

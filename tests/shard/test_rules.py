@@ -467,8 +467,20 @@ def test_an_argument_that_a_rule_has_not_looked_at_is_refused() -> None:
     scattered = Sample(
         "scatter", aten.scatter.reduce, (floats(4, 4), 1, index, floats(4, 4)), {"reduce": "add"}
     )
-    with pytest.raises(Conflict, match="`aten::scatter` with `reduce = add` has no rule"):
+    with pytest.raises(Conflict, match="`scatter` with `reduce = add` has no rule"):
         decide_case(Case(scattered, 2, (S(0), S(0), S(0))))
+
+
+@pytest.mark.parametrize(
+    ("extra", "cure"), [((None, 1, -100, 0.1), "log_softmax"), ((floats(5),), "F.embedding(labels, ")]
+)
+def test_a_loss_without_a_rule_has_a_cure(extra: tuple[object, ...], cure: str) -> None:
+    """Both are built as the cure says in the plan `loss-by-hand`."""
+    labels = torch.zeros(4, dtype=torch.long)
+    loss = Sample("loss", aten.cross_entropy_loss.default, (floats(4, 5), labels, *extra))
+    with pytest.raises(Conflict) as conflict:
+        decide_case(Case(loss, 2, (S(0),) * (3 if extra[0] is not None else 2)))
+    assert cure in str(conflict.value.cure)
 
 
 def test_dropout_that_drops_nothing_is_let_through() -> None:

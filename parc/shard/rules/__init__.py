@@ -59,10 +59,11 @@ class Decision:
 
 @dataclass
 class Conflict(Exception):
-    """No legal choice of states. `operands` are the positions at fault."""
+    """No legal choice of states. `operands` are the positions at fault, `cure` is what to write instead."""
 
     reason: str
     operands: Sequence[int] = field(default=())
+    cure: str | None = None
 
     def __str__(self) -> str:
         return self.reason
@@ -118,7 +119,7 @@ def _check_arguments(site: Site, known: Container[str]) -> None:
         value = get_argument(site.node, stated.name)
         holds_tensors = any(isinstance(leaf, fx.Node) for leaf in pytree.tree_leaves(value))
         if stated.name not in known and not holds_tensors and value != stated.default_value:
-            name = get_name(site.node)
+            name = get_name(site.node).removeprefix("aten::")
             raise Conflict(f"`{name}` with `{stated.name} = {value}` has no rule", range(len(site.operands)))
 
 
@@ -126,8 +127,8 @@ def _check_lazy(site: Site, decision: Decision) -> None:
     pairs = enumerate(zip(site.states, decision.wanted, strict=True))
     reduced = [place for place, (before, after) in pairs if before.partial and not after.partial]
     if reduced:
-        reason = f"`{get_name(site.node)}` needs the whole of its operand, which is a partial sum"
-        raise Conflict(reason, reduced)
+        name = get_name(site.node).removeprefix("aten::")
+        raise Conflict(f"`{name}` needs the whole of its operand, which is a partial sum", reduced)
 
 
 def _find_rule(node: fx.Node) -> Rule | None:
@@ -145,7 +146,8 @@ def decide(site: Site) -> Decision:
     _check_not_random(site)
     found = _find_rule(site.node)
     if found is None:
-        return require_whole(site, f"`{get_name(site.node)}` has no rule for sharded operands")
+        reason = f"`{get_name(site.node).removeprefix('aten::')}` has no rule for sharded operands"
+        return require_whole(site, reason, "write it with operators that have one")
     decision = found(site)
     for place, (before, after) in enumerate(zip(site.states, decision.wanted, strict=True)):
         if before.sharded and after.sharded and before != after:
@@ -177,11 +179,11 @@ def _order_type(tensor: Tensor) -> int:
     return 2 if tensor.is_floating_point() else int(tensor.dtype != torch.bool)
 
 
-def require_whole(site: Site, reason: str) -> Decision:
+def require_whole(site: Site, reason: str, cure: str | None = None) -> Decision:
     """Every operand is whole on every rank already. Raises Conflict where one is not."""
     at_fault = [place for place, state in enumerate(site.states) if state.sharded or state.partial]
     if at_fault:
-        raise Conflict(reason, at_fault)
+        raise Conflict(reason, at_fault, cure)
     return keep_alike(site, join_states(site.states))
 
 

@@ -46,9 +46,12 @@ def measure_loss(site: Site) -> Decision:
     With V sharded the ranks exchange maxima and sums; over N it is a sum like any other.
     """
     if len(site.operands) != 2 or len(site.operands[0].shape) != 2 or len(site.operands[1].shape) != 1:
-        raise Conflict("cross-entropy has a rule for logits (N, V) and labels (N), without class weights")
+        reason = "cross-entropy has a rule for logits (N, V) and labels (N), without class weights"
+        weights = "F.embedding(labels, weight[:, None]).squeeze(-1)"
+        raise Conflict(reason, cure=f'weight the losses of `reduction="none"` by hand, with `{weights}`')
     if get_argument(site.node, "label_smoothing"):
-        raise Conflict("cross-entropy with label smoothing has no rule")
+        cure = "add `label_smoothing` times the mean of `-F.log_softmax(logits, -1)` to the loss by hand"
+        raise Conflict("cross-entropy with label smoothing has no rule", cure=cure)
     logits, labels = site.operands
     at = _require_sum(labels.state)
     state = at if at.sharded and not logits.state.sharded else settle(logits)

@@ -62,9 +62,8 @@ class Validation:
         }
 
     def __str__(self) -> str:
-        return (
-            f"checked: {self.roles} roles, {self.gradients} gradients, largest difference {self.largest:.0e}"
-        )
+        roles = "1 role" if self.roles == 1 else f"{self.roles} roles"
+        return f"checked: {roles}, {self.gradients} gradients, largest difference {self.largest:.0e}"
 
 
 @contextmanager
