@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -78,6 +79,33 @@ def test_a_rank_killed_without_a_word_is_named_before_those_that_lost_it() -> No
 
     error = failure(4, work)
     assert (error.rank, "SIGKILL" in error.report) == (1, True)
+
+
+def test_what_a_killed_run_has_left_is_removed_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def list_folders() -> list[str]:
+        return sorted(each.name for each in tmp_path.glob("ranks-*"))
+
+    started, start = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        try:
+            spawn(2, lambda: (os.write(start, b"x"), time.sleep(600)))
+        finally:
+            os._exit(0)
+    os.read(started, 1)
+    (first,) = list_folders()
+    spawn(1, lambda: None)
+    assert list_folders() == [first], "a run that goes on keeps its folder"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    deadline = time.monotonic() + 20
+    while list_folders() and time.monotonic() < deadline:  # its ranks end after it
+        spawn(1, lambda: None)
+    assert list_folders() == []
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import os
 import selectors
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from .connect import (
     join_group,
     use_loopback,
 )
+from .store_file import make_store_file
 from .watchdog import WATCHDOG
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -101,10 +101,10 @@ def spawn(
     ranks: list[_Rank] = []
     sys.stdout.flush()
     sys.stderr.flush()
-    with tempfile.TemporaryDirectory(prefix="ranks-") as folder, exit_on_signal():
+    with make_store_file() as store, exit_on_signal():
         try:
             threads = count_forked_threads(world)
-            start = _Start(world, f"{folder}/store", device, timeout, watch, threads)
+            start = _Start(world, store, device, timeout, watch, threads)
             with _hold_signals():
                 ranks.extend(_fork(number, start, target, args) for number in range(world))
             _watch(ranks)
