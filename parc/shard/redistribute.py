@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NoReturn
 
 from torch import fx
@@ -34,11 +35,11 @@ class MoveRecorder:
         """The moves of every operand. What is settled once stays settled for those who read it later."""
         moves = []
         for operand, states in zip(operands, wanted, strict=True):
-            made: list[Move] = []
+            of_axes: list[list[Move]] = []
             for place, axis in enumerate(self.layout.axes):
-                made += self._derive_moves(node, operand, place, states[place])
+                of_axes.append(self._derive_moves(node, operand, place, states[place]))
                 self._used.add((operand, axis))
-            moves.append(tuple(made))
+            moves.append(tuple(chain.from_iterable(_reduce_shares(of_axes))))
         self.placed.moves[node] = tuple(moves)
         self.placed.wanted[node] = tuple(wanted)
 
@@ -113,3 +114,14 @@ class MoveRecorder:
         for key in sorted(keys):
             self.parameters.retract(key, conflict, axis, self.placed.body, node)
         raise Restart
+
+
+def _reduce_shares(of_axes: Sequence[list[Move]]) -> list[list[Move]]:
+    """The moves of each axis, in an order in which sums of whole tensors follow those that leave a share."""
+    scatters = [moves for moves in of_axes if any(m.before.partial and m.after.sharded for m in moves)]
+    if not scatters:
+        return list(of_axes)
+    last = next(place for place, moves in enumerate(of_axes) if moves is scatters[-1])
+    early, late = of_axes[: last + 1], of_axes[last + 1 :]
+    whole = [moves for moves in early if not any(m.before.sharded or m.after.sharded for m in moves)]
+    return [*(moves for moves in early if moves not in whole), *whole, *late]
