@@ -182,7 +182,7 @@ def _run_model(plan: Plan, user: UserModel) -> tuple[_Structure, Forward]:
             return structure, _record_forward(model, structure, _read_batch(plan))
         except (
             NotExperts
-        ) as fault:  # stacked weights, or a list of like modules, that every token goes through
+        ) as fault:  # weights or modules that look like experts: every token meets all of them
             others.add(type(structure.objective.get_submodule(fault.path)))
 
 

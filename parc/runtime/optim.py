@@ -57,9 +57,7 @@ class ScheduledAdamW:
         self.parameters = parameters
         self.settings = settings
         self.masters = {each.name: self.split(each, each.master) for each in parameters}
-        self.experts: dict[Expert, list[Tensor]] = defaultdict(
-            list
-        )  # the masters of those that may be skipped
+        self.experts: dict[Expert, list[Tensor]] = defaultdict(list)  # masters of those that may be skipped
         for parameter in filter(self.is_split, parameters):
             masters = self.masters[parameter.name]
             for (number, _), master in zip(parameter.locate_experts(), masters, strict=True):
