@@ -138,6 +138,7 @@ def test_a_new_name_leaves_the_plans_what_they_are(tmp_path: Path) -> None:
         ("1f", "is not a name"),
         ("let", "is not a name"),
         ("ﬁ", "P317"),
+        ("²", "P317"),  # a letter to Python's `\w`, and no identifier
         ("in", "P317"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -41,7 +42,7 @@ def test_a_short_run_tells_every_step() -> None:
 
 
 def test_elsewhere_long_steps_are_a_line_a_minute() -> None:
-    seconds = iter(range(0, 31 * 40, 31))
+    seconds = itertools.count(0, 31)
     stream = io.StringIO()
     progress = Progress(1000, stream, clock=lambda: next(seconds))
     for step in range(10):
