@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,10 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code. Only the parser and the module of this command are loaded."""
+    """Run a command and return its exit code. Only the parser and the module of this command are loaded.
+
+    Without `arguments` they are those of the process, which ends with the command.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _accept_all_characters()
     if given[:1] == ["help"]:
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.rest = unknown
     if command.needs_torch and not _require_torch(getattr(options, "format", "text")):
         return USAGE
+    if arguments is None and not command.runs_long:
+        gc.disable()
     try:
         code: int = import_module(f"parc.commands.{name}").run(options)
         sys.stdout.flush()

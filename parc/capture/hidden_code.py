@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -81,17 +82,17 @@ def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, C
 
     The last two are listed for the first module of each class, which is added to `kinds`.
     """
-    if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
-        yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
+    wrapped = module._modules.get("_orig_mod")
+    if wrapped is not None or module._compiled_call_impl is not None:
+        yield type(module if wrapped is None else wrapped).__name__, type(module).forward
     kind = type(module)
     held = {name: vars(module)[name] for name in list_own_attributes(module)}
     if kind not in kinds:
         kinds.add(kind)
         held |= {**_find_named_beside(kind), **vars(kind)}
     for name, value in held.items():
-        function = vars(value).get("_torchdynamo_orig_callable") if inspect.isfunction(value) else None
-        if function is not None:
-            yield name, function
+        if isinstance(value, FunctionType) and "_torchdynamo_orig_callable" in vars(value):
+            yield name, vars(value)["_torchdynamo_orig_callable"]
 
 
 def _find_named_beside(kind: type) -> dict[str, Any]:

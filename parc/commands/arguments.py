@@ -206,6 +206,7 @@ class Command(NamedTuple):
     add_arguments: Callable[[ArgumentParser], None]
     needs_torch: bool = False
     passes_arguments: bool = False  # unknown ones are for the program
+    runs_long: bool = False  # collects garbage; what ends soon does not get back the time that this takes
 
 
 COMMANDS = {
@@ -214,16 +215,23 @@ COMMANDS = {
     "rule": Command("explain a code and how to resolve it", add_rule),
     "validate": Command("compare predicted step times with measured runs", add_nothing),
     "init": Command("write a first plan for a model and a machine", add_init),
-    "lsp": Command("start the language server on standard input and output", add_nothing),
+    "lsp": Command("start the language server on standard input and output", add_nothing, runs_long=True),
     "completion": Command("print the completion script of a shell", add_completion),
     "explain": Command("show who does what: groups, stages, memory, traffic, time", add_explain),
     "diff": Command("compare two plans", add_diff),
     "build": Command("compile a plan to a training program", add_build, needs_torch=True),
     "run": Command(
-        "compile a plan and train on this machine", add_run, needs_torch=True, passes_arguments=True
+        "compile a plan and train on this machine",
+        add_run,
+        needs_torch=True,
+        passes_arguments=True,
+        runs_long=True,
     ),
     "verify": Command(
-        "prove that the program of a plan computes what its model does", add_verify, needs_torch=True
+        "prove that the program of a plan computes what its model does",
+        add_verify,
+        needs_torch=True,
+        runs_long=True,
     ),
 }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from argparse import Namespace
 
-from parc.collector import pause_collector
 from parc.commands.check_files import Result, check_files, print_result
 from parc.commands.output import print_misuse
 from parc.commands.status import FAULTS, OK, USAGE, choose_status
@@ -12,14 +12,9 @@ from parc.plan.imports import STANDARD_INPUT
 
 
 def run(options: Namespace) -> int:
-    if options.watch:
-        return _run_mode(options)
-    with pause_collector():  # it takes a tenth of the time of one check
-        return _run_mode(options)
-
-
-def _run_mode(options: Namespace) -> int:
     """Check, watch, fix or show a difference."""
+    if options.watch:
+        gc.enable()
     fixing = options.fix or options.unsafe_fixes or options.diff
     if fixing and options.set:
         return _refuse("fixes edit the file, so they cannot be combined with --set", options.format)

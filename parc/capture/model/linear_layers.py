@@ -13,23 +13,24 @@ class LinearTemplate:
     """What the constructor of a linear layer has set, to be given to others of the same arguments."""
 
     def __init__(self, module: nn.Linear) -> None:
-        self._attributes = _copy_attributes(vars(module))
+        self._attributes = dict(vars(module))
+        self._containers = [(k, v) for k, v in self._attributes.items() if isinstance(v, dict | set)]
 
     def fill(self, module: nn.Linear) -> list[nn.Parameter]:
         """Gives `module`, which has nothing yet, the same attributes; returns its own parameters."""
-        vars(module).update(_copy_attributes(self._attributes))
+        attributes = vars(module)
+        attributes.update(self._attributes)
+        for name, known in self._containers:
+            attributes[name] = known.copy() if known else type(known)()  # most are empty: no hooks
         made = []
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-            for name, known in module._parameters.items():
-                if known is not None:
-                    parameter = nn.Parameter(torch.empty(known.shape, dtype=known.dtype, device="meta"))
-                    module._parameters[name] = parameter
-                    made.append(parameter)
+            parameters = attributes["_parameters"]
+            for name, parameter in parameters.items():
+                if parameter is not None:
+                    empty = torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")
+                    parameters[name] = nn.Parameter(empty)
+                    made.append(parameters[name])
         return made
-
-
-def _copy_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.copy() if isinstance(v, dict | set) else v for k, v in attributes.items()}
 
 
 def describe_call(module: nn.Linear, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:

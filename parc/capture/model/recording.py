@@ -170,10 +170,15 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _repeat(self, module: nn.Linear, template: LinearTemplate, steps: Sequence[RecordedStep]) -> None:
         """Makes a linear layer as the one that a template was taken from, and records the same."""
         made = template.fill(module)
+        with torch._C.DisableTorchFunction():
+            storages = list(map(self._keep_storage, made))
         for entry, place in steps:
-            new, operands = made[place], len(entry.operands)
-            args = (new, *entry.args[1:]) if operands else entry.args
-            self._add(entry._replace(args=args, out=new), [new] * operands)
+            new, storage, number = made[place], storages[place], len(self._log)
+            args, operands = ((new, *entry.args[1:]), (storage,)) if entry.operands else (entry.args, ())
+            self._by_storage[storage].append(number)
+            self._log.append(
+                Entry(entry.name, entry.target, args, entry.kwargs, new, entry.frames, operands, number)
+            )
 
     def _add_fill(self, name: str, tensor: Tensor, *arguments: float) -> Tensor:
         self._add(Entry(name, None, (tensor, *arguments), {}, tensor, []), (tensor,))
