@@ -20,7 +20,7 @@ from parc.capture.export import export_model
 from parc.capture.forward import Forward, record_forward
 from parc.capture.graph import Body, find_sources, get_user_name
 from parc.capture.hidden_code import HiddenCode, find_hooks, observe_forward
-from parc.capture.model.beginnings import STORED
+from parc.capture.model.initial_values import STORED
 from parc.capture.model.objective import Objective
 from parc.capture.model.promotion import promote_casts
 from parc.capture.model.recipes import Recipe, Unrecorded
@@ -194,16 +194,17 @@ def _find_structure(user: UserModel, plan: Plan, others: Container[type]) -> _St
     count = len(objective.get_submodule(layers)._modules) if layers else 0
     banks, places = find_banks(objective, layers, model.experts, others), find_tensor_slots(objective)
     stored = _find_stored(user, banks)
-    signatures = Signatures(_find_beginnings(user, places, banks, stored))
+    signatures = Signatures(_key_initial_values(user, places, banks, stored))
     return _Structure(objective, layers, count, banks, places, stored, signatures)
 
 
-def _find_beginnings(
+def _key_initial_values(
     user: UserModel, places: TensorSlots, banks: Mapping[str, Bank], stored: Container[str]
 ) -> dict[int, Hashable]:
-    """How tensors begin, by their ids: modules with other buffers, or experts with other beginnings, differ.
+    """What modules that are alike have in common of initial values, by the ids of tensors.
 
-    Other parameters may begin differently, such as those whose deviation is scaled with depth.
+    Those of buffers, and of the experts of a list. Other parameters may begin differently, such as those
+    whose deviation is scaled with depth.
     """
     lists = tuple(f"{path}." for path, bank in banks.items() if bank.list_name is not None)
     found: dict[int, Hashable] = {}

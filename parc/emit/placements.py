@@ -32,7 +32,7 @@ def _name_recipes(recipes: Sequence[Recipe]) -> dict[Recipe, str]:
     named: dict[Recipe, str] = {}
     kinds: Counter[str] = Counter()
     for recipe, count in Counter(recipes).items():
-        kind = _BEGINNINGS.get(str(recipe[0][0]))
+        kind = _INITIAL_VALUES.get(str(recipe[0][0]))
         if count > 1 and kind not in (None, "constant"):
             kinds[kind] += 1
             named[recipe] = f"{kind.upper()}_{kinds[kind]}" if kinds[kind] > 1 else kind.upper()
@@ -116,15 +116,15 @@ def _build_recipe(recipe: Recipe) -> ast.expr:
     if recipe[0][0] == "draw_as":
         return call("drawn_as", literal(recipe[0][1]), _build_recipe(recipe[1:]))
     (function, *arguments), *changes = recipe
-    if function not in _BEGINNINGS or any(change[0] not in _CHANGES for change in changes):
+    if function not in _INITIAL_VALUES or any(change[0] not in _CHANGES for change in changes):
         return literal(tuple(map(tuple, recipe)))
-    tree = _build_beginning(_BEGINNINGS[str(function)], arguments)
+    tree = _build_initial_value(_INITIAL_VALUES[str(function)], arguments)
     for change, *values in changes:
         tree = call(_CHANGES[str(change)], tree, *map(literal, values))
     return tree
 
 
-def _build_beginning(function: str, arguments: Sequence[str | float]) -> ast.expr:
+def _build_initial_value(function: str, arguments: Sequence[str | float]) -> ast.expr:
     """Of a normal distribution, whose mean is mostly 0, what differs from the default by its name."""
     if not function.endswith("normal"):
         return call(function, *map(literal, arguments or [0.0]))
@@ -133,7 +133,7 @@ def _build_beginning(function: str, arguments: Sequence[str | float]) -> ast.exp
     return call(function, **{key: literal(value) for (key, usual), value in given if value != usual})
 
 
-_BEGINNINGS = {
+_INITIAL_VALUES = {
     "normal_": "normal",
     "uniform_": "uniform",
     "trunc_normal_": "trunc_normal",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from parc.capture.model.recipes import Recipe, Unrecorded, derive_beginning, derive_computation
+from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation, derive_initial_value
 from parc.capture.model.recording import Recording
 from parc.runtime.init import draw
 
@@ -22,7 +22,7 @@ def recorded(make: Callable[[], nn.Module]) -> tuple[nn.Module, Recording]:
 
 def recipe(make: Callable[[], nn.Module], name: str = "weight") -> Recipe:
     module, recording = recorded(make)
-    return derive_beginning(recording, module.get_parameter(name)).recipe
+    return derive_initial_value(recording, module.get_parameter(name)).recipe
 
 
 class Own(nn.Module):
@@ -126,12 +126,12 @@ def test_linear_layers_of_one_kind_are_as_if_each_had_been_constructed(bias: boo
     tensors = list(module.parameters())
     assert len({id(each) for each in tensors}) == len(tensors) == (8 if bias else 4)
     assert all(each.is_meta and each.requires_grad for each in tensors)
-    drawn = [derive_beginning(recording, each.get_parameter("weight")) for each in (second, third)]
+    drawn = [derive_initial_value(recording, each.get_parameter("weight")) for each in (second, third)]
     assert drawn[0].recipe == drawn[1].recipe
     ((call, low, high),) = drawn[0].recipe
     assert (call, low, high) == ("uniform_", pytest.approx(-0.25), pytest.approx(0.25))
     assert drawn[0].draw != drawn[1].draw
-    assert derive_beginning(recording, first.get_parameter("weight")).recipe[-1] == ("zero_",)
+    assert derive_initial_value(recording, first.get_parameter("weight")).recipe[-1] == ("zero_",)
 
 
 def test_a_linear_layer_follows_the_default_type_of_its_time() -> None:

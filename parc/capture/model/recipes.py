@@ -1,4 +1,4 @@
-"""How every parameter and buffer begins, derived from what the constructor did on the meta device.
+"""The initial value of every parameter and buffer, derived from what the constructor did on the meta device.
 
 No value exists there. What is derived is the way to make it: for a parameter a recipe that can be drawn again
 for any share of the tensor, for a buffer the graph of its computation.
@@ -36,19 +36,19 @@ _RANDOM = (
 )
 
 
-class Beginning(NamedTuple):
-    """How a parameter begins. Parameters of the same `draw` begin with the same random numbers."""
+class InitialValue(NamedTuple):
+    """How a parameter is drawn. Parameters of the same `draw` begin with the same random numbers."""
 
     recipe: Recipe
     draw: int | None = None  # the number of the random operation that made its values; None for constants
     rearranged: bool = False  # it has the numbers of that operation in another order
 
-    def change(self, *calls: Call) -> Beginning:
+    def change(self, *calls: Call) -> InitialValue:
         """After more operations in place."""
         return self._replace(recipe=(*self.recipe, *calls))
 
 
-_NOTHING = Beginning(())
+_NOTHING = InitialValue(())
 
 
 class Unrecorded(Exception):
@@ -64,7 +64,7 @@ def is_random(recipe: Recipe) -> bool:
     return any(name in _RANDOM for name, *_ in recipe)
 
 
-def derive_beginning(recording: Recording, tensor: Tensor) -> Beginning:
+def derive_initial_value(recording: Recording, tensor: Tensor) -> InitialValue:
     """The operations that fill any share of a parameter. Raises Unrecorded."""
     return _derive_before(recording, tensor, get_storage(tensor), None)
 
@@ -81,8 +81,8 @@ def _draws(entry: Entry) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(entry.target, "tags", ())
 
 
-def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entry | None) -> Beginning:
-    """How a tensor, or one as large as it, begins by what had filled a storage before an entry."""
+def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entry | None) -> InitialValue:
+    """That of a tensor, or of one as large as it, by what had filled a storage before an entry."""
     found = _NOTHING
     filled: dict[
         Call, set[int]
@@ -95,7 +95,7 @@ def _derive_before(recording: Recording, tensor: Tensor, storage: int, end: Entr
         call = _read_fill(entry)
         filled[call] = filled.get(call, set()) | set(rows)
         if len(filled) == 1 and len(filled[call]) == len(tensor):
-            found, filled = Beginning((call,), _find_draw(entry)), {}
+            found, filled = InitialValue((call,), _find_draw(entry)), {}
     if filled:
         raise Unrecorded("is filled in part")
     if not found.recipe:
@@ -125,8 +125,10 @@ def _find_draw(entry: Entry) -> int | None:
     return entry.number if entry.name in _RANDOM else None
 
 
-def _extend(found: Beginning, entry: Entry, recording: Recording, tensor: Tensor, storage: int) -> Beginning:
-    """How a tensor begins after one more operation on its memory."""
+def _extend(
+    found: InitialValue, entry: Entry, recording: Recording, tensor: Tensor, storage: int
+) -> InitialValue:
+    """The initial value after one more operation on its memory."""
     name, args = entry.name, entry.args
     plain = name.removesuffix("_like")
     if name in _EMPTY or (name in _SAME and entry.operands[0] == storage):
@@ -136,15 +138,15 @@ def _extend(found: Beginning, entry: Entry, recording: Recording, tensor: Tensor
             raise Unrecorded("is filled in part")
         return found.change(_derive_zero_row(entry, tensor))
     if plain in _MAKERS:
-        return Beginning((_MAKERS[plain],), _find_draw(entry))
+        return InitialValue((_MAKERS[plain],), _find_draw(entry))
     if name == "tensor" and len(numbers := set(pytree.tree_leaves(args[0]))) == 1:
-        return Beginning((("fill_", _read_number(numbers.pop())),))
+        return InitialValue((("fill_", _read_number(numbers.pop())),))
     if plain == "full":
-        return Beginning((("fill_", _read_number(args[1])),))
+        return InitialValue((("fill_", _read_number(args[1])),))
     if name == "normal" and not isinstance(args[0], Tensor):
-        return Beginning((("normal_", _read_number(args[0]), _read_number(args[1])),), entry.number)
+        return InitialValue((("normal_", _read_number(args[0]), _read_number(args[1])),), entry.number)
     if name in FILLS:
-        return Beginning((_read_fill(entry),), _find_draw(entry))
+        return InitialValue((_read_fill(entry),), _find_draw(entry))
     if name in ("clamp_", "erfinv_"):
         return found.change((name, *map(_read_number, args[1:])))
     if name.rstrip("_") in ("mul", "add", "sub", "div", "neg", "rsub") and not entry.kwargs:
@@ -155,8 +157,8 @@ def _extend(found: Beginning, entry: Entry, recording: Recording, tensor: Tensor
     raise Unrecorded(f"is made with `{name}`, which cannot be drawn share by share", entry.frames)
 
 
-def _follow(entry: Entry, place: int, recording: Recording, tensor: Tensor) -> Beginning:
-    """How a tensor begins that takes its values from an operand of an entry."""
+def _follow(entry: Entry, place: int, recording: Recording, tensor: Tensor) -> InitialValue:
+    """The initial value of a tensor that takes its values from an operand of an entry."""
     source = entry.args[place]
     before = _derive_before(recording, tensor, entry.operands[place], entry)
     same = source.shape == tensor.shape and source.is_contiguous() and tensor.is_contiguous()

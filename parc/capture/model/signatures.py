@@ -14,12 +14,12 @@ class Signatures:
     """Numbers modules: those of one class with equal attributes, whose tensors and children agree, in order.
 
     A module that holds anything but plain values (a function of its own, an open file) has a number of its
-    own, unless the very same object is held. `beginnings` maps a tensor, by its id, to how it begins. Modules
-    may not change between two questions.
+    own, unless the very same object is held. `initial_values` are what is compared of those of tensors, by
+    their ids. Modules may not change between two questions.
     """
 
-    def __init__(self, beginnings: Mapping[int, Hashable]) -> None:
-        self._beginnings = beginnings
+    def __init__(self, initial_values: Mapping[int, Hashable]) -> None:
+        self._initial_values = initial_values
         self._numbers: dict[Hashable, int] = {}
         self._known: dict[int, tuple[nn.Module, int]] = {}  # by id
 
@@ -45,7 +45,7 @@ class Signatures:
         if not tensors:
             return ()
         return tuple(
-            (name, tensor.shape, tensor.dtype, tensor.requires_grad, self._beginnings.get(id(tensor)))
+            (name, tensor.shape, tensor.dtype, tensor.requires_grad, self._initial_values.get(id(tensor)))
             for name, tensor in tensors.items()
             if tensor is not None
         )

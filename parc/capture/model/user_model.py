@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from parc.capture.model.beginnings import find_beginnings
+from parc.capture.model.initial_values import find_initial_values
 from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation
 from parc.capture.model.recording import Recording
 from parc.capture.model.seeding import seed_constructor
@@ -143,13 +143,13 @@ def load_model(model: Model, dtype: torch.dtype, seed: int) -> UserModel:
     buffers, unrecorded = _derive_buffers(recording, [each for each in tensors if each.is_buffer])
     _refuse_shared(built, [each for each in places.values() if each[0].name in unrecorded], label)
     stored = [each for each in tensors if each.name in unrecorded]
-    beginnings = find_beginnings(recording, [each for each in tensors if not each.is_buffer], stored)
+    initial_values = find_initial_values(recording, [each for each in tensors if not each.is_buffer], stored)
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
         cast_model(built, dtype)
     _start_training(built, label)
     _leave_data_out(built)
     buffers |= {name: _make_empty(built.get_buffer(name)) for name in unrecorded}
-    return UserModel(built, beginnings.recipes, beginnings.unrecorded, buffers, unrecorded)
+    return UserModel(built, initial_values.recipes, initial_values.unrecorded, buffers, unrecorded)
 
 
 def _leave_data_out(model: nn.Module) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from parc.capture.capture import DTYPES, Captured
 from parc.capture.graph import get_user_name
-from parc.capture.model.beginnings import STORED
+from parc.capture.model.initial_values import STORED
 from parc.capture.model.objective import find_inputs
 from parc.capture.model.promotion import promote_casts
 from parc.capture.model.seeding import seed_constructor

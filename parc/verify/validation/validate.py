@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from parc.capture.model.beginnings import STORED
+from parc.capture.model.initial_values import STORED
 from parc.capture.model.recipes import is_random
 from parc.capture.source_lines import describe_fault, label_fault
 from parc.diagnostic import CompileError, Diagnostic, Label

@@ -101,12 +101,12 @@ def lose_values(target: MutationTarget) -> Iterator[Mutant]:
 
     Applies where there are such parameters or buffers, as of upcycled experts or a random projection.
     """
-    beginnings = {_get_beginning(each) for each in target.parameters}
-    if any(each.startswith("drawn_as(") for each in beginnings):
+    initial_values = {_get_initial_value(each) for each in target.parameters}
+    if any(each.startswith("drawn_as(") for each in initial_values):
         yield target.patch(
             INIT, "draw(seed, str(recipe[0][1]), ", "draw(seed, name, ", "copies are drawn afresh"
         )
-    if "stored()" in beginnings:
+    if "stored()" in initial_values:
         read = "open_stored_values().read(name, expert)"
         yield target.patch(INIT, read, "torch.zeros(shape)", "stored values are zeros")
     if target.sample.program.stored_buffers:
@@ -116,9 +116,9 @@ def lose_values(target: MutationTarget) -> Iterator[Mutant]:
 
 def _is_random(parameter: DeclaredParameter) -> bool:
     """Whether its values are drawn, not constant, copied or stored."""
-    return not _get_beginning(parameter).startswith(("constant(", "drawn_as(", "stored("))
+    return not _get_initial_value(parameter).startswith(("constant(", "drawn_as(", "stored("))
 
 
-def _get_beginning(parameter: DeclaredParameter) -> str:
+def _get_initial_value(parameter: DeclaredParameter) -> str:
     init = parameter.find_keyword("init")
     return "constant(0.0)" if init is None else ast.unparse(init)

@@ -1,4 +1,4 @@
-"""How all parameters begin: as draws, as the same draws as others, or with values that are stored."""
+"""The initial values of all parameters: draws, the draws of others, or values that are stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from parc.capture.model.recipes import Beginning, Recipe, Unrecorded, derive_beginning, find_draws
+from parc.capture.model.recipes import InitialValue, Recipe, Unrecorded, derive_initial_value, find_draws
 from parc.capture.model.recording import Recording
 from parc.capture.model.tree import TensorSlot
 
@@ -15,22 +15,22 @@ STORED: Recipe = (("stored",),)
 
 
 @dataclass(frozen=True)
-class Beginnings:
+class InitialValues:
     """Recipes of all parameters by name; for those that are stored, also why."""
 
     recipes: dict[str, Recipe]
     unrecorded: dict[str, Unrecorded]
 
 
-def find_beginnings(
+def find_initial_values(
     recording: Recording, parameters: Sequence[TensorSlot], stored: Sequence[TensorSlot]
-) -> Beginnings:
+) -> InitialValues:
     """Parameters that share random numbers share a draw, or are stored together, as with `stored` buffers."""
-    found: dict[str, Beginning] = {}
+    found: dict[str, InitialValue] = {}
     unrecorded: dict[str, Unrecorded] = {}
     for place in parameters:
         try:
-            found[place.name] = derive_beginning(recording, place.tensor)
+            found[place.name] = derive_initial_value(recording, place.tensor)
         except Unrecorded as reason:
             unrecorded[place.name] = reason
     for names in _group_by_draw(found):
@@ -43,24 +43,24 @@ def find_beginnings(
         if place.is_buffer or place.name in unrecorded
         for draw in find_draws(recording, place.tensor)
     }
-    for name, beginning in found.items():
-        if beginning.draw in needed and name not in unrecorded:
+    for name, value in found.items():
+        if value.draw in needed and name not in unrecorded:
             unrecorded[name] = Unrecorded("shares its random numbers with another tensor")
-    drawn = {name: beginning for name, beginning in found.items() if name not in unrecorded}
+    drawn = {name: value for name, value in found.items() if name not in unrecorded}
     shared = {name: names[0] for names in _group_by_draw(drawn) if len(names) > 1 for name in names}
-    named = {name: _name_draw(beginning, shared.get(name)) for name, beginning in drawn.items()}
+    named = {name: _name_draw(value, shared.get(name)) for name, value in drawn.items()}
     recipes = {place.name: named.get(place.name, STORED) for place in parameters}
-    return Beginnings(recipes, unrecorded)
+    return InitialValues(recipes, unrecorded)
 
 
-def _group_by_draw(found: Mapping[str, Beginning]) -> list[list[str]]:
+def _group_by_draw(found: Mapping[str, InitialValue]) -> list[list[str]]:
     names: dict[int, list[str]] = defaultdict(list)
-    for name, beginning in found.items():
-        if beginning.draw is not None:
-            names[beginning.draw].append(name)
+    for name, value in found.items():
+        if value.draw is not None:
+            names[value.draw].append(name)
     return list(names.values())
 
 
-def _name_draw(beginning: Beginning, first: str | None) -> Recipe:
+def _name_draw(value: InitialValue, first: str | None) -> Recipe:
     """The recipe; of parameters that begin with the same random numbers, with the name of the first."""
-    return beginning.recipe if first is None else (("draw_as", first), *beginning.recipe)
+    return value.recipe if first is None else (("draw_as", first), *value.recipe)
