@@ -176,33 +176,6 @@ def repeated_collectives(plan: Plan) -> Iterator[Finding]:
         yield _refuse(what, plan.at("recompute"), "smaller microbatches, whose results a device can keep")
 
 
-@limit("P407")
-def moments(plan: Plan) -> Iterator[Finding]:
-    """The optimizer's moments are of another type than the masters that it updates.
-
-    ## Example
-
-        train first {
-          model = moe
-          batch     { sequences = 32, length = 1024, microbatches = 4 }
-          precision { compute = bf16, master = fp32, moments = bf16 }
-        }
-
-    ## Instead
-
-        train first {
-          model = moe
-          batch     { sequences = 32, length = 1024, microbatches = 4 }
-          precision { compute = bf16, master = fp32 }
-        }
-    """
-    types = plan.train.precision
-    if types.moments != types.master:
-        what = f"`moments = {types.moments}` with {types.master} masters"
-        key = "moments" if "moments" in types.spans else "master"
-        yield _refuse(what, types.at(key), f"`moments = {types.master}`, as when the key is left out")
-
-
 @limit("P409")
 def approximations(plan: Plan) -> Iterator[Finding]:
     """The result differs from a single device: experts have a capacity, or each rank has its balance loss.

@@ -13,6 +13,7 @@ from math import prod
 from typing import NamedTuple
 
 from parc.cost.job.from_plan import ELEMENT_BYTES
+from parc.cost.job.software import MOMENTS
 from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import count_local_elements, count_slice_elements, find_layer, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
@@ -22,7 +23,6 @@ from parc.trace.derive import derive_roles
 from parc.trace.ops import Op
 
 DTYPE_BYTES = {"bool": 1, "bfloat16": 2, "float16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
-MOMENTS = 2  # of AdamW, each as large as the parameter
 COUNTER_BYTES = 4  # bytes of AdamW's own count of steps, a tensor
 
 

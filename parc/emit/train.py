@@ -126,6 +126,8 @@ def _build_optimizer_settings(plan: Plan) -> Mapping[str, ast.expr]:
     settings = {each: literal(getattr(plan.train.optimizer, each)) for each in names}
     if plan.train.optimizer.idle_experts == "skip":
         settings["idle_experts"] = literal("skip")
+    if plan.train.precision.moments != plan.train.precision.master:
+        settings["moments"] = expr(TORCH_NAMES[plan.train.precision.moments])
     return settings
 
 

@@ -15,6 +15,7 @@ from parc.source import Span
 Scalar: TypeAlias = bool | int | float | str
 NumberType: TypeAlias = Literal["fp32", "fp64", "bf16"]
 TORCH_NAMES = {"fp32": "torch.float32", "fp64": "torch.float64", "bf16": "torch.bfloat16"}
+BITS = {"fp32": 32, "fp64": 64, "bf16": 16}
 Argument: TypeAlias = "Scalar | tuple[Argument, ...]"
 
 
@@ -174,7 +175,7 @@ class Precision(Spanned):
     compute: NumberType = "fp32"
     master: NumberType = "fp32"  # of parameters, as the optimizer updates them
     gradients: NumberType = "fp32"  # as they are summed
-    moments: NumberType = "fp32"  # of the optimizer
+    moments: NumberType = "fp32"  # of the optimizer, between two steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

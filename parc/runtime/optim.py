@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from .placement import PlacedParameter, round_masters
+from .rounded_adamw import RoundedAdamW
 
 Expert: TypeAlias = tuple[str, int]
 """The path of a module of experts, and the number of one of them."""
@@ -22,7 +24,8 @@ class AdamWSettings:
     """`clip` is the largest global gradient norm; `warmup` and `steps` are numbers of optimizer steps.
 
     `idle_experts` is what a step does to an expert of a list of modules that no token has reached: with
-    "skip" its parameters, moments and its own count of steps stay as they are.
+    "skip" its parameters, moments and its own count of steps stay as they are. `moments` is the type in which
+    moments are kept; None for that of the masters.
     """
 
     lr: float
@@ -36,6 +39,7 @@ class AdamWSettings:
     min_lr: float = 0.0
     steps: int = 1
     idle_experts: Literal["update", "skip"] = "update"
+    moments: torch.dtype | None = None
 
     def learning_rate(self, step: int) -> float:
         """Rises linearly to `lr` in the warm-up; then constant, or a cosine to `min_lr` at `steps`."""
@@ -62,7 +66,10 @@ class ScheduledAdamW:
             masters = self.masters[parameter.name]
             for (number, _), master in zip(parameter.locate_experts(), masters, strict=True):
                 self.experts[str(parameter.bank), number].append(master)
-        self.adamw = torch.optim.AdamW(
+        build: Callable[..., torch.optim.AdamW] = torch.optim.AdamW
+        if settings.moments is not None:
+            build = partial(RoundedAdamW, moments=settings.moments)
+        self.adamw = build(
             [master for masters in self.masters.values() for master in masters],
             lr=settings.lr,
             betas=(settings.beta1, settings.beta2),
@@ -90,9 +97,9 @@ class ScheduledAdamW:
         for group in self.adamw.param_groups:
             group["lr"] = self.settings.learning_rate(step)
         for parameter in self.parameters:
-            gradients = self.split(parameter, parameter.gradient.to(parameter.master.dtype))
+            gradients = self.split(parameter, parameter.gradient)
             for master, gradient in zip(self.masters[parameter.name], gradients, strict=True):
-                master.grad = gradient
+                master.grad = gradient.to(master.grad_dtype)
             parameter.drop_gradient()
         for expert in idle:
             for master in self.experts.get(expert, ()):

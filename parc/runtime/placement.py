@@ -80,8 +80,8 @@ def declare_placements(
 class Precision:
     """The types of what is kept beside each tensor that the model computes with.
 
-    - `master` is that of the copy that the optimizer updates, and its moments. The model's tensor is rounded
-      from it after each update; where their types are the same, they share memory.
+    - `master` is that of the copy that the optimizer updates. The model's tensor is rounded from it after
+      each update; where their types are the same, they share memory.
     - `gradients` is that in which gradients are added up, over microbatches and over ranks.
     """
 

@@ -125,6 +125,20 @@ def test_mixed_precision_keeps_a_copy() -> None:
     assert (mixed.element_bytes, mixed.gradient_bytes, mixed.optimizer_bytes) == (2, 4, 12)
     plain = derive(SEED, text=FARM.replace("compute = bf16", "compute = fp32")).software
     assert (plain.element_bytes, plain.gradient_bytes, plain.optimizer_bytes) == (4, 4, 8)
+    assert (mixed.conversion_bytes, plain.conversion_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("types", "kept", "converted"),
+    [
+        ("master = fp32, moments = bf16", 4 + 2 * 2, 2 * (4 + 4 + 4 + 4)),
+        ("master = bf16, moments = fp32", 2 * 4, 4 + 4 + 4 + 4),
+    ],
+)
+def test_moments_of_another_type_are_converted_for_an_update(types: str, kept: int, converted: int) -> None:
+    """Each is written once more and read once more in fp32, and the update reads and writes fp32."""
+    software = derive(SEED, text=FARM.replace("master = fp32", types)).software
+    assert (software.optimizer_bytes, software.conversion_bytes) == (kept, converted)
 
 
 def test_an_incomplete_shape_has_no_job() -> None:

@@ -84,6 +84,11 @@ def test_so_does_one_with_several_stages_a_rank(tmp_path: Path) -> None:
     assert_agreement(compile_file("interleaved", "everything"), tmp_path / "program")
 
 
+@pytest.mark.parametrize("name", ["shared", pytest.param("rounded", marks=pytest.mark.slow)])
+def test_so_does_one_whose_moments_have_fewer_bits(name: str, tmp_path: Path) -> None:
+    assert_agreement(compile_file("moments", name), tmp_path / "program")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "layout"), [case for case in CASES if case not in QUICK])
 def test_so_do_the_others_of_the_suite(model: str, layout: str, tmp_path: Path) -> None:

@@ -173,6 +173,25 @@ def test_bugs_of_updates_that_ranks_share_are_detected(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("site", "message"),
+    [
+        ("type of the masters", "is kept in torch.float64, not torch.float32"),
+        ("not kept", "is not what the update has computed"),
+        ("rounded gradients", "is off by"),
+        ("type of the moments", "differs by"),
+    ],
+)
+def test_moments_of_another_type_that_are_wrong_are_detected(
+    rounding: MutantRunner, site: str, message: str
+) -> None:
+    its = inject_bugs(rounding.describe_target())["moments of another type"]
+    found = rounding.detect(next(each.files for each in its if site in each.site), {})
+    assert found is not None
+    assert (found.rung, found.means, message in found.message) == ("numbers", "difference", True), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("bug", "site", "message"),
     [
         ("idle expert updated", "gradient were zero", "specialists"),
@@ -196,6 +215,14 @@ def skipping(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     plans = load(RUN_PLANS / "idle-experts.parc").plans
     sample = compile_sample(next(plan for plan in plans if plan.name == "data"), "fp64")
     return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("skipping"), timeout=60)
+
+
+@pytest.fixture(scope="module")
+def rounding(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
+    """Its plan keeps moments in fewer bits than masters."""
+    plans = load(RUN_PLANS / "moments.parc").plans
+    sample = compile_sample(next(plan for plan in plans if plan.name == "shared"), "fp64")
+    return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("rounding"), timeout=60)
 
 
 def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:

@@ -59,11 +59,16 @@ def test_in_bfloat16_choices_that_would_differ_are_counted_apart(model: str, tmp
 
 
 def mixed_rung(
-    folder: Path, *edits: Edit, layout: str = "everything", master: NumberType, gradients: NumberType
+    folder: Path,
+    *edits: Edit,
+    layout: str = "everything",
+    master: NumberType = "fp32",
+    gradients: NumberType = "fp32",
+    moments: NumberType = "fp32",
 ) -> Rung:
     """The rung of a plan that computes in bfloat16 and states what else it keeps, after edits."""
     plan = find_plan("moe", layout)
-    types = replace(plan.train.precision, compute="bf16", master=master, gradients=gradients, moments=master)
+    types = replace(plan.train.precision, compute="bf16", master=master, gradients=gradients, moments=moments)
     plan = replace(plan, train=replace(plan.train, precision=types))
     return prove_precision(prepare(compile_sample(plan, "bf16"), folder, *edits))
 
@@ -86,17 +91,27 @@ def test_masters_that_ranks_share(
     layout: str, edit: Edit | None, reported: str | None, tmp_path: Path
 ) -> None:
     edits = (edit,) if edit else ()
-    found = mixed_rung(tmp_path / "program", *edits, layout=layout, master="fp32", gradients="fp32")
+    found = mixed_rung(tmp_path / "program", *edits, layout=layout)
     assert [each.message for each in found.findings[:1]] == ([reported] if reported else []), found
 
 
-@pytest.mark.parametrize("master", ["fp32", "bf16"])
-@pytest.mark.parametrize("gradients", ["fp32", "bf16"])
-def test_types_that_a_plan_states(master: NumberType, gradients: NumberType, tmp_path: Path) -> None:
-    found = mixed_rung(tmp_path / "program", master=master, gradients=gradients)
+@pytest.mark.parametrize(
+    ("master", "gradients", "moments"),
+    [
+        ("fp32", "fp32", "bf16"),
+        ("fp32", "bf16", "fp32"),
+        ("bf16", "fp32", "bf16"),
+        ("bf16", "bf16", "bf16"),
+        ("bf16", "fp32", "fp32"),
+    ],
+)
+def test_types_that_a_plan_states(
+    master: NumberType, gradients: NumberType, moments: NumberType, tmp_path: Path
+) -> None:
+    found = mixed_rung(tmp_path / "program", master=master, gradients=gradients, moments=moments)
     assert found.verdict == "proved", found
     (line,) = (line for line in found.compared if line.startswith("masters"))
-    assert f"masters and moments in {master}, gradients summed in {gradients}" in line
+    assert f"masters in {master}, moments in {moments}, gradients summed in {gradients}" in line
 
 
 @pytest.mark.parametrize(
@@ -118,11 +133,19 @@ def test_types_that_a_plan_states(master: NumberType, gradients: NumberType, tmp
             ("runtime/optim.py", "        round_masters(self.parameters)\n", ""),
             "`embedding.weight` is not its master, rounded, after the update",
         ),
+        (
+            (
+                "runtime/rounded_adamw.py",
+                'state["exp_avg_sq"] = torch.zeros_like(parameter, dtype=self.moments)',
+                'state["exp_avg_sq"] = torch.zeros_like(parameter)',
+            ),
+            "the mean of the squared gradient of `embedding.weight` is float32, and bfloat16 by the plan",
+        ),
     ],
-    ids=["no masters", "gradients as computed", "stale"],
+    ids=["no masters", "gradients as computed", "stale", "moments of the type of masters"],
 )
 def test_masters_that_are_wrong(edit: Edit, reported: str, tmp_path: Path) -> None:
-    found = mixed_rung(tmp_path / "program", edit, master="fp32", gradients="fp32")
+    found = mixed_rung(tmp_path / "program", edit, moments="bf16")
     assert found.verdict == "refuted"
     assert reported in [finding.message for finding in found.findings]
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from parc.check.edits import replace_text
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
-from parc.plan.blocks import Plan
+from parc.plan.blocks import BITS, Plan
 
 BYTES = 256  # values of a token that is a byte
-BITS = {"bf16": 16, "fp32": 32, "fp64": 64}
 
 
 @rule("P231", Severity.WARNING)

@@ -9,14 +9,13 @@ from parc.cost.job.architecture import Architecture, LatentAttention
 from parc.cost.job.hardware import Hardware, LinkSpeed
 from parc.cost.job.job import Job
 from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGroups
-from parc.cost.job.software import Software
+from parc.cost.job.software import MOMENTS, Software
 from parc.cost.memory.peak import predict_memory
 from parc.plan.blocks import Plan, Shape
 from parc.plan.placement import name_schedule
 from parc.record import replace
 
 ELEMENT_BYTES = {"bf16": 2, "fp32": 4, "fp64": 8}
-MOMENTS = 2  # of AdamW, each as large as the parameter
 RANKS = 64  # of a pipeline, whose memory decides whether results of collectives are kept
 DEFAULT_LATENCY = 5e-6
 """Seconds, for a link whose latency the plan does not give: between those of a node and of a fabric."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from parc.record import dataclass
 
+MOMENTS = 2  # of AdamW, each as large as the parameter
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Software:
@@ -30,3 +32,16 @@ class Software:
         """Of moments, and of a master copy where the computation has another type, for each parameter."""
         copy = self.master_bytes if self.master_bytes != self.element_bytes else 0
         return self.moment_bytes + copy
+
+    @property
+    def conversion_bytes(self) -> int:
+        """Moved to compute an update in the wider type of masters and moments, for each parameter.
+
+        What has another type is read and written in that type once before the update and once after it, and
+        the update itself moves that type.
+        """
+        each = self.moment_bytes // MOMENTS
+        if each == self.master_bytes:
+            return 0
+        converted = MOMENTS if each < self.master_bytes else 1
+        return converted * 4 * max(each, self.master_bytes)

@@ -150,5 +150,6 @@ def _predict_update(
     if layout.shard != "none":
         others, experts = others / prod(layout.groups.data), experts / prod(layout.groups.expert_data)
     moved = 2 * software.optimizer_bytes + software.gradient_bytes + software.element_bytes
+    moved += software.conversion_bytes
     update = predict_memory_traffic((others + experts) * moved, job.require_hardware(), constants)
     return seconds, update

@@ -95,7 +95,8 @@ PRECISION = Form(
         Key(
             "moments",
             "choice",
-            "Type of the optimizer's moments.",
+            "Type in which the optimizer's moments are kept; an update is computed in the wider one of this "
+            "and `master`, and then rounded.",
             NUMBER_TYPES,
             example="fp32",
             default="that of `master`",

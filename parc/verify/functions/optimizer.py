@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from parc.capture.capture import DTYPES
 from parc.plan.blocks import Plan
 
 MANY = 2000  # steps whose rates are all looked at; of a longer run, so many
 RATE_ERROR = 1e-12  # relative; a rate is a few operations in float64
-UPDATE_ERROR = 1e-9  # of the largest entry, as of what is trained
+UPDATE_ERROR = 1e-9  # of the rate, which is how far an update goes, and of the largest entry of a moment
+ROUNDED = 1e-14  # of the largest entry of a parameter: a few roundings in float64
 SCALES = (1e-9, 1.0, 1e6, 1e18)  # of gradients: below every limit of the norm, and above
 
 
@@ -46,6 +48,7 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
     others communicate with it.
     """
     faults = list[str]()
+    kept = DTYPES[plan.train.precision.moments]
     skips = plan.train.optimizer.idle_experts == "skip"
     banks = trainer.token_counts.items() if skips else ()
     generator = torch.Generator().manual_seed(torch.distributed.get_rank())
@@ -54,7 +57,7 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
         for parameter in trainer.parameters:
             drawn = torch.randn(parameter.tensor.shape, generator=generator, dtype=torch.float64)
             parameter.tensor.grad = (drawn * scale).to(parameter.tensor)
-        norm = trainer.gradients.compute_norm()
+        norm, rate = trainer.gradients.compute_norm(), compute_rate(plan, step)
         before = [_copy(trainer, parameter) for parameter in trainer.parameters]
         idle = {
             (path, expert) for path, kept in banks for expert in range(len(kept)) if (number + expert) % 2
@@ -62,16 +65,19 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
         trainer.update(step, norm, idle)
         for parameter, state in zip(trainer.parameters, before, strict=True):
             updated = ~_find_idle_elements(parameter, idle)
-            expected = _update(plan, state, float(norm), compute_rate(plan, step))
-            expected = torch.where(updated, expected, state["value"])
+            after = _update(plan, state, float(norm), rate)
+            expected, mean, square = (
+                torch.where(updated, after[each], state[each]) for each in ("value", "mean", "square")
+            )
             found = parameter.select_slice(parameter.tensor.detach()).double()
             if not found.numel():  # the slice of a rank beyond the end of the tensor
                 continue
             error = float((found - expected).abs().max())
-            if not error <= UPDATE_ERROR * max(float(expected.abs().max()), compute_rate(plan, step)):
+            if not error <= UPDATE_ERROR * rate + ROUNDED * float(expected.abs().max()):
                 large = f"with a gradient norm of {float(norm):.1e}"
                 what = f"the update of `{parameter.name}` in step {step}, {large}"
                 faults.append(f"{what}, is off by {error:.1e}")
+            faults += _compare_moments(trainer, parameter, {"exp_avg": mean, "exp_avg_sq": square}, kept)
             if not torch.equal(_copy_state(trainer, parameter, "step"), state["count"] + updated):
                 faults.append(f"the updates of `{parameter.name}` are not counted as they are made")
     yield from faults[:1]
@@ -107,15 +113,33 @@ def _copy_state(trainer: Any, parameter: Any, key: str) -> Tensor:
     return torch.cat([*parts, torch.zeros(0)]).double().view(parameter.master.shape)
 
 
-def _update(plan: Plan, state: Mapping[str, Tensor], norm: float, rate: float) -> Tensor:
-    """A step of AdamW, as it is defined."""
+def _compare_moments(
+    trainer: Any, parameter: Any, expected: Mapping[str, Tensor], dtype: torch.dtype
+) -> Iterator[str]:
+    """Moments are kept in `dtype`, rounded to it."""
+    for key, moment in expected.items():
+        types = {state[key].dtype for state in _list_states(trainer, parameter) if key in state}
+        bound = UPDATE_ERROR * moment.abs().max() + torch.finfo(dtype).eps * moment.abs()
+        if not types <= {dtype}:
+            yield f"`{key}` of `{parameter.name}` is kept in {' and '.join(map(str, types))}, not {dtype}"
+        elif not ((_copy_state(trainer, parameter, key) - moment).abs() <= bound).all():
+            yield f"`{key}` of `{parameter.name}` is not what the update has computed"
+
+
+def _list_states(trainer: Any, parameter: Any) -> list[Mapping[str, Tensor]]:
+    """What AdamW keeps of the tensors that it takes for a parameter."""
+    return [trainer.optimizer.adamw.state[each] for each in trainer.optimizer.masters[parameter.name]]
+
+
+def _update(plan: Plan, state: Mapping[str, Tensor], norm: float, rate: float) -> dict[str, Tensor]:
+    """Value and moments after a step of AdamW, as it is defined, before they are rounded."""
     given = plan.train.optimizer
     gradient, count = state["gradient"], state["count"] + 1
     if given.clip:
         gradient = gradient * min(1.0, given.clip / (norm + 1e-6))
     mean = given.beta1 * state["mean"] + (1 - given.beta1) * gradient
     square = given.beta2 * state["square"] + (1 - given.beta2) * gradient.square()
-    mean, square = mean / (1 - given.beta1**count), square / (1 - given.beta2**count)
     value = state["value"] * (1 - rate * given.weight_decay)
-    moved: Tensor = rate * mean / (square.sqrt() + given.eps)
-    return value - moved
+    root = (square / (1 - given.beta2**count)).sqrt() + given.eps
+    value = value - rate * mean / (1 - given.beta1**count) / root
+    return {"value": value, "mean": mean, "square": square}

@@ -28,6 +28,8 @@ from parc.verify.numbers.tolerance import FLOOR, TOLERANCE, find_largest_entry
 
 ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradient, as that of a key's bias
 
+MOVED = 2  # times the rate: how far an update goes if both moments are rounded the other way, over their unit
+
 
 @dataclass(frozen=True)
 class ReferenceStep:
@@ -101,13 +103,16 @@ class Reference:
     ) -> Iterator[ReferenceStep]:
         """Trains `model`, else a new one, for `count` steps on the whole batch.
 
-        `masters` are updated, and rounded to the parameters of the model, from which they begin by default.
+        `masters` are what is updated and rounded to the parameters of the model, from which they begin by
+        default. An update is computed in the wider type of masters and moments. Its results are rounded to
+        their types when it is complete.
         """
         model, types = model or self.build_model(), self.plan.train.precision
         named = dict(model.named_parameters())
-        kept, summed = (DTYPES[each] for each in (types.master, types.gradients))
-        if masters is None:
-            masters = {name: each.detach().to(kept, copy=True) for name, each in named.items()}
+        kept, summed, moments = (DTYPES[each] for each in (types.master, types.gradients, types.moments))
+        wide = torch.promote_types(kept, moments)  # in which an update is computed
+        begin = masters or {name: each.detach().to(kept) for name, each in named.items()}
+        masters = {name: each.to(wide, copy=True) for name, each in begin.items()}
         for each in named.values():
             each.grad_dtype = summed
         given, schedule, batches = self.plan.train.optimizer, build_schedule(self.plan), self.batches
@@ -127,15 +132,20 @@ class Reference:
             # AdamW moves an entry by rate * g / (|g| + eps): an error d of g moves it by up to rate * d / eps
             largest = max(map(find_largest_entry, gradients.values()))
             floor += rate * (ROUNDED / TOLERANCE) * largest / given.eps
+            if moments != wide:  # an error of any size may round a moment the other way
+                floor += rate * MOVED * torch.finfo(moments).eps / TOLERANCE
             for name, master in masters.items():
                 none = named[name].grad is None and given.idle_experts == "skip"
                 master.grad = None if none else _copy_gradient(named[name]).to(master.dtype)
             adamw.step()
             model.zero_grad()
+            for state in adamw.state.values():
+                for moment in (state["exp_avg"], state["exp_avg_sq"]):
+                    moment.copy_(moment.to(moments))
             with torch.no_grad():
                 for name, master in masters.items():
-                    named[name].copy_(master)
-            parameters = {name: master.clone() for name, master in masters.items()}
+                    named[name].copy_(master.copy_(master.to(kept)))
+            parameters = {name: master.to(kept, copy=True) for name, master in masters.items()}
             figures = dict(zip(FIGURES.values(), (loss, balance, norm, rate), strict=True))
             yield ReferenceStep(figures, gradients, parameters, FLOOR * largest, floor)
 

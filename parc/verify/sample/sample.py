@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
@@ -11,7 +11,7 @@ from parc.capture.capture import Captured, capture
 from parc.emit.program import Files, emit
 from parc.ir.program import Program
 from parc.lower.program import lower
-from parc.plan.blocks import Plan
+from parc.plan.blocks import BITS, NumberType, Plan
 from parc.runtime.data.datasets import Dataset
 from parc.shard.propagate import propagate
 from parc.verify.execution.watchdog import run_ranks
@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 LowPrecision: TypeAlias = Literal["fp32", "bf16"]
 Precision: TypeAlias = Literal["fp64"] | LowPrecision
+NARROWER: Mapping[str, NumberType] = {"fp64": "fp32", "fp32": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,16 @@ def compile_sample(plan: Plan, compute: Precision = "fp64", captured: Captured |
 
 
 def set_precision(plan: Plan, compute: Precision) -> Plan:
-    """The plan in another precision, whether or not the language allows it; as it is where it computes so."""
-    if plan.train.precision.compute == compute == "bf16":
+    """The plan in another precision, whether or not the language allows it; as it is where it computes so.
+
+    Moments that the plan keeps in fewer bits than the masters have the next smaller type of theirs.
+    """
+    own = plan.train.precision
+    if own.compute == compute == "bf16":
         return plan
     master: Literal["fp32", "fp64"] = "fp64" if compute == "fp64" else "fp32"
-    precision = replace(
-        plan.train.precision, compute=compute, master=master, gradients=master, moments=master
-    )
+    moments = NARROWER[master] if BITS[own.moments] < BITS[own.master] else master
+    precision = replace(own, compute=compute, master=master, gradients=master, moments=moments)
     return replace(plan, train=replace(plan.train, precision=precision))
 
 

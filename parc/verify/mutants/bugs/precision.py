@@ -1,4 +1,4 @@
-"""Bugs of masters and of the types of gradients."""
+"""Bugs of masters, of moments, and of the types of gradients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from parc.verify.mutants.target import Mutant, MutationTarget
 PLACEMENT = "runtime/placement.py"
 GRADIENTS = "runtime/gradients.py"
 OPTIMIZER = "runtime/optim.py"
+ADAMW = "runtime/rounded_adamw.py"
 
 
 @silent_bug("masters lost or stale")
@@ -27,6 +28,28 @@ def lose_masters(target: MutationTarget) -> Iterator[Mutant]:
     step = "        self.adamw.zero_grad()\n        round_masters(self.parameters)\n"
     stale = "        self.adamw.zero_grad()\n"
     yield target.patch(OPTIMIZER, step, stale, "not rounded after the update", undetectable=unseen)
+
+
+@silent_bug("moments of another type")
+def mistype_moments(target: MutationTarget) -> Iterator[Mutant]:
+    """Moments have the type of the masters, one of them is not kept, or the update is computed in their type.
+
+    Applies where a plan keeps moments in fewer bits than masters.
+    """
+    types = target.plan.train.precision
+    if types.moments == types.master:
+        return
+    made = 'state["exp_avg"] = torch.zeros_like(parameter, dtype=self.moments)'
+    wide = made.replace(", dtype=self.moments", "")
+    yield target.patch(ADAMW, made, wide, "the mean has the type of the masters")
+    kept = "in zip(kept, (values, means, squares), strict=True)"
+    lost = "in zip(kept, (values, means), strict=False)"
+    yield target.patch(ADAMW, kept, lost, "the mean square is not kept")
+    taken = "[each.grad for each in parameters if each.grad is not None]"
+    rounded = "[each.grad.to(self.moments).to(self.wide) for each in parameters if each.grad is not None]"
+    yield target.patch(ADAMW, taken, rounded, "takes rounded gradients")
+    common = "self.wide = torch.promote_types(parameters[0].dtype, moments)"
+    yield target.patch(ADAMW, common, "self.wide = moments", "computed in the type of the moments")
 
 
 @silent_bug("gradients in the wrong type")
