@@ -14,7 +14,10 @@ class LinearTemplate:
 
     def __init__(self, module: nn.Linear) -> None:
         self._attributes = dict(vars(module))
-        self._containers = [(k, v) for k, v in self._attributes.items() if isinstance(v, dict | set)]
+        containers = ((k, v) for k, v in self._attributes.items() if isinstance(v, dict | set))
+        self._containers = [
+            (name, value.copy()) for name, value in containers
+        ]  # the module may change its own
 
     def fill(self, module: nn.Linear) -> list[nn.Parameter]:
         """Gives `module`, which has nothing yet, the same attributes; returns its own parameters."""
