@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from parc.capture.capture import Captured
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, get_item_source, get_user_name, is_item
+from parc.capture.graph import Body, get_item_source, get_tensor_name, get_user_name, is_buffer, is_item
 
 
 def dump_captured(captured: Captured) -> str:
@@ -31,8 +31,8 @@ def _format_body(body: Body) -> Iterator[str]:
 def dump_nodes(body: Body, format_value: Callable[[fx.Node], str]) -> Iterator[str]:
     """The lines of a graph; `format_value` gives the type of what a node yields."""
     for node in body.tensors():
-        kind = "buffer" if node.meta["buffer"] else "parameter"
-        yield f"{kind} {get_user_name(node.meta['tensor'])}: {format_value(node)}"
+        kind = "buffer" if is_buffer(node) else "parameter"
+        yield f"{kind} {get_user_name(get_tensor_name(node))}: {format_value(node)}"
     for node in body.inputs():
         yield f"input {node.meta['name']}: {format_value(node)}"
     for node in body.operations():

@@ -23,7 +23,15 @@ from parc.capture.calls import Call, is_spec
 from parc.capture.custom_ops import CALL, declare_outputs
 from parc.capture.forward import Forward, make_calls_opaque
 from parc.capture.functionalize import functionalize, is_view
-from parc.capture.graph import Body, get_argument, get_item_source, get_name, is_item, list_numbers
+from parc.capture.graph import (
+    Body,
+    get_argument,
+    get_item_source,
+    get_name,
+    is_item,
+    is_module_tensor,
+    list_numbers,
+)
 from parc.capture.model.objective import Objective
 from parc.capture.model.signatures import Signatures
 from parc.capture.model.tree import TensorSlot, TensorSlots
@@ -184,7 +192,7 @@ def _remove_noise(graph: fx.Graph) -> None:
             node.meta["val"] = source.meta["val"][place]
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
-        if node.op == "placeholder" and "tensor" in node.meta and not node.users:
+        if is_module_tensor(node) and not node.users:
             graph.erase_node(node)
 
 

@@ -31,11 +31,11 @@ class Body:
 
     def inputs(self) -> list[fx.Node]:
         """The placeholders of what the module is called with."""
-        return [n for n in self.graph.nodes if n.op == "placeholder" and "tensor" not in n.meta]
+        return [n for n in self.graph.nodes if n.op == "placeholder" and not is_module_tensor(n)]
 
     def tensors(self) -> list[fx.Node]:
         """The placeholders of parameters and buffers."""
-        return [n for n in self.graph.nodes if n.op == "placeholder" and "tensor" in n.meta]
+        return list(filter(is_module_tensor, self.graph.nodes))
 
     def operations(self) -> Iterator[fx.Node]:
         """All that is computed, in order."""
@@ -63,6 +63,29 @@ def list_values(node: fx.Node) -> list[Tensor]:
 def get_shape(node: fx.Node) -> tuple[int, ...]:
     """The global shape of a node's value."""
     return tuple(get_value(node).shape)
+
+
+def is_module_tensor(node: fx.Node) -> bool:
+    """Whether a node is the placeholder of a parameter or a buffer."""
+    return "tensor" in node.meta
+
+
+def is_parameter(node: fx.Node) -> bool:
+    return is_module_tensor(node) and not node.meta["buffer"]
+
+
+def is_buffer(node: fx.Node) -> bool:
+    return is_module_tensor(node) and bool(node.meta["buffer"])
+
+
+def get_tensor_name(node: fx.Node) -> str:
+    """The name of a parameter or a buffer in the module of its body."""
+    return str(node.meta["tensor"])
+
+
+def get_input_name(node: fx.Node) -> str:
+    """The name of an input of a body: that of the user's argument, or one that stands for it."""
+    return str(node.meta["name"])
 
 
 def is_item(node: fx.Node) -> bool:

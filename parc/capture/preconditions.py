@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from parc.capture.forward import Forward
-from parc.capture.graph import get_argument, get_name, get_user_name
+from parc.capture.graph import get_argument, get_name, get_tensor_name, get_user_name, is_buffer
 from parc.capture.model.tree import TensorSlots
 
 _RANDOM = (
@@ -102,8 +102,7 @@ def _find_changed_buffer(node: fx.Node) -> str | None:
     changed = node.args[0]
     while isinstance(changed, fx.Node) and changed.op == "call_function":
         changed = changed.args[0]
-    is_buffer = isinstance(changed, fx.Node) and changed.meta.get("buffer")
-    return str(changed.meta["tensor"]) if isinstance(changed, fx.Node) and is_buffer else None
+    return get_tensor_name(changed) if isinstance(changed, fx.Node) and is_buffer(changed) else None
 
 
 def _is_random(node: fx.Node) -> bool:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from torch import Tensor, fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import get_name, get_shape, get_user_name, is_item, list_operands
+from parc.capture.graph import (
+    get_name,
+    get_shape,
+    get_tensor_name,
+    get_user_name,
+    is_item,
+    is_module_tensor,
+    list_operands,
+)
 from parc.ir.expression import placeholder
 from parc.lower.batch_sizes import BatchSizes
 from parc.lower.local_values import Shares
@@ -122,8 +130,8 @@ class Drafter:
 
     def _measure(self, operand: fx.Node) -> int:
         """The length of an operand's expression; a variable has no name yet, and counts for nothing."""
-        if operand.op == "placeholder" and "tensor" in operand.meta:
-            return len(get_user_name(operand.meta["tensor"]))
+        if is_module_tensor(operand):
+            return len(get_user_name(get_tensor_name(operand)))
         return self.lengths.get(operand, 0)
 
     def _pass_hint_on(self, alias: fx.Node, of: fx.Node) -> None:

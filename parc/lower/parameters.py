@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import fx
 
 from parc.capture.experts.bank import Bank
-from parc.capture.graph import get_user_name, get_value
+from parc.capture.graph import get_tensor_name, get_user_name, get_value, is_buffer
 from parc.ir.program import Buffer, Experts, Parameter
 from parc.ir.states import Kind, State
 from parc.lower.buffers import Constant, compute_buffers
@@ -32,7 +32,7 @@ class TensorTable:
         """The parameters among `nodes`; `info` where they are those of experts, which lie on its axis."""
         found = []
         for node in nodes:
-            if node.meta["buffer"]:
+            if is_buffer(node):
                 continue
             states = dict(zip(self.layout.axes, placed.get_fact(node).states, strict=True))
             sharded = {axis: (state.dim, state.blocks) for axis, state in states.items() if state.sharded}
@@ -49,7 +49,7 @@ class TensorTable:
         sharded: Mapping[str, tuple[int, int]],
         info: Experts | None,
     ) -> Parameter:
-        name = node.meta["tensor"]
+        name = get_tensor_name(node)
         bank = self.banks[placed.body.path] if info else None
         stack = bank.list_name if bank else None
         return Parameter(
@@ -70,8 +70,8 @@ class TensorTable:
         """The buffers among `nodes`; what several of them read is computed once."""
         found = []
         for node in nodes:
-            if node.meta["buffer"]:
-                name = node.meta["tensor"]
+            if is_buffer(node):
+                name = get_tensor_name(node)
                 graph = self.buffers[get_user_name(f"{path}.{name}" if path else name)]
                 found.append(Constant(get_user_name(name), graph, get_value(node).dtype))
         return compute_buffers(found)

@@ -8,7 +8,7 @@ from itertools import accumulate
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import get_item_source, is_item
+from parc.capture.graph import get_item_source, get_tensor_name, is_item, is_parameter
 from parc.shard.placed import Placed
 
 
@@ -49,8 +49,7 @@ class Cutter:
 
     def _find_layer_read(self, node: fx.Node) -> int | None:
         """The last layer whose parameters a node reads: layers of torch's own are not called as units."""
-        read = [made.meta for made in node.all_input_nodes if "tensor" in made.meta]
-        parameters = [str(meta["tensor"]) for meta in read if not meta["buffer"]]
+        parameters = [get_tensor_name(made) for made in node.all_input_nodes if is_parameter(made)]
         numbers = [self._find_number(path, below=True) for path in parameters]
         return max((number for number in numbers if number is not None), default=None)
 
@@ -115,7 +114,7 @@ class Cutter:
 
 def _is_buffer_or_input(node: fx.Node) -> bool:
     """A buffer, or an input of the batch: no parameter."""
-    return node.op == "placeholder" and ("tensor" not in node.meta or bool(node.meta["buffer"]))
+    return node.op == "placeholder" and not is_parameter(node)
 
 
 def _find_maker(node: fx.Node) -> fx.Node:

@@ -9,7 +9,7 @@ from itertools import groupby
 from torch import fx
 
 from parc.capture.custom_ops import CALL
-from parc.capture.graph import get_user_name
+from parc.capture.graph import get_input_name, get_tensor_name, get_user_name, is_parameter
 from parc.capture.preconditions import check_layers_follow, check_stages_share_nothing
 from parc.ir.program import ROOT, Call, Event, Recv, Repeat, Send, Stage, Unit, Value
 from parc.lower.batch_sizes import BatchSizes, find_sizes
@@ -34,8 +34,8 @@ def cut_stages(placed: Placed, units: Units, layers: str, counts: Sequence[int])
 def _list_uses(cutter: Cutter) -> dict[str, list[int]]:
     """By which stages each parameter of the root is used."""
     nodes = [cutter.list_nodes(number) for number in range(len(cutter.ends))]
-    parameters = [node for node in cutter.placed.body.tensors() if not node.meta["buffer"]]
-    return {p.meta["tensor"]: [n for n, mine in enumerate(nodes) if _is_used(p, mine)] for p in parameters}
+    parameters = [node for node in cutter.placed.body.tensors() if is_parameter(node)]
+    return {get_tensor_name(p): [n for n, mine in enumerate(nodes) if _is_used(p, mine)] for p in parameters}
 
 
 def _build_stage(
@@ -50,12 +50,12 @@ def _build_stage(
     last = number == len(cutter.ends) - 1
     leaving = [] if last else cutter.list_crossing(number)
     inputs, keywords = _find_inputs(cutter, nodes, number)
-    given = [value.name for value in received.values()] or [node.meta["name"] for node in inputs]
+    given = [value.name for value in received.values()] or [get_input_name(node) for node in inputs]
     writer = units.create_writer(placed, nodes, given, leaving)
     for node, value in received.items():
         writer.receive(node, value)
     for node in (*inputs, *keywords):
-        writer.bind(node, node.meta["name"])
+        writer.bind(node, get_input_name(node))
     entering = received or {node: writer.read_variable(node) for node in inputs}
     takes = _list_variables(entering)
     batch = tuple(writer.read_variable(node) for node in keywords)
@@ -95,7 +95,7 @@ def _build_stage(
         cutter.ends[number - 1] if number else 0,
         layer_units,
         get_user_name(cutter.layers),
-        tuple(node.meta["name"] for node in keywords),
+        tuple(get_input_name(node) for node in keywords),
         tuple(
             BatchSizes(units.layout).express_shape(find_sizes(node), value.states)
             for node, value in zip(leaving, gives, strict=True)

@@ -11,7 +11,7 @@ from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
-from parc.capture.graph import get_user_name, get_value
+from parc.capture.graph import get_input_name, get_tensor_name, get_user_name, get_value
 from parc.capture.symbols import FixedSizes
 from parc.ir.expression import Expression, attribute, call, expr, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Requirement, Unit, Value
@@ -59,7 +59,7 @@ class Units:
         nodes = list(placed.body.operations())
         self.make_called_units(placed, nodes)
         shares = Shares(placed, self.layout)
-        inputs = {node: shares.describe_as_made(node, node.meta["name"]) for node in placed.body.inputs()}
+        inputs = {node: shares.describe_as_made(node, get_input_name(node)) for node in placed.body.inputs()}
         writer = self.create_writer(placed, nodes, [value.name for value in inputs.values()])
         for node, given in inputs.items():
             writer.bind(node, given.name)
@@ -80,7 +80,7 @@ class Units:
 
         New tensors are made on the device of the first of `inputs`.
         """
-        trees = {node: attribute(get_user_name(node.meta["tensor"])) for node in placed.body.tensors()}
+        trees = {node: attribute(get_user_name(get_tensor_name(node))) for node in placed.body.tensors()}
         (owner, *_) = [*map(name, inputs), *trees.values()]
         device = expr("owner.device", owner=owner)
         writer = Writer(placed, self.layout, self.names, nodes, device, kept)
@@ -155,7 +155,7 @@ class Units:
             return
         nodes = list(placed.body.operations())
         (rows,) = placed.body.inputs()
-        variable = rows.meta["name"]
+        variable = get_input_name(rows)
         bank = self.banks[placed.body.path]
         info = Experts(bank.count, dealt.axis, dealt.travel)
         width, dtype = get_value(rows).shape[-1], str(get_value(rows).dtype)

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import fx
 
-from parc.capture.graph import Body, get_user_name, get_value
+from parc.capture.graph import Body, get_tensor_name, get_user_name, get_value, is_buffer
 from parc.ir.states import FREE, I, R, S, State
 from parc.shard.layout import Layout
 from parc.shard.placed import States, Uncut
@@ -61,8 +61,8 @@ class ParameterPlacements:
 
     def find_states(self, key: str, node: fx.Node, path: str, is_expert: bool) -> States:
         """The states of a parameter or buffer before its first use."""
-        name, axes = path + node.meta["tensor"], self.layout.axes
-        if node.meta["buffer"]:
+        name, axes = path + get_tensor_name(node), self.layout.axes
+        if is_buffer(node):
             return tuple(self._decided.get((key, axis), I) for axis in axes)
         return tuple(
             self._decided.get((key, axis))

@@ -15,6 +15,7 @@ from parc.capture.graph import (
     get_shape,
     get_value,
     is_item,
+    is_parameter,
     list_operands,
     list_values,
 )
@@ -67,7 +68,7 @@ class BodyPlacer:
         states = self._parameters.find_states(key, node, self.path, self.body.is_expert)
         tensor = self._get_state(states, self.layout.tensor)
         origins = frozenset({key}) if tensor is not None and tensor.sharded else frozenset[str]()
-        grad = not node.meta["buffer"] and can_have_gradient(get_value(node)) and self._flow.reaches(node)
+        grad = is_parameter(node) and can_have_gradient(get_value(node)) and self._flow.reaches(node)
         self.placed.facts[node] = (Fact(states, grad, varies=False, origins=origins),)
 
     def _place_call(self, node: fx.Node) -> None:

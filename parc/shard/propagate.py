@@ -8,7 +8,7 @@ retracted, and propagation starts again.
 from __future__ import annotations
 
 from parc.capture.capture import Captured
-from parc.capture.graph import Body
+from parc.capture.graph import Body, get_tensor_name
 from parc.diagnostic import CompileError
 from parc.ir.states import I, P, S
 from parc.plan.blocks import Plan
@@ -76,7 +76,7 @@ class _Propagation:
         """What the plan states of each parameter below `path`: modules that differ in it are placed apart."""
         if not (self.layout.column or self.layout.row or self.layout.replicate):
             return None
-        own = tuple(self.parameters.find_statement(path + node.meta["tensor"]) for node in body.tensors())
+        own = tuple(self.parameters.find_statement(path + get_tensor_name(node)) for node in body.tensors())
         below = (self._find_statements(child, f"{path}{name}.") for name, child in body.children.items())
         return own, tuple(below)
 

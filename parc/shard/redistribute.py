@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from torch import fx
 
-from parc.capture.graph import get_name, get_shape
+from parc.capture.graph import get_name, get_shape, get_tensor_name, is_buffer, is_module_tensor
 from parc.ir.states import FREE, I, R, State
 from parc.shard.gradients import ZEROS, Flow
 from parc.shard.parameter_placements import ParameterPlacements, Refused, Restart
@@ -29,7 +29,7 @@ class MoveRecorder:
 
     def make_key(self, node: fx.Node) -> str:
         """Of a parameter in this way of calling the body: what is decided of it holds for this one alone."""
-        return f"{self.number}/{node.meta['tensor']}"
+        return f"{self.number}/{get_tensor_name(node)}"
 
     def record(self, node: fx.Node, operands: Sequence[fx.Node], wanted: Sequence[States]) -> None:
         """The moves of every operand. What is settled once stays settled for those who read it later."""
@@ -47,7 +47,7 @@ class MoveRecorder:
         """The moves of an operand on the axis at `place`."""
         axis, fact = self.layout.axes[place], self.placed.get_settled(operand)
         before, grad = fact.states[place], fact.grad and self.flow.reaches_since(operand, node)
-        if before != after and operand.op == "placeholder" and "tensor" in operand.meta:
+        if before != after and is_module_tensor(operand):
             before = self._decide(operand, axis, before, after)
             self._set_state(operand, place, before)
         moves: list[Move] = []
@@ -69,12 +69,12 @@ class MoveRecorder:
 
     def _decide(self, node: fx.Node, axis: str, before: State, after: State) -> State:
         """The state that a parameter has from now on: deciding it costs nothing, unlike a move."""
-        if node.meta["buffer"]:
+        if is_buffer(node):
             return I if after.sharded or after.partial else after
         if before not in (FREE, I):
             return before
         state = after if before == FREE and (after.sharded or after == I) else R
-        self.parameters.decide(self.make_key(node), self.path + node.meta["tensor"], axis, state)
+        self.parameters.decide(self.make_key(node), self.path + get_tensor_name(node), axis, state)
         if before == I and (node, axis) in self._used:
             raise Restart
         if state.sharded:
@@ -86,7 +86,7 @@ class MoveRecorder:
     def _set_state(self, node: fx.Node, place: int, state: State) -> None:
         states = self.placed.get_settled(node).states
         states = (*states[:place], state, *states[place + 1 :])
-        if "tensor" in node.meta:
+        if is_module_tensor(node):
             self.placed.facts[node] = (replace(self.placed.get_fact(node), states=states),)
         else:
             self.placed.settled[node] = states
@@ -99,8 +99,8 @@ class MoveRecorder:
         for sizes, state in zip(shapes, states, strict=True):
             entries = sizes[state.dim] // state.blocks if state.sharded else 0
             if entries % size:
-                is_tensor = "tensor" in node.meta
-                what = f"`{self.path}{node.meta['tensor']}`" if is_tensor else f"the result {sizes}"
+                is_tensor = is_module_tensor(node)
+                what = f"`{self.path}{get_tensor_name(node)}`" if is_tensor else f"the result {sizes}"
                 blocks = f" in each of {state.blocks} blocks" if state.blocks > 1 else ""
                 has = f"dim {state.dim} of {what} has {entries} entries{blocks}"
                 reason = f"{has}, which {size} ranks cannot share evenly"

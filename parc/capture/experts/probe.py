@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from parc.capture.custom_ops import GROUPED_ADD, GROUPED_LINEAR, GROUPED_MATMUL, GROUPED_MUL
 from parc.capture.experts.bank import Bank
+from parc.capture.graph import get_tensor_name, is_module_tensor
 
 TOKENS, CHOICES = 6, 2
 # By how much two orders of the same sums may differ, relative to the largest entry: a few hundred roundings.
@@ -71,7 +72,7 @@ def _run_graph(graph: fx.Graph, rows: Tensor, parameters: Mapping[str, Tensor]) 
     values: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
-            values[node] = parameters[node.meta["tensor"]] if "tensor" in node.meta else rows
+            values[node] = parameters[get_tensor_name(node)] if is_module_tensor(node) else rows
         elif node.op == "call_function":
             args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
             values[node] = _OF_ONE_EXPERT.get(node.target, node.target)(*args, **kwargs)

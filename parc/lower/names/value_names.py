@@ -5,7 +5,16 @@ from __future__ import annotations
 from torch import fx
 
 from parc.capture.custom_ops import CALL, EXPERTS
-from parc.capture.graph import Body, get_name, get_user_name, get_value, list_operands
+from parc.capture.graph import (
+    Body,
+    get_input_name,
+    get_name,
+    get_tensor_name,
+    get_user_name,
+    get_value,
+    is_parameter,
+    list_operands,
+)
 from parc.capture.source_lines import find_lines
 from parc.shard.placed import Placed
 
@@ -23,9 +32,9 @@ def name_unnamed(placed: Placed, node: fx.Node, result: fx.Node) -> str:
     if node.target is EXPERTS:
         return _last_word(placed.experts[node].path)
     for operand in list_operands(node):
-        if operand.op == "placeholder" and "tensor" in operand.meta and not operand.meta["buffer"]:
+        if is_parameter(operand):
             return _last_word(
-                get_user_name(operand.meta["tensor"]).removesuffix(".weight").removesuffix(".bias")
+                get_user_name(get_tensor_name(operand)).removesuffix(".weight").removesuffix(".bias")
             )
     return _find_argument(placed, result) or ("hidden" if get_value(result).ndim else "term")
 
@@ -52,7 +61,7 @@ def _find_argument(placed: Placed, result: fx.Node) -> str | None:
     if user.target is EXPERTS:
         return _ROLES[place]
     if user.target is CALL:
-        return str(placed.children[str(user.args[1])].body.inputs()[place].meta["name"])
+        return get_input_name(placed.children[str(user.args[1])].body.inputs()[place])
     return None
 
 

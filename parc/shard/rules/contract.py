@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from string import ascii_lowercase
 
+from parc.capture.graph import is_module_tensor
 from parc.ir.states import FREE, I, P, R, S, State, join_states
 from parc.shard.rules import Conflict, Decision, Site, keep_alike, require_whole, rule, settle, settle_all
 
@@ -80,7 +81,7 @@ def contract(site: Site, left: str, right: str, result: str) -> Decision:
 
 def _gather_tokens(site: Site, left: str, right: str, result: str) -> Decision:
     """Sharded tokens meet a parameter cut by column: the tokens are gathered."""
-    place = next((i for i, operand in enumerate(site.operands) if "tensor" in operand.node.meta), None)
+    place = next((i for i, operand in enumerate(site.operands) if is_module_tensor(operand.node)), None)
     a, b = site.states
     cut = _find_cut(site.operands[place].state, (left, right)[place]) if place is not None else None
     if place is None or cut is None or cut[0] not in result or cut[0] in (right, left)[place]:
