@@ -35,9 +35,9 @@ from parc.capture.graph import (
 from parc.capture.model.objective import Objective
 from parc.capture.model.signatures import Signatures
 from parc.capture.model.tree import TensorSlot, TensorSlots
+from parc.capture.normal_forms import fill_by_masks, split_biases
 from parc.capture.preconditions import Illegal, check_operations
 from parc.capture.source_lines import is_users_file
-from parc.capture.split_bias import split_biases
 from parc.docstrings import read_docstring
 from parc.ir.runtime_names import LOCALS
 
@@ -72,6 +72,7 @@ class _Exporter:
             self._attach_children(body)
             functionalize(body.graph, partial(_may_alias, body))
             split_biases(body.graph)
+            fill_by_masks(body.graph)
         return self._known[key]
 
     def _export_body(self, path: str, call: Call) -> Body:

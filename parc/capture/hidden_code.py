@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.autocast_mode import autocast
 from torch.autograd.graph import saved_tensors_hooks
+from torch.jit import ScriptModule
 
 from parc.capture.model.tree import list_own_attributes, walk_modules
 from parc.capture.source_lines import Line, is_users_file, list_frames
@@ -44,6 +45,7 @@ _GLOBAL_HOOKS = (
 )
 _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _PLAIN = "leave `torch.compile` out: what is compiled is the program"
+_UNSCRIPTED = "use the module itself, without `torch.jit`"
 _IN_FORWARD = "write what the hook does into `forward`"
 _IN_LOSS = "add a term to the loss that has this gradient, in `forward`"
 
@@ -51,30 +53,41 @@ _IN_LOSS = "add a term to the loss that has this gradient, in `forward`"
 def find_hooks(model: nn.Module) -> Iterator[HiddenCode]:
     """The hooks on modules and parameters of a model and its compiled functions, each once."""
     seen = set()
-    for hook, what, cure in _list_hooks(model):
+    for hook, what, cure in _list_code(model):
         line = _find_definition(hook)
         if (line or id(hook)) not in seen:
             seen.add(line or id(hook))
             yield HiddenCode(what, cure, line)
 
 
-def _list_hooks(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]]:
-    """Every hook, what it is, and what to do instead."""
+def _list_code(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]]:
+    """Every hook and other code that no graph holds, what it is, and what to do instead."""
     for registry in _GLOBAL_HOOKS:
         for hook in vars(torch.nn.modules.module)[registry].values():
             yield hook, "a hook on all modules", _IN_FORWARD
+    if isinstance(model, ScriptModule):
+        yield type(model).__init__, "the model, which is TorchScript,", _UNSCRIPTED
     kinds: set[type] = set()  # whose names are read already
     for path, module in walk_modules(model):
-        attributes = vars(module)
-        for attribute, kind in _MODULE_HOOKS.items():
-            for hook in attributes[attribute].values():
-                yield hook, f"{kind} on `{path or 'the model'}`", _IN_FORWARD
-        for name, parameter in module._parameters.items():
-            for attribute in _PARAMETER_HOOKS:
-                for hook in (getattr(parameter, attribute, None) or {}).values():
-                    yield hook, f"a hook on `{path}{path and '.'}{name}`", _IN_LOSS
-        for name, function in _list_compiled(module, kinds):
-            yield function, f"`{name}`, which is compiled,", _PLAIN
+        if not isinstance(module, ScriptModule):
+            yield from _list_code_of(path, module)
+            for name, function in _list_compiled(module, kinds):
+                yield function, f"`{name}`, which is compiled,", _PLAIN
+
+
+def _list_code_of(path: str, module: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]]:
+    """The hooks of one module and of its parameters, and its children that are scripted."""
+    attributes, prefix = vars(module), f"{path}." if path else ""
+    for attribute, kind in _MODULE_HOOKS.items():
+        for hook in attributes[attribute].values():
+            yield hook, f"{kind} on `{path or 'the model'}`", _IN_FORWARD
+    for name, child in module._modules.items():
+        if isinstance(child, ScriptModule):
+            yield type(module).__init__, f"`{prefix}{name}`, which is TorchScript,", _UNSCRIPTED
+    for name, parameter in module._parameters.items():
+        for attribute in _PARAMETER_HOOKS:
+            for hook in (getattr(parameter, attribute, None) or {}).values():
+                yield hook, f"a hook on `{prefix}{name}`", _IN_LOSS
 
 
 def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -82,9 +95,8 @@ def _list_compiled(module: nn.Module, kinds: set[type]) -> Iterator[tuple[str, C
 
     The last two are listed for the first module of each class, which is added to `kinds`.
     """
-    wrapped = module._modules.get("_orig_mod")
-    if wrapped is not None or module._compiled_call_impl is not None:
-        yield type(module if wrapped is None else wrapped).__name__, type(module).forward
+    if "_orig_mod" in module._modules or module._compiled_call_impl is not None:
+        yield type(getattr(module, "_orig_mod", module)).__name__, type(module).forward
     kind = type(module)
     held = {name: vars(module)[name] for name in list_own_attributes(module)}
     if kind not in kinds:
@@ -107,7 +119,11 @@ def _find_named_beside(kind: type) -> dict[str, Any]:
 def _find_definition(function: Callable[..., Any]) -> Line | None:
     plain = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
     code = getattr(plain, "__code__", None)
-    return Line(Path(code.co_filename), code.co_firstlineno) if code else None
+    return (
+        Line(Path(code.co_filename), code.co_firstlineno)
+        if code and is_users_file(code.co_filename)
+        else None
+    )
 
 
 _DETACH = "detach the tensors instead: `x.detach()`"

@@ -173,7 +173,10 @@ def _start_training(model: nn.Module, label: Label) -> None:
         listed = ", ".join(f"`{path}`" for path in undone[:4]) + ", .." * (len(undone) > 4)
         message = f"{listed} is set to `eval()` by the constructor, which `model.train()` undoes"
         cure = "override `train` of the class, so that it stays; or leave `eval()` out"
-        raise CompileError(error("P505", message, label, help=cure))
+        holder = model.get_submodule(undone[0].rpartition(".")[0])
+        raise CompileError(
+            error("P505", message, *label_class(type(holder), "in this class"), label, help=cure)
+        )
 
 
 def cast_model(model: nn.Module, dtype: torch.dtype) -> nn.Module:

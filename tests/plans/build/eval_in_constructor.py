@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 
-class Layer(nn.Module):
+class Layer(nn.Module):  # P505
     def __init__(self, dim):
         super().__init__()
         self.up = nn.Linear(dim, dim)
