@@ -133,7 +133,10 @@ def _build_optimizer_settings(plan: Plan) -> Mapping[str, ast.expr]:
 
 def _build_precision(plan: Plan) -> Mapping[str, ast.expr]:
     types = plan.train.precision
-    return {"master": expr(TORCH_NAMES[types.master]), "gradients": expr(TORCH_NAMES[types.gradients])}
+    names = {"master": types.master, "gradients": types.gradients}
+    if types.reduce != types.gradients:
+        names["reduce"] = types.reduce
+    return {key: expr(TORCH_NAMES[each]) for key, each in names.items()}
 
 
 def _build_objective(plan: Plan, program: Program) -> Mapping[str, ast.expr]:

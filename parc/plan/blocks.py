@@ -174,7 +174,8 @@ class Optimizer(Spanned):
 class Precision(Spanned):
     compute: NumberType = "fp32"
     master: NumberType = "fp32"  # of parameters, as the optimizer updates them
-    gradients: NumberType = "fp32"  # as they are summed
+    gradients: NumberType = "fp32"  # as they are added up over microbatches
+    reduce: NumberType = "fp32"  # of gradients as ranks send and sum them
     moments: NumberType = "fp32"  # of the optimizer, between two steps
 
 

@@ -44,8 +44,11 @@ def lay_out_slices(bucket: Sequence[PlacedParameter], tensors: Iterable[Tensor])
 
 
 def reduce_to_slices(bucket: Sequence[PlacedParameter], mesh: DeviceMesh) -> Tensor:
-    """Sums gradients over the ranks that share their update: of this rank's slices, as one flat tensor."""
-    flat = lay_out_slices(bucket, [parameter.ensure_gradient() for parameter in bucket])
+    """Sums gradients over the ranks that share their update: of this rank's slices, as one flat tensor.
+
+    It has the type in which gradients are sent.
+    """
+    flat = lay_out_slices(bucket, [each.ensure_gradient().to(each.reduce_dtype) for each in bucket])
     assert bucket[0].slice is not None
     for axis in reversed(bucket[0].slice.axes):  # the innermost first: a share is left for each outer one
         group = mesh.get_group(axis)

@@ -96,7 +96,9 @@ class Gradients:
         if to_slices:
             flat = reduce_to_slices(bucket, self.mesh)
         else:
-            flat = torch.cat([fill_up(each.gradient.reshape(-1), count_elements(each)) for each in bucket])
+            terms = [each.gradient.reshape(-1).to(each.reduce_dtype) for each in bucket]
+            lengths = map(count_elements, bucket)
+            flat = torch.cat([fill_up(*pair) for pair in zip(terms, lengths, strict=True)])
         for group in groups:
             dist.all_reduce(flat, group=group)
         gradients = [parameter.gradient for parameter in bucket]

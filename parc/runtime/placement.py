@@ -82,11 +82,13 @@ class Precision:
 
     - `master` is that of the copy that the optimizer updates. The model's tensor is rounded from it after
       each update; where their types are the same, they share memory.
-    - `gradients` is that in which gradients are added up, over microbatches and over ranks.
+    - `gradients` is that in which gradients are added up over microbatches.
+    - `reduce` is that in which ranks send each other gradients and sum them; None for that of `gradients`.
     """
 
     master: torch.dtype
     gradients: torch.dtype
+    reduce: torch.dtype | None = None
 
 
 class Cut(NamedTuple):
@@ -121,6 +123,7 @@ class PlacedParameter:
     master: Tensor  # what the optimizer updates: as the tensor, or flat where it is a slice
     placement: Placement
     cuts: tuple[Cut, ...]  # in the order of the mesh
+    reduce_dtype: torch.dtype  # of its gradient as ranks send it
     slice: Slice | None = None  # None: this rank updates the whole local tensor
     by_layer: bool = False  # whether each backward pass reduces its gradient, see `LayerGradients`
     reduced: Tensor | None = None  # the gradient of its slice so far, where they do
@@ -273,7 +276,8 @@ def _place(
         )
     tensor.grad_dtype = precision.gradients
     own = _slice(tensor.numel(), placement, mesh, shard)
-    placed = PlacedParameter(name, tensor, tensor.detach(), placement, cuts, own)
+    sent = precision.reduce or precision.gradients
+    placed = PlacedParameter(name, tensor, tensor.detach(), placement, cuts, sent, own)
     return replace(placed, master=placed.select_slice(placed.master).to(precision.master))
 
 

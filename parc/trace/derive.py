@@ -78,7 +78,8 @@ class _Rank:
             for stage in self.stages.values()
             for path, parameter in named_parameters(stage)
         ]
-        self.gradients = TORCH_NAMES[plan.train.precision.gradients]  # their type
+        types = plan.train.precision
+        self.gradients, self.reduce = TORCH_NAMES[types.gradients], TORCH_NAMES[types.reduce]
         self.tape = Tape()
 
     def derive(self, steps: Iterable[int]) -> tuple[IssuedOp, ...]:
@@ -133,14 +134,14 @@ class _Rank:
             for bucket in self._fill_buckets(members):
                 count = sum(map(self._count_slice, bucket))
                 yield from self._reduce_to_slices(sliced, count)
-                yield from (_build_sum(axis, (count,), self.gradients, "gradients") for axis in others)
+                yield from (_build_sum(axis, (count,), self.reduce, "gradients") for axis in others)
 
     def _reduce_to_slices(self, axes: Sequence[str], count: int) -> Iterator[Op]:
         """To slices of `count` elements, the innermost axis first: a share is left for each outer one."""
         left = count * prod(self.sizes[axis] for axis in axes)
         for axis in reversed(axes):
             left //= self.sizes[axis]
-            yield Op("reduce_scatter", axis, (left,), self.gradients, "sum", where="gradients")
+            yield Op("reduce_scatter", axis, (left,), self.reduce, "sum", where="gradients")
 
     def _reduce_layer(self, number: int) -> Iterator[Op]:
         """What the backward pass of a layer ends with."""

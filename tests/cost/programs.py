@@ -20,7 +20,7 @@ from parc.capture.capture import Captured, capture
 from parc.check.unsupported import find_unsupported
 from parc.diagnostic import has_errors
 from parc.ir.program import Program
-from parc.plan.blocks import Plan
+from parc.plan.blocks import NumberType, Plan, Precision
 from tests.verify.plans import captured, compile_program, find_plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -40,6 +40,14 @@ def compile_fixed(model: str, layout: str) -> Compiled:
 def compile_file(file: str, name: str) -> Compiled:
     """A plan of a file in `tests/plans/run/`, by its name."""
     plan = find_plan(name, file)
+    model = capture(plan)
+    return Compiled(plan, model, compile_program(plan, model))
+
+
+def compile_types(layout: str, **types: NumberType) -> Compiled:
+    """The first of both models in a layout, in other types; those that are not given are fp32."""
+    plan = find_plan("moe", layout)
+    plan = replace(plan, train=replace(plan.train, precision=Precision(span=plan.span, **types)))
     model = capture(plan)
     return Compiled(plan, model, compile_program(plan, model))
 

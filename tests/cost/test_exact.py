@@ -20,7 +20,7 @@ from parc.cost.network.traffic import bound_other_bytes, derive_traffic
 from parc.cost.program import count_program_states, derive_program_traffic
 from parc.ir.program import Program, Stage, Unit
 from parc.plan.blocks import Plan
-from tests.cost.programs import Compiled, compile_examples, compile_fixed, compile_random
+from tests.cost.programs import Compiled, compile_examples, compile_fixed, compile_random, compile_types
 from tests.verify.plans import LAYOUTS
 
 Bytes = Counter[tuple[str, str]]
@@ -100,6 +100,11 @@ def assert_equal(compiled: Compiled) -> None:
 @pytest.mark.parametrize("model", ["moe", "classic"])
 def test_the_plans_of_the_suite(model: str, layout: str) -> None:
     assert_equal(compile_fixed(model, layout))
+
+
+@pytest.mark.parametrize("layout", ["everything", "gradients-sharded", "optimizer-sharded"])
+def test_gradients_that_are_sent_in_fewer_bits(layout: str) -> None:
+    assert_equal(compile_types(layout, compute="bf16", master="fp32", reduce="bf16", moments="bf16"))
 
 
 def test_the_examples() -> None:

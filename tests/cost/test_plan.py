@@ -20,6 +20,7 @@ from parc.cost.job.from_plan import derive_job
 from parc.cost.job.hardware import LinkSpeed
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
+from parc.cost.network.traffic import derive_traffic
 from parc.cost.timing.constants import find_nearest_calibration, load_calibrations
 from parc.cost.timing.step import predict_step
 from parc.plan.blocks import Plan
@@ -125,7 +126,20 @@ def test_mixed_precision_keeps_a_copy() -> None:
     assert (mixed.element_bytes, mixed.gradient_bytes, mixed.optimizer_bytes) == (2, 4, 12)
     plain = derive(SEED, text=FARM.replace("compute = bf16", "compute = fp32")).software
     assert (plain.element_bytes, plain.gradient_bytes, plain.optimizer_bytes) == (4, 4, 8)
+    assert mixed.reduce_bytes == plain.reduce_bytes == 4
     assert (mixed.conversion_bytes, plain.conversion_bytes) == (0, 0)
+
+
+def test_gradients_are_sent_in_the_type_that_a_plan_states() -> None:
+    whole = derive(SEED)
+    half = derive(SEED, text=FARM.replace("master = fp32", "master = fp32, reduce = bf16"))
+    assert (half.software.gradient_bytes, half.software.reduce_bytes) == (4, 2)
+    (sent, sent_in_half) = (
+        [each.bytes for each in derive_traffic(job, 0) if "gradients" in each.purpose]
+        for job in (whole, half)
+    )
+    assert sent
+    assert sent_in_half == [bytes / 2 for bytes in sent]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,14 @@ from parc.plan.placement import locate_stages
 from parc.trace.ops import IssuedOp
 from parc.verify.matching.record_rank import RecordedOps
 from parc.verify.matching.record_ranks import record_ranks
-from tests.cost.programs import Compiled, compile_file, compile_fixed, compile_random, measure_states
+from tests.cost.programs import (
+    Compiled,
+    compile_file,
+    compile_fixed,
+    compile_random,
+    compile_types,
+    measure_states,
+)
 from tests.verify.plans import LAYOUTS
 
 Bytes = Counter[tuple[str, str]]
@@ -87,6 +94,11 @@ def test_so_does_one_with_several_stages_a_rank(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["shared", pytest.param("rounded", marks=pytest.mark.slow)])
 def test_so_does_one_whose_moments_have_fewer_bits(name: str, tmp_path: Path) -> None:
     assert_agreement(compile_file("moments", name), tmp_path / "program")
+
+
+def test_so_does_one_that_sends_gradients_in_fewer_bits(tmp_path: Path) -> None:
+    compiled = compile_types("gradients-sharded", compute="bf16", master="fp32", reduce="bf16")
+    assert_agreement(compiled, tmp_path / "program")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from torch import nn
 from parc.runtime import buckets
 from parc.runtime.gradients import Gradients
 from parc.runtime.optim import AdamWSettings, ScheduledAdamW
-from parc.runtime.placement import PlacedParameter, Placement, place_parameters
+from parc.runtime.placement import PlacedParameter, Placement, Precision, place_parameters
 from parc.runtime.topology import Topology
 from tests.runtime.toy import DOUBLE
 
@@ -175,3 +175,25 @@ def test_an_update_drops_the_gradients(ranks) -> None:
         return not torch.equal(column, before) and column.grad is None
 
     assert all(ranks(2, updated))
+
+
+@pytest.mark.parametrize("shard", [(), ("dp",)])
+def test_terms_are_rounded_before_they_are_sent_and_sums_are_kept_in_the_type_of_gradients(
+    ranks, shard
+) -> None:
+    """Of 1 + 2 ** -10 bfloat16 has 1: what is lost is lost of each term, and not of the sum."""
+    types = Precision(master=torch.float32, gradients=torch.float32, reduce=torch.bfloat16)
+
+    def complete() -> torch.Tensor:
+        topology = Topology.build({"dp": 2})
+        holder = nn.Module()
+        holder.register_parameter("weight", nn.Parameter(torch.empty(6)))
+        table = {"weight": Placement((6,), init=(), reduce=("dp",))}
+        parameters = place_parameters(holder, table, topology.mesh, types, shard)
+        gradients = Gradients(parameters, topology.mesh)
+        parameters[0].tensor.grad = torch.full((6,), 1 + 2**-10 + 2.0 * torch.distributed.get_rank())
+        gradients.complete()
+        return parameters[0].gradient.clone()
+
+    for found in ranks(2, complete):
+        assert torch.equal(found, torch.full((3 if shard else 6,), 4.0))

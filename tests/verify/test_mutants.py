@@ -22,7 +22,7 @@ from parc.verify.report import NotProvable
 from parc.verify.sample.sample import Sample, SampleRun, compile_sample
 from parc.verify.sample.tokens import Tokens
 
-from .plans import VOCABULARY, captured, loaded
+from .plans import VOCABULARY, captured, find_plan, loaded
 
 RUN_PLANS = Path(__file__).parents[1] / "plans" / "run"
 EXPERTS = (
@@ -215,6 +215,22 @@ def skipping(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     plans = load(RUN_PLANS / "idle-experts.parc").plans
     sample = compile_sample(next(plan for plan in plans if plan.name == "data"), "fp64")
     return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("skipping"), timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["optimizer-sharded", "data"])
+def test_gradients_that_are_sent_as_they_are_are_detected(layout: str, tmp_path: Path) -> None:
+    """In the program that is run in bfloat16: in float64 they are sent as they are."""
+    plan = find_plan("moe", layout)
+    types = replace(plan.train.precision, compute="bf16", master="fp32", gradients="fp32", reduce="bf16")
+    plan = replace(plan, train=replace(plan.train, precision=types))
+    sample, low = compile_sample(plan, "fp64"), compile_sample(plan, "bf16")
+    runner = MutantRunner(sample, low, Tokens(VOCABULARY), tmp_path, timeout=60)
+    assert runner.check_original() is None
+    found = detect(runner, "gradients in the wrong type", "sent as they are")
+    assert found is not None
+    assert (found.rung, found.means) == ("matching", "difference")
+    assert "another operation is issued" in found.message
 
 
 @pytest.fixture(scope="module")

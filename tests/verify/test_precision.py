@@ -65,12 +65,15 @@ def mixed_rung(
     master: NumberType = "fp32",
     gradients: NumberType = "fp32",
     moments: NumberType = "fp32",
+    reduce: NumberType | None = None,
+    compute: LowPrecision = "bf16",
 ) -> Rung:
-    """The rung of a plan that computes in bfloat16 and states what else it keeps, after edits."""
+    """The rung of a plan that computes in bfloat16 and states what else it keeps and sends, after edits."""
     plan = find_plan("moe", layout)
-    types = replace(plan.train.precision, compute="bf16", master=master, gradients=gradients, moments=moments)
+    own = replace(plan.train.precision, compute=compute, master=master)
+    types = replace(own, gradients=gradients, moments=moments, reduce=reduce or gradients)
     plan = replace(plan, train=replace(plan.train, precision=types))
-    return prove_precision(prepare(compile_sample(plan, "bf16"), folder, *edits))
+    return prove_precision(prepare(compile_sample(plan, compute), folder, *edits))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,16 @@ def test_types_that_a_plan_states(
     found = mixed_rung(tmp_path / "program", master=master, gradients=gradients, moments=moments)
     assert found.verdict == "proved", found
     (line,) = (line for line in found.compared if line.startswith("masters"))
-    assert f"masters in {master}, moments in {moments}, gradients summed in {gradients}" in line
+    assert f"masters in {master}, moments in {moments}, gradients added up in {gradients} " in line
+
+
+@pytest.mark.parametrize("compute", ["bf16", "fp32"])
+@pytest.mark.parametrize("layout", ["everything", "gradients-sharded"])
+def test_gradients_that_are_sent_in_fewer_bits(compute: LowPrecision, layout: str, tmp_path: Path) -> None:
+    found = mixed_rung(tmp_path / "program", layout=layout, compute=compute, reduce="bf16")
+    assert found.verdict == "proved", found
+    (line,) = (line for line in found.compared if line.startswith("masters"))
+    assert "gradients added up in fp32 and sent in bf16" in line
 
 
 @pytest.mark.parametrize(

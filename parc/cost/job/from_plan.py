@@ -174,6 +174,7 @@ def _derive_software(plan: Plan) -> Software:
     return Software(
         element_bytes=ELEMENT_BYTES[precision.compute],
         gradient_bytes=ELEMENT_BYTES[precision.gradients],
+        reduce_bytes=ELEMENT_BYTES[precision.reduce],
         master_bytes=ELEMENT_BYTES[precision.master],
         moment_bytes=MOMENTS * ELEMENT_BYTES[precision.moments],
         fused_accumulation=False,

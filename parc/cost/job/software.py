@@ -13,6 +13,7 @@ class Software:
 
     element_bytes: int = 2  # of an activation, and of a parameter while computing
     gradient_bytes: int = 4  # of an element of the summed gradient
+    reduce_bytes: int = 4  # of an element of a gradient as ranks send it
     master_bytes: int = 4  # of a parameter as the optimizer updates it
     moment_bytes: int = 8  # of the optimizer's moments, for each parameter
     flash_attention: bool = True  # attention never writes its scores

@@ -31,7 +31,7 @@ def derive_gradient_collectives(job: Job, held: RankParameters) -> Iterator[Grad
 
 def _derive_all_reduces(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Axis after axis, where the parallelism names them."""
-    layout, gradient = job.parallelism, job.software.gradient_bytes
+    layout, gradient = job.parallelism, job.software.reduce_bytes
     if job.degrees.data > 1:
         for fan_out in layout.data_axis_fan_outs or (layout.groups.data,):
             bytes = held.non_experts * gradient
@@ -48,7 +48,7 @@ def _derive_tensor_sums(job: Job, replicated: float, experts: float) -> Iterator
     layout = job.parallelism
     if layout.sequence_parallel and job.degrees.tensor > 1:
         summed = replicated + (experts if job.software.emitted and _replicates_experts(job) else 0)
-        bytes, fan_out = summed * job.software.gradient_bytes, layout.groups.tensor
+        bytes, fan_out = summed * job.software.reduce_bytes, layout.groups.tensor
         yield GradientCollective("gradients of norms and routers", "all_reduce", "tensor", fan_out, bytes)
 
 
@@ -84,7 +84,7 @@ def _reduce(
     job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...], calls: int
 ) -> Iterator[GradientCollective]:
     for fan_out in axes[::-1] if count else ():
-        bytes = count * job.software.gradient_bytes
+        bytes = count * job.software.reduce_bytes
         yield GradientCollective(f"gradients of {what}", "reduce_scatter", group, fan_out, bytes, calls)
         count /= prod(fan_out)
 
@@ -109,7 +109,7 @@ def _derive_sharded(job: Job, held: RankParameters) -> Iterator[GradientCollecti
     )
     for what, count, group, size, fan_out in groups:
         if size > 1 and count:
-            gradients, parameters = count * software.gradient_bytes, count * software.element_bytes
+            gradients, parameters = count * software.reduce_bytes, count * software.element_bytes
             yield GradientCollective(
                 f"gradients of {what}", "reduce_scatter", group, fan_out, gradients, calls
             )

@@ -210,5 +210,5 @@ def _add_parameter_gathers(
         late = (layers - 1) * max(0.0, collectives - hidden)
         return PassTime(time.compute, time.communication + collectives + late, time.host)
 
-    gather, scatter = predict_layer(software.element_bytes), predict_layer(software.gradient_bytes)
+    gather, scatter = predict_layer(software.element_bytes), predict_layer(software.reduce_bytes)
     return add(forward, gather), add(backward, (software.parameter_gathers - 1) * gather + scatter)

@@ -28,7 +28,12 @@ from parc.plan.placement import spread_layers
 GIB = 2**30
 
 DEEPSPEED = Software(
-    gradient_bytes=2, flash_attention=False, dropout=True, fused_accumulation=False, scatter_sends=True
+    gradient_bytes=2,
+    reduce_bytes=2,
+    flash_attention=False,
+    dropout=True,
+    fused_accumulation=False,
+    scatter_sends=True,
 )
 MEGATRON_2021 = Software(
     gradient_bytes=4, flash_attention=False, dropout=True, fused_accumulation=False, scatter_sends=True

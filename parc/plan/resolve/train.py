@@ -147,10 +147,12 @@ def _read_clip(block: BlockReader) -> float | None:
 
 def _resolve_precision(block: BlockReader) -> blocks.Precision:
     master: blocks.NumberType = block.read_choice("master", "fp32")
+    gradients: blocks.NumberType = block.read_choice("gradients", master)
     precision = blocks.Precision(
         compute=block.read_choice("compute", "fp32"),
         master=master,
-        gradients=block.read_choice("gradients", master),
+        gradients=gradients,
+        reduce=block.read_choice("reduce", gradients),
         moments=block.read_choice("moments", master),
         span=block.span,
         spans=block.spans,

@@ -64,6 +64,11 @@ _SAME = {
     "train.loss.ignore_index": "ignore_id ignore_label",
     "train.precision.compute": "dtype torch_dtype mixed_precision mixed_precision_param compute_dtype",
     "train.precision.master": "master_dtype main_params_dtype",
+    "train.precision.gradients": "main_grads_dtype grad_accum_dtype",
+    "train.precision.reduce": (
+        "reduce_dtype mixed_precision_reduce communication_data_type grad_reduce_dtype grad_reduce_in_fp32"
+    ),
+    "train.precision.moments": "exp_avg_dtype exp_avg_sq_dtype state_dtype",
     "train.approximate.capacity": "capacity_factor moe_expert_capacity_factor moe_capacity_factor",
     "plan.recompute": (
         "recompute_granularity activation_checkpoint activation_checkpointing gradient_checkpointing"

@@ -61,6 +61,7 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("precision", "compute"): FLOATS,
     ("precision", "master"): FLOATS,
     ("precision", "gradients"): FLOATS,
+    ("precision", "reduce"): FLOATS,
     ("precision", "moments"): FLOATS,
     ("train", "optimizer"): {"adamw": "Adam with decoupled weight decay."},
     ("train", "dataset"): {

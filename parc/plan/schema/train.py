@@ -87,10 +87,19 @@ PRECISION = Form(
         Key(
             "gradients",
             "choice",
-            "Type of summed gradients.",
+            "Type in which gradients are kept, and added up over microbatches.",
             NUMBER_TYPES,
             example="fp32",
             default="that of `master`",
+        ),
+        Key(
+            "reduce",
+            "choice",
+            "Type in which ranks send each other gradients and sum them: they are rounded to it before, and "
+            "to `gradients` after. One device sends nothing.",
+            NUMBER_TYPES,
+            example="bf16",
+            default="that of `gradients`",
         ),
         Key(
             "moments",

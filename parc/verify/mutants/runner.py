@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from parc.emit.write import write
 from parc.plan.blocks import Plan
 from parc.runtime.data.datasets import Dataset
 from parc.trace.derive import derive_roles
+from parc.trace.ops import Role
 from parc.verify.execution.diagnose import RunFailed
 from parc.verify.execution.time_limit import TimeLimitExceeded, limit_time
 from parc.verify.matching.compare import Departure, OpDifference, describe_departure, find_departures
@@ -65,6 +66,7 @@ class MutantRunner:
         self.sample, self.low, self.dataset, self.scratch = sample, low, dataset, scratch
         self.ranks = sorted({rank for pair in list_role_ends(sample.plan) for rank in pair})
         self.roles = derive_roles(sample.plan, sample.program, steps=(0,))
+        self.low_roles = derive_roles(low.plan, low.program, steps=(0,)) if low else ()
         self.least, self.limit = timeout, OWN_TIMEOUT
         self.reference = SampleRun(sample, scratch, dataset, timeout).reference
         save_reference(self.reference, STEPS[-1], self._locate_reference(STEPS[-1]))
@@ -78,6 +80,7 @@ class MutantRunner:
             idle=any(_has_idle_expert(each) for step in self.steps for each in step.gradients.values()),
             low=self.low is not None,
             mixed=self.low is not None and _is_mixed(self.low.plan),
+            sent=self.low is not None and _sends_another_type(self.low.plan),
         )
 
     def check_original(self) -> Detection | None:
@@ -90,12 +93,14 @@ class MutantRunner:
     def detect(self, edits: Files, low_edits: Files) -> Detection | None:
         """The first detection of `edits` to the program, and of `low_edits` to the program in float32."""
         files = {**self.sample.files, **edits}
-        found = self._detect_by_matching(files)
+        found = self._detect_by_matching(self.sample.plan, self.roles, files)
         for steps in STEPS:
             found = found or self.detect_by_numbers(files, steps)
         if found is None and self.low is not None:
-            rung = self.low.plan.train.precision.compute
-            return self._run(self.low, rung, {**self.low.files, **low_edits}, _find_excess)
+            plan, files = self.low.plan, {**self.low.files, **low_edits}
+            if _sends_another_type(plan):
+                found = self._detect_by_matching(plan, self.low_roles, files)
+            return found or self._run(self.low, plan.train.precision.compute, files, _find_excess)
         return found
 
     def detect_by_numbers(self, files: Files, steps: int) -> Detection | None:
@@ -103,12 +108,11 @@ class MutantRunner:
         find = partial(_find_deviation, self._locate_reference(steps))
         return self._run(self.sample, "numbers", files, find)
 
-    def _detect_by_matching(self, files: Files) -> Detection | None:
+    def _detect_by_matching(self, plan: Plan, roles: Sequence[Role], files: Files) -> Detection | None:
         """A rank that issues something else is preferred to one that does not come to its end."""
-        plan = self.sample.plan
         with self._write(files) as folder:
             results = record_ranks(folder, plan.mesh, self.ranks, self.limit)
-        departures = find_departures(plan, self.roles, results)
+        departures = find_departures(plan, roles, results)
         found = [
             Detection("matching", _classify(each), describe_departure(each, ranks))
             for each, ranks in departures.items()
@@ -162,6 +166,12 @@ def _find_excess(run: SampleRun) -> str | None:
 def _is_mixed(plan: Plan) -> bool:
     types = plan.train.precision
     return types.compute != types.master
+
+
+def _sends_another_type(plan: Plan) -> bool:
+    """Whether gradients are sent in another type than they have: in float64 they are not."""
+    types = plan.train.precision
+    return types.reduce != types.gradients
 
 
 def _has_idle_expert(gradient: Tensor) -> bool:

@@ -90,11 +90,20 @@ class MutationTarget:
     """The program of a sample, its sites, and which bugs its run can show.
 
     `idle`: in the steps that are compared, some expert gets no token. `low`: the program is also run in
-    a type that fuses the experts' products; `mixed`: there, masters are of another type.
+    a type that fuses the experts' products; `mixed`: there, masters are of another type; `sent`: there,
+    gradients are sent in another type than they have.
     """
 
-    def __init__(self, sample: Sample, *, idle: bool = True, low: bool = True, mixed: bool = True) -> None:
-        self.sample, self.idle, self.low, self.mixed = sample, idle, low, mixed
+    def __init__(
+        self,
+        sample: Sample,
+        *,
+        idle: bool = True,
+        low: bool = True,
+        mixed: bool = True,
+        sent: bool = True,
+    ) -> None:
+        self.sample, self.idle, self.low, self.mixed, self.sent = sample, idle, low, mixed, sent
         self.plan = plan = sample.plan
         self.data = plan.list_axes("data")
         self.experts = plan.list_axes("experts")

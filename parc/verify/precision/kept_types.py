@@ -16,7 +16,8 @@ def describe_kept_types(plan: Plan) -> str:
     """The types that are right, in words."""
     types = plan.train.precision
     return (
-        f"masters in {types.master}, moments in {types.moments}, gradients summed in {types.gradients}; "
+        f"masters in {types.master}, moments in {types.moments}, gradients added up in {types.gradients} "
+        f"and sent in {types.reduce}; "
         f"after the update the model has the masters rounded to {types.compute}"
     )
 

@@ -9,7 +9,12 @@ what happens. So the amplification is measured without a layout: on one device, 
   down at random: otherwise a tensor of few entries that the low precision happens to get right would have
   too small an error. A layout rounds the same sums at other places, so its errors have the size of `e`.
 - `u (1 + ranks) max|b|`: a collective adds at most one term a rank, each addition rounds once, and the sum is
-  rounded once more when it is stored.
+  rounded once more when it is stored. For gradients and their norm `u` is that of the coarsest type in which
+  they are computed, added up or sent.
+
+Where gradients are sent in a coarser type than they have, a rank rounds its term of a sum, which may be
+larger than the sum. On one device nothing is sent. So the run in low precision rounds the gradient of each
+microbatch to that type: a term of the same sum, and of the size of a rank's.
 
 The bound of a tensor b is `FACTOR e + u (1 + ranks) max|b|`. `FACTOR` allows for the largest of many draws of
 one size. 117 random layouts of the two example models, each with other initial values, used at most 0.42 of
@@ -24,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -68,21 +74,25 @@ class ReferenceRuns:
         self.unit, self.master_unit = (
             torch.finfo(DTYPES[each]).eps / 2 for each in (types.compute, types.master)
         )
+        summed = (types.compute, types.gradients, types.reduce)
+        self.gradient_unit = max(torch.finfo(DTYPES[each]).eps / 2 for each in summed)
         self.paths, self.choices = paths, dict[ChoiceKey, Tensor]()
 
     def measure_bounds(self) -> BoundedStep:
         """The bounds of the first step of a plan in low precision."""
         step = self._run(self.high, self._build_in_float64())
-        others = [self._run(self.low, self.low.build_model())]
+        others = [self._run(self.low, self._build_in_low_precision())]
         others += [self._run(self.high, self._disturb(seed)) for seed in range(SAMPLES)]
-        terms = self.unit * (1 + self.plan.mesh.size)
+        terms = 1 + self.plan.mesh.size
+        units = dict.fromkeys(step.figures, self.unit) | {"gradient norm": self.gradient_unit}
         figures = {
-            name: FACTOR * max(abs(each.figures[name] - value) for each in others) + terms * abs(value)
+            name: FACTOR * max(abs(each.figures[name] - value) for each in others)
+            + terms * units[name] * abs(value)
             for name, value in step.figures.items()
         }
         gradients = {
             name: FACTOR * max(find_largest_entry(each.gradients[name] - value) for each in others)
-            + terms * find_largest_entry(value)
+            + terms * self.gradient_unit * find_largest_entry(value)
             for name, value in step.gradients.items()
         }
         of_norm = figures["gradient norm"]
@@ -110,6 +120,14 @@ class ReferenceRuns:
     def _choose(self, key: ChoiceKey, own: Selection) -> Tensor:
         """The choice of the first run, which all later runs repeat."""
         return self.choices.setdefault(key, own.indices)
+
+    def _build_in_low_precision(self) -> nn.Module:
+        """The model, with the gradient of each microbatch rounded to the type in which gradients are sent."""
+        model, sent = self.low.build_model(), DTYPES[self.plan.train.precision.reduce]
+        for parameter in model.parameters():
+            hook = partial(_round, dtype=sent)
+            parameter.register_hook(hook)  # type: ignore[no-untyped-call]
+        return model
 
     def _build_in_float64(self) -> nn.Module:
         """The model with the initial values of the low precision: rounding those is no error of a run."""
@@ -144,3 +162,7 @@ class ReferenceRuns:
         rate = build_schedule(self.plan).learning_rate(0)
         size = step.parameters[name].abs() + 2 * rate  # of the parameter before, after, and in between
         return rate * jump + self.master_unit * (PARAMETER_ROUNDINGS * size + UPDATE_ROUNDINGS * rate)
+
+
+def _round(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    return gradient.to(dtype).to(gradient.dtype)

@@ -55,11 +55,11 @@ def set_precision(plan: Plan, compute: Precision) -> Plan:
     Moments that the plan keeps in fewer bits than the masters have the next smaller type of theirs.
     """
     own = plan.train.precision
-    if own.compute == compute == "bf16":
+    if own.compute == compute != "fp64":
         return plan
     master: Literal["fp32", "fp64"] = "fp64" if compute == "fp64" else "fp32"
     moments = NARROWER[master] if BITS[own.moments] < BITS[own.master] else master
-    precision = replace(own, compute=compute, master=master, gradients=master, moments=moments)
+    precision = replace(own, compute=compute, master=master, gradients=master, reduce=master, moments=moments)
     return replace(plan, train=replace(plan.train, precision=precision))
 
 

@@ -54,10 +54,11 @@ def mistype_moments(target: MutationTarget) -> Iterator[Mutant]:
 
 @silent_bug("gradients in the wrong type")
 def mistype_gradients(target: MutationTarget) -> Iterator[Mutant]:
-    """Gradients are added up over microbatches in the type that is computed in, or over ranks in bfloat16.
+    """Gradients are added up over microbatches in the type that is computed in, or over ranks in another type
+    than the plan says: in bfloat16, or in that in which they are added up.
 
     Applies to every plan. The first shows where gradients are of another type than what the model computes
-    with, the second where gradients are sums over ranks.
+    with, the others where gradients are sums over ranks, and the last where they are sent in another type.
     """
     unseen = None if target.mixed else "gradients are of the type that is computed in here"
     kept = "    tensor.grad_dtype = precision.gradients\n"
@@ -67,3 +68,7 @@ def mistype_gradients(target: MutationTarget) -> Iterator[Mutant]:
         summed = "        for group in groups:\n"
         rounded = f"        flat = flat.bfloat16()\n{summed}"
         yield target.patch(GRADIENTS, summed, rounded, "summed in bfloat16", over=axes)
+        unseen = None if target.sent else "gradients are sent in the type that they have"
+        sent = "precision.reduce or precision.gradients"
+        site = "sent as they are"
+        yield target.patch(PLACEMENT, sent, "precision.gradients", site, over=axes, undetectable=unseen)
