@@ -45,6 +45,7 @@ def train(draw: Random, model: str) -> str:
     clip = draw.choice(["", ", clip = 0.5"])
     # a frequent id that is no label: ranks have unlike numbers of valid ones. `classic` makes its own loss
     ignored = draw.choice(["", ", ignore_index = 0"]) if model == "moe" else ""
+    moments = draw.choice(["", "", ", moments = fp32"])
     return f"""
         model m {{{block}
           shape {{ layers = {layers} }}
@@ -54,7 +55,7 @@ def train(draw: Random, model: str) -> str:
           batch {{ sequences = 16, length = {length}, microbatches = {draw.choice([1, 2, 4])} }}
           loss {{ balance = {draw.choice([0.0, 0.05]) if model == "moe" else 0.0}{ignored} }}
           optimizer = adamw {{ lr = 2e-3, warmup = 2{clip} }}
-          precision {{ compute = fp64, master = fp64 }}
+          precision {{ compute = fp64, master = fp64{moments} }}
         }}
         """
 

@@ -10,6 +10,7 @@ from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import BITS, Plan
 
 BYTES = 256  # values of a token that is a byte
+BF16_BITS = 8  # significant ones
 
 
 @rule("P231", Severity.WARNING)
@@ -150,6 +151,51 @@ def master_precision_too_low(plan: Plan) -> Iterator[Finding]:
             help=f"`master = {compute}`",
             fix=fix,
         )
+
+
+@rule("P236", Severity.WARNING)
+def moments_too_coarse(plan: Plan) -> Iterator[Finding]:
+    """A mean of gradients changes so little in a step that the type it is kept in rounds the change away.
+
+    Each step takes a share of `1 - beta` off the old mean. Where that is no more than half the distance to
+    the next number, the mean is rounded back to what it was: it never gets smaller, however small the
+    gradients become. `bf16` has 8 significant bits, so that it needs a beta below 1 - 2^-8 = 0.9961.
+
+    ## Example
+
+        train first {
+          model = moe
+          batch     { sequences = 32, length = 1024, microbatches = 4 }
+          optimizer = adamw { beta2 = 0.999 }
+          precision { compute = bf16, master = fp32, moments = bf16 }
+        }
+
+    ## Instead
+
+        train first {
+          model = moe
+          batch     { sequences = 32, length = 1024, microbatches = 4 }
+          optimizer = adamw { beta2 = 0.99 }
+          precision { compute = bf16, master = fp32, moments = bf16 }
+        }
+    """
+    optimizer, precision = plan.train.optimizer, plan.train.precision
+    if precision.moments != "bf16":
+        return
+    half = 2.0**-BF16_BITS
+    where = precision.at("moments" if "moments" in precision.spans else "master")
+    for key, what in (("beta1", "mean of the gradients"), ("beta2", "mean of their squares")):
+        beta: float = getattr(optimizer, key)
+        if 1 - half <= beta < 1:
+            yield Finding(
+                f"with `{key} = {beta:g}` the {what} never gets smaller: bf16 rounds each change away",
+                (
+                    Label(optimizer.at(key), f"takes {1 - beta:.2g} of it off in a step"),
+                    Label(where, f"kept in {BF16_BITS} significant bits", primary=False),
+                ),
+                notes=(f"half the distance to the next number is up to 2^-{BF16_BITS} = {half:.2g} of it",),
+                help=f"`moments = fp32`, or `{key}` below {1 - half:.4f}",
+            )
 
 
 @rule("P312", Severity.INFO, always=True)
