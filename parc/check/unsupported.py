@@ -70,56 +70,48 @@ def _splits_backward(plan: Plan) -> bool:
 
 
 @limit("P402")
-def folded_axes(plan: Plan) -> Iterator[Finding]:
-    """Tensors, experts or a pipeline are laid over several axes at once. Data may use any number of axes.
+def partly_split_tensors(plan: Plan) -> Iterator[Finding]:
+    """Experts use some of the axes of `tensor` and leave others out, so that several ranks would compute the
+    same experts on the same tokens; or a pipeline is laid over no axis.
+
+    What the ranks of `tensor` compute is added up over all of its axes at once, which would count such terms
+    several times. With `sequence = true` each rank has tokens of its own, and experts may be distributed over
+    any of the axes.
 
     ## Example
 
         plan wide for first on farm {
           mesh = [a: 2, b: 2]
-          data    over [a, b]
-          experts over [a, b]
+          tensor  over [a, b]
+          experts over [a]
         }
 
     ## Instead
 
         plan wide for first on farm {
-          mesh = [ep: 4]
-          data    over [ep]
-          experts over [ep]
+          mesh = [a: 2, b: 2]
+          tensor  over [a, b]
+          experts over [a] { tensor = [b] }
         }
     """
-    for name, strategy in plan.strategies.items():
-        if name != "data" and len(strategy.axes) != 1:
-            found = "no axis" if not strategy.axes else "several axes"
-            yield _refuse(f"`{name}` over {found}", strategy.at("axes"), f"lay `{name}` over one axis")
-
-
-@limit("P403")
-def experts_split_by_other_axes(plan: Plan) -> Iterator[Finding]:
-    """Experts are split over axes that are not those of `tensor`.
-
-    ## Example
-
-        plan wide for first on farm {
-          mesh = [ep: 2, et: 2]
-          data    over [ep]
-          experts over [ep] { tensor = [et] }
-        }
-
-    ## Instead
-
-        plan wide for first on farm {
-          mesh = [ep: 2, tp: 2]
-          data    over [ep]
-          tensor  over [tp]
-          experts over [ep] { tensor = [tp] }
-        }
-    """
-    tensor = plan.list_axes("tensor")
-    if plan.experts and plan.experts.tensor and plan.experts.tensor != tensor:
-        instead = "leave it out" if not tensor else f"`tensor = [{', '.join(tensor)}]`, the axis of `tensor`"
-        yield _refuse("splitting experts over an axis without `tensor`", plan.experts.at("tensor"), instead)
+    if plan.pipeline and not plan.pipeline.axes:
+        yield _refuse(
+            "`pipeline` over no axis", plan.pipeline.at("axes"), "lay it over an axis, or leave it out"
+        )
+    experts, tensor = plan.experts, plan.tensor
+    if experts is None or tensor is None:
+        return
+    axes = {axis for axis in tensor.axes if plan.mesh.axis(axis).size > 1}
+    used, split = axes.intersection((*experts.axes, *experts.tensor)), axes.intersection(experts.tensor)
+    left = [axis for axis in tensor.axes if axis in axes - used]
+    if used and left and (split or not tensor.sequence):
+        named = " and ".join(f"`{axis}`" for axis in left)
+        listed = ", ".join((*experts.tensor, *left))
+        yield _refuse(
+            f"`experts` over a part of the axes of `tensor`, without {named},",
+            experts.at("tensor" if split else "axes"),
+            f"`tensor = [{listed}]` of `experts` splits each expert over {named} too",
+        )
 
 
 @limit("P406")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parc.cost.figure import Figure, Grade, add_figures, format_microbatches, format_quantity
 from parc.cost.job.job import Job
+from parc.cost.job.parallelism import STRATEGIES
 from parc.cost.memory import parameters
 from parc.cost.memory.peak import count_head_microbatches, count_model_states, predict_memory
 from parc.cost.network.traffic import bound_other_bytes, derive_traffic
@@ -84,7 +85,7 @@ def explain_traffic(job: Job, stage: int) -> tuple[Figure, ...]:
     """Bytes of all buffers that one rank of a stage communicates in one step, by purpose."""
     named = [
         Figure(
-            f"{each.purpose}: {each.kind} over {each.group}",
+            f"{each.purpose}: {each.kind} over {STRATEGIES.get(each.group, each.group)}",
             each.total,
             "B",
             f"{each.calls:,} calls of {each.bytes:,.0f} B",

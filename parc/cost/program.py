@@ -52,7 +52,7 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
     first of them: slices of a tensor that does not divide end with the tensor, so that the last ones are
     shorter.
     """
-    sizes = {axis.name: axis.size for axis in plan.mesh.axes}
+    sizes = plan.mesh.sizes
     own, summed = [], 0
     for stage in stages:
         for path, parameter in named_parameters(stage):
@@ -75,7 +75,7 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
 
 def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramTransfer, ...], ...]:
     """The collectives and sends in a step after the first, of a rank at each place of the pipeline."""
-    sizes = {axis.name: axis.size for axis in plan.mesh.axes}
+    sizes = plan.mesh.sizes
     places = []
     for named, numbered in zip(
         derive_roles(plan, program), derive_roles(plan, assume_even_routing(program)), strict=True
@@ -117,12 +117,18 @@ def _number_events(
             yield replace(event, body=tuple(_number_events(event.body, units, counted)))
         elif isinstance(event, Call) and units[event.unit].experts is not None:
             _, indices, _ = event.operands
-            rows = prod(int(size) for size in indices.shape)
+            rows = _count_mean_rows(units[event.unit], prod(int(size) for size in indices.shape))
             name = f"{event.unit}, {rows} rows"
             counted[name] = _fix_rows(units[event.unit], name, rows)
             yield replace(event, unit=name)
         else:
             yield event
+
+
+def _count_mean_rows(unit: Unit, chosen: int) -> int:
+    """The rows that one rank sends of so many choices: the other experts are those of ranks with the same."""
+    experts = unit.experts
+    return chosen * experts.reached // experts.count if experts and experts.travel else chosen
 
 
 def _fix_rows(unit: Unit, name: str, rows: int) -> Unit:

@@ -10,11 +10,21 @@ from typing import TypeAlias
 from torch import nn
 
 from parc.emit.trees import assign
-from parc.ir.expression import attribute, call, expr, is_plain_name, list_names, literal, name
+from parc.ir.expression import (
+    attribute,
+    call,
+    expr,
+    group_attribute,
+    is_plain_name,
+    list_names,
+    literal,
+    name,
+)
 from parc.ir.parameters import sort_paths
 from parc.ir.program import Buffer, Let, Parameter, Stage, Unit
 from parc.ir.runtime_names import EXPERT_COUNT, TOKEN_COUNTS
 from parc.ir.states import S, derive_local_shape
+from parc.plan.mesh import identify_group
 
 _MODULE_DICT = frozenset(dir(nn.ModuleDict()))
 """Names that no item of an `nn.ModuleDict` can have."""
@@ -31,8 +41,9 @@ def write_init(
     """
     for attr, number in unit.numbers.items():
         yield assign(attribute(attr), literal(number))
-    for axis in unit.groups:
-        yield assign(attribute(axis), expr("mesh.get_group(axis)", axis=literal(axis)))
+    for group in unit.groups:
+        known = literal(identify_group(group))
+        yield assign(group_attribute(group), expr("mesh.get_group(group)", group=known))
     held: dict[str, tuple[str, ast.expr]] = {}  # by what `unit.order` has: an attribute path and its value
     for parameter in unit.parameters:
         if (layer := parameter.path.rpartition(".")[0]) in unit.layers:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from parc.emit.trees import assign
-from parc.ir.expression import attribute, call, expr, literal, name, substitute
+from parc.ir.expression import attribute, call, expr, group_attribute, literal, name, substitute
 from parc.ir.program import (
     Accumulate,
     Call,
@@ -159,7 +159,7 @@ def _build_collective(event: Collective) -> ast.expr:
     src = (
         {} if event.src.partial else {"src": expr(str(event.src))}
     )  # reductions take nothing but partial sums
-    group = attribute(event.axis)
+    group = group_attribute(event.axis)
     return call(event.verb, event.operand.expression.tree, group, **src, dst=expr(str(event.dst)))
 
 

@@ -16,6 +16,7 @@ from parc.emit.trees import docstring, function, import_from
 from parc.ir.expression import expr, item, list_names, literal, name
 from parc.ir.program import Program, Recv, Send, Stage, Unit
 from parc.ir.runtime_names import RUNTIME, TOKEN_COUNTS
+from parc.plan.mesh import identify_group
 
 DOC = WIDTH - len('    """""".')  # characters of a line of a docstring
 
@@ -45,15 +46,22 @@ def _list_distinct_units(stages: Sequence[Stage]) -> list[Unit]:
     return list({unit.name: unit for stage in stages for unit in stage.units}.values())
 
 
-def find_clashing_axes(program: Program) -> set[str]:
-    """The axes whose groups, which are attributes of modules, would take the place of something else."""
+def find_clashing_groups(program: Program, axes: Sequence[str]) -> set[str]:
+    """The groups, which are attributes of modules, that would take the place of something else.
+
+    `axes` are those of the mesh, whose names the groups over several axes must not have.
+    """
     found: set[str] = set()
+    known = {axis: axis for axis in axes}  # groups, by the names of their attributes
     for stage in program.stages:
         for unit in (*stage.units, stage.root):
             tensors = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]
             lists = [stage.layers_path] if unit is stage.root else []
-            own = {path.partition(".")[0] for path in (*tensors, *unit.members, *lists)}
-            found |= {axis for axis in unit.groups if axis in own | _RESERVED}
+            own = {path.partition(".")[0] for path in (*tensors, *unit.members, *lists, *unit.numbers)}
+            for group in unit.groups:
+                attr = identify_group(group)
+                if attr in own | _RESERVED or known.setdefault(attr, group) != group:
+                    found.add(group)
     return found
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from parc.diagnostic import CompileError, Label, error
-from parc.emit.modules import build_model_module, build_stage_module, find_clashing_axes
+from parc.diagnostic import CompileError, Diagnostic, Label, error
+from parc.emit.modules import build_model_module, build_stage_module, find_clashing_groups
 from parc.emit.pretty import print_module
 from parc.emit.readme import collect_readme_facts
 from parc.emit.tables import count_nodes, format_lock, format_rank_table
@@ -16,6 +16,7 @@ from parc.emit.train import collect_train_facts
 from parc.ir.program import Program
 from parc.ir.verifier import verify_program
 from parc.plan.blocks import Plan
+from parc.plan.mesh import identify_group, split_group_name
 from parc.resources import PACKAGE, find_file, find_folder
 
 Files = dict[str, bytes]
@@ -41,11 +42,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     where the program is inconsistent, which is a fault of the passes before.
     """
     verify_program(plan, program)
-    message = "the axis `{}` has the name of an attribute of a module that communicates over it"
-    clashes = [
-        error("P511", message.format(axis), Label(plan.at(f"mesh.{axis}"), "choose another name"))
-        for axis in sorted(find_clashing_axes(program))
-    ]
+    clashes = [_report_clash(plan, group) for group in sorted(find_clashing_groups(program, plan.mesh.names))]
     if clashes:
         raise CompileError(*clashes)
     stages = _print_stages(plan, program)
@@ -57,7 +54,7 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     }
     environment = _create_environment()
     title = f"The model of plan `{plan.name}` as every rank runs it: placements of parameters and classes."
-    found = {MODEL: print_module(build_model_module(program, title, _list_axis_sizes(plan)))}
+    found = {MODEL: print_module(build_model_module(program, title, plan.mesh.sizes))}
     found |= {f"{each.name}.py": each.text for each in stages}
     for file, (template, facts) in templates.items():
         found[file] = environment.get_template(template).render(vars(facts))
@@ -96,10 +93,15 @@ def _print_stages(plan: Plan, program: Program) -> list[StageFile]:
     title = f"A stage of plan `{plan.name}`: the parts of the model that it runs."
     found = []
     for number, stage in enumerate(program.stages):
-        text = print_module(build_stage_module(stage, title, _list_axis_sizes(plan)))
+        text = print_module(build_stage_module(stage, title, plan.mesh.sizes))
         found.append(by_text.setdefault(text, StageFile(f"stage_{number}", text)))
     return found
 
 
-def _list_axis_sizes(plan: Plan) -> dict[str, int]:
-    return {axis.name: axis.size for axis in plan.mesh.axes}
+def _report_clash(plan: Plan, group: str) -> Diagnostic:
+    axes = split_group_name(group)
+    message = f"the axis `{group}` has the name of an attribute of a module that communicates over it"
+    if len(axes) > 1:
+        named = " and ".join(f"`{axis}`" for axis in axes)
+        message = f"the group over {named} is `{identify_group(group)}`, as something else is named"
+    return error("P511", message, Label(plan.at(f"mesh.{axes[0]}"), "choose another name"))

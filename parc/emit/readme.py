@@ -81,9 +81,9 @@ def _list_places(plan: Plan) -> dict[int, str]:
     """Where each stage is, by its number, if a rank has several."""
     if plan.pipeline is None or plan.pipeline.chunks == 1:
         return {}
-    (axis,) = plan.pipeline.axes
-    ranks = [(place, plan.mesh.rank({axis: place})) for place in range(plan.mesh.axis(axis).size)]
-    return {stage: f", at {axis} {place}" for place, rank in ranks for stage in locate_stages(plan, rank)}
+    group, ranks = plan.mesh.name_group(plan.pipeline.axes), plan.mesh.group(0, plan.pipeline.axes)
+    places = [(place, stage) for place, rank in enumerate(ranks) for stage in locate_stages(plan, rank)]
+    return {stage: f", at {group} {place}" for place, stage in places}
 
 
 def _describe_strategies(plan: Plan, axis: str) -> str:

@@ -12,6 +12,7 @@ from parc.emit.trees import assign
 from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import TORCH_NAMES, Plan
+from parc.plan.mesh import identify_group, split_group_name
 from parc.plan.placement import list_shard_axes, reduces_by_layer
 from parc.plan.schema.plan import V_SHAPED
 
@@ -72,7 +73,7 @@ def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) ->
         stage_modules=list(dict.fromkeys(modules)),
         pipeline=bool(plan.pipeline),
         topology=_assign(
-            "topology", call("Topology.build", name("AXES"), **_build_topology_settings(plan)), 4
+            "topology", call("Topology.build", name("AXES"), **_build_topology_settings(plan, program)), 4
         ),
         schedule=_print_constant(plan.pipeline.schedule if plan.pipeline else None),
         axes=_assign("AXES", literal({axis.name: axis.size for axis in plan.mesh.axes})),
@@ -178,19 +179,33 @@ def _count_sequences(data: Sequence[str]) -> ast.expr:
     return count
 
 
-def _build_topology_settings(plan: Plan) -> Mapping[str, ast.expr]:
+def _build_topology_settings(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
     data = {"data": literal(plan.data.axes)} if plan.data else {}
-    pipeline = {"pipeline": literal(plan.pipeline.axes[0])} if plan.pipeline else {}
+    groups = {
+        identify_group(group): literal(split_group_name(group)) for group in _list_folded(plan, program)
+    }
+    folded = {"groups": literal(groups)} if groups else {}
+    stages = plan.mesh.name_group(plan.pipeline.axes) if plan.pipeline else ""
+    pipeline = {"pipeline": literal(identify_group(stages))} if stages else {}
     if plan.pipeline and plan.pipeline.chunks > 1:
         pipeline["chunks"] = literal(plan.pipeline.chunks)
     if plan.pipeline and plan.pipeline.schedule in V_SHAPED:
         pipeline["v_shaped"] = literal(True)
     return {
         **data,
+        **folded,
         **pipeline,
         "device": name("device"),
         "timeout": expr("compute_collective_timeout(options.timeout)"),
     }
+
+
+def _list_folded(plan: Plan, program: Program) -> list[str]:
+    """The groups over several axes."""
+    units = (unit for stage in program.stages for unit in (*stage.units, stage.root))
+    groups = {group for unit in units for group in unit.groups}
+    groups |= {plan.mesh.name_group(plan.pipeline.axes)} if plan.pipeline else set()
+    return sorted(group for group in groups if len(split_group_name(group)) > 1)
 
 
 def _assign(variable: str, tree: ast.expr, indent: int = 0) -> str:

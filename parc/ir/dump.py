@@ -60,7 +60,7 @@ def _format_unit(unit: Unit, title: str) -> Iterator[str]:
 
 def _format_members(unit: Unit) -> Iterator[str]:
     if unit.experts is not None:
-        axis = f" over {unit.experts.axis}" if unit.experts.axis else ""
+        axis = f" over {unit.experts.group}" if unit.experts.group else ""
         yield f"experts {unit.experts.count}{axis}{', tokens travel' if unit.experts.travel else ''}"
     yield from (f"number {name} = {value}" for name, value in unit.numbers.items())
     yield from (f"group {axis}" for axis in unit.groups)

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from parc.plan.mesh import identify_group
+
 
 @dataclass(frozen=True)
 class Expression:
@@ -75,6 +77,11 @@ def attribute(path: str) -> ast.expr:
     for part in path.split("."):
         tree = ast.Attribute(tree, part, ast.Load()) if is_plain_name(part) else item(tree, literal(part))
     return tree
+
+
+def group_attribute(group: str) -> ast.expr:
+    """The attribute below `self` that holds a process group: `self.dp_tp` of `dp+tp`."""
+    return attribute(identify_group(group))
 
 
 def is_plain_name(text: str) -> bool:

@@ -54,6 +54,14 @@ def count_local_elements(parameter: Parameter, sizes: Mapping[str, int]) -> int:
     return prod(parameter.shape) // prod(sizes[axis] for axis in parameter.sharded)
 
 
+def join_cuts(parameter: Parameter) -> dict[str, tuple[int, int]]:
+    """How the groups that shard a parameter do so: axes that shard one dim alike are one group."""
+    alike: dict[tuple[int, int], list[str]] = {}
+    for axis, cut in parameter.sharded.items():
+        alike.setdefault(cut, []).append(axis)
+    return {"+".join(axes): cut for cut, axes in alike.items()}
+
+
 def list_slice_axes(parameter: Parameter, shard: Iterable[str], sizes: Mapping[str, int]) -> tuple[str, ...]:
     """Those of the axes `shard` whose ranks each update a slice of a parameter: they sum its gradient."""
     return tuple(axis for axis in shard if axis in parameter.reduce and sizes[axis] > 1)

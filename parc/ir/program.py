@@ -68,7 +68,7 @@ class Collective:
     verb: Verb
     src: State
     dst: State
-    axis: str
+    axis: str  # of the mesh, or the name of a group over several
     grad: bool = True  # whether a gradient flows back
     reduction: Literal["sum", "max"] = "sum"  # of an all-reduce
 
@@ -204,7 +204,7 @@ class Unit:
     name: str
     path: str  # of one module in the user's model that it stands for
     doc: str | None
-    groups: tuple[str, ...]  # axes whose process groups its forward uses
+    groups: tuple[str, ...]  # the process groups that its forward uses, by the names of their axes
     parameters: tuple[Parameter, ...]
     buffers: tuple[Buffer, ...]
     members: Mapping[str, str]  # attribute path -> unit
@@ -223,8 +223,9 @@ class Experts:
     """What makes a unit one of experts: where its rows come from."""
 
     count: int
-    axis: str | None
-    travel: bool
+    group: str | None  # whose ranks have equal shares of the experts, by its name
+    travel: str | None  # the part of the group whose ranks have tokens of their own, which travel
+    reached: int  # how many of the experts they can travel to
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ STATES = ("I", "P", "R", "S")
 
 FORWARD: Mapping[str, tuple[str, ...]] = {
     "collectives": (*STATES, *COLLECTIVES),
-    "experts": ("combine", "dispatch", "dispatch_local"),
+    "experts": ("combine", "dispatch", "dispatch_among", "dispatch_local"),
     "grouped": ("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
     "recompute": ("is_first_pass", "recompute"),
     "vocabulary": ("cross_entropy", "sharded_embedding"),

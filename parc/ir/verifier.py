@@ -35,6 +35,7 @@ from parc.ir.program import (
 from parc.ir.runtime_names import DECLARATIONS, FORWARD, STATES, TOKEN_COUNTS
 from parc.ir.states import Kind, State
 from parc.plan.blocks import Plan
+from parc.plan.mesh import identify_group
 
 _GLOBALS = frozenset({"self", "torch", "F", "float"}).union(*FORWARD.values())
 _IN_CONSTRUCTORS = frozenset({"torch", "nn", "float", "device", *STATES}).union(*DECLARATIONS.values())
@@ -42,7 +43,7 @@ _IN_CONSTRUCTORS = frozenset({"torch", "nn", "float", "device", *STATES}).union(
 
 def verify_program(plan: Plan, program: Program) -> None:
     """Raise CompileError where the compiler has made an inconsistent program: that is a fault of its own."""
-    faults = tuple(find_inconsistencies(program, {axis.name: axis.size for axis in plan.mesh.axes}))
+    faults = tuple(find_inconsistencies(program, plan.mesh.sizes))
     if faults:
         message = f"parc has made an inconsistent program: {faults[0]}"
         help = "this is a fault of parc: report it with the plan and the model"
@@ -149,7 +150,7 @@ class _Checker:
 
     def _has(self, path: str) -> bool:
         """Whether an attribute path below `self` is that of something the unit holds, or begins with one."""
-        held = {*self.unit.numbers, *self.unit.groups, *self.unit.layers}
+        held = {*self.unit.numbers, *map(identify_group, self.unit.groups), *self.unit.layers}
         held |= {parameter.path for parameter in self.unit.parameters}
         held |= {buffer.path for buffer in self.unit.buffers}
         held |= {TOKEN_COUNTS} if self.unit.experts else set()

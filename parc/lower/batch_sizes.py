@@ -13,7 +13,7 @@ from torch import fx
 
 from parc.capture.graph import get_shape
 from parc.capture.sizes import BatchSize, Size
-from parc.ir.expression import Expression, attribute, expr, item, literal, name
+from parc.ir.expression import Expression, expr, group_attribute, item, literal, name
 from parc.ir.program import Compute, Value
 from parc.ir.states import State
 from parc.shard.layout import Layout
@@ -107,7 +107,7 @@ class BatchSizes:
         for axis in (axis for _, dim in dims for axis in dim.axes):
             if (factor / self.layout.sizes[axis]).denominator == 1:
                 factor /= self.layout.sizes[axis]
-                factors.append(expr("group.size()", group=attribute(axis)))
+                factors.append(expr("group.size()", group=group_attribute(axis)))
                 self.groups.add(axis)
         return _multiply(factors, factor)
 

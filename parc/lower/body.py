@@ -22,7 +22,7 @@ from parc.lower.names.local_names import Key, Scope
 from parc.lower.names.source_names import Statements
 from parc.lower.names.value_names import name_objective, name_unnamed
 from parc.lower.zeros import is_zero
-from parc.shard.layout import Layout
+from parc.plan.mesh import identify_group
 from parc.shard.placed import Move, Placed
 
 
@@ -35,7 +35,6 @@ class Writer:
     def __init__(
         self,
         placed: Placed,
-        layout: Layout,
         units: dict[int, str],
         nodes: Sequence[fx.Node],
         device: ast.expr,
@@ -46,8 +45,9 @@ class Writer:
         self.groups: set[str] = set()
         self._statements = Statements(placed.body.operations())
         self._statements.hints = name_objective(placed.body) | self._statements.hints
-        self._shares = Shares(placed, layout)
-        reserved = {*layout.axes, TOKEN_COUNTS}  # attributes of the emitted module
+        layout = placed.layout
+        self._shares = Shares(placed)
+        reserved = {*map(identify_group, layout.axes), TOKEN_COUNTS}  # attributes of the emitted module
         self.numbers = {key: number for key, number in placed.body.numbers.items() if key not in reserved}
         self._sizes = BatchSizes(layout)
         self._drafter = Drafter(
@@ -196,7 +196,7 @@ class Writer:
         """Whether the number of blocks of a shard is that of the sequences, or may be where both are one."""
         if not state.sharded or not find_sizes(operand)[state.dim].batch:
             return False
-        layout = self._shares.layout
+        layout = self.placed.layout
         return state.blocks > 1 or (layout.sequence and axis == layout.tensor)
 
     def _build_operand(self, operand: fx.Node, tree: ast.expr, states: Mapping[str, State]) -> Operand:

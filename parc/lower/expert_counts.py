@@ -11,8 +11,9 @@ from parc.ir.expression import Expression, attribute
 from parc.ir.program import Program, Stage, Unit
 from parc.ir.runtime_names import EXPERT_COUNT
 from parc.ir.walk import rewrite_event, rewrite_operand
+from parc.plan.mesh import identify_group
 
-_READERS = {"dispatch": 2, "dispatch_local": 2, "F.one_hot": 1, "GroupedLinear": 0}
+_READERS = {"dispatch": 2, "dispatch_among": 2, "dispatch_local": 2, "F.one_hot": 1, "GroupedLinear": 0}
 """Functions that take the number of experts, and the place of it among their arguments."""
 
 
@@ -46,7 +47,8 @@ def _name_in_unit(unit: Unit, count: int) -> Unit:
 
 def _list_attributes(unit: Unit) -> Collection[str]:
     paths = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]
-    return {path.partition(".")[0] for path in (*paths, *unit.members, *unit.numbers, *unit.groups)}
+    groups = map(identify_group, unit.groups)
+    return {path.partition(".")[0] for path in (*paths, *unit.members, *unit.numbers, *groups)}
 
 
 class _CountNamer(ast.NodeTransformer):

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from parc.ir.expression import attribute, call, expr, literal
+from parc.ir.expression import call, expr, group_attribute, literal
+from parc.ir.parameters import join_cuts
 from parc.ir.program import Parameter
 
 
@@ -16,7 +17,7 @@ class LayerUse:
 
     path: str  # of the layer
     layer: ast.expr  # its constructor
-    axes: tuple[str, ...] = ()  # whose groups the constructor names
+    groups: tuple[str, ...] = ()  # that the constructor names
     places: tuple[int, ...] = (0,)  # of the arguments that the layer is applied to
     embeds: bool = False
 
@@ -42,16 +43,18 @@ def _find_linear(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerUs
             return None
         bias = {} if added else {"bias": literal(False)}
         return LayerUse(path, call("nn.Linear", *features, **bias, **options))
-    if len(parameter.sharded) != 1:
+    cuts = join_cuts(parameter)
+    if len(cuts) != 1:
         return None
-    ((axis, (dim, blocks)),) = parameter.sharded.items()
+    ((group, (dim, blocks)),) = cuts.items()
     bias = {"bias": literal(True)} if declared is not None else {}
     if dim == 0 and (bool(rest), added) == (declared is not None,) * 2:
         cut = {"blocks": literal(blocks)} if blocks > 1 else {}
-        layer = call("ColumnLinear", *features, attribute(axis), **bias, **cut, **options)
-        return LayerUse(path, layer, (axis,))
+        layer = call("ColumnLinear", *features, group_attribute(group), **bias, **cut, **options)
+        return LayerUse(path, layer, (group,))
     if dim == 1 and blocks == 1 and not rest and (declared is None or not declared.sharded):
-        return LayerUse(path, call("RowLinear", *features, attribute(axis), **bias, **options), (axis,))
+        layer = call("RowLinear", *features, group_attribute(group), **bias, **options)
+        return LayerUse(path, layer, (group,))
     return None
 
 
@@ -65,19 +68,19 @@ def _find_grouped(node: ast.Call, parameters: Mapping[str, Parameter]) -> LayerU
     added = bool(rest) and _find_layer(rest[0], "bias", parameters, stacked=True) == path
     if bool(rest) != added or (declared is not None) != added:
         return None
-    groups: dict[str, ast.expr] = {}
-    for axis, (dim, blocks) in parameter.sharded.items():
+    cuts, groups = join_cuts(parameter), dict[str, ast.expr]()
+    for group, (dim, blocks) in cuts.items():
         role = ("experts", "columns", "rows")[dim]
         if blocks > 1 or role in groups:
             return None
-        groups[role] = attribute(axis)
+        groups[role] = group_attribute(group)
     if declared is not None and ("rows" in groups or not _is_cut_alike(declared, parameter)):
         return None
     count, outer, inner = map(literal, parameter.shape)
     bias = {"bias": literal(True)} if added else {}
     options = {} if parameter.dtype == "torch.float32" else {"dtype": expr(parameter.dtype)}
     layer = call("GroupedLinear", count, inner, outer, **bias, **groups, **options)
-    return LayerUse(path, layer, tuple(parameter.sharded), (0, 2))
+    return LayerUse(path, layer, tuple(cuts), (0, 2))
 
 
 def _is_cut_alike(bias: Parameter, weight: Parameter) -> bool:
@@ -97,7 +100,7 @@ def _find_embedding(node: ast.Call, parameters: Mapping[str, Parameter]) -> Laye
     sizes = map(literal, parameter.shape)
     if group:
         layer = call("VocabEmbedding", *sizes, *group, **options)
-        return LayerUse(path, layer, tuple(parameter.sharded), embeds=True)
+        return LayerUse(path, layer, tuple(join_cuts(parameter)), embeds=True)
     if parameter.sharded:
         return None
     return LayerUse(path, call("nn.Embedding", *sizes, **options), embeds=True)

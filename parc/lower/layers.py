@@ -17,26 +17,27 @@ from parc.ir.program import Parameter, Program, Stage, Unit
 from parc.ir.walk import list_expressions, rewrite_event, rewrite_operand
 from parc.lower.layer_reductions import adds_bias_to_term, reduce_in_layers
 from parc.lower.layer_uses import LayerUse, find_use
+from parc.shard.layout import Layout
 
 
-def form_layers(program: Program, axes: Sequence[str]) -> Program:
-    """The program, with layers in the place of operators on parameters; `axes` are those of the mesh."""
+def form_layers(program: Program, layout: Layout) -> Program:
+    """The program, with layers in the place of operators on parameters."""
 
     def form_stage(stage: Stage) -> Stage:
-        units = tuple(_form_unit(unit, axes) for unit in stage.units)
-        return replace(stage, root=_form_unit(stage.root, axes), units=units)
+        units = tuple(_form_unit(unit, layout) for unit in stage.units)
+        return replace(stage, root=_form_unit(stage.root, layout), units=units)
 
     return replace(program, stages=tuple(map(form_stage, program.stages)))
 
 
-def _form_unit(unit: Unit, axes: Sequence[str]) -> Unit:
+def _form_unit(unit: Unit, layout: Layout) -> Unit:
     """A layer that would add its bias on every rank stays as it was written."""
-    formed = reduce_in_layers(_form_all_layers(unit, axes))
+    formed = reduce_in_layers(_form_all_layers(unit, layout))
     partial = {path for path, constructor in formed.layers.items() if adds_bias_to_term(constructor)}
-    return reduce_in_layers(_form_all_layers(unit, axes, partial)) if partial else formed
+    return reduce_in_layers(_form_all_layers(unit, layout, partial)) if partial else formed
 
 
-def _form_all_layers(unit: Unit, axes: Sequence[str], excluded: Collection[str] = ()) -> Unit:
+def _form_all_layers(unit: Unit, layout: Layout, excluded: Collection[str] = ()) -> Unit:
     parameters = {parameter.path: parameter for parameter in unit.parameters}
     uses: dict[str, list[LayerUse]] = {}
     for expression in list_expressions(unit):
@@ -48,10 +49,10 @@ def _form_all_layers(unit: Unit, axes: Sequence[str], excluded: Collection[str] 
     if not layers:
         return unit
     rewrite = _Rewriter(parameters, layers).rewrite
-    groups = {axis for use in layers.values() for axis in use.axes}.union(unit.groups)
+    groups = {group for use in layers.values() for group in use.groups}.union(unit.groups)
     return replace(
         unit,
-        groups=tuple(axis for axis in axes if axis in groups),
+        groups=layout.order_groups(groups),
         events=tuple(rewrite_event(event, rewrite) for event in unit.events),
         results=tuple(rewrite_operand(result, rewrite) for result in unit.results),
         layers={path: Expression(use.layer) for path, use in layers.items()},

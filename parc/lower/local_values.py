@@ -12,15 +12,14 @@ from parc.capture.sizes import Size
 from parc.ir.program import Value
 from parc.ir.states import FREE, I, State, derive_local_shape
 from parc.lower.batch_sizes import divide, find_sizes, list_sizes
-from parc.shard.layout import Layout
 from parc.shard.placed import Move, Placed, States
 
 
 class Shares:
     """Local shapes, and values as events name them."""
 
-    def __init__(self, placed: Placed, layout: Layout) -> None:
-        self.placed, self.layout = placed, layout
+    def __init__(self, placed: Placed) -> None:
+        self.placed, self.layout = placed, placed.layout
         self._rows = _find_row_values(placed.body) if placed.body.is_expert else frozenset()
 
     def key_by_axis(self, states: States) -> dict[str, State]:

@@ -11,6 +11,7 @@ from parc.capture.graph import get_tensor_name, get_user_name, get_value, is_buf
 from parc.ir.program import Buffer, Experts, Parameter
 from parc.ir.states import Kind, State
 from parc.lower.buffers import Constant, compute_buffers
+from parc.plan.mesh import split_group_name
 from parc.shard.layout import Layout
 from parc.shard.placed import Placed
 
@@ -34,10 +35,11 @@ class TensorTable:
         for node in nodes:
             if is_buffer(node):
                 continue
-            states = dict(zip(self.layout.axes, placed.get_fact(node).states, strict=True))
+            pairs = zip(placed.layout.axes, placed.get_fact(node).states, strict=True)
+            states = {axis: state for group, state in pairs for axis in split_group_name(group)}
             sharded = {axis: (state.dim, state.blocks) for axis, state in states.items() if state.sharded}
-            if info is not None and info.axis is not None:
-                sharded[info.axis] = (0, 1)
+            if info is not None and info.group is not None:
+                sharded |= dict.fromkeys(split_group_name(info.group), (0, 1))
             found.append(self._declare_parameter(placed, node, states, sharded, info))
         return tuple(found)
 
@@ -56,11 +58,9 @@ class TensorTable:
             get_user_name(name),
             tuple(get_value(node).shape),
             str(get_value(node).dtype),
-            {axis: sharded[axis] for axis in self.layout.axes if axis in sharded},
-            tuple(
-                axis
-                for axis in self.layout.axes
-                if states[axis].kind is Kind.REPLICATE and axis not in sharded
+            {axis: sharded[axis] for axis in self.layout.order_axes(sharded)},
+            self.layout.order_axes(
+                axis for axis, state in states.items() if state.kind is Kind.REPLICATE and axis not in sharded
             ),
             experts=info is not None and stack is None,
             stack=stack,

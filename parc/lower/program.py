@@ -43,11 +43,11 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         captured.stored_buffers,
         captured.known_ids,
         tuple(
-            f"`{get_user_name(uncut.parameter)}` is whole on every rank of `{layout.tensor}`: {uncut.reason}"
+            f"`{get_user_name(uncut.parameter)}` is whole on every rank of `{uncut.axis}`: {uncut.reason}"
             for uncut in placed.uncut
         ),
     )
-    program = order_attributes(name_expert_counts(form_layers(program, layout.axes)))
+    program = order_attributes(name_expert_counts(form_layers(program, layout)))
     try:
         return mark_recomputed(program, plan.recompute)
     except Illegal as fault:
@@ -56,7 +56,8 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
 
 
 def _list_partial_axes(layout: Layout, states: States) -> tuple[str, ...]:
-    return tuple(axis for axis, state in zip(layout.axes, states, strict=True) if state.partial)
+    partial = (axis for axis, state in zip(layout.axes, states, strict=True) if state.partial)
+    return layout.split_groups(partial)
 
 
 def _find_load_axes(layout: Layout, placed: Placed) -> tuple[str, ...] | None:
@@ -66,6 +67,6 @@ def _find_load_axes(layout: Layout, placed: Placed) -> tuple[str, ...] | None:
         here = left.pop()
         for node in here.experts:
             states = zip(layout.axes, here.wanted[node][0], strict=True)
-            return tuple(axis for axis, state in states if state.sharded)
+            return layout.split_groups(axis for axis, state in states if state.sharded)
         left += here.children.values()
     return None

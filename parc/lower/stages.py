@@ -71,7 +71,7 @@ def _build_stage(
         ROOT,
         "",
         placed.body.doc,
-        tuple(axis for axis in units.layout.axes if axis in writer.groups),
+        units.layout.order_groups(writer.groups),
         units.tensors.parameters(placed, tensors),
         units.tensors.declare_buffers(tensors, ""),
         {

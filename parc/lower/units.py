@@ -13,7 +13,7 @@ from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import get_input_name, get_tensor_name, get_user_name, get_value
 from parc.capture.symbols import FixedSizes
-from parc.ir.expression import Expression, attribute, call, expr, literal, name
+from parc.ir.expression import Expression, attribute, call, expr, group_attribute, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Requirement, Unit, Value
 from parc.ir.runtime_names import GLOBALS, TOKEN_COUNTS
 from parc.ir.states import V
@@ -43,7 +43,7 @@ class Units:
         self.tensors = TensorTable(layout, buffers, banks)
         self.made: list[Unit] = []
         self.names: dict[int, str] = {}  # of units, by the id of what they stand for
-        self._dealt: dict[tuple[int, str | None, bool], str] = {}  # units of experts
+        self._dealt: dict[tuple[int, str | None, str | None], str] = {}  # units of experts
 
     def make_called_units(self, placed: Placed, nodes: Sequence[fx.Node]) -> None:
         """Make the units that `nodes` call."""
@@ -58,7 +58,7 @@ class Units:
             return
         nodes = list(placed.body.operations())
         self.make_called_units(placed, nodes)
-        shares = Shares(placed, self.layout)
+        shares = Shares(placed)
         inputs = {node: shares.describe_as_made(node, get_input_name(node)) for node in placed.body.inputs()}
         writer = self.create_writer(placed, nodes, [value.name for value in inputs.values()])
         for node, given in inputs.items():
@@ -83,7 +83,7 @@ class Units:
         trees = {node: attribute(get_user_name(get_tensor_name(node))) for node in placed.body.tensors()}
         (owner, *_) = [*map(name, inputs), *trees.values()]
         device = expr("owner.device", owner=owner)
-        writer = Writer(placed, self.layout, self.names, nodes, device, kept)
+        writer = Writer(placed, self.names, nodes, device, kept)
         for node, tree in trees.items():
             writer.refer(node, tree)
         return writer
@@ -118,7 +118,7 @@ class Units:
             placed.body.name,
             get_user_name(placed.body.path),
             placed.body.doc,
-            tuple(axis for axis in self.layout.axes if axis in writer.groups),
+            self.layout.order_groups(writer.groups),
             self.tensors.parameters(placed, placed.body.tensors(), info),
             self.tensors.declare_buffers(placed.body.tensors(), placed.body.path),
             members,
@@ -149,7 +149,7 @@ class Units:
         if id(dealt) in self.names:
             return
         placed = dealt.inside
-        key = (id(placed), dealt.axis, dealt.travel)
+        key = (id(placed), dealt.group, dealt.travel)
         if key in self._dealt:
             self.names[id(dealt)] = self._dealt[key]
             return
@@ -157,7 +157,11 @@ class Units:
         (rows,) = placed.body.inputs()
         variable = get_input_name(rows)
         bank = self.banks[placed.body.path]
-        info = Experts(bank.count, dealt.axis, dealt.travel)
+        sizes = self.layout.sizes
+        reached = (
+            bank.count * sizes[dealt.travel] // sizes[dealt.group] if dealt.group and dealt.travel else 0
+        )
+        info = Experts(bank.count, dealt.group, dealt.travel, reached)
         width, dtype = get_value(rows).shape[-1], str(get_value(rows).dtype)
         tokens = Value("tokens", ("tokens", width), dtype)
         indices = Value("indices", ("tokens", "k"), "torch.int64")
@@ -169,8 +173,7 @@ class Units:
         (result,) = placed.body.results()
         combined = _write_combine(writer.read_result(result), tokens, info)
         writer.events.append(combined)
-        if dealt.axis:
-            writer.groups.add(dealt.axis)
+        writer.groups |= {group for group in (dealt.group, dealt.travel) if group}
         results = (Operand.of(combined.results[0]),)
         self._keep(dealt, placed, writer, (tokens, indices, weights), results, {}, info)
         self._dealt[key] = self.names[id(dealt)]
@@ -186,11 +189,13 @@ def find_numbers_read(unit: Unit, known: Mapping[str, int | float]) -> dict[str,
 def _write_dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event]:
     """Tokens to the ranks of their experts, sorted by expert; how many each expert has got is counted."""
     results = (rows, Value("counts", ("experts",), "list"), Value("route", (), "Route"))
-    group = [attribute(info.axis)] if info.axis else []
-    function = "dispatch_local" if info.axis and not info.travel else "dispatch"
+    group = [group_attribute(info.group)] if info.group else []
+    function = "dispatch_local" if info.group and not info.travel else "dispatch"
+    if info.travel and info.travel != info.group:
+        function, group = "dispatch_among", [group_attribute(info.travel), *group]
     tree = call(function, name("tokens"), name("indices"), literal(info.count), *group)
-    moved = Collective(rows, Operand.of(tokens), "dispatch", V, V, info.axis or "")
-    yield Compute(results, Expression(tree), (moved,) if info.axis and info.travel else ())
+    moved = Collective(rows, Operand.of(tokens), "dispatch", V, V, info.travel or "")
+    yield Compute(results, Expression(tree), (moved,) if info.travel else ())
     yield Accumulate(TOKEN_COUNTS, Expression(expr("route.tokens_per_expert")))
 
 
@@ -198,5 +203,5 @@ def _write_combine(rows: Operand, tokens: Value, info: Experts) -> Compute:
     """Results back to their tokens, each with its weight."""
     result = replace(tokens, name="combined")
     tree = expr("combine(rows, weights, route)", rows=rows.expression.tree)
-    moved = Collective(result, rows, "combine", V, V, info.axis or "")
+    moved = Collective(result, rows, "combine", V, V, info.travel or "")
     return Compute((result,), Expression(tree), (moved,) if info.travel else (), temporary=True)

@@ -19,6 +19,26 @@ class Axis(NamedTuple):
     size: int
 
 
+class GroupSizes(dict[str, int]):
+    """The size of each axis of a mesh; and that of a group over several axes, by its name: `dp+tp`."""
+
+    def __missing__(self, group: str) -> int:
+        axes = split_group_name(group)
+        if len(axes) == 1:
+            raise KeyError(group)
+        return prod(self[axis] for axis in axes)
+
+
+def split_group_name(group: str) -> tuple[str, ...]:
+    """The axes of a group: `dp+tp` is one over `dp` and `tp`, `dp` one over that axis alone."""
+    return tuple(group.split("+"))
+
+
+def identify_group(group: str) -> str:
+    """The name of a group in an emitted program, an identifier: `dp_tp` for `dp+tp`."""
+    return group.replace("+", "_")
+
+
 class Lattice:
     """The integers `base + sum(c_i * stride_i)` with `0 <= c_i < size_i`, in ascending order.
 
@@ -105,6 +125,19 @@ class Mesh:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(axis.name for axis in self.axes)
+
+    @property
+    def sizes(self) -> GroupSizes:
+        """The sizes of the axes, outermost first."""
+        return GroupSizes(self.axes)
+
+    def name_group(self, names: Collection[str]) -> str:
+        """The name of the groups over the axes `names`, in the order of the mesh, without those of one rank.
+
+        Of axes that all have one rank, the first stands for the group.
+        """
+        axes = [axis for axis in self.axes if axis.name in names]
+        return "+".join(axis.name for axis in axes if axis.size > 1) or axes[0].name
 
     def axis(self, name: str) -> Axis:
         for axis in self.axes:

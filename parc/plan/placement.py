@@ -60,6 +60,28 @@ def locate_sequences(plan: Plan, rank: int, microbatch: int) -> range:
     return range(microbatch * size + mine.start, microbatch * size + mine.stop)
 
 
+def list_travel_axes(plan: Plan) -> tuple[str, ...]:
+    """The axes of experts whose ranks have tokens of their own, which travel to their experts.
+
+    Where experts are split over axes of `tensor`, tokens are whole on all ranks of `tensor`.
+    """
+    data, tensor, experts = plan.list_axes("data"), plan.tensor, plan.experts
+    sharded = tensor.axes if tensor and tensor.sequence and not _splits_experts(plan) else ()
+    return tuple(axis for axis in experts.axes if axis in (*data, *sharded)) if experts else ()
+
+
+def list_term_axes(plan: Plan) -> tuple[str, ...]:
+    """The axes whose ranks have terms of the experts' results: each those of its own, for the same tokens."""
+    used = (*plan.experts.axes, *plan.experts.tensor) if plan.experts else ()
+    return tuple(axis for axis in plan.mesh.names if axis in used and axis not in list_travel_axes(plan))
+
+
+def _splits_experts(plan: Plan) -> bool:
+    """Whether axes of `tensor` split each expert."""
+    split = plan.experts.tensor if plan.experts else ()
+    return any(plan.mesh.axis(axis).size > 1 for axis in split if axis in plan.list_axes("tensor"))
+
+
 def list_shard_axes(plan: Plan) -> tuple[str, ...]:
     """The axes whose ranks share what `shard` of the plan's `data` names, outermost first."""
     axes = plan.data.axes if plan.data and plan.data.shard != "none" else ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from parc.cost.figure import GRADES, Figure
 from parc.cost.job.job import Job
+from parc.cost.job.parallelism import GroupName
 from parc.cost.network.link_levels import count_bytes_by_level, grade_sent_bytes
 from parc.cost.network.traffic import Transfer, derive_traffic
 from parc.plan.blocks import Plan
@@ -23,6 +24,8 @@ HOW = {
     "all_gather": "(f - 1) / f of the buffer, level by level",
     "reduce_scatter": "(f - 1) / f of the buffer, level by level",
 }
+ALSO: dict[str, tuple[GroupName, ...]] = {"experts": ("dispatch", "expert_terms")}
+"""Groups of the job that are parts of a strategy's, or lie beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,9 @@ def list_link_traffic(plan: Plan, job: Job, index: int) -> tuple[LinkTraffic, ..
     strategies = list_strategies(plan)
     keys = {each.key for each in strategies}
     for each in strategies:
-        # experts without axes are replicated on all data ranks
-        own = {each.key} if each.key != "data" or "expert_data" in keys else {"data", "expert_data"}
+        own = {each.key, *ALSO.get(each.key, ())}
+        if each.key == "data" and "expert_data" not in keys:  # experts are replicated on all data ranks
+            own.add("expert_data")
         moved = [
             (one, count_bytes_by_level(job, one, place))
             for place in job.list_stage_indices(index)

@@ -57,9 +57,8 @@ def dispatch(
     if group is None or group.size() == 1:
         return rows, RowCounts(counts), Route(order, len(tokens), choices, counts)
     sent, received, by_expert, own = _exchange_counts(counts, group)
-    rows = _AllToAll.apply(rows, sent, received, group)
-    route = Route(order, len(tokens), choices, counts, Exchange(group, sent, received, by_expert))
-    return rows.index_select(0, by_expert), RowCounts(own), route
+    exchange = Exchange(group, sent, received, by_expert)
+    return _send(rows, exchange), RowCounts(own), Route(order, len(tokens), choices, counts, exchange)
 
 
 def dispatch_local(
@@ -76,6 +75,25 @@ def dispatch_local(
     order = order[start:stop]
     rows = tokens.index_select(0, order // choices)
     return rows, RowCounts(counts[first : first + mine]), Route(order, len(tokens), choices, counts)
+
+
+def dispatch_among(
+    tokens: Tensor, indices: Tensor, experts: int, group: ProcessGroup, whole: ProcessGroup
+) -> tuple[Tensor, RowCounts, Route]:
+    """As `dispatch` over `group`, a part of `whole`, where the other parts of it hold the same tokens.
+
+    The ranks of `whole` hold equal shares of the experts in order. Each part sends the rows of its own
+    experts. What `combine` returns is then a term of a sum over the parts.
+    """
+    places = _place_experts(experts, group, whole, indices.device)
+    order, counts, choices = _sort_by_expert(places[indices], experts)
+    held = experts // whole.size() * group.size()
+    sent, received, by_expert, own = _exchange_counts(counts[:held], group)
+    order = order[: sum(sent)]
+    rows = tokens.index_select(0, order // choices)
+    exchange = Exchange(group, sent, received, by_expert)
+    route = Route(order, len(tokens), choices, counts[places], exchange)
+    return _send(rows, exchange), RowCounts(own), route
 
 
 def combine(rows: Tensor, weights: Tensor, route: Route) -> Tensor:
@@ -111,6 +129,20 @@ def _exchange_counts(counts: Tensor, group: ProcessGroup) -> tuple[list[int], li
     expert = torch.arange(mine, device=counts.device).repeat(group.size())
     by_expert = expert.repeat_interleave(theirs, output_size=sum(received)).argsort(stable=True)
     return sent, received, by_expert, by_sender.sum(dim=0)
+
+
+def _place_experts(experts: int, group: ProcessGroup, whole: ProcessGroup, device: torch.device) -> Tensor:
+    """(E,) the place of each expert where those on the ranks of `group` come first, in the order of these."""
+    ranks = [dist.get_group_rank(whole, rank) for rank in dist.get_process_group_ranks(group)]
+    others = [rank for rank in range(whole.size()) if rank not in ranks]
+    numbers = torch.arange(experts, device=device).view(whole.size(), -1)
+    return numbers[[*ranks, *others]].flatten().argsort()
+
+
+def _send(rows: Tensor, there: Exchange) -> Tensor:
+    """The rows that this rank gets, sorted by expert."""
+    rows = _AllToAll.apply(rows, there.sent, there.received, there.group)
+    return rows.index_select(0, there.by_expert)
 
 
 @keep_result

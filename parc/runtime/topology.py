@@ -36,6 +36,7 @@ class Topology:
         axes: Mapping[str, int],
         *,
         data: Iterable[str] = (),
+        groups: Mapping[str, tuple[str, ...]] | None = None,
         pipeline: str | None = None,
         chunks: int = 1,
         v_shaped: bool = False,
@@ -44,26 +45,34 @@ class Topology:
     ) -> Topology:
         """The mesh of `axes`, outermost first (rank = mixed radix, last axis fastest), as this rank sees it.
 
+        `groups` are those over several axes, by name: `{"dp_tp": ("dp", "tp")}`. Their ranks are in the order
+        of the mesh. `pipeline` is an axis, or one of these groups.
+
         `chunks` is the number of stages on each rank. They go round the ranks in turn; where they are
         `v_shaped`, down the ranks with the first chunk and back up with the second.
 
         A collective call: all ranks make it together.
         """
-        inner = tuple(axis for axis in axes if axis != pipeline)
+        folded = groups or {}
+        staged = folded.get(pipeline, (pipeline,)) if pipeline else ()
+        inner = tuple(axis for axis in axes if axis not in staged)
         # parameters need a mesh also where there is nothing but a pipeline, or a single rank
         sizes = dict(axes) if inner else {**axes, "single": 1}
         world = init_device_mesh(device, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
-        for axis in sizes:  # the groups do not inherit the timeout of the default group
-            _set_pg_timeout(timeout, world.get_group(axis))
+        for group, members in folded.items():
+            world[members]._flatten(group)  # noqa: SLF001 - there is no public name for it
+        for group in (*sizes, *folded):  # they do not inherit the timeout of the default group
+            _set_pg_timeout(timeout, world.get_group(group))
         outermost_first = tuple(axis for axis in axes if axis in set(data))
         mesh = world[inner or ("single",)]
         if pipeline is None:
             return cls(mesh, outermost_first, None)
-        rank, ranks = world.get_local_rank(pipeline), axes[pipeline]
+        stage_group = world.get_group(pipeline)
+        rank, ranks = stage_group.rank(), stage_group.size()
         count = ranks * chunks
         stages = (rank, count - 1 - rank) if v_shaped else tuple(range(rank, count, ranks))
         loss_rank = 0 if v_shaped else ranks - 1
-        return cls(mesh, outermost_first, world.get_group(pipeline), stages, count, loss_rank)
+        return cls(mesh, outermost_first, stage_group, stages, count, loss_rank)
 
     @property
     def last(self) -> bool:

@@ -59,24 +59,24 @@ class ParameterPlacements:
                 return word
         return None
 
-    def find_states(self, key: str, node: fx.Node, path: str, is_expert: bool) -> States:
-        """The states of a parameter or buffer before its first use."""
-        name, axes = path + get_tensor_name(node), self.layout.axes
+    def find_states(self, key: str, node: fx.Node, path: str, layout: Layout, is_expert: bool) -> States:
+        """The states of a parameter or buffer before its first use, in a body of this layout."""
+        name, axes = path + get_tensor_name(node), layout.axes
         if is_buffer(node):
             return tuple(self._decided.get((key, axis), I) for axis in axes)
         return tuple(
             self._decided.get((key, axis))
-            or self._find_state(key, name, get_value(node).ndim, axis, is_expert)
+            or self._find_state(key, name, get_value(node).ndim, axis, layout, is_expert)
             for axis in axes
         )
 
-    def _find_state(self, key: str, name: str, ndim: int, axis: str, is_expert: bool) -> State:
-        layout, stated = self.layout, self.find_statement(name)
-        if axis in layout.data and not (is_expert and axis == layout.experts):
+    def _find_state(
+        self, key: str, name: str, ndim: int, axis: str, layout: Layout, is_expert: bool
+    ) -> State:
+        stated = self.find_statement(name)
+        if axis in layout.data and not (is_expert and axis in layout.experts):
             return R  # every token's gradient is on one rank of it alone
         if axis != layout.tensor or stated == "replicate":
-            return I
-        if is_expert and axis != layout.experts_tensor:
             return I
         if stated and ndim >= 2:
             state = S(ndim - 2 if stated == "column" else ndim - 1)
@@ -104,7 +104,7 @@ class ParameterPlacements:
         else:
             self.decide(key, cut.name, axis, I)
             routes = is_only_routing(self.root, body, node)
-            self.uncut[key] = Uncut(cut.name, body, node, conflict.reason, routes)
+            self.uncut[key] = Uncut(cut.name, axis, body, node, conflict.reason, routes)
 
     def refuse(self, reason: str, axis: str, body: Body, node: fx.Node) -> None:
         """Note what is wrong, and go on: there may be more."""

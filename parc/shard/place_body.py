@@ -20,6 +20,7 @@ from parc.capture.graph import (
     list_values,
 )
 from parc.ir.states import I, R, State
+from parc.plan.mesh import split_group_name
 from parc.shard.gradients import CONSTANTS, Flows, Reached, can_have_gradient
 from parc.shard.parameter_placements import ParameterPlacements, Refused
 from parc.shard.placed import Fact, Placed, PlacedExperts, States
@@ -41,8 +42,9 @@ class BodyPlacer:
         path: str,
         number: int,
     ) -> None:
-        self.layout, self.body, self.path = parameters.layout, body, path
-        self.placed = Placed(body)
+        self.layout = parameters.layout.inside_experts if body.is_expert else parameters.layout
+        self.body, self.path = body, path
+        self.placed = Placed(body, self.layout)
         self._parameters, self._place_child, self._experts = parameters, place_child, experts
         self._flows, self._flow = flows, flows.find(body, reached)
         self._moves = MoveRecorder(parameters, self.placed, self._flow, path, number)
@@ -65,7 +67,7 @@ class BodyPlacer:
 
     def _place_tensor(self, node: fx.Node) -> None:
         key = self._moves.make_key(node)
-        states = self._parameters.find_states(key, node, self.path, self.body.is_expert)
+        states = self._parameters.find_states(key, node, self.path, self.layout, self.body.is_expert)
         tensor = self._get_state(states, self.layout.tensor)
         origins = frozenset({key}) if tensor is not None and tensor.sharded else frozenset[str]()
         grad = is_parameter(node) and can_have_gradient(get_value(node)) and self._flow.reaches(node)
@@ -120,7 +122,7 @@ class BodyPlacer:
     def _make_site(
         self, node: fx.Node, operands: Sequence[fx.Node], shapes: Sequence[tuple[int, ...]], axis: str
     ) -> Site:
-        place = self.layout.axes.index(axis)
+        place, parts = self.layout.axes.index(axis), set(split_group_name(axis))
         seen = []
         for operand in operands:
             fact, sizes = self.placed.get_settled(operand), get_shape(operand)
@@ -131,8 +133,8 @@ class BodyPlacer:
             seen,
             shapes,
             lazy=self.body.is_expert,
-            dispatches=axis == self.layout.experts,
-            splits_experts=axis == self.layout.experts_tensor,
+            dispatches=not parts.isdisjoint(self.layout.experts),
+            splits_experts=not parts.isdisjoint(self.layout.experts_tensor),
         )
 
     def _decide_gathered(self, site: Site, axis: str) -> Decision | None:
@@ -165,23 +167,31 @@ class BodyPlacer:
         )
 
     def _place_experts(self, node: fx.Node) -> None:
-        """Inside, rows are distributed already: only the axis that splits each expert is propagated."""
-        path = str(node.args[3])
-        tokens = self.placed.wanted[node][0]
-        states = []
-        for axis, state in zip(self.layout.axes, tokens, strict=True):
-            whole = I if axis == self.layout.experts or state == I else R
-            states.append(R if axis == self.layout.experts_tensor else whole)
-        inputs = (Fact(tuple(states), grad=True, varies=True),)
+        """Inside, rows are distributed already: only the axes that split each expert are propagated."""
+        path, layout = str(node.args[3]), self.layout
+        inner = layout.inside_experts
+        pairs = zip(layout.axes, self.placed.wanted[node][0], strict=True)
+        tokens = {part: state for axis, state in pairs for part in split_group_name(axis)}
+        inputs = (Fact(tuple(self._enter(axis, tokens) for axis in inner.axes), grad=True, varies=True),)
         inside = self._place_child(self._experts[path], inputs, frozenset({0}), f"{path}.")
-        split = self._get_state(inside.results()[0].states, self.layout.experts_tensor)
-        if split is not None and not split.partial:
-            reason = f"an expert cannot be split over it: its result ends {split.describe()}"
-            raise Refused(reason, str(self.layout.experts_tensor), self.body, node)
-        spread = self._get_state(tokens, self.layout.experts)
-        travel = spread is not None and spread.sharded
-        relative = path.removeprefix(self.path)
-        self.placed.experts[node] = PlacedExperts(relative, inside, self.layout.experts, travel)
+        if inner.tensor is not None:
+            split = inside.results()[0].states[inner.axes.index(inner.tensor)]
+            if not split.partial:
+                reason = f"an expert cannot be split over it: its result ends {split.describe()}"
+                raise Refused(reason, inner.tensor, self.body, node)
+        travel = [axis for axis in layout.experts if tokens[axis].sharded]
+        self.placed.experts[node] = PlacedExperts(
+            path.removeprefix(self.path),
+            inside,
+            layout.name_group(layout.experts) or None,
+            layout.name_group(travel) or None,
+        )
+
+    def _enter(self, axis: str, tokens: Mapping[str, State]) -> State:
+        """The state on an axis of the rows of experts. `tokens` has those of tokens by axis of the mesh."""
+        if axis == self.layout.inside_experts.tensor:
+            return R
+        return I if axis in self.layout.experts or tokens[axis] == I else R
 
     def _get_state(self, states: States, axis: str | None) -> State | None:
         return None if axis is None else states[self.layout.axes.index(axis)]

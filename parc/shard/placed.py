@@ -10,7 +10,7 @@ from parc.capture.graph import Body
 from parc.ir.states import Kind, State
 from parc.shard.layout import Layout
 
-States = tuple[State, ...]  # one an axis, in the order of `Layout.axes`
+States = tuple[State, ...]  # one an axis, in the order of the `Layout.axes` of the body
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Placed:
     """A body with every value placed. The same body is placed once for every way in which it is called."""
 
     body: Body
+    layout: Layout
     facts: dict[fx.Node, tuple[Fact, ...]] = field(default_factory=dict)
     settled: dict[fx.Node, States] = field(default_factory=dict)  # where a move has changed them since
     moves: dict[fx.Node, tuple[tuple[Move, ...], ...]] = field(default_factory=dict)  # of each operand
@@ -70,8 +71,8 @@ class PlacedExperts:
 
     path: str  # relative to the module that calls them
     inside: Placed
-    axis: str | None  # that the experts are spread over
-    travel: bool  # whether tokens travel over it; else every rank of it holds them all
+    group: str | None  # that the experts are spread over, by its name
+    travel: str | None  # the part of it over which tokens travel; all ranks of the rest hold the same
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Uncut:
     """A parameter that the tensor axis was to cut, and could not."""
 
     parameter: str  # its name in the user's model
+    axis: str
     body: Body
     node: fx.Node  # that has no rule for the cut
     reason: str
@@ -91,4 +93,4 @@ class PlacedModel:
 
     layout: Layout
     root: Placed
-    uncut: tuple[Uncut, ...]  # parameters that are whole on every rank of the tensor axis, by no statement
+    uncut: tuple[Uncut, ...]  # parameters that are whole on every rank of a tensor axis, by no statement

@@ -23,7 +23,7 @@ class MoveRecorder:
     def __init__(
         self, parameters: ParameterPlacements, placed: Placed, flow: Flow, path: str, number: int
     ) -> None:
-        self.parameters, self.layout = parameters, parameters.layout
+        self.parameters, self.layout = parameters, placed.layout
         self.placed, self.flow, self.path, self.number = placed, flow, path, number
         self._used: set[tuple[fx.Node, str]] = set()
 

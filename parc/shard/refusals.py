@@ -10,6 +10,7 @@ from parc.capture.graph import get_user_name
 from parc.capture.source_lines import label_operation
 from parc.diagnostic import Diagnostic, Label, error
 from parc.plan.blocks import Plan
+from parc.plan.mesh import split_group_name
 from parc.shard.parameter_placements import Refused
 from parc.shard.placed import Uncut
 
@@ -42,7 +43,10 @@ def report_uneven_experts(plan: Plan, counts: Iterable[int]) -> list[Diagnostic]
 def _report_refused(plan: Plan, refused: Refused) -> Diagnostic:
     where = get_user_name(refused.body.path) or "the model"
     message = f"`{where}` cannot be laid over `{refused.axis}`: {refused.reason}"
-    over = " and ".join(f"`{name}`" for name, each in plan.strategies.items() if refused.axis in each.axes)
+    axes = split_group_name(refused.axis)
+    strategies = plan.strategies.items()
+    over = " and ".join(f"`{name}`" for name, each in strategies if not set(axes).isdisjoint(each.axes))
+    over = over or "`tensor` of `experts`"
     cure = refused.cure or f"compute it along another dim than the one that {over} splits"
     help = f"{cure}, or leave {over} out"
     return error("P507", message, *label_operation(refused.node), _label_axis(plan, refused.axis), help=help)
@@ -51,16 +55,15 @@ def _report_refused(plan: Plan, refused: Refused) -> Diagnostic:
 def _report_uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
     names = [get_user_name(each.parameter) for each in group]
     first = group[0]
-    assert plan.tensor is not None
-    axis = plan.tensor.axes[0]
     listed = ", ".join(f"`{name}`" for name in names)
     globs = ", ".join(f'"{_make_glob(name)}"' for name in names)
+    whole = f"state `replicate = [{globs}]` in `tensor`" if plan.tensor else "leave it out of `experts`"
     return error(
         "P508",
-        f"{listed} cannot be cut over `{axis}`: {first.reason}",
+        f"{listed} cannot be cut over `{first.axis}`: {first.reason}",
         *label_operation(first.node),
-        _label_axis(plan, axis),
-        help=f"to keep it whole on every rank of `{axis}`, state `replicate = [{globs}]` in `tensor`",
+        _label_axis(plan, first.axis),
+        help=f"to keep it whole on every rank of `{first.axis}`, {whole}",
     )
 
 
@@ -68,9 +71,12 @@ def _make_glob(name: str) -> str:
     return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
-def _label_axis(plan: Plan, axis: str) -> Label:
-    """Where the plan lays something over the axis."""
+def _label_axis(plan: Plan, group: str) -> Label:
+    """Where the plan lays something over the axis, or over all axes of the group."""
+    axes, asked = set(split_group_name(group)), f"`{group}` is asked for here"
     for strategy in (plan.tensor, plan.experts, plan.data):
-        if strategy is not None and axis in strategy.axes:
-            return Label(strategy.at("axes"), f"`{axis}` is asked for here", primary=False)
-    return Label(plan.at("mesh"), f"`{axis}` is declared here", primary=False)
+        if strategy is not None and axes.issubset(strategy.axes):
+            return Label(strategy.at("axes"), asked, primary=False)
+    if plan.experts is not None and axes.issubset(plan.experts.tensor):
+        return Label(plan.experts.at("tensor"), asked, primary=False)
+    return Label(plan.at("mesh"), f"`{group}` is declared here", primary=False)

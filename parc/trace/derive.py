@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
 from math import prod
 
 from parc.ir.parameters import (
@@ -17,7 +16,7 @@ from parc.ir.parameters import (
 )
 from parc.ir.program import Parameter, Program
 from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan
-from parc.plan.mesh import Mesh
+from parc.plan.mesh import split_group_name
 from parc.plan.placement import list_shard_axes, locate_stages, name_schedule, reduces_by_layer
 from parc.schedule.messages import Action, add_messages
 from parc.schedule.order import order_passes
@@ -39,10 +38,9 @@ def derive_roles(plan: Plan, program: Program, steps: Sequence[int] = (1,)) -> t
 
 def build_role(plan: Plan, number: int, issued: tuple[IssuedOp, ...]) -> Role:
     """The role of the ranks at place `number` of the pipeline, which issue `issued`."""
-    pipeline = plan.pipeline.axes[0] if plan.pipeline else None
-    axes = dict.fromkeys(each.op.axis for each in issued)
-    groups = {axis: _list_member_roles(plan.mesh, pipeline, axis, number) for axis in axes}
-    return Role(_name_role(plan, number), issued, groups)
+    groups = dict.fromkeys(each.op.axis for each in issued)
+    members = {group: _list_member_roles(plan, group, number) for group in groups}
+    return Role(_name_role(plan, number), issued, members)
 
 
 def _count_roles(plan: Plan) -> int:
@@ -58,8 +56,12 @@ def _name_role(plan: Plan, number: int) -> str:
 
 def list_role_stages(plan: Plan, number: int) -> tuple[int, ...]:
     """The stages of the ranks at place `number` of the pipeline."""
-    at = {plan.pipeline.axes[0]: number} if plan.pipeline else {}
-    return locate_stages(plan, plan.mesh.rank(at))
+    return locate_stages(plan, find_first_rank(plan, number))
+
+
+def find_first_rank(plan: Plan, number: int) -> int:
+    """The first of the ranks at place `number` of the pipeline."""
+    return plan.mesh.group(0, plan.list_axes("pipeline"))[number]
 
 
 class _Rank:
@@ -69,8 +71,8 @@ class _Rank:
         self.plan, self.program, self.number = plan, program, number
         self.stages = {stage: program.stages[stage] for stage in list_role_stages(plan, number)}
         self.shard = list_shard_axes(plan)
-        self.sizes = {axis.name: axis.size for axis in plan.mesh.axes}
-        self.pipeline = plan.pipeline.axes[0] if plan.pipeline else None
+        self.sizes = plan.mesh.sizes
+        self.pipeline = plan.mesh.name_group(plan.pipeline.axes) if plan.pipeline else None
         self.holders = _list_holders(plan)
         self.by_layer = reduces_by_layer(plan)
         self.parameters = [  # with the numbers of their layers
@@ -109,7 +111,7 @@ class _Rank:
             run_sequentially(self.tape, parts[0], microbatches)
             return
         if first:
-            exchange_shapes(self.tape, pipeline.axes[0], self.holders, self.number)
+            exchange_shapes(self.tape, self.pipeline or "", self.holders, self.number)
         if pipeline.chunks == 1 and pipeline.schedule in SINGLE:
             run = SINGLE[pipeline.schedule]
             run(self.tape, parts[self.number], microbatches, self.number, len(self.holders))
@@ -236,14 +238,13 @@ def _order_actions(pipeline: Pipeline, holders: Sequence[int], microbatches: int
     return add_messages(orders, holders)
 
 
-def _list_member_roles(mesh: Mesh, pipeline: str | None, axis: str, own: int) -> tuple[int, ...]:
-    """The role of each member of the group over `axis` that a rank of the role `own` is in, in order.
+def _list_member_roles(plan: Plan, group: str, own: int) -> tuple[int, ...]:
+    """The role of each member of the group that the first rank of the role `own` is in, in order.
 
-    Empty where `axis` does not name axes of the mesh.
+    Empty where `group` is no group over axes of the mesh.
     """
-    names = axis.split("+")
+    names, mesh = split_group_name(group), plan.mesh
     if not set(names) <= set(mesh.names):
         return ()
-    sizes = [mesh.axis(name).size for name in names]
-    places = product(*map(range, sizes))
-    return tuple(place[names.index(pipeline)] if pipeline in names else own for place in places)
+    ranks = mesh.group(find_first_rank(plan, own), names)
+    return tuple(mesh.index(rank, plan.list_axes("pipeline")) for rank in ranks)

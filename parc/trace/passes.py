@@ -89,7 +89,7 @@ def derive_forward(unit: Unit, call: Collective) -> Iterator[Op]:
     where = f"{unit.name}, {call.verb} of `{call.operand.expression}`"
     if call.verb == "dispatch" and unit.experts is not None:
         counts = f"{unit.name}, rows that each expert gets"
-        yield Op("all_to_all", call.axis, (unit.experts.count,), "torch.int64", where=counts)
+        yield Op("all_to_all", call.axis, (unit.experts.reached,), "torch.int64", where=counts)
     yield _build_op(call.forward, call, where, call.reduction)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from parc.emit.program import Files
 from parc.ir.program import Collective
+from parc.plan.mesh import identify_group
 
 Location: TypeAlias = tuple[str | None, int | None]  # file and line, or neither
 
@@ -47,7 +48,7 @@ def find_call(file: Path, unit: str, move: Collective) -> int | None:
     calls = [node for node in ast.walk(found) if isinstance(node, ast.Call)] if found else []
     makers = [call for call in calls if _makes(call, move)]
     # a function of the runtime that is given the group may make the move
-    group = f"self.{move.axis}"
+    group = f"self.{identify_group(move.axis)}"
     makers += [call for call in calls if isinstance(call.func, ast.Name) and group in ast.unparse(call)]
     return makers[0].lineno if makers else None
 

@@ -520,6 +520,22 @@ def test_an_axis_that_would_take_the_place_of_something_else_is_refused(project:
     assert (fault.code, fault.line) == ("P511", project.layout)
 
 
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        ("a: 2, b: 2, a_b: 1", "the group over `a` and `b` is `a_b`, as something else is named"),
+        ("do: 2, wn: 2", "the group over `do` and `wn` is `do_wn`"),
+    ],
+)
+def test_a_group_over_several_axes_takes_no_other_name(project: Project, mesh: str, message: str) -> None:
+    axes = ", ".join(each.split(":")[0] for each in mesh.split(", ")[:2])
+    project.layout, project.devices = f"mesh = [{mesh}], data over [{axes}], experts over [{axes}]", 4
+    project.net = project.net.replace("self.down", "self.do_wn")
+    (fault,) = project.faults()
+    assert fault.code == "P511"
+    assert fault.it.message.startswith(message)
+
+
 @pytest.mark.parametrize("name", ["Stage", "Tensor", "torch", "parameter"])
 def test_a_class_of_the_model_may_have_any_name(project: Project, name: str) -> None:
     project.net = project.net.replace("class Feed(", f"class {name}_(").replace(

@@ -11,6 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from parc.capture.graph import Body
 from parc.lower.zeros import is_zero
+from parc.shard.layout import Layout
 from parc.shard.placed import Placed
 
 
@@ -18,7 +19,7 @@ def trace(function: Callable[[Tensor], Tensor]) -> tuple[Placed, fx.Node]:
     graph = make_fx(function)(torch.ones(2)).graph
     (output,) = (node for node in graph.nodes if node.op == "output")
     (result,) = output.all_input_nodes
-    return Placed(Body("Function", "", graph)), result
+    return Placed(Body("Function", "", graph), Layout((), {})), result
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,16 @@ from parc.cost.network.traffic import bound_other_bytes, derive_traffic
 from parc.cost.program import count_program_states, derive_program_traffic
 from parc.ir.program import Program, Stage, Unit
 from parc.plan.blocks import Plan
-from tests.cost.programs import Compiled, compile_examples, compile_fixed, compile_random, compile_types
-from tests.verify.plans import LAYOUTS
+from parc.plan.placement import list_term_axes, list_travel_axes
+from tests.cost.programs import (
+    Compiled,
+    compile_examples,
+    compile_file,
+    compile_fixed,
+    compile_random,
+    compile_types,
+)
+from tests.verify.plans import LAYOUTS, list_folded
 
 Bytes = Counter[tuple[str, str]]
 
@@ -40,9 +48,15 @@ def drop_unshaped(program: Program) -> Program:
 
 
 def find_axes(plan: Plan) -> dict[str, str]:
-    """The axis of each group but those of data, whose axes come one after the other."""
-    found = {"tensor": plan.tensor, "experts": plan.experts, "pipeline": plan.pipeline}
-    return {name: strategy.axes[0] for name, strategy in found.items() if strategy}
+    """The name of each group but those of data, whose axes come one after the other."""
+    tensor = plan.list_axes("tensor")
+    found = {
+        "tensor": tensor,
+        "pipeline": plan.list_axes("pipeline"),
+        "dispatch": list_travel_axes(plan),
+        "expert_terms": [axis for axis in list_term_axes(plan) if axis not in tensor],
+    }
+    return {name: plan.mesh.name_group(axes) for name, axes in found.items() if axes}
 
 
 def sum_by_shape(job: Job, stage: int, plan: Plan) -> Bytes:
@@ -53,11 +67,13 @@ def sum_by_shape(job: Job, stage: int, plan: Plan) -> Bytes:
 
 
 def sum_by_program(plan: Plan, program: Program, stage: int) -> Bytes:
-    data = plan.data.axes if plan.data else ()
+    """Gradients are summed over axis after axis; those over axes of `tensor` count as of its group."""
+    groups = dict.fromkeys(plan.list_axes("data"), "gradients")
+    groups |= dict.fromkeys(plan.list_axes("tensor"), find_axes(plan).get("tensor", ""))
     found: Bytes = Counter()
     for each in derive_program_traffic(plan, program)[stage]:
-        gradients = each.where in ("gradients", "updated parameters") and each.axis in data
-        found[each.kind, "gradients" if gradients else each.axis] += each.total
+        gradients = each.where in ("gradients", "updated parameters")
+        found[each.kind, groups.get(each.axis, each.axis) if gradients else each.axis] += each.total
     return found
 
 
@@ -105,6 +121,11 @@ def test_the_plans_of_the_suite(model: str, layout: str) -> None:
 @pytest.mark.parametrize("layout", ["everything", "gradients-sharded", "optimizer-sharded"])
 def test_gradients_that_are_sent_in_fewer_bits(layout: str) -> None:
     assert_equal(compile_types(layout, compute="bf16", master="fp32", reduce="bf16", moments="bf16"))
+
+
+@pytest.mark.parametrize(("file", "name"), list_folded())
+def test_strategies_over_several_axes(file: str, name: str) -> None:
+    assert_equal(compile_file(file, name))
 
 
 def test_the_examples() -> None:

@@ -117,7 +117,7 @@ def test_experts_over_the_axis_of_tensors_get_tokens_that_lie_along_it(sequence:
         """
     )
     assert job.parallelism.dispatch_tokens == travel
-    assert job.parallelism.experts_over_tensor
+    assert job.parallelism.terms_over_tensor != travel
 
 
 def test_mixed_precision_keeps_a_copy() -> None:

@@ -28,7 +28,7 @@ from tests.cost.programs import (
     compile_types,
     measure_states,
 )
-from tests.verify.plans import LAYOUTS
+from tests.verify.plans import LAYOUTS, list_folded
 
 Bytes = Counter[tuple[str, str]]
 VOTE = "torch.int32"  # of what the stages tell each other in their first step alone
@@ -51,14 +51,13 @@ def record_traffic(issues: Iterable[IssuedOp], sizes: dict[str, int]) -> Bytes:
 
 def find_place(compiled: Compiled, rank: int) -> int:
     """In the pipeline."""
-    pipeline = compiled.plan.pipeline
-    return compiled.plan.mesh.coordinates(rank)[pipeline.axes[0]] if pipeline else 0
+    return compiled.plan.mesh.index(rank, compiled.plan.list_axes("pipeline"))
 
 
 def assert_agreement(compiled: Compiled, folder: Path) -> None:
     """Three ranks hold and send what was counted."""
     write(emit(compiled.plan, compiled.program, {}), folder)
-    mesh, sizes = compiled.plan.mesh, {axis.name: axis.size for axis in compiled.plan.mesh.axes}
+    mesh, sizes = compiled.plan.mesh, compiled.plan.mesh.sizes
     ranks = sorted({0, mesh.size // 2, mesh.size - 1})
     for rank, found in record_ranks(folder, mesh, ranks, timeout=60.0).items():
         place = find_place(compiled, rank)
@@ -99,6 +98,11 @@ def test_so_does_one_whose_moments_have_fewer_bits(name: str, tmp_path: Path) ->
 def test_so_does_one_that_sends_gradients_in_fewer_bits(tmp_path: Path) -> None:
     compiled = compile_types("gradients-sharded", compute="bf16", master="fp32", reduce="bf16")
     assert_agreement(compiled, tmp_path / "program")
+
+
+@pytest.mark.parametrize(("file", "name"), list_folded())
+def test_so_do_strategies_over_several_axes(file: str, name: str, tmp_path: Path) -> None:
+    assert_agreement(compile_file(file, name), tmp_path / "program")
 
 
 @pytest.mark.slow

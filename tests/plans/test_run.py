@@ -23,6 +23,11 @@ SLOW = {
     *(("split-backward", name) for name in ("zero_bubble", "zero_bubble_of_chunks", "dualpipev_experts")),
     ("split-backward", "zbv_everything"),
     *(("sharded-schedules", name) for name in ("chunks", "zero_bubble")),
+    *(("experts-over-several-axes", name) for name in ("moe", "replicated_outside")),
+    *(("tensor-over-several-axes", name) for name in ("experts_over_both", "experts_over_one")),
+    *(("tensor-over-several-axes", name) for name in ("around_data", "split_over_both")),
+    *(("experts-split-elsewhere", name) for name in ("moe", "beside_tensor", "with_tensor")),
+    ("pipeline-over-several-axes", "four_stages"),
     *(("idle-experts", name) for name in ("data", "split", "shared_updates")),
 }
 captured: dict[tuple[str, str], Captured] = {}

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
 
-from parc.runtime.experts import combine, dispatch, dispatch_local
+from parc.runtime.experts import combine, dispatch, dispatch_among, dispatch_local
 from parc.runtime.grouped import RowCounts, grouped_add, grouped_linear, grouped_matmul, grouped_mul
 
 EXPERTS, CHOICES, TOKENS, H = 4, 2, 6, 3  # tokens of each rank
@@ -92,6 +93,37 @@ def test_tokens_travel_to_their_experts_and_back(ranks, kind: str, world: int) -
     assert (
         load.tolist() == torch.bincount(routing(kind, world * TOKENS).flatten(), minlength=EXPERTS).tolist()
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("outside", [False, True])
+def test_tokens_travel_among_a_part_of_the_ranks_with_experts(ranks, kind: str, outside: bool) -> None:
+    """Two ranks have tokens of their own, beside each of them another one that has the same."""
+
+    def work() -> dict[str, Tensor]:
+        axes = {"tp": 2, "dp": 2} if outside else {"dp": 2, "tp": 2}
+        mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=tuple(axes))
+        place, expert = mesh.get_local_rank("dp"), dist.get_rank()
+        own, here = slice(place * TOKENS, (place + 1) * TOKENS), slice(expert, expert + 1)
+        given = inputs(2)
+        cut = {"tokens": own, "weights": own, "matrix": here, "bias": here}
+        leaves = {name: given[name][part].clone().requires_grad_() for name, part in cut.items()}
+        indices, group = routing(kind, 2 * TOKENS)[own], mesh.get_group("dp")
+        rows, counts, route = dispatch_among(leaves["tokens"], indices, EXPERTS, group, dist.group.WORLD)
+        out = combine(run(rows, counts, leaves), leaves["weights"], route)
+        out.backward(given["gradient"][own])  # of a partial sum, the gradient is whole on every rank
+        grads = {name: torch.zeros_like(t) if t.grad is None else t.grad for name, t in leaves.items()}
+        chosen = torch.bincount(indices.flatten(), minlength=EXPERTS)
+        return {"out": out.detach(), "right": route.tokens_per_expert == chosen, **grads}
+
+    results, wanted = ranks(4, work), expected(kind, 2)
+    order = [0, 2, 1, 3] if outside else range(4)  # the ranks with the same tokens beside each other
+    for name in ("out", "tokens", "weights"):
+        terms = torch.stack([results[rank][name] for rank in order]).unflatten(0, (2, 2))
+        close(terms.sum(1).flatten(0, 1), wanted[name])
+    for name in ("matrix", "bias"):
+        close(torch.cat([result[name] for result in results]), wanted[name])
+    assert all(result["right"].all() for result in results)
 
 
 @pytest.mark.parametrize("kind", KINDS)

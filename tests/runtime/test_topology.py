@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 
 from parc.runtime.topology import Topology
 
@@ -33,6 +34,28 @@ def test_the_mesh_of_a_stage_has_all_axes_but_the_pipelines(ranks) -> None:
 
     found = ranks(4, mesh)
     assert found == [(("dp", "tp"), [stage, 2 + stage]) for _dp in (0, 1) for stage in (0, 1)]
+
+
+def test_a_group_over_several_axes_has_the_order_of_the_mesh(ranks) -> None:
+    def members() -> tuple[list[int], int]:
+        axes = {"dp": 2, "tp": 2, "ep": 2}
+        topology = Topology.build(axes, groups={"dp_ep": ("dp", "ep")})
+        group = topology.mesh.get_group("dp_ep")
+        return dist.get_process_group_ranks(group), group.rank()
+
+    found = ranks(8, members)
+    for tp in (0, 1):
+        held = [4 * dp + 2 * tp + ep for dp in (0, 1) for ep in (0, 1)]
+        assert [found[rank] for rank in held] == [(held, place) for place in range(4)]
+
+
+def test_stages_may_lie_over_several_axes(ranks) -> None:
+    def place() -> tuple[tuple[int, ...], tuple[str, ...] | None, bool]:
+        axes = {"pa": 2, "dp": 1, "pb": 2}
+        topology = Topology.build(axes, groups={"pa_pb": ("pa", "pb")}, pipeline="pa_pb")
+        return topology.stages, topology.mesh.mesh_dim_names, topology.last
+
+    assert ranks(4, place) == [((stage,), ("dp",), stage == 3) for stage in range(4)]
 
 
 def test_there_is_a_mesh_also_where_no_axis_is_left(ranks) -> None:

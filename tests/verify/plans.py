@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from parc.capture.capture import Captured, capture
 from parc.check.load import Loaded, choose, load, load_text
@@ -23,6 +26,13 @@ LAYOUTS = [
     file.stem for file in RUN if re.findall(r"^plan (\w+)", file.read_text(), re.M) == ["moe", "classic"]
 ]
 """The files of `tests/plans/run/` that lay out both models."""
+FOLDED = [
+    ("experts-over-several-axes", "replicated"),
+    ("tensor-over-several-axes", "split_and_sequence"),
+    ("experts-split-elsewhere", "spread_and_split"),
+    ("pipeline-over-several-axes", "axis_of_one_rank"),
+]
+"""Plans with a strategy over several axes that differ most: (file, plan) in `tests/plans/run/`."""
 MODELS = (PLANS / "library" / "small.parc").read_text().replace("../../../examples/", "")
 """Both models and how they are trained, as text of a plan in `examples/`."""
 
@@ -31,6 +41,14 @@ def loaded(model: str, ranks: int, layout: str) -> Loaded:
     """One plan, `p`, of a model on so many ranks; its diagnostics are for the caller to judge."""
     text = f"{MODELS}cluster c {{ levels = [node: {ranks}] }}\nplan p for {model}_run on c {{\n{layout}\n}}\n"
     return load_text(Source(str(EXAMPLES / "of-a-test.parc"), text))
+
+
+def list_folded() -> list[Any]:
+    """All plans of the files of `FOLDED`, as arguments of tests: those that are not listed are slow."""
+    files = [file for file, _ in FOLDED]
+    found = [(file.stem, plan.name) for file in RUN if file.stem in files for plan in load(file).plans]
+    slow = {key: [] if key in FOLDED else [pytest.mark.slow] for key in found}
+    return [pytest.param(*key, id="-".join(key), marks=marks) for key, marks in slow.items()]
 
 
 def find_plan(model: str, layout: str) -> Plan:

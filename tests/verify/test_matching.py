@@ -20,7 +20,7 @@ from parc.verify.matching.rung import prove_matching
 from parc.verify.report import Rung
 from tests.plans.test_build import PLANS, list_expected
 
-from .plans import EXAMPLES, LAYOUTS, MODELS, captured, compile_program, find_plan
+from .plans import EXAMPLES, LAYOUTS, MODELS, captured, compile_program, find_plan, list_folded
 
 BUILT = [(file, name) for file, name in PLANS if not list(list_expected(file))]
 QUICK_FILES = [file for file, _ in BUILT if file.stem == "above-the-mean"]  # which has no gradient
@@ -40,6 +40,14 @@ def prove(plan: Plan, model: Captured, folder: Path) -> Rung:
 def test_every_rank_issues_what_its_role_says(model: str, layout: str, tmp_path: Path) -> None:
     plan = find_plan(model, layout)
     found = prove(plan, captured(model), tmp_path / "program")
+    assert found.verdict == "proved", found
+    assert f"all {plan.mesh.size} ranks recorded" in found.compared[1]
+
+
+@pytest.mark.parametrize(("file", "name"), list_folded())
+def test_groups_over_several_axes_are_those_of_the_roles(file: str, name: str, tmp_path: Path) -> None:
+    plan = find_plan(name, file)
+    found = prove(plan, capture(plan), tmp_path / "program")
     assert found.verdict == "proved", found
     assert f"all {plan.mesh.size} ranks recorded" in found.compared[1]
 

@@ -17,7 +17,7 @@ MEMBERS = 4  # of a group that are shown; of a larger one two, and the last
 OVER: dict[str, tuple[GroupName, ...]] = {
     "data": ("data", "expert_data"),
     "tensor": ("tensor",),
-    "experts": ("experts", "expert_tensor"),
+    "experts": ("experts", "expert_tensor", "dispatch", "expert_terms"),
     "pipeline": ("pipeline",),
 }
 

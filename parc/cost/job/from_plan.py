@@ -8,11 +8,11 @@ from math import prod
 from parc.cost.job.architecture import Architecture, LatentAttention
 from parc.cost.job.hardware import Hardware, LinkSpeed
 from parc.cost.job.job import Job
-from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGroups
+from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGroups, TensorAxis
 from parc.cost.job.software import MOMENTS, Software
 from parc.cost.memory.peak import predict_memory
 from parc.plan.blocks import Plan, Shape
-from parc.plan.placement import name_schedule
+from parc.plan.placement import list_term_axes, list_travel_axes, name_schedule
 from parc.record import replace
 
 ELEMENT_BYTES = {"bf16": 2, "fp32": 4, "fp64": 8}
@@ -112,7 +112,15 @@ def derive_groups(plan: Plan) -> RankGroups:
         experts=derive_fan_out(plan, plan.list_axes("experts")),
         expert_tensor=derive_fan_out(plan, plan.experts.tensor) if plan.experts else SINGLE_RANK,
         expert_data=derive_fan_out(plan, _list_expert_data_axes(plan)),
+        dispatch=derive_fan_out(plan, list_travel_axes(plan)),
+        expert_terms=derive_fan_out(plan, _list_other_term_axes(plan)),
     )
+
+
+def _list_other_term_axes(plan: Plan) -> tuple[str, ...]:
+    """The axes beside those of `tensor` whose ranks have terms of the experts' results."""
+    tensor = plan.list_axes("tensor")
+    return tuple(axis for axis in list_term_axes(plan) if axis not in tensor)
 
 
 def _list_expert_data_axes(plan: Plan) -> tuple[str, ...]:
@@ -126,9 +134,8 @@ def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
     batch, pipeline = plan.train.batch, plan.pipeline
     data = tuple(axis for axis in plan.mesh.names if axis in plan.list_axes("data"))  # outermost first
     tensor = plan.list_axes("tensor")
-    experts = plan.list_axes("experts")
-    sequence_parallel = plan.tensor.sequence if plan.tensor else False
-    token_axes = (*data, *tensor) if sequence_parallel else data  # whose ranks hold different tokens
+    terms = [axis for axis in list_term_axes(plan) if plan.mesh.axis(axis).size > 1]
+    used = (*plan.experts.axes, *plan.experts.tensor) if plan.experts else ()
     return Parallelism(
         groups=derive_groups(plan),
         layers=pipeline.layers if pipeline else (layers,),
@@ -136,21 +143,31 @@ def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
         schedule=name_schedule(plan.pipeline) if plan.pipeline else "1f1b",
         microbatches=batch.microbatches,
         sequences=batch.sequences / batch.microbatches / plan.mesh.product(data),
-        sequence_parallel=sequence_parallel,
-        dispatch_tokens=any(axis in token_axes for axis in experts),
-        experts_over_tensor=any(axis in tensor for axis in experts),
-        tensor_outside_experts=_lies_outside(plan, tensor, experts),
+        sequence_parallel=plan.tensor.sequence if plan.tensor else False,
+        dispatch_tokens=bool(list_travel_axes(plan)),
+        terms_over_tensor=any(axis in tensor for axis in terms),
+        tensor_outside_terms=_lies_outside(plan, tensor, _list_other_term_axes(plan)),
         recompute=plan.recompute,
         shard=plan.data.shard if plan.data else "none",
-        data_axis_fan_outs=tuple(derive_fan_out(plan, (axis,)) for axis in data),
-        expert_axis_fan_outs=tuple(derive_fan_out(plan, (axis,)) for axis in _list_expert_data_axes(plan)),
+        data_axis_fan_outs=_derive_axis_fan_outs(plan, data),
+        expert_axis_fan_outs=_derive_axis_fan_outs(plan, _list_expert_data_axes(plan)),
+        tensor_axes=tuple(
+            TensorAxis(derive_fan_out(plan, (axis,)), axis not in used)
+            for axis, size in plan.mesh.axes
+            if axis in tensor and size > 1
+        ),
     )
 
 
+def _derive_axis_fan_outs(plan: Plan, axes: tuple[str, ...]) -> tuple[FanOut, ...]:
+    """Of the groups over each of the axes that have several ranks."""
+    return tuple(derive_fan_out(plan, (axis,)) for axis in axes if plan.mesh.axis(axis).size > 1)
+
+
 def _lies_outside(plan: Plan, axes: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Whether all `axes` are before all `others` in the mesh."""
+    """Whether the first of `axes` is before the first of `others` in the mesh."""
     place = plan.mesh.names.index
-    return bool(axes and others) and max(map(place, axes)) < min(map(place, others))
+    return bool(axes and others) and min(map(place, axes)) < min(map(place, others))
 
 
 def derive_fan_out(plan: Plan, axes: tuple[str, ...]) -> FanOut:

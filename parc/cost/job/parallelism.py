@@ -13,12 +13,22 @@ from parc.record import dataclass
 
 FanOut: TypeAlias = tuple[float, ...]
 GroupName: TypeAlias = Literal[
-    "data", "tensor", "context", "pipeline", "experts", "expert_tensor", "expert_data"
+    "data",
+    "tensor",
+    "context",
+    "pipeline",
+    "experts",
+    "expert_tensor",
+    "expert_data",
+    "dispatch",
+    "expert_terms",
 ]
 Recompute: TypeAlias = Literal["none", "scores", "attention", "experts", "layer"]
 Shard: TypeAlias = Literal["none", "optimizer", "gradients", "parameters"]
 
 SINGLE_RANK: FanOut = (1,)
+STRATEGIES: dict[GroupName, str] = {"dispatch": "experts", "expert_terms": "experts"}
+"""What a plan calls the strategy of a group, where it has no name of its own there."""
 
 
 class RankGroups(NamedTuple):
@@ -31,6 +41,8 @@ class RankGroups(NamedTuple):
     experts: FanOut = SINGLE_RANK
     expert_tensor: FanOut = SINGLE_RANK  # ranks that split each expert
     expert_data: FanOut = SINGLE_RANK  # ranks that hold the same expert parameters
+    dispatch: FanOut = SINGLE_RANK  # of a program of parc: those of `experts` that have tokens of their own
+    expert_terms: FanOut = SINGLE_RANK  # of one, beside `tensor`: ranks with terms of the experts' results
 
 
 class Degrees(NamedTuple):
@@ -43,6 +55,15 @@ class Degrees(NamedTuple):
     experts: int
     expert_tensor: int
     expert_data: int
+    dispatch: int
+    expert_terms: int
+
+
+class TensorAxis(NamedTuple):
+    """One axis of `tensor`, over which the gradients of what its ranks repeat are summed."""
+
+    fan_out: FanOut
+    repeats_experts: bool  # whether its ranks hold the same experts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +78,11 @@ class Parallelism:
     sequences: float  # of one microbatch, on one rank
     sequence_parallel: bool = False  # between split matmuls a token is on one rank of `tensor` alone
     dispatch_tokens: bool = True  # tokens are sent to experts; False: ranks of `experts` hold the same tokens
-    experts_over_tensor: bool = False  # experts lie over the ranks of `tensor`
-    tensor_outside_experts: bool = False  # in the mesh, the axis of `tensor` is before that of `experts`
+    terms_over_tensor: bool = False  # each rank of `tensor` has a term of the experts' results
+    tensor_outside_terms: bool = False  # in the mesh, `tensor` begins before the axes of `expert_terms`
     recompute: Recompute = "none"
     shard: Shard = "none"
     # Groups over which gradients are summed in turn, the outermost first; (): over all of `data` at once.
     data_axis_fan_outs: tuple[FanOut, ...] = ()
     expert_axis_fan_outs: tuple[FanOut, ...] = ()  # the same, for the gradients of experts
+    tensor_axes: tuple[TensorAxis, ...] = ()  # the same, where the sequence is split; (): over all at once

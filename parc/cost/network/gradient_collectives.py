@@ -7,7 +7,7 @@ from math import prod
 from typing import Literal
 
 from parc.cost.job.job import Job
-from parc.cost.job.parallelism import FanOut, GroupName
+from parc.cost.job.parallelism import FanOut, GroupName, TensorAxis
 from parc.cost.memory.parameters import RankParameters
 from parc.named_tuple import NamedTuple
 
@@ -47,14 +47,9 @@ def _derive_tensor_sums(job: Job, replicated: float, experts: float) -> Iterator
     """Where the sequence is split over `tensor`, its ranks have terms of gradients of what they repeat."""
     layout = job.parallelism
     if layout.sequence_parallel and job.degrees.tensor > 1:
-        summed = replicated + (experts if job.software.emitted and _replicates_experts(job) else 0)
-        bytes, fan_out = summed * job.software.reduce_bytes, layout.groups.tensor
-        yield GradientCollective("gradients of norms and routers", "all_reduce", "tensor", fan_out, bytes)
-
-
-def _replicates_experts(job: Job) -> bool:
-    """Whether all ranks of `tensor` hold the same experts."""
-    return job.degrees.expert_tensor == 1 and not job.parallelism.experts_over_tensor
+        for fan_out, repeats in layout.tensor_axes or (TensorAxis(layout.groups.tensor, False),):
+            bytes = (replicated + (experts if repeats else 0)) * job.software.reduce_bytes
+            yield GradientCollective("gradients of norms and routers", "all_reduce", "tensor", fan_out, bytes)
 
 
 def _derive_shared_update(job: Job, held: RankParameters) -> Iterator[GradientCollective]:

@@ -33,18 +33,18 @@ def derive_expert_collectives(job: Job) -> PassCollectives:
 
 def count_dispatched_tokens(job: Job) -> float:
     """Tokens of one microbatch that one rank sends to their experts."""
-    emitted_split = job.software.emitted and job.degrees.expert_tensor > 1
-    return job.tokens if emitted_split else count_local_tokens(job)
+    return job.tokens if job.parallelism.terms_over_tensor else count_local_tokens(job)
 
 
 def count_received_rows(job: Job) -> float:
     """Rows that the experts of a rank get if routing is even, which is the mean of any routing."""
     model, degrees = job.architecture, job.degrees
     rows = count_dispatched_tokens(job) * model.top_k
+    if job.software.emitted:
+        return rows * degrees.dispatch / degrees.experts
     if not job.parallelism.dispatch_tokens:
         return rows / degrees.experts
-    gathered = job.parallelism.sequence_parallel and not job.software.emitted
-    return rows * degrees.expert_tensor if gathered else rows
+    return rows * degrees.expert_tensor if job.parallelism.sequence_parallel else rows
 
 
 def count_ranks_per_token(experts: int, ranks: int, choices: int) -> float:
@@ -73,26 +73,25 @@ def _derive_megatron(job: Job) -> PassCollectives:
 def _derive_emitted(job: Job) -> PassCollectives:
     """As `parc.shard` places them; `tests/cost/test_exact.py` compares this with compiled programs."""
     model, degrees, layout = job.architecture, job.degrees, job.parallelism
-    # Whether each rank of `tensor` has a term of the experts' results.
-    has_terms = degrees.expert_tensor > 1 or (
-        layout.experts_over_tensor and degrees.experts > 1 and not layout.dispatch_tokens
-    )
     collectives = NO_COLLECTIVES
-    if has_terms:
+    if layout.terms_over_tensor:
         collectives += derive_column_parallel(job) + _derive_routing_weights(job, "tensor")
-    if degrees.experts > 1 and layout.dispatch_tokens:
-        counts = LayerCollective("all_to_all", model.experts * INDEX_BYTES, "experts", payload="row counts")
-        collectives += PassCollectives((counts,), ()) + _derive_all_to_alls(job)
-    elif degrees.experts > 1 and not layout.experts_over_tensor:
+    if degrees.dispatch > 1:
+        held = model.experts * degrees.dispatch / degrees.experts  # by the ranks that rows travel between
+        counts = LayerCollective("all_to_all", held * INDEX_BYTES, "dispatch", payload="row counts")
+        rows = count_received_rows(job) * model.hidden * job.software.element_bytes * job.expert_imbalance
+        there_and_back = 2 * (LayerCollective("all_to_all", rows, "dispatch", True),)
+        collectives += PassCollectives((counts, *there_and_back), there_and_back)
+    if degrees.expert_terms > 1:
         token = model.hidden * job.software.element_bytes
         # Terms over both groups are first summed over `tensor`, unless the shared expert adds its own.
         results = count_dispatched_tokens(job) if model.shared_ffn else count_local_tokens(job)
-        forward = LayerCollective("all_reduce", results * token, "experts")
-        backward = LayerCollective("all_reduce", _count_replicated_tokens(job) * token, "experts")
-        collectives += PassCollectives((forward,), (backward,)) + _derive_routing_weights(job, "experts")
+        forward = LayerCollective("all_reduce", results * token, "expert_terms")
+        backward = LayerCollective("all_reduce", _count_replicated_tokens(job) * token, "expert_terms")
+        collectives += PassCollectives((forward,), (backward,)) + _derive_routing_weights(job, "expert_terms")
     if model.shared_ffn:
         collectives += derive_column_parallel(job)
-    if has_terms or model.shared_ffn:
+    if layout.terms_over_tensor or model.shared_ffn:
         collectives += derive_row_parallel(job)
     return collectives
 
@@ -112,8 +111,8 @@ def _derive_routing_weights(job: Job, group: GroupName) -> PassCollectives:
 
 
 def _count_replicated_tokens(job: Job) -> float:
-    """Tokens that all ranks of `experts` have. The order of the mesh decides which split comes first."""
-    outside = job.parallelism.tensor_outside_experts
+    """Tokens that all ranks with terms have. The order of the mesh decides which split comes first."""
+    outside = job.parallelism.tensor_outside_terms
     return count_dispatched_tokens(job) if outside else count_local_tokens(job)
 
 

@@ -14,6 +14,7 @@ from parc.capture.graph import list_operands
 from parc.ir.expression import list_names, name
 from parc.ir.runtime_names import LOCALS
 from parc.ir.states import State
+from parc.plan.mesh import identify_group
 from parc.shard.placed import Move, Placed
 
 Key: TypeAlias = tuple[tuple[str, State], ...]
@@ -74,7 +75,7 @@ class Scope:
         if isinstance(tree, ast.Name) and not read_again and not self._is_read(tree.id, now - 1, node):
             variable = tree.id
         else:
-            suffix = "all" if move.before.sharded else move.axis
+            suffix = "all" if move.before.sharded else identify_group(move.axis)
             variable = self._choose_name(f"{_last_word(tree)}_{suffix}", now - 1)
         self._moved[node, key] = name(variable)
         self._readers[variable].add(node)

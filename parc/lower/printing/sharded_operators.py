@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from parc.capture.graph import get_argument, get_name
-from parc.ir.expression import attribute, call, expr, literal, name
+from parc.ir.expression import call, expr, group_attribute, literal, name
 from parc.ir.program import Collective, Operand, Value
 from parc.ir.states import I, P, State
 from parc.lower.printing.operation import Operation, to_expression
@@ -46,7 +46,7 @@ def _print_mean(op: Operation, states: Mapping[str, State]) -> Printed:
     own = print_operation(op)
     if not axes:
         return Printed(own)
-    sizes = [expr("group.size()", group=attribute(axis)) for axis in axes]
+    sizes = [expr("group.size()", group=group_attribute(axis)) for axis in axes]
     ranks = reduce(_multiply, sizes)
     return Printed(expr("own / ranks", own=own, ranks=ranks), axes=axes)
 
@@ -63,7 +63,7 @@ def _print_embedding(op: Operation, weight: Mapping[str, State]) -> Printed:
     padding = get_argument(op.node, "padding_idx")
     keywords = {"padding_idx": literal(padding)} if padding >= 0 else {}
     table, indices = map(to_expression, op.args[:2])
-    tree = call("sharded_embedding", indices, table, attribute(axis), **keywords)
+    tree = call("sharded_embedding", indices, table, group_attribute(axis), **keywords)
     return Printed(tree, axes=(axis,))
 
 
@@ -82,10 +82,10 @@ def _print_cross_entropy(op: Operation, states: Sequence[Mapping[str, State]]) -
         return Printed(call("F.cross_entropy", logits, labels, **weight, **reduced, **ignore, **smoothed))
     keywords = {"reduction": literal(reduction), **ignore}
     if vocabulary:
-        keywords["vocabulary"] = attribute(vocabulary)
+        keywords["vocabulary"] = group_attribute(vocabulary)
     summed = tokens if reduction == "mean" else []
     if summed:
-        keywords["tokens"] = ast.Tuple([attribute(axis) for axis in summed], ast.Load())
+        keywords["tokens"] = ast.Tuple([group_attribute(axis) for axis in summed], ast.Load())
     inside = _list_cross_entropy_collectives(op, vocabulary, summed)
     axes = tuple(collective.axis for collective in inside)
     return Printed(call("cross_entropy", logits, labels, **keywords), inside, axes)

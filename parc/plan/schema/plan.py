@@ -65,12 +65,14 @@ TENSOR = Form(
 )
 EXPERTS = Form(
     "experts",
-    "Expert parallelism: experts are distributed over these axes, and tokens are sent to them.",
+    "Expert parallelism: experts are distributed over these axes, and tokens are sent to them. They may be "
+    "those of `data` and of `tensor`, or others: along axes whose ranks hold the same tokens each rank runs "
+    "its own experts, and their results are added up. Experts follow the ranks in the order of the mesh.",
     (
         Key(
             "tensor",
             "axes",
-            "Axes that split the matrices of each expert.",
+            "Axes that split the matrices of each expert: those of `tensor`, others without data, or both.",
             example="[tp]",
             default="none: each expert is whole",
         ),
@@ -80,7 +82,8 @@ EXPERTS = Form(
 )
 PIPELINE = Form(
     "pipeline",
-    "Pipeline parallelism: consecutive stages of layers are distributed over these axes.",
+    "Pipeline parallelism: consecutive stages of layers are distributed over these axes, in the order of the "
+    "mesh.",
     (
         Key("schedule", "choice", "The order of forward and backward passes.", SCHEDULES, example="1f1b"),
         Key("chunks", "count", "Stages on each rank.", example="1"),

@@ -54,7 +54,7 @@ def describe_departure(departure: Departure, ranks: Sequence[int]) -> str:
 
 def find_role(plan: Plan, rank: int) -> int:
     """The number of a rank's role: its place in the pipeline."""
-    return plan.mesh.coordinates(rank)[plan.pipeline.axes[0]] if plan.pipeline else 0
+    return plan.mesh.index(rank, plan.list_axes("pipeline"))
 
 
 def _compare(derived: Role, recorded: RecordedOps) -> OpDifference | None:

@@ -64,10 +64,9 @@ def choose_ranks(plan: Plan, seed: int) -> list[int]:
 
 def list_role_ends(plan: Plan) -> list[tuple[int, int]]:
     """The first and the last rank of each role."""
-    mesh, pipeline = plan.mesh, plan.pipeline.axes[0] if plan.pipeline else None
-    last = {axis.name: axis.size - 1 for axis in mesh.axes}
-    places = [{pipeline: place} for place in range(mesh.axis(pipeline).size)] if pipeline else [{}]
-    return [(mesh.rank(at), mesh.rank({**last, **at})) for at in places]
+    mesh, staged = plan.mesh, plan.list_axes("pipeline")
+    others = mesh.group(0, [axis for axis in mesh.names if axis not in staged])
+    return [(first, first + others[-1]) for first in mesh.group(0, staged)]
 
 
 def _describe_match(plan: Plan, roles: Sequence[Role]) -> str:

@@ -14,6 +14,7 @@ from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
+from parc.plan.mesh import identify_group
 from parc.plan.placement import list_shard_axes
 from parc.plan.schema.plan import SPLIT, V_SHAPED
 from parc.verify.mutants.stage_source import CallSite, StageSource
@@ -115,12 +116,19 @@ class MutationTarget:
         # the reason why edits of sums over microbatches are equivalent, if it holds
         self.one_microbatch = "one microbatch" if plan.train.batch.microbatches == 1 else None
 
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of a stage that modules can communicate over: of each axis, and those over several."""
+        folded = sorted({group for _, unit in self.units for group in unit.groups} - {*self.inner})
+        return *self.inner, *folded
+
     @property
     def skips_idle_experts(self) -> bool:
         return self.plan.train.optimizer.idle_experts == "skip"
 
     def count_ranks(self, axis: str) -> int:
-        return self.plan.mesh.axis(axis).size
+        """Of an axis, or of a group over several by its name."""
+        return self.plan.mesh.sizes[axis]
 
     def list_slice_axes(self, parameter: DeclaredParameter) -> tuple[str, ...]:
         """The axes whose ranks share the update of a parameter, each of them a slice; outermost first."""
@@ -211,12 +219,12 @@ class MutationTarget:
         return tuple(sorted({p.axis for p in planned if (p.verb, p.src.kind, p.dst.kind) == wanted}))
 
     def find_axes(self, functions: Container[str], keyword: str | None = None) -> tuple[str, ...]:
-        """The axes whose groups calls of the runtime's functions are given, or given as a keyword."""
+        """The groups that calls of the runtime's functions are given, or given as a keyword."""
         calls = [site.call for source in self.files.values() for site in source.find_calls(functions)]
         keywords = [each.value for call in calls for each in call.keywords if each.arg == keyword]
         nodes = [node for given in (keywords if keyword else calls) for node in ast.walk(given)]
         texts = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
-        return tuple(axis for axis in self.inner if f"self.{axis}" in texts)
+        return tuple(group for group in self.groups if f"self.{identify_group(group)}" in texts)
 
     def explain_single_rank(self, axes: Iterable[str]) -> str | None:
         """The reason why edits of what happens over `axes` are equivalent, if they have one rank."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 
 import torch
 from torch import Tensor
 
 from parc.ir.states import State
-from parc.plan.mesh import Mesh
+from parc.plan.mesh import Mesh, split_group_name
 
-StatesByAxis = Mapping[str, State]  # by axis; invariant on all others
+StatesByAxis = Mapping[str, State]  # by axis, or by group over several; invariant on all others
 
 
 def select_share(states: StatesByAxis, whole: Tensor, rank: int, mesh: Mesh) -> Tensor:
     """A rank's share of a value. Axes that do not shard it leave it whole."""
-    coordinates = mesh.coordinates(rank)
-    for axis, dim, blocks in _order_shards(states, mesh):
-        parts = torch.unflatten(whole, dim, (blocks, mesh.axis(axis).size, -1))
-        whole = parts.select(dim + 1, coordinates[axis]).flatten(dim, dim + 1)
+    for group, dim, blocks in _order_shards(states, mesh):
+        parts = torch.unflatten(whole, dim, (blocks, mesh.sizes[group], -1))
+        whole = parts.select(dim + 1, mesh.index(rank, split_group_name(group))).flatten(dim, dim + 1)
     return whole
 
 
@@ -26,7 +26,7 @@ def sum_terms(states: StatesByAxis, held: Mapping[int, Tensor], mesh: Mesh) -> d
     """The value of each rank after pending sums are completed. `held` has all ranks of each sum."""
     for axis, state in states.items():
         if state.partial:
-            terms = {rank: [held[each] for each in mesh.group(rank, [axis])] for rank in held}
+            terms = {rank: [held[each] for each in mesh.group(rank, split_group_name(axis))] for rank in held}
             held = {rank: torch.stack(each).sum(0) for rank, each in terms.items()}
     return dict(held)
 
@@ -39,4 +39,4 @@ def _order_shards(states: StatesByAxis, mesh: Mesh) -> Iterator[tuple[str, int, 
     sharded = [(axis, state) for axis, state in states.items() if state.sharded]
     for axis, state in sorted(sharded, key=lambda entry: entry[1].blocks):
         outer = [name for name, at in sharded if at.dim == state.dim and at.blocks < state.blocks]
-        yield axis, state.dim, state.blocks // mesh.product(outer)
+        yield axis, state.dim, state.blocks // prod(mesh.sizes[name] for name in outer)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from parc.plan.blocks import Plan
+from parc.plan.mesh import split_group_name
 from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.trainer import load_trainer
 from parc.verify.numbers.compare import Deviation, compare_step
@@ -74,7 +75,8 @@ class RankRouting:
             return None  # the program was edited: its results will show whether its choices are right
         flips = find_flips(own, share)
         coordinates = self.mesh.coordinates(self.rank)
-        if not any(coordinates[axis] for axis in self.axes if axis not in shards):  # the first replica
+        split = {axis for group in shards for axis in split_group_name(group)}
+        if not any(coordinates[axis] for axis in self.axes if axis not in split):  # the first replica
             self.flips += int(flips.sum())
             self.choices += flips.numel()
         return share

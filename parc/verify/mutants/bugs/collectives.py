@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from parc.ir.program import Collective
 from parc.ir.states import I, Kind, P, R, S
+from parc.plan.mesh import identify_group, split_group_name
 from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Mutant, MutationTarget
 
@@ -88,7 +89,8 @@ def count_term_everywhere(target: MutationTarget) -> Iterator[Mutant]:
         for axis, cut in parameter.sharded.items()
         if cut == 1 and len(parameter.shape) == 2
     }
-    if axes := sorted(rows.intersection(each.axis for each in target.layer_sums)):
+    summed = {axis for each in target.layer_sums for axis in split_group_name(each.axis)}
+    if axes := sorted(rows & summed):
         yield target.patch(LAYERS, BIASED, BIASED_TERM, "of all row-parallel layers", over=axes)
 
 
@@ -163,12 +165,14 @@ def swap_groups(target: MutationTarget) -> Iterator[Mutant]:
     """
     for file, source in target.files.items():
         for unit, call in source.find_calls(("mesh.get_group",)):
-            axis = ast.literal_eval(call.args[0])
-            others = target.inner if (file, unit, axis) in target.communication_sites else ()
+            named = ast.literal_eval(call.args[0])
+            (axis,) = (group for group in target.groups if identify_group(group) == named)
+            others = target.groups if (file, unit, axis) in target.communication_sites else ()
             for other in others:
                 if other != axis:
                     site = f"{file}, {unit}: `{other}` for `{axis}`"
-                    yield target.edit(file, call, f"mesh.get_group({other!r})", site, over=[axis, other])
+                    text = f"mesh.get_group({identify_group(other)!r})"
+                    yield target.edit(file, call, text, site, over=[axis, other])
 
 
 def _count_rows(target: MutationTarget, planned: Collective, dim: int) -> int:

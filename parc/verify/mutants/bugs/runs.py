@@ -115,7 +115,7 @@ def leave_exchange(target: MutationTarget) -> Iterator[Mutant]:
 
     Applies where rows are sent.
     """
-    axes = sorted({bank.axis for bank in target.banks if bank.travel and bank.axis})
+    axes = sorted({bank.travel for bank in target.banks if bank.travel})
     if axes:
         call = "    dist.all_to_all_single(out, rows.contiguous(), received, sent, group=group)\n"
         yield target.patch(EXPERTS, call, f"    if len(out):\n    {call}", "without rows", over=axes)
