@@ -56,10 +56,10 @@ def _reduce_in_layer(unit: Unit, path: str, constructor: ast.Call) -> Unit:
     found = _find_reduction(unit, path)
     if found is None:
         return unit
-    after = unit.events[found.last + 1 :]
+    between, after = unit.events[found.first + 1 : found.last], unit.events[found.last + 1 :]
     results = unit.results
     held = found.sum.result
-    read_once = len(_list_reads(after, results, held.name)) == 1
+    read_once = len(_list_reads((*between, *after), results, held.name)) == 1
     temporary = read_once and held.name == path.rpartition(".")[2]  # no name of the user's
     if any(parameter.path == f"{path}.bias" for parameter in unit.parameters):
         biased = expr("total + bias", total=name(held.name), bias=attribute(f"{path}.bias"))
@@ -72,10 +72,10 @@ def _reduce_in_layer(unit: Unit, path: str, constructor: ast.Call) -> Unit:
     value = found.call.value
     moved = replace(found.sum, operand=replace(found.sum.operand, expression=value))
     call = Compute((held,), value, (*found.call.inside, moved), temporary)
-    if after and isinstance(after[0], Compute) and _is_same(after[0].value.tree, name(held.name)):
-        call = replace(call, results=after[0].results, temporary=after[0].temporary)
+    renaming = after[0] if after and not between else None
+    if isinstance(renaming, Compute) and _is_same(renaming.value.tree, name(held.name)):
+        call = replace(call, results=renaming.results, temporary=renaming.temporary)
         after = after[1:]
-    between = unit.events[found.first + 1 : found.last]
     keywords = [ast.keyword("dst", expr(str(found.sum.dst))), *constructor.keywords]
     layer = Expression(ast.Call(constructor.func, constructor.args, keywords))
     return replace(

@@ -130,6 +130,15 @@ def drop_dim(site: Site) -> Decision:
     return Decision([state], [drop_dims(state, [dim])] * len(site.shapes))
 
 
+@rule("aten::view_as_complex", "aten::view_as_real")
+def pair_parts(site: Site) -> Decision:
+    """The last dim of the real tensor holds the two parts of each number."""
+    state = read_first(site)
+    if get_name(site.node) == "aten::view_as_complex":
+        check_not_sharded(site, state, [len(site.operands[0].shape) - 1])
+    return Decision([state], [state])
+
+
 @rule(
     *("aten::chunk", "aten::split", "aten::split_with_sizes"),
     knows=("chunks", "dim", "split_size", "split_sizes"),
