@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 CHUNK = 1 << 24  # elements whose moments are converted at a time: 64 MiB of float32
+
+
+class Piece(NamedTuple):
+    """At most `CHUNK` elements of a parameter: flat views of what an update of them reads and writes."""
+
+    values: Tensor
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor  # the mean of the squared gradient
+    step: Tensor  # a scalar: how many updates there are with this one
 
 
 class RoundedAdamW(torch.optim.AdamW):
@@ -31,32 +40,35 @@ class RoundedAdamW(torch.optim.AdamW):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Updates the parameters that have a gradient."""
         for group in self.param_groups:
-            for parameters in _take_chunks(each for each in group["params"] if each.grad is not None):
-                self._update(parameters, group)
+            states = {each: self._get_state(each) for each in group["params"] if each.grad is not None}
+            if states:
+                torch._foreach_add_([state["step"] for state in states.values()], 1)
+            for pieces in _fill_chunks(piece for pair in states.items() for piece in _cut(*pair)):
+                self._update(pieces, group)
 
-    def _update(self, parameters: list[Tensor], settings: dict[str, Any]) -> None:
-        states = [self._get_state(each) for each in parameters]
-        kept = [parameters, *([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq"))]
-        values, means, squares = ([each.to(self.wide) for each in tensors] for tensors in kept)
-        adamw(
-            values,
-            [each.grad for each in parameters if each.grad is not None],
-            means,
-            squares,
+    def _update(self, pieces: list[Piece], settings: dict[str, Any]) -> None:
+        values, gradients, means, squares, steps = map(list, zip(*pieces, strict=True))
+        kept = (values, means, squares)
+        updated = [[each.to(self.wide) for each in tensors] for tensors in kept]
+        wide_values, wide_means, wide_squares = updated
+        torch._fused_adamw_(
+            wide_values,
+            gradients,
+            wide_means,
+            wide_squares,
             [],
-            [state["step"] for state in states],
-            fused=True,
-            amsgrad=False,
+            steps,
+            lr=settings["lr"],
             beta1=settings["betas"][0],
             beta2=settings["betas"][1],
-            lr=settings["lr"],
             weight_decay=settings["weight_decay"],
             eps=settings["eps"],
+            amsgrad=False,
             maximize=False,
         )
-        for tensors, updated in zip(kept, (values, means, squares), strict=True):
+        for tensors, results in zip(kept, updated, strict=True):
             if tensors[0].dtype != self.wide:
-                torch._foreach_copy_(tensors, updated)
+                torch._foreach_copy_(tensors, results)
 
     def _get_state(self, parameter: Tensor) -> dict[str, Tensor]:
         """The count of steps and the moments of a parameter; zeros before its first update."""
@@ -68,13 +80,23 @@ class RoundedAdamW(torch.optim.AdamW):
         return state
 
 
-def _take_chunks(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """The parameters in turn, of about `CHUNK` elements together."""
-    chunk: list[Tensor] = []
-    for parameter in parameters:
-        if chunk and sum(each.numel() for each in chunk) + parameter.numel() > CHUNK:
+def _cut(parameter: Tensor, state: dict[str, Tensor]) -> Iterator[Piece]:
+    """A parameter that has a gradient, in pieces."""
+    assert parameter.grad is not None
+    values, gradients = parameter.view(-1), parameter.grad.reshape(-1)
+    means, squares = state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1)
+    for start in range(0, len(values), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield Piece(values[part], gradients[part], means[part], squares[part], state["step"])
+
+
+def _fill_chunks(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Pieces in turn, of at most `CHUNK` elements together."""
+    chunk: list[Piece] = []
+    for piece in pieces:
+        if chunk and sum(each.values.numel() for each in chunk) + piece.values.numel() > CHUNK:
             yield chunk
             chunk = []
-        chunk.append(parameter)
+        chunk.append(piece)
     if chunk:
         yield chunk

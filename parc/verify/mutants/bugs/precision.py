@@ -42,11 +42,11 @@ def mistype_moments(target: MutationTarget) -> Iterator[Mutant]:
     made = 'state["exp_avg"] = torch.zeros_like(parameter, dtype=self.moments)'
     wide = made.replace(", dtype=self.moments", "")
     yield target.patch(ADAMW, made, wide, "the mean has the type of the masters")
-    kept = "in zip(kept, (values, means, squares), strict=True)"
-    lost = "in zip(kept, (values, means), strict=False)"
+    kept = "in zip(kept, updated, strict=True)"
+    lost = "in zip(kept[:2], updated[:2], strict=True)"
     yield target.patch(ADAMW, kept, lost, "the mean square is not kept")
-    taken = "[each.grad for each in parameters if each.grad is not None]"
-    rounded = "[each.grad.to(self.moments).to(self.wide) for each in parameters if each.grad is not None]"
+    taken = "            gradients,\n"
+    rounded = "            [each.to(self.moments).to(self.wide) for each in gradients],\n"
     yield target.patch(ADAMW, taken, rounded, "takes rounded gradients")
     common = "self.wide = torch.promote_types(parameters[0].dtype, moments)"
     yield target.patch(ADAMW, common, "self.wide = moments", "computed in the type of the moments")
