@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import fx
 
-from parc.capture.graph import get_tensor_name, is_module_tensor
+from parc.capture.graph import get_tensor_name, get_user_name, is_module_tensor
 from parc.capture.preconditions import Illegal
 
 
@@ -35,7 +35,8 @@ def _refuse(changed: fx.Node, at: fx.Node) -> Illegal:
     while is_view(changed) and isinstance(changed.args[0], fx.Node):
         changed = changed.args[0]
     if is_module_tensor(changed):
-        reason = f"`forward` changes the parameter `{get_tensor_name(changed)}`, as the optimizer does"
+        name = get_user_name(get_tensor_name(changed))
+        reason = f"`forward` changes the parameter `{name}`, as the optimizer does"
         return Illegal(reason, at, "compute with a changed copy instead")
     name = at.target._schema.name.split("::")[1]  # type: ignore[union-attr]
     reason = f"`{name}` changes a tensor in place, of which a view is used as well"

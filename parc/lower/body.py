@@ -160,8 +160,10 @@ class Writer:
         tree = self.scope.get_tree(operand)
         if node.target not in (CALL, EXPERTS) and all(move.after.partial for move in moves):
             moves = [] if is_zero(self.placed, operand) else moves
+        settled = sum(move.settles for move in moves)  # come first: what they yield stands for the value
         for count in range(1, len(moves) + 1):
-            key = tuple((move.axis, move.after) for move in moves[:count])
+            start = settled if count > settled else 0
+            key = tuple((move.axis, move.after) for move in moves[start:count])
             known = self.scope.find_moved(operand, key)
             if known is None:
                 at = (node, place)

@@ -33,6 +33,11 @@ class Move:
     grad: bool  # whether a gradient flows back through it
 
     @property
+    def settles(self) -> bool:
+        """Whether it reduces a partial sum: the result stands for the value from then on."""
+        return self.before.partial and not self.after.partial
+
+    @property
     def has_effect(self) -> bool:
         """Whether it does anything: telling gradients apart matters only where there are any."""
         return self.grad or (self.before.kind, self.after.kind) != (Kind.INVARIANT, Kind.REPLICATE)

@@ -39,7 +39,8 @@ class MoveRecorder:
             for place, axis in enumerate(self.layout.axes):
                 of_axes.append(self._derive_moves(node, operand, place, states[place]))
                 self._used.add((operand, axis))
-            moves.append(tuple(chain.from_iterable(_reduce_shares(of_axes))))
+            found = chain.from_iterable(_reduce_shares(of_axes))
+            moves.append(tuple(sorted(found, key=lambda move: not move.settles)))  # a value is settled once
         self.placed.moves[node] = tuple(moves)
         self.placed.wanted[node] = tuple(wanted)
 

@@ -70,8 +70,7 @@ class Scope:
         sum stands for the value.
         """
         now = self._order[at[0]]
-        settles = move.before.partial and not move.after.partial
-        read_again = self._is_read_unmoved(node, key, at, [at[0]] if settles else node.users)
+        read_again = self._is_read_unmoved(node, key, at, [at[0]] if move.settles else node.users)
         if isinstance(tree, ast.Name) and not read_again and not self._is_read(tree.id, now - 1, node):
             variable = tree.id
         else:
@@ -79,7 +78,7 @@ class Scope:
             variable = self._choose_name(f"{_last_word(tree)}_{suffix}", now - 1)
         self._moved[node, key] = name(variable)
         self._readers[variable].add(node)
-        if settles:
+        if move.settles:
             self.stand_for(node, name(variable))
             self._settled.add(node)
         return variable

@@ -52,6 +52,24 @@ def normalize(site: Site) -> Decision:
     assert isinstance(shape, (list, tuple))
     ndim = len(site.operands[0].shape)
     check_not_sharded(site, state, range(ndim - len(shape), ndim))
+    return _apply_whole_parameters(site, state)
+
+
+@rule(
+    *("aten::conv1d", "aten::conv2d", "aten::group_norm"),
+    knows=("stride", "padding", "dilation", "groups", "num_groups", "eps", "cudnn_enabled"),
+)
+def act_on_each_sample(site: Site) -> Decision:
+    """Reads the whole of every dim but the first, of the samples; a convolution may be given one alone."""
+    state, sizes = settle(site.operands[0]), site.operands[0].shape
+    convolves = get_name(site.node) != "aten::group_norm"
+    batched = not convolves or len(sizes) == len(site.operands[1].shape)
+    check_not_sharded(site, state, range(int(batched), len(sizes)))
+    return _apply_whole_parameters(site, state)
+
+
+def _apply_whole_parameters(site: Site, state: State) -> Decision:
+    """The first operand in a settled state; parameters whole, with a gradient a rank where it varies."""
     rest = [settle(operand) for operand in site.operands[1:]]
     varying = state.sharded or Kind.REPLICATE in (s.kind for s in (state, *rest))
     weight = R if varying else I
