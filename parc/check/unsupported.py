@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from parc.check.registry import Finding, Registry
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.plan.blocks import Launch, Plan
+from parc.plan.placement import reduces_by_layer
 from parc.plan.schema.plan import SPLIT
 from parc.source import Span
 
@@ -36,37 +37,33 @@ def _refuse(what: str, span: Span, instead: str) -> Finding:
 
 @limit("P401")
 def data_sharding(plan: Plan) -> Iterator[Finding]:
-    """Parameters are sharded over the data axes, so that layers would have to be gathered for each pass; or
-    gradients, in a schedule that splits the backward pass.
+    """Gradients or parameters are sharded over the data axes in a schedule that splits the backward pass.
 
-    Optimizer states can be sharded in every schedule: a device keeps the parameters and gradients of all its
-    layers then, and its share of masters and moments. With `shard = gradients` a layer's gradients are
-    reduced when its backward pass ends. In a split one they are computed later, at no such moment.
+    A layer's gradients are reduced to the slices of ranks, and its gathered parameters freed, when its
+    backward pass ends. In a split backward pass gradients of parameters are computed later, at no such
+    moment. Optimizer states can be sharded in every schedule: a device keeps the parameters and gradients of
+    all its layers then, and its share of masters and moments.
 
     ## Example
 
         plan wide for first on farm {
-          mesh = [dp: 4]
-          data over [dp] { shard = parameters }
+          mesh = [pp: 4, dp: 2]
+          data     over [dp] { shard = gradients }
+          pipeline over [pp] { schedule = zero_bubble }
         }
 
     ## Instead
 
         plan wide for first on farm {
-          mesh = [dp: 4]
-          data over [dp] { shard = gradients }
+          mesh = [pp: 4, dp: 2]
+          data     over [dp] { shard = gradients }
+          pipeline over [pp] { schedule = 1f1b }
         }
     """
-    if plan.data and plan.data.shard == "parameters":
-        instead = "`shard = optimizer`" if _splits_backward(plan) else "`shard = gradients`"
-        yield _refuse("`shard = parameters`", plan.data.at("shard"), instead)
-    elif plan.data and plan.pipeline and plan.data.shard == "gradients" and _splits_backward(plan):
-        what = f"`shard = gradients` with the schedule `{plan.pipeline.schedule}`"
+    pipeline = plan.pipeline
+    if pipeline and pipeline.schedule in SPLIT and reduces_by_layer(plan) and plan.data:
+        what = f"`shard = {plan.data.shard}` with the schedule `{pipeline.schedule}`"
         yield _refuse(what, plan.data.at("shard"), "`shard = optimizer`")
-
-
-def _splits_backward(plan: Plan) -> bool:
-    return plan.pipeline is not None and plan.pipeline.schedule in SPLIT
 
 
 @limit("P402")

@@ -18,7 +18,7 @@ from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import count_local_elements, count_slice_elements, find_layer, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
-from parc.plan.placement import list_shard_axes, reduces_by_layer
+from parc.plan.placement import gathers_by_layer, list_shard_axes, reduces_by_layer
 from parc.trace.derive import derive_roles
 from parc.trace.ops import Op
 
@@ -50,27 +50,23 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
 
     Gradients are there from the backward pass to the update. Where ranks share an update, the rank is the
     first of them: slices of a tensor that does not divide end with the tensor, so that the last ones are
-    shorter.
+    shorter. A parameter that is gathered for each pass is there as a master alone.
     """
     sizes = plan.mesh.sizes
-    own, summed = [], 0
+    shard, types = list_shard_axes(plan), plan.train.precision
+    moments, master = MOMENTS * ELEMENT_BYTES[types.moments], ELEMENT_BYTES[types.master]
+    parameters = gradients = optimizer = 0
     for stage in stages:
         for path, parameter in named_parameters(stage):
-            own.append(parameter)
-            by_layer = reduces_by_layer(plan) and find_layer(stage, path) is not None
-            shard = list_shard_axes(plan) if by_layer else ()
-            summed += count_slice_elements(parameter, shard, sizes)
-    types = plan.train.precision
-    counts = [count_local_elements(each, sizes) for each in own]
-    updated = sum(count_slice_elements(each, list_shard_axes(plan), sizes) for each in own)
-    kept = MOMENTS * ELEMENT_BYTES[types.moments]
-    if types.master != types.compute:
-        kept += ELEMENT_BYTES[types.master]
-    return ModelStates(
-        sum(count * _count_element_bytes(each.dtype) for count, each in zip(counts, own, strict=True)),
-        summed * ELEMENT_BYTES[types.gradients],
-        updated * kept + COUNTER_BYTES * len(own),
-    )
+            whole = count_local_elements(parameter, sizes)
+            updated = count_slice_elements(parameter, shard, sizes)
+            in_layer = find_layer(stage, path) is not None
+            gathered = in_layer and gathers_by_layer(plan)
+            parameters += updated * master if gathered else whole * _count_element_bytes(parameter.dtype)
+            gradients += updated if in_layer and reduces_by_layer(plan) else whole
+            copied = types.master != types.compute and not gathered
+            optimizer += updated * (moments + master * copied) + COUNTER_BYTES
+    return ModelStates(parameters, gradients * ELEMENT_BYTES[types.gradients], optimizer)
 
 
 def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramTransfer, ...], ...]:

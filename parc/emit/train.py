@@ -13,7 +13,7 @@ from parc.ir.expression import Expression, call, expr, literal, name, substitute
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import TORCH_NAMES, Plan
 from parc.plan.mesh import identify_group, split_group_name
-from parc.plan.placement import list_shard_axes, reduces_by_layer
+from parc.plan.placement import gathers_by_layer, list_shard_axes, reduces_by_layer
 from parc.plan.schema.plan import V_SHAPED
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -57,6 +57,7 @@ class TrainFacts:
     shard: str | None
     stored_buffers: bool
     reduce_layers: str | None
+    gather_layers: str | None
     flops: str | None
     peak: str | None
     timeout: str
@@ -67,6 +68,7 @@ def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) ->
     train, dataset = plan.train, plan.train.dataset
     data = plan.data.axes if plan.data else ()
     peak = plan.cluster.device.compute if plan.cluster.device else None
+    layers = _print_constant(program.stages[0].layers_path)
     stages = [_build_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)]
     return TrainFacts(
         title=textwrap.fill(f"Trains plan `{plan.name}`: {_describe_mesh(plan)}.", WIDTH - len('"""')),
@@ -94,7 +96,8 @@ def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) ->
         stages=_assign("STAGES", literal(tuple(stages))),
         sequences=_assign("SEQUENCES", _count_sequences(data)),
         load_axes=_print_constant(program.load_axes) if program.load_axes is not None else None,
-        reduce_layers=_print_constant(program.stages[0].layers_path) if reduces_by_layer(plan) else None,
+        reduce_layers=layers if reduces_by_layer(plan) else None,
+        gather_layers=layers if gathers_by_layer(plan) else None,
         shard=_assign("SHARD", literal(shard)) if (shard := list_shard_axes(plan)) else None,
         stored_buffers=program.stored_buffers,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,

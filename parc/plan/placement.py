@@ -90,7 +90,12 @@ def list_shard_axes(plan: Plan) -> tuple[str, ...]:
 
 def reduces_by_layer(plan: Plan) -> bool:
     """Whether each backward pass reduces the gradients of a layer to the slices of its ranks."""
-    return plan.data is not None and plan.data.shard == "gradients"
+    return plan.data is not None and plan.data.shard in ("gradients", "parameters")
+
+
+def gathers_by_layer(plan: Plan) -> bool:
+    """Whether ranks keep slices of the parameters of layers, and gather a layer for each of its passes."""
+    return plan.data is not None and plan.data.shard == "parameters"
 
 
 def spread_layers(layers: int, stages: int) -> tuple[int, ...]:

@@ -97,7 +97,7 @@ def initialize(parameters: Sequence[PlacedParameter], seed: int) -> None:
             whole = draw(seed, parameter.name, placement.shape, dtype, placement.init)
             parameter.set_elements(parameter.select_share(whole))
             continue
-        names, size = parameter.user_names, parameter.tensor[0].numel()
+        names, size = parameter.user_names, parameter.tensor.numel() // len(parameter.rows)
         for row, expert in enumerate(parameter.rows):
             # the children of a list have names of their own, the slices of a stacked tensor share one
             name, key = (names[expert], None) if placement.stack else (parameter.name, expert)

@@ -6,8 +6,7 @@ run, so that the gradients of all its parameters are there.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.distributed.device_mesh import DeviceMesh
 
-from .buckets import fill_buckets, reduce_to_slices, split_slices
+from .buckets import reduce_to_slices, split_slices
 from .placement import PlacedParameter
+from .slices import group_alike
 
 
 class LayerGradients:
@@ -37,16 +37,12 @@ class LayerGradients:
                 sliced = [each for each in parameters if each.slice and each.name.startswith(inside)]
                 for parameter in sliced:
                     parameter.by_layer = True
-                layer.register_forward_pre_hook(partial(self._take_inputs, list(_group_alike(sliced))))
+                layer.register_forward_pre_hook(partial(self._take_inputs, list(group_alike(sliced))))
 
     def _take_inputs(
         self, buckets: Sequence[list[PlacedParameter]], _layer: nn.Module, inputs: tuple[Any, ...]
     ) -> tuple[Any, ...]:
-        found = [each for each in inputs if isinstance(each, Tensor) and each.requires_grad]
-        if not found:
-            return inputs
-        taken = dict(zip(map(id, found), _End.apply(partial(self._reduce, buckets), *found), strict=True))
-        return tuple(taken.get(id(each), each) for each in inputs)
+        return call_at_end(partial(self._reduce, buckets), inputs)
 
     def _reduce(self, buckets: Sequence[list[PlacedParameter]]) -> None:
         """Adds the sums over ranks of one microbatch's gradients to those of the microbatches before."""
@@ -59,14 +55,13 @@ class LayerGradients:
                 parameter.tensor.grad = None
 
 
-def _group_alike(parameters: Sequence[PlacedParameter]) -> Iterator[list[PlacedParameter]]:
-    """Parameters whose slices lie over the same axes, in buckets."""
-    alike: Mapping[tuple[str, ...], list[PlacedParameter]] = defaultdict(list)
-    for parameter in parameters:
-        assert parameter.slice is not None
-        alike[parameter.slice.axes].append(parameter)
-    for members in alike.values():
-        yield from fill_buckets(members)
+def call_at_end(call: Callable[[], None], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs of a layer; `call` is called when its backward pass has computed all gradients."""
+    found = [each for each in inputs if isinstance(each, Tensor) and each.requires_grad]
+    if not found:
+        return inputs
+    taken = dict(zip(map(id, found), _End.apply(call, *found), strict=True))
+    return tuple(taken.get(id(each), each) for each in inputs)
 
 
 class _End(Function):

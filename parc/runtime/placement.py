@@ -125,6 +125,7 @@ class PlacedParameter:
     cuts: tuple[Cut, ...]  # in the order of the mesh
     reduce_dtype: torch.dtype  # of its gradient as ranks send it
     slice: Slice | None = None  # None: this rank updates the whole local tensor
+    gathered: bool = False  # whether `tensor` has memory in passes alone, see `LayerParameters`
     by_layer: bool = False  # whether each backward pass reduces its gradient, see `LayerGradients`
     reduced: Tensor | None = None  # the gradient of its slice so far, where they do
 
@@ -192,11 +193,17 @@ class PlacedParameter:
         elements = self.slice.elements
         return local.view(-1)[elements.start : elements.stop]
 
+    @property
+    def kept(self) -> Tensor:
+        """What this rank holds of the value between passes: the tensor; of a gathered one the master."""
+        return self.master if self.gathered else self.tensor.detach()
+
     def set_elements(self, values: Tensor, start: int = 0) -> None:
         """Sets the elements from `start` on of the flattened tensor, and those of them in the master."""
         values = values.reshape(-1)
         stop = start + len(values)
-        self.tensor.detach().view(-1)[start:stop].copy_(values)
+        if not self.gathered:
+            self.tensor.detach().view(-1)[start:stop].copy_(values)
         own = self.slice.elements if self.slice else range(self.tensor.numel())
         low, high = max(start, own.start), min(stop, own.stop)
         if low < high:
@@ -211,8 +218,7 @@ class PlacedParameter:
     def ensure_reduced(self) -> Tensor:
         """The gradient of its slice; set to zeros where no backward pass has reduced it."""
         if self.reduced is None:
-            own = self.select_slice(self.tensor.detach())
-            self.reduced = torch.zeros_like(own, dtype=self.tensor.grad_dtype)
+            self.reduced = torch.zeros_like(self.master, dtype=self.tensor.grad_dtype)
         return self.reduced
 
     def drop_gradient(self) -> None:
@@ -227,8 +233,11 @@ class PlacedParameter:
 
 
 def round_masters(parameters: Iterable[PlacedParameter]) -> None:
-    """Sets what the model computes with from the masters of this rank, where these are of another type."""
-    copies = [each for each in parameters if each.master.dtype != each.tensor.dtype]
+    """Sets what the model computes with from the masters of this rank, where these are of another type.
+
+    What is gathered for each pass is rounded then.
+    """
+    copies = [each for each in parameters if each.master.dtype != each.tensor.dtype and not each.gathered]
     if copies:
         tensors = [each.select_slice(each.tensor.detach()) for each in copies]
         torch._foreach_copy_(tensors, [each.master for each in copies])
@@ -240,18 +249,20 @@ def place_parameters(
     mesh: DeviceMesh,
     precision: Precision,
     shard: tuple[str, ...] = (),
+    gather: str | None = None,
 ) -> tuple[PlacedParameter, ...]:
     """The parameters of `stage` with their placements, and with masters that have no values yet.
 
     Ranks along the axes of `shard` that hold the same values, and have terms of their gradient, share the
-    update: each has the masters of its slices.
+    update: each has the masters of its slices. Of layers at the path `gather` it keeps masters alone: the
+    tensors have no memory until they are gathered.
 
     Raises:
         ValueError: a parameter has no entry in the table or several, an entry does not fit the mesh, or a
             local tensor is not the part of the whole one that its placement leaves to a rank.
     """
     named = stage.named_parameters()
-    return tuple(_place(name, tensor, placements, mesh, precision, shard) for name, tensor in named)
+    return tuple(_place(name, tensor, placements, mesh, precision, shard, gather) for name, tensor in named)
 
 
 def _place(
@@ -261,6 +272,7 @@ def _place(
     mesh: DeviceMesh,
     precision: Precision,
     shard: tuple[str, ...],
+    gather: str | None,
 ) -> PlacedParameter:
     keys = [key for key in placements if matches(key, name)]
     if len(keys) != 1:
@@ -278,7 +290,14 @@ def _place(
     own = _slice(tensor.numel(), placement, mesh, shard)
     sent = precision.reduce or precision.gradients
     placed = PlacedParameter(name, tensor, tensor.detach(), placement, cuts, sent, own)
-    return replace(placed, master=placed.select_slice(placed.master).to(precision.master))
+    placed = replace(placed, master=placed.select_slice(placed.master).to(precision.master))
+    if gather is None or not name.startswith(f"{gather}."):
+        return placed
+    if own is None and placed.master.dtype == tensor.dtype:
+        return placed  # the tensor itself is the master
+    placed = replace(placed, master=torch.empty_like(placed.master), gathered=True)
+    tensor.untyped_storage().resize_(0)
+    return placed
 
 
 def _slice(count: int, placement: Placement, mesh: DeviceMesh, shard: tuple[str, ...]) -> Slice | None:

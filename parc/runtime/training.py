@@ -16,6 +16,7 @@ from .data.batches import Batches
 from .experts import TOKEN_COUNTS
 from .gradients import Gradients
 from .layer_gradients import LayerGradients
+from .layer_parameters import LayerParameters
 from .objective import Objective, pack_losses
 from .optim import AdamWSettings, Expert, ScheduledAdamW
 from .pipeline import Pipeline
@@ -33,8 +34,9 @@ class Trainer:
 
     `keywords` names what the whole model takes of a microbatch besides the tokens. `load_axes` are the axes
     over which the counts of the experts modules are terms of a sum; None where there are no experts.
-    `reduce_layers` is the path of the layers whose gradients each backward pass reduces, if any. `flops` is
-    the arithmetic of one step on one device, `peak_flops` what the device could do in a second.
+    `reduce_layers` is the path of the layers whose gradients each backward pass reduces, if any; their
+    parameters are gathered for each pass where they were placed so. `flops` is the arithmetic of one step on
+    one device, `peak_flops` what the device could do in a second.
     """
 
     def __init__(
@@ -63,6 +65,9 @@ class Trainer:
         self.keywords = keywords
         self.load_axes = load_axes
         self.flops, self.peak_flops = flops, peak_flops
+        if reduce_layers and any(parameter.gathered for parameter in parameters):
+            # their hooks come first, so that a backward pass frees what it has reduced the gradients of
+            LayerParameters(stages, reduce_layers, parameters, topology.mesh)
         self.layer_gradients = (
             LayerGradients(stages, reduce_layers, parameters, topology.mesh) if reduce_layers else None
         )
@@ -184,7 +189,7 @@ class Trainer:
         numbers = " and ".join(map(str, self.topology.stages))
         stage = f" of stage {numbers}" if self.topology.stage_count > 1 else ""
         for parameter in self.parameters:
-            if not parameter.tensor.isfinite().all():
+            if not parameter.kept.isfinite().all():
                 yield f"the parameter `{parameter.name}`{stage}"
         for number, losses in enumerate(() if packed is None else packed):
             if not losses.isfinite().all():

@@ -17,7 +17,13 @@ from parc.ir.parameters import (
 from parc.ir.program import Parameter, Program
 from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan
 from parc.plan.mesh import split_group_name
-from parc.plan.placement import list_shard_axes, locate_stages, name_schedule, reduces_by_layer
+from parc.plan.placement import (
+    gathers_by_layer,
+    list_shard_axes,
+    locate_stages,
+    name_schedule,
+    reduces_by_layer,
+)
 from parc.schedule.messages import Action, add_messages
 from parc.schedule.order import order_passes
 from parc.trace.ops import IssuedOp, Op, Role, Tape
@@ -74,7 +80,7 @@ class _Rank:
         self.sizes = plan.mesh.sizes
         self.pipeline = plan.mesh.name_group(plan.pipeline.axes) if plan.pipeline else None
         self.holders = _list_holders(plan)
-        self.by_layer = reduces_by_layer(plan)
+        self.by_layer, self.gathered = reduces_by_layer(plan), gathers_by_layer(plan)
         self.parameters = [  # with the numbers of their layers
             (parameter, find_layer(stage, path))
             for stage in self.stages.values()
@@ -121,7 +127,8 @@ class _Rank:
     def _derive_passes(self, number: int) -> Passes:
         before, after = (self.holders[(number + step) % len(self.holders)] for step in (-1, 1))
         stage, pipeline = self.stages[number], self.pipeline or ""
-        return derive_passes(stage, before, after, pipeline, self.sizes, self._reduce_layer)
+        ends = self._gather_layer, self._reduce_layer
+        return derive_passes(stage, before, after, pipeline, self.sizes, *ends)
 
     def _sum_gradients(self) -> Iterator[Op]:
         """To slices where backward passes have not done so, and then over the other axes."""
@@ -153,15 +160,26 @@ class _Rank:
                 for bucket in self._fill_buckets(alike):
                     yield from self._reduce_to_slices(sliced, sum(map(self._count_slice, bucket)))
 
+    def _gather_layer(self, number: int) -> Iterator[Op]:
+        """What each pass through a layer begins with."""
+        if self.gathered:
+            members = [parameter for parameter, layer in self.parameters if layer == number]
+            yield from self._gather(members, "parameters of a layer")
+
     def _gather_parameters(self) -> Iterator[Op]:
-        """Of each parameter that ranks share, outermost axis first."""
-        for dtype in dict.fromkeys(parameter.dtype for parameter, _ in self.parameters):
-            members = [parameter for parameter, _ in self.parameters if parameter.dtype == dtype]
+        """Of each parameter that ranks share and hold as a whole between steps."""
+        whole = [each for each, layer in self.parameters if not (self.gathered and layer is not None)]
+        yield from self._gather(whole, "updated parameters")
+
+    def _gather(self, parameters: Sequence[Parameter], where: str) -> Iterator[Op]:
+        """From slices, the outermost axis first."""
+        for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
+            members = [parameter for parameter in parameters if parameter.dtype == dtype]
             for sliced, alike in self._group_by_slices(members).items():
                 for bucket in self._fill_buckets(alike):
                     count = sum(map(self._count_slice, bucket))
                     for axis in sliced:
-                        yield Op("all_gather", axis, (count,), dtype, where="updated parameters")
+                        yield Op("all_gather", axis, (count,), dtype, where=where)
                         count *= self.sizes[axis]
 
     def _group_by_slices(self, parameters: Iterable[Parameter]) -> dict[tuple[str, ...], list[Parameter]]:

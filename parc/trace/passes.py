@@ -33,12 +33,13 @@ def derive_passes(
     after: int,
     pipeline: str,
     sizes: Mapping[str, int],
+    enter_layer: Callable[[int], Iterable[Op]] = lambda _: (),
     end_layer: Callable[[int], Iterable[Op]] = lambda _: (),
 ) -> Passes:
     """`before` and `after` are the coordinates on the axis `pipeline` of the stages next to this one.
 
-    `sizes` are those of the mesh's axes. `end_layer` has what the backward pass of a layer ends with, by the
-    number of the layer.
+    `sizes` are those of the mesh's axes. `enter_layer` has what each pass through a layer begins with,
+    `end_layer` what the backward pass ends with, by the number of the layer.
     """
 
     def build_ops(kind: OpKind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
@@ -54,8 +55,8 @@ def derive_passes(
     halves: dict[bool, list[Op]] = {True: [], False: []}
     for (unit, call), received in zip(calls[::-1], find_collectives_of_received(stage)[::-1], strict=True):
         halves[received] += [op for op in derive_backward(unit, call) if sizes[op.axis] > 1]
-    forward = (op for unit, call in calls for op in derive_forward(unit, call))
-    backward = _derive_backward_pass(stage, end_layer)
+    forward = _derive_forward_pass(stage, enter_layer)
+    backward = _derive_backward_pass(stage, enter_layer, end_layer)
     return Passes(
         receive_inputs=build_ops("recv", inputs, before),
         forward=tuple(op for op in forward if sizes[op.axis] > 1),
@@ -68,13 +69,32 @@ def derive_passes(
     )
 
 
-def _derive_backward_pass(stage: Stage, end_layer: Callable[[int], Iterable[Op]]) -> Iterator[Op]:
-    """The operations of all sites, the last first, and at the end of each layer what it ends with."""
+def _derive_forward_pass(stage: Stage, enter_layer: Callable[[int], Iterable[Op]]) -> Iterator[Op]:
+    """The operations of all sites, and at the begin of each layer what it begins with."""
+    current: int | None = None
+    for site in iterate_sites(stage):
+        layer = find_layer(stage, site.path)
+        if layer is not None and layer != current:
+            yield from enter_layer(layer)
+        current = layer
+        if site.move:
+            yield from derive_forward(site.unit, site.move)
+
+
+def _derive_backward_pass(
+    stage: Stage,
+    enter_layer: Callable[[int], Iterable[Op]],
+    end_layer: Callable[[int], Iterable[Op]],
+) -> Iterator[Op]:
+    """The operations of all sites, the last first, between what each layer begins and ends with."""
     current: int | None = None
     for site in reversed([*iterate_sites(stage)]):
         layer = find_layer(stage, site.path)
-        if current is not None and layer != current:
-            yield from end_layer(current)
+        if layer != current:
+            if current is not None:
+                yield from end_layer(current)
+            if layer is not None:
+                yield from enter_layer(layer)
         current = layer
         if site.move:
             yield from derive_backward(site.unit, site.move)

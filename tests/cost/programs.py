@@ -100,8 +100,9 @@ def _measure_states(folder: Path, world: int, rank: int) -> tuple[int, int, int]
     bytes_of_gradients = _count_bytes([each for pair in gradients for each in pair if each is not None])
     trainer.optimizer.step(0)
     state = [each for states in trainer.optimizer.adamw.state.values() for each in states.values()]
-    copies = [each.master for each in trainer.parameters if not _share_memory(each.master, each.tensor)]
-    parameters = _count_bytes([parameter.tensor for parameter in trainer.parameters])
+    assert not any(each.tensor.untyped_storage().nbytes() for each in trainer.parameters if each.gathered)
+    copies = [each.master for each in trainer.parameters if not _share_memory(each.master, each.kept)]
+    parameters = _count_bytes([parameter.kept for parameter in trainer.parameters])
     return parameters, bytes_of_gradients, _count_bytes([*state, *copies])
 
 

@@ -76,7 +76,7 @@ def assert_agreement(compiled: Compiled, folder: Path) -> None:
 CASES = [(model, layout) for model in ("moe", "classic") for layout in LAYOUTS]
 QUICK = [
     *[("moe", "experts-split-sequence"), ("moe", "everything"), ("classic", "everything")],
-    ("classic", "gradients-sharded"),
+    *[("classic", "gradients-sharded"), ("moe", "parameters-sharded")],
 ]
 
 

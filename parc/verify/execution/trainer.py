@@ -79,19 +79,19 @@ def read_shard(parameter: PlacedParameter, *, gradient: bool) -> Tensor:
     """
     if gradient:
         return parameter.gradient.cpu()
-    return (parameter.master if _is_rounded(parameter) else parameter.tensor.detach()).cpu()
+    return (parameter.master if _keeps_master(parameter) else parameter.tensor.detach()).cpu()
 
 
 def select_known(parameter: PlacedParameter, local: Tensor, *, gradient: bool) -> Tensor:
     """What `read_shard` reads of a tensor of the local shape."""
-    if parameter.slice is None or not (gradient or _is_rounded(parameter)):
+    if parameter.slice is None or not (gradient or _keeps_master(parameter)):
         return local
     return parameter.select_slice(local.contiguous())
 
 
-def _is_rounded(parameter: PlacedParameter) -> bool:
-    """Whether the model computes with a rounded copy of the master."""
-    return parameter.tensor.dtype != parameter.master.dtype
+def _keeps_master(parameter: PlacedParameter) -> bool:
+    """Whether the model computes with another tensor than the master: a rounded copy, or what is gathered."""
+    return parameter.gathered or parameter.tensor.dtype != parameter.master.dtype
 
 
 def join_slices(parameter: PlacedParameter, own: Tensor, mesh: DeviceMesh) -> Tensor:

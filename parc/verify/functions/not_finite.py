@@ -23,7 +23,7 @@ def check_not_finite(trainer: Any) -> Iterator[str]:
         mesh = trainer.topology.mesh
         spoilt = [each for each in trainer.parameters if _has_last_term(each, mesh)]
         hooks = [each.tensor.register_hook(_spoil) for each in spoilt]
-    before = [each.tensor.detach().clone() for each in trainer.parameters]
+    before = [each.kept.clone() for each in trainer.parameters]
     try:
         trainer.step(0)
     except SystemExit:
@@ -33,7 +33,7 @@ def check_not_finite(trainer: Any) -> Iterator[str]:
     for hook in hooks:
         hook.remove()
     pairs = zip(trainer.parameters, before, strict=True)
-    if changed := [each.name for each, value in pairs if not torch.equal(each.tensor.detach(), value)]:
+    if changed := [each.name for each, value in pairs if not torch.equal(each.kept, value)]:
         yield f"a gradient that is not a number still changes `{changed[0]}`"
 
 

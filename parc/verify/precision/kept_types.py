@@ -38,6 +38,8 @@ def find_wrong_types(trainer: Any, plan: Plan) -> Iterator[str]:
         for what, actual, right in dict.fromkeys(found):
             if actual != right:
                 yield f"{what} of `{parameter.name}` is {_name(actual)}, and {_name(right)} by the plan"
+        if parameter.gathered:  # it is rounded for each pass
+            continue
         rounded = parameter.master.to(parameter.tensor.dtype)
         if not torch.equal(parameter.tensor.detach(), join_slices(parameter, rounded, trainer.topology.mesh)):
             yield f"`{parameter.name}` is not its master, rounded, after the update"

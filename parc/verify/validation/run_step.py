@@ -58,7 +58,7 @@ def compare_program_here(plan: Plan, folder: Path, dataset: Dataset, expected: E
             found += _compare_rates(trainer.settings, plan, rank)
             with torch.no_grad():
                 for parameter in trainer.parameters:
-                    parameter.tensor.copy_(select_share(parameter, expected.values))
+                    parameter.set_elements(select_share(parameter, expected.values))
             loads = _record_loads(trainer)
             for number, step in enumerate(expected.steps):
                 found += compare_step(trainer, number, step)
@@ -93,7 +93,8 @@ def _compare_drawn(
         if all(name in drawn for name in parameter.user_names):
             share = select_share(parameter, drawn)
             if share.shape == parameter.tensor.shape:
-                error = float((parameter.tensor.detach() - share).abs().max()) if share.numel() else 0.0
+                kept = parameter.select_slice(share.contiguous()) if parameter.gathered else share
+                error = float((parameter.kept - kept).abs().max()) if kept.numel() else 0.0
         what = f"initial value of {parameter.name}"
         yield Deviation(what, parameter.user_names, -1, rank, error, 0.0, 0.0 if error == 0 else math.inf)
 
