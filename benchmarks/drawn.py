@@ -115,7 +115,9 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
     lines = [f"mesh = [{', '.join(f'{name}: {sizes[name]}' for name in mesh)}]"]
     data = [name for name in mesh if name == "dp" or (name == "ep" and draw.random() < 0.7)]
     if data:
-        shard = draw.choice(["none", "none", "optimizer", "gradients"]) if sizes[data[0]] > 1 else "none"
+        shard = (
+            draw.choice(["none", "optimizer", "gradients", "parameters"]) if sizes[data[0]] > 1 else "none"
+        )
         options = f" {{ shard = {shard} }}" if shard != "none" else ""
         lines.append(f"data over [{', '.join(data)}]{options}")
     if "tp" in mesh:

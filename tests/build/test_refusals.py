@@ -50,20 +50,22 @@ def test_every_fault_of_a_plan_is_told_at_once(project: Project) -> None:
     ]
 
 
-def test_what_is_not_built_yet_is_refused_in_words(project: Project) -> None:
-    project.layout, project.devices = "mesh = [dp: 2], data over [dp] { shard = parameters }", 2
-    (fault,) = project.faults()
-    assert (fault.code, fault.line) == ("P401", project.layout)
-    assert "not supported" in fault.words
-
-
-def test_gradients_are_not_reduced_by_layers_in_a_split_backward_pass(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("shard", "code", "words"),
+    [
+        ("gradients", "P401", "`shard = gradients` with the schedule `zero_bubble` is not supported"),
+        ("parameters", "P309", "gives wrong gradients with sharded parameters"),
+    ],
+)
+def test_layers_are_not_sharded_in_a_split_backward_pass(
+    project: Project, shard: str, code: str, words: str
+) -> None:
     schedule = "pipeline over [pp] { schedule = zero_bubble }"
-    project.layout = f"mesh = [pp: 2, dp: 2], data over [dp] {{ shard = gradients }}, {schedule}"
+    project.layout = f"mesh = [pp: 2, dp: 2], data over [dp] {{ shard = {shard} }}, {schedule}"
     project.devices = 4
     (fault,) = project.faults()
-    assert fault.code == "P401"
-    assert "`shard = gradients` with the schedule `zero_bubble`" in fault.words
+    assert (fault.code, fault.line) == (code, project.layout)
+    assert words in fault.words
 
 
 def test_a_setting_that_makes_it_not_fit(project: Project) -> None:

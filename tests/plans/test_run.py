@@ -22,7 +22,7 @@ SLOW = {
     *(("interleaved", name) for name in ("breadth_first", "data", "tensor", "experts")),
     *(("split-backward", name) for name in ("zero_bubble", "zero_bubble_of_chunks", "dualpipev_experts")),
     ("split-backward", "zbv_everything"),
-    *(("sharded-schedules", name) for name in ("chunks", "zero_bubble")),
+    *(("sharded-schedules", name) for name in ("chunks", "zero_bubble", "gathered_breadth")),
     *(("experts-over-several-axes", name) for name in ("moe", "replicated_outside")),
     *(("tensor-over-several-axes", name) for name in ("experts_over_both", "experts_over_one")),
     *(("tensor-over-several-axes", name) for name in ("around_data", "split_over_both")),

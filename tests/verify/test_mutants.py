@@ -143,6 +143,35 @@ def test_layers_that_keep_one_microbatchs_gradient_are_detected(tmp_path: Path) 
 
 
 @pytest.fixture(scope="module")
+def gathering(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
+    layout = "mesh = [dp: 2]\n    data over [dp] { shard = parameters }\n    recompute = layer"
+    sample = compiled("moe", (2, layout))
+    return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("gathering"), timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bug", "site", "rung", "means", "message"),
+    [
+        ("stale sharded parameters", "first pass", "numbers", "difference", "of layers"),
+        ("resharded too early", "used by others", "numbers", "difference", "gradient of layers"),
+        ("resharded too early", "not gathered", "matching", "difference", "another operation"),
+        ("resharded too early", "any forward pass", "numbers", "crash", ""),
+        ("another rank's slice", "moved", "numbers", "difference", "gradient of layers"),
+        ("gather in the wrong type", "sent in bfloat16", "matching", "difference", "another operation"),
+        ("gather in the wrong type", "rounded", "numbers", "difference", "gradient of layers"),
+    ],
+)
+def test_bugs_of_layers_that_are_gathered_are_detected(
+    gathering: MutantRunner, bug: str, site: str, rung: str, means: str, message: str
+) -> None:
+    its = inject_bugs(MutationTarget(gathering.sample))[bug]
+    found = gathering.detect(next(each.files for each in its if site in each.site), {})
+    assert found is not None
+    assert (found.rung, found.means, message in found.message) == (rung, means, True), found
+
+
+@pytest.fixture(scope="module")
 def sharing(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     layout = "mesh = [dp: 2, ep: 2]\n    data over [dp, ep] { shard = optimizer }\n    experts over [ep]"
     sample = compiled("moe", (4, layout))

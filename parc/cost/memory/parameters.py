@@ -90,6 +90,14 @@ def count_rank_parameters(job: Job, stage: StageShape) -> RankParameters:
     return RankParameters(split / degrees.tensor, replicated, experts / ranks, outside)
 
 
+def count_whole(job: Job, held: RankParameters) -> float:
+    """Parameters that a rank holds as a whole where those of layers, or their gradients, are sharded.
+
+    Programs of parc gather and reduce layers alone in their passes; others shard all parameters.
+    """
+    return held.outside_layers if job.software.emitted else 0.0
+
+
 def _count_tables(model: Architecture, stage: StageShape) -> int:
     """Matrices of the vocabulary."""
     return stage.has_embedding + (stage.has_head and not (model.tied and stage.has_embedding))

@@ -55,18 +55,20 @@ def count_model_states(job: Job, rank: int) -> ModelStates:
     layout, software = job.parallelism, job.software
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
-    sharded = others / prod(layout.groups.data) + experts / prod(layout.groups.expert_data)
+    data = prod(layout.groups.data)
+    sharded = others / data + experts / prod(layout.groups.expert_data)
     whole = others + experts
+    outside = sum(parameters.count_whole(job, each) for each in held)
     if layout.shard == "parameters":  # the shard is the master: layers are gathered in the type of `compute`
+        inside = sharded - outside / data
         return ModelStates(
-            parameters=sharded * software.master_bytes,
-            gradients=sharded * software.gradient_bytes,
-            optimizer=sharded * software.moment_bytes,
+            parameters=inside * software.master_bytes + outside * software.element_bytes,
+            gradients=(inside + outside) * software.gradient_bytes,
+            optimizer=inside * software.moment_bytes + outside / data * software.optimizer_bytes,
         )
     gradients = whole
     if layout.shard == "gradients":  # each backward pass reduces those of layers
-        outside = sum(each.outside_layers for each in held)
-        gradients = sharded + outside * (1 - 1 / prod(layout.groups.data))
+        gradients = sharded + outside * (1 - 1 / data)
     return ModelStates(
         parameters=whole * software.element_bytes,
         gradients=gradients * software.gradient_bytes,
@@ -147,10 +149,12 @@ def _count_working_bytes(job: Job, stage: StageShape) -> float:
     for _, has_experts in _list_layer_kinds(stage):
         working = _measure_layer(job, has_experts)[1]
         if job.parallelism.shard in ("gradients", "parameters"):
-            layer = StageShape(int(not has_experts), int(has_experts), False, False)
-            gathered = job.parallelism.shard == "parameters"
-            bytes = gathered * job.software.element_bytes + job.software.gradient_bytes
-            working += parameters.count_rank_parameters(job, layer).total * bytes
+            held = parameters.count_rank_parameters(
+                job, StageShape(int(not has_experts), int(has_experts), False, False)
+            )
+            gathered = held.total if job.parallelism.shard == "parameters" else 0.0
+            reduced = held.non_experts * (job.degrees.data > 1) + held.experts * (job.degrees.expert_data > 1)
+            working += gathered * job.software.element_bytes + reduced * job.software.gradient_bytes
         largest = max(largest, working)
     return largest
 

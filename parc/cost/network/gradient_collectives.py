@@ -8,12 +8,15 @@ from typing import Literal
 
 from parc.cost.job.job import Job
 from parc.cost.job.parallelism import FanOut, GroupName, TensorAxis
-from parc.cost.memory.parameters import RankParameters
+from parc.cost.memory.parameters import RankParameters, count_whole
 from parc.named_tuple import NamedTuple
 
 
 class GradientCollective(NamedTuple):
-    """`calls` collectives of `bytes` each, as in `collective_times.py`, over a group with this fan-out."""
+    """`calls` collectives of `bytes` each, as in `collective_times.py`, over a group with this fan-out.
+
+    Those `in_passes` are issued in the passes of each microbatch, all others once a step, after the last.
+    """
 
     purpose: str
     kind: Literal["all_reduce", "reduce_scatter", "all_gather"]
@@ -21,12 +24,13 @@ class GradientCollective(NamedTuple):
     fan_out: FanOut
     bytes: float
     calls: int = 1
+    in_passes: bool = False
 
 
 def derive_gradient_collectives(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Of one rank that holds these parameters."""
-    kinds = {"none": _derive_all_reduces, "parameters": _derive_sharded}
-    return kinds.get(job.parallelism.shard, _derive_shared_update)(job, held)
+    derive = _derive_all_reduces if job.parallelism.shard == "none" else _derive_shared_update
+    return derive(job, held)
 
 
 def _derive_all_reduces(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
@@ -56,58 +60,56 @@ def _derive_shared_update(job: Job, held: RankParameters) -> Iterator[GradientCo
     """Gradients are reduced to the ranks that update with them, parameters gathered from these.
 
     Each axis that the parallelism names divides what the ones outside it reduce and gather. With
-    `shard = gradients` those of layers are reduced in the backward pass of each microbatch.
+    `shard = gradients` those of layers are reduced in the backward pass of each microbatch. With
+    `shard = parameters` layers are gathered for each pass as well.
     """
     layout, degrees = job.parallelism, job.degrees
     data = layout.data_axis_fan_outs or (layout.groups.data,)
     copies = layout.expert_axis_fan_outs or (layout.groups.expert_data,)
-    by_layer = layout.shard == "gradients"
-    calls = layout.microbatches if by_layer else 1
-    outside = held.outside_layers if by_layer else 0.0
+    by_layer, gathered = layout.shard != "optimizer", layout.shard == "parameters"
+    reductions = layout.microbatches if by_layer else 0
+    gathers = layout.microbatches * job.software.parameter_gathers if gathered else 0
+    outside = count_whole(job, held) if by_layer else 0.0
     if degrees.data > 1:
         inside = held.non_experts - outside
-        yield from _reduce(job, "all but the experts", inside, "data", data, calls)
-        yield from _reduce(job, "embedding and head", outside, "data", data, 1)
-        yield from _gather(job, "all but the experts", held.non_experts, "data", data)
+        yield from _reduce(job, "all but the experts", inside, "data", data, reductions)
+        yield from _reduce(job, "embedding and head", outside, "data", data)
+        if gathered:
+            yield from _gather(job, "all but the experts", inside, "data", data, gathers)
+            yield from _gather(job, "embedding and head", outside, "data", data)
+        else:
+            yield from _gather(job, "all but the experts", held.non_experts, "data", data)
     if degrees.expert_data > 1:
-        yield from _reduce(job, "experts", held.experts, "expert_data", copies, calls)
-        yield from _gather(job, "experts", held.experts, "expert_data", copies)
+        yield from _reduce(job, "experts", held.experts, "expert_data", copies, reductions)
+        yield from _gather(job, "experts", held.experts, "expert_data", copies, gathers)
     yield from _derive_tensor_sums(job, held.replicated / degrees.data, held.experts / degrees.expert_data)
 
 
 def _reduce(
-    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...], calls: int
+    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
 ) -> Iterator[GradientCollective]:
-    for fan_out in axes[::-1] if count else ():
-        bytes = count * job.software.reduce_bytes
-        yield GradientCollective(f"gradients of {what}", "reduce_scatter", group, fan_out, bytes, calls)
-        count /= prod(fan_out)
+    """Of so many parameters; `in_passes` is how often the passes of a step reduce them, 0 for once after."""
+    bytes = count * job.software.reduce_bytes
+    yield from _derive_by_axis("reduce_scatter", f"gradients of {what}", bytes, group, axes, in_passes)
 
 
 def _gather(
-    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...]
+    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
 ) -> Iterator[GradientCollective]:
-    for fan_out in axes[::-1] if count else ():
-        bytes = count * job.software.element_bytes
-        yield GradientCollective(f"parameters of {what}", "all_gather", group, fan_out, bytes)
-        count /= prod(fan_out)
+    """As `_reduce`."""
+    bytes = count * job.software.element_bytes
+    yield from _derive_by_axis("all_gather", f"parameters of {what}", bytes, group, axes, in_passes)
 
 
-def _derive_sharded(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
-    """Gradients are reduced to the ranks that keep them, parameters gathered from these: each microbatch."""
-    software, layout, degrees = job.software, job.parallelism, job.degrees
-    calls = layout.microbatches
-    gathers = software.parameter_gathers * calls
-    groups: tuple[tuple[str, float, GroupName, int, FanOut], ...] = (
-        ("all but the experts", held.non_experts, "data", degrees.data, layout.groups.data),
-        ("experts", held.experts, "expert_data", degrees.expert_data, layout.groups.expert_data),
-    )
-    for what, count, group, size, fan_out in groups:
-        if size > 1 and count:
-            gradients, parameters = count * software.reduce_bytes, count * software.element_bytes
-            yield GradientCollective(
-                f"gradients of {what}", "reduce_scatter", group, fan_out, gradients, calls
-            )
-            yield GradientCollective(
-                f"parameters of {what}", "all_gather", group, fan_out, parameters, gathers
-            )
+def _derive_by_axis(
+    kind: Literal["reduce_scatter", "all_gather"],
+    purpose: str,
+    bytes: float,
+    group: GroupName,
+    axes: tuple[FanOut, ...],
+    in_passes: int,
+) -> Iterator[GradientCollective]:
+    """The innermost axis has all bytes, each further one a share."""
+    for fan_out in axes[::-1] if bytes else ():
+        yield GradientCollective(purpose, kind, group, fan_out, bytes, in_passes or 1, in_passes > 0)
+        bytes /= prod(fan_out)

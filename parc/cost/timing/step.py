@@ -143,8 +143,8 @@ def _predict_update(
     by_stage = [count_rank_parameters(job, stage) for stage in stages]
     held = RankParameters(*map(sum, zip(*by_stage, strict=True)))
     seconds = 0.0
-    if layout.shard != "parameters":
-        for each in derive_gradient_collectives(job, held):
+    for each in derive_gradient_collectives(job, held):
+        if layout.shard != "parameters" or not each.in_passes:
             seconds += each.calls * PREDICTORS[each.kind](each.bytes, each.fan_out, links)
     others, experts = held.non_experts, held.experts
     if layout.shard != "none":

@@ -17,8 +17,8 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "(ZeRO-1).",
         "gradients": "As `optimizer`, and of the gradients of layers every rank holds a part: each "
         "microbatch reduces them (ZeRO-2).",
-        "parameters": "Every rank holds a part of parameters, gradients and optimizer states; layers are "
-        "gathered when they are needed (FSDP, ZeRO-3).",
+        "parameters": "As `gradients`, and of the parameters of layers every rank holds a part: a layer is "
+        "gathered for each of its passes (FSDP, ZeRO-3).",
     },
     ("pipeline", "schedule"): {
         "gpipe": "All forward passes, then all backward passes: every microbatch of a step is held at once.",

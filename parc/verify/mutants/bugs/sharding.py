@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.plan.placement import reduces_by_layer
+from parc.plan.placement import gathers_by_layer, reduces_by_layer
 from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Mutant, MutationTarget
 
 BUCKETS = "runtime/buckets.py"
 GRADIENTS = "runtime/gradients.py"
 LAYERS = "runtime/layer_gradients.py"
+MEMORY = "runtime/layer_parameters.py"
 PLACEMENT = "runtime/placement.py"
 SLICES = "runtime/slices.py"
 TRAINING = "runtime/training.py"
 UPDATE = "        self.optimizer.step(step, idle)\n"
 GATHER = "        self.shared_updates.gather()\n"
 SCATTER = "        dist.reduce_scatter_single(share, flat, group=group)\n"
+VALUES = "gather_slices(bucket, slices, self.mesh)"
+ENTER = "lambda _: memory.fill()"
+FREE = "    if is_first_pass():\n        memory.free()\n"
 
 
 @silent_bug("stale sharded parameters")
 def keep_stale_slices(target: MutationTarget) -> Iterator[Mutant]:
     """A rank goes on with the parameters that others have updated as they were before.
 
-    Applies where ranks share updates.
+    Applies where ranks share updates; to what layers are gathered from, where they are.
     """
     if axes := _list_axes(target):
         update = UPDATE + GATHER
@@ -32,16 +36,56 @@ def keep_stale_slices(target: MutationTarget) -> Iterator[Mutant]:
         yield target.patch(TRAINING, update, early, "gathered before the update", over=axes)
         buckets = "in self._buckets:\n"
         first = "in self._buckets[:1]:\n"
-        yield target.patch(SLICES, buckets, first, "only the first bucket gathered", over=axes)
+        single = "one bucket" if _count_updated_groups(target) == 1 else None
+        site = "only the first bucket gathered"
+        yield target.patch(SLICES, buckets, first, site, over=axes, equivalent=single)
+    if axes and gathers_by_layer(target.plan):
+        kept = f"vars(self).setdefault(str(id(bucket)), {VALUES})"
+        yield target.patch(MEMORY, VALUES, kept, "layers as in their first pass", over=axes)
+
+
+@silent_bug("resharded too early")
+def free_too_early(target: MutationTarget) -> Iterator[Mutant]:
+    """A layer computes gradients with parameters whose memory is free already, and perhaps used by others.
+
+    Applies where layers are gathered for each pass; to the second forward pass, where there is one.
+    """
+    if gathers_by_layer(target.plan):
+        others = "[each.tensor.data.neg_() for each in memory.parameters]"
+        used = f"lambda _: (memory.fill(), {others})"
+        yield target.patch(MEMORY, ENTER, used, "memory used by others in the backward pass")
+        yield target.patch(MEMORY, ENTER, "lambda _: None", "not gathered for the backward pass")
+        if target.plan.recompute == "layer":
+            always = "    memory.free()\n    if is_first_pass():\n"
+            yield target.patch(MEMORY, FREE, always, "freed after any forward pass")
+
+
+@silent_bug("gather in the wrong type")
+def mistype_gathers(target: MutationTarget) -> Iterator[Mutant]:
+    """The slices of a layer are rounded to another type than the model computes in.
+
+    Applies where layers are gathered for each pass.
+    """
+    axes = _list_axes(target)
+    if axes and gathers_by_layer(target.plan):
+        right = "parameter.master.to(parameter.tensor.dtype)"
+        yield target.patch(MEMORY, right, "parameter.master.bfloat16()", "sent in bfloat16", over=axes)
+        twice = right.replace("to(", "bfloat16().to(")
+        yield target.patch(MEMORY, right, twice, "rounded to bfloat16 first", over=axes)
 
 
 @silent_bug("another rank's slice")
 def mix_slices(target: MutationTarget) -> Iterator[Mutant]:
     """A slice is updated with the gradient of another one, or put in the place of another one.
 
-    Applies where ranks share updates; to the order of the axes, where they do so along several.
+    Applies where ranks share updates; to the order of the axes, where they do so along several; to what a
+    layer is gathered from, where it is.
     """
     axes = _list_axes(target)
+    if axes and gathers_by_layer(target.plan):
+        given = "bucket, slices, self.mesh"
+        next_one = "bucket, [each.roll(1) for each in slices], self.mesh"
+        yield target.patch(MEMORY, given, next_one, "a layer's slices moved by one element", over=axes)
     if axes:
         rolled = SCATTER.replace("flat,", "flat.roll(share.numel()),")
         yield target.patch(BUCKETS, SCATTER, rolled, "the gradient of the next slice", over=axes)
@@ -89,6 +133,17 @@ def measure_terms(target: MutationTarget) -> Iterator[Mutant]:
     if axes := _list_axes(target):
         summed, terms = "member.gradient for member", "member.ensure_gradient() for member"
         yield target.patch(GRADIENTS, summed, terms, "of whole tensors", over=axes)
+
+
+def _count_updated_groups(target: MutationTarget) -> int:
+    """How many sets of axes have slices that are gathered after the update."""
+    layers = f"{target.sample.program.stages[0].layers_path}."
+    whole = [
+        parameter
+        for parameter in target.parameters
+        if not (gathers_by_layer(target.plan) and parameter.key.startswith(layers))
+    ]
+    return len({axes for parameter in whole if (axes := target.list_slice_axes(parameter))})
 
 
 def _list_axes(target: MutationTarget) -> list[str]:
