@@ -156,9 +156,8 @@ class _Rank:
         """What the backward pass of a layer ends with."""
         if self.by_layer:
             members = [parameter for parameter, layer in self.parameters if layer == number]
-            for sliced, alike in self._group_by_slices(members).items():
-                for bucket in self._fill_buckets(alike):
-                    yield from self._reduce_to_slices(sliced, sum(map(self._count_slice, bucket)))
+            for sliced, _, bucket in self._group_alike(members):
+                yield from self._reduce_to_slices(sliced, sum(map(self._count_slice, bucket)))
 
     def _gather_layer(self, number: int) -> Iterator[Op]:
         """What each pass through a layer begins with."""
@@ -173,21 +172,22 @@ class _Rank:
 
     def _gather(self, parameters: Sequence[Parameter], where: str) -> Iterator[Op]:
         """From slices, the outermost axis first."""
-        for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
-            members = [parameter for parameter in parameters if parameter.dtype == dtype]
-            for sliced, alike in self._group_by_slices(members).items():
-                for bucket in self._fill_buckets(alike):
-                    count = sum(map(self._count_slice, bucket))
-                    for axis in sliced:
-                        yield Op("all_gather", axis, (count,), dtype, where=where)
-                        count *= self.sizes[axis]
+        for sliced, dtype, bucket in self._group_alike(parameters):
+            count = sum(map(self._count_slice, bucket))
+            for axis in sliced:
+                yield Op("all_gather", axis, (count,), dtype, where=where)
+                count *= self.sizes[axis]
 
-    def _group_by_slices(self, parameters: Iterable[Parameter]) -> dict[tuple[str, ...], list[Parameter]]:
-        alike: dict[tuple[str, ...], list[Parameter]] = defaultdict(list)
+    def _group_alike(
+        self, parameters: Iterable[Parameter]
+    ) -> Iterator[tuple[tuple[str, ...], str, list[Parameter]]]:
+        """The parameters with slices over the same axes and of the same type, in buckets."""
+        alike: dict[tuple[tuple[str, ...], str], list[Parameter]] = defaultdict(list)
         for parameter in parameters:
             if sliced := self._list_slice_axes(parameter):
-                alike[sliced].append(parameter)
-        return alike
+                alike[sliced, parameter.dtype].append(parameter)
+        for (sliced, dtype), members in alike.items():
+            yield from ((sliced, dtype, bucket) for bucket in self._fill_buckets(members))
 
     def _list_slice_axes(self, parameter: Parameter) -> tuple[str, ...]:
         return list_slice_axes(parameter, self.shard, self.sizes)

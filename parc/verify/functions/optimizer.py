@@ -69,8 +69,8 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
             expected, mean, square = (
                 torch.where(updated, after[each], state[each]) for each in ("value", "mean", "square")
             )
-            kept = parameter.kept if parameter.gathered else parameter.select_slice(parameter.kept)
-            found = kept.double()
+            held = parameter.kept if parameter.gathered else parameter.select_slice(parameter.kept)
+            found = held.double()
             if not found.numel():  # the slice of a rank beyond the end of the tensor
                 continue
             error = float((found - expected).abs().max())
