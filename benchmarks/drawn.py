@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -110,6 +110,7 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
     while not sizes or prod(sizes.values()) > most:
         sizes = {name: draw.choice([1, 1, 2, 2, 4, 8]) for name in ("dp", "ep", "tp")}
         sizes["pp"] = draw.choice([1, 1, 2, 3, 4])
+        sizes |= {"tq": draw.choice([1, 1, 2]), "et": draw.choice([1, 1, 1, 2])}
     names = draw.sample(list(sizes), len(sizes))
     mesh = [name for name in names if sizes[name] > 1] or ["dp"]
     lines = [f"mesh = [{', '.join(f'{name}: {sizes[name]}' for name in mesh)}]"]
@@ -120,13 +121,15 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
         )
         options = f" {{ shard = {shard} }}" if shard != "none" else ""
         lines.append(f"data over [{', '.join(data)}]{options}")
-    if "tp" in mesh:
-        lines.append(f"tensor over [tp] {{ sequence = {draw.choice(['true', 'false'])} }}")
-    split = " { tensor = [tp] }" if "tp" in mesh and draw.random() < 0.5 else ""
-    if "ep" in mesh:
-        lines.append(f"experts over [ep]{split}")
-    elif "tp" in mesh and draw.random() < 0.5:
-        lines.append("experts over [tp]")
+    tensor: list[str] = [name for name in ("tp", "tq") if name in mesh]
+    if tensor:
+        lines.append(f"tensor over {_list(tensor)} {{ sequence = {draw.choice(['true', 'false'])} }}")
+    over: list[str] = [name for name in (*data, *tensor) if draw.random() < 0.3]
+    over += [name for name in mesh if name == "ep" and name not in over]
+    split = [name for name in tensor if name not in over and draw.random() < 0.5]
+    split += [name for name in mesh if name == "et"]
+    if over:
+        lines.append(f"experts over {_list(over)} {{ tensor = {_list(split)} }}")
     if "pp" in mesh and sizes["pp"] <= layers:
         cuts = sorted(draw.sample(range(1, layers), sizes["pp"] - 1))
         stages = [end - start for start, end in zip([0, *cuts], [*cuts, layers], strict=True)]
@@ -134,3 +137,7 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
         lines.append(f"pipeline over [pp] {{ schedule = {schedule}, layers = {stages} }}")
     lines.append(f"recompute = {draw.choice(['none', 'none', 'layer', 'attention', 'experts'])}")
     return prod(sizes[name] for name in mesh), "\n".join(lines)
+
+
+def _list(axes: Sequence[str]) -> str:
+    return f"[{', '.join(axes)}]"

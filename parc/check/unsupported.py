@@ -69,7 +69,7 @@ def data_sharding(plan: Plan) -> Iterator[Finding]:
 @limit("P402")
 def partly_split_tensors(plan: Plan) -> Iterator[Finding]:
     """Experts use some of the axes of `tensor` and leave others out, so that several ranks would compute the
-    same experts on the same tokens; or a pipeline is laid over no axis.
+    same experts on the same tokens.
 
     What the ranks of `tensor` compute is added up over all of its axes at once, which would count such terms
     several times. With `sequence = true` each rank has tokens of its own, and experts may be distributed over
@@ -91,10 +91,6 @@ def partly_split_tensors(plan: Plan) -> Iterator[Finding]:
           experts over [a] { tensor = [b] }
         }
     """
-    if plan.pipeline and not plan.pipeline.axes:
-        yield _refuse(
-            "`pipeline` over no axis", plan.pipeline.at("axes"), "lay it over an axis, or leave it out"
-        )
     experts, tensor = plan.experts, plan.tensor
     if experts is None or tensor is None:
         return
