@@ -254,15 +254,27 @@ def place_parameters(
     """The parameters of `stage` with their placements, and with masters that have no values yet.
 
     Ranks along the axes of `shard` that hold the same values, and have terms of their gradient, share the
-    update: each has the masters of its slices. Of layers at the path `gather` it keeps masters alone: the
-    tensors have no memory until they are gathered.
+    update: each has the masters of its slices. With `gather`, the path of layers, `stage` may be built on the
+    meta device: parameters get memory here, and those of layers lose it again until they are gathered.
 
     Raises:
         ValueError: a parameter has no entry in the table or several, an entry does not fit the mesh, or a
             local tensor is not the part of the whole one that its placement leaves to a rank.
     """
-    named = stage.named_parameters()
-    return tuple(_place(name, tensor, placements, mesh, precision, shard, gather) for name, tensor in named)
+    placed = []
+    for name, tensor in list(stage.named_parameters()):
+        local = tensor if gather is None else _allocate(stage, name, mesh.device_type)
+        placed.append(_place(name, local, placements, mesh, precision, shard, gather))
+    return tuple(placed)
+
+
+def _allocate(stage: nn.Module, name: str, device: str) -> nn.Parameter:
+    """A parameter with memory, in the place of one that may have none."""
+    owner, _, last = name.rpartition(".")
+    module = stage.get_submodule(owner)
+    parameter = nn.Parameter(torch.empty_like(module.get_parameter(last), device=device))
+    setattr(module, last, parameter)
+    return parameter
 
 
 def _place(

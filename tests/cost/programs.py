@@ -44,9 +44,8 @@ def compile_file(file: str, name: str) -> Compiled:
     return Compiled(plan, model, compile_program(plan, model))
 
 
-def compile_types(layout: str, **types: NumberType) -> Compiled:
-    """The first of both models in a layout, in other types; those that are not given are fp32."""
-    plan = find_plan("moe", layout)
+def compile_types(plan: Plan, **types: NumberType) -> Compiled:
+    """A plan in other types; those that are not given are fp32."""
     plan = replace(plan, train=replace(plan.train, precision=Precision(span=plan.span, **types)))
     model = capture(plan)
     return Compiled(plan, model, compile_program(plan, model))

@@ -29,7 +29,7 @@ from tests.cost.programs import (
     compile_random,
     compile_types,
 )
-from tests.verify.plans import LAYOUTS, list_folded
+from tests.verify.plans import LAYOUTS, find_plan, list_folded
 
 Bytes = Counter[tuple[str, str]]
 GATHERED_OR_REDUCED = ("gradients", "parameters of a layer", "updated parameters")
@@ -93,16 +93,19 @@ def assert_equal(compiled: Compiled) -> None:
     assert job is not None
     for number, stage in enumerate(program.stages):
         held = parameters.count_rank_parameters(job, job.stages[number])
-        count = updated = summed = held.total
+        updated = summed = held.total
         if plan.data and plan.data.shard != "none":
             updated = held.non_experts / job.degrees.data + held.experts / job.degrees.expert_data
         if plan.data and plan.data.shard in ("gradients", "parameters"):
             summed = updated + held.outside_layers * (1 - 1 / job.degrees.data)
-        if plan.data and plan.data.shard == "parameters":  # in these programs masters are of the same type
-            count = summed
-        assert count_program_states(plan, [stage]).parameters == count * job.software.element_bytes
+        in_full, states = held.total * job.software.element_bytes, updated * job.software.optimizer_bytes
+        if plan.data and plan.data.shard == "parameters":  # layers are there as slices of masters alone
+            inside = summed - held.outside_layers
+            in_full = inside * job.software.master_bytes + held.outside_layers * job.software.element_bytes
+            states -= inside * (job.software.optimizer_bytes - job.software.moment_bytes)
+        assert count_program_states(plan, [stage]).parameters == in_full
         assert count_program_states(plan, [stage]).gradients == summed * job.software.gradient_bytes
-        tensors = count_program_states(plan, [stage]).optimizer - updated * job.software.optimizer_bytes
+        tensors = count_program_states(plan, [stage]).optimizer - states
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
         shape = sum_by_shape(job, number, plan) + count_position_gathers(job, plan, number)
         more = sum_by_program(plan, program, number)
@@ -120,9 +123,13 @@ def test_the_plans_of_the_suite(model: str, layout: str) -> None:
     assert_equal(compile_fixed(model, layout))
 
 
-@pytest.mark.parametrize("layout", ["everything", "gradients-sharded", "optimizer-sharded"])
+@pytest.mark.parametrize(
+    "layout", ["everything", "gradients-sharded", "optimizer-sharded", "parameters-sharded"]
+)
 def test_gradients_that_are_sent_in_fewer_bits(layout: str) -> None:
-    assert_equal(compile_types(layout, compute="bf16", master="fp32", reduce="bf16", moments="bf16"))
+    assert_equal(
+        compile_types(find_plan("moe", layout), compute="bf16", master="fp32", reduce="bf16", moments="bf16")
+    )
 
 
 @pytest.mark.parametrize(("file", "name"), list_folded())

@@ -28,7 +28,7 @@ from tests.cost.programs import (
     compile_types,
     measure_states,
 )
-from tests.verify.plans import LAYOUTS, list_folded
+from tests.verify.plans import LAYOUTS, find_plan, list_folded, loaded
 
 Bytes = Counter[tuple[str, str]]
 VOTE = "torch.int32"  # of what the stages tell each other in their first step alone
@@ -95,9 +95,16 @@ def test_so_does_one_whose_moments_have_fewer_bits(name: str, tmp_path: Path) ->
     assert_agreement(compile_file("moments", name), tmp_path / "program")
 
 
-def test_so_does_one_that_sends_gradients_in_fewer_bits(tmp_path: Path) -> None:
-    compiled = compile_types("gradients-sharded", compute="bf16", master="fp32", reduce="bf16")
+@pytest.mark.parametrize("layout", ["gradients-sharded", "parameters-sharded"])
+def test_so_does_one_that_sends_gradients_in_fewer_bits(layout: str, tmp_path: Path) -> None:
+    compiled = compile_types(find_plan("moe", layout), compute="bf16", master="fp32", reduce="bf16")
     assert_agreement(compiled, tmp_path / "program")
+
+
+def test_so_does_one_that_gathers_experts_which_no_ranks_share(tmp_path: Path) -> None:
+    layout = "mesh = [ep: 2]\n data over [ep] { shard = parameters }\n experts over [ep]"
+    (plan,) = loaded("moe", 2, layout).plans
+    assert_agreement(compile_types(plan, compute="bf16", master="fp32"), tmp_path / "program")
 
 
 @pytest.mark.parametrize(("file", "name"), list_folded())

@@ -66,8 +66,9 @@ class Placed:
     """A stage with its own values, whose layers are gathered over `dp`, but for their scales."""
 
     def __init__(self, again: bool, dtype: torch.dtype, precision: Precision) -> None:
-        topology, self.stage = Topology.build({"dp": RANKS}), Stage(again, dtype)
-        self.whole = Stage(again, dtype)
+        topology, self.whole = Topology.build({"dp": RANKS}), Stage(again, dtype)
+        with torch.device("meta"):
+            self.stage = Stage(again, dtype)
         table = {
             name: Placement(
                 tuple(each.shape), init=(), reduce=() if name[0] == "l" and "sc" in name else ("dp",)
