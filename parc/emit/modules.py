@@ -46,13 +46,16 @@ def _list_distinct_units(stages: Sequence[Stage]) -> list[Unit]:
     return list({unit.name: unit for stage in stages for unit in stage.units}.values())
 
 
-def find_clashing_groups(program: Program, axes: Sequence[str]) -> set[str]:
-    """The groups, which are attributes of modules, that would take the place of something else.
+def find_clashing_groups(program: Program, axes: Sequence[str], pipeline: str | None = None) -> set[str]:
+    """The groups that would take the place of something else: of an attribute of a module, or of an axis.
 
-    `axes` are those of the mesh, whose names the groups over several axes must not have.
+    `axes` are those of the mesh, whose names the groups over several axes must not have; nor has the group
+    `pipeline`, which is no attribute.
     """
     found: set[str] = set()
     known = {axis: axis for axis in axes}  # groups, by the names of their attributes
+    if pipeline is not None and known.setdefault(identify_group(pipeline), pipeline) != pipeline:
+        found.add(pipeline)
     for stage in program.stages:
         for unit in (*stage.units, stage.root):
             tensors = [each.path for each in unit.parameters] + [each.path for each in unit.buffers]

@@ -42,7 +42,9 @@ def emit(plan: Plan, program: Program, sources: Mapping[str, bytes]) -> Files:
     where the program is inconsistent, which is a fault of the passes before.
     """
     verify_program(plan, program)
-    clashes = [_report_clash(plan, group) for group in sorted(find_clashing_groups(program, plan.mesh.names))]
+    pipeline = plan.mesh.name_group(plan.pipeline.axes) if plan.pipeline else None
+    clashing = find_clashing_groups(program, plan.mesh.names, pipeline)
+    clashes = [_report_clash(plan, group) for group in sorted(clashing)]
     if clashes:
         raise CompileError(*clashes)
     stages = _print_stages(plan, program)

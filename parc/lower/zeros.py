@@ -6,9 +6,9 @@ from torch import fx
 
 from parc.capture.custom_ops import CALL
 from parc.capture.graph import get_argument, get_item_source, get_name, is_item, list_operands
+from parc.shard.gradients import CASTS, ZEROS
 from parc.shard.placed import Placed
 
-_ZEROS = ("aten::zeros", "aten::new_zeros", "aten::zeros_like")
 _FILLED = ("aten::full", "aten::new_full", "aten::full_like")
 
 
@@ -26,5 +26,7 @@ def is_zero(placed: Placed, node: fx.Node) -> bool:
     if kind in _FILLED:
         return bool(get_argument(node, "fill_value") == 0)
     operands = list_operands(node)
+    if kind in CASTS:
+        return is_zero(placed, operands[0])
     adds = kind == "aten::add" and len(operands) == 2
-    return kind in _ZEROS or (adds and all(is_zero(placed, operand) for operand in operands))
+    return kind in ZEROS or (adds and all(is_zero(placed, operand) for operand in operands))

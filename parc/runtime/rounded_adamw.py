@@ -93,10 +93,12 @@ def _cut(parameter: Tensor, state: dict[str, Tensor]) -> Iterator[Piece]:
 def _fill_chunks(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     """Pieces in turn, of at most `CHUNK` elements together."""
     chunk: list[Piece] = []
+    size = 0
     for piece in pieces:
-        if chunk and sum(each.values.numel() for each in chunk) + piece.values.numel() > CHUNK:
+        if chunk and size + piece.values.numel() > CHUNK:
             yield chunk
-            chunk = []
+            chunk, size = [], 0
         chunk.append(piece)
+        size += piece.values.numel()
     if chunk:
         yield chunk

@@ -12,6 +12,7 @@ from parc.capture.custom_ops import CALL
 from parc.capture.graph import Body, get_item_source, get_name, get_value, is_item, list_operands, list_values
 
 ZEROS = ("aten::zeros", "aten::new_zeros", "aten::zeros_like")
+CASTS = ("aten::to", "aten::_to_copy")
 CONSTANTS = (
     *ZEROS,
     *("aten::detach", "aten::new_ones", "aten::new_full", "aten::ones_like", "aten::full_like"),
@@ -26,6 +27,13 @@ def can_have_gradient(tensor: Tensor) -> bool:
 
 
 Reached: TypeAlias = frozenset[int]  # the places of the results of a body that get a gradient
+
+
+def makes_zeros(node: fx.Node) -> bool:
+    """Whether an operator makes zeros, perhaps of another type first."""
+    while get_name(node) in CASTS:
+        node = list_operands(node)[0]
+    return get_name(node) in ZEROS
 
 
 @dataclass(frozen=True)

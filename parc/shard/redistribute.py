@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from torch import fx
 
-from parc.capture.graph import get_name, get_shape, get_tensor_name, is_buffer, is_module_tensor
+from parc.capture.graph import get_shape, get_tensor_name, is_buffer, is_module_tensor
 from parc.ir.states import FREE, I, R, State
-from parc.shard.gradients import ZEROS, Flow
+from parc.shard.gradients import Flow, makes_zeros
 from parc.shard.parameter_placements import ParameterPlacements, Refused, Restart
 from parc.shard.placed import Move, Placed, States
 from parc.shard.rules import Conflict
@@ -57,7 +57,7 @@ class MoveRecorder:
             moves.append(Move(axis, before, settled, grad))
             self._set_state(operand, place, settled)
             before = settled
-        if before == I and after.partial and get_name(operand) not in ZEROS:
+        if before == I and after.partial and not makes_zeros(operand):
             moves.append(Move(axis, I, R, grad))
             before = R
         if before.sharded and after.sharded and before != after:

@@ -536,6 +536,17 @@ def test_a_group_over_several_axes_takes_no_other_name(project: Project, mesh: s
     assert fault.it.message.startswith(message)
 
 
+def test_a_group_of_a_pipeline_takes_no_name_of_an_axis(project: Project) -> None:
+    project.layout = "mesh = [pa: 2, pb: 2, pa_pb: 2], data over [pa_pb], pipeline over [pa, pb]"
+    project.devices = 8
+    project.plan = project.plan.replace("layers = 2", "layers = 4").replace(
+        "microbatches = 2", "microbatches = 4"
+    )
+    (fault,) = project.faults()
+    assert fault.code == "P511"
+    assert fault.it.message.startswith("the group over `pa` and `pb` is `pa_pb`")
+
+
 @pytest.mark.parametrize("name", ["Stage", "Tensor", "torch", "parameter"])
 def test_a_class_of_the_model_may_have_any_name(project: Project, name: str) -> None:
     project.net = project.net.replace("class Feed(", f"class {name}_(").replace(

@@ -260,7 +260,7 @@ def _held(wanted: Sequence[State]) -> list[State]:
 def _backward(values: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
     total = sum(((v * w).sum() for v, w in zip(values, weights, strict=True)), torch.zeros(()))
     if total.requires_grad:  # a rank may hold nothing that depends on an operand
-        total.backward()  # type: ignore[no-untyped-call]
+        total.real.backward()  # type: ignore[no-untyped-call]
 
 
 def _gradient(tensor: Tensor) -> Tensor:

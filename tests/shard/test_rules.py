@@ -134,6 +134,14 @@ def dim_samples(n: int) -> Iterator[Sample]:
     yield Sample("scatter", aten.scatter.src, (flat, 1, rows, floats(2 * n, 3)))
     yield Sample("scatter a number", aten.scatter.value, (flat, 1, rows, 1.5))
     yield Sample("scatter_add", aten.scatter_add.default, (flat, 1, at, floats(2 * n, 3)))
+    yield Sample(
+        "scatter_add of counts", aten.scatter_add.default, (floats(3), 0, at[:, 0] % 3, floats(2 * n))
+    )
+    yield Sample("view_as_complex", aten.view_as_complex.default, (floats(2 * n, 3, 2),))
+    yield Sample("view_as_real", aten.view_as_real.default, (torch.view_as_complex(floats(2 * n, 3, 2)),))
+    yield Sample("conv1d", aten.conv1d.default, (x, floats(4, 3, 2), floats(4)))
+    yield Sample("conv1d of one sample", aten.conv1d.default, (flat, floats(4, 2 * n, 2), floats(4)))
+    yield Sample("group_norm", aten.group_norm.default, (floats(2 * n, 4, 2 * n), 2, floats(4), floats(4)))
 
 
 def reduce_samples(n: int) -> Iterator[Sample]:

@@ -119,11 +119,15 @@ def index_select(site: Site) -> Decision:
 
 @rule("aten::gather", "aten::scatter", "aten::scatter_add", knows=("dim", "value", "sparse_grad"))
 def gather(site: Site) -> Decision:
-    """Operands aligned on every dim but one."""
+    """Operands aligned on every dim but one. Terms that are sharded on that one yield terms of the sum."""
     states = [settle(operand) for operand in site.operands]
     target = next((state for state in states if state.sharded), None)
     if target is None:
         return settle_all(site)
+    if get_name(site.node) == "aten::scatter_add" and target.dim == read_dim(site) and not states[0].sharded:
+        _, index, terms = site.operands
+        if index.shape[target.dim] == terms.shape[target.dim]:
+            return Decision([P, target, target], [P])
     check_not_sharded(site, target, [read_dim(site)])
     if len({operand.shape[target.dim] for operand in site.operands}) > 1:
         raise Conflict(f"its operands differ in dim {target.dim}, which is sharded", range(len(states)))

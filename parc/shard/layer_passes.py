@@ -1,0 +1,78 @@
+"""What ranks that share gradients or parameters layer by layer need of a model: passes of a layer that end.
+
+A layer is gathered when it is entered and freed when it is left. What reads its parameters at another time,
+or gives its backward pass no end, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from torch import fx
+
+from parc.capture.custom_ops import CALL
+from parc.capture.functionalize import is_view
+from parc.capture.graph import (
+    get_item_source,
+    get_tensor_name,
+    get_user_name,
+    is_item,
+    is_parameter,
+    list_operands,
+)
+from parc.capture.source_lines import label_operation
+from parc.diagnostic import Diagnostic, Label, error
+from parc.plan.blocks import Plan
+from parc.shard.placed import Placed
+
+
+def report_open_layers(plan: Plan, layers: str, root: Placed) -> list[Diagnostic]:
+    """A diagnostic for every fault, once for layers that are alike; `layers` is the path of their list."""
+    assert plan.data is not None
+    found = dict[str, tuple[fx.Node, str]]()
+    for node, message in _find_faults(f"{layers}.", root):
+        found.setdefault(re.sub(r"\d+", "*", message), (node, message))
+    label = Label(plan.data.at("shard"), "ranks share layer by layer", primary=False)
+    help = "let `forward` of the layer compute it, or state `shard = optimizer`; docs/models.md says why"
+    return [
+        error("P520", message, *label_operation(node), label, help=help) for node, message in found.values()
+    ]
+
+
+def _find_faults(prefix: str, root: Placed) -> Iterator[tuple[fx.Node, str]]:
+    for tensor in root.body.tensors():
+        name = get_tensor_name(tensor)
+        if is_parameter(tensor) and name.startswith(prefix):
+            yield (
+                next(iter(tensor.users)),
+                f"`{get_user_name(name)}` is read outside of `forward` of its layer",
+            )
+    for node in root.body.operations():
+        path = str(node.args[1]) if node.target is CALL else ""
+        if not path.startswith(prefix):
+            continue
+        name = get_user_name(path)
+        if "." in path.removeprefix(prefix):
+            yield node, f"`{name}` is called outside of `forward` of its layer"
+        else:
+            yield from _find_faults_of_layer(node, name, root.children[path])
+
+
+def _find_faults_of_layer(call: fx.Node, name: str, layer: Placed) -> Iterator[tuple[fx.Node, str]]:
+    if not any(layer.get_fact(node).grad for node in layer.body.inputs()):
+        yield call, f"no input of `{name}` gets a gradient, with which its backward pass would end"
+    if any(_is_parameter_or_view(layer, result) for result in layer.body.results()):
+        yield call, f"a result of `{name}` is one of its parameters, or a view of one"
+
+
+def _is_parameter_or_view(placed: Placed, node: fx.Node) -> bool:
+    if is_item(node):
+        source, place = get_item_source(node)
+        if source.target is not CALL:
+            return _is_parameter_or_view(placed, source)
+        child = placed.children[str(source.args[1])]
+        return _is_parameter_or_view(child, child.body.results()[place])
+    if node.op == "call_function" and is_view(node):
+        return _is_parameter_or_view(placed, list_operands(node)[0])
+    return is_parameter(node)
