@@ -3,3 +3,4 @@
 import os
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers, and the ranks that tests start, share the cores
