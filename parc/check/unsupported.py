@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from parc.check.registry import Finding, Registry
 from parc.diagnostic import Diagnostic, Label, Severity
 from parc.plan.blocks import Launch, Plan
-from parc.plan.placement import reduces_by_layer
-from parc.plan.schema.plan import SPLIT
 from parc.source import Span
 
 LIMITS: Registry[Plan] = Registry()
@@ -33,37 +31,6 @@ def _refuse(what: str, span: Span, instead: str) -> Finding:
     return Finding(
         f"{what} is not supported by `parc build` yet", (Label(span, "not supported yet"),), help=instead
     )
-
-
-@limit("P401")
-def data_sharding(plan: Plan) -> Iterator[Finding]:
-    """Gradients or parameters are sharded over the data axes in a schedule that splits the backward pass.
-
-    A layer's gradients are reduced to the slices of ranks, and its gathered parameters freed, when its
-    backward pass ends. In a split backward pass gradients of parameters are computed later, at no such
-    moment. Optimizer states can be sharded in every schedule: a device keeps the parameters and gradients of
-    all its layers then, and its share of masters and moments.
-
-    ## Example
-
-        plan wide for first on farm {
-          mesh = [pp: 4, dp: 2]
-          data     over [dp] { shard = gradients }
-          pipeline over [pp] { schedule = zero_bubble }
-        }
-
-    ## Instead
-
-        plan wide for first on farm {
-          mesh = [pp: 4, dp: 2]
-          data     over [dp] { shard = gradients }
-          pipeline over [pp] { schedule = 1f1b }
-        }
-    """
-    pipeline = plan.pipeline
-    if pipeline and pipeline.schedule in SPLIT and reduces_by_layer(plan) and plan.data:
-        what = f"`shard = {plan.data.shard}` with the schedule `{pipeline.schedule}`"
-        yield _refuse(what, plan.data.at("shard"), "`shard = optimizer`")
 
 
 @limit("P402")

@@ -102,7 +102,7 @@ def test_what_looks_like_one_in_a_text_is_none() -> None:
         ("# parc: allow P001 -- x", "P122", "P001"),
         ("# parc: allow P101 -- x", "P122", "P101"),
         ("# parc: allow P123 -- x", "P122", "P123"),
-        ("# parc: allow P401 -- x", "P122", "P401"),
+        ("# parc: allow P402 -- x", "P122", "P402"),
         ("# parc: allow P510 -- x", "P122", "P510"),
         ("# parc: allow-file P313 -- x", "P122", "P313"),
     ],

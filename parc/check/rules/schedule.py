@@ -13,6 +13,7 @@ from parc.check.registry import Finding, rule
 from parc.check.requests import Candidates, NearestValues
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Pipeline, Plan
+from parc.plan.placement import reduces_by_layer
 from parc.plan.schema.plan import SPLIT, V_SHAPED
 
 
@@ -201,12 +202,13 @@ def wrong_chunks_for_v_schedule(plan: Plan) -> Iterator[Finding]:
 
 
 @rule("P309")
-def split_backward_with_sharded_parameters(plan: Plan) -> Iterator[Finding]:
-    """A schedule that splits the backward pass is combined with sharded parameters.
+def split_backward_with_shared_layers(plan: Plan) -> Iterator[Finding]:
+    """A schedule that splits the backward pass is combined with sharded gradients or parameters.
 
-    `zero_bubble`, `zbv` and `dualpipev` compute the gradients of parameters later than those of inputs. By
-    then the parameters that were gathered for the first half are released, and PyTorch computes wrong
-    gradients without an error. Sharding only the optimizer state is safe.
+    A layer's gradients are reduced to the slices of ranks, and its gathered parameters freed, when its
+    backward pass ends. `zero_bubble`, `zbv` and `dualpipev` compute the gradients of parameters later than
+    those of inputs, at no such moment. Optimizer states can be sharded in every schedule: a device keeps the
+    parameters and gradients of all its layers then, and its share of masters and moments.
 
     ## Example
 
@@ -225,11 +227,12 @@ def split_backward_with_sharded_parameters(plan: Plan) -> Iterator[Finding]:
         }
     """
     pipeline, data = plan.pipeline, plan.data
-    if pipeline and pipeline.schedule in SPLIT and data and data.shard == "parameters":
+    if pipeline and pipeline.schedule in SPLIT and data and reduces_by_layer(plan):
         yield Finding(
-            f"the schedule `{pipeline.schedule}` gives wrong gradients with sharded parameters",
+            f"`shard = {data.shard}` needs the end of each layer's backward pass, and the schedule "
+            f"`{pipeline.schedule}` has none",
             (
-                Label(data.at("shard"), "gathered for each half, released in between"),
+                Label(data.at("shard"), "gradients are reduced there"),
                 Label(pipeline.at("schedule"), "splits the backward pass", primary=False),
             ),
             help="`shard = optimizer`, or `schedule = interleaved`",
