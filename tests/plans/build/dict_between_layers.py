@@ -1,31 +1,30 @@
+"""Layers that take and return a dictionary, of which one value is a sum over all layers so far."""
+
+from small_base import Model as Base
 from torch import nn
 
 
 class Block(nn.Module):
-    """Takes and returns a dictionary, of which one value is a sum over all layers so far."""
-
-    def __init__(self):
+    def __init__(self, dim):
         super().__init__()
-        self.up = nn.Linear(16, 32)
-        self.down = nn.Linear(32, 16)
+        self.up = nn.Linear(dim, 2 * dim)
+        self.down = nn.Linear(2 * dim, dim)
 
     def forward(self, state):
         x = state["x"]
         return {"x": x + self.down(self.up(x).relu()), "mean": state["mean"] + x.mean()}
 
 
-class GPT(nn.Module):
+class Model(Base):
     def __init__(self):
-        super().__init__()
-        self.tok = nn.Embedding(256, 16)
-        self.layers = nn.ModuleList([Block() for _ in range(4)])
-        self.out = nn.Linear(16, 256, bias=False)
+        super().__init__(Block, layers=4)
+        self.head = nn.Linear(16, 32, bias=False)
 
     def run(self, x):
         state = {"x": x, "mean": x.new_zeros(())}
-        for b in self.layers:
-            state = b(state)
+        for layer in self.layers:
+            state = layer(state)
         return state["x"] * (1 + state["mean"])
 
     def forward(self, tokens):
-        return self.out(self.run(self.tok(tokens)))
+        return self.head(self.run(self.embedding(tokens)))

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from small_base import Model as Base
 from torch import nn
 
 
@@ -19,9 +20,9 @@ class Experts(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self):
+    def __init__(self, dim):
         super().__init__()
-        self.router = nn.Linear(16, 4, bias=False)
+        self.router = nn.Linear(dim, 4, bias=False)
         self.experts = Experts()
 
     def forward(self, x):
@@ -34,16 +35,13 @@ class Block(nn.Module):
         return x + self.experts(tokens, indices, weights).view_as(x), balance
 
 
-class GPT(nn.Module):
+class Model(Base):
     def __init__(self):
-        super().__init__()
-        self.tok = nn.Embedding(256, 16)
-        self.layers = nn.ModuleList([Block() for _ in range(2)])
-        self.out = nn.Linear(16, 256, bias=False)
+        super().__init__(Block)
 
     def forward(self, tokens, labels):
-        x, total = self.tok(tokens), 0.0
-        for b in self.layers:
-            x, balance = b(x)
+        x, total = self.embedding(tokens), 0.0
+        for layer in self.layers:
+            x, balance = layer(x)
             total = total + balance
-        return F.cross_entropy(self.out(x).flatten(0, 1), labels.flatten()) + 0.01 * total
+        return F.cross_entropy(self.head(x).flatten(0, 1), labels.flatten()) + 0.01 * total

@@ -1,27 +1,27 @@
+"""Every layer takes off the mean embedding of all tokens, which is a sum over the ranks of every axis."""
+
+from small_base import Model as Base
 from torch import nn
 
 
 class Block(nn.Module):
-    def __init__(self):
+    def __init__(self, dim):
         super().__init__()
-        self.up = nn.Linear(16, 32)
-        self.down = nn.Linear(32, 16)
+        self.up = nn.Linear(dim, 2 * dim)
+        self.down = nn.Linear(2 * dim, dim)
 
     def forward(self, x):
         return x + self.down(self.up(x).relu())
 
 
-class GPT(nn.Module):
+class Model(Base):
     def __init__(self):
-        super().__init__()
-        self.tok = nn.Embedding(256, 16)
-        self.layers = nn.ModuleList([Block() for _ in range(2)])
-        self.out = nn.Linear(16, 256, bias=False)
+        super().__init__(Block)
+        self.head = nn.Linear(16, 32, bias=False)
 
     def forward(self, tokens):
-        """Every layer takes off the mean embedding of all tokens, a sum over the ranks of every axis."""
-        x = self.tok(tokens)
+        x = self.embedding(tokens)
         mean = x.mean(dim=(0, 1), keepdim=True)
-        for b in self.layers:
-            x = b(x) - mean
-        return self.out(x)
+        for layer in self.layers:
+            x = layer(x) - mean
+        return self.head(x)

@@ -1,14 +1,15 @@
+"""Attention whose rotary positions are complex numbers, made in `forward`."""
+
 import torch
 import torch.nn.functional as F
+from small_base import Model as Base
 from torch import nn
 
 
 class Block(nn.Module):
-    """Attention whose rotary positions are complex numbers, made in `forward`."""
-
-    def __init__(self):
+    def __init__(self, dim):
         super().__init__()
-        self.wq, self.wk, self.wv, self.wo = (nn.Linear(16, 16, bias=False) for _ in range(4))
+        self.wq, self.wk, self.wv, self.wo = (nn.Linear(dim, dim, bias=False) for _ in range(4))
 
     def rotate(self, x, turns):
         pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
@@ -24,15 +25,6 @@ class Block(nn.Module):
         return x + self.wo(out.transpose(1, 2).flatten(2))
 
 
-class GPT(nn.Module):
+class Model(Base):
     def __init__(self):
-        super().__init__()
-        self.tok = nn.Embedding(256, 16)
-        self.layers = nn.ModuleList([Block() for _ in range(2)])
-        self.out = nn.Linear(16, 256)
-
-    def forward(self, tokens):
-        x = self.tok(tokens)
-        for b in self.layers:
-            x = b(x)
-        return self.out(x)
+        super().__init__(Block)
