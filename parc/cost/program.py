@@ -72,6 +72,7 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
 def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramTransfer, ...], ...]:
     """The collectives and sends in a step after the first, of a rank at each place of the pipeline."""
     sizes = plan.mesh.sizes
+    reached, experts = _find_reached_experts(program)
     places = []
     for named, numbered in zip(
         derive_roles(plan, program), derive_roles(plan, assume_even_routing(program)), strict=True
@@ -79,14 +80,24 @@ def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramT
         calls: Counter[tuple[str, str, str, int, bool]] = Counter()
         for issue, number in zip(named.issued, numbered.issued, strict=True):
             op, routed = issue.op, any(isinstance(size, str) for size in issue.op.shape)
+            bytes = count_buffer_bytes(number.op, sizes)
             if op.kind != "recv":
-                calls[op.where, op.kind, op.axis, count_buffer_bytes(number.op, sizes), routed] += 1
+                calls[
+                    op.where, op.kind, op.axis, bytes * reached // experts if routed else bytes, routed
+                ] += 1
         places.append(tuple(ProgramTransfer(*key[:4], count, key[4]) for key, count in calls.items()))
     return tuple(places)
 
 
+def _find_reached_experts(program: Program) -> tuple[int, int]:
+    """How many experts the rows of a rank go to, of how many: ranks with the same tokens send the others."""
+    units = (unit for stage in program.stages for unit in stage.units)
+    found = (unit.experts for unit in units if unit.experts and unit.experts.travel)
+    return next(((each.reached, each.count) for each in found), (1, 1))
+
+
 def assume_even_routing(program: Program) -> Program:
-    """The program with numbers for the sizes that routing decides: the mean rows of each expert layer."""
+    """The program with numbers for the sizes that routing decides: the choices of all tokens of a rank."""
     return replace(program, stages=tuple(map(_assume_even_stage, program.stages)))
 
 
@@ -113,18 +124,12 @@ def _number_events(
             yield replace(event, body=tuple(_number_events(event.body, units, counted)))
         elif isinstance(event, Call) and units[event.unit].experts is not None:
             _, indices, _ = event.operands
-            rows = _count_mean_rows(units[event.unit], prod(int(size) for size in indices.shape))
+            rows = prod(int(size) for size in indices.shape)
             name = f"{event.unit}, {rows} rows"
             counted[name] = _fix_rows(units[event.unit], name, rows)
             yield replace(event, unit=name)
         else:
             yield event
-
-
-def _count_mean_rows(unit: Unit, chosen: int) -> int:
-    """The rows that one rank sends of so many choices: the other experts are those of ranks with the same."""
-    experts = unit.experts
-    return chosen * experts.reached // experts.count if experts and experts.travel else chosen
 
 
 def _fix_rows(unit: Unit, name: str, rows: int) -> Unit:

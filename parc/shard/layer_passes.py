@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from torch import fx
 
@@ -30,40 +31,57 @@ from parc.shard.placed import Placed
 def report_open_layers(plan: Plan, layers: str, root: Placed) -> list[Diagnostic]:
     """A diagnostic for every fault, once for layers that are alike; `layers` is the path of their list."""
     assert plan.data is not None
-    found = dict[str, tuple[fx.Node, str]]()
-    for node, message in _find_faults(f"{layers}.", root):
-        found.setdefault(re.sub(r"\d+", "*", message), (node, message))
+    found = dict[str, _Fault]()
+    for fault in _find_faults(f"{layers}.", root):
+        found.setdefault(re.sub(r"\d+", "*", fault.message), fault)
     label = Label(plan.data.at("shard"), "ranks share layer by layer", primary=False)
-    help = "let `forward` of the layer compute it, or state `shard = optimizer`; docs/models.md says why"
     return [
-        error("P520", message, *label_operation(node), label, help=help) for node, message in found.values()
+        error(
+            "P520",
+            each.message,
+            *label_operation(each.node),
+            label,
+            help=f"{each.cure}, or state `shard = optimizer`; docs/models.md has what parc needs of layers",
+        )
+        for each in found.values()
     ]
 
 
-def _find_faults(prefix: str, root: Placed) -> Iterator[tuple[fx.Node, str]]:
+class _Fault(NamedTuple):
+    """What a layer's passes do not have, and what the user can write instead."""
+
+    node: fx.Node
+    message: str
+    cure: str
+
+
+_INSIDE = "let `forward` of the layer compute it"
+
+
+def _find_faults(prefix: str, root: Placed) -> Iterator[_Fault]:
     for tensor in root.body.tensors():
         name = get_tensor_name(tensor)
         if is_parameter(tensor) and name.startswith(prefix):
-            yield (
-                next(iter(tensor.users)),
-                f"`{get_user_name(name)}` is read outside of `forward` of its layer",
-            )
+            message = f"`{get_user_name(name)}` is read outside of `forward` of its layer"
+            yield _Fault(next(iter(tensor.users)), message, _INSIDE)
     for node in root.body.operations():
         path = str(node.args[1]) if node.target is CALL else ""
         if not path.startswith(prefix):
             continue
         name = get_user_name(path)
         if "." in path.removeprefix(prefix):
-            yield node, f"`{name}` is called outside of `forward` of its layer"
+            yield _Fault(node, f"`{name}` is called outside of `forward` of its layer", _INSIDE)
         else:
             yield from _find_faults_of_layer(node, name, root.children[path])
 
 
-def _find_faults_of_layer(call: fx.Node, name: str, layer: Placed) -> Iterator[tuple[fx.Node, str]]:
+def _find_faults_of_layer(call: fx.Node, name: str, layer: Placed) -> Iterator[_Fault]:
     if not any(layer.get_fact(node).grad for node in layer.body.inputs()):
-        yield call, f"no input of `{name}` gets a gradient, with which its backward pass would end"
+        message = f"no input of `{name}` gets a gradient, with which its backward pass would end"
+        yield _Fault(call, message, "detach no input of the layers")
     if any(_is_parameter_or_view(layer, result) for result in layer.body.results()):
-        yield call, f"a result of `{name}` is one of its parameters, or a view of one"
+        message = f"a result of `{name}` is one of its parameters, or a view of one"
+        yield _Fault(call, message, "return a copy: `.clone()`")
 
 
 def _is_parameter_or_view(placed: Placed, node: fx.Node) -> bool:
