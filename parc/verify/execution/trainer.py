@@ -84,9 +84,13 @@ def read_shard(parameter: PlacedParameter, *, gradient: bool) -> Tensor:
 
 def select_known(parameter: PlacedParameter, local: Tensor, *, gradient: bool) -> Tensor:
     """What `read_shard` reads of a tensor of the local shape."""
-    if parameter.slice is None or not (gradient or _keeps_master(parameter)):
-        return local
-    return parameter.select_slice(local.contiguous())
+    is_slice = reads_slice(parameter, gradient=gradient)
+    return parameter.select_slice(local.contiguous()) if is_slice else local
+
+
+def reads_slice(parameter: PlacedParameter, *, gradient: bool) -> bool:
+    """Whether `read_shard` reads a slice of the local tensor."""
+    return parameter.slice is not None and (gradient or _keeps_master(parameter))
 
 
 def _keeps_master(parameter: PlacedParameter) -> bool:

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from parc.runtime.data.datasets import Dataset
+from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.trainer import (
     is_in_backward_pass,
     join_slices,
     load_trainer,
     read_shard,
+    reads_slice,
     run_step,
 )
 from parc.verify.numbers.reference import Reference, ReferenceStep
@@ -125,8 +127,10 @@ def _find_file(stage: nn.Module) -> str:
 
 def _copy_parameters(trainer: Any, *, gradient: bool) -> dict[str, Tensor]:
     """Every parameter's shard, or that of its gradient, which is zero where it is missing."""
-    read = {each.name: read_shard(each, gradient=gradient).clone() for each in trainer.parameters}
-    if gradient:
-        mesh = trainer.topology.mesh
-        read = {each.name: join_slices(each, read[each.name], mesh) for each in trainer.parameters}
-    return read
+
+    def copy(parameter: PlacedParameter) -> Tensor:
+        held = read_shard(parameter, gradient=gradient).clone()
+        is_slice = reads_slice(parameter, gradient=gradient)
+        return join_slices(parameter, held, trainer.topology.mesh) if is_slice else held
+
+    return {each.name: copy(each) for each in trainer.parameters}
