@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 
-# A worker begins with a half of the tests in their order: those of a file share what they have set up.
+# A worker begins with a half of the tests in their order: those of a file share what they have set up. Slow tests
+# start up to 16 ranks each, and run one after another.
 WORKERS ?= -n 2 --dist worksteal
 
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q $(WORKERS)
 
 slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -q $(WORKERS) -m slow
+	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
