@@ -12,6 +12,18 @@ class Block(nn.Module):
         return x + self.up(x)
 
 
+class Feed(nn.Module):
+    """A layer with two products, of which tensor axes cut the first by columns and the second by rows."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.up = nn.Linear(dim, 2 * dim)
+        self.down = nn.Linear(2 * dim, dim)
+
+    def forward(self, x):
+        return x + self.down(self.up(x).relu())
+
+
 class Model(nn.Module):
     def __init__(self, block=Block, vocab=32, dim=16, layers=2):
         super().__init__()
