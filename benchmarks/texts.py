@@ -14,6 +14,23 @@ EXAMPLES = [
     file.read_text(encoding="utf-8")
     for file in sorted((Path(__file__).parents[1] / "examples").glob("*.parc"))
 ]
+SMALL = """\
+cluster here { levels = [node: 4] }
+model moe {
+  source = "moe.py:M"
+  shape { layers = 4, hidden = 64, heads = 4, ffn = 128, experts = 4, top_k = 2, vocab = 256 }
+}
+train t {
+  model = moe, batch { sequences = 8, length = 64, microbatches = 2 }
+  optimizer = adamw { lr = 1e-3 }
+}
+plan p for t on here {
+  mesh = [ep: 2, tp: 2]  # four ranks
+  data over [ep], tensor over [tp], experts over [ep] { tensor = [tp] }
+  expect { memory.peak < 90%, experts.nodes == 1 }
+}
+"""
+BASES = [*EXAMPLES, *[SMALL] * 2 * len(EXAMPLES)]  # faults of a small text take less time to report
 WORDS = sorted({word for text in EXAMPLES for word in re.findall(r"\w+|[^\w\s]", text)})
 KINDS = [
     "cluster",
@@ -168,7 +185,7 @@ def grammatical(choose: Random) -> str:
 def laid_out_anew(choose: Random) -> str:
     """An example with other blanks and lines, and with comments."""
     writer = Writer(choose)
-    words = re.findall(r'"[^"]*"|#[^\n]*|\n|[,{}]|[^\s,{}]+| +', choose.choice(EXAMPLES))
+    words = re.findall(r'"[^"]*"|#[^\n]*|\n|[,{}]|[^\s,{}]+| +', choose.choice(BASES))
     instead = {
         " ": lambda: writer.space(1),
         "\n": lambda: writer.one(["\n", "\n", "\n\n\n", " # c\n", "\n# d\n"]),
@@ -180,7 +197,7 @@ def laid_out_anew(choose: Random) -> str:
 
 def mutated(choose: Random) -> str:
     """An example, whole or in part, with a few characters or words changed, left out, or said twice."""
-    text = choose.choice(EXAMPLES)
+    text = choose.choice(BASES)
     if choose.random() < 0.5:
         start = choose.randrange(len(text))
         text = text[start : start + choose.randrange(400)]
@@ -197,7 +214,7 @@ def other_numbers(choose: Random) -> str:
     return re.sub(
         r"\b[0-9]+\b",
         lambda number: choose.choice(sizes) if choose.random() < 0.3 else number[0],
-        choose.choice(EXAMPLES),
+        choose.choice(BASES),
     )
 
 
@@ -214,7 +231,7 @@ ODD_STRINGS = [
 
 def odd_names(choose: Random) -> str:
     """An example in which words, and the texts in quotes, are replaced everywhere by odd ones."""
-    text = choose.choice(EXAMPLES)
+    text = choose.choice(BASES)
     for word in choose.sample(sorted(set(re.findall(r"[^\W\d]\w*", text))), choose.randint(1, 5)):
         odd = choose.choice(ODD_NAMES)
         text = re.sub(rf"\b{re.escape(word)}\b", odd.replace("\\", r"\\"), text)
@@ -232,7 +249,7 @@ def of_bytes(choose: Random) -> str:
     if choose.random() < 0.5:
         data = bytearray(choose.randbytes(choose.randrange(200)))
     else:
-        data = bytearray(choose.choice(EXAMPLES).encode())
+        data = bytearray(choose.choice(BASES).encode())
         for _ in range(choose.randint(1, 8)):
             data[choose.randrange(len(data))] = choose.randrange(256)
     return data.decode("utf-8", errors="replace")

@@ -35,15 +35,24 @@ def measure_distance(one: str, other: str) -> int:
     return row[-1]
 
 
+def _list_near(word: str, options: Iterable[str]) -> list[tuple[int, str]]:
+    """The options that differ from `word` in at most a third of its letters, each with its edit distance."""
+    word, most = word.lower()[:MAX_LENGTH], max(1, len(word) // 3)
+    shortened = ((option.lower()[:MAX_LENGTH], option) for option in options)
+    near = (
+        (measure_distance(word, other), option)
+        for other, option in shortened
+        if abs(len(other) - len(word)) <= most  # the distance is not smaller
+    )
+    return [(distance, option) for distance, option in near if distance <= most]
+
+
 def find_nearest(word: str, options: Iterable[str]) -> str | None:
     """The option with the least edit distance; None if none is close."""
-    lowered = word.lower()[:MAX_LENGTH]
-    near = [
-        (measure_distance(lowered, option.lower()[:MAX_LENGTH]), not option.startswith(word[:1]), option)
-        for option in options
-    ]
-    best = min(near, default=None)
-    return best[2] if best and best[0] <= max(1, len(word) // 3) else None
+    near = _list_near(word, options)
+    ranked = ((distance, not option.startswith(word[:1]), option) for distance, option in near)
+    best = min(ranked, default=None)
+    return best[2] if best else None
 
 
 def suggest_spelling(word: str, options: Iterable[str]) -> str | None:
@@ -61,23 +70,17 @@ def fix_spelling(span: Span, word: str, options: Iterable[str]) -> Fix | None:
     """A fix that replaces `word` at `span`, quoted or not, by the nearest option, if that is unique."""
     if len(word) > MAX_LENGTH:
         return None
-    near = sorted(
-        (measure_distance(word.lower(), option.lower()), option) for option in set(options) if option != word
-    )
-    if (
-        not near
-        or find_nearest(word, [near[0][1]]) is None
-        or near[0][0] in [steps for steps, _ in near[1:2]]
-    ):
+    near = sorted(_list_near(word, {*options} - {word}))
+    if not near or near[0][0] in [distance for distance, _ in near[1:2]]:
         return None
     if span.text not in (word, f'"{word}"'):
         return None
-    steps, meant = near[0]
+    distance, meant = near[0]
     instead = span.text.replace(word, meant)
     numbers = [
         [sign for sign in text if sign.isdigit()] for text in (word, meant)
     ]  # `h200` is no slip for `h100`
-    safe = steps <= 1 and len(word) >= SAFE_LENGTH and numbers[0] == numbers[1]
+    safe = distance <= 1 and len(word) >= SAFE_LENGTH and numbers[0] == numbers[1]
     return Fix(f"write `{meant}`", ((span, instead),), safe=safe)
 
 
