@@ -24,28 +24,15 @@ def explain_states(job: Job, rank: int) -> tuple[Figure, ...]:
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
 
-    by_layer, gathered = shard in ("gradients", "parameters"), shard == "parameters"
-    outside = sum(parameters.count_whole(job, each) for each in held) if by_layer else 0.0
-
     def format_states(bytes: int, sharded: bool) -> str:
         return _format_product(job, others, experts, bytes, sharded)
 
-    def format_layers(bytes: int) -> str:
-        return _format_product(job, others - outside, experts, bytes, sharded=True)
-
-    def format_outside(bytes: int, sharded: bool = False) -> str:
-        shared = f" / {job.degrees.data} data ranks" if sharded else ""
-        return f" + {outside:,.0f} outside layers x {bytes} B{shared}" if outside else ""
-
-    element, moments = software.element_bytes, software.moment_bytes
-    of_elements = format_states(element, False)
-    of_gradients = format_states(software.gradient_bytes, False)
-    of_optimizer = format_states(software.optimizer_bytes, shard != "none")
-    if gathered:
-        of_elements = format_layers(software.master_bytes) + format_outside(element)
-        of_optimizer = format_layers(moments) + format_outside(software.optimizer_bytes, sharded=True)
-    if by_layer:
-        of_gradients = format_layers(software.gradient_bytes) + format_outside(software.gradient_bytes)
+    gathered = shard == "parameters"
+    of_elements = format_states(software.master_bytes if gathered else software.element_bytes, gathered)
+    of_gradients = format_states(software.gradient_bytes, shard in ("gradients", "parameters"))
+    of_optimizer = format_states(
+        software.moment_bytes if gathered else software.optimizer_bytes, shard != "none"
+    )
     return (
         Figure("parameters", states.parameters, "B", of_elements, "exact"),
         Figure("gradients", states.gradients, "B", of_gradients, "exact"),

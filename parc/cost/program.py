@@ -15,10 +15,10 @@ from typing import NamedTuple
 from parc.cost.job.from_plan import ELEMENT_BYTES
 from parc.cost.job.software import MOMENTS
 from parc.cost.memory.peak import ModelStates
-from parc.ir.parameters import count_local_elements, count_slice_elements, find_layer, named_parameters
+from parc.ir.parameters import count_local_elements, count_slice_elements, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
 from parc.plan.blocks import Plan
-from parc.plan.placement import gathers_by_layer, list_shard_axes, reduces_by_layer
+from parc.plan.placement import gathers_by_module, list_shard_axes, reduces_by_module
 from parc.trace.derive import derive_roles
 from parc.trace.ops import Op
 
@@ -50,20 +50,19 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
 
     Gradients are there from the backward pass to the update. Where ranks share an update, the rank is the
     first of them: slices of a tensor that does not divide end with the tensor, so that the last ones are
-    shorter. A parameter that is gathered for each pass is there as a master alone.
+    shorter. Parameters that are gathered for each pass are there as masters alone.
     """
     sizes = plan.mesh.sizes
     shard, types = list_shard_axes(plan), plan.train.precision
     moments, master = MOMENTS * ELEMENT_BYTES[types.moments], ELEMENT_BYTES[types.master]
+    gathered = gathers_by_module(plan)
     parameters = gradients = optimizer = 0
     for stage in stages:
-        for path, parameter in named_parameters(stage):
+        for _, parameter in named_parameters(stage):
             whole = count_local_elements(parameter, sizes)
             updated = count_slice_elements(parameter, shard, sizes)
-            in_layer = find_layer(stage, path) is not None
-            gathered = in_layer and gathers_by_layer(plan)
             parameters += updated * master if gathered else whole * _count_element_bytes(parameter.dtype)
-            gradients += updated if in_layer and reduces_by_layer(plan) else whole
+            gradients += updated if reduces_by_module(plan) else whole
             copied = types.master != types.compute and not gathered
             optimizer += updated * (moments + master * copied) + COUNTER_BYTES
     return ModelStates(parameters, gradients * ELEMENT_BYTES[types.gradients], optimizer)

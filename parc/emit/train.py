@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from parc.emit.pretty import WIDTH, print_expression, print_statement
 from parc.emit.trees import assign
 from parc.ir.expression import Expression, call, expr, literal, name, substitute
+from parc.ir.module_calls import list_module_paths
 from parc.ir.program import Program, Stage, Value
 from parc.plan.blocks import TORCH_NAMES, Plan
 from parc.plan.mesh import identify_group, split_group_name
-from parc.plan.placement import gathers_by_layer, list_shard_axes, reduces_by_layer
+from parc.plan.placement import gathers_by_module, list_shard_axes, reduces_by_module
 from parc.plan.schema.plan import V_SHAPED
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -56,8 +57,8 @@ class TrainFacts:
     load_axes: str | None
     shard: str | None
     stored_buffers: bool
-    reduce_layers: str | None
-    gather_layers: str | None
+    sharded_modules: str | None
+    gather: bool
     flops: str | None
     peak: str | None
     timeout: str
@@ -68,7 +69,7 @@ def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) ->
     train, dataset = plan.train, plan.train.dataset
     data = plan.data.axes if plan.data else ()
     peak = plan.cluster.device.compute if plan.cluster.device else None
-    layers = _print_constant(program.stages[0].layers_path)
+    paths = list_module_paths(program)
     stages = [_build_stage(module, stage) for module, stage in zip(modules, program.stages, strict=True)]
     return TrainFacts(
         title=textwrap.fill(f"Trains plan `{plan.name}`: {_describe_mesh(plan)}.", WIDTH - len('"""')),
@@ -96,8 +97,8 @@ def collect_train_facts(plan: Plan, program: Program, modules: Sequence[str]) ->
         stages=_assign("STAGES", literal(tuple(stages))),
         sequences=_assign("SEQUENCES", _count_sequences(data)),
         load_axes=_print_constant(program.load_axes) if program.load_axes is not None else None,
-        reduce_layers=layers if reduces_by_layer(plan) else None,
-        gather_layers=layers if gathers_by_layer(plan) else None,
+        sharded_modules=_assign("SHARDED_MODULES", literal(paths)) if reduces_by_module(plan) else None,
+        gather=gathers_by_module(plan),
         shard=_assign("SHARD", literal(shard)) if (shard := list_shard_axes(plan)) else None,
         stored_buffers=program.stored_buffers,
         flops=f"{program.flops / plan.mesh.size:_.0f}" if peak else None,

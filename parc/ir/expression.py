@@ -79,6 +79,20 @@ def attribute(path: str) -> ast.expr:
     return tree
 
 
+def get_attribute_path(tree: ast.expr) -> str:
+    """The attribute path below `self` that an expression is, see `attribute`; empty for any other."""
+    match tree:
+        case ast.Attribute(value=ast.Name(id="self"), attr=last):
+            return last
+        case (
+            ast.Attribute(value=owner, attr=last)
+            | ast.Subscript(value=owner, slice=ast.Constant(value=str(last)))
+        ):
+            above = get_attribute_path(owner)
+            return f"{above}.{last}" if above else ""
+    return ""
+
+
 def group_attribute(group: str) -> ast.expr:
     """The attribute below `self` that holds a process group: `self.dp_tp` of `dp+tp`."""
     return attribute(identify_group(group))

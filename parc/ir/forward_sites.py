@@ -21,10 +21,12 @@ class ForwardSite:
 
 def iterate_sites(stage: Stage) -> Iterator[ForwardSite]:
     """All sites of a stage. Those of a repeated layer come once for each repetition."""
-    yield from _Sites(stage).iterate(stage.root, "", stage.root.results)
+    yield from Sites(stage).iterate(stage.root, "", stage.root.results)
 
 
-class _Sites:
+class Sites:
+    """The sites of parts of a stage."""
+
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.units = {unit.name: unit for unit in stage.units}
@@ -32,12 +34,13 @@ class _Sites:
     def iterate(
         self, unit: Unit, path: str, values: Sequence[Value | Operand], again: bool = False
     ) -> Iterator[ForwardSite]:
-        yield from self._visit(unit, path, unit.events, 0, again)
+        yield from self.visit(unit, path, unit.events, 0, again)
         yield ForwardSite(path, unit, None, values, again)
 
-    def _visit(
-        self, unit: Unit, path: str, events: Iterable[Event], layer: int, again: bool
+    def visit(
+        self, unit: Unit, path: str, events: Iterable[Event], layer: int, again: bool = False
     ) -> Iterator[ForwardSite]:
+        """Of events of the unit at `path`, in the layer of this number."""
         for event in events:
             if isinstance(event, Collective):
                 yield ForwardSite(path, unit, event, recomputed=again)
@@ -52,4 +55,4 @@ class _Sites:
                 yield from self.iterate(called, at, values, again or event.recomputed)
             elif isinstance(event, Repeat):
                 for number in range(event.start, event.start + event.count):
-                    yield from self._visit(unit, path, event.body, self.stage.first_layer + number, again)
+                    yield from self.visit(unit, path, event.body, self.stage.first_layer + number, again)

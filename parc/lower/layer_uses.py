@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from parc.ir.expression import call, expr, group_attribute, literal
+from parc.ir.expression import call, expr, get_attribute_path, group_attribute, literal
 from parc.ir.parameters import join_cuts
 from parc.ir.program import Parameter
 
@@ -143,22 +143,8 @@ def _find_layer(
     tree: ast.expr, name: str, parameters: Mapping[str, Parameter], *, stacked: bool = False
 ) -> str | None:
     """The path of the layer whose parameter `name` an expression is; `stacked` for one layer an expert."""
-    layer, _, last = _get_path(tree).rpartition(".")
+    layer, _, last = get_attribute_path(tree).rpartition(".")
     parameter = parameters.get(f"{layer}.{name}")
     if last != name or parameter is None or parameter.experts or (parameter.stack is not None) != stacked:
         return None
     return layer
-
-
-def _get_path(tree: ast.expr) -> str:
-    """The attribute path below `self` that an expression is, see `attribute`; empty for any other."""
-    match tree:
-        case ast.Attribute(value=ast.Name(id="self"), attr=last):
-            return last
-        case (
-            ast.Attribute(value=owner, attr=last)
-            | ast.Subscript(value=owner, slice=ast.Constant(value=str(last)))
-        ):
-            above = _get_path(owner)
-            return f"{above}.{last}" if above else ""
-    return ""

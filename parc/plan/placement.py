@@ -88,13 +88,13 @@ def list_shard_axes(plan: Plan) -> tuple[str, ...]:
     return tuple(axis for axis in plan.mesh.names if axis in axes)
 
 
-def reduces_by_layer(plan: Plan) -> bool:
-    """Whether each backward pass reduces the gradients of a layer to the slices of its ranks."""
+def reduces_by_module(plan: Plan) -> bool:
+    """Whether each backward pass reduces gradients to the slices of ranks, module by module."""
     return plan.data is not None and plan.data.shard in ("gradients", "parameters")
 
 
-def gathers_by_layer(plan: Plan) -> bool:
-    """Whether ranks keep slices of the parameters of layers, and gather a layer for each of its passes."""
+def gathers_by_module(plan: Plan) -> bool:
+    """Whether ranks keep slices of parameters, and gather each module for its passes."""
     return plan.data is not None and plan.data.shard == "parameters"
 
 

@@ -41,7 +41,7 @@ class Gradients:
         Where ranks share an update, each is left with the sum of its own slice.
         """
         for parameter in self.parameters:
-            if not parameter.by_layer:
+            if not parameter.by_module:
                 parameter.ensure_gradient()
             elif parameter.tensor.grad is None:
                 parameter.ensure_reduced()
@@ -83,7 +83,7 @@ class Gradients:
             sliced = parameter.slice.axes if parameter.slice else ()
             axes = (axis for axis in sorted(parameter.placement.reduce or ()) if sizes[axis] > 1)
             others = tuple(axis for axis in axes if axis not in sliced)
-            pending[() if parameter.by_layer else sliced, others].append(parameter)
+            pending[() if parameter.by_module else sliced, others].append(parameter)
         for (sliced, others), members in pending.items():
             groups = [self.mesh.get_group(axis) for axis in others]
             if sliced or groups:

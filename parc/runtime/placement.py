@@ -125,8 +125,8 @@ class PlacedParameter:
     cuts: tuple[Cut, ...]  # in the order of the mesh
     reduce_dtype: torch.dtype  # of its gradient as ranks send it
     slice: Slice | None = None  # None: this rank updates the whole local tensor
-    gathered: bool = False  # whether `tensor` has memory in passes alone, see `LayerParameters`
-    by_layer: bool = False  # whether each backward pass reduces its gradient, see `LayerGradients`
+    gathered: bool = False  # whether `tensor` has memory in passes alone, see `GatheredMemory`
+    by_module: bool = False  # whether each backward pass reduces its gradient, see `ShardedModules`
     reduced: Tensor | None = None  # the gradient of its slice so far, where they do
 
     @property
@@ -249,13 +249,13 @@ def place_parameters(
     mesh: DeviceMesh,
     precision: Precision,
     shard: tuple[str, ...] = (),
-    gather: str | None = None,
+    gather: bool = False,
 ) -> tuple[PlacedParameter, ...]:
     """The parameters of `stage` with their placements, and with masters that have no values yet.
 
     Ranks along the axes of `shard` that hold the same values, and have terms of their gradient, share the
-    update: each has the masters of its slices. With `gather`, the path of layers, `stage` may be built on the
-    meta device: parameters get memory here, and those of layers lose it again until they are gathered.
+    update: each has the masters of its slices. With `gather`, `stage` may be built on the meta device:
+    parameters get memory here, and lose it again until they are gathered for a pass.
 
     Raises:
         ValueError: a parameter has no entry in the table or several, an entry does not fit the mesh, or a
@@ -263,7 +263,7 @@ def place_parameters(
     """
     placed = []
     for name, tensor in list(stage.named_parameters()):
-        local = tensor if gather is None else _allocate(stage, name, mesh.device_type)
+        local = _allocate(stage, name, mesh.device_type) if gather else tensor
         placed.append(_place(name, local, placements, mesh, precision, shard, gather))
     return tuple(placed)
 
@@ -284,7 +284,7 @@ def _place(
     mesh: DeviceMesh,
     precision: Precision,
     shard: tuple[str, ...],
-    gather: str | None,
+    gather: bool,
 ) -> PlacedParameter:
     keys = [key for key in placements if matches(key, name)]
     if len(keys) != 1:
@@ -303,10 +303,8 @@ def _place(
     sent = precision.reduce or precision.gradients
     placed = PlacedParameter(name, tensor, tensor.detach(), placement, cuts, sent, own)
     placed = replace(placed, master=placed.select_slice(placed.master).to(precision.master))
-    if gather is None or not name.startswith(f"{gather}."):
-        return placed
-    if own is None and placed.master.dtype == tensor.dtype:
-        return placed  # the tensor itself is the master
+    if not gather or (own is None and placed.master.dtype == tensor.dtype):
+        return placed  # in the second case the tensor itself is the master
     placed = replace(placed, master=torch.empty_like(placed.master), gathered=True)
     tensor.untyped_storage().resize_(0)
     return placed

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from .data.batches import Batches
 from .experts import TOKEN_COUNTS
 from .gradients import Gradients
-from .layer_gradients import LayerGradients
-from .layer_parameters import LayerParameters
 from .objective import Objective, pack_losses
 from .optim import AdamWSettings, Expert, ScheduledAdamW
 from .pipeline import Pipeline
 from .placement import PlacedParameter
 from .process.launch import RunStopped
 from .process.watchdog import WATCHDOG
+from .sharded_modules import ShardedModules
 from .slices import SharedUpdates
 from .topology import Topology
 
@@ -34,9 +33,9 @@ class Trainer:
 
     `keywords` names what the whole model takes of a microbatch besides the tokens. `load_axes` are the axes
     over which the counts of the experts modules are terms of a sum; None where there are no experts.
-    `reduce_layers` is the path of the layers whose gradients each backward pass reduces, if any; their
-    parameters are gathered for each pass where they were placed so. `flops` is the arithmetic of one step on
-    one device, `peak_flops` what the device could do in a second.
+    `sharded_modules` are the paths of modules whose gradients each backward pass reduces one by one, if any;
+    their parameters are gathered for each pass where they were placed so. `flops` is the arithmetic of one
+    step on one device, `peak_flops` what the device could do in a second.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Trainer:
         pipeline: Pipeline | None = None,
         keywords: Sequence[str] = ("labels",),
         load_axes: tuple[str, ...] | None = None,
-        reduce_layers: str | None = None,
+        sharded_modules: Sequence[str] | None = None,
         flops: float | None = None,
         peak_flops: float | None = None,
     ) -> None:
@@ -65,11 +64,10 @@ class Trainer:
         self.keywords = keywords
         self.load_axes = load_axes
         self.flops, self.peak_flops = flops, peak_flops
-        if reduce_layers and any(parameter.gathered for parameter in parameters):
-            # their hooks come first, so that a backward pass frees what it has reduced the gradients of
-            LayerParameters(stages, reduce_layers, parameters, topology.mesh)
-        self.layer_gradients = (
-            LayerGradients(stages, reduce_layers, parameters, topology.mesh) if reduce_layers else None
+        self.sharded_modules = (
+            ShardedModules(stages, sharded_modules, parameters, topology.mesh)
+            if sharded_modules is not None
+            else None
         )
         self.gradients = Gradients(parameters, topology.mesh, topology.pipeline)
         self.optimizer = ScheduledAdamW(parameters, optimizer)
@@ -168,8 +166,8 @@ class Trainer:
         """
         for parameter in self.parameters:
             parameter.drop_gradient()
-        if self.layer_gradients is not None:
-            self.layer_gradients.whole = True
+        if self.sharded_modules is not None:
+            self.sharded_modules.whole = True
         packed, _ = self.run_microbatches(step)
         found: list[list[str]] = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(found, list(self.list_not_finite(packed)))

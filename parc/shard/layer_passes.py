@@ -1,7 +1,8 @@
-"""What ranks that share gradients or parameters layer by layer need of a model: passes of a layer that end.
+"""What ranks that share gradients or parameters module by module need of a model: passes of a layer that end.
 
 A layer is gathered when it is entered and freed when it is left. What reads its parameters at another time,
-or gives its backward pass no end, is refused.
+or gives its backward pass no end, is refused. Of other modules `parc.ir.module_calls` leaves to the stage
+what is read at another time; what they must not do is to return parameters.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def report_open_layers(plan: Plan, layers: str, root: Placed) -> list[Diagnostic
     found = dict[str, _Fault]()
     for fault in _find_faults(f"{layers}.", root):
         found.setdefault(re.sub(r"\d+", "*", fault.message), fault)
-    label = Label(plan.data.at("shard"), "ranks share layer by layer", primary=False)
+    label = Label(plan.data.at("shard"), "ranks share module by module", primary=False)
     return [
         error(
             "P520",
@@ -66,20 +67,30 @@ def _find_faults(prefix: str, root: Placed) -> Iterator[_Fault]:
             yield _Fault(next(iter(tensor.users)), message, _INSIDE)
     for node in root.body.operations():
         path = str(node.args[1]) if node.target is CALL else ""
-        if not path.startswith(prefix):
-            continue
         name = get_user_name(path)
-        if "." in path.removeprefix(prefix):
+        if not path.startswith(prefix):
+            if path and _has_gradient(root.children[path]):
+                yield from _find_faults_of_results(node, name, root.children[path])
+        elif "." in path.removeprefix(prefix):
             yield _Fault(node, f"`{name}` is called outside of `forward` of its layer", _INSIDE)
         else:
             yield from _find_faults_of_layer(node, name, root.children[path])
 
 
 def _find_faults_of_layer(call: fx.Node, name: str, layer: Placed) -> Iterator[_Fault]:
-    if not any(layer.get_fact(node).grad for node in layer.body.inputs()):
+    if not _has_gradient(layer):
         message = f"no input of `{name}` gets a gradient, with which its backward pass would end"
         yield _Fault(call, message, "detach no input of the layers")
-    if any(_is_parameter_or_view(layer, result) for result in layer.body.results()):
+    yield from _find_faults_of_results(call, name, layer)
+
+
+def _has_gradient(module: Placed) -> bool:
+    """Whether an input gets one."""
+    return any(module.get_fact(node).grad for node in module.body.inputs())
+
+
+def _find_faults_of_results(call: fx.Node, name: str, module: Placed) -> Iterator[_Fault]:
+    if any(_is_parameter_or_view(module, result) for result in module.body.results()):
         message = f"a result of `{name}` is one of its parameters, or a view of one"
         yield _Fault(call, message, "return a copy: `.clone()`")
 

@@ -12,7 +12,7 @@ from parc.capture.graph import Body, get_tensor_name
 from parc.diagnostic import CompileError
 from parc.ir.states import I, P, S
 from parc.plan.blocks import Plan
-from parc.plan.placement import reduces_by_layer
+from parc.plan.placement import reduces_by_module
 from parc.shard import rules
 from parc.shard.gradients import Flows, Reached
 from parc.shard.layer_passes import report_open_layers
@@ -33,7 +33,7 @@ def propagate(plan: Plan, captured: Captured) -> PlacedModel:
     parameters = propagation.parameters
     faults = report_refusals(plan, parameters.refused.values(), parameters.uncut.values())
     faults += report_uneven_experts(plan, (bank.count for bank in captured.banks.values()))
-    if reduces_by_layer(plan) and captured.layers:
+    if reduces_by_module(plan) and captured.layers:
         faults += report_open_layers(plan, captured.layers, root)
     if faults:
         raise CompileError(*faults)

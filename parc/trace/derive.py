@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
+from parc.ir.module_calls import assign_parameters
 from parc.ir.parameters import (
     count_local_elements,
     count_slice_elements,
-    find_layer,
     list_slice_axes,
     named_parameters,
     named_units,
@@ -18,11 +18,11 @@ from parc.ir.program import Parameter, Program
 from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan
 from parc.plan.mesh import split_group_name
 from parc.plan.placement import (
-    gathers_by_layer,
+    gathers_by_module,
     list_shard_axes,
     locate_stages,
     name_schedule,
-    reduces_by_layer,
+    reduces_by_module,
 )
 from parc.schedule.messages import Action, add_messages
 from parc.schedule.order import order_passes
@@ -80,12 +80,8 @@ class _Rank:
         self.sizes = plan.mesh.sizes
         self.pipeline = plan.mesh.name_group(plan.pipeline.axes) if plan.pipeline else None
         self.holders = _list_holders(plan)
-        self.by_layer, self.gathered = reduces_by_layer(plan), gathers_by_layer(plan)
-        self.parameters = [  # with the numbers of their layers
-            (parameter, find_layer(stage, path))
-            for stage in self.stages.values()
-            for path, parameter in named_parameters(stage)
-        ]
+        self.by_module, self.gathered = reduces_by_module(plan), gathers_by_module(plan)
+        self.parameters = [each for stage in self.stages.values() for _, each in named_parameters(stage)]
         types = plan.train.precision
         self.gradients, self.reduce = TORCH_NAMES[types.gradients], TORCH_NAMES[types.reduce]
         self.tape = Tape()
@@ -127,18 +123,29 @@ class _Rank:
     def _derive_passes(self, number: int) -> Passes:
         before, after = (self.holders[(number + step) % len(self.holders)] for step in (-1, 1))
         stage, pipeline = self.stages[number], self.pipeline or ""
-        ends = self._gather_layer, self._reduce_layer
-        return derive_passes(stage, before, after, pipeline, self.sizes, *ends)
+        modules: dict[str, list[Parameter]] = defaultdict(list)
+        if self.by_module:
+            assigned = assign_parameters(stage)
+            for path, parameter in named_parameters(stage):
+                modules[assigned[path]].append(parameter)
+
+        def gather(module: str) -> Iterator[Op]:
+            return self._gather(modules[module] if self.gathered else [], "parameters of a module")
+
+        def reduce(module: str) -> Iterator[Op]:
+            for sliced, _, bucket in self._group_alike(modules[module]):
+                yield from self._reduce_to_slices(sliced, sum(map(self._count_slice, bucket)))
+
+        return derive_passes(stage, before, after, pipeline, self.sizes, gather, reduce)
 
     def _sum_gradients(self) -> Iterator[Op]:
         """To slices where backward passes have not done so, and then over the other axes."""
         alike: dict[tuple[tuple[str, ...], ...], list[Parameter]] = defaultdict(list)
-        for parameter, layer in self.parameters:
+        for parameter in self.parameters:
             sliced = self._list_slice_axes(parameter)
             axes = (axis for axis in sorted(parameter.reduce) if self.sizes[axis] > 1)
             others = tuple(axis for axis in axes if axis not in sliced)
-            by_layer = self.by_layer and layer is not None
-            alike[() if by_layer else sliced, others].append(parameter)
+            alike[() if self.by_module else sliced, others].append(parameter)
         for (sliced, others), members in alike.items():
             for bucket in self._fill_buckets(members):
                 count = sum(map(self._count_slice, bucket))
@@ -152,23 +159,9 @@ class _Rank:
             left //= self.sizes[axis]
             yield Op("reduce_scatter", axis, (left,), self.reduce, "sum", where="gradients")
 
-    def _reduce_layer(self, number: int) -> Iterator[Op]:
-        """What the backward pass of a layer ends with."""
-        if self.by_layer:
-            members = [parameter for parameter, layer in self.parameters if layer == number]
-            for sliced, _, bucket in self._group_alike(members):
-                yield from self._reduce_to_slices(sliced, sum(map(self._count_slice, bucket)))
-
-    def _gather_layer(self, number: int) -> Iterator[Op]:
-        """What each pass through a layer begins with."""
-        if self.gathered:
-            members = [parameter for parameter, layer in self.parameters if layer == number]
-            yield from self._gather(members, "parameters of a layer")
-
     def _gather_parameters(self) -> Iterator[Op]:
-        """Of each parameter that ranks share and hold as a whole between steps."""
-        whole = [each for each, layer in self.parameters if not (self.gathered and layer is not None)]
-        yield from self._gather(whole, "updated parameters")
+        """Of the parameters that ranks share, where they hold the whole ones between steps."""
+        yield from self._gather([] if self.gathered else self.parameters, "updated parameters")
 
     def _gather(self, parameters: Sequence[Parameter], where: str) -> Iterator[Op]:
         """From slices, the outermost axis first."""
@@ -220,7 +213,7 @@ class _Rank:
 
     def _sum_squares(self) -> Iterator[Op]:
         """Squared gradients, over the axes that shard their parameters and then over the stages."""
-        distinct = {frozenset((*each.sharded, *self._list_slice_axes(each))) for each, _ in self.parameters}
+        distinct = {frozenset((*each.sharded, *self._list_slice_axes(each))) for each in self.parameters}
         for axis in self.sizes:
             if count := sum(axis in axes for axes in distinct):
                 yield _build_sum(axis, (count,), self.gradients, "squares of gradients")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from parc.ir.collectives import Wire
 from parc.ir.forward_sites import iterate_sites
-from parc.ir.parameters import find_layer
+from parc.ir.module_calls import ModuleCall, list_module_calls
 from parc.ir.program import Collective, Recv, Send, Stage, Unit, Value
 from parc.ir.received import FLOATS, find_collectives_of_received
 from parc.trace.ops import Op, OpKind
+
+ModuleOps: TypeAlias = Callable[[str], Iterable[Op]]
+"""What is done for the parameters of a module, by its path."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,13 @@ def derive_passes(
     after: int,
     pipeline: str,
     sizes: Mapping[str, int],
-    enter_layer: Callable[[int], Iterable[Op]] = lambda _: (),
-    end_layer: Callable[[int], Iterable[Op]] = lambda _: (),
+    gather: ModuleOps = lambda _: (),
+    reduce: ModuleOps = lambda _: (),
 ) -> Passes:
     """`before` and `after` are the coordinates on the axis `pipeline` of the stages next to this one.
 
-    `sizes` are those of the mesh's axes. `enter_layer` has what each pass through a layer begins with,
-    `end_layer` what the backward pass ends with, by the number of the layer.
+    `sizes` are those of the mesh's axes. `gather` has what each pass through a module begins with, `reduce`
+    what the backward pass ends with, by the path of the module; empty for the stage itself.
     """
 
     def build_ops(kind: OpKind, values: Iterable[Value], peer: int, of: str = "") -> tuple[Op, ...]:
@@ -55,8 +59,9 @@ def derive_passes(
     halves: dict[bool, list[Op]] = {True: [], False: []}
     for (unit, call), received in zip(calls[::-1], find_collectives_of_received(stage)[::-1], strict=True):
         halves[received] += [op for op in derive_backward(unit, call) if sizes[op.axis] > 1]
-    forward = _derive_forward_pass(stage, enter_layer)
-    backward = _derive_backward_pass(stage, enter_layer, end_layer)
+    modules = list_module_calls(stage)
+    forward = _derive_forward_pass(modules, gather)
+    backward = _derive_backward_pass(modules, gather, reduce)
     return Passes(
         receive_inputs=build_ops("recv", inputs, before),
         forward=tuple(op for op in forward if sizes[op.axis] > 1),
@@ -69,37 +74,36 @@ def derive_passes(
     )
 
 
-def _derive_forward_pass(stage: Stage, enter_layer: Callable[[int], Iterable[Op]]) -> Iterator[Op]:
-    """The operations of all sites, and at the begin of each layer what it begins with."""
-    current: int | None = None
-    for site in iterate_sites(stage):
-        layer = find_layer(stage, site.path)
-        if layer is not None and layer != current:
-            yield from enter_layer(layer)
-        current = layer
-        if site.move:
-            yield from derive_forward(site.unit, site.move)
+def _derive_forward_pass(calls: Iterable[ModuleCall], gather: ModuleOps) -> Iterator[Op]:
+    """The operations of all sites, and those that each module begins with."""
+    yield from gather("")
+    for each in calls:
+        if each.module:
+            yield from gather(each.module)
+        for site in each.sites:
+            if site.move:
+                yield from derive_forward(site.unit, site.move)
 
 
-def _derive_backward_pass(
-    stage: Stage,
-    enter_layer: Callable[[int], Iterable[Op]],
-    end_layer: Callable[[int], Iterable[Op]],
-) -> Iterator[Op]:
-    """The operations of all sites, the last first, between what each layer begins and ends with."""
-    current: int | None = None
-    for site in reversed([*iterate_sites(stage)]):
-        layer = find_layer(stage, site.path)
-        if layer != current:
-            if current is not None:
-                yield from end_layer(current)
-            if layer is not None:
-                yield from enter_layer(layer)
-        current = layer
-        if site.move:
-            yield from derive_backward(site.unit, site.move)
-    if current is not None:
-        yield from end_layer(current)
+def _derive_backward_pass(calls: Sequence[ModuleCall], gather: ModuleOps, reduce: ModuleOps) -> Iterator[Op]:
+    """The operations of all sites, the last first, between those that each module begins and ends with.
+
+    The stage's own gradients are complete at the very end, and so are those of embeddings.
+    """
+    yield from gather("")
+    late = [""]
+    for each in reversed(calls):
+        if each.module and not each.looks_up:
+            yield from gather(each.module)
+        for site in reversed(each.sites):
+            if site.move:
+                yield from derive_backward(site.unit, site.move)
+        if each.looks_up:
+            late.append(each.module)
+        elif each.module:
+            yield from reduce(each.module)
+    for module in late:
+        yield from reduce(module)
 
 
 def derive_forward(unit: Unit, call: Collective) -> Iterator[Op]:

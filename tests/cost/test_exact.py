@@ -32,7 +32,7 @@ from tests.cost.programs import (
 from tests.verify.plans import LAYOUTS, find_plan, list_folded
 
 Bytes = Counter[tuple[str, str]]
-GATHERED_OR_REDUCED = ("gradients", "parameters of a layer", "updated parameters")
+GATHERED_OR_REDUCED = ("gradients", "parameters of a module", "updated parameters")
 
 
 def drop_unshaped(program: Program) -> Program:
@@ -97,12 +97,11 @@ def assert_equal(compiled: Compiled) -> None:
         if plan.data and plan.data.shard != "none":
             updated = held.non_experts / job.degrees.data + held.experts / job.degrees.expert_data
         if plan.data and plan.data.shard in ("gradients", "parameters"):
-            summed = updated + held.outside_layers * (1 - 1 / job.degrees.data)
+            summed = updated
         in_full, states = held.total * job.software.element_bytes, updated * job.software.optimizer_bytes
-        if plan.data and plan.data.shard == "parameters":  # layers are there as slices of masters alone
-            inside = summed - held.outside_layers
-            in_full = inside * job.software.master_bytes + held.outside_layers * job.software.element_bytes
-            states -= inside * (job.software.optimizer_bytes - job.software.moment_bytes)
+        if plan.data and plan.data.shard == "parameters":  # they are there as slices of masters alone
+            in_full = updated * job.software.master_bytes
+            states = updated * job.software.moment_bytes
         assert count_program_states(plan, [stage]).parameters == in_full
         assert count_program_states(plan, [stage]).gradients == summed * job.software.gradient_bytes
         tensors = count_program_states(plan, [stage]).optimizer - states

@@ -26,11 +26,21 @@ class Layer(nn.Module):
         return x + self.scale * self.down(self.up(x).relu()), self.scale * 2
 
 
+class Shift(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.values = nn.Parameter(torch.ones(16))
+
+    def forward(self, x):
+        return x + self.values, self.values * 2
+
+
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
         self.embedding = nn.Embedding(32, 16)
         self.layers = nn.ModuleList(Layer() for _ in range(2))
+        self.shift = Shift()
         self.head = nn.Linear(16, 32, bias=False)
 
     def forward(self, tokens):
@@ -39,7 +49,8 @@ class Model(nn.Module):
         for layer in self.layers:
             x, scale = layer(x)
             total = total + scale
-        return self.head(x + total)
+        x, values = self.shift(x)
+        return self.head(x + total + values)
 """
 PLAN = """\
 cluster pair { levels = [node: 2] }
@@ -60,6 +71,12 @@ CASES = {
         "self.scale[None]\n",
         "a result of `layers.0` is one of its parameters, or a view of one",
         CALL,
+    ),
+    "a result of another module is a view of a parameter": (
+        "self.values * 2\n",
+        "self.values[None]\n",
+        "a result of `shift` is one of its parameters, or a view of one",
+        "x, values = self.shift(x)",
     ),
     "a layer is called in parts": (
         CALL,

@@ -136,7 +136,7 @@ def test_a_second_pass_that_does_more_than_arithmetic_is_detected(
 def test_layers_that_keep_one_microbatchs_gradient_are_detected(tmp_path: Path) -> None:
     sample = compiled("moe", (2, "mesh = [dp: 2]\n    data over [dp] { shard = gradients }"))
     runner = MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path, timeout=60)
-    (replaced,) = inject_bugs(MutationTarget(sample))["layer gradients of one microbatch"]
+    (replaced,) = inject_bugs(MutationTarget(sample))["reduced gradients of one microbatch"]
     found = runner.detect(replaced.files, {})
     assert found is not None
     assert (found.rung, found.means, "gradient of layers" in found.message) == ("numbers", "difference", True)
@@ -154,6 +154,7 @@ def gathering(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     ("bug", "site", "rung", "means", "message"),
     [
         ("stale sharded parameters", "first pass", "numbers", "difference", "of layers"),
+        ("gradients reduced too early", "begins", "numbers", "crash", ""),
         ("resharded too early", "used by others", "numbers", "difference", "gradient of layers"),
         ("resharded too early", "not gathered", "matching", "difference", "another operation"),
         ("resharded too early", "any forward pass", "numbers", "crash", ""),

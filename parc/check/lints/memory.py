@@ -28,8 +28,7 @@ def out_of_memory(costs: Costs) -> Iterator[Finding]:
 
     What a device has is its `memory`, less what is `reserved` for the driver, CUDA and NCCL. Parameters,
     gradients and optimizer state are computed exactly. With `shard = parameters` a device keeps its share of
-    the parameters of layers in the type of `master` alone, and gathers a layer at a time in that of
-    `compute`; embedding and head are whole.
+    the parameters in the type of `master` alone, and gathers a module at a time in that of `compute`.
     Activations are what layers keep from the forward to the backward pass, for every microbatch in flight.
     Early stages of a pipeline have more microbatches in flight; the last one has the logits. Between the two
     halves of a backward pass (`zero_bubble`, `zbv`, `dualpipev`), PyTorch keeps everything that the forward

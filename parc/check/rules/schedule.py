@@ -13,7 +13,7 @@ from parc.check.registry import Finding, rule
 from parc.check.requests import Candidates, NearestValues
 from parc.diagnostic import Fix, Label, Severity
 from parc.plan.blocks import Pipeline, Plan
-from parc.plan.placement import reduces_by_layer
+from parc.plan.placement import reduces_by_module
 from parc.plan.schema.plan import SPLIT, V_SHAPED
 
 
@@ -227,7 +227,7 @@ def split_backward_with_shared_layers(plan: Plan) -> Iterator[Finding]:
         }
     """
     pipeline, data = plan.pipeline, plan.data
-    if pipeline and pipeline.schedule in SPLIT and data and reduces_by_layer(plan):
+    if pipeline and pipeline.schedule in SPLIT and data and reduces_by_module(plan):
         yield Finding(
             f"`shard = {data.shard}` needs the end of each layer's backward pass, and the schedule "
             f"`{pipeline.schedule}` has none",

@@ -17,7 +17,8 @@ class RankParameters(NamedTuple):
     tensor_split: float  # split over `tensor`; all data ranks hold the same
     replicated: float  # whole on each rank of `tensor`; all data ranks hold the same
     experts: float  # ranks of `expert_data` hold the same
-    outside_layers: float  # of the first two: embedding, head and the norm before it
+    embedding: float  # of the first two: of the table, where it is not the head as well
+    head: float  # of the first two: of the head and the norm before it; what is tied is part of it
 
     @property
     def non_experts(self) -> float:
@@ -85,17 +86,15 @@ def count_rank_parameters(job: Job, stage: StageShape) -> RankParameters:
     split, replicated = _count_non_experts(model, stage)
     experts = stage.moe_layers * model.experts * count_ffn(model, model.ffn)
     ranks = degrees.experts * degrees.expert_tensor
-    tables = _count_tables(model, stage) * model.vocab * model.hidden
-    outside = tables / degrees.tensor + stage.has_head * model.hidden
-    return RankParameters(split / degrees.tensor, replicated, experts / ranks, outside)
+    table = model.vocab * model.hidden / degrees.tensor
+    embedding = 0.0 if is_tied(job, stage) else stage.has_embedding * table
+    head = stage.has_head * (table + model.hidden)
+    return RankParameters(split / degrees.tensor, replicated, experts / ranks, embedding, head)
 
 
-def count_whole(job: Job, held: RankParameters) -> float:
-    """Parameters that a rank holds as a whole where those of layers, or their gradients, are sharded.
-
-    Programs of parc gather and reduce layers alone in their passes; others shard all parameters.
-    """
-    return held.outside_layers if job.software.emitted else 0.0
+def is_tied(job: Job, stage: StageShape) -> bool:
+    """Whether the stage has a head that is its embedding."""
+    return job.architecture.tied and stage.has_embedding and stage.has_head
 
 
 def _count_tables(model: Architecture, stage: StageShape) -> int:

@@ -55,23 +55,17 @@ def count_model_states(job: Job, rank: int) -> ModelStates:
     layout, software = job.parallelism, job.software
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
-    data = prod(layout.groups.data)
-    sharded = others / data + experts / prod(layout.groups.expert_data)
+    sharded = others / prod(layout.groups.data) + experts / prod(layout.groups.expert_data)
     whole = others + experts
-    outside = sum(parameters.count_whole(job, each) for each in held)
-    if layout.shard == "parameters":  # the shard is the master: layers are gathered in the type of `compute`
-        inside = sharded - outside / data
+    if layout.shard == "parameters":  # the shard is the master: modules are gathered in the type of `compute`
         return ModelStates(
-            parameters=inside * software.master_bytes + outside * software.element_bytes,
-            gradients=(inside + outside) * software.gradient_bytes,
-            optimizer=inside * software.moment_bytes + outside / data * software.optimizer_bytes,
+            parameters=sharded * software.master_bytes,
+            gradients=sharded * software.gradient_bytes,
+            optimizer=sharded * software.moment_bytes,
         )
-    gradients = whole
-    if layout.shard == "gradients":  # each backward pass reduces those of layers
-        gradients = sharded + outside * (1 - 1 / data)
     return ModelStates(
         parameters=whole * software.element_bytes,
-        gradients=gradients * software.gradient_bytes,
+        gradients=(sharded if layout.shard == "gradients" else whole) * software.gradient_bytes,
         optimizer=(whole if layout.shard == "none" else sharded) * software.optimizer_bytes,
     )
 
@@ -103,7 +97,7 @@ def predict_memory(job: Job, rank: int) -> RankMemory:
         optimizer=states.optimizer,
         activations=fullest,
         logits=_count_logits_bytes(job, rank) if any(stage.has_head for stage in stages) else 0.0,
-        working=max(_count_working_bytes(job, stage) for stage in stages),
+        working=max(map(_count_working_bytes, [job] * len(stages), stages, saved)),
     )
 
 
@@ -138,25 +132,44 @@ def count_head_microbatches(job: Job, rank: int) -> int:
 
 
 def _count_logits_bytes(job: Job, rank: int) -> float:
+    """And those of the head in its backward pass, which begins when the logits of its microbatch are free."""
     one = derive_head(job).saved_bytes
     gradient = job.software.element_bytes * job.tokens * job.architecture.vocab / job.degrees.tensor
-    return count_head_microbatches(job, rank) * (one - gradient) + gradient
+    each, count = one - gradient, count_head_microbatches(job, rank)
+    stage = next(stage for stage in job.list_stages(rank) if stage.has_head)
+    head = parameters.count_rank_parameters(job, stage).head
+    tied = parameters.is_tied(job, stage)
+    gathered, reduced = _count_shared_bytes(job, head, 0.0)
+    backward = 0.0 if tied else gathered + reduced
+    return max(each, backward) + (count - 1) * each + gradient + gathered * tied
 
 
-def _count_working_bytes(job: Job, stage: StageShape) -> float:
-    """Bytes of the largest layer while its backward pass runs."""
-    largest = 0.0
+def _count_shared_bytes(job: Job, others: float, experts: float) -> tuple[float, float]:
+    """Bytes of these parameters while they are gathered, and of their gradients before they are reduced."""
+    software, degrees, shard = job.software, job.degrees, job.parallelism.shard
+    if shard not in ("gradients", "parameters"):
+        return 0.0, 0.0
+    gathered = others + experts if shard == "parameters" else 0.0
+    reduced = others * (degrees.data > 1) + experts * (degrees.expert_data > 1)
+    return gathered * software.element_bytes, reduced * software.gradient_bytes
+
+
+def _count_working_bytes(job: Job, stage: StageShape, saved: float) -> float:
+    """Bytes of the largest layer while its backward pass runs, or of the gradient of the embedding.
+
+    That is there when what the microbatch has `saved` is free. A table that is the head as well is gathered
+    for the whole pass.
+    """
+    held = parameters.count_rank_parameters(job, stage)
+    tied = parameters.is_tied(job, stage)
+    gathered, reduced = _count_shared_bytes(job, held.head if tied else held.embedding, 0.0)
+    largest = max(0.0, reduced - saved)
     for _, has_experts in _list_layer_kinds(stage):
         working = _measure_layer(job, has_experts)[1]
-        if job.parallelism.shard in ("gradients", "parameters"):
-            held = parameters.count_rank_parameters(
-                job, StageShape(int(not has_experts), int(has_experts), False, False)
-            )
-            gathered = held.total if job.parallelism.shard == "parameters" else 0.0
-            reduced = held.non_experts * (job.degrees.data > 1) + held.experts * (job.degrees.expert_data > 1)
-            working += gathered * job.software.element_bytes + reduced * job.software.gradient_bytes
-        largest = max(largest, working)
-    return largest
+        layer = StageShape(int(not has_experts), int(has_experts), False, False)
+        held = parameters.count_rank_parameters(job, layer)
+        largest = max(largest, working + sum(_count_shared_bytes(job, held.non_experts, held.experts)))
+    return largest + gathered * tied
 
 
 def _list_layer_kinds(stage: StageShape) -> list[tuple[int, bool]]:

@@ -8,8 +8,11 @@ from typing import Literal
 
 from parc.cost.job.job import Job
 from parc.cost.job.parallelism import FanOut, GroupName, TensorAxis
-from parc.cost.memory.parameters import RankParameters, count_whole
+from parc.cost.memory.parameters import RankParameters
 from parc.named_tuple import NamedTuple
+
+OF_EMBEDDING = "parameters of the embedding"
+"""The purpose of gathers that backward passes do not need."""
 
 
 class GradientCollective(NamedTuple):
@@ -60,45 +63,42 @@ def _derive_shared_update(job: Job, held: RankParameters) -> Iterator[GradientCo
     """Gradients are reduced to the ranks that update with them, parameters gathered from these.
 
     Each axis that the parallelism names divides what the ones outside it reduce and gather. With
-    `shard = gradients` those of layers are reduced in the backward pass of each microbatch. With
-    `shard = parameters` layers are gathered for each pass as well.
+    `shard = gradients` they are reduced in the backward pass of each microbatch. With `shard = parameters`
+    parameters are gathered for each pass as well; programs of parc gather an embedding for forward passes
+    alone.
     """
     layout, degrees = job.parallelism, job.degrees
     data = layout.data_axis_fan_outs or (layout.groups.data,)
     copies = layout.expert_axis_fan_outs or (layout.groups.expert_data,)
-    by_layer, gathered = layout.shard != "optimizer", layout.shard == "parameters"
-    reductions = layout.microbatches if by_layer else 0
+    gathered = layout.shard == "parameters"
+    reductions = layout.microbatches if layout.shard != "optimizer" else 0
     gathers = layout.microbatches * job.software.parameter_gathers if gathered else 0
-    outside = count_whole(job, held) if by_layer else 0.0
+    looked_up = held.embedding if gathered and job.software.emitted else 0.0
     if degrees.data > 1:
-        inside = held.non_experts - outside
-        yield from _reduce(job, "all but the experts", inside, "data", data, reductions)
-        yield from _reduce(job, "embedding and head", outside, "data", data)
-        if gathered:
-            yield from _gather(job, "all but the experts", inside, "data", data, gathers)
-            yield from _gather(job, "embedding and head", outside, "data", data)
-        else:
-            yield from _gather(job, "all but the experts", held.non_experts, "data", data)
+        what, others = "all but the experts", held.non_experts
+        yield from _reduce(job, f"gradients of {what}", others, "data", data, reductions)
+        yield from _gather(job, f"parameters of {what}", others - looked_up, "data", data, gathers)
+        yield from _gather(job, OF_EMBEDDING, looked_up, "data", data, layout.microbatches)
     if degrees.expert_data > 1:
-        yield from _reduce(job, "experts", held.experts, "expert_data", copies, reductions)
-        yield from _gather(job, "experts", held.experts, "expert_data", copies, gathers)
+        yield from _reduce(job, "gradients of experts", held.experts, "expert_data", copies, reductions)
+        yield from _gather(job, "parameters of experts", held.experts, "expert_data", copies, gathers)
     yield from _derive_tensor_sums(job, held.replicated / degrees.data, held.experts / degrees.expert_data)
 
 
 def _reduce(
-    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
+    job: Job, purpose: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
 ) -> Iterator[GradientCollective]:
     """Of so many parameters; `in_passes` is how often the passes of a step reduce them, 0 for once after."""
     bytes = count * job.software.reduce_bytes
-    yield from _derive_by_axis("reduce_scatter", f"gradients of {what}", bytes, group, axes, in_passes)
+    yield from _derive_by_axis("reduce_scatter", purpose, bytes, group, axes, in_passes)
 
 
 def _gather(
-    job: Job, what: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
+    job: Job, purpose: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
 ) -> Iterator[GradientCollective]:
     """As `_reduce`."""
     bytes = count * job.software.element_bytes
-    yield from _derive_by_axis("all_gather", f"parameters of {what}", bytes, group, axes, in_passes)
+    yield from _derive_by_axis("all_gather", purpose, bytes, group, axes, in_passes)
 
 
 def _derive_by_axis(

@@ -9,7 +9,7 @@ from parc.cost.job.job import Job, StageShape
 from parc.cost.job.parallelism import FanOut
 from parc.cost.memory.parameters import count_rank_parameters
 from parc.cost.network.collective_times import PREDICTORS, Links, predict_all_gather
-from parc.cost.network.gradient_collectives import derive_gradient_collectives
+from parc.cost.network.gradient_collectives import OF_EMBEDDING, derive_gradient_collectives
 from parc.cost.timing.constants import Constants
 from parc.cost.timing.roofline import predict_matmul, predict_matmul_gradient, predict_memory_traffic
 from parc.cost.work.part import RECOMPUTED_PARTS, LayerCollective, Part
@@ -78,7 +78,7 @@ def predict_passes(
             again = ahead._replace(communication=0.0) if job.software.keeps_collectives else ahead
             backward += again.scale(count)
     if job.parallelism.shard == "parameters":
-        add = _add_layer_collectives if job.software.emitted else _add_hidden_gathers
+        add = _add_module_collectives if job.software.emitted else _add_hidden_gathers
         return add(job, stage, forward, backward, links, constants.collective)
     return forward, backward
 
@@ -191,22 +191,25 @@ def derive_effective_links(hardware: Hardware, constants: Constants) -> Links:
     )
 
 
-def _add_layer_collectives(
+def _add_module_collectives(
     job: Job, stage: StageShape, forward: PassTime, backward: PassTime, links: Links, start: float
 ) -> tuple[PassTime, PassTime]:
-    """Passes that gather each layer when it is entered, and reduce its gradients at the end: all in turn."""
-    layers = stage.dense_layers + stage.moe_layers
-    seconds = {"all_gather": 0.0, "reduce_scatter": 0.0}  # of the layers of the stage, once each
+    """Passes that gather each module when it is entered, and reduce its gradients at the end: all in turn."""
+    layers, before, after = stage.dense_layers + stage.moe_layers, 0.0, 0.0
     for each in derive_gradient_collectives(job, count_rank_parameters(job, stage)):
-        if each.in_passes:
-            predicted = PREDICTORS[each.kind](each.bytes, each.fan_out, links)
-            seconds[each.kind] += predicted + layers * start if predicted else 0.0
-    gather, scatter = seconds["all_gather"], seconds["reduce_scatter"]
-    again = (job.software.parameter_gathers - 1) * gather
-    return (
-        forward + PassTime(0.0, gather, 0.0),
-        backward + PassTime(0.0, again + scatter, 0.0),
-    )
+        seconds = PREDICTORS[each.kind](each.bytes, each.fan_out, links) if each.in_passes else 0.0
+        if each.purpose == OF_EMBEDDING:
+            modules = 1
+        elif each.group == "expert_data":
+            modules = stage.moe_layers
+        else:  # the norm before the head is a module as well
+            modules = layers + 2 * stage.has_head + (stage.has_embedding and each.kind == "reduce_scatter")
+        seconds += modules * start if seconds else 0.0
+        again = each.calls // job.parallelism.microbatches
+        if each.kind == "all_gather":
+            before, again = before + seconds, again - 1
+        after += again * seconds
+    return forward + PassTime(0.0, before, 0.0), backward + PassTime(0.0, after, 0.0)
 
 
 def _add_hidden_gathers(

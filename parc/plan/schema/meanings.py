@@ -15,10 +15,10 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "none": "Every rank holds all parameters, gradients and optimizer states.",
         "optimizer": "Every rank holds and updates a part of the optimizer states; parameters are whole "
         "(ZeRO-1).",
-        "gradients": "As `optimizer`, and of the gradients of layers every rank holds a part: each "
-        "microbatch reduces them (ZeRO-2).",
-        "parameters": "As `gradients`, and of the parameters of layers every rank holds a part: a layer is "
-        "gathered for each of its passes (FSDP, ZeRO-3).",
+        "gradients": "As `optimizer`, and of gradients every rank holds a part: each microbatch reduces "
+        "them, module by module (ZeRO-2).",
+        "parameters": "As `gradients`, and of parameters every rank holds a part: a layer, and what else the "
+        "model calls, is gathered for each of its passes (FSDP, ZeRO-3).",
     },
     ("pipeline", "schedule"): {
         "gpipe": "All forward passes, then all backward passes: every microbatch of a step is held at once.",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parc.plan.placement import gathers_by_layer, reduces_by_layer
+from parc.plan.placement import gathers_by_module, reduces_by_module
 from parc.verify.mutants.registry import silent_bug
 from parc.verify.mutants.target import Mutant, MutationTarget
 
 BUCKETS = "runtime/buckets.py"
 GRADIENTS = "runtime/gradients.py"
-LAYERS = "runtime/layer_gradients.py"
-MEMORY = "runtime/layer_parameters.py"
+MEMORY = "runtime/gathered_memory.py"
+MODULES = "runtime/sharded_modules.py"
+PASSES = "runtime/module_passes.py"
 PLACEMENT = "runtime/placement.py"
 SLICES = "runtime/slices.py"
 TRAINING = "runtime/training.py"
@@ -19,17 +20,19 @@ UPDATE = "        self.optimizer.step(step, idle)\n"
 GATHER = "        self.shared_updates.gather()\n"
 SCATTER = "        dist.reduce_scatter_single(share, flat, group=group)\n"
 VALUES = "gather_slices(bucket, slices, self.mesh)"
-ENTER = "lambda _: memory.fill()"
-FREE = "    if is_first_pass():\n        memory.free()\n"
+FILL = "                memory.fill()\n"  # for a backward pass
+FREE = "    if is_first_pass():\n        actions.end_forward()\n"
+END = "Variable._execution_engine.queue_callback(actions.end_backward)"
 
 
 @silent_bug("stale sharded parameters")
 def keep_stale_slices(target: MutationTarget) -> Iterator[Mutant]:
     """A rank goes on with the parameters that others have updated as they were before.
 
-    Applies where ranks share updates; to what layers are gathered from, where they are.
+    Applies where ranks share updates; to what modules are gathered from, where they are.
     """
-    if axes := _list_axes(target):
+    axes = _list_axes(target)
+    if axes and not gathers_by_module(target.plan):
         update = UPDATE + GATHER
         yield target.patch(TRAINING, update, UPDATE, "not gathered after the update", over=axes)
         early = GATHER + UPDATE
@@ -39,35 +42,36 @@ def keep_stale_slices(target: MutationTarget) -> Iterator[Mutant]:
         single = "one bucket" if _count_updated_groups(target) == 1 else None
         site = "only the first bucket gathered"
         yield target.patch(SLICES, buckets, first, site, over=axes, equivalent=single)
-    if axes and gathers_by_layer(target.plan):
+    if axes and gathers_by_module(target.plan):
         kept = f"vars(self).setdefault(str(id(bucket)), {VALUES})"
-        yield target.patch(MEMORY, VALUES, kept, "layers as in their first pass", over=axes)
+        yield target.patch(MEMORY, VALUES, kept, "modules as in their first pass", over=axes)
 
 
 @silent_bug("resharded too early")
 def free_too_early(target: MutationTarget) -> Iterator[Mutant]:
-    """A layer computes gradients with parameters whose memory is free already, and perhaps used by others.
+    """A module computes gradients with parameters whose memory is free already, and perhaps used by others.
 
-    Applies where layers are gathered for each pass; to the second forward pass, where there is one.
+    Applies where modules are gathered for each pass; to the second forward pass, where there is one.
     """
-    if gathers_by_layer(target.plan):
+    if gathers_by_module(target.plan):
         others = "[each.tensor.data.neg_() for each in memory.parameters]"
-        used = f"lambda _: (memory.fill(), {others})"
-        yield target.patch(MEMORY, ENTER, used, "memory used by others in the backward pass")
-        yield target.patch(MEMORY, ENTER, "lambda _: None", "not gathered for the backward pass")
+        used = f"{FILL}                {others}\n"
+        yield target.patch(MODULES, FILL, used, "memory used by others in the backward pass")
+        nothing = FILL.replace("memory.fill()", "pass")
+        yield target.patch(MODULES, FILL, nothing, "not gathered for the backward pass")
         if target.plan.recompute == "layer":
-            always = "    memory.free()\n    if is_first_pass():\n"
-            yield target.patch(MEMORY, FREE, always, "freed after any forward pass")
+            always = "    actions.end_forward()\n    if is_first_pass():\n"
+            yield target.patch(PASSES, FREE, always, "freed after any forward pass")
 
 
 @silent_bug("gather in the wrong type")
 def mistype_gathers(target: MutationTarget) -> Iterator[Mutant]:
-    """The slices of a layer are rounded to another type than the model computes in.
+    """The slices of a module are rounded to another type than the model computes in.
 
-    Applies where layers are gathered for each pass.
+    Applies where modules are gathered for each pass.
     """
     axes = _list_axes(target)
-    if axes and gathers_by_layer(target.plan):
+    if axes and gathers_by_module(target.plan):
         right = "parameter.master.to(parameter.tensor.dtype)"
         yield target.patch(MEMORY, right, "parameter.master.bfloat16()", "sent in bfloat16", over=axes)
         twice = right.replace("to(", "bfloat16().to(")
@@ -79,13 +83,13 @@ def mix_slices(target: MutationTarget) -> Iterator[Mutant]:
     """A slice is updated with the gradient of another one, or put in the place of another one.
 
     Applies where ranks share updates; to the order of the axes, where they do so along several; to what a
-    layer is gathered from, where it is.
+    module is gathered from, where it is.
     """
     axes = _list_axes(target)
-    if axes and gathers_by_layer(target.plan):
+    if axes and gathers_by_module(target.plan):
         given = "bucket, slices, self.mesh"
         next_one = "bucket, [each.roll(1) for each in slices], self.mesh"
-        yield target.patch(MEMORY, given, next_one, "a layer's slices moved by one element", over=axes)
+        yield target.patch(MEMORY, given, next_one, "a module's slices moved by one element", over=axes)
     if axes:
         rolled = SCATTER.replace("flat,", "flat.roll(share.numel()),")
         yield target.patch(BUCKETS, SCATTER, rolled, "the gradient of the next slice", over=axes)
@@ -111,17 +115,28 @@ def scale_slices(target: MutationTarget) -> Iterator[Mutant]:
         yield target.patch(BUCKETS, SCATTER, own, "one rank's term", over=axes)
 
 
-@silent_bug("layer gradients of one microbatch")
+@silent_bug("reduced gradients of one microbatch")
 def keep_last_reduction(target: MutationTarget) -> Iterator[Mutant]:
-    """The gradients of a layer that a backward pass has reduced replace those of the microbatches before.
+    """The gradients of a module that a backward pass has reduced replace those of the microbatches before.
 
-    Applies where backward passes reduce the gradients of layers.
+    Applies where backward passes reduce gradients.
     """
     axes = _list_axes(target)
-    if axes and reduces_by_layer(target.plan):
+    if axes and reduces_by_module(target.plan):
         same, add = target.one_microbatch, "torch._foreach_add_(sums, "
         last = "torch._foreach_copy_(sums, "
-        yield target.patch(LAYERS, add, last, "replaced", over=axes, equivalent=same)
+        yield target.patch(MODULES, add, last, "replaced", over=axes, equivalent=same)
+
+
+@silent_bug("gradients reduced too early")
+def reduce_too_early(target: MutationTarget) -> Iterator[Mutant]:
+    """The gradients of an embedding, or of the stage itself, are reduced before the backward pass has them.
+
+    Applies where backward passes reduce gradients.
+    """
+    axes = _list_axes(target)
+    if axes and reduces_by_module(target.plan):
+        yield target.patch(PASSES, END, "actions.end_backward()", "when the backward pass begins", over=axes)
 
 
 @silent_bug("norm of unsummed gradients")
@@ -137,13 +152,8 @@ def measure_terms(target: MutationTarget) -> Iterator[Mutant]:
 
 def _count_updated_groups(target: MutationTarget) -> int:
     """How many sets of axes have slices that are gathered after the update."""
-    layers = f"{target.sample.program.stages[0].layers_path}."
-    whole = [
-        parameter
-        for parameter in target.parameters
-        if not (gathers_by_layer(target.plan) and parameter.key.startswith(layers))
-    ]
-    return len({axes for parameter in whole if (axes := target.list_slice_axes(parameter))})
+    sets = map(target.list_slice_axes, target.parameters)
+    return len({axes for axes in sets if axes})
 
 
 def _list_axes(target: MutationTarget) -> list[str]:

@@ -1,4 +1,4 @@
-"""Gradients of layers that each backward pass reduces: a rank keeps its slices, and no more of a layer."""
+"""Gradients that each backward pass reduces: a rank keeps its slices, and no more of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from parc.runtime.gradients import Gradients
-from parc.runtime.layer_gradients import LayerGradients
 from parc.runtime.placement import PlacedParameter, Placement, place_parameters
 from parc.runtime.recompute import recompute
+from parc.runtime.sharded_modules import ShardedModules
 from parc.runtime.topology import Topology
 from tests.runtime.toy import DOUBLE
 
@@ -28,8 +28,9 @@ class Stage(nn.Module):
         for parameter in self.layers.parameters():
             nn.init.normal_(parameter, generator=generator)
 
-    def forward(self, x: Tensor, scaled: bool = True) -> Tensor:
+    def forward(self, x: Tensor, scaled: bool = True, early: bool = False) -> Tensor:
         x = x * self.scale if scaled else x
+        x = x * self.layers["0"].weight.sum() if early else x
         for layer in self.layers.values():
             x = (recompute(layer, x) if self.again else layer(x)).tanh()
         return x.sum()
@@ -47,7 +48,7 @@ def place(again: bool) -> tuple[Stage, list[PlacedParameter], Gradients]:
         for name, parameter in stage.named_parameters()
     }
     parameters = list(place_parameters(stage, table, topology.mesh, DOUBLE, ("dp",)))
-    LayerGradients([stage], "layers", parameters, topology.mesh)
+    ShardedModules([stage], ["layers.*"], parameters, topology.mesh)
     return stage, parameters, Gradients(parameters, topology.mesh)
 
 
@@ -57,7 +58,7 @@ def test_a_rank_keeps_the_sums_of_its_slices(ranks, again: bool) -> None:
         stage, parameters, gradients = place(again)
         for microbatch in range(MICROBATCHES):
             stage(draw_batch(torch.distributed.get_rank(), microbatch)).backward()
-            assert all((each.tensor.grad is None) == each.name.startswith("layers.") for each in parameters)
+            assert all(each.tensor.grad is None for each in parameters)
         gradients.complete()
         return {
             each.name: (each.gradient.clone(), own.start, own.stop, each.tensor.grad is None)
@@ -75,13 +76,26 @@ def test_a_rank_keeps_the_sums_of_its_slices(ranks, again: bool) -> None:
             assert parameter.grad is not None
             expected = parameter.grad.flatten()[start:stop]
             torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)  # float64, sums of 16 terms
-            assert freed == (name != "scale")
+            assert freed
 
 
-def test_a_layer_that_no_backward_pass_leaves_is_an_error(ranks) -> None:
+def test_a_layer_without_inputs_that_have_gradients_ends_with_the_stage(ranks) -> None:
+    def run() -> Tensor:
+        stage, parameters, gradients = place(again=False)
+        stage(draw_batch(0, 0), scaled=False).backward()
+        gradients.complete()
+        return next(each.gradient for each in parameters if each.name == "layers.0.weight")
+
+    whole = Stage(again=False)
+    whole(draw_batch(0, 0), scaled=False).backward()
+    found = torch.cat(ranks(RANKS, run))
+    torch.testing.assert_close(found, RANKS * whole.layers["0"].weight.grad.flatten(), rtol=1e-12, atol=1e-12)
+
+
+def test_a_parameter_that_is_read_before_its_layer_is_an_error(ranks) -> None:
     def run() -> str:
         stage, _, gradients = place(again=False)
-        stage(draw_batch(0, 0), scaled=False).backward()  # what enters layer 0 needs no gradient
+        stage(draw_batch(0, 0), early=True).backward()
         with pytest.raises(RuntimeError) as raised:
             gradients.complete()
         return str(raised.value)

@@ -1,4 +1,4 @@
-"""Parameters of layers that are gathered for each pass: between passes a rank holds its slices alone."""
+"""Parameters that are gathered for each pass: between passes a rank holds its slices alone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from parc.runtime.gradients import Gradients
-from parc.runtime.layer_gradients import LayerGradients
-from parc.runtime.layer_parameters import LayerParameters
 from parc.runtime.placement import PlacedParameter, Placement, Precision, place_parameters
 from parc.runtime.recompute import recompute
+from parc.runtime.sharded_modules import ShardedModules
 from parc.runtime.topology import Topology
 from tests.runtime.toy import DOUBLE
 
-WIDTH, RANKS, MICROBATCHES = 3, 2, 2
+WIDTH, SYMBOLS, RANKS, MICROBATCHES = 3, 5, 2, 2
+MODULES = ("table", "layers.*", "head")
 OWN = re.compile(r"layers\.\d\.scale")
 MIXED = Precision(master=torch.float32, gradients=torch.float32)
 
@@ -38,32 +38,34 @@ class Layer(nn.Module):
 
 
 class Stage(nn.Module):
-    """A scale, and two layers."""
+    """An embedding, two layers and a head, and a scale of its own that it reads twice."""
 
     def __init__(self, again: bool, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(1)
         self.again = again
         self.scale = nn.Parameter(torch.ones(WIDTH, dtype=dtype))
+        self.table = nn.Embedding(SYMBOLS, WIDTH, dtype=dtype)
         self.layers = nn.ModuleDict({"0": Layer(dtype), "1": Layer(dtype)})
+        self.head = nn.Linear(WIDTH, SYMBOLS, dtype=dtype)
         for parameter in self.parameters():
             nn.init.normal_(parameter, generator=generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x, total = x * self.scale, x.new_zeros(())
+    def forward(self, tokens: Tensor) -> Tensor:
+        x, total = self.table(tokens) * self.scale, self.scale.new_zeros(())
         for layer in self.layers.values():
             x, more = recompute(layer, x) if self.again else layer(x)
             total = total + more
-        return x.sum() + total
+        return self.head(x * self.scale).square().mean() + total
 
 
 def draw_batch(rank: int, microbatch: int) -> Tensor:
     generator = torch.Generator().manual_seed(10 * rank + microbatch)
-    return torch.randn(4, WIDTH, dtype=torch.float64, generator=generator)
+    return torch.randint(SYMBOLS, (4,), generator=generator)
 
 
 class Placed:
-    """A stage with its own values, whose layers are gathered over `dp`, but for their scales."""
+    """A stage with its own values, which is gathered over `dp`, but for the scales of its layers."""
 
     def __init__(self, again: bool, dtype: torch.dtype, precision: Precision) -> None:
         topology, self.whole = Topology.build({"dp": RANKS}), Stage(again, dtype)
@@ -76,18 +78,16 @@ class Placed:
             for name, each in self.stage.named_parameters()
         }
         self.parameters: list[PlacedParameter] = list(
-            place_parameters(self.stage, table, topology.mesh, precision, ("dp",), gather="layers")
+            place_parameters(self.stage, table, topology.mesh, precision, ("dp",), gather=True)
         )
         for parameter in self.parameters:
             parameter.set_elements(self.whole.get_parameter(parameter.name).detach())
-        LayerParameters([self.stage], "layers", self.parameters, topology.mesh)
-        LayerGradients([self.stage], "layers", self.parameters, topology.mesh)
+        ShardedModules([self.stage], MODULES, self.parameters, topology.mesh)
         self.gradients = Gradients(self.parameters, topology.mesh)
 
     def count_bytes(self) -> int:
-        """Of the tensors of layers."""
-        held = [each.tensor for each in self.parameters if each.name.startswith("layers.")]
-        return sum(each.untyped_storage().nbytes() for each in held)
+        """Of the tensors that modules compute with."""
+        return sum(each.tensor.untyped_storage().nbytes() for each in self.parameters)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def test_gradients_are_those_of_whole_parameters(ranks: Callable[..., list], aga
         for microbatch in range(MICROBATCHES):
             stage(draw_batch(rank, microbatch)).backward()
     for rank, (found, held, gathers) in enumerate(ranks(RANKS, run)):
-        assert gathers == 2 * 2 * MICROBATCHES  # for either pass of either layer
+        assert gathers == (2 * 4 + 1) * MICROBATCHES  # for either pass, but the embedding for one
         assert set(held) == {2 * WIDTH * 8}  # the scales, which are their own masters
         for name, (own, elements) in found.items():
             terms = [stage.get_parameter(name).grad for stage in whole]
@@ -138,7 +138,7 @@ def test_masters_are_rounded_for_each_pass(ranks: Callable[..., list]) -> None:
     """Also those that no ranks share: of the tensors in bfloat16 nothing is kept."""
 
     def run() -> tuple[list[int], bool, bool]:
-        placed, batch = Placed(False, torch.bfloat16, MIXED), draw_batch(0, 0).bfloat16()
+        placed, batch = Placed(False, torch.bfloat16, MIXED), draw_batch(0, 0)
         with counted_gathers() as gathers:
             result = placed.stage(batch)
             held = [placed.count_bytes()]
