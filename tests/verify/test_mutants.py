@@ -154,7 +154,7 @@ def gathering(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     ("bug", "site", "rung", "means", "message"),
     [
         ("stale sharded parameters", "first pass", "numbers", "difference", "of layers"),
-        ("gradients reduced too early", "begins", "numbers", "crash", ""),
+        ("gradients reduced too early", "begins", "matching", "crash", "gradient of embedding"),
         ("resharded too early", "used by others", "numbers", "difference", "gradient of layers"),
         ("resharded too early", "not gathered", "matching", "difference", "another operation"),
         ("resharded too early", "any forward pass", "numbers", "crash", ""),
