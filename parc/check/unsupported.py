@@ -130,14 +130,15 @@ def repeated_collectives(plan: Plan) -> Iterator[Finding]:
 
 @limit("P409")
 def approximations(plan: Plan) -> Iterator[Finding]:
-    """The result differs from a single device: experts have a capacity, or each rank has its balance loss.
+    """The balance loss of each rank alone differs from that of a single device.
 
     ## Example
 
         train first {
           model = moe
           batch { sequences = 32, length = 1024, microbatches = 4 }
-          approximate { capacity = 1.25 }
+          loss  { balance = 0.01 }
+          approximate { balance = rank }
         }
 
     ## Instead
@@ -145,10 +146,9 @@ def approximations(plan: Plan) -> Iterator[Finding]:
         train first {
           model = moe
           batch { sequences = 32, length = 1024, microbatches = 4 }
+          loss  { balance = 0.01 }
         }
     """
     approximate = plan.train.approximate
-    if approximate and approximate.capacity is not None:
-        yield _refuse("`capacity`", approximate.at("capacity"), "leave it out: no token is dropped then")
     if approximate and approximate.balance == "rank":
         yield _refuse("`balance = rank`", approximate.at("balance"), "`balance = microbatch`")

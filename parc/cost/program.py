@@ -121,9 +121,10 @@ def _number_events(
     for event in events:
         if isinstance(event, Repeat):
             yield replace(event, body=tuple(_number_events(event.body, units, counted)))
-        elif isinstance(event, Call) and units[event.unit].experts is not None:
+        elif isinstance(event, Call) and (experts := units[event.unit].experts) is not None:
             _, indices, _ = event.operands
             rows = prod(int(size) for size in indices.shape)
+            rows = round(rows * min(1, experts.capacity or 1))
             name = f"{event.unit}, {rows} rows"
             counted[name] = _fix_rows(units[event.unit], name, rows)
             yield replace(event, unit=name)

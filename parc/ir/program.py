@@ -226,6 +226,10 @@ class Experts:
     group: str | None  # whose ranks have equal shares of the experts, by its name
     travel: str | None  # the part of the group whose ranks have tokens of their own, which travel
     reached: int  # how many of the experts they can travel to
+    capacity: float | None = None  # rows of an expert / its even share, beyond which pairs are dropped
+    shards: tuple[tuple[str, int], ...] = ()
+    """With a capacity: the groups whose ranks have shares of the tokens, outermost first, and into how many
+    blocks a rank's tokens are cut before each block is divided among them."""
 
 
 @dataclass(frozen=True, slots=True)

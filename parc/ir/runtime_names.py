@@ -12,6 +12,7 @@ COLLECTIVES = ("all_gather", "all_reduce", "convert", "reduce_scatter")
 STATES = ("I", "P", "R", "S")
 
 FORWARD: Mapping[str, tuple[str, ...]] = {
+    "capacity": ("keep_within_capacity",),
     "collectives": (*STATES, *COLLECTIVES),
     "experts": ("combine", "dispatch", "dispatch_among", "dispatch_local"),
     "grouped": ("grouped_add", "grouped_linear", "grouped_matmul", "grouped_mul"),
@@ -38,7 +39,7 @@ EXPERT_COUNT = "n_experts"
 """The attribute with the number of experts, in modules that read it."""
 
 LOCALS = frozenset(
-    {"self", "torch", "F", "nn", "layer", "layers", "mesh", "list", "Tensor", "counts", "route"}
+    {"self", "torch", "F", "nn", "layer", "layers", "mesh", "list", "Tensor", "counts", "kept", "route"}
 ).union(*FORWARD.values())
 """Names that the values of a forward pass cannot have."""
 

@@ -114,8 +114,11 @@ class Writer:
             member = str(node.args[1])
             unit = self.units[id(self.placed.children[member])]
         else:
-            member = self.placed.experts[node].path
-            unit = self.units[id(self.placed.experts[node])]
+            dealt = self.placed.experts[node]
+            member = dealt.path
+            if any(blocks > 1 for _, blocks in dealt.shards):
+                self.bound_by = "experts count tokens in one block for each sequence"
+            unit = self.units[id(dealt)]
         results = _list_results(node)
         temporary = len(results) == 1 and self._drafter.is_read_once(results[0])
         self.events.append(Call(self._bind_results(node, results), member, operands, unit, temporary))

@@ -13,7 +13,14 @@ from parc.ir.runtime_names import EXPERT_COUNT
 from parc.ir.walk import rewrite_event, rewrite_operand
 from parc.plan.mesh import identify_group
 
-_READERS = {"dispatch": 2, "dispatch_among": 2, "dispatch_local": 2, "F.one_hot": 1, "GroupedLinear": 0}
+_READERS = {
+    "dispatch": 2,
+    "dispatch_among": 2,
+    "dispatch_local": 2,
+    "keep_within_capacity": 1,
+    "F.one_hot": 1,
+    "GroupedLinear": 0,
+}
 """Functions that take the number of experts, and the place of it among their arguments."""
 
 

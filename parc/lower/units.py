@@ -16,7 +16,7 @@ from parc.capture.symbols import FixedSizes
 from parc.ir.expression import Expression, attribute, call, expr, group_attribute, literal, name
 from parc.ir.program import Accumulate, Collective, Compute, Event, Experts, Operand, Requirement, Unit, Value
 from parc.ir.runtime_names import GLOBALS, TOKEN_COUNTS
-from parc.ir.states import V
+from parc.ir.states import I, S, V
 from parc.ir.walk import list_expressions
 from parc.lower.batch_sizes import find_sizes
 from parc.lower.body import Writer
@@ -43,7 +43,7 @@ class Units:
         self.tensors = TensorTable(layout, buffers, banks)
         self.made: list[Unit] = []
         self.names: dict[int, str] = {}  # of units, by the id of what they stand for
-        self._dealt: dict[tuple[int, str | None, str | None], str] = {}  # units of experts
+        self._dealt: dict[tuple[object, ...], str] = {}  # units of experts
 
     def make_called_units(self, placed: Placed, nodes: Sequence[fx.Node]) -> None:
         """Make the units that `nodes` call."""
@@ -149,7 +149,7 @@ class Units:
         if id(dealt) in self.names:
             return
         placed = dealt.inside
-        key = (id(placed), dealt.group, dealt.travel)
+        key = (id(placed), dealt.group, dealt.travel, dealt.shards)
         if key in self._dealt:
             self.names[id(dealt)] = self._dealt[key]
             return
@@ -161,19 +161,22 @@ class Units:
         reached = (
             bank.count * sizes[dealt.travel] // sizes[dealt.group] if dealt.group and dealt.travel else 0
         )
-        info = Experts(bank.count, dealt.group, dealt.travel, reached)
+        info = Experts(bank.count, dealt.group, dealt.travel, reached, self.layout.capacity, dealt.shards)
         width, dtype = get_value(rows).shape[-1], str(get_value(rows).dtype)
         tokens = Value("tokens", ("tokens", width), dtype)
         indices = Value("indices", ("tokens", "k"), "torch.int64")
         weights = Value("weights", ("tokens", "k"), dtype)
         writer = self.create_writer(placed, nodes, [variable])
         writer.bind(rows, variable)
+        if info.capacity is not None:
+            writer.events.append(_write_capacity(info.capacity, info))
         writer.events += _write_dispatch(Value(variable, ("rows", width), dtype), tokens, info)
         writer.write()
         (result,) = placed.body.results()
         combined = _write_combine(writer.read_result(result), tokens, info)
         writer.events.append(combined)
         writer.groups |= {group for group in (dealt.group, dealt.travel) if group}
+        writer.groups |= {group for group, _ in dealt.shards}
         results = (Operand.of(combined.results[0]),)
         self._keep(dealt, placed, writer, (tokens, indices, weights), results, {}, info)
         self._dealt[key] = self.names[id(dealt)]
@@ -186,6 +189,18 @@ def find_numbers_read(unit: Unit, known: Mapping[str, int | float]) -> dict[str,
     return {attribute: number for attribute, number in known.items() if attribute in read}
 
 
+def _write_capacity(capacity: float, info: Experts) -> Compute:
+    """Which pairs are within the capacity. The counts of the innermost group are exchanged first."""
+    order = ast.List([ast.Tuple([group_attribute(group), literal(blocks)]) for group, blocks in info.shards])
+    shards = {"shards": order} if info.shards else {}
+    tree = call("keep_within_capacity", name("indices"), literal(info.count), literal(capacity), **shards)
+    inside = []
+    for group, blocks in reversed(info.shards):
+        counts = Value("chosen", (blocks, info.count), "torch.int64")
+        inside.append(Collective(counts, Operand.of(counts), "all_gather", S(0), I, group, grad=False))
+    return Compute((Value("kept", (), "KeptPairs"),), Expression(tree), tuple(inside))
+
+
 def _write_dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event]:
     """Tokens to the ranks of their experts, sorted by expert; how many each expert has got is counted."""
     results = (rows, Value("counts", ("experts",), "list"), Value("route", (), "Route"))
@@ -193,7 +208,8 @@ def _write_dispatch(rows: Value, tokens: Value, info: Experts) -> Iterator[Event
     function = "dispatch_local" if info.group and not info.travel else "dispatch"
     if info.travel and info.travel != info.group:
         function, group = "dispatch_among", [group_attribute(info.travel), *group]
-    tree = call(function, name("tokens"), name("indices"), literal(info.count), *group)
+    kept = {} if info.capacity is None else {"kept": name("kept")}
+    tree = call(function, name("tokens"), name("indices"), literal(info.count), *group, **kept)
     moved = Collective(rows, Operand.of(tokens), "dispatch", V, V, info.travel or "")
     yield Compute(results, Expression(tree), (moved,) if info.travel else ())
     yield Accumulate(TOKEN_COUNTS, Expression(expr("route.tokens_per_expert")))

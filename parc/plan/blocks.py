@@ -145,9 +145,9 @@ class Loss(Spanned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approximate(Spanned):
-    """Permitted approximations: their results depend on the layout. Each one is always reported."""
+    """Permitted approximations of what the model alone computes. Each one is always reported."""
 
-    capacity: float | None = None  # rows of an expert / its even share; None: no token is dropped
+    capacity: float | None = None  # most rows of an expert / its even share; None: no token is dropped
     balance: Literal["microbatch", "rank"] = (
         "microbatch"  # the tokens over which the balance loss is computed
     )

@@ -1,4 +1,4 @@
-"""Dispatch of tokens to their experts and back, without dropping any.
+"""Dispatch of tokens to their experts and back. None is dropped, unless experts have a capacity.
 
 Sizes: N tokens of this rank, K experts a token, H model width, E experts in all. A row is one (token,
 choice).
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
+from .capacity import KeptPairs
 from .grouped import RowCounts
 from .recompute import keep_result
 
@@ -45,40 +46,54 @@ class Route:
 
 
 def dispatch(
-    tokens: Tensor, indices: Tensor, experts: int, group: ProcessGroup | None = None
+    tokens: Tensor,
+    indices: Tensor,
+    experts: int,
+    group: ProcessGroup | None = None,
+    kept: KeptPairs | None = None,
 ) -> tuple[Tensor, RowCounts, Route]:
     """tokens (N, H), indices (N, K) -> rows (.., H) by expert of this rank, how many for each, the way back.
 
     With `group`, its ranks hold equal shares of the experts in order, and each its own tokens: rows are sent
-    to them. The number of rows is whatever the routing decides.
+    to them. The number of rows is whatever the routing decides. With `kept`, the other pairs become no rows,
+    and `combine` adds nothing for them.
     """
-    order, counts, choices = _sort_by_expert(indices, experts)
-    rows = tokens.index_select(0, order // choices)
+    order, counts, choices, chosen = _sort_by_expert(indices, experts, kept)
     if group is None or group.size() == 1:
-        return rows, RowCounts(counts), Route(order, len(tokens), choices, counts)
+        if kept is not None:
+            order = order[: _count_rows(counts)]
+        rows = tokens.index_select(0, order // choices)
+        return rows, RowCounts(counts), Route(order, len(tokens), choices, chosen)
     sent, received, by_expert, own = _exchange_counts(counts, group)
+    order = order[: sum(sent)]
+    rows = tokens.index_select(0, order // choices)
     exchange = Exchange(group, sent, received, by_expert)
-    return _send(rows, exchange), RowCounts(own), Route(order, len(tokens), choices, counts, exchange)
+    return _send(rows, exchange), RowCounts(own), Route(order, len(tokens), choices, chosen, exchange)
 
 
 def dispatch_local(
-    tokens: Tensor, indices: Tensor, experts: int, group: ProcessGroup
+    tokens: Tensor, indices: Tensor, experts: int, group: ProcessGroup, kept: KeptPairs | None = None
 ) -> tuple[Tensor, RowCounts, Route]:
     """As `dispatch`, where all ranks of `group` hold the same tokens: each takes the rows of its own experts.
 
     What `combine` returns is then a term of a sum over `group`.
     """
-    order, counts, choices = _sort_by_expert(indices, experts)
+    order, counts, choices, chosen = _sort_by_expert(indices, experts, kept)
     mine = experts // group.size()
     first = group.rank() * mine
     start, stop = _find_rows(counts, first, mine)
     order = order[start:stop]
     rows = tokens.index_select(0, order // choices)
-    return rows, RowCounts(counts[first : first + mine]), Route(order, len(tokens), choices, counts)
+    return rows, RowCounts(counts[first : first + mine]), Route(order, len(tokens), choices, chosen)
 
 
 def dispatch_among(
-    tokens: Tensor, indices: Tensor, experts: int, group: ProcessGroup, whole: ProcessGroup
+    tokens: Tensor,
+    indices: Tensor,
+    experts: int,
+    group: ProcessGroup,
+    whole: ProcessGroup,
+    kept: KeptPairs | None = None,
 ) -> tuple[Tensor, RowCounts, Route]:
     """As `dispatch` over `group`, a part of `whole`, where the other parts of it hold the same tokens.
 
@@ -86,13 +101,14 @@ def dispatch_among(
     experts. What `combine` returns is then a term of a sum over the parts.
     """
     places = _place_experts(experts, group, whole, indices.device)
-    order, counts, choices = _sort_by_expert(places[indices], experts)
+    kept = None if kept is None else kept.renumber(places)
+    order, counts, choices, chosen = _sort_by_expert(places[indices], experts, kept)
     held = experts // whole.size() * group.size()
     sent, received, by_expert, own = _exchange_counts(counts[:held], group)
     order = order[: sum(sent)]
     rows = tokens.index_select(0, order // choices)
     exchange = Exchange(group, sent, received, by_expert)
-    route = Route(order, len(tokens), choices, counts[places], exchange)
+    route = Route(order, len(tokens), choices, chosen[places], exchange)
     return _send(rows, exchange), RowCounts(own), route
 
 
@@ -107,14 +123,25 @@ def combine(rows: Tensor, weights: Tensor, route: Route) -> Tensor:
 
 
 @keep_result
-def _sort_by_expert(indices: Tensor, experts: int) -> tuple[Tensor, Tensor, int]:
-    """The pairs in the order of their experts, how many each expert has, and K."""
+def _sort_by_expert(
+    indices: Tensor, experts: int, kept: KeptPairs | None
+) -> tuple[Tensor, Tensor, int, Tensor]:
+    """The pairs in the order of their experts, how many rows each expert has, K, and how many chose each.
+
+    Pairs that are dropped come last.
+    """
     flat = indices.reshape(-1)
-    return (
-        flat.argsort(stable=True),
-        torch.bincount(flat, minlength=experts),
-        flat.numel() // max(len(indices), 1),
-    )
+    if kept is None:
+        counts = chosen = torch.bincount(flat, minlength=experts)
+    else:
+        flat = flat.where(kept.mask.reshape(-1), experts)
+        counts, chosen = kept.counts, kept.chosen
+    return flat.argsort(stable=True), counts, flat.numel() // max(len(indices), 1), chosen
+
+
+@keep_result
+def _count_rows(counts: Tensor) -> int:
+    return int(counts.sum())  # where the host waits for the device
 
 
 @keep_result

@@ -32,6 +32,7 @@ class Layout:
     replicate: tuple[str, ...] = ()
     batch: int = 1  # sequences of a microbatch
     length: int = 1
+    capacity: float | None = None  # of experts
 
     @cached_property
     def inside_experts(self) -> Layout:
@@ -105,5 +106,6 @@ def derive_layout(plan: Plan) -> Layout:
         tensor.replicate if tensor else (),
         batch.sequences // batch.microbatches,
         batch.length,
+        plan.train.approximate.capacity if plan.train.approximate else None,
     )
     return replace(layout, axes=layout.join_axes(layout.join_axes(axes, over), alone))

@@ -185,7 +185,24 @@ class BodyPlacer:
             inside,
             layout.name_group(layout.experts) or None,
             layout.name_group(travel) or None,
+            self._list_shards(tokens) if layout.capacity is not None else (),
         )
+
+    def _list_shards(self, tokens: Mapping[str, State]) -> tuple[tuple[str, int], ...]:
+        """The groups whose ranks have shares of the tokens, outermost first, and the blocks that they divide.
+
+        `tokens` has the states of the tokens by axis of the mesh.
+        """
+        axes: dict[int, list[str]] = {}
+        for axis, state in tokens.items():
+            if state.sharded:
+                axes.setdefault(state.blocks, []).append(axis)
+        shards, divided = [], 1
+        for blocks in sorted(axes):
+            group = self.layout.name_group(axes[blocks])
+            shards.append((group, blocks // divided))
+            divided *= self.layout.sizes[group]
+        return tuple(shards)
 
     def _enter(self, axis: str, tokens: Mapping[str, State]) -> State:
         """The state on an axis of the rows of experts. `tokens` has those of tokens by axis of the mesh."""

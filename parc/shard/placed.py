@@ -78,6 +78,9 @@ class PlacedExperts:
     inside: Placed
     group: str | None  # that the experts are spread over, by its name
     travel: str | None  # the part of it over which tokens travel; all ranks of the rest hold the same
+    shards: tuple[
+        tuple[str, int], ...
+    ]  # groups that have shares of the tokens, outermost first: see `Experts`
 
 
 @dataclass(frozen=True)

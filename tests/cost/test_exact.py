@@ -32,6 +32,7 @@ from tests.cost.programs import (
 from tests.verify.plans import LAYOUTS, find_plan, list_folded
 
 Bytes = Counter[tuple[str, str]]
+PAIR_COUNTS = "pair counts"
 GATHERED_OR_REDUCED = ("gradients", "parameters of a module", "updated parameters")
 
 
@@ -52,6 +53,7 @@ def find_axes(plan: Plan) -> dict[str, str]:
     """The name of each group but those of data, whose axes come one after the other."""
     tensor = plan.list_axes("tensor")
     found = {
+        PAIR_COUNTS: plan.list_axes("data"),
         "tensor": tensor,
         "pipeline": plan.list_axes("pipeline"),
         "dispatch": list_travel_axes(plan),
@@ -63,7 +65,8 @@ def find_axes(plan: Plan) -> dict[str, str]:
 def sum_by_shape(job: Job, stage: int, plan: Plan) -> Bytes:
     found: Bytes = Counter()
     for each in derive_traffic(job, stage):
-        found[each.kind, find_axes(plan).get(each.group, "gradients")] += round(each.total)
+        group = PAIR_COUNTS if PAIR_COUNTS in each.purpose and each.group == "data" else each.group
+        found[each.kind, find_axes(plan).get(group, "gradients")] += round(each.total)
     return found
 
 
@@ -134,6 +137,11 @@ def test_gradients_that_are_sent_in_fewer_bits(layout: str) -> None:
 @pytest.mark.parametrize(("file", "name"), list_folded())
 def test_strategies_over_several_axes(file: str, name: str) -> None:
     assert_equal(compile_file(file, name))
+
+
+@pytest.mark.parametrize("name", ["data", "sequence", "folded", "everything"])
+def test_experts_with_a_capacity(name: str) -> None:
+    assert_equal(compile_file("capacity", name))
 
 
 def test_the_examples() -> None:

@@ -28,6 +28,7 @@ SLOW = {
     *(("tensor-over-several-axes", name) for name in ("around_data", "split_over_both")),
     *(("experts-split-elsewhere", name) for name in ("moe", "beside_tensor", "with_tensor")),
     ("pipeline-over-several-axes", "four_stages"),
+    *(("capacity", name) for name in ("one_device", "data", "local", "folded")),
     *(("idle-experts", name) for name in ("data", "split", "shared_updates")),
 }
 captured: dict[tuple[str, str], Captured] = {}

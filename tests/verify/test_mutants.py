@@ -10,8 +10,9 @@ from pathlib import Path
 import mutants as benchmark
 import pytest
 
-from parc.check.load import load
+from parc.check.load import choose, load
 from parc.emit.write import write
+from parc.plan.blocks import Plan
 from parc.verify.mutants.outcome import Outcome, format_table
 from parc.verify.mutants.registry import BUGS
 from parc.verify.mutants.rung import inject_bugs, prove_mutants, run_mutants
@@ -19,8 +20,9 @@ from parc.verify.mutants.runner import Detection, MutantRunner
 from parc.verify.mutants.target import Mutant, MutationTarget
 from parc.verify.numbers.compare import FUNCTION, compare_program, save_reference
 from parc.verify.report import NotProvable
+from parc.verify.sample.choose import choose_sample
 from parc.verify.sample.sample import Sample, SampleRun, compile_sample
-from parc.verify.sample.tokens import Tokens
+from parc.verify.sample.tokens import Tokens, choose_tokens
 
 from .plans import VOCABULARY, captured, find_plan, loaded
 
@@ -269,6 +271,29 @@ def rounding(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     plans = load(RUN_PLANS / "moments.parc").plans
     sample = compile_sample(next(plan for plan in plans if plan.name == "shared"), "fp64")
     return MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path_factory.mktemp("rounding"), timeout=60)
+
+
+@pytest.mark.slow
+def test_other_pairs_that_are_dropped_are_detected(tmp_path: Path) -> None:
+    plan = choose(load(RUN_PLANS / "capacity.parc"), "sequence")
+    assert isinstance(plan, Plan)
+    sample = choose_sample(plan, "fp64", plan.mesh.size)
+    tokens, routing = choose_tokens(sample, 0)
+    assert "70 of 192 pairs are dropped" in routing
+    runner = MutantRunner(sample, None, tokens, tmp_path, timeout=60)
+    bugs = inject_bugs(MutationTarget(sample))
+    classes = (
+        "capacity drops of the wrong tokens",
+        "capacity of each rank alone",
+        "capacity off by rounding",
+    )
+    mutants = [each for name in classes for each in bugs[name]]
+    assert len(mutants) == 8
+    assert all(each.run for each in mutants)
+    for mutant in mutants:
+        found = runner.detect(mutant.files, {})
+        assert found is not None, mutant.site
+        assert found.means == "difference", mutant.site
 
 
 def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from parc.check.edits import replace_text
 from parc.check.registry import Finding, rule
@@ -202,8 +203,9 @@ def moments_too_coarse(plan: Plan) -> Iterator[Finding]:
 def tokens_dropped(plan: Plan) -> Iterator[Finding]:
     """With a `capacity`, experts drop the tokens that exceed it.
 
-    Which tokens are dropped depends on the ranks that hold them. The loss then depends on the plan and
-    differs from that of a single device. Without a capacity no token is dropped.
+    An expert takes the first tokens of a microbatch that choose it, up to `capacity` times its even share,
+    rounded up. For the others it adds nothing, so that the loss differs from that of the model alone. Every
+    plan drops the same tokens. Without a capacity no token is dropped.
 
     ## Example
 
@@ -227,14 +229,14 @@ def tokens_dropped(plan: Plan) -> Iterator[Finding]:
     notes: tuple[str, ...] = ()
     if shape.experts and shape.top_k:
         tokens = train.batch.sequences * train.batch.length // train.batch.microbatches
-        rows = int(tokens * shape.top_k / shape.experts * capacity)
+        from fractions import Fraction  # noqa: PLC0415 - start-up time
+
+        rows = ceil(Fraction(str(capacity)) * tokens * shape.top_k / shape.experts)
         share = f"{tokens:,} tokens x {shape.top_k} / {shape.experts:,} experts"
-        notes = (
-            f"{share} x {capacity:g} = {rows:,} rows of an expert in a microbatch; no more are computed",
-        )
+        notes = (f"{share} x {capacity:g}: at most {rows:,} rows of an expert in a microbatch",)
     yield Finding(
         f"tokens beyond {capacity:g} times an expert's even share are dropped",
-        (Label(train.approximate.at("capacity"), "the loss is not that of one device"),),
+        (Label(train.approximate.at("capacity"), "the loss is not that of the model alone"),),
         notes,
     )
 

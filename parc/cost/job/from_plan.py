@@ -33,7 +33,15 @@ def derive_job(plan: Plan, expert_imbalance: float = 1.0) -> Job | None:
     if architecture is None:
         return None
     parallelism = _derive_parallelism(plan, architecture.layers)
-    job = Job(architecture, parallelism, _derive_hardware(plan), _derive_software(plan), expert_imbalance)
+    approximate = plan.train.approximate
+    job = Job(
+        architecture,
+        parallelism,
+        _derive_hardware(plan),
+        _derive_software(plan),
+        expert_imbalance,
+        approximate.capacity if approximate else None,
+    )
     kept = replace(job, software=replace(job.software, keeps_collectives=True))
     return kept if plan.recompute == "none" or _fits(kept) else job
 

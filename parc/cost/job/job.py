@@ -39,6 +39,7 @@ class Job:
     hardware: Hardware | None  # None: unknown, so that no time can be predicted
     software: Software = field(default_factory=Software)
     expert_imbalance: float = 1.0  # rows of the fullest rank of experts, over the mean
+    capacity: float | None = None  # rows of an expert, over its even share, beyond which pairs are dropped
 
     def require_hardware(self) -> Hardware:
         """The hardware, for predictions of time.
@@ -59,6 +60,11 @@ class Job:
     def degrees(self) -> Degrees:
         """The number of ranks in each group."""
         return Degrees(*(round(prod(group)) for group in self.parallelism.groups))
+
+    @cached_property
+    def expert_load(self) -> float:
+        """Rows that are computed on the fullest rank of experts, over their even share."""
+        return self.expert_imbalance if self.capacity is None else min(self.expert_imbalance, self.capacity)
 
     @cached_property
     def tokens(self) -> float:

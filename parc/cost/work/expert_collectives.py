@@ -60,7 +60,7 @@ def _derive_megatron(job: Job) -> PassCollectives:
     if degrees.experts > 1 and not layout.dispatch_tokens:
         collectives += _sum_both_ways(job.tokens * token, "experts")
     if degrees.expert_tensor > 1 and layout.sequence_parallel:
-        rows = count_received_rows(job) * token * job.expert_imbalance
+        rows = count_received_rows(job) * token * job.expert_load
         around = tuple(LayerCollective(kind, rows, "expert_tensor", True) for kind in GATHER_SCATTER)
         collectives += PassCollectives(around, around)
     elif degrees.expert_tensor > 1:
@@ -73,13 +73,13 @@ def _derive_megatron(job: Job) -> PassCollectives:
 def _derive_emitted(job: Job) -> PassCollectives:
     """As `parc.shard` places them; `tests/cost/test_exact.py` compares this with compiled programs."""
     model, degrees, layout = job.architecture, job.degrees, job.parallelism
-    collectives = NO_COLLECTIVES
+    collectives = NO_COLLECTIVES if job.capacity is None else _derive_counts_of_pairs(job)
     if layout.terms_over_tensor:
         collectives += derive_column_parallel(job) + _derive_routing_weights(job, "tensor")
     if degrees.dispatch > 1:
         held = model.experts * degrees.dispatch / degrees.experts  # by the ranks that rows travel between
         counts = LayerCollective("all_to_all", held * INDEX_BYTES, "dispatch", payload="row counts")
-        rows = count_received_rows(job) * model.hidden * job.software.element_bytes * job.expert_imbalance
+        rows = count_received_rows(job) * model.hidden * job.software.element_bytes * job.expert_load
         there_and_back = 2 * (LayerCollective("all_to_all", rows, "dispatch", True),)
         collectives += PassCollectives((counts, *there_and_back), there_and_back)
     if degrees.expert_terms > 1:
@@ -94,6 +94,22 @@ def _derive_emitted(job: Job) -> PassCollectives:
     if layout.terms_over_tensor or model.shared_ffn:
         collectives += derive_row_parallel(job)
     return collectives
+
+
+def _derive_counts_of_pairs(job: Job) -> PassCollectives:
+    """How many pairs chose each expert: what decides which are within the capacity.
+
+    Along a sequence that is split each sequence is counted by itself; what is sent to other ranks of data are
+    their sums.
+    """
+    degrees, layout = job.degrees, job.parallelism
+    counts, gathers = job.architecture.experts * INDEX_BYTES, list[LayerCollective]()
+    if layout.sequence_parallel and not layout.terms_over_tensor and degrees.tensor > 1:
+        own = layout.sequences * counts * degrees.tensor
+        gathers.append(LayerCollective("all_gather", own, "tensor", payload="pair counts"))
+    if degrees.data > 1:
+        gathers.append(LayerCollective("all_gather", counts * degrees.data, "data", payload="pair counts"))
+    return PassCollectives(tuple(gathers), ())
 
 
 def _derive_routing_weights(job: Job, group: GroupName) -> PassCollectives:
@@ -126,7 +142,7 @@ def _derive_all_to_alls(job: Job) -> PassCollectives:
         count_ranks_per_token(model.experts, degrees.experts, model.top_k) if deduplicate else model.top_k
     )
     rows = count_dispatched_tokens(job) * copies
-    bytes = rows * model.hidden * job.software.element_bytes * job.expert_imbalance
+    bytes = rows * model.hidden * job.software.element_bytes * job.expert_load
     there_and_back = 2 * (LayerCollective("all_to_all", bytes, "experts", True),)
     return PassCollectives(there_and_back, there_and_back)
 

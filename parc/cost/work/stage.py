@@ -70,7 +70,7 @@ def derive_experts(job: Job) -> Part:
     """Router, dispatch, experts, combination, and the shared expert if there is one."""
     model, degrees, element = job.architecture, job.degrees, job.software.element_bytes
     local, dispatched = count_local_tokens(job), count_dispatched_tokens(job)
-    rows, experts = count_received_rows(job) * job.expert_imbalance, model.experts / degrees.experts
+    rows, experts = count_received_rows(job) * job.expert_load, model.experts / degrees.experts
     width, inputs = model.ffn / degrees.expert_tensor, 2 if model.gated else 1
     shared = model.shared_ffn / degrees.tensor
     matmuls = [
@@ -84,7 +84,8 @@ def derive_experts(job: Job) -> Part:
             Matmul(job.tokens, model.hidden, shared),
         ]
     # Rows are sorted by rank, written and read once; rows of experts are read and written, there and back.
-    sorted_rows = 2 * dispatched * model.top_k * model.hidden + 4 * rows * model.hidden
+    sent = dispatched * model.top_k * min(1, job.expert_load)
+    sorted_rows = 2 * sent * model.hidden + 4 * rows * model.hidden
     inner = (inputs + 1) * (rows * width + job.tokens * shared)
     scores = 4 * dispatched * model.experts  # the router works in float32
     traffic = element * (5 * local * model.hidden + sorted_rows + inner) + 4 * scores

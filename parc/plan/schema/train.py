@@ -52,12 +52,13 @@ LOSS = Form(
 )
 APPROXIMATE = Form(
     "approximate",
-    "Permitted deviations from the single-device result, for speed. Every check reports each of them.",
+    "Permitted deviations from what the model alone computes, for speed. Every check reports each of them.",
     (
         Key(
             "capacity",
             "real",
-            "Largest number of tokens of an expert / its even share.",
+            "Most tokens of a microbatch that an expert takes / its even share of them, rounded up. Later tokens "
+            "are dropped: the expert adds nothing to them.",
             example="1.25",
             default="no token is dropped",
             least=0.01,

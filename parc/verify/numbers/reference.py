@@ -24,6 +24,7 @@ from parc.runtime.init import draw
 from parc.runtime.optim import AdamWSettings
 from parc.runtime.placement import PlacedParameter
 from parc.verify.execution.trainer import FIGURES
+from parc.verify.numbers.capacity import limit_experts
 from parc.verify.numbers.tolerance import FLOOR, TOLERANCE, find_largest_entry
 
 ROUNDED = 1e-16  # of the largest gradient: what rounding leaves of a zero gradient, as that of a key's bias
@@ -68,6 +69,9 @@ class Reference:
         with seed_constructor(self.plan.train.seed):
             model = find_factory(facts)(**list_arguments(facts))
         assert isinstance(model, nn.Module)
+        approximate = self.plan.train.approximate
+        if approximate and approximate.capacity is not None:
+            limit_experts(model, self.captured.banks, approximate.capacity)
         return model
 
     def build_model(self) -> nn.Module:

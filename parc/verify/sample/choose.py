@@ -38,6 +38,7 @@ MAX_LENGTH = 64  # of a sequence that a whole model is given as it is
 WARMUP = 2  # steps: the last of three has the whole learning rate
 RATE = 1e-3  # at least: the larger an update, the better an error in it is told from rounding
 EPS = 1e-12  # at least: with 0, a gradient that is rounding alone moves a parameter by a whole step
+CAPACITY = 0.7  # at most, of experts that have one: some pairs are dropped however they are routed
 TRIES = 4  # of compiling
 
 Shapes: TypeAlias = Mapping[str, Sequence[int]]  # of parameters, by name
@@ -60,7 +61,7 @@ def choose_sample(
     """
     shapes = shapes or _list_shapes(load_model(plan.train.model, DTYPES[compute], plan.train.seed).module)
     mesh = shrink_mesh(plan, ranks)
-    faster = _speed_up_learning(plan)
+    faster = _lower_capacity(_speed_up_learning(plan))
     for each in filter(None, (widen_data(plan, mesh, ranks), mesh)):
         for candidate in islice(_iterate_cuts(faster, each, shapes, layers), TRIES):
             with suppress(CompileError):
@@ -73,6 +74,15 @@ def _speed_up_learning(plan: Plan) -> Plan:
     own = plan.train.optimizer
     faster = replace(own, lr=max(own.lr, RATE), eps=max(own.eps, EPS), warmup=min(own.warmup, WARMUP))
     return replace(plan, train=replace(plan.train, optimizer=faster))
+
+
+def _lower_capacity(plan: Plan) -> Plan:
+    """The plan with experts that drop pairs, if they may."""
+    own = plan.train.approximate
+    if own is None or own.capacity is None:
+        return plan
+    approximate = replace(own, capacity=min(own.capacity, CAPACITY))
+    return replace(plan, train=replace(plan.train, approximate=approximate))
 
 
 def _iterate_cuts(plan: Plan, mesh: Mesh, whole: Shapes, depths: Sequence[int]) -> Iterator[Plan]:
@@ -184,6 +194,14 @@ def _describe(plan: Plan, sample: Plan) -> Iterator[str]:
         yield f"the batch cut to {batch}"
     if optimizer := compare(lambda of: {key: getattr(of.train.optimizer, key) for key in _OPTIMIZER}):
         yield f"so that a wrong update shows, the optimizer has {optimizer}"
+    if capacity := compare(_read_capacity):
+        yield f"so that pairs are dropped, experts have a {capacity}"
+
+
+def _read_capacity(plan: Plan) -> Mapping[str, float]:
+    approximate = plan.train.approximate
+    capacity = approximate.capacity if approximate else None
+    return {} if capacity is None else {"capacity": capacity}
 
 
 _BATCH = ("sequences", "length", "microbatches")

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from parc.capture.capture import Captured
 from parc.capture.graph import get_user_name
 from parc.plan.blocks import Plan
+from parc.verify.numbers.capacity import count_rows
 from parc.verify.numbers.reference import Reference
 from parc.verify.sample.sample import Sample
 
@@ -75,7 +76,8 @@ def choose_tokens(sample: Sample, seed: int) -> tuple[Tokens, str]:
         tokens = each
         if shows(replace(reference, dataset=tokens), model):
             break
-    return tokens, _describe(_count_routed(replace(reference, dataset=tokens), model))
+    counts = _count_routed(replace(reference, dataset=tokens), model)
+    return tokens, _describe(counts) + _describe_dropped(counts, sample.plan)
 
 
 def find_idle_step(reference: Reference, model: nn.Module, tokens: Tokens) -> Tokens | None:
@@ -167,6 +169,19 @@ def _run_step(reference: Reference, model: nn.Module, step: int = 0) -> Tensor:
     with torch.no_grad():
         deque(reference.run_microbatches(model, tokens, labels), maxlen=0)
     return tokens
+
+
+def _describe_dropped(counts: Counts, plan: Plan) -> str:
+    """How many pairs of a token and an expert exceed the capacity, where there is one."""
+    approximate = plan.train.approximate
+    if approximate is None or approximate.capacity is None:
+        return ""
+    every = [each for found in counts.values() for each in found]
+    pairs = kept = 0
+    for each in every:
+        pairs += (here := int(each.sum()))
+        kept += int(each.clamp(max=count_rows(here, len(each), approximate.capacity)).sum())
+    return f"; {pairs - kept:,} of {pairs:,} pairs are dropped"
 
 
 def _describe(counts: Counts) -> str:
