@@ -57,8 +57,8 @@ APPROXIMATE = Form(
         Key(
             "capacity",
             "real",
-            "Most tokens of a microbatch that an expert takes / its even share of them, rounded up. Later tokens "
-            "are dropped: the expert adds nothing to them.",
+            "Most tokens of a microbatch that an expert takes / its even share of them, rounded up. To later "
+            "tokens the expert adds nothing.",
             example="1.25",
             default="no token is dropped",
             least=0.01,
