@@ -68,7 +68,7 @@ def explain_memory(job: Job, rank: int) -> Figure:
 
 def _format_product(job: Job, others: float, experts: float, bytes: int, sharded: bool) -> str:
     """Parameters times bytes of each; where `sharded`, divided by the ranks that would hold the same ones."""
-    data, copies = job.degrees.data, job.degrees.expert_data
+    data, copies = job.shard_ranks
     if not sharded:
         return f"{others + experts:,.0f} x {bytes} B"
     if not experts or data == copies:

@@ -208,6 +208,7 @@ class Train(Spanned):
 class Data(Spanned):
     axes: tuple[str, ...]
     shard: Literal["none", "optimizer", "gradients", "parameters"] = "none"
+    shard_over: tuple[str, ...] = ()  # of the axes; (): all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

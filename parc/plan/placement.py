@@ -84,7 +84,8 @@ def _splits_experts(plan: Plan) -> bool:
 
 def list_shard_axes(plan: Plan) -> tuple[str, ...]:
     """The axes whose ranks share what `shard` of the plan's `data` names, outermost first."""
-    axes = plan.data.axes if plan.data and plan.data.shard != "none" else ()
+    data = plan.data
+    axes = (data.shard_over or data.axes) if data and data.shard != "none" else ()
     return tuple(axis for axis in plan.mesh.names if axis in axes)
 
 

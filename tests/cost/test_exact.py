@@ -98,7 +98,7 @@ def assert_equal(compiled: Compiled) -> None:
         held = parameters.count_rank_parameters(job, job.stages[number])
         updated = summed = held.total
         if plan.data and plan.data.shard != "none":
-            updated = held.non_experts / job.degrees.data + held.experts / job.degrees.expert_data
+            updated = held.non_experts / job.shard_ranks.others + held.experts / job.shard_ranks.experts
         if plan.data and plan.data.shard in ("gradients", "parameters"):
             summed = updated
         in_full, states = held.total * job.software.element_bytes, updated * job.software.optimizer_bytes

@@ -230,3 +230,15 @@ def test_no_proposal_breaks_a_rule() -> None:
 def test_without_figures_of_the_device_nothing_is_reported(memory: str) -> None:
     for left_out in ("memory = MEMORY, ", DEVICE):
         assert list_codes(PLAIN.replace(left_out, ""), memory) == []
+
+
+def test_states_that_a_part_of_the_ranks_share_can_be_shared_by_all() -> None:
+    """2 of 4 ranks share the states of the optimizer: all of them would keep half of it each."""
+    over = "over [outer, inner] { shard = optimizer, shard_over = [outer] }"
+    text = PLAIN.replace("[dp: 4]", "[outer: 2, inner: 2]").replace("over [dp]", over)
+    (plan,) = load(complete(text).replace("MEMORY", "80 GB")).plans
+    found = next(shard_more(plan))
+    assert found.text == "shard_over = [outer, inner]"
+    states = [{part.name: part.value for part in price(each).memory[0].parts} for each in (plan, found.plan)]
+    assert states[0]["optimizer"] == 2 * states[1]["optimizer"]
+    assert states[0]["gradients"] == states[1]["gradients"]

@@ -29,6 +29,8 @@ SLOW = {
     *(("experts-split-elsewhere", name) for name in ("moe", "beside_tensor", "with_tensor")),
     ("pipeline-over-several-axes", "four_stages"),
     *(("capacity", name) for name in ("one_device", "data", "local", "folded")),
+    *(("sharded-over-a-part", name) for name in ("gradients", "optimizer")),
+    ("parameters-sharded-beside-layers", "gradients"),
     *(("idle-experts", name) for name in ("data", "split", "shared_updates")),
 }
 captured: dict[tuple[str, str], Captured] = {}

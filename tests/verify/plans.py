@@ -31,6 +31,7 @@ FOLDED = [
     ("tensor-over-several-axes", "split_and_sequence"),
     ("experts-split-elsewhere", "spread_and_split"),
     ("pipeline-over-several-axes", "axis_of_one_rank"),
+    ("sharded-over-a-part", "parameters"),
 ]
 """Plans with a strategy over several axes that differ most: (file, plan) in `tests/plans/run/`."""
 MODELS = (PLANS / "library" / "small.parc").read_text().replace("../../../examples/", "")

@@ -174,6 +174,17 @@ def test_bugs_of_layers_that_are_gathered_are_detected(
     assert (found.rung, found.means, message in found.message) == (rung, means, True), found
 
 
+@pytest.mark.slow
+def test_replicas_of_shards_that_are_not_summed_are_detected(tmp_path: Path) -> None:
+    layout = "mesh = [outer: 2, dp: 2]\n    data over [outer, dp] { shard = optimizer, shard_over = [dp] }"
+    sample = compiled("moe", (4, layout))
+    runner = MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path, timeout=60)
+    (alone,) = inject_bugs(MutationTarget(sample))["replicas of shards not summed"]
+    found = runner.detect(alone.files, {})
+    assert found is not None
+    assert (found.rung, found.means) == ("matching", "difference"), found
+
+
 @pytest.fixture(scope="module")
 def sharing(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     layout = "mesh = [dp: 2, ep: 2]\n    data over [dp, ep] { shard = optimizer }\n    experts over [ep]"

@@ -13,7 +13,7 @@ from parc.check.edits import Edit, replace_text, set_key
 from parc.diagnostic import Fix
 from parc.plan.blocks import Plan
 from parc.plan.mesh import Axis, Mesh
-from parc.plan.placement import spread_layers
+from parc.plan.placement import list_shard_axes, spread_layers
 from parc.record import replace
 
 MOST_ORDERS = 24  # of the axes: all of four
@@ -81,6 +81,10 @@ def shard_more(plan: Plan) -> Iterator[Alternative]:
     """More of the state sharded over the data ranks."""
     if plan.data is None or plan.mesh.product(plan.data.axes) == 1:
         return
+    if plan.data.shard != "none" and set(list_shard_axes(plan)) != set(plan.data.axes):
+        data, axes = replace(plan.data, shard_over=plan.data.axes), f"[{', '.join(plan.data.axes)}]"
+        edit = set_key(plan.data, "shard_over", axes)
+        yield Alternative(f"shard_over = {axes}", replace(plan, data=data), (edit,))
     kinds = ("none", "optimizer", "gradients", "parameters")
     for kind in kinds[kinds.index(plan.data.shard) + 1 :]:
         data = replace(plan.data, shard=kind)  # type: ignore[arg-type]  # one of its choices

@@ -37,6 +37,8 @@ def _split_axis(plan: Plan) -> Iterator[Alternative]:
     if experts is None or data is None or len(experts.axes) != 1 or experts.axes[0] not in data.axes:
         return
     name = experts.axes[0]
+    if name in data.shard_over:  # it would have to name both parts
+        return
     new = next((each for each in NAMES if each not in mesh.names), None)
     at, size = data.axes.index(name), mesh.axis(name).size
     entry = data.spans.get(f"axes.{at}")

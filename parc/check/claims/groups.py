@@ -156,6 +156,8 @@ def time_over(costs: Costs, fans: FanOut, moved: Transfer) -> float:
 def _list_groups(costs: Costs, moved: Transfer) -> tuple[FanOut, ...]:
     """The groups that a call goes over: one, or those of single axes where gradients are summed over each."""
     layout = costs.job.parallelism
+    if moved.fan_out:
+        return (moved.fan_out,)
     by_axis = layout.data_axis_fan_outs if moved.group == "data" else layout.expert_axis_fan_outs
     if moved.kind == "all_reduce" and moved.group in ("data", "expert_data") and by_axis:
         return by_axis

@@ -47,6 +47,41 @@ WHY_NOT = {
 }
 
 
+@rule("P328")
+def sharded_over_another_axis(plan: Plan) -> Iterator[Finding]:
+    """`shard_over` names an axis that is not one of `data`.
+
+    Ranks share states that they would hold alike, and whose gradients they sum: those along the axes of
+    `data`.
+
+    ## Example
+
+        plan wide for first on farm {
+          mesh = [dp: 4, pp: 2]
+          data     over [dp] { shard = optimizer, shard_over = [dp, pp] }
+          pipeline over [pp]
+        }
+
+    ## Instead
+
+        plan wide for first on farm {
+          mesh = [dp: 4, pp: 2]
+          data     over [dp] { shard = optimizer, shard_over = [dp] }
+          pipeline over [pp]
+        }
+    """
+    data = plan.data
+    for axis in data.shard_over if data else ():
+        if data and axis not in data.axes:
+            span = data.at(f"shard_over.{axis}")
+            yield Finding(
+                f"states are sharded over `{axis}`, which is no axis of `data`",
+                (Label(span, "no data axis"), Label(data.at("axes"), "these are", primary=False)),
+                help=f"remove `{axis}`, or lay `data` over it",
+                fix=Fix(f"remove `{axis}`", (remove_entry(span),), safe=False),
+            )
+
+
 @rule("P317")
 def odd_axis_name(plan: Plan) -> Iterator[Finding]:
     """An axis has a name that Python cannot hold as it is written.

@@ -9,6 +9,7 @@ from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.named_tuple import NamedTuple
 from parc.plan.blocks import Plan, Spanned
+from parc.plan.placement import list_shard_axes
 from parc.syntax.fixes import remove_entry
 
 
@@ -26,8 +27,12 @@ def _find_idle_options(plan: Plan) -> Iterator[IdleOption]:
     product = plan.mesh.product
     if tensor and tensor.sequence and product(tensor.axes) == 1:
         yield IdleOption(tensor, "sequence", "`sequence = true`", "the tensor axes have one rank")
-    if data and data.shard != "none" and product(data.axes) == 1:
-        yield IdleOption(data, "shard", f"`shard = {data.shard}`", "the data axes have one rank")
+    if data and data.shard != "none" and product(list_shard_axes(plan)) == 1:
+        what = "axes of `shard_over`" if data.shard_over else "data axes"
+        yield IdleOption(data, "shard", f"`shard = {data.shard}`", f"the {what} have one rank")
+    if data and "shard_over" in data.spans and (data.shard == "none" or not data.shard_over):
+        why = "nothing is sharded" if data.shard == "none" else "without axes it means all of them"
+        yield IdleOption(data, "shard_over", "`shard_over`", why)
     if pipeline and "schedule" in pipeline.spans and product(pipeline.axes) == 1 and pipeline.chunks == 1:
         yield IdleOption(pipeline, "schedule", "`schedule`", "the pipeline has one stage")
     if plan.recompute == "experts" and shape.experts == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from math import prod
 
@@ -12,7 +13,7 @@ from parc.cost.job.parallelism import SINGLE_RANK, FanOut, Parallelism, RankGrou
 from parc.cost.job.software import MOMENTS, Software
 from parc.cost.memory.peak import predict_memory
 from parc.plan.blocks import Plan, Shape
-from parc.plan.placement import list_term_axes, list_travel_axes, name_schedule
+from parc.plan.placement import list_shard_axes, list_term_axes, list_travel_axes, name_schedule
 from parc.record import replace
 
 ELEMENT_BYTES = {"bf16": 2, "fp32": 4, "fp64": 8}
@@ -141,6 +142,8 @@ def _list_expert_data_axes(plan: Plan) -> tuple[str, ...]:
 def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
     batch, pipeline = plan.train.batch, plan.pipeline
     data = tuple(axis for axis in plan.mesh.names if axis in plan.list_axes("data"))  # outermost first
+    shard, copies = list_shard_axes(plan), _list_expert_data_axes(plan)
+    replicas = [axis for axis in data if shard and axis not in shard]
     tensor = plan.list_axes("tensor")
     terms = [axis for axis in list_term_axes(plan) if plan.mesh.axis(axis).size > 1]
     used = (*plan.experts.axes, *plan.experts.tensor) if plan.experts else ()
@@ -157,8 +160,10 @@ def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
         tensor_outside_terms=_lies_outside(plan, tensor, _list_other_term_axes(plan)),
         recompute=plan.recompute,
         shard=plan.data.shard if plan.data else "none",
-        data_axis_fan_outs=_derive_axis_fan_outs(plan, data),
-        expert_axis_fan_outs=_derive_axis_fan_outs(plan, _list_expert_data_axes(plan)),
+        data_axis_fan_outs=_derive_axis_fan_outs(plan, [axis for axis in data if axis not in replicas]),
+        expert_axis_fan_outs=_derive_axis_fan_outs(plan, [axis for axis in copies if axis not in replicas]),
+        replica_fan_outs=_derive_axis_fan_outs(plan, replicas),
+        expert_replica_fan_outs=_derive_axis_fan_outs(plan, [axis for axis in copies if axis in replicas]),
         tensor_axes=tuple(
             TensorAxis(derive_fan_out(plan, (axis,)), axis not in used)
             for axis, size in plan.mesh.axes
@@ -167,7 +172,7 @@ def _derive_parallelism(plan: Plan, layers: int) -> Parallelism:
     )
 
 
-def _derive_axis_fan_outs(plan: Plan, axes: tuple[str, ...]) -> tuple[FanOut, ...]:
+def _derive_axis_fan_outs(plan: Plan, axes: Iterable[str]) -> tuple[FanOut, ...]:
     """Of the groups over each of the axes that have several ranks."""
     return tuple(derive_fan_out(plan, (axis,)) for axis in axes if plan.mesh.axis(axis).size > 1)
 

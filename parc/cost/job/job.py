@@ -30,6 +30,13 @@ class StageShape(NamedTuple):
     no_attention: int = 0  # of all these layers
 
 
+class ShardRanks(NamedTuple):
+    """The ranks that share optimizer states, or more: of all but experts, and of experts."""
+
+    others: int
+    experts: int
+
+
 @dataclass(frozen=True)
 class Job:
     """A training job. Everything that the cost model derives is a function of it."""
@@ -65,6 +72,15 @@ class Job:
     def expert_load(self) -> float:
         """Rows that are computed on the fullest rank of experts, over their even share."""
         return self.expert_imbalance if self.capacity is None else min(self.expert_imbalance, self.capacity)
+
+    @cached_property
+    def shard_ranks(self) -> ShardRanks:
+        """The number of ranks that share what `shard` names."""
+        layout = self.parallelism
+        replicas, copies = (
+            prod(map(prod, fans)) for fans in (layout.replica_fan_outs, layout.expert_replica_fan_outs)
+        )
+        return ShardRanks(round(self.degrees.data / replicas), round(self.degrees.expert_data / copies))
 
     @cached_property
     def tokens(self) -> float:

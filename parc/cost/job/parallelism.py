@@ -85,4 +85,7 @@ class Parallelism:
     # Groups over which gradients are summed in turn, the outermost first; (): over all of `data` at once.
     data_axis_fan_outs: tuple[FanOut, ...] = ()
     expert_axis_fan_outs: tuple[FanOut, ...] = ()  # the same, for the gradients of experts
+    # Of groups along whose axes shards are replicated; those above are then the groups that share states.
+    replica_fan_outs: tuple[FanOut, ...] = ()
+    expert_replica_fan_outs: tuple[FanOut, ...] = ()
     tensor_axes: tuple[TensorAxis, ...] = ()  # the same, where the sequence is split; (): over all at once

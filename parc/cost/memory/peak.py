@@ -55,7 +55,7 @@ def count_model_states(job: Job, rank: int) -> ModelStates:
     layout, software = job.parallelism, job.software
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
-    sharded = others / prod(layout.groups.data) + experts / prod(layout.groups.expert_data)
+    sharded = others / job.shard_ranks.others + experts / job.shard_ranks.experts
     whole = others + experts
     if layout.shard == "parameters":  # the shard is the master: modules are gathered in the type of `compute`
         return ModelStates(
@@ -146,11 +146,11 @@ def _count_logits_bytes(job: Job, rank: int) -> float:
 
 def _count_shared_bytes(job: Job, others: float, experts: float) -> tuple[float, float]:
     """Bytes of these parameters while they are gathered, and of their gradients before they are reduced."""
-    software, degrees, shard = job.software, job.degrees, job.parallelism.shard
+    software, ranks, shard = job.software, job.shard_ranks, job.parallelism.shard
     if shard not in ("gradients", "parameters"):
         return 0.0, 0.0
     gathered = others + experts if shard == "parameters" else 0.0
-    reduced = others * (degrees.data > 1) + experts * (degrees.expert_data > 1)
+    reduced = others * (ranks.others > 1) + experts * (ranks.experts > 1)
     return gathered * software.element_bytes, reduced * software.gradient_bytes
 
 

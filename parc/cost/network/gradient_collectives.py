@@ -65,24 +65,30 @@ def _derive_shared_update(job: Job, held: RankParameters) -> Iterator[GradientCo
     Each axis that the parallelism names divides what the ones outside it reduce and gather. With
     `shard = gradients` they are reduced in the backward pass of each microbatch. With `shard = parameters`
     parameters are gathered for each pass as well; programs of parc gather an embedding for forward passes
-    alone.
+    alone. Replicas of shards add up what is left once a step.
     """
-    layout, degrees = job.parallelism, job.degrees
+    layout, ranks = job.parallelism, job.shard_ranks
     data = layout.data_axis_fan_outs or (layout.groups.data,)
     copies = layout.expert_axis_fan_outs or (layout.groups.expert_data,)
     gathered = layout.shard == "parameters"
     reductions = layout.microbatches if layout.shard != "optimizer" else 0
     gathers = layout.microbatches * job.software.parameter_gathers if gathered else 0
     looked_up = held.embedding if gathered and job.software.emitted else 0.0
-    if degrees.data > 1:
+    if ranks.others > 1:
         what, others = "all but the experts", held.non_experts
         yield from _reduce(job, f"gradients of {what}", others, "data", data, reductions)
         yield from _gather(job, f"parameters of {what}", others - looked_up, "data", data, gathers)
         yield from _gather(job, OF_EMBEDDING, looked_up, "data", data, layout.microbatches)
-    if degrees.expert_data > 1:
+    if ranks.experts > 1:
         yield from _reduce(job, "gradients of experts", held.experts, "expert_data", copies, reductions)
         yield from _gather(job, "parameters of experts", held.experts, "expert_data", copies, gathers)
-    yield from _derive_tensor_sums(job, held.replicated / degrees.data, held.experts / degrees.expert_data)
+    for fan_out in layout.replica_fan_outs:
+        bytes = held.non_experts / ranks.others * job.software.reduce_bytes
+        yield GradientCollective("gradients of all but the experts", "all_reduce", "data", fan_out, bytes)
+    for fan_out in layout.expert_replica_fan_outs:
+        bytes = held.experts / ranks.experts * job.software.reduce_bytes
+        yield GradientCollective("gradients of experts", "all_reduce", "expert_data", fan_out, bytes)
+    yield from _derive_tensor_sums(job, held.replicated / ranks.others, held.experts / ranks.experts)
 
 
 def _reduce(

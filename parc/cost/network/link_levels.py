@@ -21,7 +21,7 @@ PAIRWISE = ("all_to_all", "send")  # their links do not depend on the algorithm 
 
 def count_bytes_by_level(job: Job, transfer: Transfer, stage: int) -> tuple[float, ...]:
     """Bytes that one rank of a stage sends for one call, by level, innermost first."""
-    fan_out: FanOut = getattr(job.parallelism.groups, transfer.group)
+    fan_out: FanOut = transfer.fan_out or getattr(job.parallelism.groups, transfer.group)
     if transfer.kind == "all_to_all":
         return tuple(transfer.bytes * share for share in list_peer_shares(fan_out))
     if transfer.kind == "send":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from parc.cost.job.job import Job, StageShape
-from parc.cost.job.parallelism import GroupName
+from parc.cost.job.parallelism import FanOut, GroupName
 from parc.cost.memory.parameters import count_rank_parameters
 from parc.cost.network.gradient_collectives import derive_gradient_collectives
 from parc.cost.work.part import RECOMPUTED_PARTS, count_layer_input_bytes
@@ -26,6 +26,7 @@ class Transfer(NamedTuple):
     bytes: float
     calls: int
     routed: bool = False  # whether the bytes are a mean over what routing decides
+    fan_out: FanOut | None = None  # of the ranks that communicate, where they are a part of the group
 
     @property
     def total(self) -> float:
@@ -50,7 +51,8 @@ def bound_other_bytes(job: Job, stage: int) -> float:
     They are the share and the load of each expert, and once a step labels, losses and norms.
     """
     shape, layout, element = job.stages[stage], job.parallelism, job.software.element_bytes
-    axes = len(layout.data_axis_fan_outs) + 3  # and those of tensor, experts, pipeline
+    data = len(layout.data_axis_fan_outs) + len(layout.replica_fan_outs)
+    axes = data + 3  # and those of tensor, experts, pipeline
     experts = shape.moe_layers * job.architecture.experts * (layout.microbatches * element + LOAD_BYTES)
     return axes * (experts + STEP_BYTES) + layout.microbatches * element
 
@@ -71,4 +73,10 @@ def _derive_pass_transfers(job: Job, stage: StageShape) -> list[Transfer]:
 
 def _derive_gradient_transfers(job: Job, stage: StageShape) -> list[Transfer]:
     collectives = derive_gradient_collectives(job, count_rank_parameters(job, stage))
-    return [Transfer(each.purpose, each.kind, each.group, each.bytes, each.calls) for each in collectives]
+    partial = bool(job.parallelism.replica_fan_outs)
+    return [
+        Transfer(
+            one.purpose, one.kind, one.group, one.bytes, one.calls, fan_out=one.fan_out if partial else None
+        )
+        for one in collectives
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import TypeAlias
 
 from parc.cost.job.job import Job, StageShape
@@ -148,7 +147,7 @@ def _predict_update(
             seconds += each.calls * PREDICTORS[each.kind](each.bytes, each.fan_out, links)
     others, experts = held.non_experts, held.experts
     if layout.shard != "none":
-        others, experts = others / prod(layout.groups.data), experts / prod(layout.groups.expert_data)
+        others, experts = others / job.shard_ranks.others, experts / job.shard_ranks.experts
     moved = 2 * software.optimizer_bytes + software.gradient_bytes + software.element_bytes
     moved += software.conversion_bytes
     update = predict_memory_traffic((others + experts) * moved, job.require_hardware(), constants)

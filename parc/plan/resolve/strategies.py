@@ -25,6 +25,7 @@ class Strategies:
         data = blocks.Data(
             axes=axes,
             shard=inner.read_choice("shard", "none"),
+            shard_over=self.read_axes(inner, "shard_over", inner.get_node("shard_over")),
             span=inner.span,
             spans=inner.spans,
         )

@@ -88,7 +88,7 @@ _SAME = {
 _SIZE = "parc takes the number of microbatches: sequences / (sequences of a microbatch x data ranks)"
 _SHARD = (
     "`data over [..] { shard = optimizer }` shards optimizer states (ZeRO-1), `shard = gradients` gradients "
-    "as well (ZeRO-2), `shard = parameters` all (FSDP)"
+    "as well (ZeRO-2), `shard = parameters` all (FSDP); `shard_over = [..]` is a part of the axes (HSDP)"
 )
 _LEVELS = "`levels = [fabric: 16, node: 8]` of a `cluster` means 16 nodes of 8 devices"
 _AXIS = "`mesh = [{axis}: N]` of a plan names an axis of N ranks, and `{strategy} over [{axis}]` uses it"

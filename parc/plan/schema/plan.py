@@ -24,6 +24,14 @@ DATA = Form(
             SHARDS,
             example="optimizer",
         ),
+        Key(
+            "shard_over",
+            "axes",
+            "The axes whose ranks share what is sharded. Along the others it is replicated (HSDP). Experts "
+            "are sharded over those of them along which they are the same.",
+            example="[dp]",
+            default="all axes of `data`",
+        ),
     ),
     dataclass="Data",
     head=("over",),

@@ -115,6 +115,25 @@ def scale_slices(target: MutationTarget) -> Iterator[Mutant]:
         yield target.patch(BUCKETS, SCATTER, own, "one rank's term", over=axes)
 
 
+@silent_bug("replicas of shards not summed")
+def skip_replicas_of_shards(target: MutationTarget) -> Iterator[Mutant]:
+    """The gradient of a slice is that of the ranks that share the tensor, without those of its replicas.
+
+    Applies where slices lie over some of the axes over which a gradient is a sum.
+    """
+    axes = {
+        axis
+        for parameter in target.parameters
+        if (sliced := target.list_slice_axes(parameter))
+        for axis in parameter.reduce
+        if axis not in sliced and target.count_ranks(axis) > 1
+    }
+    if axes:
+        others = "tuple(axis for axis in axes if axis not in sliced)"
+        alone = f"() if sliced else {others}"
+        yield target.patch(GRADIENTS, others, alone, "slices alone", over=sorted(axes))
+
+
 @silent_bug("reduced gradients of one microbatch")
 def keep_last_reduction(target: MutationTarget) -> Iterator[Mutant]:
     """The gradients of a module that a backward pass has reduced replace those of the microbatches before.
