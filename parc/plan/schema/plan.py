@@ -29,7 +29,7 @@ DATA = Form(
             "axes",
             "The axes whose ranks share what is sharded. Along the others it is replicated (HSDP). Experts "
             "are sharded over those of them along which they are the same.",
-            example="[dp]",
+            example="[ep]",
             default="all axes of `data`",
         ),
     ),
