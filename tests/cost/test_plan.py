@@ -342,6 +342,24 @@ def test_latent_attention_is_counted_as_its_matrices() -> None:
     queries = 1024 * 1536 + 1536 + 1536 * of.heads * (128 + 64)
     pairs = 1024 * (512 + 64) + 512 + 512 * of.heads * (128 + 128)
     assert parameters.count_attention(of) == queries + pairs + of.heads * 128 * 1024
+    plain = replace(of, latent=None)
+    multiplied = parameters.count_active(of) - parameters.count_active(plain)
+    more = queries + pairs - 1536 - 512 + of.heads * 128 * 1024 - parameters.count_attention(plain)
+    assert multiplied == of.layers * more  # a norm is no product
+
+
+def test_what_makes_the_vectors_of_a_low_rank_is_whole_on_every_rank_of_tensor() -> None:
+    text = FARM.replace("vocab = 32000", "vocab = 32000, latent = [1536, 512, 128, 64, 128]")
+    plain = parameters.count_latent_inputs(
+        derive("mesh = [dp: 128]\n data over [dp]", text=text).architecture
+    )
+    job = derive("mesh = [dp: 32, tp: 4]\n data over [dp]\n tensor over [tp]", text=text)
+    (stage,) = job.stages
+    held = parameters.count_rank_parameters(job, stage)
+    norms = 2 * 1024 + 1536 + 512
+    router = job.architecture.experts * 1024
+    assert plain == 1024 * (1536 + 512 + 64)
+    assert held.replicated == 16 * (plain + norms + router) + 1024
 
 
 @pytest.mark.parametrize("sizes", ["[1, 2]", "[0, 0, 1, 1, 1]", "[0, 8, 0, 0, 8]", "[8, 8, 8, 8, 0]"])

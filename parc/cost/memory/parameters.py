@@ -36,15 +36,21 @@ def count_attention(model: Architecture) -> int:
     if not model.latent:
         return model.hidden * model.head_dim * 2 * (model.heads + model.kv_heads)
     query, pair, nope, rope, value = model.latent
-    up = model.heads * (nope + rope)
-    down = model.hidden * query + query * up + query if query else model.hidden * up
-    return (
-        down
-        + model.hidden * (pair + rope)
-        + pair
-        + pair * model.heads * (nope + value)
-        + model.heads * value * model.hidden
-    )
+    queries = (query or model.hidden) * (nope + rope)
+    of_heads = model.heads * (queries + pair * (nope + value) + value * model.hidden)
+    return of_heads + count_latent_inputs(model) + count_latent_norms(model)
+
+
+def count_latent_inputs(model: Architecture) -> int:
+    """Parameters of latent attention that make the vectors of a low rank, which all heads share."""
+    if not model.latent:
+        return 0
+    return model.hidden * (model.latent.query + model.latent.key_value + model.latent.rope)
+
+
+def count_latent_norms(model: Architecture) -> int:
+    """Parameters of the norms of these vectors, in one layer."""
+    return model.latent.query + model.latent.key_value if model.latent else 0
 
 
 def count_ffn(model: Architecture, width: int) -> int:
@@ -77,6 +83,7 @@ def count_active(model: Architecture) -> int:
     sparse = (model.layers - dense) * (count_layer(model, True) - idle)
     layers = dense * (count_layer(model, False) - 2 * model.hidden) + sparse
     layers -= model.no_attention * count_attention(model)
+    layers -= (model.layers - model.no_attention) * count_latent_norms(model)
     return layers + model.other + model.vocab * model.hidden
 
 
@@ -106,12 +113,13 @@ def _count_non_experts(model: Architecture, stage: StageShape) -> tuple[int, flo
     """Parameters that are split over `tensor`, all parts together, and those whole on each of its ranks."""
     layers = stage.dense_layers + stage.moe_layers
     tables = _count_tables(model, stage) * model.vocab * model.hidden
-    split = (layers - stage.no_attention) * count_attention(model) + tables
+    whole = (layers - stage.no_attention) * (count_latent_inputs(model) + count_latent_norms(model))
+    split = (layers - stage.no_attention) * count_attention(model) - whole + tables
     split += stage.dense_layers * count_ffn(model, model.dense_ffn)
     split += stage.moe_layers * count_ffn(model, model.shared_ffn)
     norms = (2 * layers + stage.has_head) * model.hidden
     other = model.other * layers / model.layers
-    return split, norms + stage.moe_layers * model.experts * model.hidden + other
+    return split, whole + norms + stage.moe_layers * model.experts * model.hidden + other
 
 
 def count_flops(job: Job) -> float:
