@@ -11,10 +11,14 @@ WORKERS ?= -n 2 --dist worksteal
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test slow lint clean
+.PHONY: demo seed test slow lint clean
 
 demo: $(VENV)/.torch
 	$(BIN)/parc run examples/quickstart.parc --compare 20
+
+# The mesh of the seed, 128 ranks, each a process: its model cut in width and depth, three steps in float64.
+seed: $(VENV)/.torch
+	$(BIN)/parc verify examples/seed.parc --rungs matching,numbers
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q $(WORKERS)

@@ -1,7 +1,7 @@
 """`parc build` of large models in fresh processes, the import of torch included: CPU time, memory, output.
 
-A layer of the first is 64 experts of 29 million parameters, the second has 61 layers of 256 experts; the
-experts of each are written as stacked weights and as a list of modules.
+The examples, and models with the sizes of the largest two whose experts are written as stacked weights and as
+a list of modules.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from table import Figure, show
 HERE = Path(__file__).parent
 PLANS = (  # file, plan, seconds of CPU at most
     (EXAMPLES / "seed.parc", "wide", 10),
+    (EXAMPLES / "moe30b.parc", "whole", 10),
+    (EXAMPLES / "v3.parc", "deep", 15),
     (HERE / "moe30b.parc", "list", 10),
     (HERE / "moe30b.parc", "stack", 10),
     (HERE / "v3.parc", "list", 15),

@@ -133,6 +133,30 @@ def test_one_expert_a_rank_stays_one() -> None:
     )  # two ranks; four, for a token has two of them
 
 
+def test_experts_divide_into_groups_of_two_at_least() -> None:
+    of = plan(64, "mesh = [ep: 8, dp: 8]\n data over [ep, dp]\n experts over [ep]")
+    assert shrink.shrink_sizes(of, of.mesh, groups=8)["experts"] == 16
+    assert shrink.shrink_sizes(of, shrink.shrink_mesh(of, 8), groups=8)["experts"] == 16
+
+
+def test_the_sizes_of_latent_attention_are_cut_and_stay_unlike_each_other() -> None:
+    of = plan(8, "mesh = [dp: 8]\n data over [dp]", more=", latent = [1536, 512, 128, 64, 128]")
+    found = shrink.shrink_sizes(of, of.mesh)
+    assert [found[name] for name in shrink.LATENT] == [20, 12, 6, 4, 14]
+
+
+def test_a_router_that_chooses_among_groups_is_cut_with_its_groups() -> None:
+    """671 billion parameters on 2,048 ranks, with latent attention."""
+    (large,) = load(EXAMPLES / "v3.parc").plans
+    sample = choose_sample(large, "fp64", 16)
+    model = sample.plan.train.model
+    assert model.arguments["n_groups"] == 8
+    assert model.shape.experts == model.arguments["n_experts"] == 16
+    assert model.shape.latent == (20, 12, 6, 4, 14)
+    assert model.arguments["q_rank"] == 20
+    assert sample.plan.mesh.size <= 16
+
+
 def test_the_batch_is_as_small_as_keeps_every_rank_busy() -> None:
     batch = shrink.shrink_batch(SEED, SEED.mesh)
     assert (batch.microbatches, batch.length) == (4, 8)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from itertools import islice
+from itertools import islice, product
 from math import prod
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ from parc.verify.sample.factory_arguments import iterate_arguments
 from parc.verify.sample.sample import Precision, Sample, compile_sample, set_precision
 from parc.verify.sample.shrink import (
     format_changes,
+    list_latent_sizes,
     shrink_batch,
     shrink_layers,
     shrink_mesh,
@@ -39,7 +40,8 @@ WARMUP = 2  # steps: the last of three has the whole learning rate
 RATE = 1e-3  # at least: the larger an update, the better an error in it is told from rounding
 EPS = 1e-12  # at least: with 0, a gradient that is rounding alone moves a parameter by a whole step
 CAPACITY = 0.7  # at most, of experts that have one: some pairs are dropped however they are routed
-TRIES = 4  # of compiling
+GROUPS = (1, 8)  # of experts, tried in turn: a router may choose among groups, whose number stays
+TRIES = 4  # of compiling, for each of these
 
 Shapes: TypeAlias = Mapping[str, Sequence[int]]  # of parameters, by name
 
@@ -62,8 +64,9 @@ def choose_sample(
     shapes = shapes or _list_shapes(load_model(plan.train.model, DTYPES[compute], plan.train.seed).module)
     mesh = shrink_mesh(plan, ranks)
     faster = _lower_capacity(_speed_up_learning(plan))
-    for each in filter(None, (widen_data(plan, mesh, ranks), mesh)):
-        for candidate in islice(_iterate_cuts(faster, each, shapes, layers), TRIES):
+    meshes = filter(None, (widen_data(plan, mesh, ranks), mesh))
+    for each, groups in product(meshes, GROUPS):
+        for candidate in islice(_iterate_cuts(faster, each, shapes, layers, groups), TRIES):
             with suppress(CompileError):
                 return _add_notes(plan, compile_sample(candidate, compute))
     return _add_notes(plan, _compile_whole(faster, mesh, shapes, compute, ranks))
@@ -85,9 +88,11 @@ def _lower_capacity(plan: Plan) -> Plan:
     return replace(plan, train=replace(plan.train, approximate=approximate))
 
 
-def _iterate_cuts(plan: Plan, mesh: Mesh, whole: Shapes, depths: Sequence[int]) -> Iterator[Plan]:
-    """Plans of the same kind whose models can be built, the smallest first."""
-    model, sizes, kinds = plan.train.model, shrink_sizes(plan, mesh), _list_kinds(whole)
+def _iterate_cuts(
+    plan: Plan, mesh: Mesh, whole: Shapes, depths: Sequence[int], groups: int
+) -> Iterator[Plan]:
+    """Plans of the same kind whose models can be built, the smallest first; `groups` as of `shrink_sizes`."""
+    model, sizes, kinds = plan.train.model, shrink_sizes(plan, mesh, groups), _list_kinds(whole)
     before = _read_sizes(model.shape)
     if model.shape.hidden and model.shape.heads and not model.shape.head_dim:
         before["head_dim"] = model.shape.hidden // model.shape.heads
@@ -96,8 +101,9 @@ def _iterate_cuts(plan: Plan, mesh: Mesh, whole: Shapes, depths: Sequence[int]) 
         layers = shrink_layers(plan, mesh, most)
         all_sizes = {**sizes, "layers": sum(layers.stages), "dense_layers": layers.dense}
         after = {key: size for key, size in all_sizes.items() if key in before}
-        stated = {key: size for key, size in after.items() if getattr(model.shape, key) is not None}
-        shape = replace(model.shape, **stated)  # type: ignore[arg-type]
+        stated = {key: size for key, size in after.items() if getattr(model.shape, key, None) is not None}
+        latent = tuple(after[key] for key in list_latent_sizes(model.shape))
+        shape = replace(model.shape, latent=latent, **stated)  # type: ignore[arg-type]
         old, new = {**before, "length": length}, {**before, **after, "length": short}
         for arguments in iterate_arguments(model.arguments, old, new, layers.kept):
             cut = replace(model, arguments=arguments, shape=shape)
@@ -108,7 +114,8 @@ def _iterate_cuts(plan: Plan, mesh: Mesh, whole: Shapes, depths: Sequence[int]) 
 
 def _read_sizes(shape: Shape) -> dict[str, int]:
     """The sizes that a shape states."""
-    return {each.name: size for each in fields(shape) if type(size := getattr(shape, each.name)) is int}
+    sizes = {each.name: size for each in fields(shape) if type(size := getattr(shape, each.name)) is int}
+    return sizes | list_latent_sizes(shape)
 
 
 def _fit_to_mesh(plan: Plan, mesh: Mesh, model: Model, layers: tuple[int, ...]) -> Plan:

@@ -11,11 +11,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from parc.plan.blocks import Batch, Plan
+from parc.plan.blocks import Batch, Plan, Shape
 from parc.plan.mesh import Axis, Mesh
 
 HEAD_DIMS = (6, 8, 10, 12, 16)  # even, as rotary positions need; six heads of four equal few other sizes
 FUSED = 8  # elements: rows of 16 bytes in bfloat16, which fused products of experts need
+LATENT = {"latent_q": 20, "latent_kv": 12, "latent_plain": 6, "latent_rotary": 4, "latent_value": 14}
+"""Sizes of latent attention, in the order of `shape.latent`, each with its least."""
+
 LEAST = {"hidden": 24, "ffn": 16, "dense_ffn": 20, "shared_ffn": 12, "vocab": 40, "length": 6}
 
 Ways = Iterable[tuple[int, int]]  # into how many parts a size was split, and is split now
@@ -120,12 +123,16 @@ def _shrink_length(plan: Plan, small: Mesh) -> int:
     return shrink_size(LEAST["length"], plan.train.batch.length, ways)
 
 
-def shrink_sizes(plan: Plan, small: Mesh) -> dict[str, int]:
-    """The sizes in `shape` that can shrink, by name. Layers are not among them."""
+def shrink_sizes(plan: Plan, small: Mesh, groups: int = 1) -> dict[str, int]:
+    """The sizes in `shape` that can shrink, by name. Layers are not among them.
+
+    The number of experts divides into `groups` as before, each with two of them where it had several.
+    """
     shape = plan.train.model.shape
     found = _shrink_heads(plan, small)
+    found |= {name: min(LATENT[name], size) for name, size in list_latent_sizes(shape).items()}
     if shape.experts:
-        found |= _shrink_experts(plan, small, shape.experts, shape.top_k)
+        found |= _shrink_experts(plan, small, shape.experts, shape.top_k, groups)
     used = set(found.values()) | {_shrink_length(plan, small)}
     tensor = _count_ways(plan, small, plan.list_axes("tensor"))
     split = _count_ways(plan, small, plan.experts.tensor if plan.experts else ())
@@ -140,12 +147,18 @@ def shrink_sizes(plan: Plan, small: Mesh) -> dict[str, int]:
     return found
 
 
-def _shrink_experts(plan: Plan, small: Mesh, experts: int, top_k: int | None) -> dict[str, int]:
+def list_latent_sizes(shape: Shape) -> dict[str, int]:
+    """The sizes of latent attention, by the names in `LATENT`."""
+    return dict(zip(LATENT, shape.latent or (), strict=False))
+
+
+def _shrink_experts(plan: Plan, small: Mesh, experts: int, top_k: int | None, groups: int) -> dict[str, int]:
     """More than one expert a rank where there was, and more than a token has."""
     was, now = _count_ways(plan, small, plan.list_axes("experts"))
     chosen = min(top_k or 1, 2)
     each = 2 if experts > was else 1
-    found = {"experts": shrink_size(max(each * now, min(experts, chosen + 2)), experts, [(was, now)])}
+    least = max(each * now, min(experts, chosen + 2), 2 * groups if groups > 1 else 0)
+    found = {"experts": shrink_size(least, experts, [(was, now), (groups, groups)])}
     return found | ({"top_k": chosen} if top_k else {})
 
 
