@@ -142,12 +142,12 @@ def _sort_by_place(faults: list[Diagnostic], sources: tuple[Source, ...]) -> lis
 
 
 def choose(loaded: Loaded, name: str | None) -> Plan | Diagnostic:
-    """The plan of that name, or the only one; otherwise a diagnostic that lists them."""
-    if name is None and len(loaded.plans) == 1:
-        return loaded.plans[0]
-    for plan in loaded.plans:
-        if plan.name == name:
-            return plan
+    """The plan of that name, or the only one, as it is built; otherwise a diagnostic that lists them."""
+    chosen = [plan for plan in loaded.plans if plan.name == name]
+    if chosen or (name is None and len(loaded.plans) == 1):
+        from parc.cost.job.from_plan import decide_to_resend  # noqa: PLC0415 - start-up time
+
+        return decide_to_resend((chosen or loaded.plans)[0])
     if not loaded.plans:
         return error("P118", "the file has no plan")
     message = "the file has several plans: name one" if name is None else f"the file has no plan `{name}`"

@@ -74,60 +74,6 @@ def partly_split_tensors(plan: Plan) -> Iterator[Finding]:
         )
 
 
-@limit("P406")
-def repeated_collectives(plan: Plan) -> Iterator[Finding]:
-    """Recompute would have to issue collectives again, since a device cannot keep their results as well.
-
-    What is built keeps what the ranks have sent each other, so that the second forward pass communicates with
-    nobody. Where that does not fit, the memory and the time of a plan are those of a program that issues its
-    collectives again.
-
-    ## Example
-
-        cluster farm {
-          levels = [node: 8]
-          device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
-          link node { bandwidth = 900 GB/s, latency = 3 us }
-        }
-        train first {
-          model = moe
-          batch { sequences = 1024, length = 1024, microbatches = 1 }
-        }
-        plan wide for first on farm {
-          mesh = [ep: 8]
-          data    over [ep]
-          experts over [ep]
-          recompute = layer
-        }
-
-    ## Instead
-
-        cluster farm {
-          levels = [node: 8]
-          device { compute = 400 TFLOPS, memory = 64 GB, memory_bandwidth = 1.8 TB/s }
-          link node { bandwidth = 900 GB/s, latency = 3 us }
-        }
-        train first {
-          model = moe
-          batch { sequences = 1024, length = 1024, microbatches = 4 }
-        }
-        plan wide for first on farm {
-          mesh = [ep: 8]
-          data    over [ep]
-          experts over [ep]
-          recompute = layer
-        }
-    """
-    if plan.recompute == "none":
-        return
-    from parc.cost.job.from_plan import derive_job  # noqa: PLC0415 - start-up time
-
-    job = derive_job(plan)
-    if job is not None and not job.software.keeps_collectives:
-        what = f"`recompute = {plan.recompute}` that issues its collectives again"
-        yield _refuse(what, plan.at("recompute"), "smaller microbatches, whose results a device can keep")
-
-
 @limit("P409")
 def approximations(plan: Plan) -> Iterator[Finding]:
     """The balance loss of each rank alone differs from that of a single device.

@@ -146,10 +146,12 @@ def _build_expression(event: Event, layer: ast.expr) -> ast.expr:
     match event:
         case Compute(value=value) | Accumulate(value=value):
             return value.tree
-        case Call(member=member, operands=operands, recomputed=recomputed):
+        case Call(member=member, operands=operands):
             function = layer if member == "layer" else attribute(member)
             given = [operand.expression.tree for operand in operands]
-            return call("recompute", function, *given) if recomputed else call(function, *given)
+            if not event.recomputed:
+                return call(function, *given)
+            return call("recompute", function, *given, **({"resend": literal(True)} if event.resends else {}))
         case Collective():
             return _build_collective(event)
     raise AssertionError(event)

@@ -97,7 +97,8 @@ def _format_events(events: Sequence[Event]) -> Iterator[str]:
             case Call():
                 operands = ", ".join(str(operand.expression) for operand in event.operands)
                 verb = "recompute" if event.recomputed else "call"
-                yield f"{_format_results(event.results, event.temporary)} = {verb} {event.member}({operands})"
+                call = f"{verb} {event.member}({operands}){', resends' if event.resends else ''}"
+                yield f"{_format_results(event.results, event.temporary)} = {call}"
             case Repeat():
                 yield f"for layer in {event.layers}[{event.start}:{event.start + event.count}]"
                 yield from _indent(_format_events(event.body))

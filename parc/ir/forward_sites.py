@@ -16,7 +16,8 @@ class ForwardSite:
     unit: Unit
     move: Collective | None
     values: Sequence[Value | Operand] = ()
-    recomputed: bool = False  # whether the backward pass repeats it, with the result of `move` kept
+    recomputed: str | None = None  # the path of the module around it that the backward pass repeats, if any
+    resends: bool = False  # whether it issues `move` again then, whose result is kept else
 
 
 def iterate_sites(stage: Stage) -> Iterator[ForwardSite]:
@@ -32,27 +33,39 @@ class Sites:
         self.units = {unit.name: unit for unit in stage.units}
 
     def iterate(
-        self, unit: Unit, path: str, values: Sequence[Value | Operand], again: bool = False
+        self,
+        unit: Unit,
+        path: str,
+        values: Sequence[Value | Operand],
+        again: str | None = None,
+        resends: bool = False,
     ) -> Iterator[ForwardSite]:
-        yield from self.visit(unit, path, unit.events, 0, again)
-        yield ForwardSite(path, unit, None, values, again)
+        yield from self.visit(unit, path, unit.events, 0, again, resends)
+        yield ForwardSite(path, unit, None, values, again, resends)
 
     def visit(
-        self, unit: Unit, path: str, events: Iterable[Event], layer: int, again: bool = False
+        self,
+        unit: Unit,
+        path: str,
+        events: Iterable[Event],
+        layer: int,
+        again: str | None = None,
+        resends: bool = False,
     ) -> Iterator[ForwardSite]:
         """Of events of the unit at `path`, in the layer of this number."""
         for event in events:
-            if isinstance(event, Collective):
-                yield ForwardSite(path, unit, event, recomputed=again)
-            elif isinstance(event, Compute):
-                yield from (ForwardSite(path, unit, move, recomputed=again) for move in event.inside)
+            if isinstance(event, (Collective, Compute)):
+                moves = [event] if isinstance(event, Collective) else event.inside
+                yield from (ForwardSite(path, unit, move, (), again, resends) for move in moves)
             elif isinstance(event, Call):
                 member = f"{self.stage.layers_path}.{layer}" if event.member == "layer" else event.member
                 called = self.units[event.unit]
                 # the results of experts have the states of their call: the unit itself sees rows
                 values = event.results if called.experts else called.results
                 at = f"{path}.{member}" if path else member
-                yield from self.iterate(called, at, values, again or event.recomputed)
+                within = again or (at if event.recomputed else None)
+                yield from self.iterate(called, at, values, within, resends or event.resends)
             elif isinstance(event, Repeat):
                 for number in range(event.start, event.start + event.count):
-                    yield from self.visit(unit, path, event.body, self.stage.first_layer + number, again)
+                    number += self.stage.first_layer
+                    yield from self.visit(unit, path, event.body, number, again, resends)

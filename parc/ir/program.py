@@ -110,8 +110,8 @@ class Accumulate:
 class Call:
     """The forward pass of a member; see `Compute` for temporary ones.
 
-    The backward pass of a recomputed one begins with another forward pass. The results of its collectives and
-    of what routes are kept, so that no operation is issued again.
+    The backward pass of a recomputed one begins with another forward pass. What routes is kept, and so are
+    the results of its collectives, unless it resends: then the second pass issues them again.
     """
 
     results: tuple[Value, ...]
@@ -120,6 +120,7 @@ class Call:
     unit: str
     temporary: bool = False
     recomputed: bool = False
+    resends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
     )
     program = order_attributes(name_expert_counts(form_layers(program, layout)))
     try:
-        return mark_recomputed(program, plan.recompute)
+        return mark_recomputed(program, plan.recompute, plan.resends)
     except Illegal as fault:
         label = Label(plan.at("recompute"), "of every layer")
         raise CompileError(error("P518", fault.reason, label, help="`recompute = layer`")) from fault

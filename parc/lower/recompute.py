@@ -14,21 +14,24 @@ ATTENTION, SOFTMAX = "scaled_dot_product_attention", "softmax"
 """Functions that attention computes its scores with. A router has a softmax as well."""
 
 
-def mark_recomputed(program: Program, kind: str) -> Program:
+def mark_recomputed(program: Program, kind: str, resends: bool) -> Program:
     """The program with the calls marked that `kind` of a plan's `recompute` repeats.
+
+    With `resends`, the second pass issues collectives again, instead of their results being kept.
 
     Raises Illegal where the code of a layer has attention or experts outside of a module of their own.
     """
     if kind == "none":
         return program
-    return replace(program, stages=tuple(_Marker(stage, kind).mark() for stage in program.stages))
+    return replace(program, stages=tuple(_Marker(stage, kind, resends).mark() for stage in program.stages))
 
 
 class _Marker:
     """Marks the calls of one stage."""
 
-    def __init__(self, stage: Stage, kind: str) -> None:
+    def __init__(self, stage: Stage, kind: str, resends: bool) -> None:
         self.stage, self.kind = stage, kind
+        self.resends = resends
         self.units: Mapping[str, Unit] = {unit.name: unit for unit in stage.units}
         self.marked: dict[str, Unit] = {}  # units with calls that are repeated, by name
         self.repeated: set[str] = set()  # units of which all is repeated
@@ -41,7 +44,7 @@ class _Marker:
             else:
                 self._mark_parts(layer)
         if self.kind == "layer":
-            root = replace(root, events=tuple(_mark_calls(root.events, {*self.stage.layers})))
+            root = replace(root, events=tuple(_mark_calls(root.events, {*self.stage.layers}, self.resends)))
         units = (self.marked.get(unit.name, unit) for unit in self.stage.units)
         return replace(self.stage, root=root, units=tuple(map(self._count_once, units)))
 
@@ -52,7 +55,7 @@ class _Marker:
             return
         called = {event.unit for event in flatten(unit.events) if isinstance(event, Call)}
         parts = {each for each in called if self._is_part(self.units[each])}
-        self.marked[name] = replace(unit, events=tuple(_mark_calls(unit.events, parts)))
+        self.marked[name] = replace(unit, events=tuple(_mark_calls(unit.events, parts, self.resends)))
         for part in parts:
             self._repeat(part)
         for other in called - parts:
@@ -94,11 +97,11 @@ class _Marker:
         return replace(unit, events=tuple(events))
 
 
-def _mark_calls(events: tuple[Event, ...], units: set[str]) -> Iterator[Event]:
+def _mark_calls(events: tuple[Event, ...], units: set[str], resends: bool) -> Iterator[Event]:
     for event in events:
         if isinstance(event, Repeat):
-            yield replace(event, body=tuple(_mark_calls(event.body, units)))
+            yield replace(event, body=tuple(_mark_calls(event.body, units, resends)))
         elif isinstance(event, Call) and event.unit in units:
-            yield replace(event, recomputed=True)
+            yield replace(event, recomputed=True, resends=resends)
         else:
             yield event

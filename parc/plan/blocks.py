@@ -261,6 +261,7 @@ class Plan(Spanned):
     experts: Experts | None = None
     pipeline: Pipeline | None = None
     recompute: Literal["none", "attention", "experts", "layer"] = "none"
+    resends: bool = False  # whether recomputation issues collectives again: their results do not fit
     expect: tuple[Claim, ...] = ()
     misread: bool = False  # parts of it could not be read, so nothing follows from what seems missing
 

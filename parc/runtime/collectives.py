@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
-from .recompute import keep_result
+from .recompute import keep_received
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,14 @@ def _check(verb: str, states: tuple[State, State], *pairs: str) -> None:
         raise ValueError(f"{verb} converts {takes}, not {src} -> {dst}")
 
 
-@keep_result
+@keep_received
 def _sum_terms(x: Tensor, group: ProcessGroup) -> Tensor:
     total = x.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(total, group=group)
     return total
 
 
-@keep_result
+@keep_received
 def _sum_and_scatter(x: Tensor, group: ProcessGroup, at: State) -> Tensor:
     terms = _split_shares(x, group, at)
     total = x.new_empty(terms.shape[1:])
@@ -122,7 +122,7 @@ def _sum_and_scatter(x: Tensor, group: ProcessGroup, at: State) -> Tensor:
     return total
 
 
-@keep_result
+@keep_received
 def _gather_shares(x: Tensor, group: ProcessGroup, at: State) -> Tensor:
     """The whole value, its blocks in order and in each block the shares of the ranks in order."""
     x, dim = x.contiguous(), at.dim % x.ndim

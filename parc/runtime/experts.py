@@ -18,7 +18,7 @@ from torch.distributed import ProcessGroup
 
 from .capacity import KeptPairs
 from .grouped import RowCounts
-from .recompute import keep_result
+from .recompute import keep_received, keep_result
 
 TOKEN_COUNTS = "tokens_per_expert"
 """The buffer in which a module of experts counts the tokens that it has sent to each: (E,) int64."""
@@ -194,7 +194,7 @@ class _AllToAll(Function):
         return _exchange_rows(gradient, *ctx.back), None, None, None
 
 
-@keep_result
+@keep_received
 def _exchange_rows(rows: Tensor, sent: list[int], received: list[int], group: ProcessGroup) -> Tensor:
     out = rows.new_empty(sum(received), *rows.shape[1:])
     dist.all_to_all_single(out, rows.contiguous(), received, sent, group=group)

@@ -1,9 +1,9 @@
 """Recomputation: the backward pass repeats a forward pass instead of keeping its activations.
 
-Only arithmetic is repeated. What ranks do together is done once, and so is what decides where rows go: the
-results of collectives, of routing and of random draws are kept, and the second pass gets them again. So it
-communicates with no other rank, the host waits for no sizes again, and no rounding of the second pass sends a
-token elsewhere.
+What decides where rows go is done once: the results of routing are kept, and the second pass gets them again.
+So the host waits for no sizes again, and no rounding of the second pass sends a token elsewhere. The results
+of collectives are kept as well, and the second pass communicates with no other rank, unless there is no room
+for them: then all ranks of a group send again, each in the backward pass of the same module.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import partial, wraps
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,51 @@ CHOICES = {
 """Operators that choose among floating-point numbers. Among whole numbers they choose the same again."""
 
 
-def recompute(module: nn.Module, *inputs: Tensor) -> Any:
-    """What `module` returns for `inputs`. Its backward pass begins with another forward pass."""
-    # Stopping early would save little, and leave the hooks of modules half done.
-    return checkpoint(module, *inputs, use_reentrant=False, context_fn=_create_passes, early_stop=False)
+def recompute(module: nn.Module, *inputs: Tensor, resend: bool = False) -> Any:
+    """What `module` returns for `inputs`. Its backward pass begins with another forward pass.
+
+    With `resend` that pass communicates again, and what ranks have sent each other is not kept.
+    """
+    run = partial(_run_to_begin, module) if resend else module
+    # Stopping early would save little, leave the hooks of modules half done, and leave out collectives.
+    passes = partial(_create_passes, resend)
+    return checkpoint(run, *inputs, use_reentrant=False, context_fn=passes, early_stop=False)
+
+
+def _run_to_begin(module: nn.Module, *inputs: Tensor) -> Any:
+    """What `module` returns. Its second forward pass comes before all else that its backward pass does.
+
+    torch runs it when something that was saved is read, which may be after collectives of the backward pass:
+    the ranks of one group could then issue operations in another order than those of another one.
+    """
+    handle = module.register_forward_hook(_begin, prepend=True)  # what other hooks see comes after it
+    try:
+        return module(*inputs)
+    finally:
+        handle.remove()
+
+
+def _begin(_module: nn.Module, _inputs: object, results: Any) -> Any:
+    if isinstance(results, Tensor):
+        return _Begin.apply(results)[0]
+    begun = iter(_Begin.apply(*(each for each in results if each.requires_grad)))
+    return tuple(next(begun) if each.requires_grad else each for each in results)
+
+
+class _Begin(torch.autograd.Function):
+    """Leaves tensors as they are; its backward pass reads something that was saved."""
+
+    apply: ClassVar[Callable[..., tuple[Tensor, ...]]]  # which torch leaves untyped
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(tensors[0].new_empty(0))
+        return tuple(each.view_as(each) for each in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        _ = ctx.saved_tensors
+        return gradients
 
 
 def keep_result(function: Callable[P, T]) -> Callable[P, T]:
@@ -51,6 +92,18 @@ def keep_result(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def keep_received(function: Callable[P, T]) -> Callable[P, T]:
+    """As `keep_result`, for a function that communicates: a pass that resends calls it again."""
+    keeping = keep_result(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        current = _find_pass()
+        return (function if current is None or current.resend else keeping)(*args, **kwargs)
+
+    return call
+
+
 def is_first_pass() -> bool:
     """False in a second pass, which must not count again what the first one has counted."""
     current = _find_pass()
@@ -60,9 +113,9 @@ def is_first_pass() -> bool:
 class _Pass(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The first or the second forward pass of a module; `results` are those that are kept, in order."""
 
-    def __init__(self, results: deque[tuple[str, Any]], second: bool) -> None:
+    def __init__(self, results: deque[tuple[str, Any]], resend: bool, second: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.results, self.second = results, second
+        self.results, self.resend, self.second = results, resend, second
 
     def __enter__(self) -> _Pass:
         _THREAD.current = self
@@ -112,9 +165,9 @@ def _find_pass() -> _Pass | None:
     return getattr(_THREAD, "current", None)
 
 
-def _create_passes() -> tuple[_Pass, _Pass]:
+def _create_passes(resend: bool) -> tuple[_Pass, _Pass]:
     results: deque[tuple[str, Any]] = deque()
-    return _Pass(results, second=False), _Pass(results, second=True)
+    return _Pass(results, resend, second=False), _Pass(results, resend, second=True)
 
 
 def _alias(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from parc.ir.collectives import Wire
-from parc.ir.forward_sites import iterate_sites
+from parc.ir.forward_sites import ForwardSite, iterate_sites
 from parc.ir.module_calls import ModuleCall, list_module_calls
 from parc.ir.program import Collective, Recv, Send, Stage, Unit, Value
 from parc.ir.received import FLOATS, find_collectives_of_received
@@ -95,9 +95,7 @@ def _derive_backward_pass(calls: Sequence[ModuleCall], gather: ModuleOps, reduce
     for each in reversed(calls):
         if each.module and not each.looks_up:
             yield from gather(each.module)
-        for site in reversed(each.sites):
-            if site.move:
-                yield from derive_backward(site.unit, site.move)
+        yield from _derive_backward_of_sites(each.sites)
         if each.looks_up:
             late.append(each.module)
         elif each.module:
@@ -106,15 +104,32 @@ def _derive_backward_pass(calls: Sequence[ModuleCall], gather: ModuleOps, reduce
         yield from reduce(module)
 
 
+def _derive_backward_of_sites(sites: Sequence[ForwardSite]) -> Iterator[Op]:
+    """The operations of sites, the last first; where recomputation resends, after those of a second pass."""
+    repeated: str | None = None
+    for site in reversed(sites):
+        if site.resends and site.recomputed != repeated:
+            for again in sites:
+                if again.recomputed == site.recomputed and again.move:
+                    yield from derive_resent(again.unit, again.move)
+        repeated = site.recomputed
+        if site.move:
+            yield from derive_backward(site.unit, site.move)
+
+
 def derive_forward(unit: Unit, call: Collective) -> Iterator[Op]:
     """The operations that a collective of a unit issues in the forward pass."""
-    if call.forward is None:
-        return
-    where = f"{unit.name}, {call.verb} of `{call.operand.expression}`"
-    if call.verb == "dispatch" and unit.experts is not None:
+    if call.forward and call.verb == "dispatch" and unit.experts is not None:
         counts = f"{unit.name}, rows that each expert gets"
         yield Op("all_to_all", call.axis, (unit.experts.reached,), "torch.int64", where=counts)
-    yield _build_op(call.forward, call, where, call.reduction)
+    yield from derive_resent(unit, call)
+
+
+def derive_resent(unit: Unit, call: Collective) -> Iterator[Op]:
+    """Those of them that a second forward pass issues again: it knows how many rows each expert gets."""
+    if call.forward is not None:
+        where = f"{unit.name}, {call.verb} of `{call.operand.expression}`"
+        yield _build_op(call.forward, call, where, call.reduction)
 
 
 def derive_backward(unit: Unit, call: Collective) -> Iterator[Op]:

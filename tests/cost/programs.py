@@ -18,6 +18,7 @@ import parc
 from benchmarks.drawn import programs, train
 from parc.capture.capture import Captured, capture
 from parc.check.unsupported import find_unsupported
+from parc.cost.job.from_plan import decide_to_resend
 from parc.diagnostic import has_errors
 from parc.ir.program import Program
 from parc.plan.blocks import NumberType, Plan, Precision
@@ -56,7 +57,7 @@ def compile_examples() -> tuple[Compiled, ...]:
     found = []
     for file in sorted(EXAMPLES.glob("*.parc")):
         loaded = parc.load(file)
-        plans = [plan for plan in loaded.plans if not has_errors(find_unsupported(plan))]
+        plans = [decide_to_resend(plan) for plan in loaded.plans if not has_errors(find_unsupported(plan))]
         if plans and not has_errors(loaded.diagnostics):
             model = capture(plans[0])  # all plans of a file are of one run
             found += [Compiled(plan, model, compile_program(plan, model)) for plan in plans]

@@ -121,6 +121,61 @@ def test_nothing_but_arithmetic_is_done_again(ranks, local: bool) -> None:
         assert again["backward"]["mm"] > plain["backward"]["mm"]
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_a_second_pass_that_resends_communicates_again_and_routes_as_before(ranks, local: bool) -> None:
+    """All collectives but the exchange of counts are issued again, before those of the backward pass."""
+
+    def resend(module: nn.Module, x: Tensor) -> Tensor:
+        return recompute(module, x, resend=True)
+
+    def work() -> dict[str, dict[str, object]]:
+        group = dist.group.WORLD
+        return {run.__name__: train(group, local, run) for run in (call, resend)}
+
+    for found in ranks(2, work):
+        plain, again = found["call"], found["resend"]
+        for one, other in zip(plain["tensors"], again["tensors"], strict=True):
+            assert torch.equal(one, other)
+        assert plain["counts"] == again["counts"]
+        ahead, back, both = (
+            names_of_collectives(calls) for calls in (plain["forward"], plain["backward"], again["backward"])
+        )
+        exchanges = {} if local else {"alltoall_base_": 2}  # of counts, in two layers
+        assert both == {name: back[name] + ahead[name] - exchanges.get(name, 0) for name in back}
+        for name in ("topk", "sort", "bincount", "_local_scalar_dense"):
+            assert plain["backward"].get(name, 0) == again["backward"].get(name, 0), name
+
+
+class Sums(nn.Module):
+    """Ends with a collective whose backward pass communicates, and reads nothing that was saved."""
+
+    def __init__(self, log: list[str]) -> None:
+        super().__init__()
+        self.log = log
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.log.append("forward")
+        shared = reduce_scatter(x.exp(), dist.group.WORLD, dst=S(0))
+        shared.register_hook(lambda _: self.log.append("backward"))
+        return shared, torch.tensor(3)
+
+
+def test_the_second_pass_that_resends_comes_before_all_else(ranks) -> None:
+    def work() -> dict[str, list[str]]:
+        found = {}
+        for name, resend in (("keeps", False), ("resends", True)):
+            log: list[str] = []
+            found[name] = log
+            shared, count = recompute(Sums(log), torch.ones(4, 2, requires_grad=True), resend=resend)
+            assert count == 3
+            shared.sum().backward()
+        return found
+
+    for found in ranks(2, work):
+        assert found["keeps"] == ["forward", "backward", "forward"]
+        assert found["resends"][:2] == ["forward", "forward"]
+
+
 class Chooses(nn.Module):
     """Chooses anew in each call."""
 
@@ -149,7 +204,7 @@ def test_a_second_pass_chooses_what_the_first_one_chose() -> None:
 def test_what_is_kept_is_freed_by_the_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
     create = runtime._create_passes
-    monkeypatch.setattr(runtime, "_create_passes", lambda: passes.append(create()) or passes[-1])
+    monkeypatch.setattr(runtime, "_create_passes", lambda resend: passes.append(create(resend)) or passes[-1])
     x = torch.randn(3, 4, requires_grad=True)
     out = recompute(Chooses(), x)
     results = passes[0][0].results

@@ -44,7 +44,13 @@ def derive_job(plan: Plan, expert_imbalance: float = 1.0) -> Job | None:
         approximate.capacity if approximate else None,
     )
     kept = replace(job, software=replace(job.software, keeps_collectives=True))
-    return kept if plan.recompute == "none" or _fits(kept) else job
+    return job if plan.resends or not (plan.recompute == "none" or _fits(kept)) else kept
+
+
+def decide_to_resend(plan: Plan) -> Plan:
+    """The plan as it is built: recomputation keeps what collectives have yielded where a device can."""
+    job = None if plan.recompute == "none" else derive_job(plan)
+    return plan if job is None or job.software.keeps_collectives else replace(plan, resends=True)
 
 
 def _fits(job: Job) -> bool:

@@ -22,6 +22,7 @@ from parc.cost.work.part import (
 from parc.cost.work.tensor_collectives import derive_column_parallel, derive_row_parallel
 
 ROUTING_WEIGHTS = "routing weights"
+ROW_COUNTS = "row counts"  # known in a second forward pass
 INDEX_BYTES = 8  # of an expert's number, and of a count of rows
 GATHER_SCATTER: tuple[CollectiveKind, CollectiveKind] = ("all_gather", "reduce_scatter")
 
@@ -78,7 +79,7 @@ def _derive_emitted(job: Job) -> PassCollectives:
         collectives += derive_column_parallel(job) + _derive_routing_weights(job, "tensor")
     if degrees.dispatch > 1:
         held = model.experts * degrees.dispatch / degrees.experts  # by the ranks that rows travel between
-        counts = LayerCollective("all_to_all", held * INDEX_BYTES, "dispatch", payload="row counts")
+        counts = LayerCollective("all_to_all", held * INDEX_BYTES, "dispatch", payload=ROW_COUNTS)
         rows = count_received_rows(job) * model.hidden * job.software.element_bytes * job.expert_load
         there_and_back = 2 * (LayerCollective("all_to_all", rows, "dispatch", True),)
         collectives += PassCollectives((counts, *there_and_back), there_and_back)

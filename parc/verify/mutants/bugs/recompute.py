@@ -11,12 +11,13 @@ from parc.verify.mutants.target import Mutant, MutationTarget
 RECOMPUTE = "runtime/recompute.py"
 COLLECTIVES = "runtime/collectives.py"
 EXPERTS = "runtime/experts.py"
+COUNTS = "_exchange_counts"
 KEPT = (
     ("all_reduce", COLLECTIVES, "_sum_terms"),
     ("all_gather", COLLECTIVES, "_gather_shares"),
     ("reduce_scatter", COLLECTIVES, "_sum_and_scatter"),
     ("all_to_all", EXPERTS, "_exchange_rows"),
-    ("all_to_all", EXPERTS, "_exchange_counts"),
+    ("all_to_all", EXPERTS, COUNTS),
 )
 """Operations, and the functions of the runtime that issue them."""
 
@@ -31,12 +32,12 @@ def repeat_collectives(target: MutationTarget) -> Iterator[Mutant]:
         (site.move.forward, site.move.axis)
         for stage in target.sample.program.stages
         for site in iterate_sites(stage)
-        if site.recomputed and site.move and site.move.forward
+        if site.recomputed and not site.resends and site.move and site.move.forward
     }
     for wire, file, function in KEPT:
         if axes := sorted({axis for each, axis in issued if each == wire}):
-            definition = f"def {function}("
-            yield target.patch(file, f"@keep_result\n{definition}", definition, f"in `{function}`", over=axes)
+            kept, definition = "result" if function == COUNTS else "received", f"def {function}("
+            yield target.patch(file, f"@keep_{kept}\n{definition}", definition, f"in `{function}`", over=axes)
 
 
 @silent_bug("recompute that routes anew")
