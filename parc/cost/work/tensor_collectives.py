@@ -5,7 +5,7 @@ from __future__ import annotations
 from parc.cost.job.job import Job, cache_per_job
 from parc.cost.work.part import NO_COLLECTIVES, CollectiveKind, LayerCollective, PassCollectives
 
-LOSS_BYTES = 4  # of a token's loss, where Megatron sums its terms
+LOSS_BYTES = 4  # of a token's loss and its terms, where activations have fewer
 
 
 @cache_per_job
@@ -34,7 +34,7 @@ def derive_vocab_parallel_loss(job: Job) -> PassCollectives:
     """Of logits that are split: for each token the largest one, the sum of exponentials, and the label's."""
     if job.degrees.tensor == 1:
         return NO_COLLECTIVES
-    element = job.software.element_bytes
+    element = max(job.software.element_bytes, LOSS_BYTES)
     bytes = [element, 2 * element] if job.software.emitted else 3 * [LOSS_BYTES]
     sums = [
         LayerCollective("all_reduce", job.tokens * each, "tensor", payload="terms of the loss")
