@@ -71,6 +71,7 @@ class Collective:
     axis: str  # of the mesh, or the name of a group over several
     grad: bool = True  # whether a gradient flows back
     reduction: Literal["sum", "max"] = "sum"  # of an all-reduce
+    routes: bool = False  # whether it decides where rows go, so that recomputation keeps its result
 
     @property
     def forward(self) -> Wire | None:

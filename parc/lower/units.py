@@ -197,7 +197,9 @@ def _write_capacity(capacity: float, info: Experts) -> Compute:
     inside = []
     for group, blocks in reversed(info.shards):
         counts = Value("chosen", (blocks, info.count), "torch.int64")
-        inside.append(Collective(counts, Operand.of(counts), "all_gather", S(0), I, group, grad=False))
+        operand = Operand.of(counts)
+        gather = Collective(counts, operand, "all_gather", S(0), I, group, grad=False, routes=True)
+        inside.append(gather)
     return Compute((Value("kept", (), "KeptPairs"),), Expression(tree), tuple(inside))
 
 

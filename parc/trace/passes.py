@@ -109,27 +109,26 @@ def _derive_backward_of_sites(sites: Sequence[ForwardSite]) -> Iterator[Op]:
     repeated: str | None = None
     for site in reversed(sites):
         if site.resends and site.recomputed != repeated:
-            for again in sites:
-                if again.recomputed == site.recomputed and again.move:
-                    yield from derive_resent(again.unit, again.move)
+            for each in sites:
+                if each.recomputed == site.recomputed and each.move:
+                    yield from derive_forward(each.unit, each.move, again=True)
         repeated = site.recomputed
         if site.move:
             yield from derive_backward(site.unit, site.move)
 
 
-def derive_forward(unit: Unit, call: Collective) -> Iterator[Op]:
-    """The operations that a collective of a unit issues in the forward pass."""
-    if call.forward and call.verb == "dispatch" and unit.experts is not None:
+def derive_forward(unit: Unit, call: Collective, again: bool = False) -> Iterator[Op]:
+    """The operations that a collective of a unit issues in the forward pass.
+
+    `again`: in a second one, which knows where rows go, and how many.
+    """
+    if call.forward is None or (again and call.routes):
+        return
+    where = f"{unit.name}, {call.verb} of `{call.operand.expression}`"
+    if call.verb == "dispatch" and unit.experts is not None and not again:
         counts = f"{unit.name}, rows that each expert gets"
         yield Op("all_to_all", call.axis, (unit.experts.reached,), "torch.int64", where=counts)
-    yield from derive_resent(unit, call)
-
-
-def derive_resent(unit: Unit, call: Collective) -> Iterator[Op]:
-    """Those of them that a second forward pass issues again: it knows how many rows each expert gets."""
-    if call.forward is not None:
-        where = f"{unit.name}, {call.verb} of `{call.operand.expression}`"
-        yield _build_op(call.forward, call, where, call.reduction)
+    yield _build_op(call.forward, call, where, call.reduction)
 
 
 def derive_backward(unit: Unit, call: Collective) -> Iterator[Op]:

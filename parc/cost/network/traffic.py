@@ -8,7 +8,7 @@ from parc.cost.job.job import Job, StageShape
 from parc.cost.job.parallelism import FanOut, GroupName
 from parc.cost.memory.parameters import count_rank_parameters
 from parc.cost.network.gradient_collectives import derive_gradient_collectives
-from parc.cost.work.expert_collectives import ROW_COUNTS
+from parc.cost.work.expert_collectives import ROUTING
 from parc.cost.work.part import RECOMPUTED_PARTS, count_layer_input_bytes
 from parc.cost.work.stage import derive_parts
 from parc.named_tuple import NamedTuple
@@ -64,7 +64,7 @@ def _derive_pass_transfers(job: Job, stage: StageShape) -> list[Transfer]:
     for count, part in derive_parts(job, stage):
         forward, backward = part.collectives
         repeats = part.name in RECOMPUTED_PARTS[job.parallelism.recompute]
-        again = [each for each in forward if each.payload != ROW_COUNTS] if repeats and not keeps else []
+        again = [each for each in forward if each.payload not in ROUTING] if repeats and not keeps else []
         for label, collectives in (("forward", forward), ("backward", backward), ("recomputed", again)):
             for kind, bytes, group, routed, payload in collectives:
                 purpose = f"{part.name}, {payload + ', ' if payload else ''}{label}"

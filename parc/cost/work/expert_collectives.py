@@ -22,7 +22,8 @@ from parc.cost.work.part import (
 from parc.cost.work.tensor_collectives import derive_column_parallel, derive_row_parallel
 
 ROUTING_WEIGHTS = "routing weights"
-ROW_COUNTS = "row counts"  # known in a second forward pass
+ROW_COUNTS, PAIR_COUNTS = "row counts", "pair counts"
+ROUTING = (ROW_COUNTS, PAIR_COUNTS)  # what a second forward pass knows
 INDEX_BYTES = 8  # of an expert's number, and of a count of rows
 GATHER_SCATTER: tuple[CollectiveKind, CollectiveKind] = ("all_gather", "reduce_scatter")
 
@@ -107,9 +108,9 @@ def _derive_counts_of_pairs(job: Job) -> PassCollectives:
     counts, gathers = job.architecture.experts * INDEX_BYTES, list[LayerCollective]()
     if layout.sequence_parallel and not layout.terms_over_tensor and degrees.tensor > 1:
         own = layout.sequences * counts * degrees.tensor
-        gathers.append(LayerCollective("all_gather", own, "tensor", payload="pair counts"))
+        gathers.append(LayerCollective("all_gather", own, "tensor", payload=PAIR_COUNTS))
     if degrees.data > 1:
-        gathers.append(LayerCollective("all_gather", counts * degrees.data, "data", payload="pair counts"))
+        gathers.append(LayerCollective("all_gather", counts * degrees.data, "data", payload=PAIR_COUNTS))
     return PassCollectives(tuple(gathers), ())
 
 
