@@ -48,6 +48,7 @@ class ExpertsCall:
 
     tokens: torch.Size
     roles: tuple[int | str, int | str, int | str]  # of tokens, indices, weights: a position, or a keyword
+    choices: int = 2  # experts of a token that it is tried with
 
     def bind(self, *values: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Tokens, indices and weights as the module takes them: by position, and by keyword."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Hashable, Iterator, Mapping
+from collections.abc import Collection, Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,9 +17,11 @@ from parc.capture.experts.capture import capture_expert
 from parc.capture.experts.idle import has_gradient_when_idle
 from parc.capture.experts.trace import UnsupportedExperts
 from parc.capture.export import export_model
-from parc.capture.forward import Forward, record_forward
+from parc.capture.forward import Forward, make_experts_run, record_forward
 from parc.capture.graph import Body, find_sources, get_user_name
 from parc.capture.hidden_code import HiddenCode, find_hooks, observe_forward
+from parc.capture.inline.block import LoopInBlock, find_expert_lists
+from parc.capture.inline.split import Inseparable
 from parc.capture.model.initial_values import STORED
 from parc.capture.model.objective import Objective
 from parc.capture.model.promotion import promote_casts
@@ -41,7 +43,7 @@ from parc.capture.source_lines import (
 )
 from parc.capture.symbols import FixedSizes, find_symbols
 from parc.capture.token_tables import count_known_ids
-from parc.capture.torch_faults import CONTRACT, read_fault
+from parc.capture.torch_faults import CONTRACT, VALUES, read_fault
 from parc.capture.used_parameters import list_used_parameters
 from parc.collector import pause_collector
 from parc.diagnostic import CompileError, Diagnostic, Label, error
@@ -175,24 +177,31 @@ def _report_hidden(model: Model, code: HiddenCode) -> Diagnostic:
 
 def _run_model(plan: Plan, user: UserModel) -> tuple[_Structure, Forward]:
     """The structure of a model and its forward pass, which shows what of it is called as experts are."""
-    model, others = plan.train.model, set[type]()
+    model, others, loops = plan.train.model, set[type](), set[type]()
     while True:
-        structure = _find_structure(user, plan, others)
+        structure = _find_structure(user, plan, others, loops)
         try:
             return structure, _record_forward(model, structure, _read_batch(plan))
         except (
             NotExperts
         ) as fault:  # weights or modules that look like experts: every token meets all of them
             others.add(type(structure.objective.get_submodule(fault.path)))
+        except LoopInBlock as fault:  # which is tried again, with the loop taken for a module of experts
+            loops.add(type(structure.objective.get_submodule(fault.path)))
 
 
-def _find_structure(user: UserModel, plan: Plan, others: Container[type]) -> _Structure:
-    """`others` are the classes of modules that have the structure of experts without being experts."""
+def _find_structure(
+    user: UserModel, plan: Plan, others: Container[type], loops: Collection[type]
+) -> _Structure:
+    """`others` are the classes of modules that have the structure of experts without being experts, `loops`
+    those of blocks that have a loop over their experts.
+    """
     model = plan.train.model
     objective = Objective(user.module, model.tokens, model.labels, plan.train.loss.ignore_index)
     layers = find_layers(objective, model.shape.layers)
     count = len(objective.get_submodule(layers)._modules) if layers else 0
-    banks, places = find_banks(objective, layers, model.experts, others), find_tensor_slots(objective)
+    lists = find_expert_lists(objective, loops)
+    banks, places = find_banks(objective, layers, model.experts, others, lists), find_tensor_slots(objective)
     stored = _find_stored(user, banks)
     signatures = Signatures(_key_initial_values(user, places, banks, stored))
     return _Structure(objective, layers, count, banks, places, stored, signatures)
@@ -233,11 +242,15 @@ def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Fo
     try:
         return _run_forward(structure, batch)
     except Exception as fault:
-        if isinstance(fault, NotExperts) and model.experts is None:
+        if isinstance(fault, LoopInBlock) or (isinstance(fault, NotExperts) and model.experts is None):
             raise
         label = Label(model.at("source"), "run for this plan", primary=False)
         what, cure = read_fault(fault)
-        place = label_fault(fault) or label_class(type(structure.objective.model), "in this class")
+        place = label_fault(fault)
+        if isinstance(fault, Inseparable):
+            what, cure = f"{VALUES.what}; as a loop over experts {fault.reason}", VALUES.cure
+            place = label_operation(fault.node)
+        place = place or label_class(type(structure.objective.model), "in this class")
         raise CompileError(error("P505", f"`forward` {what}", *place, label, help=cure)) from fault
 
 
@@ -306,12 +319,13 @@ def _check_idle_experts(plan: Plan, structure: _Structure, forward: Forward) -> 
         message = f"`{plan.train.model.source}` has no module of experts that `idle_experts = skip` is about"
         raise CompileError(error("P519", message, label, help="leave the key out"))
     alike = {
-        (structure.signatures.number(forward.boundaries[path]), call): path
-        for path, call in reversed(forward.experts.items())
+        _key_experts(structure, forward, path): path for path in reversed(forward.experts)
     }  # the first of each kind
-    for (_, call), path in alike.items():
+    for path in alike.values():
         module = forward.boundaries[path]
-        if has_gradient_when_idle(module, structure.banks[path], call):
+        with make_experts_run(forward, path):
+            idle = has_gradient_when_idle(module, structure.banks[path], forward.experts[path])
+        if idle:
             message = (
                 f"an expert of `{get_user_name(path)}` that gets no token has a gradient of zero, so that "
                 "AdamW updates it on one device"
@@ -363,18 +377,25 @@ def _capture_experts(model: Model, structure: _Structure, forward: Forward) -> d
     """One expert of every module of experts that is called; modules that are alike share its body."""
     bodies: dict[object, Body] = {}
     experts = {}
-    for path, call in forward.experts.items():
-        key = structure.signatures.number(forward.boundaries[path]), call
+    for path in forward.experts:
+        key = _key_experts(structure, forward, path)
         if key not in bodies:
             bodies[key] = _capture_expert(model, path, forward, structure)
         experts[path] = bodies[key]
     return experts
 
 
+def _key_experts(structure: _Structure, forward: Forward, path: str) -> Hashable:
+    """Equal for modules of experts that are alike, and are called alike."""
+    owner = path.rpartition(".")[0] if path in forward.splits else path
+    return structure.signatures.number(forward.boundaries[owner]), forward.experts[path]
+
+
 def _capture_expert(model: Model, path: str, forward: Forward, structure: _Structure) -> Body:
     module, call = forward.boundaries[path], forward.experts[path]
     try:
-        return capture_expert(module, structure.banks[path], call, path, structure.signatures)
+        with make_experts_run(forward, path):
+            return capture_expert(module, structure.banks[path], call, path, structure.signatures)
     except UnsupportedExperts as fault:
         message = f"the experts `{get_user_name(path)}` cannot be captured: {fault.reason}"
         label = Label(model.at("experts"), "asked for by this plan", primary=False)

@@ -17,8 +17,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from parc.capture.calls import Call, ExpertsCall, find_roles, to_specs
+from parc.capture.calls import Call, ExpertsCall, NotExperts, find_roles, to_specs
 from parc.capture.custom_ops import call, experts
+from parc.capture.inline.block import LoopInBlock, find_expert_list
+from parc.capture.inline.split import Split, find_split
+from parc.capture.inline.substitute import run_substituted
+from parc.capture.inline.trace import run_loop
 from parc.capture.model.signatures import Signatures
 from parc.capture.model.tree import walk_modules
 
@@ -31,6 +35,7 @@ class Forward:
     calls: dict[str, list[Call]]
     experts: dict[str, ExpertsCall]
     reads: dict[str, set[int]]  # the ids of the tensors that the operations of a module that ran have read
+    splits: dict[str, Split]  # of the blocks with a loop over their experts, by the paths of the experts
 
     def find_home(self, name: str) -> str:
         """The path of the innermost boundary that holds a parameter."""
@@ -43,6 +48,19 @@ class Forward:
         """The experts below `path` are called as those below `like`."""
         below = [known for known in self.experts if known.startswith(f"{like}.")]
         self.experts.update({path + known.removeprefix(like): self.experts[known] for known in below})
+        self.splits.update(
+            {path + known.removeprefix(like): self.splits[known] for known in below if known in self.splits}
+        )
+
+    def get_loop(self, path: str) -> tuple[nn.ModuleList, Split]:
+        """The experts at `path`, and how the block that has them in a loop is split."""
+        experts = self.boundaries[path]
+        assert isinstance(experts, nn.ModuleList)
+        return experts, self.splits[path]
+
+    def find_loop(self, path: str) -> str | None:
+        """The path of the experts that the module at `path` has a loop over, if it has one."""
+        return next((each for each in self.splits if each.rpartition(".")[0] == path), None)
 
 
 def record_forward(
@@ -53,7 +71,8 @@ def record_forward(
     A module that is like another, and called like it, is not run again: what it calls, and which tensors its
     operations read, is known from the other.
     """
-    forward = Forward(_find_boundaries(model, layers, experts_paths), defaultdict(list), {}, defaultdict(set))
+    boundaries = _find_boundaries(model, layers, experts_paths)
+    forward = Forward(boundaries, defaultdict(list), {}, defaultdict(set), {})
     reads = _Reads(forward.reads)
     known: dict[Hashable, tuple[str, Call]] = {}
 
@@ -70,7 +89,7 @@ def record_forward(
                 forward.copy_experts(like, path)
                 return call.make_results()
             with reads.enter(path):
-                out = run(*args, **kwargs)
+                out = run_block(path, module, run, args, kwargs)
                 reads.add(out)
             call = Call(module, *arguments, *to_specs(out))
             forward.calls[path].append(call)
@@ -78,6 +97,26 @@ def record_forward(
             return out
 
         return run_recorded
+
+    def run_block(path: str, module: nn.Module, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        name, experts = find_expert_list(module)
+        experts_path = f"{path}.{name}" if path else name
+        if experts is None or experts_path == layers:
+            return run(*args, **kwargs)
+        if experts_path not in experts_paths:
+            try:
+                return run(*args, **kwargs)
+            except (LoopInBlock, NotExperts):
+                raise
+            except Exception as fault:
+                raise LoopInBlock(path) from fault
+        with _restore(boundaries):
+            split = find_split(module, experts, run, args, kwargs)
+        forward.splits[experts_path] = split
+        out = run_substituted(module, experts, split, run, args, kwargs)
+        call = forward.experts[experts_path]
+        forward.experts[experts_path] = replace(call, choices=min(call.choices, split.choices))
+        return out
 
     stubs = {path: record(path, module) for path, module in forward.boundaries.items()}
     stubs |= {path: _make_experts_operator(path, forward.experts) for path in experts_paths}
@@ -96,7 +135,40 @@ def make_calls_opaque(forward: Forward, around: nn.Module) -> Iterator[None]:
         for path, module in forward.boundaries.items()
         if module is not around
     }
+    for path, module in forward.boundaries.items():
+        if module is around and (loop := forward.find_loop(path)) is not None:
+            stubs[path] = _make_substituted(module, forward, loop)
     with _patch(forward.boundaries, stubs):
+        yield
+
+
+def _make_substituted(module: nn.Module, forward: Forward, loop: str) -> Callable[..., Any]:
+    """The `forward` of a block with one call in place of its loop over the experts at `loop`."""
+    run, (experts, split) = module.forward, forward.get_loop(loop)
+
+    def run_block(*args: Any, **kwargs: Any) -> Any:
+        return run_substituted(module, experts, split, run, args, kwargs)
+
+    return run_block
+
+
+@contextmanager
+def make_experts_run(forward: Forward, path: str) -> Iterator[None]:
+    """The experts that a block has a loop over are called, as a module of experts, through that loop."""
+    if path not in forward.splits:
+        yield
+        return
+    owner = path.rpartition(".")[0]
+    block, (first, *_), (experts, split) = (
+        forward.boundaries[owner],
+        forward.calls[owner],
+        forward.get_loop(path),
+    )
+
+    def run(tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        return run_loop(block, experts, first, split, tokens, indices, weights)
+
+    with _patch(forward.boundaries, {path: run}):
         yield
 
 
@@ -124,6 +196,17 @@ def _patch(boundaries: Mapping[str, nn.Module], stubs: Mapping[str, Callable[...
             del boundaries[path].forward
 
 
+@contextmanager
+def _restore(boundaries: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Modules that have other functions for their `forward` have their own again."""
+    stubs = {path: vars(module).pop("forward") for path, module in boundaries.items()}
+    try:
+        yield
+    finally:
+        for path, stub in stubs.items():
+            boundaries[path].forward = stub
+
+
 def _make_experts_operator(path: str, calls: dict[str, ExpertsCall]) -> Callable[..., Tensor]:
     """The operator that stands for a module of experts; notes in `calls` how it was called."""
 
@@ -132,7 +215,7 @@ def _make_experts_operator(path: str, calls: dict[str, ExpertsCall]) -> Callable
         given.update(kwargs)
         roles = find_roles(path, given)
         tokens, indices, weights = (given[role] for role in roles)
-        calls[path] = ExpertsCall(tokens.shape, roles)
+        calls[path] = ExpertsCall(tokens.shape, roles, indices.shape[-1])
         result: Tensor = experts(tokens, indices, weights, path)
         return result
 

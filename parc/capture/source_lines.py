@@ -19,6 +19,7 @@ from parc.diagnostic import Label
 from parc.source import Source
 
 _PARC = str(Path(__file__).parents[1])
+_MODES = str(Path(__file__).parent / "inline")  # what stands between an operation and the user's call of it
 _OTHERS = (_PARC, str(Path(torch.__file__).parent), "<frozen")
 _PYTHON = sysconfig.get_paths()["stdlib"]
 _FRAME = re.compile(r'\s*File "(.*)", line (\d+)')
@@ -67,7 +68,9 @@ def format_frames(frames: Frames) -> str:
 
 def _is_ours(frame: FrameType) -> bool:
     """Whether a frame is parc's own; one of a mode stands between an operation and the user's call of it."""
-    return frame.f_code.co_filename.startswith(_PARC) and frame.f_code.co_name != "__torch_function__"
+    file = frame.f_code.co_filename
+    mode = frame.f_code.co_name == "__torch_function__" or file.startswith(_MODES)
+    return file.startswith(_PARC) and not mode
 
 
 def label_operation(node: fx.Node | None) -> tuple[Label, ...]:

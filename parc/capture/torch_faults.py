@@ -23,8 +23,8 @@ class Reading(NamedTuple):
 
 VALUES = Reading(
     "reads values of a tensor, which decide on shapes or on what is run",
-    "a loop over experts belongs into a module whose `forward` takes tokens, indices and weights; elsewhere "
-    "use `torch.where` with three arguments",
+    "a loop over experts reads their numbers, the tokens and the weights alone, and calls modules of one list, or "
+    "is that of a module of experts (docs/models.md); elsewhere use `torch.where` with three arguments",
 )
 _READINGS = (
     (r"forward must return (.*)", Reading("must return {0}", "docs/models.md has an example of each")),

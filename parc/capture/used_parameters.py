@@ -29,5 +29,6 @@ def _list_of_experts(body: Body, bank: Bank, prefix: str) -> Iterator[str]:
         if bank.list_name is None:
             yield prefix + name
         else:
-            rest = name.removeprefix(bank.list_name)
-            yield from (f"{prefix}{bank.list_name}.{expert}{rest}" for expert in range(bank.count))
+            stack = f"{bank.list_name}." if bank.list_name else ""
+            rest = name.removeprefix(stack)
+            yield from (f"{prefix}{stack}{expert}.{rest}" for expert in range(bank.count))

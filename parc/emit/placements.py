@@ -103,8 +103,8 @@ def _build_placement(
         keywords["reduce"] = literal(parameter.reduce)
     if parameter.experts:
         keywords["experts"] = literal(True)
-    if parameter.stack:
-        keywords["stack"] = literal(key.removesuffix(parameter.path) + parameter.stack)
+    if parameter.stack is not None:
+        keywords["stack"] = literal((key.removesuffix(parameter.path) + parameter.stack).removesuffix("."))
     sharded = [literal(cuts)] if cuts else []
     return call("Placement", literal(parameter.shape), *sharded, **keywords)
 

@@ -74,7 +74,7 @@ def _format_parameter(parameter: Parameter) -> str:
     states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
     whole = format_type(parameter.shape, parameter.dtype, states)
     summed = f", gradient{_format_axes(parameter.reduce)}" if parameter.reduce else ""
-    experts = ", an expert a row" if parameter.experts or parameter.stack else ""
+    experts = ", an expert a row" if parameter.experts or parameter.stack is not None else ""
     return f"parameter {parameter.path}: {whole}{summed}{experts}"
 
 

@@ -40,7 +40,8 @@ def get_first_user_name(parameter: Parameter) -> str:
     """The path of a parameter in the user's module; of a list of experts, that of the first."""
     if parameter.stack is None:
         return parameter.path
-    return f"{parameter.stack}.0{parameter.path.removeprefix(parameter.stack)}"
+    stack = f"{parameter.stack}." if parameter.stack else ""
+    return f"{stack}0.{parameter.path.removeprefix(stack)}"
 
 
 def find_layer(stage: Stage, path: str) -> int | None:

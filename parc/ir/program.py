@@ -162,7 +162,7 @@ class Parameter:
     sharded: Mapping[str, tuple[int, int]]  # axis -> dim, and in how many blocks it is cut
     reduce: tuple[str, ...]  # axes over which each rank's gradient is a term of a sum
     experts: bool = False  # dim 0 counts experts
-    stack: str | None = None  # the part of the path that was a list of experts
+    stack: str | None = None  # the part of the path that was a list of experts, "" if the unit was the list
 
 
 @dataclass(frozen=True, slots=True)

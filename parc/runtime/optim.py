@@ -65,7 +65,8 @@ class ScheduledAdamW:
         for parameter in filter(self.is_split, parameters):
             masters = self.masters[parameter.name]
             for (number, _), master in zip(parameter.locate_experts(), masters, strict=True):
-                self.experts[str(parameter.bank), number].append(master)
+                for path in parameter.banks:
+                    self.experts[path, number].append(master)
         build: Callable[..., torch.optim.AdamW] = torch.optim.AdamW
         if settings.moments is not None:
             build = partial(RoundedAdamW, moments=settings.moments)
@@ -80,7 +81,7 @@ class ScheduledAdamW:
 
     def is_split(self, parameter: PlacedParameter) -> bool:
         """Whether AdamW takes each expert by itself: it counts the steps of a tensor, for its moments."""
-        return self.settings.idle_experts == "skip" and parameter.bank is not None
+        return self.settings.idle_experts == "skip" and bool(parameter.banks)
 
     def split(self, parameter: PlacedParameter, tensor: Tensor) -> list[Tensor]:
         """A tensor of the master's shape as the tensors that AdamW takes."""

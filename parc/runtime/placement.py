@@ -153,10 +153,12 @@ class PlacedParameter:
         )
 
     @property
-    def bank(self) -> str | None:
-        """The path of the module whose list of experts it stacks; None where it stacks no list."""
-        stack = self.placement.stack
-        return None if stack is None else ".".join(self.name.split(".")[: stack.count(".")])
+    def banks(self) -> tuple[str, ...]:
+        """The paths that the module of experts may have whose list it stacks: the list's, or its owner's."""
+        if self.placement.stack is None:
+            return ()
+        path = ".".join(self.name.split(".")[: self.placement.stack.count(".") + 1])
+        return path, path.rpartition(".")[0]
 
     @property
     def rows(self) -> range:

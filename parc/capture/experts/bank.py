@@ -16,14 +16,15 @@ class Bank:
     """The parameters of a module of experts: stacked tensors, or a list of like modules."""
 
     count: int
-    list_name: str | None  # of the ModuleList; None where the parameters are stacked
+    list_name: str | None  # of the ModuleList, "" where it is the module; None if parameters are stacked
 
     def locate_expert(self, name: str) -> tuple[int | None, str]:
         """The expert that a parameter belongs to (None: all, stacked), and its name without the expert."""
         if self.list_name is None:
             return None, name
-        number, _, rest = name.removeprefix(self.list_name + ".").partition(".")
-        return int(number), f"{self.list_name}.{rest}"
+        prefix = f"{self.list_name}." if self.list_name else ""
+        number, _, rest = name.removeprefix(prefix).partition(".")
+        return int(number), prefix + rest
 
 
 def find_bank(module: nn.Module) -> Bank | None:
@@ -42,21 +43,34 @@ def find_bank(module: nn.Module) -> Bank | None:
         return Bank(counts.pop(), None) if stacked and max(counts) > 1 else None
     name, experts = children[0] if len(children) == 1 else ("", None)
     if not own and isinstance(experts, nn.ModuleList):
-        shapes = {tuple((n, p.shape) for n, p in expert.named_parameters()) for expert in experts}
-        return Bank(len(experts), name) if len(shapes) == 1 and len(experts) > 1 else None
+        return Bank(len(experts), name) if are_alike(experts) and len(experts) > 1 else None
     return None
 
 
+def are_alike(modules: nn.ModuleList) -> bool:
+    """Whether all modules of a list have the same parameters, by names and shapes, and have any."""
+    shapes = {tuple((n, p.shape) for n, p in module.named_parameters()) for module in modules}
+    return len(shapes) == 1 and shapes != {()}
+
+
 def find_banks(
-    model: nn.Module, layers: str, glob: str | None, others: Container[type] = ()
+    model: nn.Module,
+    layers: str,
+    glob: str | None,
+    others: Container[type] = (),
+    lists: Container[str] = (),
 ) -> dict[str, Bank]:
     """The modules of experts by path: those that `glob` names, else all below the layers that have the
     structure of experts.
 
-    `others` are classes of modules that have the structure without being experts.
+    `others` are classes of modules that have the structure without being experts, `lists` the paths of lists
+    that are modules of experts themselves.
     """
     found: dict[str, Bank] = {}
     for path, module in walk_modules(model, found.__contains__):
+        if path in lists and isinstance(module, nn.ModuleList):
+            found[path] = Bank(len(module), "")
+            continue
         below = path.startswith(layers + ".") and path.count(".") > layers.count(".") + 1
         if below if glob is None else fnmatchcase(path.removeprefix("model."), glob):
             bank = None if type(module) in others else find_bank(module)

@@ -43,11 +43,12 @@ def capture_expert(
         for expert, graph in enumerate(others, 1):
             if str(graph) != str(first):
                 raise UnsupportedExperts(f"its expert {expert} and its expert 0 compute different things")
-        if not is_weighted_sum(partial(run_experts, module, call), module, bank, first, call.tokens[-1]):
+        if not is_weighted_sum(partial(run_experts, module, call), module, bank, first, call):
             raise UnsupportedExperts(
                 "its result is not the weighted sum of what each token's experts make of it", weighted
             )
-    return Body(type(module).__name__, path, first, is_expert=True, numbers=list_numbers(module))
+    name = "Experts" if bank.list_name == "" else type(module).__name__
+    return Body(name, path, first, is_expert=True, numbers=list_numbers(module))
 
 
 def _check_alike(module: nn.Module, bank: Bank, signatures: Signatures) -> None:

@@ -50,6 +50,8 @@ def _covers(mine: Tensor, other: object) -> bool:
 def move_blocks(table: TraceTable, func: Any, name: str, args: Sequence[Any]) -> Any:
     """An operation that picks, puts, splits or joins whole blocks."""
     first, name = args[0], name.rstrip("_")
+    if name == "index" and len(first) == 1 and len(args[1]) == 2 and args[1][0] is None:  # x[None, rows]
+        return _pick_second(table, first, select_blocks(args[1][1]))
     if name == "index" and len(args[1]) == 1:
         return _pick(table, first, select_blocks(args[1][0]))
     if name == "index_select" and args[1] == 0:
@@ -77,6 +79,16 @@ def _pick(table: TraceTable, tensor: Tensor, blocks: list[int] | None) -> Tensor
     if not picked.list_nodes():
         return torch.zeros(shape, dtype=tensor.dtype)
     return table.add(torch.empty(shape, dtype=tensor.dtype), picked)
+
+
+def _pick_second(table: TraceTable, tensor: Tensor, blocks: list[int] | None) -> Tensor | None:
+    """Picks blocks on the second dim, behind a dim of 1."""
+    if (rows := table.find(tensor)) is None:
+        return None
+    picked = _pick(table, table.add(tensor[0], rows), blocks)
+    if picked is None or (rows := table.find(picked)) is None:
+        return None if picked is None else picked.unsqueeze(0)
+    return table.add(picked.unsqueeze(0), rows)
 
 
 def _put(

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from parc.capture.calls import ExpertsCall
 from parc.capture.custom_ops import GROUPED_ADD, GROUPED_LINEAR, GROUPED_MATMUL, GROUPED_MUL
 from parc.capture.experts.bank import Bank
 from parc.capture.graph import get_tensor_name, is_module_tensor
 
-TOKENS, CHOICES = 6, 2
+TOKENS = 6
 # By how much two orders of the same sums may differ, relative to the largest entry: a few hundred roundings.
 _ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 5e-2}
 _OF_ONE_EXPERT: Mapping[Any, Callable[[Tensor, Tensor], Tensor]] = {
@@ -28,20 +29,20 @@ def is_weighted_sum(
     module: nn.Module,
     bank: Bank,
     graph: fx.Graph,
-    width: int,
+    call: ExpertsCall,
 ) -> bool:
     """Whether a module gives random tokens the weighted sum of what `graph`, one expert, makes of them.
 
-    `run` calls the module, which has memory, with tokens (N, `width`), indices and weights (N, K). They go to
+    `run` calls the module, which has memory, with tokens (N, H), indices and weights (N, K). They go to
     the first, the last and one more expert. The graph sees the rows of an expert in other groups than the
     module: rows that depend on each other come out different.
     """
     generator = torch.Generator().manual_seed(0)
     chosen = sorted({0, bank.count // 2, bank.count - 1})
     dtype = next(module.parameters()).dtype
-    tokens = torch.randn(TOKENS, width, generator=generator).to(dtype)
-    indices = torch.stack([torch.tensor(chosen).roll(token)[:CHOICES] for token in range(TOKENS)])
-    weights = (torch.rand(TOKENS, CHOICES, generator=generator) + 0.5).to(dtype)
+    tokens = torch.randn(TOKENS, call.tokens[-1], generator=generator).to(dtype)
+    indices = torch.stack([torch.tensor(chosen).roll(token)[: call.choices] for token in range(TOKENS)])
+    weights = (torch.rand(TOKENS, call.choices, generator=generator) + 0.5).to(dtype)
     found = run(tokens, indices, weights)
     expected = torch.zeros_like(tokens)
     for expert in chosen:

@@ -147,8 +147,16 @@ def count_tokens(model: nn.Module, captured: Captured) -> Iterator[dict[str, lis
     hooks = []
     for path, bank in captured.banks.items():
         counts = found.setdefault(get_user_name(path), [])
-        hook = partial(_count_choices, counts, bank.count)
         module = model.get_submodule(get_user_name(path))
+        if bank.list_name == "":
+            owner = model.get_submodule(get_user_name(path).rpartition(".")[0])
+            begin = partial(_begin_count, counts, bank.count)
+            hooks.append(owner.register_forward_pre_hook(begin))
+            for number, expert in enumerate(module.children()):
+                count = partial(_count_rows, counts, number)
+                hooks.append(expert.register_forward_pre_hook(count, with_kwargs=True))
+            continue
+        hook = partial(_count_choices, counts, bank.count)
         hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
     try:
         yield found
@@ -161,6 +169,17 @@ def _count_choices(counts: list[Tensor], experts: int, _module: nn.Module, args:
     """The integer tensors among the arguments of experts are the choices."""
     tensors = (leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
     counts += [each.flatten().bincount(minlength=experts) for each in tensors if not each.is_floating_point()]
+
+
+def _begin_count(counts: list[Tensor], experts: int, _module: nn.Module, _args: Any) -> None:
+    """A block runs, which calls its experts one by one."""
+    counts.append(torch.zeros(experts, dtype=torch.long))
+
+
+def _count_rows(counts: list[Tensor], expert: int, _module: nn.Module, args: Any, kwargs: Any) -> None:
+    """An expert is called with rows (.., H), and perhaps more after them."""
+    rows = next(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    counts[-1][expert] += rows.numel() // rows.shape[-1]
 
 
 def _run_step(reference: Reference, model: nn.Module, step: int = 0) -> Tensor:
