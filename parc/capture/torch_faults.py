@@ -23,7 +23,7 @@ class Reading(NamedTuple):
 
 VALUES = Reading(
     "reads values of a tensor, which decide on shapes or on what is run",
-    "a loop over experts reads their numbers, the tokens and the weights alone, and calls modules of one list, or "
+    "a loop over experts reads their numbers, tokens and weights alone, and calls modules of one list, or "
     "is that of a module of experts (docs/models.md); elsewhere use `torch.where` with three arguments",
 )
 _READINGS = (

@@ -87,8 +87,8 @@ def check_updates(trainer: Any, plan: Plan) -> Iterator[str]:
 def _find_idle_elements(parameter: Any, idle: Collection[tuple[str, int]]) -> Tensor:
     """Which elements of the master belong to idle experts."""
     found = torch.zeros(parameter.tensor.shape, dtype=torch.bool)
-    for row, expert in enumerate(parameter.rows if parameter.bank else ()):
-        found[row] = (parameter.bank, expert) in idle
+    for row, expert in enumerate(parameter.rows if parameter.banks else ()):
+        found[row] = any((path, expert) in idle for path in parameter.banks)
     mine: Tensor = parameter.select_slice(found)
     return mine
 
