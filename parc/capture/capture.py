@@ -53,6 +53,7 @@ EXPERTS = (
     "every expert takes the rows of its tokens and nothing else, and treats each row alike: "
     "docs/models.md has an example"
 )
+OF_ITS_OWN = "put them into a module whose `forward` takes tokens, indices and weights"
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, full.removeprefix("torch.")) for name, full in TORCH_NAMES.items()
 }
@@ -305,8 +306,15 @@ def _check_experts(plan: Plan, forward: Forward) -> None:
     if plan.experts is not None and not forward.experts:
         message = f"`{plan.train.model.source}` has no module of experts that `experts over` could distribute"
         label = Label(plan.experts.span, "asked for by this plan")
-        cure = "put them into a module whose `forward` takes tokens, indices and weights"
-        raise CompileError(error("P506", message, label, help=cure))
+        raise CompileError(error("P506", message, label, help=OF_ITS_OWN))
+    approximate = plan.train.approximate
+    if approximate and approximate.capacity is not None and forward.splits:
+        path, *_ = forward.splits
+        message = (
+            f"the experts `{get_user_name(path)}` are called in a loop of a block, which has no capacity"
+        )
+        label = Label(approximate.at("capacity"), "asked for by this plan")
+        raise CompileError(error("P506", message, label, help=OF_ITS_OWN))
 
 
 def _check_idle_experts(plan: Plan, structure: _Structure, forward: Forward) -> None:
