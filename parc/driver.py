@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from parc.capture.capture import Captured, capture
 from parc.capture.dump import dump_captured
+from parc.capture.kept_faults import check_selection
 from parc.capture.model.origin import check_origin
 from parc.capture.model.user_model import read_sources
 from parc.check.load import Loaded, choose, load
@@ -84,6 +85,7 @@ def compile_plan(
             check_origin(plan.train.model)
         captured = capture(plan)
         size = compare_parameters(plan, sum(map(prod, captured.shapes.values())))
+        check_selection(plan, captured.selects_nothing, captured.shapes)
         watch("capture", lambda: dump_captured(captured))
         placed = propagate(plan, captured)
         watch("propagate", lambda: dump_placed(placed))

@@ -22,6 +22,8 @@ from parc.capture.graph import Body, find_sources, get_user_name
 from parc.capture.hidden_code import HiddenCode, find_hooks, observe_forward
 from parc.capture.inline.block import LoopInBlock, find_expert_lists
 from parc.capture.inline.split import Inseparable
+from parc.capture.kept_faults import check_kept, report_partly_kept
+from parc.capture.kept_parameters import select_by_kind, select_by_name
 from parc.capture.model.initial_values import STORED
 from parc.capture.model.objective import Objective
 from parc.capture.model.promotion import promote_casts
@@ -48,6 +50,7 @@ from parc.capture.used_parameters import list_used_parameters
 from parc.collector import pause_collector
 from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import TORCH_NAMES, Model, Plan
+from parc.plan.schema.train import KEPT_KINDS
 
 EXPERTS = (
     "every expert takes the rows of its tokens and nothing else, and treats each row alike: "
@@ -78,6 +81,9 @@ class Captured:
     balanced: bool  # whether it returns a balance loss too
     known_ids: int | None  # ids from 0 that its tables of tokens and its logits have room for
     promoted: tuple[Line, ...]  # where it casts to less than it computes in here, which is float64
+    kept_modules: tuple[str, ...] = ()  # that compute in fp32 by `keep_fp32`, by their paths there
+    kept: frozenset[str] = frozenset()  # the parameters of these modules, by name
+    selects_nothing: tuple[int, ...] = ()  # places of the entries of `keep_fp32` that no parameter is
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,14 @@ class _Structure:
 def capture(plan: Plan) -> Captured:
     """Import the model, build it without data, and capture it. Raises CompileError."""
     model, compute = plan.train.model, DTYPES[plan.train.precision.compute]
-    user = load_model(model, compute, plan.train.seed)
+    kept, idle = _select_kept(plan, compute)
+    with report_partly_kept(plan):
+        user = load_model(model, compute, plan.train.seed, kept)
     with promote_casts(compute) as promoted, _refuse_hidden_code(model, user):
         structure, forward = _run_model(plan, user)
         _check_sizes(model, structure)
         _check_parameters(model, structure, forward)
+        check_kept(plan, user, kept, map(get_user_name, structure.banks), map(get_user_name, forward.calls))
         root = _export(model, structure, forward)
         _check_shape(model, structure, root)
         _check_results(model, structure, root)
@@ -132,7 +141,32 @@ def capture(plan: Plan) -> Captured:
         objective.balanced,
         min(known, default=None),
         tuple(sorted(promoted)),
+        user.kept_modules,
+        frozenset(kept),
+        idle,
     )
+
+
+def _select_kept(plan: Plan, compute: torch.dtype) -> tuple[list[str], tuple[int, ...]]:
+    """The parameters that `keep_fp32` names, and the places of its entries that name none.
+
+    What is a norm or a router is read off a capture without any that are kept.
+    """
+    entries, model = plan.train.precision.keep_fp32, plan.train.model
+    if not entries:
+        return [], ()
+    user = load_model(model, compute, plan.train.seed)
+    names = [name for name, _ in user.module.named_parameters()]
+    selected = {entry: set(select_by_name(names, entry)) for entry in entries}
+    if kinds := [entry for entry in entries if entry in KEPT_KINDS]:
+        with promote_casts(compute), _refuse_hidden_code(model, user):
+            structure, forward = _run_model(plan, user)
+            _check_parameters(model, structure, forward)
+            root = _export(model, structure, forward)
+        selected |= {kind: set(select_by_kind(root, kind)) for kind in kinds}
+    kept = set[str]().union(*selected.values())
+    idle = tuple(place for place, entry in enumerate(entries) if not selected[entry])
+    return [name for name in names if name in kept], idle
 
 
 def _find_stored(user: UserModel, banks: Mapping[str, Bank]) -> dict[str, Unrecorded]:

@@ -24,8 +24,10 @@ def explain_states(job: Job, rank: int) -> tuple[Figure, ...]:
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
 
+    kept = sum(each.kept for each in held)
+
     def format_states(bytes: int, sharded: bool) -> str:
-        return _format_product(job, others, experts, bytes, sharded)
+        return _format_product(job, others - kept, experts, bytes, sharded)
 
     gathered = shard == "parameters"
     of_elements = format_states(software.master_bytes if gathered else software.element_bytes, gathered)
@@ -33,10 +35,11 @@ def explain_states(job: Job, rank: int) -> tuple[Figure, ...]:
     of_optimizer = format_states(
         software.moment_bytes if gathered else software.optimizer_bytes, shard != "none"
     )
+    in_fp32 = f" + those of {kept:,.0f} in fp32" if kept else ""
     return (
-        Figure("parameters", states.parameters, "B", of_elements, "exact"),
-        Figure("gradients", states.gradients, "B", of_gradients, "exact"),
-        Figure("optimizer", states.optimizer, "B", of_optimizer, "exact"),
+        Figure("parameters", states.parameters, "B", of_elements + in_fp32, "exact"),
+        Figure("gradients", states.gradients, "B", of_gradients + in_fp32, "exact"),
+        Figure("optimizer", states.optimizer, "B", of_optimizer + in_fp32, "exact"),
     )
 
 

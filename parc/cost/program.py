@@ -17,7 +17,7 @@ from parc.cost.job.software import MOMENTS
 from parc.cost.memory.peak import ModelStates
 from parc.ir.parameters import count_local_elements, count_slice_elements, named_parameters
 from parc.ir.program import Call, Collective, Compute, Event, Program, Repeat, Shape, Stage, Unit
-from parc.plan.blocks import Plan
+from parc.plan.blocks import TORCH_NAMES, Plan, choose_type
 from parc.plan.placement import gathers_by_module, list_shard_axes, reduces_by_module
 from parc.trace.derive import derive_roles
 from parc.trace.ops import Op
@@ -62,10 +62,11 @@ def count_program_states(plan: Plan, stages: Iterable[Stage]) -> ModelStates:
             whole = count_local_elements(parameter, sizes)
             updated = count_slice_elements(parameter, shard, sizes)
             parameters += updated * master if gathered else whole * _count_element_bytes(parameter.dtype)
-            gradients += updated if reduces_by_module(plan) else whole
-            copied = types.master != types.compute and not gathered
+            held = updated if reduces_by_module(plan) else whole
+            gradients += held * ELEMENT_BYTES[choose_type(types.gradients, parameter.keep_fp32)]
+            copied = TORCH_NAMES[types.master] != parameter.dtype and not gathered
             optimizer += updated * (moments + master * copied) + COUNTER_BYTES
-    return ModelStates(parameters, gradients * ELEMENT_BYTES[types.gradients], optimizer)
+    return ModelStates(parameters, gradients, optimizer)
 
 
 def derive_program_traffic(plan: Plan, program: Program) -> tuple[tuple[ProgramTransfer, ...], ...]:

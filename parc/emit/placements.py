@@ -105,6 +105,8 @@ def _build_placement(
         keywords["experts"] = literal(True)
     if parameter.stack is not None:
         keywords["stack"] = literal((key.removesuffix(parameter.path) + parameter.stack).removesuffix("."))
+    if parameter.keep_fp32:
+        keywords["keep_fp32"] = literal(True)
     sharded = [literal(cuts)] if cuts else []
     return call("Placement", literal(parameter.shape), *sharded, **keywords)
 

@@ -75,7 +75,8 @@ def _format_parameter(parameter: Parameter) -> str:
     whole = format_type(parameter.shape, parameter.dtype, states)
     summed = f", gradient{_format_axes(parameter.reduce)}" if parameter.reduce else ""
     experts = ", an expert a row" if parameter.experts or parameter.stack is not None else ""
-    return f"parameter {parameter.path}: {whole}{summed}{experts}"
+    kept = ", kept in fp32" if parameter.keep_fp32 else ""
+    return f"parameter {parameter.path}: {whole}{summed}{experts}{kept}"
 
 
 def _format_buffer(buffer: Buffer) -> Iterator[str]:

@@ -163,6 +163,7 @@ class Parameter:
     reduce: tuple[str, ...]  # axes over which each rank's gradient is a term of a sum
     experts: bool = False  # dim 0 counts experts
     stack: str | None = None  # the part of the path that was a list of experts, "" if the unit was the list
+    keep_fp32: bool = False  # it, its gradient, and what ranks send of that have at least 32 bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from torch import fx
 
@@ -24,8 +24,10 @@ class TensorTable:
         layout: Layout,
         buffers: Mapping[str, fx.Graph],
         banks: Mapping[str, Bank],
+        kept: Container[str],
     ) -> None:
-        self.layout, self.buffers, self.banks = layout, buffers, banks
+        """`kept` are the parameters that stay in fp32, by their names in the user's model."""
+        self.layout, self.buffers, self.banks, self.kept = layout, buffers, banks, kept
 
     def parameters(
         self, placed: Placed, nodes: Sequence[fx.Node], info: Experts | None = None
@@ -64,6 +66,7 @@ class TensorTable:
             ),
             experts=info is not None and stack is None,
             stack=stack,
+            keep_fp32=get_user_name(_join(placed.body.path, name)) in self.kept,
         )
 
     def declare_buffers(self, nodes: Sequence[fx.Node], path: str) -> tuple[Buffer, ...]:
@@ -72,6 +75,11 @@ class TensorTable:
         for node in nodes:
             if is_buffer(node):
                 name = get_tensor_name(node)
-                graph = self.buffers[get_user_name(f"{path}.{name}" if path else name)]
+                graph = self.buffers[get_user_name(_join(path, name))]
                 found.append(Constant(get_user_name(name), graph, get_value(node).dtype))
         return compute_buffers(found)
+
+
+def _join(path: str, name: str) -> str:
+    """The path of what a module at `path` calls `name`."""
+    return f"{path}.{name}" if path else name

@@ -22,7 +22,7 @@ from parc.shard.placed import Placed, PlacedModel, States
 def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
     """Write the program of a placed model, stage by stage. Raises CompileError."""
     layout, pipeline = placed.layout, plan.pipeline
-    units = Units(layout, captured.buffers, captured.banks, captured.fixed)
+    units = Units(layout, captured.buffers, captured.banks, captured.fixed, captured.kept)
     try:
         counts = pipeline.layers if pipeline else (captured.layer_count,)
         stages = cut_stages(placed.root, units, captured.layers, counts)

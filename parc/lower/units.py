@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from textwrap import shorten
 
@@ -37,10 +37,11 @@ class Units:
         buffers: Mapping[str, fx.Graph],
         banks: Mapping[str, Bank],
         fixed: Sequence[FixedSizes],
+        kept: Container[str] = (),
     ) -> None:
         self.layout, self.banks = layout, banks
         self._fixed = {each.path: each.reason for each in fixed}
-        self.tensors = TensorTable(layout, buffers, banks)
+        self.tensors = TensorTable(layout, buffers, banks, kept)
         self.made: list[Unit] = []
         self.names: dict[int, str] = {}  # of units, by the id of what they stand for
         self._dealt: dict[tuple[object, ...], str] = {}  # units of experts

@@ -19,6 +19,11 @@ BITS = {"fp32": 32, "fp64": 64, "bf16": 16}
 Argument: TypeAlias = "Scalar | tuple[Argument, ...]"
 
 
+def choose_type(stated: NumberType, keep_fp32: bool) -> NumberType:
+    """The type of a quantity that the plan states: of a parameter that is kept in fp32 at least that."""
+    return "fp32" if keep_fp32 and BITS[stated] < BITS["fp32"] else stated
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spanned:
     """A block of the file. `span` covers the whole block, `spans` the value of each key that is written."""
@@ -177,6 +182,7 @@ class Precision(Spanned):
     gradients: NumberType = "fp32"  # as they are added up over microbatches
     reduce: NumberType = "fp32"  # of gradients as ranks send and sum them
     moments: NumberType = "fp32"  # of the optimizer, between two steps
+    keep_fp32: tuple[str, ...] = ()  # parameters that stay in fp32: `norms`, `router`, globs over names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,10 +54,10 @@ class Gradients:
         """The 2-norm of the gradient of the whole model: a scalar, equal on all ranks.
 
         Squares are summed over exactly the axes that shard a parameter, and over the stages: every element
-        counts once, on however many ranks it repeats.
+        counts once, on however many ranks it repeats. They are summed in float32, or a wider type.
         """
         squares = {
-            axes: get_total_norm([member.gradient for member in members]).square()
+            axes: _widen(get_total_norm([member.gradient for member in members])).square()
             for axes, members in self._shards.items()
         }
         for axis in self.mesh.mesh_dim_names or ():
@@ -78,13 +78,16 @@ class Gradients:
     def _make_buckets(self) -> Iterator[tuple[list[PlacedParameter], bool, list[dist.ProcessGroup]]]:
         """Parameters whose gradients are summed in one call, whether to slices, and the other groups."""
         sizes = dict(zip(self.mesh.mesh_dim_names or (), self.mesh.mesh.shape, strict=True))
-        pending: dict[tuple[tuple[str, ...], ...], list[PlacedParameter]] = defaultdict(list)
+        pending: dict[tuple[tuple[str, ...], tuple[str, ...], torch.dtype], list[PlacedParameter]] = (
+            defaultdict(list)
+        )
         for parameter in self.parameters:
             sliced = parameter.slice.axes if parameter.slice else ()
             axes = (axis for axis in sorted(parameter.placement.reduce or ()) if sizes[axis] > 1)
             others = tuple(axis for axis in axes if axis not in sliced)
-            pending[() if parameter.by_module else sliced, others].append(parameter)
-        for (sliced, others), members in pending.items():
+            key = () if parameter.by_module else sliced, others, parameter.reduce_dtype
+            pending[key].append(parameter)
+        for (sliced, others, _), members in pending.items():
             groups = [self.mesh.get_group(axis) for axis in others]
             if sliced or groups:
                 yield from ((bucket, bool(sliced), groups) for bucket in fill_buckets(members))
@@ -104,3 +107,7 @@ class Gradients:
         gradients = [parameter.gradient for parameter in bucket]
         pairs = zip(gradients, split_slices(bucket, flat), strict=True)
         torch._foreach_copy_(gradients, [part.view_as(own) for own, part in pairs])
+
+
+def _widen(norm: Tensor) -> Tensor:
+    return norm.to(torch.promote_types(norm.dtype, torch.float32))

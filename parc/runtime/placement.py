@@ -49,6 +49,8 @@ class Placement:
     - `experts`: dim 0 counts experts, each of which is drawn for itself.
     - `stack`: dim 0 counts experts that are the children of a list of modules at this path in the user's
       model; each is drawn under the name that it has there, "layers.0.bank.3.up.weight".
+    - `keep_fp32`: the model computes with it in float32, or a wider type. Its gradient is added up and sent
+      in no less.
     """
 
     shape: tuple[int, ...]
@@ -57,6 +59,7 @@ class Placement:
     reduce: tuple[str, ...] | None = field(default=None, kw_only=True)
     experts: bool = field(default=False, kw_only=True)
     stack: str | None = field(default=None, kw_only=True)
+    keep_fp32: bool = field(default=False, kw_only=True)
 
 
 def declare_placements(
@@ -89,6 +92,12 @@ class Precision:
     master: torch.dtype
     gradients: torch.dtype
     reduce: torch.dtype | None = None
+
+    def widen(self) -> Precision:
+        """These types, but none of them smaller than float32."""
+        types = (self.master, self.gradients, self.reduce or self.gradients)
+        master, gradients, reduce = (torch.promote_types(each, torch.float32) for each in types)
+        return Precision(master=master, gradients=gradients, reduce=reduce)
 
 
 class Cut(NamedTuple):
@@ -300,11 +309,12 @@ def _place(
             f"parameter {name} is {tuple(tensor.shape)} on this rank; {placement.shape} over "
             f"{dict(placement.sharded)} leaves {local} to each"
         )
-    tensor.grad_dtype = precision.gradients
+    types = precision.widen() if placement.keep_fp32 else precision
+    tensor.grad_dtype = types.gradients
     own = _slice(tensor.numel(), placement, mesh, shard)
-    sent = precision.reduce or precision.gradients
+    sent = types.reduce or types.gradients
     placed = PlacedParameter(name, tensor, tensor.detach(), placement, cuts, sent, own)
-    placed = replace(placed, master=placed.select_slice(placed.master).to(precision.master))
+    placed = replace(placed, master=placed.select_slice(placed.master).to(types.master))
     if not gather or (own is None and placed.master.dtype == tensor.dtype):
         return placed  # in the second case the tensor itself is the master
     placed = replace(placed, master=torch.empty_like(placed.master), gathered=True)

@@ -34,11 +34,11 @@ class SharedUpdates:
 
 
 def group_alike(parameters: Iterable[PlacedParameter]) -> Iterator[list[PlacedParameter]]:
-    """Those that are sliced, in buckets: their slices lie over the same axes, and are of the same type."""
-    alike: dict[tuple[tuple[str, ...], torch.dtype], list[PlacedParameter]] = defaultdict(list)
+    """Those that are sliced, in buckets: their slices lie over the same axes, and are of the same types."""
+    alike: dict[tuple[tuple[str, ...], torch.dtype, torch.dtype], list[PlacedParameter]] = defaultdict(list)
     for parameter in parameters:
         if parameter.slice is not None:
-            alike[parameter.slice.axes, parameter.tensor.dtype].append(parameter)
+            alike[parameter.slice.axes, parameter.tensor.dtype, parameter.reduce_dtype].append(parameter)
     for members in alike.values():
         yield from fill_buckets(members)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import fx
 
+from parc.capture.callers import find_callers
 from parc.capture.custom_ops import CALL, EXPERTS
 from parc.capture.graph import Body, get_name, get_shape, list_operands
 
@@ -37,29 +36,9 @@ def is_only_routing(root: Body, body: Body, node: fx.Node) -> bool:
                     return False
                 routed = True
             elif user.op == "output":
-                left += _find_callers(root, where, where.results().index(current))
+                left += find_callers(root, where, where.results().index(current))
             elif get_name(user) in _COMPUTES or user.target is CALL:
                 return False
             elif isinstance(user.meta["val"], tuple | list) or get_shape(user):
                 left.append((where, user))
     return routed
-
-
-def _find_callers(root: Body, body: Body, result: int) -> Iterator[tuple[Body, fx.Node]]:
-    """The values that a result of `body` becomes, wherever below `root` it is called."""
-    for caller in iterate_bodies(root):
-        for node in caller.operations():
-            if node.target is CALL and caller.children[str(node.args[1])] is body:
-                yield from ((caller, user) for user in node.users if user.args[1] == result)
-
-
-def iterate_bodies(root: Body) -> Iterator[Body]:
-    """All distinct bodies, callers first."""
-    seen: set[int] = set()
-    left = [root]
-    while left:
-        body = left.pop()
-        if id(body) not in seen:
-            seen.add(id(body))
-            yield body
-            left += body.children.values()

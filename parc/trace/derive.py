@@ -15,7 +15,7 @@ from parc.ir.parameters import (
     named_units,
 )
 from parc.ir.program import Parameter, Program
-from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan
+from parc.plan.blocks import TORCH_NAMES, Pipeline, Plan, choose_type
 from parc.plan.mesh import split_group_name
 from parc.plan.placement import (
     gathers_by_module,
@@ -82,8 +82,7 @@ class _Rank:
         self.holders = _list_holders(plan)
         self.by_module, self.gathered = reduces_by_module(plan), gathers_by_module(plan)
         self.parameters = [each for stage in self.stages.values() for _, each in named_parameters(stage)]
-        types = plan.train.precision
-        self.gradients, self.reduce = TORCH_NAMES[types.gradients], TORCH_NAMES[types.reduce]
+        self.types = plan.train.precision
         self.tape = Tape()
 
     def derive(self, steps: Iterable[int]) -> tuple[IssuedOp, ...]:
@@ -134,30 +133,35 @@ class _Rank:
 
         def reduce(module: str) -> Iterator[Op]:
             for sliced, _, bucket in self._group_alike(modules[module]):
-                yield from self._reduce_to_slices(sliced, sum(map(self._count_slice, bucket)))
+                count = sum(map(self._count_slice, bucket))
+                yield from self._reduce_to_slices(sliced, count, self._name_sent(bucket[0]))
 
         return derive_passes(stage, before, after, pipeline, self.sizes, gather, reduce)
 
     def _sum_gradients(self) -> Iterator[Op]:
         """To slices where backward passes have not done so, and then over the other axes."""
-        alike: dict[tuple[tuple[str, ...], ...], list[Parameter]] = defaultdict(list)
+        alike: dict[tuple[tuple[str, ...], tuple[str, ...], str], list[Parameter]] = defaultdict(list)
         for parameter in self.parameters:
             sliced = self._list_slice_axes(parameter)
             axes = (axis for axis in sorted(parameter.reduce) if self.sizes[axis] > 1)
             others = tuple(axis for axis in axes if axis not in sliced)
-            alike[() if self.by_module else sliced, others].append(parameter)
-        for (sliced, others), members in alike.items():
+            alike[() if self.by_module else sliced, others, self._name_sent(parameter)].append(parameter)
+        for (sliced, others, sent), members in alike.items():
             for bucket in self._fill_buckets(members):
                 count = sum(map(self._count_slice, bucket))
-                yield from self._reduce_to_slices(sliced, count)
-                yield from (_build_sum(axis, (count,), self.reduce, "gradients") for axis in others)
+                yield from self._reduce_to_slices(sliced, count, sent)
+                yield from (_build_sum(axis, (count,), sent, "gradients") for axis in others)
 
-    def _reduce_to_slices(self, axes: Sequence[str], count: int) -> Iterator[Op]:
+    def _name_sent(self, parameter: Parameter) -> str:
+        """The type in which ranks send the gradient of a parameter."""
+        return TORCH_NAMES[choose_type(self.types.reduce, parameter.keep_fp32)]
+
+    def _reduce_to_slices(self, axes: Sequence[str], count: int, sent: str) -> Iterator[Op]:
         """To slices of `count` elements, the innermost axis first: a share is left for each outer one."""
         left = count * prod(self.sizes[axis] for axis in axes)
         for axis in reversed(axes):
             left //= self.sizes[axis]
-            yield Op("reduce_scatter", axis, (left,), self.reduce, "sum", where="gradients")
+            yield Op("reduce_scatter", axis, (left,), sent, "sum", where="gradients")
 
     def _gather_parameters(self) -> Iterator[Op]:
         """Of the parameters that ranks share, where they hold the whole ones between steps."""
@@ -174,12 +178,12 @@ class _Rank:
     def _group_alike(
         self, parameters: Iterable[Parameter]
     ) -> Iterator[tuple[tuple[str, ...], str, list[Parameter]]]:
-        """The parameters with slices over the same axes and of the same type, in buckets."""
-        alike: dict[tuple[tuple[str, ...], str], list[Parameter]] = defaultdict(list)
+        """The parameters with slices over the same axes and of the same types, in buckets."""
+        alike: dict[tuple[tuple[str, ...], str, str], list[Parameter]] = defaultdict(list)
         for parameter in parameters:
             if sliced := self._list_slice_axes(parameter):
-                alike[sliced, parameter.dtype].append(parameter)
-        for (sliced, dtype), members in alike.items():
+                alike[sliced, parameter.dtype, self._name_sent(parameter)].append(parameter)
+        for (sliced, dtype, _), members in alike.items():
             yield from ((sliced, dtype, bucket) for bucket in self._fill_buckets(members))
 
     def _list_slice_axes(self, parameter: Parameter) -> tuple[str, ...]:
@@ -213,12 +217,13 @@ class _Rank:
 
     def _sum_squares(self) -> Iterator[Op]:
         """Squared gradients, over the axes that shard their parameters and then over the stages."""
+        dtype = TORCH_NAMES[choose_type(self.types.gradients, True)]
         distinct = {frozenset((*each.sharded, *self._list_slice_axes(each))) for each in self.parameters}
         for axis in self.sizes:
             if count := sum(axis in axes for axes in distinct):
-                yield _build_sum(axis, (count,), self.gradients, "squares of gradients")
+                yield _build_sum(axis, (count,), dtype, "squares of gradients")
         if self.pipeline:
-            yield _build_sum(self.pipeline, (), self.gradients, "squares of gradients")
+            yield _build_sum(self.pipeline, (), dtype, "squares of gradients")
 
     def _report_load(self) -> Iterator[Op]:
         if self.program.load_axes is None:

@@ -45,9 +45,10 @@ def compile_file(file: str, name: str) -> Compiled:
     return Compiled(plan, model, compile_program(plan, model))
 
 
-def compile_types(plan: Plan, **types: NumberType) -> Compiled:
+def compile_types(plan: Plan, keep_fp32: tuple[str, ...] = (), **types: NumberType) -> Compiled:
     """A plan in other types; those that are not given are fp32."""
-    plan = replace(plan, train=replace(plan.train, precision=Precision(span=plan.span, **types)))
+    precision = Precision(span=plan.span, keep_fp32=keep_fp32, **types)
+    plan = replace(plan, train=replace(plan.train, precision=precision))
     model = capture(plan)
     return Compiled(plan, model, compile_program(plan, model))
 

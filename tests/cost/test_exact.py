@@ -16,10 +16,11 @@ from parc.cost.explain import count_devices, explain_flops
 from parc.cost.job.from_plan import derive_job
 from parc.cost.job.job import Job
 from parc.cost.memory import parameters
+from parc.cost.memory.peak import count_model_states
 from parc.cost.network.traffic import bound_other_bytes, derive_traffic
 from parc.cost.program import count_program_states, derive_program_traffic
 from parc.ir.program import Program, Stage, Unit
-from parc.plan.blocks import Plan
+from parc.plan.blocks import NumberType, Plan
 from parc.plan.placement import list_term_axes, list_travel_axes
 from tests.cost.programs import (
     Compiled,
@@ -109,6 +110,12 @@ def assert_equal(compiled: Compiled) -> None:
         assert count_program_states(plan, [stage]).gradients == summed * job.software.gradient_bytes
         tensors = count_program_states(plan, [stage]).optimizer - states
         assert 0 < tensors <= 4 * 64  # AdamW's own counters, one a tensor
+    assert_traffic_equal(plan, program, job)
+    assert explain_flops(job).value * count_devices(job) == program.flops
+
+
+def assert_traffic_equal(plan: Plan, program: Program, job: Job) -> None:
+    for number in range(len(program.stages)):
         shape = sum_by_shape(job, number, plan) + count_position_gathers(job, plan, number)
         more = sum_by_program(plan, program, number)
         more.subtract(shape)
@@ -116,7 +123,6 @@ def assert_equal(compiled: Compiled) -> None:
         assert all(kind in ("all_reduce", "broadcast", "send") for kind, _ in small), small
         assert all(bytes > 0 for bytes in small.values()), small
         assert sum(small.values()) <= bound_other_bytes(job, number)
-    assert explain_flops(job).value * count_devices(job) == program.flops
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -132,6 +138,26 @@ def test_gradients_that_are_sent_in_fewer_bits(layout: str) -> None:
     assert_equal(
         compile_types(find_plan("moe", layout), compute="bf16", master="fp32", reduce="bf16", moments="bf16")
     )
+
+
+@pytest.mark.parametrize(
+    "layout", ["everything", "gradients-sharded", "optimizer-sharded", "parameters-sharded"]
+)
+def test_parameters_that_stay_in_fp32_by_their_kind(layout: str) -> None:
+    types: dict[str, NumberType] = {
+        "compute": "bf16",
+        "master": "fp32",
+        "gradients": "bf16",
+        "reduce": "bf16",
+    }
+    compiled = compile_types(find_plan("moe", layout), keep_fp32=("norms", "router"), **types)
+    plan, program, job = compiled.plan, drop_unshaped(compiled.program), derive_job(compiled.plan)
+    assert job is not None
+    for number, stage in enumerate(program.stages):
+        held, counted = count_program_states(plan, [stage]), count_model_states(job, number)
+        assert (held.parameters, held.gradients) == (counted.parameters, counted.gradients)
+        assert 0 < held.optimizer - counted.optimizer <= 4 * 64  # AdamW's own counters, one a tensor
+    assert_traffic_equal(plan, program, job)
 
 
 @pytest.mark.parametrize(("file", "name"), list_folded())

@@ -16,6 +16,7 @@ from parc.cost.program import (
 )
 from parc.emit.program import emit
 from parc.emit.write import write
+from parc.plan.blocks import NumberType
 from parc.plan.placement import locate_stages
 from parc.trace.ops import IssuedOp
 from parc.verify.matching.record_rank import RecordedOps
@@ -99,6 +100,18 @@ def test_so_does_one_whose_moments_have_fewer_bits(name: str, tmp_path: Path) ->
 def test_so_does_one_that_sends_gradients_in_fewer_bits(layout: str, tmp_path: Path) -> None:
     compiled = compile_types(find_plan("moe", layout), compute="bf16", master="fp32", reduce="bf16")
     assert_agreement(compiled, tmp_path / "program")
+
+
+@pytest.mark.parametrize("layout", ["gradients-sharded", "parameters-sharded"])
+def test_so_does_one_that_keeps_parameters_in_fp32(layout: str, tmp_path: Path) -> None:
+    kept = ("norms", "router", "head.*")
+    types: dict[str, NumberType] = {
+        "compute": "bf16",
+        "master": "fp32",
+        "gradients": "bf16",
+        "reduce": "bf16",
+    }
+    assert_agreement(compile_types(find_plan("moe", layout), kept, **types), tmp_path / "program")
 
 
 def test_so_does_one_that_gathers_experts_which_no_ranks_share(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ FORMS = list(iterate_forms())
 KEYS = [(form, key) for form in FORMS for key in form.keys]
 KINDS = {"count": int, "real": float, "quantity": float, "flag": bool, "text": str}
 CALLS = ("tokens", "files")
-WORTH = {"call", "configured", "sizes", "axes", "block", "texts", "counts"}
+WORTH = {"call", "configured", "sizes", "axes", "block", "texts", "counts", "kinds"}
 
 
 def name_case(case: tuple[Form, Key]) -> str:

@@ -276,6 +276,25 @@ def test_gradients_that_are_sent_as_they_are_are_detected(layout: str, tmp_path:
     assert "another operation is issued" in found.message
 
 
+@pytest.mark.slow
+def test_parameters_that_are_not_kept_in_fp32_are_detected(tmp_path: Path) -> None:
+    """In the program that is run in bfloat16: in float64 all have the same type."""
+    plan = find_plan("moe", "gradients-sharded")
+    types = replace(plan.train.precision, compute="bf16", master="fp32", gradients="fp32", reduce="bf16")
+    types = replace(types, keep_fp32=("norms", "router"))
+    plan = replace(plan, train=replace(plan.train, precision=types))
+    sample, low = compile_sample(plan, "fp64"), compile_sample(plan, "bf16")
+    runner = MutantRunner(sample, low, Tokens(VOCABULARY), tmp_path, timeout=60)
+    assert runner.check_original() is None
+    its = [each for each in inject_bugs(runner.describe_target())["parameters not kept in fp32"] if each.run]
+    assert len(its) == 2
+    for site in ("as the others", "sent as the others"):
+        found = detect(runner, "parameters not kept in fp32", site)
+        assert found is not None
+        assert (found.rung, found.means) == ("matching", "difference")
+        assert "another operation is issued" in found.message
+
+
 @pytest.fixture(scope="module")
 def rounding(tmp_path_factory: pytest.TempPathFactory) -> MutantRunner:
     """Its plan keeps moments in fewer bits than masters."""

@@ -67,10 +67,12 @@ def mixed_rung(
     moments: NumberType = "fp32",
     reduce: NumberType | None = None,
     compute: LowPrecision = "bf16",
+    keep_fp32: tuple[str, ...] = (),
+    model: str = "moe",
 ) -> Rung:
     """The rung of a plan that computes in bfloat16 and states what else it keeps and sends, after edits."""
-    plan = find_plan("moe", layout)
-    own = replace(plan.train.precision, compute=compute, master=master)
+    plan = find_plan(model, layout)
+    own = replace(plan.train.precision, compute=compute, master=master, keep_fp32=keep_fp32)
     types = replace(own, gradients=gradients, moments=moments, reduce=reduce or gradients)
     plan = replace(plan, train=replace(plan.train, precision=types))
     return prove_precision(prepare(compile_sample(plan, compute), folder, *edits))
@@ -117,6 +119,53 @@ def test_types_that_a_plan_states(
     assert f"masters in {master}, moments in {moments}, gradients added up in {gradients} " in line
 
 
+KEPT = ("norms", "router", "head.*")
+
+
+@pytest.mark.parametrize(
+    ("model", "layout", "kept"),
+    [
+        ("moe", "everything", KEPT),
+        pytest.param("moe", "parameters-sharded", KEPT, marks=pytest.mark.slow),
+        pytest.param("classic", "everything", ("norms", "router", "*.attn.*"), marks=pytest.mark.slow),
+        pytest.param("classic", "gradients-sharded", ("norms", "places.*"), marks=pytest.mark.slow),
+    ],
+)
+def test_parameters_that_stay_in_fp32(model: str, layout: str, kept: tuple[str, ...], tmp_path: Path) -> None:
+    types: dict[str, NumberType] = {"gradients": "bf16", "reduce": "bf16", "moments": "bf16"}
+    found = mixed_rung(tmp_path / "program", model=model, layout=layout, keep_fp32=kept, **types)
+    assert found.verdict == "proved", found
+    (line,) = (line for line in found.compared if line.startswith("masters"))
+    assert line.endswith(f"; {', '.join(kept)} in fp32")
+
+
+@pytest.mark.parametrize(
+    ("edit", "reported"),
+    [
+        (
+            ("runtime/placement.py", "precision.widen() if placement.keep_fp32 else precision", "precision"),
+            "the gradient of `layers.0.attention_norm.weight` is bfloat16, and float32 by the plan",
+        ),
+        (
+            (
+                "model.py",
+                "self.weight = nn.Parameter(torch.empty(16))",
+                "self.weight = nn.Parameter(torch.empty(16, dtype=torch.bfloat16))",
+            ),
+            "the model's tensor of `layers.0.attention_norm.weight` is bfloat16, and float32 by the plan",
+        ),
+        (
+            ("model.py", "hidden = x.to(torch.float32)", "hidden = x"),
+            "`layers.0.attention_norm` computes `pow` in bfloat16, and in fp32 by the plan",
+        ),
+    ],
+    ids=["gradients", "parameters", "computed"],
+)
+def test_parameters_that_do_not_stay_in_fp32(edit: Edit, reported: str, tmp_path: Path) -> None:
+    found = mixed_rung(tmp_path / "program", edit, layout="one-rank", gradients="bf16", keep_fp32=KEPT)
+    assert reported in [each.message for each in found.findings], found
+
+
 @pytest.mark.parametrize("compute", ["bf16", "fp32"])
 @pytest.mark.parametrize("layout", ["everything", "gradients-sharded"])
 def test_gradients_that_are_sent_in_fewer_bits(compute: LowPrecision, layout: str, tmp_path: Path) -> None:
@@ -132,13 +181,13 @@ def test_gradients_that_are_sent_in_fewer_bits(compute: LowPrecision, layout: st
         (
             (
                 "runtime/placement.py",
-                "placed.select_slice(placed.master).to(precision.master)",
+                "placed.select_slice(placed.master).to(types.master)",
                 "placed.select_slice(placed.master)",
             ),
             "the master of `embedding.weight` is bfloat16, and float32 by the plan",
         ),
         (
-            ("runtime/placement.py", "    tensor.grad_dtype = precision.gradients\n", ""),
+            ("runtime/placement.py", "    tensor.grad_dtype = types.gradients\n", ""),
             "the gradient of `embedding.weight` is bfloat16, and float32 by the plan",
         ),
         (

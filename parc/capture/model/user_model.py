@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from parc.capture.model.initial_values import find_initial_values
+from parc.capture.model.kept_modules import (
+    cast_around,
+    find_kept_modules,
+    find_wide_tensors,
+    widen,
+)
 from parc.capture.model.recipes import Recipe, Unrecorded, derive_computation
 from parc.capture.model.recording import Recording
 from parc.capture.model.seeding import seed_constructor
@@ -36,6 +42,8 @@ class UserModel:
         str, fx.Graph
     ]  # what computes them, by name; of those that are stored, what makes them empty
     unrecorded_buffers: dict[str, Unrecorded]  # why buffers are stored, by name
+    kept_modules: tuple[str, ...]  # that compute in fp32, by path
+    called: set[int]  # gets the ids of those that are called
 
 
 MISSING_DATA = re.compile(r"meta tensor|no data|register_meta|local_scalar_dense|data.dependent")
@@ -112,10 +120,11 @@ def _check_arguments(factory: Callable[..., object], model: Model) -> None:
         raise CompileError(error("P502", message, *labels, help=help)) from fault
 
 
-def load_model(model: Model, dtype: torch.dtype, seed: int) -> UserModel:
+def load_model(model: Model, dtype: torch.dtype, seed: int, kept: Sequence[str] = ()) -> UserModel:
     """Build the model on the meta device, recording what its constructor does. Raises CompileError.
 
     What the constructor draws of Python's and numpy's generators, which begin with `seed`, are numbers of it.
+    The parameters named `kept` stay in fp32, with the modules that have them: raises PartlyKept.
     """
     factory = find_factory(model)
     _check_arguments(factory, model)
@@ -144,12 +153,23 @@ def load_model(model: Model, dtype: torch.dtype, seed: int) -> UserModel:
     _refuse_shared(built, [each for each in places.values() if each[0].name in unrecorded], label)
     stored = [each for each in tensors if each.name in unrecorded]
     initial_values = find_initial_values(recording, [each for each in tensors if not each.is_buffer], stored)
+    kept_modules = find_kept_modules(built, kept)
+    wide = find_wide_tensors(built, kept_modules)
     if any(place.tensor.is_floating_point() and place.tensor.dtype != dtype for place in tensors):
-        cast_model(built, dtype)
+        cast_model(built, dtype, wide)
     _start_training(built, label)
     _leave_data_out(built)
+    called = cast_around(built, kept_modules, dtype)
     buffers |= {name: _make_empty(built.get_buffer(name)) for name in unrecorded}
-    return UserModel(built, initial_values.recipes, initial_values.unrecorded, buffers, unrecorded)
+    return UserModel(
+        built,
+        initial_values.recipes,
+        initial_values.unrecorded,
+        buffers,
+        unrecorded,
+        kept_modules,
+        called,
+    )
 
 
 def _leave_data_out(model: nn.Module) -> None:
@@ -179,14 +199,18 @@ def _start_training(model: nn.Module, label: Label) -> None:
         )
 
 
-def cast_model(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Casts parameters and buffers in place, complex ones to the complex type of the same precision."""
+def cast_model(model: nn.Module, dtype: torch.dtype, wide: Container[int] = ()) -> nn.Module:
+    """Casts parameters and buffers in place, complex ones to the complex type of the same precision.
+
+    Those whose ids are in `wide` are cast to fp32, unless `dtype` is wider.
+    """
     complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
 
     def cast(tensor: Tensor) -> Tensor:
         if tensor.is_complex():
             return tensor.to(complex_dtype)
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+        own = widen(dtype) if id(tensor) in wide else dtype
+        return tensor.to(own) if tensor.is_floating_point() else tensor
 
     model._apply(cast)  # type: ignore[no-untyped-call]
     return model

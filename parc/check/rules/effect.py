@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from parc.check.edits import remove_key
 from parc.check.registry import Finding, rule
 from parc.diagnostic import Fix, Label, Severity
 from parc.named_tuple import NamedTuple
-from parc.plan.blocks import Plan, Spanned
+from parc.plan.blocks import BITS, Plan, Spanned
 from parc.plan.placement import list_shard_axes
 from parc.syntax.fixes import remove_entry
 
@@ -20,6 +21,13 @@ class IdleOption(NamedTuple):
     key: str
     written: str
     why: str
+
+
+def _find_idle_types(plan: Plan) -> Iterator[IdleOption]:
+    types = plan.train.precision
+    narrow = [each for each in (types.compute, types.gradients, types.reduce) if BITS[each] < BITS["fp32"]]
+    if types.keep_fp32 and not narrow:
+        yield IdleOption(types, "keep_fp32", "`keep_fp32`", f"all is computed in {types.compute} already")
 
 
 def _find_idle_options(plan: Plan) -> Iterator[IdleOption]:
@@ -77,7 +85,7 @@ def option_without_effect(plan: Plan) -> Iterator[Finding]:
           tensor over [tp] { sequence = true }
         }
     """
-    for block, key, written, why in _find_idle_options(plan):
+    for block, key, written, why in chain(_find_idle_types(plan), _find_idle_options(plan)):
         yield Finding(
             f"{written} has no effect",
             (Label(block.at(key), why),),

@@ -199,6 +199,42 @@ def moments_too_coarse(plan: Plan) -> Iterator[Finding]:
             )
 
 
+@rule("P237")
+def kept_parameters_with_coarser_masters(plan: Plan) -> Iterator[Finding]:
+    """Parameters are kept in fp32, and the optimizer updates them in fewer bits.
+
+    A parameter that `keep_fp32` names is its own master: the optimizer updates it in place. With masters of
+    16 bits each update would be rounded to these, and the model would compute in 32 bits with what is left.
+
+    ## Example
+
+        train first {
+          model = moe
+          batch     { sequences = 32, length = 1024, microbatches = 4 }
+          precision { compute = bf16, master = bf16, keep_fp32 = [norms, router] }
+        }
+
+    ## Instead
+
+        train first {
+          model = moe
+          batch     { sequences = 32, length = 1024, microbatches = 4 }
+          precision { compute = bf16, master = fp32, keep_fp32 = [norms, router] }
+        }
+    """
+    types = plan.train.precision
+    if types.keep_fp32 and BITS[types.master] < BITS["fp32"]:
+        yield Finding(
+            f"parameters are kept in fp32, but their masters in {types.master}",
+            (
+                Label(types.at("keep_fp32"), "32 bits"),
+                Label(types.at("master"), f"{BITS[types.master]} bits", primary=False),
+            ),
+            help="`master = fp32`",
+            fix=Fix("write `master = fp32`", (replace_text(types.at("master"), "fp32"),), safe=False),
+        )
+
+
 @rule("P312", Severity.INFO, always=True)
 def tokens_dropped(plan: Plan) -> Iterator[Finding]:
     """With a `capacity`, experts drop the tokens that exceed it.

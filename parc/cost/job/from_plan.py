@@ -214,5 +214,6 @@ def _derive_software(plan: Plan) -> Software:
         master_bytes=ELEMENT_BYTES[precision.master],
         moment_bytes=MOMENTS * ELEMENT_BYTES[precision.moments],
         fused_accumulation=False,
+        kept=precision.keep_fp32,
         emitted=True,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from parc.record import dataclass
+from parc.record import dataclass, replace
 
+WIDE = 4  # bytes of 32 bits
 MOMENTS = 2  # of AdamW, each as large as the parameter
 
 
@@ -26,6 +27,7 @@ class Software:
     scatter_sends: bool = False  # ranks of `tensor` with the same activations send a part each between stages
     fused_accumulation: bool = True  # the matmul of a weight's gradient adds to the sum of earlier ones
     keeps_collectives: bool = False  # recomputation gets the results of collectives again, and issues none
+    kept: tuple[str, ...] = ()  # kinds of parameters in 32 bits, of "norms" and "router"
     emitted: bool = False  # parc's own programs; else Megatron's: their collectives of experts differ
 
     @property
@@ -33,6 +35,16 @@ class Software:
         """Of moments, and of a master copy where the computation has another type, for each parameter."""
         copy = self.master_bytes if self.master_bytes != self.element_bytes else 0
         return self.moment_bytes + copy
+
+    def widen(self) -> Software:
+        """Of the parameters in 32 bits, whatever type others have."""
+        element, gradient, reduce = self.element_bytes, self.gradient_bytes, self.reduce_bytes
+        return replace(
+            self,
+            element_bytes=max(WIDE, element),
+            gradient_bytes=max(WIDE, gradient),
+            reduce_bytes=max(WIDE, reduce),
+        )
 
     @property
     def conversion_bytes(self) -> int:

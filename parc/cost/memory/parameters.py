@@ -19,6 +19,8 @@ class RankParameters(NamedTuple):
     experts: float  # ranks of `expert_data` hold the same
     embedding: float  # of the first two: of the table, where it is not the head as well
     head: float  # of the first two: of the head and the norm before it; what is tied is part of it
+    kept: float = 0.0  # of `replicated`, in 32 bits by their kind
+    kept_head: float = 0.0  # of these, the norm before the head
 
     @property
     def non_experts(self) -> float:
@@ -96,7 +98,19 @@ def count_rank_parameters(job: Job, stage: StageShape) -> RankParameters:
     table = model.vocab * model.hidden / degrees.tensor
     embedding = 0.0 if is_tied(job, stage) else stage.has_embedding * table
     head = stage.has_head * (table + model.hidden)
-    return RankParameters(split / degrees.tensor, replicated, experts / ranks, embedding, head)
+    kept_head = stage.has_head * model.hidden if "norms" in job.software.kept else 0.0
+    kept = _count_kept(job, stage) + kept_head
+    return RankParameters(
+        split / degrees.tensor, replicated, experts / ranks, embedding, head, kept, kept_head
+    )
+
+
+def _count_kept(job: Job, stage: StageShape) -> float:
+    """Parameters of the layers of a stage that are in 32 bits by their kind."""
+    hidden, layers = job.architecture.hidden, stage.dense_layers + stage.moe_layers
+    norms = 2 * layers * hidden if "norms" in job.software.kept else 0
+    routers = stage.moe_layers * job.architecture.experts * hidden if "router" in job.software.kept else 0
+    return norms + routers
 
 
 def is_tied(job: Job, stage: StageShape) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import prod
 
 from parc.cost.job.job import Job, StageShape, cache_per_job
+from parc.cost.job.software import Software
 from parc.cost.memory import parameters
 from parc.cost.schedule.in_flight import count_peak_at_head, find_fullest_moments
 from parc.cost.work.attention import derive_attention, derive_scores
@@ -52,9 +53,19 @@ def count_model_states(job: Job, rank: int) -> ModelStates:
     What ranks share is divided exactly: a shape does not say where one tensor ends. A program rounds up to
     whole elements, tensor by tensor (`parc/cost/program.py`).
     """
-    layout, software = job.parallelism, job.software
     held = [parameters.count_rank_parameters(job, stage) for stage in job.list_stages(rank)]
     others, experts = sum(each.non_experts for each in held), sum(each.experts for each in held)
+    kept = sum(each.kept for each in held)
+    plain = _count_states(job, job.software, others - kept, experts)
+    if not kept:
+        return plain
+    wide = _count_states(job, job.software.widen(), kept, 0.0)
+    return ModelStates(*map(sum, zip(plain, wide, strict=True)))
+
+
+def _count_states(job: Job, software: Software, others: float, experts: float) -> ModelStates:
+    """Of so many parameters of a rank, in the types of `software`."""
+    layout = job.parallelism
     sharded = others / job.shard_ranks.others + experts / job.shard_ranks.experts
     whole = others + experts
     if layout.shard == "parameters":  # the shard is the master: modules are gathered in the type of `compute`
@@ -137,21 +148,27 @@ def _count_logits_bytes(job: Job, rank: int) -> float:
     gradient = job.software.element_bytes * job.tokens * job.architecture.vocab / job.degrees.tensor
     each, count = one - gradient, count_head_microbatches(job, rank)
     stage = next(stage for stage in job.list_stages(rank) if stage.has_head)
-    head = parameters.count_rank_parameters(job, stage).head
+    held = parameters.count_rank_parameters(job, stage)
     tied = parameters.is_tied(job, stage)
-    gathered, reduced = _count_shared_bytes(job, head, 0.0)
+    gathered, reduced = _count_shared_bytes(job, held.head, 0.0, held.kept_head)
     backward = 0.0 if tied else gathered + reduced
     return max(each, backward) + (count - 1) * each + gradient + gathered * tied
 
 
-def _count_shared_bytes(job: Job, others: float, experts: float) -> tuple[float, float]:
-    """Bytes of these parameters while they are gathered, and of their gradients before they are reduced."""
+def _count_shared_bytes(job: Job, others: float, experts: float, kept: float = 0.0) -> tuple[float, float]:
+    """Bytes of these parameters while they are gathered, and of their gradients before they are reduced.
+
+    Of the `others` so many are `kept` in 32 bits.
+    """
     software, ranks, shard = job.software, job.shard_ranks, job.parallelism.shard
     if shard not in ("gradients", "parameters"):
         return 0.0, 0.0
     gathered = others + experts if shard == "parameters" else 0.0
     reduced = others * (ranks.others > 1) + experts * (ranks.experts > 1)
-    return gathered * software.element_bytes, reduced * software.gradient_bytes
+    wide = software.widen()
+    wider = kept * (shard == "parameters") * (wide.element_bytes - software.element_bytes)
+    wider_sums = kept * (ranks.others > 1) * (wide.gradient_bytes - software.gradient_bytes)
+    return gathered * software.element_bytes + wider, reduced * software.gradient_bytes + wider_sums
 
 
 def _count_working_bytes(job: Job, stage: StageShape, saved: float) -> float:
@@ -162,13 +179,18 @@ def _count_working_bytes(job: Job, stage: StageShape, saved: float) -> float:
     """
     held = parameters.count_rank_parameters(job, stage)
     tied = parameters.is_tied(job, stage)
-    gathered, reduced = _count_shared_bytes(job, held.head if tied else held.embedding, 0.0)
+    gathered, reduced = (
+        _count_shared_bytes(job, held.head, 0.0, held.kept_head)
+        if tied
+        else _count_shared_bytes(job, held.embedding, 0.0)
+    )
     largest = max(0.0, reduced - saved)
     for _, has_experts in _list_layer_kinds(stage):
         working = _measure_layer(job, has_experts)[1]
         layer = StageShape(int(not has_experts), int(has_experts), False, False)
         held = parameters.count_rank_parameters(job, layer)
-        largest = max(largest, working + sum(_count_shared_bytes(job, held.non_experts, held.experts)))
+        shared = _count_shared_bytes(job, held.non_experts, held.experts, held.kept)
+        largest = max(largest, working + sum(shared))
     return largest + gathered * tied
 
 

@@ -38,24 +38,31 @@ def derive_gradient_collectives(job: Job, held: RankParameters) -> Iterator[Grad
 
 def _derive_all_reduces(job: Job, held: RankParameters) -> Iterator[GradientCollective]:
     """Axis after axis, where the parallelism names them."""
-    layout, gradient = job.parallelism, job.software.reduce_bytes
+    layout = job.parallelism
     if job.degrees.data > 1:
         for fan_out in layout.data_axis_fan_outs or (layout.groups.data,):
-            bytes = held.non_experts * gradient
+            bytes = _count_sent_bytes(job, held.non_experts, held.kept)
             yield GradientCollective("gradients of all but the experts", "all_reduce", "data", fan_out, bytes)
     if job.degrees.expert_data > 1:
         for fan_out in layout.expert_axis_fan_outs or (layout.groups.expert_data,):
-            bytes = held.experts * gradient
+            bytes = _count_sent_bytes(job, held.experts)
             yield GradientCollective("gradients of experts", "all_reduce", "expert_data", fan_out, bytes)
-    yield from _derive_tensor_sums(job, held.replicated, held.experts)
+    yield from _derive_tensor_sums(job, held.replicated, held.kept, held.experts)
 
 
-def _derive_tensor_sums(job: Job, replicated: float, experts: float) -> Iterator[GradientCollective]:
+def _count_sent_bytes(job: Job, count: float, kept: float = 0.0) -> float:
+    """Bytes of the gradients of so many parameters; `kept` of them are in 32 bits."""
+    return (count - kept) * job.software.reduce_bytes + kept * job.software.widen().reduce_bytes
+
+
+def _derive_tensor_sums(
+    job: Job, replicated: float, kept: float, experts: float
+) -> Iterator[GradientCollective]:
     """Where the sequence is split over `tensor`, its ranks have terms of gradients of what they repeat."""
     layout = job.parallelism
     if layout.sequence_parallel and job.degrees.tensor > 1:
         for fan_out, repeats in layout.tensor_axes or (TensorAxis(layout.groups.tensor, False),):
-            bytes = (replicated + (experts if repeats else 0)) * job.software.reduce_bytes
+            bytes = _count_sent_bytes(job, replicated + (experts if repeats else 0), kept)
             yield GradientCollective("gradients of norms and routers", "all_reduce", "tensor", fan_out, bytes)
 
 
@@ -75,35 +82,46 @@ def _derive_shared_update(job: Job, held: RankParameters) -> Iterator[GradientCo
     gathers = layout.microbatches * job.software.parameter_gathers if gathered else 0
     looked_up = held.embedding if gathered and job.software.emitted else 0.0
     if ranks.others > 1:
-        what, others = "all but the experts", held.non_experts
+        what, others = "all but the experts", _Count(held.non_experts, held.kept)
         yield from _reduce(job, f"gradients of {what}", others, "data", data, reductions)
-        yield from _gather(job, f"parameters of {what}", others - looked_up, "data", data, gathers)
-        yield from _gather(job, OF_EMBEDDING, looked_up, "data", data, layout.microbatches)
+        called = _Count(held.non_experts - looked_up, held.kept)
+        yield from _gather(job, f"parameters of {what}", called, "data", data, gathers)
+        yield from _gather(job, OF_EMBEDDING, _Count(looked_up), "data", data, layout.microbatches)
     if ranks.experts > 1:
-        yield from _reduce(job, "gradients of experts", held.experts, "expert_data", copies, reductions)
-        yield from _gather(job, "parameters of experts", held.experts, "expert_data", copies, gathers)
+        experts = _Count(held.experts)
+        yield from _reduce(job, "gradients of experts", experts, "expert_data", copies, reductions)
+        yield from _gather(job, "parameters of experts", experts, "expert_data", copies, gathers)
     for fan_out in layout.replica_fan_outs:
-        bytes = held.non_experts / ranks.others * job.software.reduce_bytes
+        bytes = _count_sent_bytes(job, held.non_experts, held.kept) / ranks.others
         yield GradientCollective("gradients of all but the experts", "all_reduce", "data", fan_out, bytes)
     for fan_out in layout.expert_replica_fan_outs:
-        bytes = held.experts / ranks.experts * job.software.reduce_bytes
+        bytes = _count_sent_bytes(job, held.experts) / ranks.experts
         yield GradientCollective("gradients of experts", "all_reduce", "expert_data", fan_out, bytes)
-    yield from _derive_tensor_sums(job, held.replicated / ranks.others, held.experts / ranks.experts)
+    replicated, kept = held.replicated / ranks.others, held.kept / ranks.others
+    yield from _derive_tensor_sums(job, replicated, kept, held.experts / ranks.experts)
+
+
+class _Count(NamedTuple):
+    """Numbers of parameters: all, and those of them that are in 32 bits."""
+
+    all: float
+    kept: float = 0.0
 
 
 def _reduce(
-    job: Job, purpose: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
+    job: Job, purpose: str, count: _Count, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
 ) -> Iterator[GradientCollective]:
-    """Of so many parameters; `in_passes` is how often the passes of a step reduce them, 0 for once after."""
-    bytes = count * job.software.reduce_bytes
+    """Of these parameters; `in_passes` is how often the passes of a step reduce them, 0 for once after."""
+    bytes = _count_sent_bytes(job, *count)
     yield from _derive_by_axis("reduce_scatter", purpose, bytes, group, axes, in_passes)
 
 
 def _gather(
-    job: Job, purpose: str, count: float, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
+    job: Job, purpose: str, count: _Count, group: GroupName, axes: tuple[FanOut, ...], in_passes: int = 0
 ) -> Iterator[GradientCollective]:
     """As `_reduce`."""
-    bytes = count * job.software.element_bytes
+    software = job.software
+    bytes = (count.all - count.kept) * software.element_bytes + count.kept * software.widen().element_bytes
     yield from _derive_by_axis("all_gather", purpose, bytes, group, axes, in_passes)
 
 

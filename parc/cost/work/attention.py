@@ -11,6 +11,7 @@ from parc.cost.work.part import (
     Part,
     PassCollectives,
     count_local_tokens,
+    count_norm_input_bytes,
     count_saved_input_tokens,
 )
 from parc.cost.work.tensor_collectives import derive_column_parallel, derive_row_parallel
@@ -24,7 +25,8 @@ def derive_attention(job: Job) -> Part:
     qkv, out = _count_projection_widths(job)
     matmuls = (*_list_projections(job), Matmul(T, model.hidden, out))
     traffic = element * (5 * local * model.hidden + 2 * T * qkv)
-    saved = element * (local * model.hidden + count_saved_input_tokens(job) * model.hidden + T * (qkv + out))
+    saved = element * (count_saved_input_tokens(job) * model.hidden + T * (qkv + out))
+    saved += count_norm_input_bytes(job)
     if job.software.dropout:
         traffic, saved = traffic + 3 * local * model.hidden, saved + local * model.hidden
     collectives = derive_column_parallel(job) + derive_row_parallel(job)

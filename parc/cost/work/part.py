@@ -86,6 +86,12 @@ def count_local_tokens(job: Job) -> float:
     return job.tokens / job.degrees.tensor if job.parallelism.sequence_parallel else job.tokens
 
 
+def count_norm_input_bytes(job: Job) -> float:
+    """Bytes that a norm saves of its input, in the type that it computes in."""
+    software = job.software.widen() if "norms" in job.software.kept else job.software
+    return count_local_tokens(job) * job.architecture.hidden * software.element_bytes
+
+
 def count_saved_input_tokens(job: Job) -> float:
     """Tokens of a split matmul's input that are saved for its gradient."""
     return count_local_tokens(job) if job.software.regather_inputs else job.tokens

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from parc.cost.job.job import Job, StageShape, cache_per_job
+from parc.cost.job.software import WIDE
 from parc.cost.work.attention import derive_attention, derive_scores
 from parc.cost.work.expert_collectives import (
     count_dispatched_tokens,
     count_received_rows,
     derive_expert_collectives,
 )
-from parc.cost.work.part import Matmul, Part, count_local_tokens, count_saved_input_tokens
+from parc.cost.work.part import (
+    Matmul,
+    Part,
+    count_local_tokens,
+    count_norm_input_bytes,
+    count_saved_input_tokens,
+)
 from parc.cost.work.tensor_collectives import (
     derive_column_parallel,
     derive_row_parallel,
@@ -59,7 +66,7 @@ def derive_dense_ffn(job: Job) -> Part:
     matmuls = (Matmul(T, inputs * width, model.hidden), Matmul(T, model.hidden, width))
     inner = (inputs + 1) * T * width
     traffic = element * (5 * local * model.hidden + inner)
-    saved = element * (local * model.hidden + count_saved_input_tokens(job) * model.hidden + inner)
+    saved = element * (count_saved_input_tokens(job) * model.hidden + inner) + count_norm_input_bytes(job)
     if job.software.dropout:
         traffic, saved = traffic + 3 * local * model.hidden, saved + local * model.hidden
     return Part("ffn", matmuls, traffic, saved, derive_column_parallel(job) + derive_row_parallel(job))
@@ -89,8 +96,10 @@ def derive_experts(job: Job) -> Part:
     inner = (inputs + 1) * (rows * width + job.tokens * shared)
     scores = 4 * dispatched * model.experts  # the router works in float32
     traffic = element * (5 * local * model.hidden + sorted_rows + inner) + 4 * scores
-    saved_rows = 2 * local * model.hidden + rows * model.hidden + dispatched * model.top_k * model.hidden
-    saved = element * (saved_rows + inner) + 2 * scores
+    saved_rows = local * model.hidden + rows * model.hidden + dispatched * model.top_k * model.hidden
+    saved = element * (saved_rows + inner) + 2 * scores + count_norm_input_bytes(job)
+    if "router" in job.software.kept:  # a copy of its input
+        saved += WIDE * dispatched * model.hidden
     return Part("experts", tuple(matmuls), traffic, saved, derive_expert_collectives(job))
 
 
@@ -101,7 +110,8 @@ def derive_head(job: Job) -> Part:
     vocab, local = model.vocab / job.degrees.tensor, count_local_tokens(job)
     logits = job.tokens * vocab
     traffic = element * 2 * local * model.hidden + logits * (2 * element + 3 * 4)
-    saved = logits * (4 + element) + element * (local + count_saved_input_tokens(job)) * model.hidden
+    saved = logits * (4 + element) + element * count_saved_input_tokens(job) * model.hidden
+    saved += count_norm_input_bytes(job)
     matmul = Matmul(job.tokens, vocab, model.hidden)
     collectives = derive_column_parallel(job) + derive_vocab_parallel_loss(job)
     return Part("head", (matmul,), traffic, saved, collectives)

@@ -32,10 +32,8 @@ def name_unnamed(placed: Placed, node: fx.Node, result: fx.Node) -> str:
     if node.target is EXPERTS:
         return _last_word(placed.experts[node].path)
     for operand in list_operands(node):
-        if is_parameter(operand):
-            return _last_word(
-                get_user_name(get_tensor_name(operand)).removesuffix(".weight").removesuffix(".bias")
-            )
+        if is_parameter(operand) and (layer := get_user_name(get_tensor_name(operand)).rpartition(".")[0]):
+            return _last_word(layer)
     return _find_argument(placed, result) or ("hidden" if get_value(result).ndim else "term")
 
 

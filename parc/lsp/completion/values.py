@@ -70,6 +70,8 @@ def list_bracket_values(analysis: Analysis, context: CursorContext) -> Iterator[
         yield from (Item(each, "value", each) for each in TOKEN_TYPES)
     elif key and key.kind == "counts":
         yield from _list_layers(analysis)
+    elif key and key.kind == "kinds":
+        yield from _list_choices(context.form.kind if context.form else "", key)
 
 
 def _list_layers(analysis: Analysis) -> Iterator[Item]:

@@ -187,6 +187,39 @@ class KeyReader:
                 self.sound = False
         return tuple(found)
 
+    def read_kinds(self, key: str) -> tuple[str, ...]:
+        """A list of choices and of texts; `spans` gets the span of each as `key.index`."""
+        node, choices = self.get_node(key), self.get_declaration(key).choices
+        if node is None:
+            return ()
+        self.spans[key] = node.span
+        found: list[str] = []
+        for item in node.items if isinstance(node, tree.List) else (node,):
+            text = self.read_kind(key, item, choices)
+            if text is not None:
+                self.spans[f"{key}.{len(found)}"] = item.span
+                found.append(text)
+        return tuple(found)
+
+    def read_kind(self, key: str, item: tree.Expression | tree.Pair, choices: tuple[str, ...]) -> str | None:
+        """An entry of a list of choices and texts."""
+        if isinstance(item, tree.Path) and item.text not in self.scope.lets:
+            if item.text in choices:
+                return item.text
+            listed = ", ".join(f"`{choice}`" for choice in choices)
+            help, fix = f"available: {listed}, and globs in quotes", fix_choice(item.span, item.text, choices)
+            self.report("P107", item.span, f"`{item.text}` is not a value of `{key}`", "unknown", help, fix)
+            return None
+        value = None if isinstance(item, tree.Pair) else self.scope.evaluate(item)
+        if isinstance(value, str):
+            if value in choices and isinstance(item, tree.String):
+                self.report_quoted_choice(key, value, item.span)
+            return value
+        if value is not None or isinstance(item, tree.Pair):
+            message = f"`{key}` must be a list such as `{self.get_declaration(key).example}`"
+            self.report("P106", item.span, message, "neither a word nor a text")
+        return None
+
     def read_sizes(self, key: str) -> tuple[tuple[str, int], ...]:
         """`[ep: 8, tp: 4]`; `spans` gets the span of each entry as `key.word`."""
         node = self.get_node(key)

@@ -154,6 +154,7 @@ def _resolve_precision(block: BlockReader) -> blocks.Precision:
         gradients=gradients,
         reduce=block.read_choice("reduce", gradients),
         moments=block.read_choice("moments", master),
+        keep_fp32=block.read_kinds("keep_fp32"),
         span=block.span,
         spans=block.spans,
     )

@@ -112,12 +112,12 @@ def can_be_value(form: Form, key: Key, node: tree.Expression) -> bool:
                 return node.span.text in key.choices
             return key.kind in ("count", "real", "quantity") and unit == key.dimension
         case tree.String():
-            return key.kind in ("text", "texts")
+            return key.kind in ("text", "texts", "kinds")
         case tree.List():
-            return key.kind in ("texts", "counts", "sizes", "axes")
+            return key.kind in ("texts", "counts", "sizes", "axes", "kinds")
         case tree.Path() if node.text in ("true", "false"):
             return key.kind == "flag"
-        case tree.Path() if key.kind == "choice":
+        case tree.Path() if key.kind in ("choice", "kinds"):
             return node.text in key.choices or explain_choice(form, key, node.text) is not None
         case tree.Call() | tree.Configured():
             return key.kind in ("call", "configured") and node.name.text in key.choices

@@ -69,6 +69,7 @@ _SAME = {
         "reduce_dtype mixed_precision_reduce communication_data_type grad_reduce_dtype grad_reduce_in_fp32"
     ),
     "train.precision.moments": "exp_avg_dtype exp_avg_sq_dtype state_dtype",
+    "train.precision.keep_fp32": "keep_in_fp32_modules _keep_in_fp32_modules moe_router_dtype fp32_modules",
     "train.approximate.capacity": "capacity_factor moe_expert_capacity_factor moe_capacity_factor",
     "plan.recompute": (
         "recompute_granularity activation_checkpoint activation_checkpointing gradient_checkpointing"

@@ -19,6 +19,7 @@ ValueKind: TypeAlias = Literal[
     "counts",  # a list of whole numbers
     "sizes",  # `[ep: 8, tp: 4]`
     "axes",  # `[ep, tp]`: axes of the mesh
+    "kinds",  # `[norms, "head.*"]`: any of `choices`, and texts
     "block",  # the name of a top-level block; its kind is the name of the key
     "call",  # one of `choices`, with arguments
     "configured",  # one of `choices`, with settings that the form of that name in `blocks` describes
@@ -58,7 +59,8 @@ class Key(NamedTuple):
         """The type of the value, in words."""
         if self.kind == "quantity":
             return units.describe_dimension(self.dimension)
-        return WORDS.get(self.kind) or " or ".join(f"`{choice}`" for choice in self.choices)
+        words = " or ".join(f"`{choice}`" for choice in self.choices)
+        return f"a list of {words} or texts" if self.kind == "kinds" else WORDS.get(self.kind) or words
 
 
 class Form(NamedTuple):

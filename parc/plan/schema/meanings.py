@@ -63,6 +63,11 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("precision", "gradients"): FLOATS,
     ("precision", "reduce"): FLOATS,
     ("precision", "moments"): FLOATS,
+    ("precision", "keep_fp32"): {
+        "norms": "What scales or shifts normalized values: the parameters of layer norms and RMS norms.",
+        "router": "What decides where tokens go: all from which nothing but the choice and the weights of "
+        "experts follows.",
+    },
     ("train", "optimizer"): {"adamw": "Adam with decoupled weight decay."},
     ("train", "dataset"): {
         "files": "The bytes of text files: a vocabulary of 256.",

@@ -8,6 +8,7 @@ SHIFTS = ("data", "model")
 DECAYS = ("constant", "cosine")
 IDLE_EXPERTS = ("update", "skip")
 NUMBER_TYPES = ("fp32", "fp64", "bf16")
+KEPT_KINDS = ("norms", "router")
 BALANCES = ("microbatch", "rank")
 DATASETS = ("files", "tokens")
 TOKEN_TYPES = ("uint8", "uint16", "uint32", "int32")
@@ -110,6 +111,14 @@ PRECISION = Form(
             NUMBER_TYPES,
             example="fp32",
             default="that of `master`",
+        ),
+        Key(
+            "keep_fp32",
+            "kinds",
+            "Parameters that stay in fp32, by kind or by globs over names: their modules compute in it.",
+            KEPT_KINDS,
+            example='[norms, router, "head.*"]',
+            default="none",
         ),
     ),
     dataclass="Precision",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parc.capture.graph import get_argument, get_name
+from parc.capture.graph import get_argument, get_name, get_value, list_values
 from parc.ir.states import P, R, S, State, join_states, shift
 from parc.shard.rules import (
     ANY_ARGUMENT,
@@ -33,7 +33,10 @@ _UNTAGGED = (
 
 @rule(*ADDITIVE, knows=ANY_ARGUMENT)
 def add(site: Site) -> Decision:
-    """A sum of partial sums is one; anything else joins a partial sum once that is reduced."""
+    """A sum of partial sums is one; anything else joins a partial sum once that is reduced.
+
+    A partial sum is reduced in the type that its terms have, before it is converted to one of fewer bits.
+    """
     target = find_target(site)
     if target is not None:
         return shard_operands(site, target)
@@ -41,7 +44,8 @@ def add(site: Site) -> Decision:
     if not any(partial):
         return keep_whole(site)
     free = not site.shapes[0] and all(o.state.partial or not o.grad for o in site.operands)
-    if (all(partial) or free or site.lazy) and not _has_offset(site) and not is_rounding(site):
+    additive = not (_has_offset(site) or is_rounding(site) or _narrows(site))
+    if (all(partial) or free or site.lazy) and additive:
         return Decision([P] * len(partial), [P])
     return _settle_partial(site)
 
@@ -83,6 +87,16 @@ def _has_offset(site: Site) -> bool:
     """Whether a number is added: `x + 1e-6` is not additive."""
     adds = get_name(site.node) in ("aten::add", "aten::sub")
     return adds and any(isinstance(argument, (int, float)) for argument in site.node.args[:2])
+
+
+def _narrows(site: Site) -> bool:
+    """Whether a floating-point number gets fewer bits; inside an expert terms of sums are never reduced."""
+    result = list_values(site.node)[0]
+    operands = (get_value(operand.node) for operand in site.operands)
+    return not site.lazy and any(
+        each.is_floating_point() and result.is_floating_point() and each.itemsize > result.itemsize
+        for each in operands
+    )
 
 
 def _shift_to_result(site: Site, state: State, operand: Operand) -> State:

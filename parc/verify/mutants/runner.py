@@ -81,6 +81,7 @@ class MutantRunner:
             low=self.low is not None,
             mixed=self.low is not None and _is_mixed(self.low.plan),
             sent=self.low is not None and _sends_another_type(self.low.plan),
+            low_types=self.low.plan.train.precision if self.low else None,
         )
 
     def check_original(self) -> Detection | None:
@@ -98,7 +99,7 @@ class MutantRunner:
             found = found or self.detect_by_numbers(files, steps)
         if found is None and self.low is not None:
             plan, files = self.low.plan, {**self.low.files, **low_edits}
-            if _sends_another_type(plan):
+            if _sends_another_type(plan) or plan.train.precision.keep_fp32:
                 found = self._detect_by_matching(plan, self.low_roles, files)
             return found or self._run(self.low, plan.train.precision.compute, files, _find_excess)
         return found

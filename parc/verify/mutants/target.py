@@ -14,6 +14,7 @@ from parc.ir.program import Call, Collective, Compute, Experts, Unit
 from parc.ir.runtime_names import COLLECTIVES, FORWARD
 from parc.ir.states import Kind, State
 from parc.ir.walk import flatten
+from parc.plan.blocks import Precision
 from parc.plan.mesh import identify_group
 from parc.plan.placement import list_shard_axes
 from parc.plan.schema.plan import SPLIT, V_SHAPED
@@ -92,7 +93,7 @@ class MutationTarget:
 
     `idle`: in the steps that are compared, some expert gets no token. `low`: the program is also run in
     a type that fuses the experts' products; `mixed`: there, masters are of another type; `sent`: there,
-    gradients are sent in another type than they have.
+    gradients are sent in another type than they have; `low_types` are the types there.
     """
 
     def __init__(
@@ -103,8 +104,10 @@ class MutationTarget:
         low: bool = True,
         mixed: bool = True,
         sent: bool = True,
+        low_types: Precision | None = None,
     ) -> None:
         self.sample, self.idle, self.low, self.mixed, self.sent = sample, idle, low, mixed, sent
+        self.low_types = low_types
         self.plan = plan = sample.plan
         self.data = plan.list_axes("data")
         self.experts = plan.list_axes("experts")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from parc.capture.capture import DTYPES, Captured
 from parc.capture.graph import get_user_name
 from parc.capture.model.initial_values import STORED
+from parc.capture.model.kept_modules import find_wide_tensors
 from parc.capture.model.objective import find_inputs
 from parc.capture.model.promotion import promote_casts
 from parc.capture.model.seeding import seed_constructor
@@ -62,7 +65,13 @@ class Reference:
 
     def construct_model(self) -> nn.Module:
         """The model with the values that its own constructor makes, in training mode."""
-        return cast_model(self._construct_model(), self._dtype).train()
+        model, kept = self._construct_model(), self.captured.kept_modules
+        cast_model(model, self._dtype, find_wide_tensors(model, kept))
+        for path in kept:
+            module = model.get_submodule(path)
+            module.register_forward_pre_hook(_cast_inputs, with_kwargs=True)
+            module.register_forward_hook(partial(_cast_results, dtype=self._dtype))
+        return model.train()
 
     def _construct_model(self) -> nn.Module:
         facts = self.plan.train.model
@@ -117,8 +126,8 @@ class Reference:
         wide = torch.promote_types(kept, moments)  # in which an update is computed
         begin = masters or {name: each.detach().to(kept) for name, each in named.items()}
         masters = {name: each.to(wide, copy=True) for name, each in begin.items()}
-        for each in named.values():
-            each.grad_dtype = summed
+        for name, each in named.items():
+            each.grad_dtype = self.widen(summed, name)
         given, schedule, batches = self.plan.train.optimizer, build_schedule(self.plan), self.batches
         betas = (given.beta1, given.beta2)
         adamw = torch.optim.AdamW(
@@ -152,6 +161,10 @@ class Reference:
             parameters = {name: master.to(kept, copy=True) for name, master in masters.items()}
             figures = dict(zip(FIGURES.values(), (loss, balance, norm, rate), strict=True))
             yield ReferenceStep(figures, gradients, parameters, FLOOR * largest, floor)
+
+    def widen(self, dtype: torch.dtype, name: str) -> torch.dtype:
+        """A type of what belongs to the parameter `name`, where others have `dtype`."""
+        return torch.promote_types(dtype, torch.float32) if name in self.captured.kept else dtype
 
     @property
     def batches(self) -> Batches:
@@ -217,3 +230,23 @@ def _copy_gradient(parameter: nn.Parameter) -> Tensor:
     if parameter.grad is None:
         return torch.zeros_like(parameter, dtype=parameter.grad_dtype, requires_grad=False)
     return parameter.grad.clone()
+
+
+def _cast_inputs(
+    _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inputs of a module that computes in fp32, or in float64 where all do."""
+    cast = partial(_cast, dtype=None)
+    return tuple(tree_map(cast, each) for each in args), {
+        key: tree_map(cast, each) for key, each in kwargs.items()
+    }
+
+
+def _cast_results(_module: nn.Module, _args: tuple[Any, ...], results: Any, dtype: torch.dtype) -> Any:
+    return tree_map(partial(_cast, dtype=dtype), results)
+
+
+def _cast(value: Any, dtype: torch.dtype | None) -> Any:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    return value.to(dtype or torch.promote_types(value.dtype, torch.float32))

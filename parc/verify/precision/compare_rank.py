@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.trainer import load_trainer
 from parc.verify.numbers.compare import Deviation, compare_step
 from parc.verify.numbers.shards import select_share
+from parc.verify.precision.kept_computation import KeptComputation
 from parc.verify.precision.kept_types import find_wrong_types
 from parc.verify.precision.replay_routing import (
     ChoiceKey,
@@ -40,17 +41,28 @@ class RankReport:
 
 
 def compare_rank(
-    folder: Path, dataset: Dataset, device: str, states: ChoiceStates, plan: Plan, file: Path
+    folder: Path,
+    dataset: Dataset,
+    device: str,
+    states: ChoiceStates,
+    plan: Plan,
+    kept: Set[str],
+    kept_modules: Sequence[str],
+    file: Path,
 ) -> RankReport:
-    """Takes a step of the program in `folder` on this rank, with the choices of the step in `file`."""
+    """Takes a step of the program in `folder` on this rank, with the choices of the step in `file`.
+
+    `kept` are the parameters that stay in fp32, `kept_modules` the modules that have them.
+    """
     expected: BoundedStep = torch.load(file, weights_only=False, mmap=True)
     trainer = load_trainer(folder, dataset, device)
     routing = RankRouting(expected.choices, states, torch.distributed.get_rank(), plan)
     replay_routing(trainer.stages, {path for path, _ in states}, routing.choose)
+    computation = KeptComputation(trainer.stages, kept_modules)
     with _FusionMonitor() as products:
         deviations = compare_step(trainer, 0, expected)
-    wrong_types = tuple(find_wrong_types(trainer, plan))
-    return RankReport(tuple(deviations), routing.flips, routing.choices, products.fused, wrong_types)
+    wrong = *find_wrong_types(trainer, plan, kept), *computation.wrong.values()
+    return RankReport(tuple(deviations), routing.flips, routing.choices, products.fused, wrong)
 
 
 class RankRouting:

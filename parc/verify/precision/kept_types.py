@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import torch
 
 from parc.capture.capture import DTYPES
-from parc.plan.blocks import Plan
+from parc.plan.blocks import Plan, choose_type
 from parc.verify.execution.trainer import join_slices
 
 
@@ -19,15 +19,20 @@ def describe_kept_types(plan: Plan) -> str:
         f"masters in {types.master}, moments in {types.moments}, gradients added up in {types.gradients} "
         f"and sent in {types.reduce}; "
         f"after the update the model has the masters rounded to {types.compute}"
+        + (f"; {', '.join(types.keep_fp32)} in fp32" if types.keep_fp32 else "")
     )
 
 
-def find_wrong_types(trainer: Any, plan: Plan) -> Iterator[str]:
-    """What is wrong with one rank's types, after a step."""
+def find_wrong_types(trainer: Any, plan: Plan, kept: Set[str]) -> Iterator[str]:
+    """What is wrong with one rank's types, after a step. `kept` are the parameters that stay in fp32."""
     types = plan.train.precision
-    master, summed, moment = (DTYPES[each] for each in (types.master, types.gradients, types.moments))
+    stated = types.compute, types.master, types.gradients
     for parameter in trainer.parameters:
+        is_kept = not kept.isdisjoint(parameter.user_names)
+        compute, master, summed = (DTYPES[choose_type(each, is_kept)] for each in stated)
+        moment = DTYPES[types.moments]
         found = [
+            ("the model's tensor", parameter.tensor.dtype, compute),
             ("the master", parameter.master.dtype, master),
             ("the gradient", parameter.ensure_gradient().dtype, summed),
         ]

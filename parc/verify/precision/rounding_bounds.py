@@ -124,8 +124,8 @@ class ReferenceRuns:
     def _build_in_low_precision(self) -> nn.Module:
         """The model, with the gradient of each microbatch rounded to the type in which gradients are sent."""
         model, sent = self.low.build_model(), DTYPES[self.plan.train.precision.reduce]
-        for parameter in model.parameters():
-            hook = partial(_round, dtype=sent)
+        for name, parameter in model.named_parameters():
+            hook = partial(_round, dtype=self.low.widen(sent, name))
             parameter.register_hook(hook)  # type: ignore[no-untyped-call]
         return model
 

@@ -33,7 +33,7 @@ def prove_precision(run: SampleRun) -> Rung:
 
     Raises RunFailed where the program does not run to its end, NotProvable where there are too few GPUs.
     """
-    plan = run.sample.plan
+    plan, model = run.sample.plan, run.sample.captured
     if run.device == "cuda":
         _check_gpus(plan.mesh.size)
     states = list_choice_states(run.sample.program)
@@ -41,7 +41,7 @@ def prove_precision(run: SampleRun) -> Rung:
     with make_temporary() as scratch:
         file = scratch / "bounds.pt"
         run_in_subprocess(lambda: torch.save(ReferenceRuns(run.reference, paths).measure_bounds(), file))
-        reports = run.run_ranks(compare_rank, run.device, states, plan, file)
+        reports = run.run_ranks(compare_rank, run.device, states, plan, model.kept, model.kept_modules, file)
     edit = find_edit(run.sample.files, run.folder)
     return _judge(plan, reports, edit)
 

@@ -86,7 +86,48 @@ def _split_entries(
 
 def _mask(tree: ast.AST) -> str:
     """A text of a tree without what depends on sizes, on the precision, and on the number of a stage."""
-    return ast.dump(_Mask().visit(ast.parse(ast.unparse(tree))))
+    masked = _Mask().visit(ast.parse(ast.unparse(tree)))
+    for node in ast.walk(masked):
+        if isinstance(node, ast.FunctionDef):
+            _drop_conversions(node)
+    return ast.dump(masked)
+
+
+def _drop_conversions(function: ast.FunctionDef) -> None:
+    """Drops the variables of a function that only hold what a conversion is of, or what it makes.
+
+    `hidden = x.to(..)` is `hidden = x` by now, and a result that is converted has a name before.
+    """
+    alike: dict[str, ast.expr] = {}
+    body: list[ast.stmt] = []
+    for written in function.body:
+        statement = _Renamer(alike).visit(written)
+        for variable in _list_bound(statement):
+            alike.pop(variable, None)
+        match statement:
+            case ast.Assign([ast.Name(held)], ast.Name() as source):
+                alike[held] = source
+            case ast.Return(ast.Name(returned)) if body and _list_bound(body[-1]) == [returned]:
+                last = body.pop()
+                assert isinstance(last, ast.Assign)
+                body.append(ast.Return(last.value))
+            case _:
+                body.append(statement)
+    function.body = body
+
+
+def _list_bound(statement: ast.stmt) -> list[str]:
+    """The variables that a statement assigns to."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+
+
+class _Renamer(ast.NodeTransformer):
+    def __init__(self, names: Mapping[str, ast.expr]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return self.names.get(node.id, node) if isinstance(node.ctx, ast.Load) else node
 
 
 class _Mask(ast.NodeTransformer):
@@ -117,7 +158,7 @@ class _Mask(ast.NodeTransformer):
         return inner if isinstance(inner, ast.Constant) else ast.UnaryOp(node.op, inner)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name(re.sub(r"^stage_\d+$", "stage_N", node.id))
+        return ast.Name(re.sub(r"^stage_\d+$", "stage_N", node.id), node.ctx)
 
 
 def _is_dtype(node: ast.expr) -> bool:

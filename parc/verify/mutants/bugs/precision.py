@@ -21,7 +21,7 @@ def lose_masters(target: MutationTarget) -> Iterator[Mutant]:
     Applies to every plan. It shows where masters are of another type than what the model computes with.
     """
     unseen = None if target.mixed else "masters are of the type that is computed in here"
-    kept = "placed.select_slice(placed.master).to(precision.master)"
+    kept = "placed.select_slice(placed.master).to(types.master)"
     site = "the rounded tensor is the master"
     lost = "placed.select_slice(placed.master)"
     yield target.patch(PLACEMENT, kept, lost, site, undetectable=unseen)
@@ -61,7 +61,7 @@ def mistype_gradients(target: MutationTarget) -> Iterator[Mutant]:
     with, the others where gradients are sums over ranks, and the last where they are sent in another type.
     """
     unseen = None if target.mixed else "gradients are of the type that is computed in here"
-    kept = "    tensor.grad_dtype = precision.gradients\n"
+    kept = "    tensor.grad_dtype = types.gradients\n"
     yield target.patch(PLACEMENT, kept, "", "added up as they are computed", undetectable=unseen)
     axes = sorted({axis for parameter in target.parameters for axis in parameter.reduce})
     if axes:
@@ -69,6 +69,28 @@ def mistype_gradients(target: MutationTarget) -> Iterator[Mutant]:
         rounded = f"        flat = flat.bfloat16()\n{summed}"
         yield target.patch(GRADIENTS, summed, rounded, "summed in bfloat16", over=axes)
         unseen = None if target.sent else "gradients are sent in the type that they have"
-        sent = "precision.reduce or precision.gradients"
+        sent = "sent = types.reduce or types.gradients"
         site = "sent as they are"
-        yield target.patch(PLACEMENT, sent, "precision.gradients", site, over=axes, undetectable=unseen)
+        yield target.patch(PLACEMENT, sent, "sent = types.gradients", site, over=axes, undetectable=unseen)
+
+
+@silent_bug("parameters not kept in fp32")
+def mistype_kept_parameters(target: MutationTarget) -> Iterator[Mutant]:
+    """Of a parameter that stays in fp32 the gradient is added up, or sent to other ranks, in the type that
+    others have.
+
+    Applies where a plan keeps parameters in fp32. It shows where others have fewer bits there.
+    """
+    kept = [each for each in target.parameters if each.find_keyword("keep_fp32")]
+    if not kept:
+        return
+    axes = sorted({axis for parameter in kept for axis in parameter.reduce})
+    types = target.low_types
+    unseen = None if types and "bf16" in (types.gradients, types.reduce) else "all have 32 bits"
+    chosen = "precision.widen() if placement.keep_fp32 else precision"
+    yield target.patch(PLACEMENT, chosen, "precision", "as the others", undetectable=unseen)
+    if axes:
+        unseen = None if types and types.reduce == "bf16" else "all are sent in 32 bits"
+        sent = "gradients=gradients, reduce=reduce)"
+        lost = "gradients=gradients, reduce=self.reduce)"
+        yield target.patch(PLACEMENT, sent, lost, "sent as the others", over=axes, undetectable=unseen)
