@@ -119,7 +119,9 @@ def _layout(draw: Random, layers: int, most: int) -> tuple[int, str]:
         shard = (
             draw.choice(["none", "optimizer", "gradients", "parameters"]) if sizes[data[0]] > 1 else "none"
         )
-        options = f" {{ shard = {shard} }}" if shard != "none" else ""
+        part = [name for name in data if draw.random() < 0.6] if shard != "none" and len(data) > 1 else []
+        over_part = f", shard_over = {_list(part)}" if part else ""
+        options = f" {{ shard = {shard}{over_part} }}" if shard != "none" else ""
         lines.append(f"data over [{', '.join(data)}]{options}")
     tensor: list[str] = [name for name in ("tp", "tq") if name in mesh]
     if tensor:
