@@ -72,29 +72,3 @@ def partly_split_tensors(plan: Plan) -> Iterator[Finding]:
             experts.at("tensor" if split else "axes"),
             f"`tensor = [{listed}]` of `experts` splits each expert over {named} too",
         )
-
-
-@limit("P409")
-def approximations(plan: Plan) -> Iterator[Finding]:
-    """The balance loss of each rank alone differs from that of a single device.
-
-    ## Example
-
-        train first {
-          model = moe
-          batch { sequences = 32, length = 1024, microbatches = 4 }
-          loss  { balance = 0.01 }
-          approximate { balance = rank }
-        }
-
-    ## Instead
-
-        train first {
-          model = moe
-          batch { sequences = 32, length = 1024, microbatches = 4 }
-          loss  { balance = 0.01 }
-        }
-    """
-    approximate = plan.train.approximate
-    if approximate and approximate.balance == "rank":
-        yield _refuse("`balance = rank`", approximate.at("balance"), "`balance = microbatch`")

@@ -152,6 +152,8 @@ def _build_objective(plan: Plan, program: Program) -> Mapping[str, ast.expr]:
     }
     if program.balanced:
         settings |= {"balance": loss.balance, "balance_axes": program.balance_axes}
+        if program.balance_ranks > 1:
+            settings["balance_ranks"] = program.balance_ranks
     if loss.ignore_index != -100:
         settings["ignore_index"] = loss.ignore_index
     return {each: literal(value) for each, value in settings.items()}

@@ -262,6 +262,7 @@ class Program:
     balanced: bool
     loss_axes: tuple[str, ...]
     balance_axes: tuple[str, ...]
+    balance_ranks: int  # whose balance losses, each of its own tokens, the balance loss is the mean of
     load_axes: tuple[str, ...] | None
     flops: float  # of a step, on all devices
     recipes: Mapping[str, Recipe]  # the initial value of each parameter of the user's model

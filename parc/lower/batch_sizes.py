@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import reduce
@@ -38,15 +38,17 @@ class BatchSizes:
     layout: Layout
     groups: set[str] = field(default_factory=set)  # axes whose number of ranks is read
     unknown: list[Size] = field(default_factory=list)  # what no input has
-    _read: dict[str, Size] = field(default_factory=dict)
+    _read: dict[str, tuple[Size, Collection[str]]] = field(default_factory=dict)
     _dims: dict[tuple[int, int], _Dim] = field(default_factory=dict)
 
-    def express(self, size: Size) -> ast.expr:
-        """A size as an expression."""
+    def express(self, size: Size, alone: Collection[str] = ()) -> ast.expr:
+        """A size as an expression. Along the axes `alone` of data it is that of a rank's own sequences."""
         if size.is_constant:
             return literal(self.evaluate(size))
-        identifier = f"<{size}>"
-        self._read[identifier] = size
+        ranks = prod(self.layout.sizes[axis] for axis in alone)
+        size = replace(size, coefficient=size.coefficient / ranks**size.batch)
+        identifier = f"<{size} of {', '.join(alone)}>" if alone else f"<{size}>"
+        self._read[identifier] = size, alone
         return name(identifier)
 
     def evaluate(self, size: Size) -> int:
@@ -81,12 +83,13 @@ class BatchSizes:
         reads: list[_Dim] = []
         found = {}
         for identifier in dict.fromkeys(read):
-            dims, factor = self._decompose(self._read[identifier])
+            size, alone = self._read[identifier]
+            dims, factor = self._decompose(size)
             reads += dims * read.count(identifier)
             for dim in dims:
                 if dim not in variables:
                     variables[dim] = choose_name(_VARIABLES[dim.size.batch, dim.size.length])
-            found[identifier] = self._scale([(name(variables[dim]), dim) for dim in dims], factor)
+            found[identifier] = self._scale([(name(variables[dim]), dim) for dim in dims], factor, alone)
         return [_assign(variables[dim], dim, reads.count(dim) == 1) for dim in variables], found
 
     def _decompose(self, size: Size) -> tuple[list[_Dim], Fraction]:
@@ -101,10 +104,12 @@ class BatchSizes:
         dims = [self._dims[each] for each in direct]
         return dims, size.coefficient / prod((dim.size.coefficient for dim in dims), start=Fraction(1))
 
-    def _scale(self, dims: Sequence[tuple[ast.expr, _Dim]], factor: Fraction) -> ast.expr:
+    def _scale(
+        self, dims: Sequence[tuple[ast.expr, _Dim]], factor: Fraction, alone: Collection[str]
+    ) -> ast.expr:
         """The product of dims and a factor, with the numbers of ranks that have shares by name."""
         factors = [tree for tree, _ in dims]
-        for axis in (axis for _, dim in dims for axis in dim.axes):
+        for axis in (axis for _, dim in dims for axis in dim.axes if axis not in alone):
             if (factor / self.layout.sizes[axis]).denominator == 1:
                 factor /= self.layout.sizes[axis]
                 factors.append(expr("group.size()", group=group_attribute(axis)))

@@ -109,7 +109,7 @@ def _add_constant(terms: _Terms, constant: Constant) -> tuple[int, Sequence[int]
 
 def _print(node: fx.Node, trees: Mapping[fx.Node, ast.expr]) -> ast.expr:
     sizes = BatchSizes(Layout((), {}))  # none depends on a batch
-    args, kwargs = with_operands(node, trees.__getitem__, sizes)
+    args, kwargs = with_operands(node, trees.__getitem__, sizes.express)
     before, after = map(find_sizes, list_operands(node)), list_sizes(node)
     return print_operation(Operation(node, args, kwargs, [*before], [*after], sizes, name("device")))
 

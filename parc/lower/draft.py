@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, fx
 
@@ -26,6 +27,7 @@ from parc.lower.names.source_names import Statements
 from parc.lower.printing.operation import Operation, with_operands
 from parc.lower.printing.sharded_operators import Printed, print_local
 from parc.shard.placed import Placed
+from parc.shard.rules import is_pointwise
 
 LONGEST = 80  # characters of an expression that is written inside of another
 LONGEST_CHAIN = 110  # of one whose method is called
@@ -98,8 +100,11 @@ class Drafter:
     def _print(self, node: fx.Node) -> Printed:
         operands = list_operands(node)
         places = iter(range(len(operands)))
-        args, kwargs = with_operands(node, lambda _: placeholder(next(places)), self.sizes)
+        alone = self.placed.layout.data if node in self.placed.of_ranks else ()
+        express = partial(self.sizes.express, alone=alone if is_pointwise(node) else ())
+        args, kwargs = with_operands(node, lambda _: placeholder(next(places)), express)
         states = self.placed.wanted[node]
+        by_axis = (self.shares.key_by_axis(each).items() for each in states)
         operation = Operation(
             node,
             args,
@@ -110,7 +115,9 @@ class Drafter:
             self.device,
             self.statements.find_numbers(node, self.numbers),
         )
-        return print_local(operation, [*map(self.shares.key_by_axis, states)])
+        return print_local(
+            operation, [{axis: at for axis, at in each if axis not in alone} for each in by_axis]
+        )
 
     def _decide(self, node: fx.Node) -> None:
         tree, operands = self.printed[node].tree, list_operands(node)

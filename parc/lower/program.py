@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from parc.capture.capture import Captured
 from parc.capture.flops import count_flops
 from parc.capture.graph import get_user_name
 from parc.capture.preconditions import Illegal
 from parc.diagnostic import CompileError, Label, error
 from parc.ir.program import Program
+from parc.ir.states import V
 from parc.lower.attribute_order import order_attributes
 from parc.lower.expert_counts import name_expert_counts
 from parc.lower.layers import form_layers
@@ -36,6 +39,7 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         captured.balanced,
         _list_partial_axes(layout, results[0].states),
         _list_partial_axes(layout, results[1].states) if captured.balanced else (),
+        _count_own_balances(layout, results[1].states) if captured.balanced else 1,
         _find_load_axes(layout, placed.root),
         3.0 * count_flops(captured.root, captured.experts) * plan.train.batch.microbatches,
         captured.recipes,
@@ -56,8 +60,14 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
 
 
 def _list_partial_axes(layout: Layout, states: States) -> tuple[str, ...]:
-    partial = (axis for axis, state in zip(layout.axes, states, strict=True) if state.partial)
+    partial = (axis for axis, state in zip(layout.axes, states, strict=True) if state.partial or state == V)
     return layout.split_groups(partial)
+
+
+def _count_own_balances(layout: Layout, states: States) -> int:
+    """How many ranks have a balance loss of their own tokens."""
+    pairs = zip(layout.axes, states, strict=True)
+    return prod(layout.sizes[axis] for axis, state in pairs if state == V)
 
 
 def _find_load_axes(layout: Layout, placed: Placed) -> tuple[str, ...] | None:

@@ -154,7 +154,7 @@ class Approximate(Spanned):
 
     capacity: float | None = None  # most rows of an expert / its even share; None: no token is dropped
     balance: Literal["microbatch", "rank"] = (
-        "microbatch"  # the tokens over which the balance loss is computed
+        "microbatch"  # the tokens over which the balance loss is computed; "rank": those of a rank of data
     )
 
 

@@ -108,3 +108,11 @@ def spread_layers(layers: int, stages: int) -> tuple[int, ...]:
         return ()
     least, longer = divmod(layers, stages)
     return (least + 1,) * longer + (least,) * (stages - longer)
+
+
+def count_balance_groups(plan: Plan) -> int:
+    """How many groups of a microbatch's sequences have a balance loss: one, or one for each data rank."""
+    approximate = plan.train.approximate
+    if approximate is None or approximate.balance != "rank" or not plan.train.loss.balance:
+        return 1
+    return plan.mesh.product(plan.list_axes("data"))

@@ -36,6 +36,7 @@ class Objective:
     loss_axes: tuple[str, ...] = ()
     balance: float | None = None  # weight; None where the model has no balance loss
     balance_axes: tuple[str, ...] = ()
+    balance_ranks: int = 1  # that have a balance loss each, of its own tokens; their mean is the microbatch's
     ignore_index: int = -100
 
     def compute_divisor(self, labels: Tensor, topology: Topology) -> Tensor:
@@ -49,7 +50,9 @@ class Objective:
     def compute_term(self, packed: Tensor, divisor: Tensor, microbatches: int) -> Tensor:
         """The microbatch's share of the step's loss, to be differentiated; `packed` as of `pack_losses`."""
         loss = packed[0] / divisor
-        return loss if self.balance is None else loss + self.balance * packed[1] / microbatches
+        if self.balance is None:
+            return loss
+        return loss + self.balance * packed[1] / (microbatches * self.balance_ranks)
 
     def compute_total(
         self, packed: Tensor | None, divisor: Tensor, microbatches: int, topology: Topology
@@ -65,4 +68,5 @@ class Objective:
             topology.sum(total[1], self.balance_axes)
         if topology.pipeline is not None:
             dist.broadcast(total, group_src=topology.loss_rank, group=topology.pipeline)
-        return total / torch.stack([divisor, torch.full_like(divisor, microbatches)])
+        balances = torch.full_like(divisor, microbatches * self.balance_ranks)
+        return total / torch.stack([divisor, balances])

@@ -10,6 +10,7 @@ from math import prod
 from parc.ir.states import I, S, State
 from parc.plan.blocks import Plan
 from parc.plan.mesh import split_group_name
+from parc.plan.placement import count_balance_groups
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Layout:
     batch: int = 1  # sequences of a microbatch
     length: int = 1
     capacity: float | None = None  # of experts
+    balance_of_ranks: bool = False  # each rank of `data` has a balance loss of its own tokens
 
     @cached_property
     def inside_experts(self) -> Layout:
@@ -86,6 +88,7 @@ def derive_layout(plan: Plan) -> Layout:
     pipeline = plan.list_axes("pipeline")
     axes = tuple(name for name, size in plan.mesh.axes if name not in pipeline and size > 1)
     batch, tensor, experts = plan.train.batch, plan.tensor, plan.experts
+    approximate = plan.train.approximate
 
     def find(asked: Collection[str]) -> tuple[str, ...]:
         return tuple(axis for axis in axes if axis in asked)
@@ -106,6 +109,7 @@ def derive_layout(plan: Plan) -> Layout:
         tensor.replicate if tensor else (),
         batch.sequences // batch.microbatches,
         batch.length,
-        plan.train.approximate.capacity if plan.train.approximate else None,
+        approximate.capacity if approximate else None,
+        count_balance_groups(plan) > 1,
     )
     return replace(layout, axes=layout.join_axes(layout.join_axes(axes, over), alone))

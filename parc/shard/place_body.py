@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from torch import fx
@@ -25,7 +25,7 @@ from parc.shard.gradients import CONSTANTS, Flows, Reached, can_have_gradient
 from parc.shard.parameter_placements import ParameterPlacements, Refused
 from parc.shard.placed import Fact, Placed, PlacedExperts, States
 from parc.shard.redistribute import MoveRecorder
-from parc.shard.rules import Conflict, Decision, Operand, Site, decide
+from parc.shard.rules import Conflict, Decision, Operand, Site, decide, decide_alone
 
 
 class BodyPlacer:
@@ -37,6 +37,7 @@ class BodyPlacer:
         place_child: Callable[[Body, tuple[Fact, ...], Reached, str], Placed],
         experts: Mapping[str, Body],
         flows: Flows,
+        of_ranks: Collection[fx.Node],
         body: Body,
         reached: Reached,
         path: str,
@@ -44,7 +45,7 @@ class BodyPlacer:
     ) -> None:
         self.layout = parameters.layout.inside_experts if body.is_expert else parameters.layout
         self.body, self.path = body, path
-        self.placed = Placed(body, self.layout)
+        self.placed = Placed(body, self.layout, of_ranks=of_ranks)
         self._parameters, self._place_child, self._experts = parameters, place_child, experts
         self._flows, self._flow = flows, flows.find(body, reached)
         self._moves = MoveRecorder(parameters, self.placed, self._flow, path, number)
@@ -103,7 +104,8 @@ class BodyPlacer:
         for axis in self.layout.axes:
             site = self._make_site(node, operands, shapes, axis)
             try:
-                decisions.append(decide(site))
+                alone = node in self.placed.of_ranks and axis in self.layout.data
+                decisions.append(decide_alone(site) if alone else decide(site))
             except Conflict as conflict:
                 gathered = self._decide_gathered(site, axis)
                 if gathered is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from torch import fx
@@ -55,6 +56,7 @@ class Placed:
     wanted: dict[fx.Node, tuple[States, ...]] = field(default_factory=dict)  # of each operand, once moved
     children: dict[str, Placed] = field(default_factory=dict)
     experts: dict[fx.Node, PlacedExperts] = field(default_factory=dict)
+    of_ranks: Collection[fx.Node] = ()  # values that each rank of data has of its own tokens
 
     def get_fact(self, node: fx.Node) -> Fact:
         """What is known of a value as it is made; of a tuple, of its first item."""

@@ -7,13 +7,16 @@ retracted, and propagation starts again.
 
 from __future__ import annotations
 
+from torch import fx
+
 from parc.capture.capture import Captured
 from parc.capture.graph import Body, get_tensor_name
 from parc.diagnostic import CompileError
-from parc.ir.states import I, P, S
+from parc.ir.states import I, P, S, V
 from parc.plan.blocks import Plan
 from parc.plan.placement import reduces_by_module
 from parc.shard import rules
+from parc.shard.balance import find_balance_values
 from parc.shard.gradients import Flows, Reached
 from parc.shard.layer_passes import report_open_layers
 from parc.shard.layout import Layout, derive_layout
@@ -48,6 +51,8 @@ class _Propagation:
         self.layout, self._root, self._experts = layout, captured.root, captured.experts
         self.parameters = ParameterPlacements(layout, captured.root)
         self._flows = Flows()
+        balance = layout.balance_of_ranks and captured.balanced
+        self._of_ranks = find_balance_values(captured.root) if balance else frozenset[fx.Node]()
         self._numbers: dict[object, int] = {}  # of the ways of calling a body, the same after a restart
         self._placed: dict[int, Placed] = {}
 
@@ -71,7 +76,15 @@ class _Propagation:
         number = self._numbers.setdefault(key, len(self._numbers))
         if number not in self._placed:
             placer = BodyPlacer(
-                self.parameters, self._place, self._experts, self._flows, body, reached, path, number
+                self.parameters,
+                self._place,
+                self._experts,
+                self._flows,
+                self._of_ranks,
+                body,
+                reached,
+                path,
+                number,
             )
             self._placed[number] = placer.place(inputs)
         return self._placed[number]
@@ -86,8 +99,8 @@ class _Propagation:
 
     def _check_results(self, root: Placed) -> None:
         """A loss that every rank holds with a partial gradient would be counted once a rank."""
-        for fact in root.results():
+        for place, fact in enumerate(root.results()):
             for axis, state in zip(self.layout.axes, fact.states, strict=True):
-                if state not in (I, P):
+                if state not in ((I, P, V) if place else (I, P)):
                     reason = f"the loss ends {state.describe()} over it, where every rank must agree on it"
                     raise Refused(reason, axis, root.body, None)

@@ -31,6 +31,7 @@ SLOW = {
     *(("capacity", name) for name in ("one_device", "data", "local", "folded")),
     *(("sharded-over-a-part", name) for name in ("gradients", "optimizer")),
     ("parameters-sharded-beside-layers", "gradients"),
+    *(("balance-of-each-rank", name) for name in ("data", "everything")),
     *(("idle-experts", name) for name in ("data", "split", "shared_updates")),
 }
 captured: dict[tuple[str, str], Captured] = {}

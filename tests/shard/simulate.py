@@ -322,7 +322,7 @@ class _Run:
         results = [{AXIS: state} for state in decision.results]
         after = [divide_shape(shape, local) for shape, local in zip(site.shapes, results, strict=True)]
         sizes = BatchSizes(Layout((AXIS,), {AXIS: case.ranks}))
-        args, kwargs = with_operands(site.node, lambda node: name(node.name), sizes)
+        args, kwargs = with_operands(site.node, lambda node: name(node.name), sizes.express)
         operation = Operation(site.node, args, kwargs, before, after, sizes, expr('"cpu"'))
         self.ranks, self.whole = case.ranks, operands
         self.text = print_expression(print_local(operation, states).tree)

@@ -326,6 +326,19 @@ def test_other_pairs_that_are_dropped_are_detected(tmp_path: Path) -> None:
         assert found.means == "difference", mutant.site
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("site", ["losses of ranks summed", "times the microbatches", "detached"])
+def test_a_balance_loss_of_each_rank_that_is_scaled_wrong_is_detected(site: str, tmp_path: Path) -> None:
+    plan = choose(load(RUN_PLANS / "balance-of-each-rank.parc"), "sequence")
+    assert isinstance(plan, Plan)
+    sample = compile_sample(plan)
+    runner = MutantRunner(sample, None, Tokens(VOCABULARY), tmp_path, timeout=60)
+    its = inject_bugs(MutationTarget(sample))["balance loss wrongly scaled or not attached"]
+    found = runner.detect(next(each.files for each in its if site in each.site), {})
+    assert found is not None
+    assert (found.rung, found.means) == ("numbers", "difference")
+
+
 def test_data_ranks_may_trade_their_slices(runner: MutantRunner) -> None:
     """Of the class of ranks fed the wrong data, the one that is no bug. Low precision would see other tokens
     than those whose routing is replayed."""

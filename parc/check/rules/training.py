@@ -281,9 +281,10 @@ def tokens_dropped(plan: Plan) -> Iterator[Finding]:
 def balance_loss_per_rank(plan: Plan) -> Iterator[Finding]:
     """The balance loss is computed from each rank's own tokens, not from the whole microbatch.
 
-    The balance loss is a product of two means, so the mean over ranks differs from what a single device
-    computes, and depends on the number of data ranks. It saves an all-reduce of two small vectors in each
-    layer.
+    The balance loss is a product of two means, so the mean over ranks differs from that of the whole
+    microbatch. A single device computes it by dividing each microbatch into as many groups of sequences as
+    there are data ranks: two plans agree if they have equally many. Along a sequence that `tensor` splits the
+    loss is that of whole sequences. It saves an all-reduce of a small vector in each layer.
 
     ## Example
 
@@ -307,6 +308,6 @@ def balance_loss_per_rank(plan: Plan) -> Iterator[Finding]:
     if approximate and approximate.balance == "rank":
         yield Finding(
             "the balance loss is computed from each rank's tokens alone",
-            (Label(approximate.at("balance"), "the loss is not that of one device"),),
+            (Label(approximate.at("balance"), "the loss is not that of the whole microbatch"),),
             (f"it is the mean over {data:,} ranks of products, instead of one product of means",),
         )

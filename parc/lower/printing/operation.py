@@ -65,7 +65,7 @@ Printer = Callable[[Operation], ast.expr]
 
 
 def with_operands(
-    node: fx.Node, operand: Callable[[fx.Node], ast.expr], sizes: BatchSizes
+    node: fx.Node, operand: Callable[[fx.Node], ast.expr], express: Callable[[Size], ast.expr]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """The arguments of a node, with expressions in the place of tensors and of sizes that vary."""
     symbols = node.meta.get("symbols", node)
@@ -75,7 +75,7 @@ def with_operands(
             case fx.Node():
                 return operand(value)
             case Size():
-                return sizes.express(value)
+                return express(value)
             case list() | tuple():
                 return type(value)(map(convert, value))
             case dict():

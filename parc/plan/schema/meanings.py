@@ -52,7 +52,8 @@ MEANINGS: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
     ("approximate", "balance"): {
         "microbatch": "Over the tokens of a microbatch on all ranks.",
-        "rank": "Over the tokens of one rank: no communication, and other numbers than on a single device.",
+        "rank": "Over the tokens of one data rank, then the mean over these ranks: no communication, and "
+        "other numbers.",
     },
     ("loss", "shift"): {
         "data": "Labels are the tokens one position later; the model compares position with position.",

@@ -8,7 +8,7 @@ axes or of other nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from importlib import import_module
 
@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from parc.capture.graph import get_argument, get_name, list_values
-from parc.ir.states import FREE, I, S, State, join_states
+from parc.ir.states import FREE, I, R, S, State, V, join_states
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,15 @@ def _check_lazy(site: Site, decision: Decision) -> None:
         raise Conflict(f"`{name}` needs the whole of its operand, which is a partial sum", reduced)
 
 
+def is_pointwise(node: fx.Node) -> bool:
+    """Whether torch says that an operator computes every entry from one entry of each operand."""
+    return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
+
+
 def _find_rule(node: fx.Node) -> Rule | None:
     """The rule of a node's operator: by its name, else by torch's tag for what acts on each entry."""
     known = _rules.get(get_name(node))
-    tagged = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
-    return known or (_rules[POINTWISE] if tagged else None)
+    return known or (_rules[POINTWISE] if is_pointwise(node) else None)
 
 
 def decide(site: Site) -> Decision:
@@ -153,6 +157,24 @@ def decide(site: Site) -> Decision:
         if before.sharded and after.sharded and before != after:
             raise Conflict(f"a value is {before.describe()}, and needed {after.describe()}", [place])
     return decision
+
+
+def decide_alone(site: Site) -> Decision:
+    """What the rule says where each rank computes with its own tokens alone, and other ranks do the same.
+
+    What would be a term of a sum over the tokens of all ranks is a value of the rank's own, and so is what is
+    computed from one. Raises Conflict as `decide` does.
+    """
+    own = [operand.state == V for operand in site.operands]
+    operands = [replace(each, state=R) if each.state == V else each for each in site.operands]
+    decision = decide(replace(site, operands=operands))
+    if any(alone and state != R for alone, state in zip(own, decision.wanted, strict=True)):
+        raise Conflict("it needs more of a value than each rank has of its own tokens", [own.index(True)])
+    wanted = [V if alone else state for alone, state in zip(own, decision.wanted, strict=True)]
+    results = [
+        V if state.partial or (any(own) and not state.sharded) else state for state in decision.results
+    ]
+    return Decision(wanted, results)
 
 
 def _check_not_random(site: Site) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from parc.ir.forward_sites import ForwardSite, iterate_sites
 from parc.ir.program import Program
 from parc.ir.states import S, derive_gradient_state
-from parc.plan.mesh import Mesh
+from parc.plan.blocks import Plan
+from parc.plan.placement import count_balance_groups
 from parc.verify.execution.subprocess import run_in_subprocess
 from parc.verify.execution.trainer import join_experts
 from parc.verify.numbers.activations import (
@@ -22,6 +23,7 @@ from parc.verify.numbers.activations import (
     run_reference,
 )
 from parc.verify.numbers.describe_divergence import Divergence, describe_divergence
+from parc.verify.numbers.groups import join_groups
 from parc.verify.numbers.shards import StatesByAxis, select_share, sum_terms
 from parc.verify.numbers.tolerance import (
     FLOOR,
@@ -43,7 +45,7 @@ def locate_divergence(run: SampleRun) -> RungFinding:
 
     Raises RunFailed where the program does not run to its end.
     """
-    search = Search(run.sample.plan.mesh, run.sample.program)
+    search = Search(run.sample.plan, run.sample.program)
     for count in (1, STEPS):  # most bugs show in the first step, and a step of many ranks takes long
         ranks = run.run_ranks(run_rank, count, search.paths)
         if found := run_in_subprocess(partial(_compare_steps, run, search, list(zip(*ranks, strict=True)))):
@@ -64,8 +66,8 @@ def _compare_steps(run: SampleRun, search: Search, steps: Sequence[Ranks]) -> Ru
 class Search:
     """All tensors of a step, in the order in which they are computed."""
 
-    def __init__(self, mesh: Mesh, program: Program) -> None:
-        self.mesh = mesh
+    def __init__(self, plan: Plan, program: Program) -> None:
+        self.plan, self.mesh = plan, plan.mesh
         self.stages = [list(iterate_sites(stage)) for stage in program.stages]
         self.ends = {  # of each module: its stage, and the site at its end
             site.path: (stage, number)
@@ -98,7 +100,8 @@ class Search:
         self, ranks: Ranks, expected: Mapping[ActivationKey, Tensor], *, backward: bool
     ) -> Iterator[Divergence]:
         floor = FLOOR * max(map(find_largest_entry, expected.values()), default=0.0)
-        for key, whole in expected.items():
+        groups = count_balance_groups(self.plan)
+        for key in dict.fromkeys(each._replace(microbatch=each.microbatch // groups) for each in expected):
             stage, end = self.ends[key.path]
             site = self.stages[stage][end]
             states: StatesByAxis = site.values[key.output].states
@@ -109,7 +112,9 @@ class Search:
                 for rank, each in enumerate(ranks)
                 if stage in each.modules
             }
-            if errors := self._measure(states, held, whole, floor):
+            joined = ((rank, join_groups(expected, key, states, self.plan, rank)) for rank in held)
+            wholes = {rank: whole for rank, whole in joined if whole is not None}
+            if errors := self._measure(states, held, wholes, floor):
                 output = f"output {key.output + 1}" if len(site.values) > 1 else "the output"
                 what = f"{'the gradient of ' if backward else ''}{output} of `{key.path}`"
                 before = self._find_preceding(stage, end, backward)
@@ -118,10 +123,14 @@ class Search:
                 )
 
     def _measure(
-        self, states: StatesByAxis, held: Mapping[int, Tensor | None], whole: Tensor, floor: float
+        self,
+        states: StatesByAxis,
+        held: Mapping[int, Tensor | None],
+        wholes: Mapping[int, Tensor],
+        floor: float,
     ) -> dict[int, TensorError]:
         """The errors above the tolerance, by rank. A tensor that a rank lacks counts as zeros."""
-        expected = {rank: select_share(states, whole, rank, self.mesh) for rank in held}
+        expected = {rank: select_share(states, wholes[rank], rank, self.mesh) for rank in held}
         actual = {rank: torch.zeros_like(expected[rank]) if t is None else t for rank, t in held.items()}
         if all(actual[rank].shape == expected[rank].shape for rank in held):
             actual = sum_terms(states, actual, self.mesh)
@@ -159,7 +168,8 @@ class Search:
             }
             user_names = ranks[min(held)].user_names[name]
             states = {axis: S(*cut) for axis, cut in parameter.sharded.items()}
-            if errors := self._measure(states, held, join_experts(name, user_names, expected), floor):
+            wholes = dict.fromkeys(held, join_experts(name, user_names, expected))
+            if errors := self._measure(states, held, wholes, floor):
                 what = f"the gradient of `{name}`" if gradient else f"`{name}`"
                 summed = parameter if gradient else None
                 yield Divergence(what, None, errors, len(held), stage, (), False, summed, unit)

@@ -21,6 +21,7 @@ from parc.capture.model.promotion import promote_casts
 from parc.capture.model.seeding import seed_constructor
 from parc.capture.model.user_model import cast_model, find_factory, list_arguments
 from parc.plan.blocks import Plan
+from parc.plan.placement import count_balance_groups
 from parc.runtime.data.batches import Batches, BatchSettings
 from parc.runtime.data.datasets import Dataset
 from parc.runtime.init import draw
@@ -80,7 +81,8 @@ class Reference:
         assert isinstance(model, nn.Module)
         approximate = self.plan.train.approximate
         if approximate and approximate.capacity is not None:
-            limit_experts(model, self.captured.banks, approximate.capacity)
+            groups = count_balance_groups(self.plan)
+            limit_experts(model, self.captured.banks, approximate.capacity, groups)
         return model
 
     def build_model(self) -> nn.Module:
@@ -184,9 +186,11 @@ class Reference:
     ) -> Iterator[tuple[Any, Tensor]]:
         """What the model returns for each microbatch, and its labels.
 
-        `tokens` and `labels`: (microbatches, sequences, length).
+        `tokens` and `labels`: (microbatches, sequences, length). Groups of sequences that have a balance loss
+        each are run one by one.
         """
-        facts = self.plan.train.model
+        facts, groups = self.plan.train.model, count_balance_groups(self.plan)
+        tokens, labels = (each.view(len(each) * groups, -1, each.shape[-1]) for each in (tokens, labels))
         token_name, label_name = find_inputs(model, facts.tokens, facts.labels)
         for ids, its in zip(tokens, labels, strict=True):
             with promote_casts(self._dtype):
@@ -195,7 +199,7 @@ class Reference:
 
     def _compute_gradients(self, model: nn.Module, tokens: Tensor, labels: Tensor) -> tuple[float, float]:
         """Backward passes of all microbatches; the loss of the step, and the mean balance loss."""
-        options, microbatches = self.plan.train.loss, len(tokens)
+        options, microbatches = self.plan.train.loss, len(tokens) * count_balance_groups(self.plan)
         valid = int((labels != options.ignore_index).sum())
         losses, balances = 0.0, 0.0
         for out, its in self.run_microbatches(model, tokens, labels):

@@ -16,6 +16,7 @@ from parc.plan.mesh import split_group_name
 from parc.runtime.data.datasets import Dataset
 from parc.verify.execution.trainer import load_trainer
 from parc.verify.numbers.compare import Deviation, compare_step
+from parc.verify.numbers.groups import join_groups
 from parc.verify.numbers.shards import select_share
 from parc.verify.precision.kept_computation import KeptComputation
 from parc.verify.precision.kept_types import find_wrong_types
@@ -71,7 +72,8 @@ class RankRouting:
     def __init__(
         self, expected: Mapping[ChoiceKey, Tensor], states: ChoiceStates, rank: int, plan: Plan
     ) -> None:
-        self.expected, self.states, self.rank, self.mesh = expected, states, rank, plan.mesh
+        self.expected, self.states, self.rank = expected, states, rank
+        self.plan, self.mesh = plan, plan.mesh
         staged = plan.list_axes("pipeline")
         self.axes = [axis for axis in plan.mesh.names if axis not in staged]
         self.flips = self.choices = 0
@@ -79,10 +81,11 @@ class RankRouting:
     def choose(self, key: ChoiceKey, own: Selection) -> Tensor | None:
         """The choice that replaces a rank's own; None where the reference has none of that shape."""
         states = self.states.get((key.path, key.number))
-        if states is None or key not in self.expected:
+        expected = None if states is None else join_groups(self.expected, key, states, self.plan, self.rank)
+        if states is None or expected is None:
             return None
         shards = {axis: at for axis, at in states.items() if at.sharded and at.dim < own.indices.ndim}
-        share = select_share(shards, self.expected[key], self.rank, self.mesh).to(own.indices.device)
+        share = select_share(shards, expected, self.rank, self.mesh).to(own.indices.device)
         if share.shape != own.indices.shape:
             return None  # the program was edited: its results will show whether its choices are right
         flips = find_flips(own, share)

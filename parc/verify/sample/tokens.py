@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from parc.capture.capture import Captured
 from parc.capture.graph import get_user_name
 from parc.plan.blocks import Plan
+from parc.plan.placement import count_balance_groups
 from parc.verify.numbers.capacity import count_rows
 from parc.verify.numbers.reference import Reference
 from parc.verify.sample.sample import Sample
@@ -196,8 +197,10 @@ def _describe_dropped(counts: Counts, plan: Plan) -> str:
     if approximate is None or approximate.capacity is None:
         return ""
     every = [each for found in counts.values() for each in found]
+    groups = count_balance_groups(plan)  # of which each is run by itself
+    microbatches = (every[start : start + groups] for start in range(0, len(every), groups))
     pairs = kept = 0
-    for each in every:
+    for each in (torch.stack(found).sum(0) for found in microbatches):
         pairs += (here := int(each.sum()))
         kept += int(each.clamp(max=count_rows(here, len(each), approximate.capacity)).sum())
     return f"; {pairs - kept:,} of {pairs:,} pairs are dropped"

@@ -9,7 +9,7 @@ from parc.verify.mutants.target import Mutant, MutationTarget
 
 OBJECTIVE = "runtime/objective.py"
 VOCABULARY = "runtime/vocabulary.py"
-TERM = "return loss if self.balance is None else loss + self.balance * packed[1] / microbatches"
+TERM = "return loss + self.balance * packed[1] / (microbatches * self.balance_ranks)"
 VALID = "        topology.sum(valid, topology.data)\n        return valid.clamp(min=1)\n"
 TOKENS = "    for group in tokens:\n        dist.all_reduce(valid, group=group)\n"
 EDITS_OF_LOSS = (
@@ -60,8 +60,14 @@ def scale_balance(target: MutationTarget) -> Iterator[Mutant]:
     packs = "torch.zeros_like(loss) if balance is None else balance]"
     detached = packs.replace("balance]", "balance.detach()]")
     yield target.patch(OBJECTIVE, packs, detached, "detached", equivalent=same)
-    text, site = TERM.replace(" / microbatches", ""), "times the microbatches"
+    text, site = (
+        TERM.replace("(microbatches * self.balance_ranks)", "self.balance_ranks"),
+        "times the microbatches",
+    )
     yield target.patch(OBJECTIVE, TERM, text, site, equivalent=same or target.one_microbatch)
+    if target.sample.program.balance_ranks > 1:
+        summed = TERM.replace("(microbatches * self.balance_ranks)", "microbatches")
+        yield target.patch(OBJECTIVE, TERM, summed, "losses of ranks summed", equivalent=same)
     for axis in target.inner:
         given, text = f"balance={weight!r}, ", f"balance={weight!r} * {target.count_ranks(axis)}, "
         site = f"its weight times the size of `{axis}`"
