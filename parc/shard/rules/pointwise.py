@@ -90,10 +90,13 @@ def _has_offset(site: Site) -> bool:
 
 
 def _narrows(site: Site) -> bool:
-    """Whether a floating-point number gets fewer bits; inside an expert terms of sums are never reduced."""
+    """Whether floating-point numbers get fewer bits; inside an expert terms of sums are never reduced.
+
+    Those of a scalar, such as a balance loss, are added up over layers before they are.
+    """
     result = list_values(site.node)[0]
     operands = (get_value(operand.node) for operand in site.operands)
-    return not site.lazy and any(
+    return bool(result.ndim and not site.lazy) and any(
         each.is_floating_point() and result.is_floating_point() and each.itemsize > result.itemsize
         for each in operands
     )
