@@ -24,6 +24,7 @@ from parc.capture.inline.block import LoopInBlock, find_expert_lists
 from parc.capture.inline.split import Inseparable
 from parc.capture.kept_faults import check_kept, report_partly_kept
 from parc.capture.kept_parameters import select_by_kind, select_by_name
+from parc.capture.left_results import CURE, ChangedArgument, Left, find_left_tensors, list_left_tensors
 from parc.capture.model.initial_values import STORED
 from parc.capture.model.objective import Objective
 from parc.capture.model.promotion import promote_casts
@@ -52,6 +53,7 @@ from parc.diagnostic import CompileError, Diagnostic, Label, error
 from parc.plan.blocks import TORCH_NAMES, Model, Plan
 from parc.plan.schema.train import KEPT_KINDS
 
+SHOWN = 2  # attributes that a message lists
 EXPERTS = (
     "every expert takes the rows of its tokens and nothing else, and treats each row alike: "
     "docs/models.md has an example"
@@ -97,6 +99,7 @@ class _Structure:
     places: TensorSlots
     stored: dict[str, Unrecorded]  # the parameters that are stored, and why
     signatures: Signatures
+    left: Left  # what modules hold tensors in, before they run
 
 
 @pause_collector()
@@ -239,7 +242,8 @@ def _find_structure(
     banks, places = find_banks(objective, layers, model.experts, others, lists), find_tensor_slots(objective)
     stored = _find_stored(user, banks)
     signatures = Signatures(_key_initial_values(user, places, banks, stored))
-    return _Structure(objective, layers, count, banks, places, stored, signatures)
+    left = list_left_tensors(user.module)
+    return _Structure(objective, layers, count, banks, places, stored, signatures, left)
 
 
 def _key_initial_values(
@@ -285,6 +289,11 @@ def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Fo
         if isinstance(fault, Inseparable):
             what, cure = f"{VALUES.what}; as a loop over experts {fault.reason}", VALUES.cure
             place = label_operation(fault.node)
+        if isinstance(fault, ChangedArgument):
+            what, cure = f"hands a list down: {fault}", CURE
+            place = label_class(fault.kind, "in this class")
+        else:
+            what, cure = _explain_left(structure, what, cure)
         place = place or label_class(type(structure.objective.model), "in this class")
         raise CompileError(error("P505", f"`forward` {what}", *place, label, help=cure)) from fault
 
@@ -412,7 +421,17 @@ def _export(model: Model, structure: _Structure, forward: Forward) -> Body:
         else:
             what, cure = read_fault(fault)
             message = f"`forward` {what}"
+        message, cure = _explain_left(structure, message, cure)
         raise CompileError(error("P505", message, *label_fault(fault), label, help=cure)) from fault
+
+
+def _explain_left(structure: _Structure, message: str, cure: str) -> tuple[str, str]:
+    """A message and its cure; other ones where modules have left tensors in attributes."""
+    left = find_left_tensors(structure.objective.model, structure.left)
+    if not left:
+        return message, cure
+    listed = " and ".join(f"`{name}`" for name in left[:SHOWN]) + ", .." * (len(left) > SHOWN)
+    return f"{message}; a module leaves tensors in {listed}, which no caller gets", CURE
 
 
 def _capture_experts(model: Model, structure: _Structure, forward: Forward) -> dict[str, Body]:

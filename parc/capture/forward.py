@@ -19,10 +19,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from parc.capture.calls import Call, ExpertsCall, NotExperts, find_roles, to_specs
 from parc.capture.custom_ops import call, experts
+from parc.capture.graph import get_user_name
 from parc.capture.inline.block import LoopInBlock, find_expert_list
 from parc.capture.inline.split import Split, find_split
 from parc.capture.inline.substitute import run_substituted
 from parc.capture.inline.trace import run_loop
+from parc.capture.left_results import ChangedArgument
 from parc.capture.model.signatures import Signatures
 from parc.capture.model.tree import walk_modules
 
@@ -91,6 +93,8 @@ def record_forward(
             with reads.enter(path):
                 out = run_block(path, module, run, args, kwargs)
                 reads.add(out)
+            if to_specs((args, kwargs)) != arguments:
+                raise ChangedArgument(get_user_name(path), type(module))
             call = Call(module, *arguments, *to_specs(out))
             forward.calls[path].append(call)
             known[key] = path, call

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FunctionType
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +48,7 @@ _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _PLAIN = "leave `torch.compile` out: what is compiled is the program"
 _UNSCRIPTED = "use the module itself, without `torch.jit`"
 _IN_FORWARD = "write what the hook does into `forward`"
+_IN_CALL = "write what it does into `forward`"
 _IN_LOSS = "add a term to the loss that has this gradient, in `forward`"
 
 
@@ -78,6 +80,8 @@ def _list_code(model: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]
 def _list_code_of(path: str, module: nn.Module) -> Iterator[tuple[Callable[..., Any], str, str]]:
     """The hooks of one module and of its parameters, and its children that are scripted."""
     attributes, prefix = vars(module), f"{path}." if path else ""
+    if is_users_file(type(module).__call__.__code__.co_filename):
+        yield type(module).__call__, f"`__call__` of `{type(module).__name__}`", _IN_CALL
     for attribute, kind in _MODULE_HOOKS.items():
         for hook in attributes[attribute].values():
             yield hook, f"{kind} on `{path or 'the model'}`", _IN_FORWARD
@@ -127,6 +131,7 @@ def _find_definition(function: Callable[..., Any]) -> Line | None:
 
 
 _DETACH = "detach the tensors instead: `x.detach()`"
+_NO_DRAWS = "leave it out: random numbers are not built yet"
 _CHECKPOINT = "call the function itself: what is recomputed belongs to the plan, as `recompute`"
 _CALLED: tuple[tuple[type, str, str, str], ...] = (
     (torch.no_grad, "__enter__", "`torch.no_grad()`", _DETACH),
@@ -163,11 +168,22 @@ def observe_forward(found: list[HiddenCode]) -> Iterator[None]:
                 _note_calls(Tensor, name, functools.partial(note, "a hook on a tensor", _IN_LOSS))
             )
         stack.enter_context(_note_functions(note))
+        draws = functools.partial(note, "a random draw of Python's or numpy's", _NO_DRAWS)
+        for owner, name in _list_generators():
+            stack.enter_context(_note_calls(owner, name, draws))
         yield
 
 
+def _list_generators() -> Iterator[tuple[ModuleType, str]]:
+    """The functions that draw of the generators of Python and numpy, which no graph has."""
+    for owner in (random, sys.modules.get("numpy.random")):
+        for name in getattr(owner, "__all__", ()):
+            if owner is not None and isinstance(vars(owner)[name], MethodType | BuiltinMethodType):
+                yield owner, name
+
+
 @contextmanager
-def _note_calls(owner: type, name: str, note: Callable[[], None]) -> Iterator[None]:
+def _note_calls(owner: type | ModuleType, name: str, note: Callable[[], None]) -> Iterator[None]:
     run = getattr(owner, name)
 
     @functools.wraps(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,9 @@ from parc.shard.rules import is_pointwise
 
 LONGEST = 80  # characters of an expression that is written inside of another
 LONGEST_CHAIN = 110  # of one whose method is called
+
+_TYPES = re.compile(r"(, dtype=|\.to\()torch\.\w+\)?")
+"""What depends on the precision of a plan. Two precisions have the same statements."""
 
 _PRODUCTS = {
     "aten::add": (("aten::linear",), 1),
@@ -128,7 +132,7 @@ class Drafter:
             return
         if self.printed[node].inside or not isinstance(node.meta["val"], Tensor):
             return
-        length = len(ast.unparse(tree)) + sum(map(self._measure, operands))
+        length = len(_TYPES.sub("", ast.unparse(tree))) + sum(map(self._measure, operands))
         longest = LONGEST_CHAIN if self._is_called_on(node) else LONGEST
         returned = [node] == self.placed.body.results() and not self.placed.body.is_expert
         written = returned or self._is_joined_product(node)

@@ -171,11 +171,12 @@ class BodyPlacer:
     def _place_experts(self, node: fx.Node) -> None:
         """Inside, rows are distributed already: only the axes that split each expert are propagated."""
         path, layout = str(node.args[3]), self.layout
+        member = path.removeprefix(f"{self.body.path}.") if self.body.path else path
         inner = layout.inside_experts
         pairs = zip(layout.axes, self.placed.wanted[node][0], strict=True)
         tokens = {part: state for axis, state in pairs for part in split_group_name(axis)}
         inputs = (Fact(tuple(self._enter(axis, tokens) for axis in inner.axes), grad=True, varies=True),)
-        inside = self._place_child(self._experts[path], inputs, frozenset({0}), f"{path}.")
+        inside = self._place_child(self._experts[path], inputs, frozenset({0}), f"{self.path}{member}.")
         if inner.tensor is not None:
             split = inside.results()[0].states[inner.axes.index(inner.tensor)]
             if not split.partial:
@@ -183,7 +184,7 @@ class BodyPlacer:
                 raise Refused(reason, inner.tensor, self.body, node)
         travel = [axis for axis in layout.experts if tokens[axis].sharded]
         self.placed.experts[node] = PlacedExperts(
-            path.removeprefix(self.path),
+            member,
             inside,
             layout.name_group(layout.experts) or None,
             layout.name_group(travel) or None,

@@ -26,6 +26,10 @@ from parc.capture.graph import Body, list_numbers
 from parc.capture.model.signatures import Signatures
 from parc.capture.source_lines import describe_fault
 
+MANY_ROWS = 1031  # for each expert, more than its share where experts have a capacity in their own code
+MOST_ELEMENTS = 1 << 26  # of all tokens
+CAPACITY = "a capacity is stated by the plan, as `approximate { capacity = .. }`"
+
 
 def capture_expert(
     module: nn.Module, bank: Bank, call: ExpertsCall, path: str, signatures: Signatures
@@ -39,14 +43,16 @@ def capture_expert(
         raise UnsupportedExperts(f"it takes tokens {tuple(call.tokens)}: flatten them to (N, H) first")
     _check_alike(module, bank, signatures)
     with lend_memory(module, bank), torch.no_grad():
-        (first, *others), weighted = _trace(module, bank, call)
+        tracer, results = _trace(module, bank, call, ROWS)
+        first, *others = (stack_experts(result, bank, expert) for expert, result in enumerate(results))
         for expert, graph in enumerate(others, 1):
             if str(graph) != str(first):
                 raise UnsupportedExperts(f"its expert {expert} and its expert 0 compute different things")
         if not is_weighted_sum(partial(run_experts, module, call), module, bank, first, call):
             raise UnsupportedExperts(
-                "its result is not the weighted sum of what each token's experts make of it", weighted
+                "its result is not the weighted sum of what each token's experts make of it", tracer.weighted
             )
+        _check_many_rows(module, bank, call, len(tracer.graph.nodes))
     name = "Experts" if bank.list_name == "" else type(module).__name__
     return Body(name, path, first, is_expert=True, numbers=list_numbers(module))
 
@@ -63,12 +69,29 @@ def _check_alike(module: nn.Module, bank: Bank, signatures: Signatures) -> None:
             raise UnsupportedExperts(f"its expert {number} is not like its expert 0")
 
 
-def _trace(module: nn.Module, bank: Bank, call: ExpertsCall) -> tuple[list[fx.Graph], fx.Node | None]:
-    """The graph of each expert, lifted to rows of all experts, and where the module weights its rows."""
+def _check_many_rows(module: nn.Module, bank: Bank, call: ExpertsCall, operations: int) -> None:
+    """That experts of many rows have as many operations as those of a few: none drops rows, or divides them.
+
+    Raises UnsupportedExperts where they have others.
+    """
+    rows = min(MANY_ROWS, MOST_ELEMENTS // (bank.count * call.tokens[-1]))
+    if rows <= ROWS:
+        return
+    try:
+        tracer, _ = _trace(module, bank, call, rows)
+    except UnsupportedExperts as fault:
+        reason = f"{fault.reason}, for experts of {rows} rows: {CAPACITY}"
+        raise UnsupportedExperts(reason, fault.node) from fault
+    if len(tracer.graph.nodes) != operations:
+        raise UnsupportedExperts(f"it computes otherwise for experts of {rows} rows: {CAPACITY}")
+
+
+def _trace(module: nn.Module, bank: Bank, call: ExpertsCall, rows: int) -> tuple[ExpertTracer, list[fx.Node]]:
+    """The result of each expert in a trace, of so many rows for each."""
     dtype = next(module.parameters()).dtype
-    tokens = torch.zeros(bank.count * ROWS, call.tokens[-1], dtype=dtype)
-    indices = torch.arange(bank.count).repeat_interleave(ROWS).unsqueeze(-1)
-    tracer = ExpertTracer(bank.count)
+    tokens = torch.zeros(bank.count * rows, call.tokens[-1], dtype=dtype)
+    indices = torch.arange(bank.count).repeat_interleave(rows).unsqueeze(-1)
+    tracer = ExpertTracer(bank.count, rows)
     tracer.add_tokens(tokens)
     for name, parameter in module.named_parameters():
         tracer.add_tensor(parameter, "parameter", name)
@@ -76,8 +99,7 @@ def _trace(module: nn.Module, bank: Bank, call: ExpertsCall) -> tuple[list[fx.Gr
         tracer.add_tensor(buffer, "buffer", name)
     with tracer:
         out = run_experts(module, call, tokens, indices, torch.ones(len(tokens), 1, dtype=dtype))
-    results = enumerate(tracer.find_results(out))
-    return [stack_experts(result, bank, expert) for expert, result in results], tracer.weighted
+    return tracer, tracer.find_results(out)
 
 
 def run_experts(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parc.capture.experts.rows import ROWS, Rows, TraceTable, join_rows, select_blocks, slice_blocks
+from parc.capture.experts.rows import Rows, TraceTable, join_rows, select_blocks, slice_blocks
 
 _RESHAPES = (
     *("_to_copy", "clone", "expand", "view", "_unsafe_view", "alias", "detach", "repeat_interleave"),
@@ -51,18 +51,18 @@ def move_blocks(table: TraceTable, func: Any, name: str, args: Sequence[Any]) ->
     """An operation that picks, puts, splits or joins whole blocks."""
     first, name = args[0], name.rstrip("_")
     if name == "index" and len(first) == 1 and len(args[1]) == 2 and args[1][0] is None:  # x[None, rows]
-        return _pick_second(table, first, select_blocks(args[1][1]))
+        return _pick_second(table, first, select_blocks(args[1][1], table.size))
     if name == "index" and len(args[1]) == 1:
-        return _pick(table, first, select_blocks(args[1][0]))
+        return _pick(table, first, select_blocks(args[1][0], table.size))
     if name == "index_select" and args[1] == 0:
-        return _pick(table, first, select_blocks(args[2]))
+        return _pick(table, first, select_blocks(args[2], table.size))
     if name in ("index_add", "index_copy") and args[1] == 0:
         return _put(table, func, first, args[2], args[3], add=name == "index_add")
     if name == "index_put" and len(args[1]) == 1:
         return _put(table, func, first, args[1][0], args[2], add=len(args) > 3 and args[3])
     if name == "slice" and (len(args) < 2 or args[1] == 0) and len(args) < 5:
         start, end, _ = slice(*[*args[2:], None, None][:2]).indices(len(first))
-        return _pick(table, first, slice_blocks(start, end))
+        return _pick(table, first, slice_blocks(start, end, table.size))
     if name in ("split", "split_with_sizes") and (len(args) < 3 or args[2] == 0):
         return _split(table, first, args[1])
     if name == "cat" and (len(args) < 2 or args[1] == 0):
@@ -75,7 +75,7 @@ def _pick(table: TraceTable, tensor: Tensor, blocks: list[int] | None) -> Tensor
     picked = rows.pick(blocks) if rows is not None and blocks is not None else None
     if picked is None:
         return None
-    shape = (len(picked.nodes) * ROWS, *tensor.shape[1:])
+    shape = (len(picked.nodes) * table.size, *tensor.shape[1:])
     if not picked.list_nodes():
         return torch.zeros(shape, dtype=tensor.dtype)
     return table.add(torch.empty(shape, dtype=tensor.dtype), picked)
@@ -94,7 +94,7 @@ def _pick_second(table: TraceTable, tensor: Tensor, blocks: list[int] | None) ->
 def _put(
     table: TraceTable, func: Any, into: Tensor, index: object, values: Tensor, add: bool
 ) -> Tensor | None:
-    blocks, rows = select_blocks(index), table.find(values)
+    blocks, rows = select_blocks(index, table.size), table.find(values)
     if blocks is None:
         return None
     result = into if func._schema.is_mutable else into.detach()
@@ -107,11 +107,11 @@ def _put(
 
 def _assume_zeros(table: TraceTable, into: Tensor, blocks: list[int], values: Rows | None) -> Rows | None:
     """Rows that hold nothing yet: those of all experts, or of the experts that are put there."""
-    if values is None or len(into) % ROWS or bool(into.any()):
+    if values is None or len(into) % table.size or bool(into.any()):
         return None
-    if len(into) == table.experts * ROWS:
+    if len(into) == table.experts * table.size:
         return Rows(dict.fromkeys(range(table.experts)))
-    return Rows(dict.fromkeys(values.nodes)) if blocks == list(range(len(into) // ROWS)) else None
+    return Rows(dict.fromkeys(values.nodes)) if blocks == list(range(len(into) // table.size)) else None
 
 
 def _split(table: TraceTable, tensor: Tensor, sizes: int | Sequence[int]) -> list[Tensor] | None:
@@ -119,7 +119,7 @@ def _split(table: TraceTable, tensor: Tensor, sizes: int | Sequence[int]) -> lis
         sizes = [min(sizes, len(tensor) - start) for start in range(0, len(tensor), sizes)]
     parts, start = [], 0
     for size in sizes:
-        part = _pick(table, tensor, slice_blocks(start, start + size))
+        part = _pick(table, tensor, slice_blocks(start, start + size, table.size))
         if part is None:
             return None
         parts.append(part)

@@ -14,6 +14,7 @@ from parc.capture.experts.bank import Bank
 from parc.capture.graph import get_tensor_name, is_module_tensor
 
 TOKENS = 6
+LEAST = 0.05  # of the weights: a module that leaves out small ones comes out different
 # By how much two orders of the same sums may differ, relative to the largest entry: a few hundred roundings.
 _ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 5e-2}
 _OF_ONE_EXPERT: Mapping[Any, Callable[[Tensor, Tensor], Tensor]] = {
@@ -33,16 +34,20 @@ def is_weighted_sum(
 ) -> bool:
     """Whether a module gives random tokens the weighted sum of what `graph`, one expert, makes of them.
 
-    `run` calls the module, which has memory, with tokens (N, H), indices and weights (N, K). They go to
-    the first, the last and one more expert. The graph sees the rows of an expert in other groups than the
-    module: rows that depend on each other come out different.
+    `run` calls the module, which has memory, with tokens (N, H), indices and weights (N, K). They go to the
+    first, the last and one more expert, and one of them, alone, to a fourth. The graph sees the rows of an
+    expert in other groups than the module: rows that depend on each other come out different.
     """
     generator = torch.Generator().manual_seed(0)
     chosen = sorted({0, bank.count // 2, bank.count - 1})
     dtype = next(module.parameters()).dtype
     tokens = torch.randn(TOKENS, call.tokens[-1], generator=generator).to(dtype)
     indices = torch.stack([torch.tensor(chosen).roll(token)[: call.choices] for token in range(TOKENS)])
-    weights = (torch.rand(TOKENS, call.choices, generator=generator) + 0.5).to(dtype)
+    if bank.count > len(chosen):
+        lone = next(expert for expert in range(bank.count) if expert not in chosen)
+        indices[-1, 0] = lone
+        chosen.append(lone)
+    weights = torch.linspace(LEAST, 1.5, TOKENS * call.choices).view(TOKENS, call.choices).to(dtype)
     found = run(tokens, indices, weights)
     expected = torch.zeros_like(tokens)
     for expert in chosen:

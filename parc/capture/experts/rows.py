@@ -1,7 +1,7 @@
 """Rows of tokens while all experts are traced in one run.
 
-Token block i, of `ROWS` rows, is routed to expert i. A tensor of rows is then a sequence of whole blocks, and
-what an operation does to it is known for each expert by itself.
+Token block i, of as many rows for each expert, is routed to expert i. A tensor of rows is then a sequence of
+whole blocks, and what an operation does to it is known for each expert by itself.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class Rows:
 class TraceTable:
     """What is known of the tensors of a run, by their ids: rows, and what is made of parameters alone."""
 
-    def __init__(self, experts: int) -> None:
+    def __init__(self, experts: int, size: int) -> None:
         self.experts = experts  # how many
+        self.size = size  # rows of a block
         self.weights: dict[int, fx.Node] = {}
         self._rows: dict[int, Rows] = {}
         self._alive: list[Tensor] = []  # no id is met twice
@@ -88,22 +89,25 @@ def join_rows(parts: Iterable[Rows]) -> Rows | None:
     return Rows(joined) if len(joined) == len(blocks) else None
 
 
-def select_blocks(index: object) -> list[int] | None:
-    """The places of the blocks that an index or a mask of rows picks; None where it picks parts of blocks."""
+def select_blocks(index: object, size: int) -> list[int] | None:
+    """The places of the blocks that an index or a mask of rows picks; None where it picks parts of blocks.
+
+    The rows of a block may come in any order: sorting by expert need not be stable, and rows are alike.
+    """
     if not isinstance(index, Tensor) or index.ndim != 1:
         return None
     rows = (index.nonzero().flatten() if index.dtype == torch.bool else index).tolist()
-    firsts = rows[::ROWS]
-    whole = rows == [first + row for first in firsts for row in range(ROWS)]
-    return [first // ROWS for first in firsts] if whole and not any(f % ROWS for f in firsts) else None
+    blocks = [sorted(rows[start : start + size]) for start in range(0, len(rows), size)]
+    whole = all(block == [*range(block[0], block[0] + size)] and block[0] % size == 0 for block in blocks)
+    return [block[0] // size for block in blocks] if whole else None
 
 
-def slice_blocks(start: int, end: int) -> list[int] | None:
+def slice_blocks(start: int, end: int, size: int) -> list[int] | None:
     """The places of the blocks between two rows; None where a block is cut."""
-    whole = start % ROWS == 0 and end % ROWS == 0
-    return list(range(start // ROWS, end // ROWS)) if whole else None
+    whole = start % size == 0 and end % size == 0
+    return list(range(start // size, end // size)) if whole else None
 
 
 def allocate_blank(block: Tensor, count: int) -> Tensor:
     """Memory that is never read, for as many blocks as `count` says, each like `block`."""
-    return torch.empty_strided((count * ROWS, *block.shape[1:]), block.stride(), dtype=block.dtype)
+    return torch.empty_strided((count * len(block), *block.shape[1:]), block.stride(), dtype=block.dtype)

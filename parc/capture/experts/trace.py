@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from parc.capture.experts.moves import move_blocks, reshape_rows, skip_neutral
-from parc.capture.experts.rows import ROWS, Rows, TraceTable, allocate_blank
+from parc.capture.experts.rows import Rows, TraceTable, allocate_blank
 from parc.capture.source_lines import format_frames, list_frames
 
 aten = torch.ops.aten
@@ -46,18 +46,18 @@ class UnsupportedExperts(Exception):
 
 
 class ExpertTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Traces what depends on the tensors it is given. `meta["val"]` of a node has `ROWS` rows and no data."""
+    """Traces what depends on the tensors it is given. `meta["val"]` of a node has `rows` rows and no data."""
 
-    def __init__(self, experts: int) -> None:
+    def __init__(self, experts: int, rows: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.weighted: fx.Node | None = None  # the first multiplication by what the run knows to be 1
-        self._table = TraceTable(experts)
+        self._table = TraceTable(experts, rows)
 
     def add_tokens(self, tokens: Tensor) -> None:
-        """`ROWS` rows for each expert, in order, are what the nodes depend on."""
+        """As many rows for each expert, in order, are what the nodes depend on."""
         node = self.graph.placeholder("x")
-        node.meta.update(name="x", val=tokens[:ROWS].to("meta"))
+        node.meta.update(name="x", val=tokens[: self._table.size].to("meta"))
         self._table.add(tokens, Rows(dict.fromkeys(range(self._table.experts), node)))
 
     def add_tensor(self, tensor: Tensor, kind: str, name: str) -> None:
@@ -131,7 +131,7 @@ class ExpertTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(found.experts != experts or None in found.nodes.values() for found in rows.values()):
             raise UnsupportedExperts(f"`{name}` mixes the rows of several experts", located)
         for leaf in leaves:
-            shape = (ROWS, *leaf.shape[1:])
+            shape = (self._table.size, *leaf.shape[1:])
             if id(leaf) in rows and any(
                 node.meta["val"].shape != shape for node in rows[id(leaf)].list_nodes()
             ):
@@ -141,7 +141,7 @@ class ExpertTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for expert in experts
         ]
         made = self._infer_value(func, args, kwargs, nodes[0])
-        if any(not part.ndim or len(part) != ROWS for part in _list_tensors([made])):
+        if any(not part.ndim or len(part) != self._table.size for part in _list_tensors([made])):
             raise UnsupportedExperts(f"`{name}` between the products of an expert is not row-wise", located)
         parts = [self._add_items(self._add_node(func, args, kwargs, made, known, located)) for known in nodes]
         values = []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parameter import is_lazy
 
 from parc.capture.model.initial_values import find_initial_values
 from parc.capture.model.kept_modules import (
@@ -147,6 +148,7 @@ def load_model(model: Model, dtype: torch.dtype, seed: int, kept: Sequence[str] 
     if not isinstance(built, nn.Module):
         message = f"`{model.source}` returns `{type(built).__name__}`, not a torch.nn.Module"
         raise CompileError(error("P502", message, label))
+    _refuse_lazy(built, label)
     places = find_tensor_slots(built)
     tensors = [first for first, *_ in places.values()]
     buffers, unrecorded = _derive_buffers(recording, [each for each in tensors if each.is_buffer])
@@ -170,6 +172,18 @@ def load_model(model: Model, dtype: torch.dtype, seed: int, kept: Sequence[str] 
         kept_modules,
         called,
     )
+
+
+def _refuse_lazy(model: nn.Module, label: Label) -> None:
+    """Raises CompileError where a tensor gets its shape in the first forward pass."""
+    named = (*model.named_parameters(), *model.named_buffers())
+    lazy = [name for name, tensor in named if is_lazy(tensor)]
+    if lazy:
+        message = f"`{lazy[0]}` has no shape before the first forward pass"
+        holder = model.get_submodule(lazy[0].rpartition(".")[0].rpartition(".")[0])
+        place = label_class(type(holder), "in this class") or label_class(type(model), "in this class")
+        cure = "give the module its sizes: `nn.Linear(dim, inner)` in the place of `nn.LazyLinear(inner)`"
+        raise CompileError(error("P502", message, *place, label, help=cure))
 
 
 def _leave_data_out(model: nn.Module) -> None:

@@ -105,22 +105,25 @@ class Statements:
         return {number: names.pop() for number, names in found.items() if len(names) == 1}
 
     def _assign_names(self, names: Sequence[str], nodes: Sequence[fx.Node]) -> None:
-        """What a statement makes and does not use itself takes the names that it binds."""
+        """What a statement makes and does not use itself takes the names that it binds, but for `_`."""
         inside = set(nodes)
         made = [
             node for node in nodes if isinstance(node.meta["val"], Tensor) and inside.isdisjoint(node.users)
         ]
         names = _expand_starred(names, len(made))
         if len(made) == len(names):
-            self.hints.update(zip(made, names, strict=True))
+            self._hint(zip(made, names, strict=True))
             return
         unnamed = [node for node in made if node not in self.hints]
         if len(names) == 1:
-            self.hints.update((node, f"{names[0]}_{number}") for number, node in enumerate(unnamed))
+            self._hint((node, f"{names[0]}_{number}") for number, node in enumerate(unnamed))
         for node in filter(is_item, unnamed):  # of some items of a tuple nothing is read
             source, place = get_item_source(node)
             if len(source.meta["val"]) == len(names):
-                self.hints[node] = names[place]
+                self._hint([(node, names[place])])
+
+    def _hint(self, named: Iterable[tuple[fx.Node, str]]) -> None:
+        self.hints.update((node, name) for node, name in named if name.strip("_"))
 
 
 def _expand_starred(names: Sequence[str], count: int) -> Sequence[str]:

@@ -24,6 +24,20 @@ def find_kept_state(model: nn.Module, reference: Reference) -> list[str] | None:
     return [name for name, value in after.items() if not _is_equal(before.get(name), value)]
 
 
+def find_counters(model: nn.Module, reference: Reference) -> list[str]:
+    """The plain attributes, and lengths of lists, that a second call changes again, by name.
+
+    What the first call sets, such as the length that a table was made for, stays as it is.
+    """
+    before, after = (_call_and_list(model, reference) for _ in range(2))
+    return [name for name, value in after.items() if before.get(name, value) != value]
+
+
+def _call_and_list(model: nn.Module, reference: Reference) -> dict[str, object]:
+    _list_outputs(model, reference)
+    return {name: value for name, value in _list_state(model) if isinstance(value, bool | int | float | str)}
+
+
 def find_unsteady_state(reference: Reference) -> list[str] | None:
     """The numbers and buffers that differ between two models of one seed; None where these compute the same.
 

@@ -58,6 +58,19 @@ def report_kept_state(plan: Plan, model: nn.Module, changed: Sequence[str]) -> D
     )
 
 
+def report_counters(plan: Plan, model: nn.Module, changed: Sequence[str]) -> Diagnostic:
+    """A model with attributes that every call changes: a later call may compute something else."""
+    names = ", ".join(f"`{name}`" for name in changed[:SHOWN]) + ", .." * (len(changed) > SHOWN)
+    module = model.get_submodule(changed[0].rpartition(".")[0])
+    return error(
+        "P505",
+        f"`{plan.train.model.source}` changes {names} whenever it is called: a program has no such state",
+        *label_class(type(module), "kept from one call to the next"),
+        Label(plan.train.model.at("source"), "called for this plan", primary=False),
+        help="compute it from the inputs of `forward`, or leave it out",
+    )
+
+
 def report_unsteady_state(plan: Plan, model: nn.Module, names: Sequence[str]) -> Diagnostic:
     """A constructor that makes another model each time; `names`: numbers and buffers that differ."""
     listed = ", ".join(f"`{name}`" for name in names[:SHOWN]) + ", .." * (len(names) > SHOWN)

@@ -26,8 +26,9 @@ from parc.verify.sample.sample import Sample
 from parc.verify.sample.tokens import Counts, Tokens, count_tokens, find_idle_step, find_vocabulary
 from parc.verify.validation.alike import find_unmatched
 from parc.verify.validation.initial_values import find_other_values
-from parc.verify.validation.kept_state import find_kept_state, find_unsteady_state
+from parc.verify.validation.kept_state import find_counters, find_kept_state, find_unsteady_state
 from parc.verify.validation.report import (
+    report_counters,
     report_difference,
     report_end,
     report_initial_values,
@@ -112,19 +113,26 @@ def validate(
     except Exception as fault:  # noqa: BLE001 - whatever ends the program is reported
         return None, (report_end(plan, fault),)
     if wrong := [each for each in deviations if not each.used <= 1]:
-        changed = find_kept_state(run.model, run.reference)
-        if changed is not None:
-            return None, (report_kept_state(plan, run.model, changed),)
-        unsteady = find_unsteady_state(run.reference)
-        if unsteady is not None:
-            return None, (report_unsteady_state(plan, run.model, unsteady),)
-        return None, (report_difference(plan, sample, run.model, wrong),)
+        return None, (_explain_difference(plan, sample, run, wrong),)
+    if counters := find_counters(run.model, run.reference):
+        return None, (report_counters(plan, run.model, counters),)
     warnings = [
         warn_unchecked(plan, f"the {part} is not checked: no smaller program has it") for part in unmatched
     ]
     gradients = {each.what for each in deviations if each.what.startswith(GRADIENT)}
     largest = TOLERANCE * max(each.used for each in deviations)
     return Validation(sample.plan.mesh.size, len(gradients), largest), tuple(warnings)
+
+
+def _explain_difference(plan: Plan, sample: Sample, run: _ModelRun, wrong: Sequence[Deviation]) -> Diagnostic:
+    """Why a program differs from its model: state of the model's own, or a fault of parc."""
+    changed = find_kept_state(run.model, run.reference)
+    if changed is not None:
+        return report_kept_state(plan, run.model, changed)
+    unsteady = find_unsteady_state(run.reference)
+    if unsteady is not None:
+        return report_unsteady_state(plan, run.model, unsteady)
+    return report_difference(plan, sample, run.model, wrong)
 
 
 def _choose_sample(plan: Plan, files: Files, shapes: Shapes | None) -> tuple[Sample, list[str]]:

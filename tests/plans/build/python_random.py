@@ -12,10 +12,10 @@ class Layer(nn.Module):
         self.up = nn.Linear(dim, dim)
 
     def forward(self, x):
-        return x + torch.tanh(self.up(x)) * random.random()
+        return x + torch.tanh(self.up(x)) * random.random()  # P515
 
 
-class Model(nn.Module):  # P505
+class Model(nn.Module):
     def __init__(self, vocab, dim):
         super().__init__()
         self.embedding = nn.Embedding(vocab, dim)
