@@ -33,6 +33,7 @@ SLOW = {
     ("parameters-sharded-beside-layers", "gradients"),
     *(("balance-of-each-rank", name) for name in ("data", "everything")),
     *(("idle-experts", name) for name in ("data", "split", "shared_updates")),
+    ("loop-in-block", "loops"),
 }
 captured: dict[tuple[str, str], Captured] = {}
 

@@ -113,6 +113,56 @@ class Transposed(nn.Module):
         return out
 
 
+class Behind(Listed):
+    """Tokens behind a dim of 1, picked and put by masks, as where a block keeps the dims of sequences."""
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        sequence = tokens[None]
+        out = torch.zeros_like(sequence)
+        for number, expert in enumerate(self.experts):
+            row, choice = torch.where(indices == number)
+            mask = (indices == number).any(dim=-1)[None]
+            out[mask] += expert(sequence[mask]) * weights[row, choice, None]
+        return out[0]
+
+
+class BehindNone(Listed):
+    """Rows that are picked with a new dim before them, as Mixtral had it in transformers."""
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        out = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.experts):
+            choice, row = torch.where((indices == number).T)
+            rows = tokens[None, row].reshape(-1, tokens.shape[-1])
+            out.index_add_(0, row, expert(rows) * weights[row, choice, None])
+        return out
+
+
+class Summed(Listed):
+    """A sum of tensors with a row for each token, zeros but for the tokens of one expert."""
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        out = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.experts):
+            row, choice = torch.where(indices == number)
+            made = torch.zeros_like(tokens)
+            made[row] = expert(tokens[row]) * weights[row, choice, None]
+            out = out + made
+        return out
+
+
+class ScatterAdded(Listed):
+    """Rows sorted by expert, added where they came from by numbers that are spread over the width."""
+
+    def forward(self, tokens: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        order = indices.flatten().argsort(stable=True)
+        row = order // indices.shape[1]
+        parts = tokens[row].split(indices.flatten().bincount(minlength=len(self.experts)).tolist())
+        made = torch.cat([expert(part) for expert, part in zip(self.experts, parts, strict=True)])
+        made = made * weights.flatten()[order, None]
+        return torch.zeros_like(tokens).scatter_add(0, row[:, None].expand_as(made), made)
+
+
 class Sorted(nn.Module):
     """Rows sorted by expert, one grouped product for all, as in torchtitan."""
 
@@ -184,4 +234,19 @@ class Sliced(Packed):
         return (back.view(*indices.shape, -1) * weights.unsqueeze(-1)).sum(dim=1)
 
 
-STYLES = (Listed, Masked, Sequentials, Packed, UpFirst, Transposed, Sorted, SortedInOut, Repeated, Sliced)
+STYLES = (
+    Listed,
+    Masked,
+    Behind,
+    BehindNone,
+    Summed,
+    ScatterAdded,
+    Sequentials,
+    Packed,
+    UpFirst,
+    Transposed,
+    Sorted,
+    SortedInOut,
+    Repeated,
+    Sliced,
+)

@@ -50,12 +50,16 @@ def _covers(mine: Tensor, other: object) -> bool:
 def move_blocks(table: TraceTable, func: Any, name: str, args: Sequence[Any]) -> Any:
     """An operation that picks, puts, splits or joins whole blocks."""
     first, name = args[0], name.rstrip("_")
-    if name == "index" and len(first) == 1 and len(args[1]) == 2 and args[1][0] is None:  # x[None, rows]
-        return _pick_second(table, first, select_blocks(args[1][1], table.size))
+    if name in ("index", "index_put") and (rows := _find_rows_behind(first, args[1])) is not None:
+        return _move_behind(table, func, first, args[1], rows, args[2:])
+    if name == "scatter_add" and args[1] == 0 and args[2].ndim == 2 and args[2].stride(1) == 0:
+        return _put(table, func, first, args[2][:, 0], args[3], add=True)
     if name == "index" and len(args[1]) == 1:
         return _pick(table, first, select_blocks(args[1][0], table.size))
     if name == "index_select" and args[1] == 0:
         return _pick(table, first, select_blocks(args[2], table.size))
+    if name == "add" and len(args) == 2:
+        return _add_zeros(table, func, first, args[1])
     if name in ("index_add", "index_copy") and args[1] == 0:
         return _put(table, func, first, args[2], args[3], add=name == "index_add")
     if name == "index_put" and len(args[1]) == 1:
@@ -81,14 +85,51 @@ def _pick(table: TraceTable, tensor: Tensor, blocks: list[int] | None) -> Tensor
     return table.add(torch.empty(shape, dtype=tensor.dtype), picked)
 
 
-def _pick_second(table: TraceTable, tensor: Tensor, blocks: list[int] | None) -> Tensor | None:
-    """Picks blocks on the second dim, behind a dim of 1."""
-    if (rows := table.find(tensor)) is None:
+def _find_rows_behind(tensor: Tensor, index: Sequence[Tensor | None]) -> Tensor | None:
+    """The rows that an index of a tensor (1, rows, ..) picks: `x[None, rows]`, `x[mask]` of (1, rows)."""
+    if tensor.ndim < 2 or len(tensor) != 1:
         return None
-    picked = _pick(table, table.add(tensor[0], rows), blocks)
-    if picked is None or (rows := table.find(picked)) is None:
-        return None if picked is None else picked.unsqueeze(0)
-    return table.add(picked.unsqueeze(0), rows)
+    first, *others = index
+    if first is None:
+        return others[0] if len(others) == 1 else None
+    return first[0] if first.dtype == torch.bool and first.ndim == 2 and not others else None
+
+
+def _move_behind(
+    table: TraceTable,
+    func: Any,
+    tensor: Tensor,
+    index: Sequence[Tensor | None],
+    rows: Tensor,
+    args: Sequence[Any],
+) -> Tensor | None:
+    """Picks blocks of a tensor (1, rows, ..), or puts `args` there."""
+    known = table.find(tensor)
+    flat = tensor[0] if known is None else table.add(tensor[0], known)
+    if args:
+        made = _put(table, func, flat, rows, args[0], add=len(args) > 1 and args[1])
+    else:
+        made = _pick(table, flat, select_blocks(rows, table.size))
+    if made is None:
+        return None
+    after, result = table.find(made), made
+    if args and func._schema.is_mutable:
+        result = tensor
+    elif args or index[0] is None:  # the first dim is kept
+        result = made.unsqueeze(0)
+    return result if after is None else table.add(result, after)
+
+
+def _add_zeros(table: TraceTable, func: Any, tensor: Tensor, other: Tensor) -> Tensor | None:
+    """The sum of two tensors of which one at most has rows of each expert, and the other zeros."""
+    rows, others = table.find(tensor), table.find(other)
+    if rows is None or others is None or rows.experts != others.experts or tensor.shape != other.shape:
+        return None
+    if any(node is not None and others.nodes[expert] is not None for expert, node in rows.nodes.items()):
+        return None
+    after = Rows({expert: node or others.nodes[expert] for expert, node in rows.nodes.items()})
+    dtype = torch.result_type(tensor, other)
+    return table.add(tensor if func._schema.is_mutable else torch.empty(tensor.shape, dtype=dtype), after)
 
 
 def _put(

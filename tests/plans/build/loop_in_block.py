@@ -1,5 +1,7 @@
 """Blocks whose `forward` has the router and a loop over the experts, in the ways that people write them."""
 
+from types import SimpleNamespace
+
 import torch
 from small_base import Model as Base
 from torch import nn
@@ -92,6 +94,44 @@ class Sorted(Mixture):
         return torch.zeros_like(tokens).index_add(0, order // self.k, made).view(batch, length, dim)
 
 
+class Kept(Mixture):
+    """The dims of sequences are kept, and scores of others are left out before there are weights."""
+
+    def forward(self, x):
+        scores, indices = self.gate(x).topk(self.k, dim=-1)
+        least = torch.full_like(self.gate(x), float("-inf"))
+        weights = least.scatter(-1, indices, scores).softmax(-1)
+        out = torch.zeros_like(x)
+        tokens, flat = x.view(-1, x.size(-1)), weights.view(-1, weights.size(-1))
+        for number, expert in enumerate(self.experts):
+            mask = (indices == number).any(dim=-1)
+            rows = mask.view(-1)
+            if rows.any():
+                out[mask] += expert(tokens[rows]) * flat[rows, number].unsqueeze(1)
+        return out
+
+
+class Scaled(Mixture):
+    """Scores by a sigmoid, of which those with a bias choose; the number of choices is in a configuration."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = SimpleNamespace(top_k=2)
+        self.register_buffer("bias", torch.tensor([0.1, 0.0, -0.1, 0.0]))
+
+    def forward(self, x):
+        tokens = x.flatten(0, 1)
+        scores = self.gate(tokens).sigmoid()
+        indices = (scores + self.bias).topk(self.config.top_k)[1]
+        weights = scores.gather(1, indices) * 2.5
+        repeated = tokens.repeat_interleave(self.config.top_k, dim=0)
+        made = torch.empty_like(repeated)
+        for number, expert in enumerate(self.experts):
+            rows = indices.view(-1) == number
+            made[rows] = expert(repeated[rows])
+        return (made.view(*indices.shape, -1) * weights.unsqueeze(-1)).sum(1).view_as(x)
+
+
 class Switch(Mixture):
     """One expert a token, weighted with its probability among all."""
 
@@ -137,11 +177,13 @@ class Layer(nn.Module):
 
 
 class Model(Base):
-    """Each of the first four ways in a layer."""
+    """Each of the first six ways in a layer."""
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(Layer(kind()) for kind in (OneHot, Numbered, Masked, Sorted))
+        self.layers = nn.ModuleList(
+            Layer(kind()) for kind in (OneHot, Numbered, Masked, Sorted, Kept, Scaled)
+        )
 
 
 class OneChoice(Base):
