@@ -181,6 +181,19 @@ class TwoResults(Block):
         return out.view_as(x), size
 
 
+class ViewAmong(Block):
+    """A view of the tokens is made in the loop, and read after it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weights, indices = self.choose(x.flatten(0, 1))
+        out = torch.zeros_like(x.flatten(0, 1))
+        for number, expert in enumerate(self.experts):
+            row, choice = torch.where(indices == number)
+            tokens = x.flatten(0, 1)
+            out.index_add_(0, row, expert(tokens[row]) * weights[row, choice, None])
+        return out.view_as(x), tokens.square().mean()
+
+
 class Unweighted(Block):
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, 1)
@@ -204,6 +217,38 @@ class Uncalled(Block):
         return out.view_as(x)
 
 
+class HalvedWhereCrowded(Block):
+    """What is done with the sum depends on how many tokens an expert has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, 1)
+        weights, indices = self.choose(tokens)
+        out = torch.zeros_like(tokens)
+        most = 0
+        for number, expert in enumerate(self.experts):
+            row, choice = torch.where(indices == number)
+            most = max(most, len(row))
+            out = out.index_add(0, row, expert(tokens[row]) * weights[row, choice, None])
+        if most > 8:
+            out = out / 2
+        return out.view_as(x)
+
+
+class DividedByCount(Block):
+    """What is done with the sum is computed from how many tokens an expert has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, 1)
+        weights, indices = self.choose(tokens)
+        counts = indices.flatten().bincount(minlength=EXPERTS).tolist()
+        out = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.experts):
+            if counts[number]:
+                row, choice = torch.where(indices == number)
+                out = out.index_add(0, row, expert(tokens[row]) * weights[row, choice, None])
+        return out.view_as(x) / max(counts)
+
+
 class ByValue(Block):
     """The block asks for a value that has nothing to do with the experts."""
 
@@ -220,8 +265,11 @@ class ByValue(Block):
         (ChosenByExperts, "not those of one tensor of numbers", "out.index_add_"),
         (NormAmong, "a module with parameters", "rows = self.norm(tokens[row])"),
         (TwoResults, "more of it than one tensor", "out.index_add_"),
+        (ViewAmong, "more of it than one tensor", "out.index_add_"),
         (Unweighted, "1 tensors of tokens and 0 of weights", "row, _ = torch.where"),
         (Uncalled, "calls none of its experts", "row, choice = torch.where"),
+        (HalvedWhereCrowded, "depends on values that are read before", "out = out.index_add"),
+        (DividedByCount, "depends on values that are read before", "return out.view_as(x) / max(counts)"),
         (ByValue, "not those of one tensor of numbers", "if (x > 0).any()"),
     ],
 )

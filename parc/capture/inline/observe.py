@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from parc.capture.inline.run import Run, Site, find_site, get_storage
-from parc.capture.inline.values import Values, is_in_place, list_tensors, makes_zeros
+from parc.capture.inline.values import Values, is_in_place, list_tensors, makes_zeros, replace_tensors
 from parc.capture.source_lines import Frames, list_frames
 
 
@@ -20,6 +20,7 @@ class Event:
 
     number: int
     leaves: tuple[Any, ...]  # of its arguments
+    returned: Any
     results: tuple[Tensor, ...]  # and what it writes to
     reads: frozenset[int]  # storages
     produces: frozenset[int]  # new storages, and the one that it writes to
@@ -35,17 +36,42 @@ class Event:
         """Whether it reads a parameter of the experts."""
         return bool(self.parameters)
 
+    def replay(self, args: Any, kwargs: Any) -> Any:
+        """What it has returned; of other arguments, those of them that it returns."""
+        leaves = pytree.tree_leaves((args, kwargs))
+        own = {
+            id(mine): leaf for mine, leaf in zip(self.leaves, leaves, strict=True) if isinstance(mine, Tensor)
+        }
+        return replace_tensors(self.returned, own)
+
+    def describe(self) -> tuple[Site, list[Any]]:
+        """What it does, whatever the values of its tensors are."""
+        return self.site, describe(self.leaves)
+
+    @property
+    def new(self) -> list[Tensor]:
+        """The tensors among the results that are none of its operands, views of them included."""
+        operands = {id(each) for each in self.operands}
+        return [each for each in list_tensors(self.returned) if id(each) not in operands]
+
     @property
     def operands(self) -> list[Tensor]:
         """The tensors that it reads."""
         return list_tensors(self.leaves)
 
 
-class Observation(Run):
-    """A run on the meta device whose choices of experts are invented."""
+def describe(tree: object) -> list[Any]:
+    """The leaves of a tree, with shapes and types in place of tensors."""
+    return [
+        (each.shape, each.dtype) if isinstance(each, Tensor) else each for each in pytree.tree_leaves(tree)
+    ]
 
-    def __init__(self, experts: nn.ModuleList) -> None:
-        super().__init__(Values(len(experts)))
+
+class Observation(Run):
+    """A run on the meta device whose choices of experts are invented, as those of `Values`."""
+
+    def __init__(self, experts: nn.ModuleList, crowded: bool = False) -> None:
+        super().__init__(Values(len(experts), crowded=crowded))
         self.events: list[Event] = []
         self._parameters = frozenset(map(get_storage, experts.parameters()))
         self._seen: set[int] = {*self._parameters}
@@ -66,6 +92,7 @@ class Observation(Run):
             Event(
                 self.number,
                 leaves,
+                result,
                 tuple(results),
                 reads,
                 frozenset(produces),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
 from parc.capture.inline.inputs import list_inputs
-from parc.capture.inline.observe import Event, Observation
+from parc.capture.inline.observe import Event, Observation, describe
 from parc.capture.inline.run import Site, find_leaf, get_storage
 from parc.capture.inline.values import Place, list_tensors
 from parc.capture.source_lines import Frames, format_frames
 
+_DEPENDS = "what follows its loop depends on values that are read before"
 _AFTER = 1 << 60  # the number of what happens when `forward` has returned
 
 
@@ -33,8 +36,7 @@ class Inseparable(Exception):
 class Split:
     """The calls of a block's `forward` between its router and what it does with the sum of its experts."""
 
-    first: int  # the first call that is about single experts
-    last: int  # the call that makes their sum
+    loop: tuple[Event, ...]  # from the first call that is about single experts to that which makes their sum
     tokens: Place
     indices: Place
     weights: Place
@@ -44,15 +46,45 @@ class Split:
     used: Site | None  # the call that uses the sum first; None where `forward` returns it
     leaf: int  # the sum's place among the arguments of that call, or among the results
 
+    @property
+    def first(self) -> int:
+        """The number of the first call of the loop."""
+        return self.loop[0].number
+
+    @property
+    def last(self) -> int:
+        """The number of the last call of the loop."""
+        return self.loop[-1].number
+
 
 def find_split(
     block: nn.Module, experts: nn.ModuleList, forward: Callable[..., Any], args: Any, kwargs: Any
 ) -> Split:
     """Runs a block on the meta device, which raises whatever `forward` raises. Raises Inseparable."""
-    run = Observation(experts)
+    run, crowded = Observation(experts), Observation(experts, crowded=True)
     with _disable_current_modes():
         out = run.run_block(block, experts, forward, args, kwargs)
-    return _Finder(run, len(experts), out).find()
+        split = _Finder(run, len(experts), out).find()
+        crowded_out = crowded.run_block(block, experts, forward, args, kwargs)
+    _check_rest(split, (run.events, out), (crowded.events, crowded_out))
+    return split
+
+
+def _check_rest(split: Split, first: tuple[list[Event], Any], second: tuple[list[Event], Any]) -> None:
+    """Raises Inseparable where what follows the loop does other things when other experts are chosen."""
+    (events, out), (others, other_out) = first, second
+    rest, start = events[split.last :], len(others) - len(events) + split.last
+    if start < split.first:
+        raise Inseparable(_DEPENDS, split.loop[-1].frames)
+    for event, other in zip(rest, others[start:], strict=True):
+        if event.describe() != other.describe():
+            raise Inseparable(_DEPENDS, event.frames)
+    user = next((other for other in others[start:] if other.site == split.used), None)
+    leaves = pytree.tree_leaves(other_out) if user is None else user.leaves
+    makers = [each for each in others[:start] if get_storage(leaves[split.leaf]) in each.produces]
+    known = {event.site for event in split.loop}
+    if not makers or makers[-1].site not in known or describe(out) != describe(other_out):
+        raise Inseparable(_DEPENDS, split.loop[-1].frames)
 
 
 class _Finder:
@@ -71,14 +103,14 @@ class _Finder:
             raise Inseparable(reason, self._first.frames)
         (self._chosen,) = invented
         self._routing = self._find_routing()
-        self._uses = list(self._list_uses())
+        self._reach = self._find_reach()
 
     def find(self) -> Split:
         """The first call after which nothing is read of the experts but its one result."""
         least, faults = self._find_least(), list[Inseparable]()
         for event in self._events:
-            crossing = any(made < event.number < used for made, used in self._uses)
-            for result in event.results if event.number >= least.number and not crossing else ():
+            ends = event.number >= least.number and self._reach[event.number - 1] <= event.number
+            for result in event.results if ends else ():
                 if result.is_floating_point() and result.ndim > 1:
                     try:
                         return self._split_at(event, result)
@@ -89,15 +121,22 @@ class _Finder:
         reason = "what follows its loop reads more of it than one tensor with a row for each token"
         raise Inseparable(reason, least.frames)
 
-    def _list_uses(self) -> Iterator[tuple[int, int]]:
-        """What is made since the first expert: the number of the call, and of one that reads it."""
-        makers: dict[int, int] = {}
+    def _find_reach(self) -> list[int]:
+        """By the number of each call, the last call that reads what was made up to it since the first."""
+        storages, views, last = dict[int, int](), dict[int, int](), [0] * (len(self._events) + 1)
+
+        def note_uses(read: Sequence[Tensor], number: int) -> None:
+            for tensor in read:
+                maker = storages.get(get_storage(tensor), views.get(id(tensor), 0))
+                last[maker] = max(last[maker], number if maker else 0)
+
         for event in self._events:
-            yield from ((makers[each], event.number) for each in event.reads if each in makers)
+            note_uses(event.operands, event.number)
             if event.number >= self._first.number:
-                makers.update(dict.fromkeys(event.produces, event.number))
-        returned = map(get_storage, list_tensors(self._out))
-        yield from ((makers[each], _AFTER) for each in returned if each in makers)
+                storages.update(dict.fromkeys(event.produces, event.number))
+                views.update((id(each), event.number) for each in event.new)
+        note_uses(list_tensors(self._out), _AFTER)
+        return list(accumulate(last, max))
 
     def _find_least(self) -> Event:
         """The last call that is about single experts, or joins what they have made with the routing."""
@@ -148,9 +187,7 @@ class _Finder:
         ((weight, dense),) = weights
         indices = self._sources[id(self._chosen)][0].place
         used = self._find_use(event, inside, get_storage(result))
-        return Split(
-            self._first.number, event.number, tokens.pop(), indices, weight, rows, choices, dense, *used
-        )
+        return Split(tuple(inside), tokens.pop(), indices, weight, rows, choices, dense, *used)
 
     def _find_use(self, event: Event, inside: Sequence[Event], storage: int) -> tuple[Site | None, int]:
         """Where the sum is used first, and the place that it has there."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import _disable_current_modes
 
 from parc.capture.inline.run import Run, get_storage
 from parc.capture.inline.split import Inseparable, Split
-from parc.capture.inline.values import Place, Values, is_in_place, list_tensors, replace_tensors
+from parc.capture.inline.values import Place, Values, is_in_place, list_tensors
 
 
 def run_substituted(
@@ -29,15 +26,12 @@ def run_substituted(
 
 
 class _Substitution(Run):
-    """The loop runs beside the graph, on tensors without data, and what it makes is thrown away."""
+    """The calls of the loop are not made: they return what they returned when it was observed."""
 
     def __init__(self, experts: nn.ModuleList, split: Split) -> None:
         super().__init__(Values(len(experts)))
         self._experts, self._split = experts, split
         self._found: dict[Place, Tensor] = {}
-        self._copies: dict[int, Tensor] = {}
-        self._originals: dict[int, Tensor] = {}
-        self._memory: dict[int, Tensor] = {}  # that copies are views of, by the storages of originals
         self._sums: set[int] = set()  # the storages that hold the sum, or would
         self._sum: Tensor | None = None
 
@@ -48,14 +42,17 @@ class _Substitution(Run):
 
     def handle(self, function: Callable[..., Any], args: Any, kwargs: Any, module: bool) -> Any:
         """Before the loop a call is what it is, after it with the sum of the experts."""
-        if self._split.first <= self.number <= self._split.last:
-            return self._skip(function, args, kwargs, module)
+        if self.number < self._split.first:
+            result = function(*args, **kwargs)
+            self._keep(result)
+            return result
         if self.number > self._split.last:
             args, kwargs = self._resolve((args, kwargs))
             return function(*args, **kwargs)
-        result = function(*args, **kwargs)
-        self.values.record(self.number, None if module else function, args, kwargs, result)
-        self._keep(result)
+        result = self._split.loop[self.number - self._split.first].replay(args, kwargs)
+        if self.number == self._split.last:
+            made = [*list_tensors(result), *(args[:1] if is_in_place(function) else ())]
+            self._sums = {get_storage(each) for each in made}
         return result
 
     def _keep(self, result: Any) -> None:
@@ -63,34 +60,6 @@ class _Substitution(Run):
         for leaf, tensor in enumerate(pytree.tree_leaves(result)):
             if (place := Place(self.number, leaf)) in (split.tokens, split.indices, split.weights):
                 self._found[place] = tensor
-
-    def _skip(self, function: Callable[..., Any], args: Any, kwargs: Any, module: bool) -> Any:
-        """Makes a call beside the graph."""
-        with _disable_current_modes():
-            copies = {id(each): self._copy(each) for each in list_tensors((args, kwargs))}
-            copied_args, copied_kwargs = replace_tensors((args, kwargs), copies)
-            result, _ = self.compute(function, copied_args, copied_kwargs, module)
-        result = replace_tensors(result, self._originals)
-        if self.number == self._split.last:
-            made = [*list_tensors(result), *(args[:1] if is_in_place(function) else ())]
-            self._sums = {get_storage(each) for each in made}
-        return result
-
-    def _copy(self, tensor: Tensor) -> Tensor:
-        """A tensor that is in no graph. Views of one tensor have copies that share memory, too."""
-        if not isinstance(tensor, FakeTensor):
-            return tensor
-        if id(tensor) not in self._copies:
-            storage = get_storage(tensor)
-            if storage not in self._memory:
-                size = tensor.untyped_storage().nbytes() // tensor.element_size()
-                self._memory[storage] = torch.empty(size, dtype=tensor.dtype, device="meta")
-            copy = self._memory[storage].as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-            self._copies[id(tensor)] = copy
-            self._originals[id(copy)] = tensor
-            if id(tensor) in self.values.sources:
-                self.values.sources[id(copy)] = self.values.sources[id(tensor)]
-        return self._copies[id(tensor)]
 
     def _resolve(self, tree: Any) -> Any:
         """The tree with the sum of the experts where the loop would have put it."""

@@ -56,13 +56,16 @@ class Values:
     """The values of tensors on the meta device, computed when they are asked for.
 
     Those at `given` places are known, and what is made of known values alone. Without any given, integers
-    that are made of floating tensors are invented: each token has chosen the next of `experts`.
+    that are made of floating tensors are invented: each token has chosen the next of `experts`, or, if they
+    are `crowded`, the first ones.
     """
 
-    def __init__(self, experts: int, given: Mapping[Place, Tensor] | None = None) -> None:
+    def __init__(
+        self, experts: int, given: Mapping[Place, Tensor] | None = None, crowded: bool = False
+    ) -> None:
         self.sources: dict[int, list[Source]] = {}  # by the ids of tensors: what makes, then what writes
         self.invented: dict[int, Tensor] = {}
-        self._experts, self._given = experts, given
+        self._experts, self._given, self._crowded = experts, given, crowded
         self._known: dict[int, Tensor | None] = {}
         self._alive: list[Tensor] = []  # no id is met twice
 
@@ -123,7 +126,9 @@ class Values:
 
     def _invent(self, tensor: Tensor) -> Tensor:
         self.invented[id(tensor)] = tensor
-        return (torch.arange(tensor.numel()) % self._experts).view(tensor.shape).to(tensor.dtype)
+        choices = tensor.shape[-1] if tensor.ndim > 1 else 1
+        chosen = min(choices, self._experts) if self._crowded else self._experts
+        return (torch.arange(tensor.numel()) % chosen).view(tensor.shape).to(tensor.dtype)
 
 
 def _fit(given: Tensor, tensor: Tensor) -> Tensor:
