@@ -156,7 +156,7 @@ def observe_forward(found: list[HiddenCode]) -> Iterator[None]:
     """Adds to `found` what the user's code does inside that no graph holds, once a line."""
 
     def note(what: str, cure: str) -> None:
-        line = _find_caller()
+        line = None if cure == _DETACH and _is_checkpointing() else _find_caller()
         if line is not None and all(each.line != line for each in found):
             found.append(HiddenCode(what, cure, line))
 
@@ -218,6 +218,11 @@ def _note_functions(note: Callable[[str, str], None]) -> Iterator[None]:
         yield
     finally:
         module._is_setup_context_defined = kept
+
+
+def _is_checkpointing() -> bool:
+    """Whether torch's checkpointing itself does what is observed, which is noted by itself."""
+    return any(file.endswith("torch/utils/checkpoint.py") for file, _ in list_frames())
 
 
 def _find_caller() -> Line | None:

@@ -135,7 +135,11 @@ def check_layers_follow(called: list[int]) -> None:
         listed = ", ".join(map(str, called[:12])) + (", .." if len(called) > 12 else "")
         raise Illegal(
             f"the layers are called as {listed}: each must be called once, in the order of their list",
-            cure="call them in one loop over their list",
+            cure=(
+                "put them into the list in the order of their calls"
+                if len(set(called)) == len(called)
+                else "give each call a layer of its own, with parameters of its own"
+            ),
         )
 
 

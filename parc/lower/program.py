@@ -30,7 +30,8 @@ def lower(plan: Plan, captured: Captured, placed: PlacedModel) -> Program:
         counts = pipeline.layers if pipeline else (captured.layer_count,)
         stages = cut_stages(placed.root, units, captured.layers, counts)
     except Illegal as fault:
-        label = Label(pipeline.at("axes") if pipeline else plan.span, "in stages here")
+        model = Label(plan.train.model.at("source"), "captured for this plan")
+        label = Label(pipeline.at("axes"), "in stages here") if pipeline else model
         raise CompileError(error("P509", fault.reason, label, help=fault.cure)) from fault
     results = placed.root.results()
     program = Program(

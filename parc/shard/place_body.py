@@ -84,10 +84,19 @@ class BodyPlacer:
         inputs = tuple(replace(fact, states=states) for fact, states in zip(facts, wanted, strict=True))
         reached = self._flows.find_reached(node, self._flow)
         child = self._place_child(self.body.children[name], inputs, reached, f"{self.path}{name}.")
-        if self.placed.children.setdefault(name, child) is not child:
+        if (known := self.placed.children.setdefault(name, child)) is not child:
             reason = f"`{name}` is called twice, with values that are sharded differently"
-            raise Refused(reason, self.layout.axes[0], self.body, node)
+            cure = "use two modules, one for each call"
+            raise Refused(reason, self._find_other_axis(known, inputs), self.body, node, cure)
         self.placed.facts[node] = tuple(child.results())
+
+    def _find_other_axis(self, known: Placed, inputs: Sequence[Fact]) -> str:
+        """The axis on which a module is given other states than in the call that is known."""
+        pairs = [*zip(known.body.inputs(), inputs, strict=True)]
+        for number, axis in enumerate(self.layout.axes):
+            if any(known.get_fact(node).states[number] != fact.states[number] for node, fact in pairs):
+                return axis
+        return self.layout.axes[0]
 
     def _settle(self, operand: fx.Node) -> States:
         """The states of an operand once its partial sums are reduced; those of a scalar are kept."""

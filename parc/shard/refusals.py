@@ -56,7 +56,7 @@ def _report_uncut(plan: Plan, group: Sequence[Uncut]) -> Diagnostic:
     names = [get_user_name(each.parameter) for each in group]
     first = group[0]
     listed = ", ".join(f"`{name}`" for name in names)
-    globs = ", ".join(f'"{_make_glob(name)}"' for name in names)
+    globs = ", ".join(dict.fromkeys(f'"{_make_glob(name)}"' for name in names))
     whole = f"state `replicate = [{globs}]` in `tensor`" if plan.tensor else "leave it out of `experts`"
     return error(
         "P508",

@@ -116,7 +116,8 @@ def run_experts(
         raise
     except Exception as fault:
         raise UnsupportedExperts(
-            f"it does not run with {indices.shape[1]} experts a token: {describe_fault(fault)}"
+            f"it fails with tokens {tuple(tokens.shape)}, and indices and weights {tuple(indices.shape)}: "
+            f"{describe_fault(fault)}"
         ) from fault
     if not isinstance(out, Tensor) or out.shape != tokens.shape:
         made = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
