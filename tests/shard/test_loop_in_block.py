@@ -194,6 +194,20 @@ class ViewAmong(Block):
         return out.view_as(x), tokens.square().mean()
 
 
+class AboveThreshold(Block):
+    """Experts with little weight are left out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, 1)
+        weights, indices = self.choose(tokens)
+        spread = torch.zeros_like(self.gate(tokens)).scatter(1, indices, weights)
+        out = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.experts):
+            (row,) = torch.where(spread[:, number] > 0.01)
+            out.index_add_(0, row, expert(tokens[row]) * spread[row, number, None])
+        return out.view_as(x)
+
+
 class Unweighted(Block):
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, 1)
@@ -266,6 +280,7 @@ class ByValue(Block):
         (NormAmong, "a module with parameters", "rows = self.norm(tokens[row])"),
         (TwoResults, "more of it than one tensor", "out.index_add_"),
         (ViewAmong, "more of it than one tensor", "out.index_add_"),
+        (AboveThreshold, "not those of one tensor of numbers", "(row,) = torch.where"),
         (Unweighted, "1 tensors of tokens and 0 of weights", "row, _ = torch.where"),
         (Uncalled, "calls none of its experts", "row, choice = torch.where"),
         (HalvedWhereCrowded, "depends on values that are read before", "out = out.index_add"),

@@ -151,9 +151,12 @@ class _Finder:
     def _find_routing(self) -> set[int]:
         """The storages of all integers and masks that are computed from the chosen experts."""
         found = {get_storage(self._chosen)}
+        floats = set[int]()  # made of them before the loop, such as a row of weights of which most are 0
         for event in self._events:
-            if not event.reads.isdisjoint(found):
+            if not event.reads.isdisjoint(found | floats):
                 found.update(get_storage(each) for each in event.results if not each.is_floating_point())
+                if event.number < self._first.number:
+                    floats |= event.produces - found
         return found
 
     def _split_at(self, event: Event, result: Tensor) -> Split:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -57,7 +57,8 @@ class Values:
 
     Those at `given` places are known, and what is made of known values alone. Without any given, integers
     that are made of floating tensors are invented: each token has chosen the next of `experts`, or, if they
-    are `crowded`, the first ones.
+    are `crowded`, the first ones. Floating tensors are ones, where an operation that asks for values reads
+    nothing else.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Values:
         self.invented: dict[int, Tensor] = {}
         self._experts, self._given, self._crowded = experts, given, crowded
         self._known: dict[int, Tensor | None] = {}
+        self._invents_floats = False
         self._alive: list[Tensor] = []  # no id is met twice
 
     def record(
@@ -83,11 +85,18 @@ class Values:
         self.sources.setdefault(id(tensor), []).append(source)
         self._alive.append(tensor)
 
+    def find_floats(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether floating tensors have values, invented where need be, which `find` returns from now on."""
+        self._invents_floats = True
+        found = all(self.find(each) is not None for each in tensors)
+        self._invents_floats = False
+        return found
+
     def find(self, tensor: Tensor) -> Tensor | None:
         """The value of a tensor; None where it is not known."""
         if not is_without_data(tensor):
             return tensor
-        if id(tensor) not in self._known:
+        if id(tensor) not in self._known or (self._invents_floats and self._known[id(tensor)] is None):
             self._known[id(tensor)] = None  # unless it can be computed
             if id(tensor) in self.sources:
                 made, *writes = self.sources[id(tensor)]
@@ -99,20 +108,32 @@ class Values:
                     self._known[id(tensor)] = None
         return self._known[id(tensor)]
 
+    @property
+    def invents(self) -> bool:
+        """Whether values are invented, so that those of floating tensors say nothing."""
+        return self._given is None
+
     def is_found(self, tensor: Tensor) -> bool:
         """Whether the value of a tensor without data has been asked for, and is known."""
         return self._known.get(id(tensor)) is not None
 
     def _compute(self, tensor: Tensor, source: Source) -> Tensor | None:
-        if self._given is None and tensor.is_floating_point():
+        floats = tensor.is_floating_point()
+        if self._given is None and floats and not self._invents_floats:
             return None
         if source.is_zeros:
             return torch.zeros(tensor.shape, dtype=tensor.dtype)
-        results = self._call(source)
+        of_floats = self._given is None and any(each.is_floating_point() for each in source.operands)
+        if of_floats and tensor.dtype == torch.bool and not self._invents_floats:
+            return None
+        chosen = of_floats and (tensor.dtype == torch.int64 or _has_threshold(tensor, source))
+        results = None if chosen else self._call(source)
         if results is not None:
             value = results[source.place.leaf]
             return value if isinstance(value, Tensor) else None
-        return self._invent(tensor) if self._given is None else None
+        if self._given is not None:
+            return None
+        return torch.ones(tensor.shape, dtype=tensor.dtype) if floats else self._invent(tensor)
 
     def _call(self, source: Source) -> list[Any] | None:
         """What a function makes of the values of its operands; None where one is not known."""
@@ -129,6 +150,14 @@ class Values:
         choices = tensor.shape[-1] if tensor.ndim > 1 else 1
         chosen = min(choices, self._experts) if self._crowded else self._experts
         return (torch.arange(tensor.numel()) % chosen).view(tensor.shape).to(tensor.dtype)
+
+
+def _has_threshold(mask: Tensor, source: Source) -> bool:
+    """Whether a mask asks for more than which entries of one tensor are 0."""
+    numbers = [
+        leaf for leaf in pytree.tree_leaves((source.args, source.kwargs)) if isinstance(leaf, int | float)
+    ]
+    return mask.dtype == torch.bool and (len(source.operands) > 1 or any(numbers))
 
 
 def _fit(given: Tensor, tensor: Tensor) -> Tensor:

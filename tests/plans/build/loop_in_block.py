@@ -132,6 +132,22 @@ class Scaled(Mixture):
         return (made.view(*indices.shape, -1) * weights.unsqueeze(-1)).sum(1).view_as(x)
 
 
+class Spread(Mixture):
+    """The weights of all experts, of which those that are not chosen are 0."""
+
+    def forward(self, x):
+        tokens = x.flatten(0, 1)
+        weights, indices = self.choose(tokens)
+        spread = torch.zeros(len(tokens), self.count, device=x.device, dtype=x.dtype).scatter_(
+            1, indices, weights
+        )
+        out = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.experts):
+            (row,) = torch.where(spread[:, number] > 0)
+            out[row] += expert(tokens[row]) * spread[row, number : number + 1]
+        return out.view_as(x)
+
+
 class Switch(Mixture):
     """One expert a token, weighted with its probability among all."""
 
@@ -177,12 +193,12 @@ class Layer(nn.Module):
 
 
 class Model(Base):
-    """Each of the first six ways in a layer."""
+    """Each of the first seven ways in a layer."""
 
     def __init__(self):
         super().__init__()
         self.layers = nn.ModuleList(
-            Layer(kind()) for kind in (OneHot, Numbered, Masked, Sorted, Kept, Scaled)
+            Layer(kind()) for kind in (OneHot, Numbered, Masked, Sorted, Kept, Scaled, Spread)
         )
 
 
