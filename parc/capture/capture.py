@@ -219,7 +219,7 @@ def _run_model(plan: Plan, user: UserModel) -> tuple[_Structure, Forward]:
     while True:
         structure = _find_structure(user, plan, others, loops)
         try:
-            return structure, _record_forward(model, structure, _read_batch(plan))
+            return structure, _record_forward(model, structure, _read_batch(plan), loops)
         except (
             NotExperts
         ) as fault:  # weights or modules that look like experts: every token meets all of them
@@ -277,11 +277,17 @@ def _run_forward(structure: _Structure, batch: BatchSize) -> Forward:
     return record_forward(structure.objective, structure.layers, banks, structure.signatures, *inputs)
 
 
-def _record_forward(model: Model, structure: _Structure, batch: BatchSize) -> Forward:
+def _record_forward(model: Model, structure: _Structure, batch: BatchSize, loops: Container[type]) -> Forward:
+    """Raises LoopInBlock for a block of a class that is not among `loops`, which have been tried."""
     try:
         return _run_forward(structure, batch)
-    except Exception as fault:
-        if isinstance(fault, LoopInBlock) or (isinstance(fault, NotExperts) and model.experts is None):
+    except Exception as caught:
+        fault: BaseException = caught
+        if isinstance(fault, LoopInBlock):
+            if type(structure.objective.get_submodule(fault.path)) not in loops:
+                raise
+            fault = fault.__cause__ or fault
+        if isinstance(fault, NotExperts) and model.experts is None:
             raise
         label = Label(model.at("source"), "run for this plan", primary=False)
         what, cure = read_fault(fault)
